@@ -1,0 +1,2 @@
+//! Paceline: see the README.
+pub mod limiter;
