@@ -1,0 +1,276 @@
+//! How long to wait before trying again: pure delays, growing and jittered.
+//!
+//! The formulas are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS, 2015), and
+//! `min(base * 2^n + U(0, 1 s), max)`, known from a thousand retry decorators. Chance comes in as a seed.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// How chance spreads the delays, so that callers refused together do not come back together.
+///
+/// `U(a, b)` is a random duration between `a` and `b`; `n` counts the retries from zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Jitter {
+    /// `min(base * 2^n, max)`: no spread at all. Callers refused together stay together.
+    None,
+    /// `min(base * 2^n + U(0, 1 s), max)`.
+    #[default]
+    Additive,
+    /// `U(0, min(base * 2^n, max))`: the least work for the server.
+    Full,
+    /// Half of `min(base * 2^n, max)`, and `U(0, the other half)`: never much too early.
+    Equal,
+    /// `min(U(base, 3 * the delay before), max)`: grows with its own history.
+    Decorrelated,
+}
+
+impl Jitter {
+    const NAMES: [(Jitter, &str); 5] = [
+        (Jitter::None, "none"),
+        (Jitter::Additive, "additive"),
+        (Jitter::Full, "full"),
+        (Jitter::Equal, "equal"),
+        (Jitter::Decorrelated, "decorrelated"),
+    ];
+}
+
+impl fmt::Display for Jitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::NAMES.iter().find(|(kind, _)| kind == self).map_or("?", |(_, name)| name);
+        f.pad(name)
+    }
+}
+
+/// The name is not one of a [`Jitter`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownJitter(String);
+
+impl fmt::Display for UnknownJitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = Jitter::NAMES.map(|(_, name)| name).join(", ");
+        write!(f, "no jitter is called {:?}: choose one of {names}", self.0)
+    }
+}
+
+impl std::error::Error for UnknownJitter {}
+
+impl FromStr for Jitter {
+    type Err = UnknownJitter;
+
+    fn from_str(name: &str) -> Result<Self, UnknownJitter> {
+        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
+        found.map(|(kind, _)| *kind).ok_or_else(|| UnknownJitter(name.to_owned()))
+    }
+}
+
+/// How delays grow: plain data.
+///
+/// # Default
+/// * `base`: 1 s
+/// * `max`: 60 s
+/// * `jitter`: [`Jitter::Additive`]
+///
+/// which comes to 1-2 s, 2-3 s, 4-5 s, 8-9 s, 16-17 s: 31 to 36 seconds for five retries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The delay before the first retry, jitter aside.
+    pub base: Duration,
+    /// No delay is longer, jitter included.
+    pub max: Duration,
+    /// How chance spreads the delays.
+    pub jitter: Jitter,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60), jitter: Jitter::default() }
+    }
+}
+
+impl Backoff {
+    /// The most that additive jitter adds.
+    const ADDED: Duration = Duration::from_secs(1);
+
+    /// `min(base * 2^n, max)`, whatever `n` is.
+    #[must_use]
+    pub fn ceiling(&self, n: u32) -> Duration {
+        let doubled = 1u32.checked_shl(n).and_then(|factor| self.base.checked_mul(factor));
+        match doubled {
+            Some(delay) => delay.min(self.max),
+            None if self.base.is_zero() => Duration::ZERO,
+            None => self.ceiling_of_many(n),
+        }
+    }
+
+    /// The same in floating point, for the few whose base is so small that 2^31 of it are still below the maximum.
+    fn ceiling_of_many(&self, n: u32) -> Duration {
+        let seconds = self.base.as_secs_f64() * f64::from(n).exp2();
+        Duration::try_from_secs_f64(seconds).map_or(self.max, |delay| delay.min(self.max))
+    }
+
+    /// The delays before the first retry, the second and so on, without end; the same for the same seed.
+    ///
+    /// ```
+    /// use paceline::{Backoff, Jitter};
+    /// use std::time::Duration;
+    ///
+    /// let plain = Backoff { jitter: Jitter::None, ..Backoff::default() };
+    /// let seconds: Vec<u64> = plain.delays(0).map(|delay| delay.as_secs()).take(8).collect();
+    /// assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    /// ```
+    #[must_use]
+    pub fn delays(&self, seed: u64) -> Delays {
+        Delays { backoff: *self, chance: StdRng::seed_from_u64(seed), n: 0, previous: self.base }
+    }
+}
+
+/// The delays of one caller, one after the other: see [`Backoff::delays`].
+#[derive(Debug)]
+pub struct Delays {
+    backoff: Backoff,
+    chance: StdRng,
+    /// Retries so far.
+    n: u32,
+    previous: Duration,
+}
+
+impl Delays {
+    /// The most that is added to a wait somebody else has ordered.
+    const LATE_MOST: Duration = Duration::from_secs(1);
+
+    /// At least `ordered`, plus up to a tenth of it or 1 s: for a wait the server has ordered. Never earlier, and not
+    /// all at the same instant.
+    pub fn not_before(&mut self, ordered: Duration) -> Duration {
+        let late = self.between(Duration::ZERO, (ordered / 10).min(Self::LATE_MOST));
+        ordered.saturating_add(late)
+    }
+
+    fn between(&mut self, low: Duration, high: Duration) -> Duration {
+        if high <= low { low } else { self.chance.random_range(low..=high) }
+    }
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let Backoff { base, max, jitter } = self.backoff;
+        let ceiling = self.backoff.ceiling(self.n);
+        let delay = match jitter {
+            Jitter::None => ceiling,
+            Jitter::Additive => ceiling.saturating_add(self.between(Duration::ZERO, Backoff::ADDED)),
+            Jitter::Full => self.between(Duration::ZERO, ceiling),
+            Jitter::Equal => self.between(ceiling / 2, ceiling),
+            Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
+        };
+        self.previous = delay.min(max);
+        self.n = self.n.saturating_add(1);
+        Some(self.previous)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn with(jitter: Jitter) -> Backoff {
+        Backoff { jitter, ..Backoff::default() }
+    }
+
+    /// The first eight delays for each of a thousand seeds.
+    fn many(jitter: Jitter) -> Vec<Vec<Duration>> {
+        (0..1000).map(|seed| with(jitter).delays(seed).take(8).collect()).collect()
+    }
+
+    #[test]
+    fn additive_adds_up_to_a_second_and_the_cap_holds() {
+        for delays in many(Jitter::Additive) {
+            for (n, delay) in delays.into_iter().enumerate() {
+                let ceiling = with(Jitter::None).ceiling(n as u32);
+                assert!(delay >= ceiling && delay <= (ceiling + SECOND).min(SECOND * 60), "{n}: {delay:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn full_and_equal_stay_below_the_ceiling_and_equal_above_half_of_it() {
+        for (jitter, part) in [(Jitter::Full, 0), (Jitter::Equal, 1)] {
+            for delays in many(jitter) {
+                for (n, delay) in delays.into_iter().enumerate() {
+                    let ceiling = with(jitter).ceiling(n as u32);
+                    assert!(delay <= ceiling && delay >= ceiling / 2 * part, "{jitter} {n}: {delay:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decorrelated_grows_from_the_delay_before() {
+        for delays in many(Jitter::Decorrelated) {
+            let before = std::iter::once(SECOND).chain(delays.iter().copied());
+            for (previous, delay) in before.zip(&delays) {
+                assert!(*delay >= SECOND && *delay <= (previous * 3).min(SECOND * 60));
+            }
+        }
+    }
+
+    #[test]
+    fn chance_uses_the_whole_range() {
+        let firsts: Vec<_> = many(Jitter::Full).into_iter().map(|delays| delays[0]).collect();
+        assert!(firsts.iter().min().unwrap() < &(SECOND / 50));
+        assert!(firsts.iter().max().unwrap() > &(SECOND * 49 / 50));
+    }
+
+    #[test]
+    fn no_retry_number_overflows() {
+        let slow = Backoff { base: SECOND, max: Duration::MAX, jitter: Jitter::None };
+        let tiny = Backoff { base: Duration::from_nanos(1), max: SECOND * 3600, jitter: Jitter::None };
+        for n in [0, 1, 31, 32, 63, 64, 1000, u32::MAX] {
+            assert!(slow.ceiling(n) >= SECOND);
+            assert!(with(Jitter::None).ceiling(n) <= SECOND * 60);
+            assert!(tiny.ceiling(n) <= SECOND * 3600);
+        }
+        assert_eq!(tiny.ceiling(34).as_secs(), 17, "2^34 nanoseconds");
+        assert_eq!(Backoff { base: Duration::ZERO, ..slow }.ceiling(u32::MAX), Duration::ZERO);
+        for jitter in Jitter::NAMES.map(|(kind, _)| kind) {
+            let _ = Backoff { base: Duration::MAX, max: Duration::MAX, jitter }.delays(1).take(100).count();
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_delays() {
+        let delays = |seed| with(Jitter::Full).delays(seed).take(5).collect::<Vec<_>>();
+        assert_eq!(delays(7), delays(7));
+        assert_ne!(delays(7), delays(8));
+    }
+
+    #[test]
+    fn an_ordered_wait_is_never_shortened_and_at_most_a_tenth_or_a_second_longer() {
+        for seed in 0..1000 {
+            let mut delays = Backoff::default().delays(seed);
+            let wait = delays.not_before(SECOND * 2);
+            assert!(wait >= SECOND * 2 && wait <= SECOND * 22 / 10);
+            let long = delays.not_before(SECOND * 3600);
+            assert!(long >= SECOND * 3600 && long <= SECOND * 3601);
+        }
+        assert_eq!(Backoff::default().delays(1).not_before(Duration::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        for (jitter, name) in Jitter::NAMES {
+            assert_eq!((name.parse(), jitter.to_string()), (Ok(jitter), name.to_owned()));
+        }
+        let error = "ful".parse::<Jitter>().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "no jitter is called \"ful\": choose one of none, additive, full, equal, decorrelated"
+        );
+    }
+}
