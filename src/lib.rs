@@ -1,9 +1,19 @@
 //! Paceline: see the README.
+#[cfg(feature = "wire")]
+pub mod api;
 pub mod backoff;
 pub mod cancel;
 pub mod clock;
+#[cfg(feature = "wire")]
+pub mod hints;
+#[cfg(feature = "wire")]
+pub mod http;
+#[cfg(feature = "wire")]
+pub mod journal;
 pub mod limiter;
 pub mod pool;
+#[cfg(feature = "wire")]
+pub mod prompts;
 pub mod retry;
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};

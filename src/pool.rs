@@ -176,12 +176,19 @@ impl<I, T> Drop for Outputs<I, T> {
 /// The workers, as a task sees them.
 pub struct Crew<'a> {
     hire: &'a dyn Fn() -> bool,
+    queued: &'a dyn Fn() -> usize,
 }
 
 impl Crew<'_> {
     /// Adds a worker, unless there are as many as there may be. Returns whether it did.
     pub fn hire(&self) -> bool {
         (self.hire)()
+    }
+
+    /// How many inputs wait in the queue for a worker.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        (self.queued)()
     }
 }
 
@@ -257,8 +264,7 @@ where
     {
         let _seat = seat.claim();
         let shop = self;
-        let hire = || Shop::hire(&shop, scope);
-        let crew = Crew { hire: &hire };
+        let crew = Crew { hire: &|| Shop::hire(&shop, scope), queued: &|| shop.jobs.len() };
         while let Some(input) = receive(&*shop.clock, &shop.jobs) {
             if shop.stopped.load(Ordering::SeqCst) {
                 break;

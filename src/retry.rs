@@ -104,16 +104,18 @@ impl Retry {
         judge: impl Fn(&E) -> Verdict,
         op: impl FnMut(u32) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.trace(&CancelToken::default(), rand::random(), judge, op).into_result()
+        self.trace(&CancelToken::default(), rand::random(), judge, |_| {}, op).into_result()
     }
 
     /// The same, with everything that [`call`](Retry::call) takes for granted as an argument, and with the history of
-    /// the tries: sleeps on the token's clock until the token is cancelled, and draws its jitter from the seed.
+    /// the tries: sleeps on the token's clock until the token is cancelled, draws its jitter from the seed, and tells
+    /// `notify` of each failure before it sleeps.
     pub fn trace<T, E>(
         &self,
         cancel: &CancelToken,
         seed: u64,
         judge: impl Fn(&E) -> Verdict,
+        mut notify: impl FnMut(&Failure<E>),
         mut op: impl FnMut(u32) -> Result<T, E>,
     ) -> Outcome<T, E> {
         let started = cancel.clock().now();
@@ -126,7 +128,9 @@ impl Retry {
             };
             let now = cancel.clock().now();
             let wait = course.wait_after(judge(&error), now - started);
-            failures.push(Failure { error, backoff: wait.ok() });
+            let failure = Failure { error, backoff: wait.ok() };
+            notify(&failure);
+            failures.push(failure);
             let slept = wait.and_then(|wait| cancel.sleep_until(now + wait).map_err(|_| GaveUp::Cancelled));
             if let Err(reason) = slept {
                 return Outcome { result: Err(reason), failures };
@@ -186,7 +190,7 @@ mod tests {
         let clock = SimClock::new();
         let cancel = CancelToken::new(Arc::new(clock.clone()));
         let op = |n: u32| verdicts.get(n as usize - 1).copied().map_or(Ok(n), Err);
-        (retry.trace(&cancel, 1, |verdict| *verdict, op), clock.elapsed())
+        (retry.trace(&cancel, 1, |verdict| *verdict, |_| {}, op), clock.elapsed())
     }
 
     fn plain(max_retries: u32) -> Retry {
@@ -260,6 +264,7 @@ mod tests {
             &cancel,
             1,
             |_| Verdict::Retry,
+            |_| {},
             |n| {
                 if n == 3 {
                     cancel.cancel();

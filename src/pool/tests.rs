@@ -150,7 +150,7 @@ fn articles_job(seed: u64) -> (Vec<(Duration, usize)>, Duration) {
                 clock.sleep_until(clock.now() + SECOND * 2);
                 if topic % 10 == 0 && n == 1 { Err(503) } else { Ok(()) }
             };
-            retry.trace(&cancel, seed + topic as u64, |_| Verdict::Retry, call).into_result()
+            retry.trace(&cancel, seed + topic as u64, |_| Verdict::Retry, |_| {}, call).into_result()
         };
         let outputs = run_on(on.clone(), scope, Size::fixed(nz(4)), 0..200, work);
         let answered = |(topic, answer): (usize, Result<Result<(), u16>, Panicked>)| {

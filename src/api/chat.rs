@@ -1,0 +1,101 @@
+//! OpenAI's chat completions, which most other servers speak too (llama.cpp, Ollama, vLLM, gateways).
+
+use serde_json::{Value, json};
+
+use super::{Api, Key, Params};
+
+/// `POST /chat/completions`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Chat;
+
+impl Api for Chat {
+    fn base_url(&self) -> &'static str {
+        "https://api.openai.com/v1"
+    }
+
+    fn key_env(&self) -> &'static str {
+        "OPENAI_API_KEY"
+    }
+
+    fn path(&self) -> &'static str {
+        "/chat/completions"
+    }
+
+    fn key_header(&self, key: &Key) -> (&'static str, String) {
+        ("authorization", format!("Bearer {}", key.expose()))
+    }
+
+    fn body(&self, prompt: &str, params: &Params) -> Value {
+        let system = params.system.iter().map(|text| json!({"role": "system", "content": text}));
+        let messages: Vec<_> = system.chain([json!({"role": "user", "content": prompt})]).collect();
+        let mut body = json!({"model": params.model, "messages": messages});
+        if let Some(tokens) = params.max_tokens {
+            body["max_tokens"] = tokens.into();
+        }
+        if let Some(temperature) = params.temperature {
+            body["temperature"] = temperature.into();
+        }
+        for (name, value) in &params.extra {
+            body[name] = value.clone();
+        }
+        body
+    }
+
+    /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
+    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
+        let choice = body.get("choices")?.get(0)?;
+        let message = choice.get("message")?.as_object()?;
+        let text = message.get("content").and_then(Value::as_str).unwrap_or_default();
+        let reason = choice.get("finish_reason").and_then(Value::as_str);
+        Some((text.to_owned(), reason.map(str::to_owned)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_body_has_the_messages_and_only_the_parameters_that_are_set() {
+        let plain = Params { model: "m".into(), ..Params::default() };
+        let expected = json!({"model": "m", "messages": [{"role": "user", "content": "Why?"}]});
+        assert_eq!(Chat.body("Why?", &plain), expected);
+    }
+
+    #[test]
+    fn every_parameter_reaches_the_body_and_extra_fields_win() {
+        let extra = json!({"temperature": 1, "top_p": 0.5}).as_object().unwrap().clone();
+        let params = Params {
+            model: "m".into(),
+            system: Some("Be brief.".into()),
+            max_tokens: Some(9),
+            temperature: Some(0.0),
+            extra,
+        };
+        let expected = json!({
+            "model": "m",
+            "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}],
+            "max_tokens": 9, "temperature": 1, "top_p": 0.5,
+        });
+        assert_eq!(Chat.body("Why?", &params), expected);
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_first_choice() {
+        let body = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+        let text = |message| Chat.text(&body(message));
+        let stop = Some("stop".to_owned());
+        assert_eq!(text(json!({"content": "Because."})), Some(("Because.".into(), stop.clone())));
+        assert_eq!(text(json!({"content": ""})), Some((String::new(), stop.clone())));
+        assert_eq!(text(json!({"content": null, "refusal": "No."})), Some((String::new(), stop)));
+    }
+
+    #[test]
+    fn what_has_no_message_is_no_answer() {
+        for body in
+            [json!({}), json!([]), json!({"choices": []}), json!({"choices": [{"message": 1}]}), json!(null)]
+        {
+            assert_eq!(Chat.text(&body), None, "{body}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! One HTTP agent for all workers: bytes out, bytes in.
+//!
+//! A status is data here, whatever it is; only a call that brought no complete response is an error. What either means
+//! for the prompt is decided above, by [`api`](crate::api).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+
+/// How calls are made: plain data.
+///
+/// # Default
+/// * `timeout`: 120 s
+/// * `connect_timeout`: 10 s
+/// * `connections`: 64
+/// * `body_limit`: 32 MiB
+/// * `ca_cert`: none, the roots that Mozilla trusts
+/// * `proxy_from_env`: true
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The longest a whole call may take, from the name look-up to the last byte.
+    pub timeout: Duration,
+    /// The longest that making a connection may take.
+    pub connect_timeout: Duration,
+    /// How many connections are kept open between calls: as many as there are workers.
+    pub connections: usize,
+    /// The largest body that is read, in bytes.
+    pub body_limit: u64,
+    /// A PEM file with the certificates to trust, in place of the usual ones.
+    pub ca_cert: Option<PathBuf>,
+    /// Whether `HTTPS_PROXY`, `NO_PROXY` and their like are honoured.
+    pub proxy_from_env: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            timeout: Duration::from_secs(120),
+            connect_timeout: Duration::from_secs(10),
+            connections: 64,
+            body_limit: 32 << 20,
+            ca_cert: None,
+            proxy_from_env: true,
+        }
+    }
+}
+
+/// The certificates to trust could not be had.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CertError {
+    /// The file could not be read.
+    #[error("cannot read the certificates in {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The file was read, but it is not a list of PEM certificates.
+    #[error("{path} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)")]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A call brought no complete response.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// It took longer than [`Options::timeout`] or [`Options::connect_timeout`].
+    #[error("time-out: {0}")]
+    Timeout(String),
+    /// Nobody was reached: no such host, connection refused, proxy down.
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    /// The connection broke, or what came over it was not HTTP.
+    #[error("broken connection: {0}")]
+    Broken(String),
+    /// The body was larger than [`Options::body_limit`].
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The server could not prove who it is, or speaks no common TLS.
+    #[error("no trust: {0}")]
+    Untrusted(String),
+    /// The request could not be made at all: a bad address, a header with a line break in it.
+    #[error("bad request: {0}")]
+    Unsendable(String),
+}
+
+/// A complete response, whatever its status.
+#[derive(Clone, Debug, Default)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, values that are text.
+    pub headers: Vec<(String, String)>,
+    /// All bytes of the body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// The first header of this name (in lower case).
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The agent: cheap to clone, shared by all threads, keeps connections open.
+#[derive(Clone, Debug)]
+pub struct Http {
+    agent: Agent,
+    body_limit: u64,
+}
+
+impl Http {
+    /// Makes an agent.
+    ///
+    /// # Errors
+    /// [`CertError`] if `ca_cert` is given and of no use.
+    pub fn new(options: &Options) -> Result<Self, CertError> {
+        let mut tls = TlsConfig::builder();
+        if let Some(path) = &options.ca_cert {
+            tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?)));
+        }
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
+            .timeout_global(Some(options.timeout))
+            .timeout_connect(Some(options.connect_timeout.min(options.timeout)))
+            .max_idle_connections(options.connections)
+            .max_idle_connections_per_host(options.connections)
+            .tls_config(tls.build());
+        if !options.proxy_from_env {
+            config = config.proxy(None);
+        }
+        Ok(Http { agent: config.build().into(), body_limit: options.body_limit })
+    }
+
+    /// Posts a body and reads the whole response.
+    ///
+    /// # Errors
+    /// [`TransportError`]: no complete response came. Any status is a success.
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, TransportError> {
+        let mut request = self.agent.post(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send(body).map_err(|error| self.explain(error))?;
+        self.read(response)
+    }
+
+    fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {
+        let (parts, mut body) = response.into_parts();
+        let text = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        };
+        let body =
+            body.with_config().limit(self.body_limit).read_to_vec().map_err(|error| self.explain(error))?;
+        let headers = parts.headers.iter().filter_map(text).collect();
+        Ok(Response { status: parts.status.as_u16(), headers, body })
+    }
+
+    fn explain(&self, error: ureq::Error) -> TransportError {
+        use ureq::Error;
+        match error {
+            Error::Timeout(which) => TransportError::Timeout(which.to_string()),
+            Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.body_limit),
+            Error::HostNotFound => TransportError::Unreachable("no such host".to_owned()),
+            Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
+                TransportError::Unreachable(error.to_string())
+            }
+            Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => TransportError::Untrusted(error.to_string()),
+            Error::Http(_) | Error::BadUri(_) | Error::InvalidProxyUrl | Error::RequireHttpsOnly(_) => {
+                TransportError::Unsendable(error.to_string())
+            }
+            Error::Io(error) => explain_io(&error),
+            other => TransportError::Broken(other.to_string()),
+        }
+    }
+}
+
+fn explain_io(error: &io::Error) -> TransportError {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => TransportError::Timeout(error.to_string()),
+        ErrorKind::ConnectionRefused
+        | ErrorKind::HostUnreachable
+        | ErrorKind::NetworkUnreachable
+        | ErrorKind::NetworkDown
+        | ErrorKind::AddrNotAvailable => TransportError::Unreachable(error.to_string()),
+        ErrorKind::InvalidData if is_tls(error) => TransportError::Untrusted(error.to_string()),
+        _ => TransportError::Broken(error.to_string()),
+    }
+}
+
+/// Whether TLS failed inside what is reported as an error of the stream.
+fn is_tls(error: &io::Error) -> bool {
+    let text = error.to_string();
+    ["certificate", "handshake", "TLS", "tls"].iter().any(|word| text.contains(word))
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {
+    let pem = fs::read(path).map_err(|source| CertError::Read { path: path.to_owned(), source })?;
+    let only_certificates = |item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    };
+    let found: Vec<_> = parse_pem(&pem).filter_map(only_certificates).collect();
+    if found.is_empty() { Err(CertError::Empty { path: path.to_owned() }) } else { Ok(found) }
+}
