@@ -2,6 +2,8 @@
 #[cfg(feature = "wire")]
 pub mod api;
 pub mod backoff;
+#[cfg(feature = "wire")]
+pub mod batch;
 pub mod cancel;
 pub mod clock;
 #[cfg(feature = "wire")]
@@ -12,6 +14,8 @@ pub mod http;
 pub mod journal;
 pub mod limiter;
 pub mod pool;
+#[cfg(feature = "cli")]
+pub mod practice;
 #[cfg(feature = "wire")]
 pub mod prompts;
 pub mod retry;

@@ -64,6 +64,12 @@ impl CallError {
         }
     }
 
+    /// Whether no prompt will be answered.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        self.class == Class::Fatal
+    }
+
     /// What an attempt that ended so is called in the records.
     #[must_use]
     pub fn outcome(&self) -> &'static str {

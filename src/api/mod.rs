@@ -95,7 +95,7 @@ pub struct Answer {
 }
 
 /// Something that can be asked: a [`Client`], or what a test puts in its place.
-pub trait Ask: Send + Sync {
+pub trait Ask: Debug + Send + Sync {
     /// The body of the call for one prompt: the same for each attempt.
     fn request(&self, prompt: &str) -> Vec<u8>;
 

@@ -1,0 +1,260 @@
+//! Ties it together: prompts in, paced and retried calls, one record a prompt out.
+//!
+//! Each worker takes a prompt through all its attempts; every attempt takes a turn at the limiter. The calling thread
+//! alone writes the journal. Whoever meets a reason to stop the batch sets it and cancels: waits end, calls in flight
+//! finish and are written, and prompts that were not finished get no record, so that another run can do them.
+
+mod attempts;
+mod summary;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{info, warn};
+use parking_lot::Mutex;
+use thiserror::Error;
+
+use crate::api::{Ask, CallError, Class};
+use crate::cancel::CancelToken;
+use crate::clock::Clock;
+use crate::journal::{JournalError, Record};
+use crate::limiter::{Rate, RateLimiter, Turn};
+use crate::pool::{self, Crew, Size};
+use crate::prompts::{Prompt, PromptError};
+use crate::retry::Retry;
+
+use attempts::Course;
+pub use summary::Summary;
+
+/// How a batch is run: plain data.
+///
+/// # Default
+/// * `rate`: unlimited
+/// * `workers`: as many as the rate needs ([`workers_for`])
+/// * `retry`: [`Retry::default`]
+/// * `max_wait`: 15 minutes
+/// * `seed`: 0
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The pace of the calls.
+    pub rate: Rate,
+    /// A fixed number of workers; none: start with what the rate needs, and grow while turns wait for workers.
+    pub workers: Option<NonZeroUsize>,
+    /// How faults are retried.
+    pub retry: Retry,
+    /// The longest that the server may hold everyone, without one answer, before the batch stops.
+    pub max_wait: Duration,
+    /// For the jitter.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let (rate, retry, max_wait) = (Rate::default(), Retry::default(), Duration::from_secs(15 * 60));
+        Settings { rate, workers: None, retry, max_wait, seed: 0 }
+    }
+}
+
+/// The workers that a rate needs by Little's law (rate x latency), for a latency of one second, and one more that waits
+/// in line; it grows from there. Without a rate: 8, always.
+#[must_use]
+pub fn workers_for(rate: &Rate) -> Size {
+    const MOST: usize = 512;
+    let count = |n: usize| NonZeroUsize::new(n.clamp(2, MOST)).expect("at least 2");
+    if rate.interval.is_zero() {
+        return Size::fixed(count(8));
+    }
+    let in_flight = 1.0 / rate.interval.as_secs_f64();
+    Size { start: count(in_flight.ceil() as usize + 1), most: count(MOST) }
+}
+
+/// Why a batch stopped before its end.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Stop {
+    /// The server will answer none of our calls: the key, the money, the address.
+    #[error("{0}")]
+    Refused(CallError),
+    /// The server has held us too long.
+    #[error("the server has given no answer for {waited:?}, and says to wait {more:?} more ({error})")]
+    Held {
+        /// How long there has been no answer.
+        waited: Duration,
+        /// How much longer the server says to wait.
+        more: Duration,
+        /// When it may be worth coming back.
+        come_back: SystemTime,
+        /// The last refusal.
+        error: CallError,
+    },
+    /// The results cannot be written.
+    #[error("{0}")]
+    Journal(JournalError),
+    /// The input cannot be read on.
+    #[error("{0}")]
+    Input(PromptError),
+    /// Somebody cancelled.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A batch, ready to run.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    settings: Settings,
+    ask: &'a dyn Ask,
+    limiter: RateLimiter,
+    cancel: CancelToken,
+    clock: Arc<dyn Clock>,
+    stop: Mutex<Option<Stop>>,
+    /// When the server last answered: the batch's patience counts from there.
+    last_answer: Mutex<Instant>,
+}
+
+/// A prompt on its way through the pool.
+struct Job {
+    number: u64,
+    prompt: Prompt,
+    pulled: Instant,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch on this clock; cancel the token, which must be on the same clock, to stop it from outside.
+    #[must_use]
+    pub fn new(settings: Settings, ask: &'a dyn Ask, clock: Arc<dyn Clock>, cancel: CancelToken) -> Self {
+        let limiter = RateLimiter::on(clock.clone(), settings.rate);
+        let last_answer = Mutex::new(clock.now());
+        Batch { settings, ask, limiter, cancel, clock, stop: Mutex::new(None), last_answer }
+    }
+
+    /// Runs the prompts; hands each finished one to `write`, in order of completion, on the calling thread.
+    ///
+    /// What stops the batch early is in the summary; what was finished by then has been written.
+    pub fn run(
+        self,
+        prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
+        mut write: impl FnMut(&Record) -> Result<(), JournalError>,
+    ) -> Summary {
+        let mut summary = Summary::new(self.clock.now());
+        let size = self.settings.workers.map_or_else(|| workers_for(&self.settings.rate), Size::fixed);
+        let batch = &self;
+        thread::scope(|scope| {
+            let work = |job: &Job, crew: &Crew<'_>| batch.work(job, crew);
+            let outputs = pool::run_on(batch.clock.clone(), scope, size, batch.jobs(prompts), work);
+            let mut broken = false;
+            for (job, course) in outputs {
+                let course = course.unwrap_or_else(|panic| Course::panicked(&panic, &job.prompt));
+                summary.count(&course);
+                let Some(record) = course.into_record(&job.prompt) else { continue };
+                if broken {
+                    continue;
+                }
+                match write(&record) {
+                    Ok(()) => summary.written(&record),
+                    Err(error) => {
+                        broken = true;
+                        batch.stop_for(Stop::Journal(error));
+                    }
+                }
+            }
+        });
+        summary.ended(self.clock.now());
+        let cancelled = self.cancel.is_cancelled();
+        summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
+        summary
+    }
+
+    /// The prompts as jobs, until the batch is stopped.
+    fn jobs(
+        &self,
+        prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
+    ) -> impl Iterator<Item = Job> + Send {
+        let good = prompts.map_while(|prompt| match prompt {
+            Ok(prompt) => Some(prompt),
+            Err(error) => {
+                self.stop_for(Stop::Input(error));
+                None
+            }
+        });
+        let going = good.take_while(|_| !self.cancel.is_cancelled());
+        (0..).zip(going).map(|(number, prompt)| Job { number, prompt, pulled: self.clock.now() })
+    }
+
+    /// One prompt, through all its attempts.
+    fn work(&self, job: &Job, crew: &Crew<'_>) -> Course {
+        let request = self.ask.request(&job.prompt.text);
+        let course = Mutex::new(Course::new(&job.prompt, &request, self.clock.now() - job.pulled));
+        let seed = self.settings.seed ^ job.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let judge = attempts::judge;
+        let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
+        let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
+            let asked = self.clock.now();
+            let turn = self.limiter.wait_unless(&self.cancel)?;
+            self.hire_if_short(crew);
+            let (paced, started_at) = (turn.at - asked, self.clock.wall());
+            let answer = self.ask.ask(&request);
+            let call =
+                attempts::Call { n, turn: turn.at, paced, started_at, took: self.clock.now() - turn.at };
+            course.lock().called(call, &answer, &job.prompt);
+            match answer {
+                Ok(answer) => {
+                    *self.last_answer.lock() = self.clock.now();
+                    Ok(answer)
+                }
+                Err(error) => {
+                    self.heed(turn, &error);
+                    Err(error.into())
+                }
+            }
+        });
+        course.into_inner().ended(outcome)
+    }
+
+    /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
+    fn hire_if_short(&self, crew: &Crew<'_>) {
+        let short =
+            !self.settings.rate.interval.is_zero() && crew.queued() > 0 && self.limiter.waiting() == 0;
+        if short && crew.hire() {
+            info!("one more worker: nobody was in line for the next turn");
+        }
+    }
+
+    /// What a failure means for everyone.
+    fn heed(&self, turn: Turn, error: &CallError) {
+        match error.class {
+            Class::Fatal => self.stop_for(Stop::Refused(error.clone())),
+            Class::Throttled => self.hold(turn, error),
+            Class::Fault | Class::Rejected => {}
+        }
+    }
+
+    fn hold(&self, turn: Turn, error: &CallError) {
+        let (now, more) = (self.clock.now(), error.retry_after.unwrap_or_default());
+        if let Some(wait) = error.retry_after
+            && self.limiter.refused(turn, now + wait)
+        {
+            info!(wait_ms = wait.as_millis() as u64; "the server says to wait: everyone is held");
+        }
+        let waited = now.saturating_duration_since(*self.last_answer.lock());
+        if waited + more > self.settings.max_wait {
+            let come_back = self.clock.wall() + more;
+            self.stop_for(Stop::Held { waited, more, come_back, error: error.clone() });
+        }
+    }
+
+    /// Stops the batch; the first reason counts.
+    fn stop_for(&self, reason: Stop) {
+        let mut stop = self.stop.lock();
+        if stop.is_none() && !self.cancel.is_cancelled() {
+            warn!("stopping: {reason}");
+            *stop = Some(reason);
+        }
+        drop(stop);
+        self.cancel.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! The course of one prompt: its attempts as they are made, and the record that they come to.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use log::info;
+
+use crate::api::{Answer, CallError};
+use crate::cancel::Cancelled;
+use crate::journal::{Attempt, Fault, Record, Reply, record_id};
+use crate::pool::Panicked;
+use crate::prompts::Prompt;
+use crate::retry::{Failure, GaveUp, Outcome, Verdict};
+
+/// An attempt that brought no answer: the call failed, or the batch was stopped before it was made.
+#[derive(Debug)]
+pub(super) enum Miss {
+    Call(CallError),
+    Cancelled,
+}
+
+impl From<CallError> for Miss {
+    fn from(error: CallError) -> Self {
+        Miss::Call(error)
+    }
+}
+
+impl From<Cancelled> for Miss {
+    fn from(_: Cancelled) -> Self {
+        Miss::Cancelled
+    }
+}
+
+pub(super) fn judge(miss: &Miss) -> Verdict {
+    match miss {
+        Miss::Call(error) => error.verdict(),
+        Miss::Cancelled => Verdict::Stop,
+    }
+}
+
+/// One call, before it is known what came of it.
+pub(super) struct Call {
+    pub(super) n: u32,
+    pub(super) turn: Instant,
+    pub(super) paced: Duration,
+    pub(super) started_at: SystemTime,
+    pub(super) took: Duration,
+}
+
+/// What has become of one prompt so far.
+#[derive(Debug)]
+pub(super) struct Course {
+    id: String,
+    pub(super) attempts: Vec<Attempt>,
+    /// When each call was sent.
+    pub(super) turns: Vec<Instant>,
+    queued: Duration,
+    end: End,
+}
+
+#[derive(Debug)]
+enum End {
+    /// The batch was stopped before this prompt was done.
+    Unfinished,
+    Answered(Answer),
+    Failed(CallError),
+    Panicked(String),
+}
+
+impl Course {
+    pub(super) fn new(prompt: &Prompt, request: &[u8], queued: Duration) -> Self {
+        let id = record_id(&prompt.custom_id, request);
+        Course { id, attempts: Vec::new(), turns: Vec::new(), queued, end: End::Unfinished }
+    }
+
+    /// The prompt's task broke; what it had come to is lost.
+    pub(super) fn panicked(panic: &Panicked, prompt: &Prompt) -> Self {
+        Course { end: End::Panicked(panic.to_string()), ..Course::new(prompt, &[], Duration::ZERO) }
+    }
+
+    /// A call has ended.
+    pub(super) fn called(&mut self, call: Call, answer: &Result<Answer, CallError>, prompt: &Prompt) {
+        let (status, request_id, outcome, retry_after) = match answer {
+            Ok(answer) => (Some(answer.status), answer.request_id.clone(), "answered", None),
+            Err(error) => (error.status, error.request_id.clone(), error.outcome(), error.retry_after),
+        };
+        let queued = std::mem::take(&mut self.queued);
+        let Call { n, turn, paced, started_at, took } = call;
+        self.turns.push(turn);
+        let (key, backoff) = (0, None);
+        let attempt = Attempt {
+            n,
+            key,
+            started_at,
+            queued,
+            paced,
+            took,
+            status,
+            outcome,
+            retry_after,
+            backoff,
+            request_id,
+        };
+        if answer.is_ok() {
+            tell(&attempt, prompt);
+        }
+        self.attempts.push(attempt);
+    }
+
+    /// The call that has just failed is followed by another after this backoff, or by none.
+    pub(super) fn put_off(&mut self, failure: &Failure<Miss>, prompt: &Prompt) {
+        if let (Miss::Call(error), Some(attempt)) = (&failure.error, self.attempts.last_mut()) {
+            attempt.backoff = failure.backoff;
+            tell(attempt, prompt);
+            info!(prompt = prompt.custom_id.as_str(); "{error}");
+        }
+    }
+
+    /// No further attempt will be made.
+    pub(super) fn ended(mut self, mut outcome: Outcome<Answer, Miss>) -> Self {
+        self.end = match (outcome.result, outcome.failures.pop()) {
+            (Ok(answer), _) => End::Answered(answer),
+            (Err(GaveUp::Cancelled), _) => End::Unfinished,
+            (Err(_), Some(Failure { error: Miss::Call(error), .. })) if !error.is_fatal() => {
+                End::Failed(error)
+            }
+            (Err(_), _) => End::Unfinished,
+        };
+        self
+    }
+
+    /// The record; none if the prompt is not done.
+    pub(super) fn into_record(self, prompt: &Prompt) -> Option<Record> {
+        let (text, finish_reason, response, error) = match self.end {
+            End::Unfinished => return None,
+            End::Answered(Answer { text, finish_reason, status, request_id, body }) => (
+                Some(text),
+                finish_reason,
+                Some(Reply { status_code: status, request_id, body: Some(body) }),
+                None,
+            ),
+            End::Failed(error) => {
+                let reply =
+                    |status_code| Reply { status_code, request_id: error.request_id, body: error.body };
+                let response = error.status.map(reply);
+                (None, None, response, Some(Fault { code: error.code, message: error.message }))
+            }
+            End::Panicked(message) => (None, None, None, Some(Fault { code: "panic".to_owned(), message })),
+        };
+        let (id, custom_id, prompt, attempts) =
+            (self.id, prompt.custom_id.clone(), prompt.text.clone(), self.attempts);
+        Some(Record { id, custom_id, prompt, text, finish_reason, response, error, attempts })
+    }
+}
+
+/// One line a call, with fields that tools can read.
+fn tell(attempt: &Attempt, prompt: &Prompt) {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    info!(
+        prompt = prompt.custom_id.as_str(),
+        attempt = attempt.n,
+        status = attempt.status,
+        outcome = attempt.outcome,
+        paced_ms = ms(attempt.paced),
+        took_ms = ms(attempt.took),
+        backoff_ms = attempt.backoff.map(ms),
+        retry_after_ms = attempt.retry_after.map(ms);
+        "call"
+    );
+}

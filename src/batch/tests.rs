@@ -1,0 +1,234 @@
+//! Whole batches on simulated time, against a server that is a closure.
+
+use super::*;
+use crate::api::{Answer, Class};
+use crate::clock::SimClock;
+use serde_json::Value;
+use std::num::NonZeroU32;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+type Answers = Result<&'static str, CallError>;
+
+/// A server in simulated time: answers by the prompt and by how often it was asked that before.
+struct Server {
+    clock: SimClock,
+    latency: Duration,
+    calls: Mutex<Vec<(Duration, String)>>,
+    answer: Box<dyn Fn(&str, usize) -> Answers + Send + Sync>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
+    }
+}
+
+impl Ask for Server {
+    fn request(&self, prompt: &str) -> Vec<u8> {
+        prompt.as_bytes().to_vec()
+    }
+
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
+        let prompt = String::from_utf8(request.to_vec()).unwrap();
+        let before = self.calls.lock().iter().filter(|(_, asked)| *asked == prompt).count();
+        self.calls.lock().push((self.clock.elapsed(), prompt.clone()));
+        self.clock.sleep_until(self.clock.now() + self.latency);
+        let (finish_reason, body) = (Some("stop".to_owned()), Value::Null);
+        (self.answer)(&prompt, before).map(|text| Answer {
+            text: text.to_owned(),
+            finish_reason,
+            status: 200,
+            request_id: None,
+            body,
+        })
+    }
+}
+
+fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
+    let (code, message) = ("code".to_owned(), "message".to_owned());
+    CallError { class, code, message, status: Some(status), request_id: None, retry_after, body: None }
+}
+
+struct Ran {
+    summary: Summary,
+    records: Vec<Record>,
+    calls: Vec<(Duration, String)>,
+    clock: SimClock,
+}
+
+fn prompts(count: u32) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+    (1..=count).map(|n| Ok(Prompt { custom_id: format!("line-{n}"), text: format!("{n}") }))
+}
+
+fn run(
+    settings: Settings,
+    count: u32,
+    latency: Duration,
+    answer: impl Fn(&str, usize) -> Answers + Send + Sync + 'static,
+) -> Ran {
+    let clock = SimClock::new();
+    let server = Server { clock: clock.clone(), latency, calls: Mutex::default(), answer: Box::new(answer) };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let batch = Batch::new(settings, &server, on.clone(), CancelToken::new(on));
+    let mut records = Vec::new();
+    let summary = batch.run(prompts(count), |record| {
+        records.push(record.clone());
+        Ok(())
+    });
+    Ran { summary, records, calls: server.calls.into_inner(), clock }
+}
+
+fn paced(per_minute: u32) -> Settings {
+    let rate = Rate::per_minute(NonZeroU32::new(per_minute).unwrap()).with_guard(Duration::ZERO);
+    Settings { rate, ..Settings::default() }
+}
+
+fn with_workers(settings: Settings, workers: usize) -> Settings {
+    Settings { workers: NonZeroUsize::new(workers), ..settings }
+}
+
+#[test]
+fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
+    let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| Ok("text"));
+    assert_eq!((ran.summary.answered, ran.summary.calls, ran.summary.throttled), (200, 200, 0));
+    assert_eq!(ran.summary.took, SECOND * (199 * 6 + 2), "19.9 minutes and the last answer");
+    assert_eq!(ran.summary.calls_a_minute(), Some(10.0));
+    assert!(
+        ran.records.iter().all(|record| record.text.as_deref() == Some("text") && record.attempts.len() == 1)
+    );
+}
+
+#[test]
+fn the_crew_grows_until_no_turn_goes_unused() {
+    for latency in [SECOND / 10, SECOND, SECOND * 7, SECOND * 30] {
+        let ran = run(paced(600), 1000, latency, |_, _| Ok("text"));
+        assert_eq!(ran.summary.took, MS * 100 * 999 + latency, "{latency:?}");
+    }
+}
+
+#[test]
+fn a_fault_is_retried_and_its_attempts_are_in_the_record() {
+    let flaky = |_: &str, before| if before < 2 { Err(error(Class::Fault, 500, None)) } else { Ok("text") };
+    let ran = run(paced(600), 1, SECOND, flaky);
+    let attempts = &ran.records[0].attempts;
+    let outcomes: Vec<_> =
+        attempts.iter().map(|attempt| (attempt.n, attempt.outcome, attempt.status)).collect();
+    assert_eq!(
+        outcomes,
+        [(1, "server_error", Some(500)), (2, "server_error", Some(500)), (3, "answered", Some(200))]
+    );
+    assert!(attempts[0].backoff.unwrap() >= SECOND && attempts[1].backoff.unwrap() >= SECOND * 2);
+    assert_eq!((attempts[2].backoff, attempts[2].took), (None, SECOND));
+    assert_eq!((ran.summary.answered, ran.summary.calls, ran.summary.faults), (1, 3, 2));
+}
+
+#[test]
+fn a_prompt_that_fails_has_a_record_that_says_why_and_the_others_go_on() {
+    let picky =
+        |prompt: &str, _| if prompt == "3" { Err(error(Class::Rejected, 400, None)) } else { Ok("text") };
+    let ran = run(paced(600), 5, SECOND, picky);
+    assert_eq!((ran.summary.answered, ran.summary.failed, ran.summary.calls), (4, 1, 5));
+    let failed = ran.records.iter().find(|record| record.text.is_none()).unwrap();
+    assert_eq!((failed.custom_id.as_str(), failed.error.as_ref().unwrap().code.as_str()), ("line-3", "code"));
+    assert_eq!(failed.response.as_ref().unwrap().status_code, 400);
+}
+
+#[test]
+fn one_refusal_holds_everyone_and_spends_no_retry() {
+    let refusing = |prompt: &str, before| match (prompt, before) {
+        ("5", 0..3) => Err(error(Class::Throttled, 429, Some(SECOND * 30))),
+        _ => Ok("text"),
+    };
+    let settings = Settings { retry: Retry { max_retries: 0, ..Retry::default() }, ..paced(60) };
+    let ran = run(settings, 20, SECOND / 10, refusing);
+    assert_eq!((ran.summary.answered, ran.summary.throttled), (20, 3));
+    for (at, _) in ran.calls.iter().filter(|(_, prompt)| prompt == "5").take(3) {
+        let until = *at + SECOND / 10 + SECOND * 30;
+        assert!(
+            !ran.calls.iter().any(|(other, _)| other > at && *other < until),
+            "nobody calls until {until:?}"
+        );
+    }
+    assert!(ran.calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND), "and then no herd");
+}
+
+#[test]
+fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
+    let refusing =
+        |prompt: &str, _| if prompt == "3" { Err(error(Class::Fatal, 401, None)) } else { Ok("text") };
+    let ran = run(with_workers(paced(60), 4), 100, MS * 2500, refusing);
+    assert!(matches!(ran.summary.stop, Some(Stop::Refused(_))));
+    assert_eq!(ran.calls.len(), 5, "the third, at 2 s, is refused at 4.5 s; two more have been sent by then");
+    assert_eq!(ran.records.len(), 4, "the calls in flight are kept; the refused prompt is not done");
+    assert_eq!(ran.clock.elapsed(), MS * 6500);
+}
+
+#[test]
+fn a_server_that_holds_too_long_stops_the_batch() {
+    let ran = run(paced(60), 100, SECOND, |_, _| Err(error(Class::Throttled, 429, Some(SECOND * 3600))));
+    let Some(Stop::Held { more, come_back, .. }) = ran.summary.stop else { panic!("{:?}", ran.summary.stop) };
+    assert_eq!((more, come_back), (SECOND * 3600, SystemTime::UNIX_EPOCH + SECOND * 3601));
+    assert!(ran.clock.elapsed() < SECOND * 10, "at once, not after an hour");
+
+    let ran = run(paced(60), 100, SECOND, |_, _| Err(error(Class::Throttled, 429, None)));
+    assert!(matches!(ran.summary.stop, Some(Stop::Held { .. })));
+    assert!(ran.clock.elapsed() > SECOND * 60 * 15, "patient for a quarter of an hour");
+    assert!(ran.clock.elapsed() < SECOND * 60 * 18);
+}
+
+#[test]
+fn results_that_cannot_be_written_stop_the_batch() {
+    let clock = SimClock::new();
+    let answer = Box::new(|_: &str, _: usize| Ok("text"));
+    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let batch = Batch::new(with_workers(paced(60), 2), &server, on.clone(), CancelToken::new(on));
+    let full = || JournalError::Write { to: "disk".into(), source: std::io::ErrorKind::StorageFull.into() };
+    let summary = batch.run(prompts(100), |_| Err(full()));
+    assert!(matches!(summary.stop, Some(Stop::Journal(_))));
+    assert_eq!(summary.answered, 0);
+    assert!(server.calls.lock().len() <= 2, "no call is sent after the failure");
+}
+
+#[test]
+fn an_input_that_breaks_off_stops_the_batch_cleanly() {
+    let clock = SimClock::new();
+    let answer = Box::new(|_: &str, _: usize| Ok("text"));
+    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let batch = Batch::new(paced(600), &server, on.clone(), CancelToken::new(on));
+    let broken = prompts(3).chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })]).chain(prompts(9));
+    let mut records = 0;
+    let summary = batch.run(broken, |_| {
+        records += 1;
+        Ok(())
+    });
+    assert!(matches!(summary.stop, Some(Stop::Input(PromptError::NotUtf8 { line: 4, .. }))));
+    assert_eq!(server.calls.lock().len(), records, "what was sent is written");
+}
+
+#[test]
+fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
+    let clock = SimClock::new();
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let cancel = CancelToken::new(on.clone());
+    let switch = cancel.clone();
+    let answer = Box::new(move |prompt: &str, _: usize| {
+        if prompt == "2" {
+            switch.cancel();
+        }
+        Ok("text")
+    });
+    let server = Server { clock: clock.clone(), latency: SECOND * 5, calls: Mutex::default(), answer };
+    let batch = Batch::new(with_workers(paced(60), 4), &server, on, cancel);
+    let mut records = Vec::new();
+    let summary = batch.run(prompts(100), |record| {
+        records.push(record.custom_id.clone());
+        Ok(())
+    });
+    assert!(matches!(summary.stop, Some(Stop::Interrupted)));
+    assert_eq!(records.len(), server.calls.lock().len());
+    assert!(clock.elapsed() <= SECOND * 11);
+}

@@ -1,0 +1,306 @@
+//! The practice server: a rate-limited, OpenAI-compatible server to try a batch on, without a key and without a network.
+//!
+//! It answers with prose that nobody can mistake for a model's, keeps to a real limit, and misbehaves as told, the
+//! same way for the same seed. Synchronous: a thread accepts, and each connection has a thread.
+
+mod answer;
+mod faults;
+mod limits;
+mod stats;
+mod wire;
+
+use std::collections::HashMap;
+use std::io::{self, BufReader};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{debug, info};
+use parking_lot::Mutex;
+
+pub use answer::MODEL;
+pub use faults::{Faults, Latency, Outage, ParseLatencyError};
+pub use limits::Limits;
+pub use stats::{Gaps, KeyStats, Stats};
+
+use answer::Chat;
+use faults::{Fate, Fault};
+use limits::{Admission, Gate};
+use stats::Ledger;
+use wire::{Reply, Request};
+
+/// What the server is like: plain data.
+///
+/// # Default
+/// Any free port of the loopback, no limits, answers at once, no faults, says its limits, seed 0.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// What each key may do.
+    pub limits: Limits,
+    /// How long an answer takes.
+    pub latency: Latency,
+    /// How it misbehaves.
+    pub faults: Faults,
+    /// Whether it says its limits: `retry-after`, `x-ratelimit-*`. Some gateways do not.
+    pub hints: bool,
+    /// For everything that is left to chance.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            limits: Limits::default(),
+            latency: Latency::default(),
+            faults: Faults::default(),
+            hints: true,
+            seed: 0,
+        }
+    }
+}
+
+/// A server that runs until it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    room: Arc<Room>,
+    /// Dropped to wake everyone who waits.
+    running: Option<Sender<()>>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+/// What the connections share.
+#[derive(Debug)]
+struct Room {
+    options: Options,
+    started: Instant,
+    gate: Mutex<Gate>,
+    ledger: Mutex<Ledger>,
+    /// Closed when the server stops.
+    stopped: Receiver<()>,
+    connections: Mutex<HashMap<u64, TcpStream>>,
+    requests: AtomicU64,
+}
+
+impl Server {
+    /// Starts a server.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind(options.addr)?;
+        let addr = listener.local_addr()?;
+        let (running, stopped) = bounded(0);
+        let started = Instant::now();
+        let room = Arc::new(Room {
+            gate: Mutex::new(Gate::new(options.limits, started)),
+            ledger: Mutex::new(Ledger::new(started)),
+            options,
+            started,
+            stopped,
+            connections: Mutex::default(),
+            requests: AtomicU64::new(0),
+        });
+        let accepting = thread::Builder::new().name("practice".into()).spawn({
+            let room = room.clone();
+            move || room.accept(&listener)
+        })?;
+        Ok(Server { addr, room, running: Some(running), accepting: Some(accepting) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What to give to `--base-url`.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}/v1", self.addr)
+    }
+
+    /// What it has seen so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.room.ledger.lock().stats(Instant::now())
+    }
+
+    /// Serves for ever.
+    pub fn join(mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.running = None;
+        for connection in self.room.connections.lock().values() {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+        // A connection of our own wakes the thread that accepts, and it sees that it is over.
+        let _ = TcpStream::connect(self.addr);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+/// What becomes of a connection after a request.
+enum Next {
+    KeepAlive,
+    Close,
+}
+
+impl Room {
+    /// Waits; true if the server was stopped meanwhile.
+    fn wait(&self, duration: Duration) -> bool {
+        self.stopped.recv_timeout(duration).is_err_and(|error| error.is_disconnected())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.try_recv().is_err_and(|error| error.is_disconnected())
+    }
+
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for (number, stream) in (0..).zip(listener.incoming()) {
+            if self.is_stopped() {
+                return;
+            }
+            let served = stream.and_then(|stream| self.open(number, stream));
+            if let Err(error) = served {
+                debug!("a connection could not be opened: {error}");
+                let _ = self.wait(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// Gives a connection its thread.
+    fn open(self: &Arc<Self>, number: u64, stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        self.connections.lock().insert(number, stream.try_clone()?);
+        let room = self.clone();
+        let serve = move || {
+            if let Err(error) = room.serve(&stream) {
+                debug!("connection {number} ended: {error}");
+            }
+            room.connections.lock().remove(&number);
+        };
+        thread::Builder::new().name(format!("practice-{number}")).stack_size(256 << 10).spawn(serve)?;
+        Ok(())
+    }
+
+    /// A connection's life.
+    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        while !self.is_stopped() {
+            let request = match wire::read(&mut reader, stream) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(wire::ReadError::Io(error)) => return Err(error),
+                Err(wire::ReadError::Bad(status, message)) => {
+                    return Reply::error(status, "invalid_request_error", message, None).send(stream, true);
+                }
+            };
+            if let Next::Close = self.answer(&request, stream)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self, request: &Request, stream: &TcpStream) -> io::Result<Next> {
+        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        match (request.method.as_str(), path) {
+            ("POST", "/v1/chat/completions") => return self.chat(request, stream),
+            ("GET", "/v1/models") => Reply::json(200, &answer::models()),
+            ("GET", "/health") => Reply::json(200, &serde_json::json!({"status": "ok"})),
+            ("GET", "/stats") => {
+                Reply::json(200, &self.ledger.lock().page(Instant::now(), query == "arrivals=1"))
+            }
+            (_, "/v1/chat/completions" | "/v1/models" | "/health" | "/stats") => {
+                Reply::error(405, "invalid_request_error", "wrong method", Some("method_not_allowed"))
+            }
+            _ => Reply::error(404, "invalid_request_error", "there is nothing here", Some("not_found")),
+        }
+        .send(stream, !request.keep_alive)?;
+        Ok(if request.keep_alive { Next::KeepAlive } else { Next::Close })
+    }
+
+    /// One call of the API: admission, fate, latency, answer.
+    fn chat(&self, request: &Request, stream: &TcpStream) -> io::Result<Next> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let chat = Chat::parse(&request.body);
+        let cost = chat.as_ref().map_or(1, Chat::cost);
+        let (key, admission) = self.gate.lock().admit(&request.authorization, cost, request.arrived);
+        let admitted = matches!(admission, Admission::Open);
+        let fate = self.options.faults.fate(self.options.seed, number, request.arrived - self.started);
+        let fate = if admitted { fate } else { Fate::default() };
+        if admitted {
+            let latency = self.options.latency.draw(self.options.seed, number);
+            self.ledger.lock().entered();
+            let stopped = self.wait_out(fate, latency);
+            self.gate.lock().left();
+            if stopped {
+                return Ok(Next::Close);
+            }
+        }
+        let mut reply = self.reply(chat, admission, fate, key);
+        self.ledger.lock().note(request.arrived, key, reply.status, admitted, fate.fault);
+        reply.header("x-request-id", format!("req_{number:012x}"));
+        if self.options.hints {
+            let limits = self.gate.lock().headers(key, Instant::now());
+            limits.into_iter().for_each(|(name, value)| reply.header(name, value));
+        }
+        debug!(key = key, status = reply.status, fault = fate.fault.map(Fault::name); "practice call");
+        self.send(&reply, fate, stream, request.keep_alive)
+    }
+
+    /// The latency, or for ever. True if the server was stopped meanwhile.
+    fn wait_out(&self, fate: Fate, latency: Duration) -> bool {
+        let wait = if fate.fault == Some(Fault::Hang) { Duration::from_secs(3600) } else { latency };
+        !wait.is_zero() && self.wait(wait)
+    }
+
+    fn reply(&self, chat: Option<Chat>, admission: Admission, fate: Fate, key: usize) -> Reply {
+        let Some(chat) = chat else {
+            return Reply::error(400, "invalid_request_error", "the body is not JSON with messages", None);
+        };
+        match (admission, fate.fault) {
+            (Admission::Refused { wait, kind }, _) => limits::refusal(wait, kind, self.options.hints),
+            (_, Some(Fault::Status(status))) => faults::reply(status, self.options.hints),
+            (_, Some(Fault::BadJson)) => Reply::text(200, "{\"choices\": [{\"message\": "),
+            (_, fault) => {
+                let answered = self.gate.lock().answered(key);
+                if self.options.faults.quota.is_some_and(|quota| answered > quota) {
+                    return faults::no_money();
+                }
+                Reply::json(200, &chat.answer(self.options.seed, fault == Some(Fault::Empty)))
+            }
+        }
+    }
+
+    fn send(&self, reply: &Reply, fate: Fate, stream: &TcpStream, keep_alive: bool) -> io::Result<Next> {
+        match fate.fault {
+            Some(Fault::Reset) => {
+                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+                info!("practice: resets a connection");
+                return Ok(Next::Close);
+            }
+            Some(Fault::Truncated) => {
+                reply.send_half(stream)?;
+                return Ok(Next::Close);
+            }
+            _ => reply.send(stream, !keep_alive)?,
+        }
+        Ok(if keep_alive { Next::KeepAlive } else { Next::Close })
+    }
+}
