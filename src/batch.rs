@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{info, warn};
+use log::info;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -248,7 +248,7 @@ impl<'a> Batch<'a> {
     fn stop_for(&self, reason: Stop) {
         let mut stop = self.stop.lock();
         if stop.is_none() && !self.cancel.is_cancelled() {
-            warn!("stopping: {reason}");
+            info!("stopping: {reason}");
             *stop = Some(reason);
         }
         drop(stop);

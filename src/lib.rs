@@ -5,6 +5,8 @@ pub mod backoff;
 #[cfg(feature = "wire")]
 pub mod batch;
 pub mod cancel;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 #[cfg(feature = "wire")]
 pub mod hints;

@@ -1,2 +1,7 @@
-//! The `paceline` command.
-fn main() {}
+//! The `paceline` command: see `paceline --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paceline::cli::main().into()
+}

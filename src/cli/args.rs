@@ -1,0 +1,329 @@
+//! What can be typed, with its defaults. What it means is worked out in [`plan`](super::plan).
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::backoff::Jitter;
+use crate::practice::{Latency, Outage};
+
+/// Runs a file of prompts through an LLM API at exactly the pace the API allows.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// Log every call (-vv: more); RUST_LOG overrides this
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub(super) verbose: u8,
+
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a batch: one prompt a line in, one record a prompt out
+    Run(Box<Run>),
+    /// Serve a rate-limited, OpenAI-compatible API to practise on
+    Practice(Practice),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Durations read 500ms, 2s, 1m30s.
+
+Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad usage or input \
+and nothing sent, 3 stopped early, 130 interrupted.")]
+pub(super) struct Run {
+    /// A text file with one prompt a line, or - for standard input
+    pub(super) prompts: PathBuf,
+
+    /// Where the results go, or - for standard output [default: PROMPTS with .results.jsonl]
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// Send at most the first N prompts
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+
+    /// Run against the embedded practice server: no key, no network
+    #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
+    pub(super) practice: bool,
+
+    /// The model to ask
+    #[arg(short, long, value_name = "NAME", help_heading = "The request")]
+    pub(super) model: Option<String>,
+
+    /// A system message, sent before each prompt
+    #[arg(long, value_name = "TEXT", help_heading = "The request")]
+    pub(super) system: Option<String>,
+
+    /// The most tokens an answer may have
+    #[arg(long, value_name = "N", help_heading = "The request")]
+    pub(super) max_tokens: Option<u32>,
+
+    /// The sampling temperature
+    #[arg(long, value_name = "X", value_parser = finite, help_heading = "The request")]
+    pub(super) temperature: Option<f64>,
+
+    /// Any other field of the request's body, such as top_p=0.9 (repeatable)
+    #[arg(long, value_name = "KEY=JSON", help_heading = "The request")]
+    pub(super) param: Vec<Param>,
+
+    /// Where the API is [default: $OPENAI_BASE_URL, or else the API's own address]
+    #[arg(long, value_name = "URL", help_heading = "The server")]
+    pub(super) base_url: Option<String>,
+
+    /// The environment variable that holds the key [default: OPENAI_API_KEY]
+    #[arg(long, value_name = "NAME", help_heading = "The server")]
+    pub(super) key_env: Option<String>,
+
+    /// The longest that a call may take
+    #[arg(long, value_name = "DUR", default_value = "120s", value_parser = duration, help_heading = "The server")]
+    pub(super) timeout: Duration,
+
+    /// A PEM file with the certificates to trust in place of the usual ones
+    #[arg(long, value_name = "FILE", help_heading = "The server")]
+    pub(super) ca_cert: Option<PathBuf>,
+
+    /// Calls a minute [default: as fast as the workers go, and hold when told]
+    #[arg(long, value_name = "N", help_heading = "The pace")]
+    pub(super) rpm: Option<NonZeroU32>,
+
+    /// How many calls may go at once after a quiet time
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "The pace")]
+    pub(super) burst: NonZeroU32,
+
+    /// How many calls may be under way at once: a number, or auto for what the pace needs
+    #[arg(short, long, value_name = "N", default_value = "auto", help_heading = "The pace")]
+    pub(super) workers: Workers,
+
+    /// The longest that the server may hold us without one answer before the batch stops
+    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = duration, help_heading = "The pace")]
+    pub(super) max_wait: Duration,
+
+    /// How many faults a prompt is forgiven; being told to wait is none
+    #[arg(long, value_name = "N", default_value = "5", help_heading = "Retries")]
+    pub(super) max_retries: u32,
+
+    /// The first backoff; it doubles with each retry
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration, help_heading = "Retries")]
+    pub(super) base_delay: Duration,
+
+    /// The longest backoff
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration, help_heading = "Retries")]
+    pub(super) max_delay: Duration,
+
+    /// How chance spreads the backoffs: none, additive, full, equal, decorrelated
+    #[arg(long, value_name = "KIND", default_value = "additive", help_heading = "Retries")]
+    pub(super) jitter: Jitter,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Rates are from 0 to 1. GET /stats tells what the server has seen.")]
+pub(super) struct Practice {
+    /// The port of the loopback to listen on; 0 takes a free one
+    #[arg(long, value_name = "N", default_value = "8321")]
+    pub(super) port: u16,
+
+    /// For everything that is left to chance
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(super) seed: u64,
+
+    /// Calls a minute that each key may make [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(super) rpm: Option<NonZeroU32>,
+
+    /// How many calls may come at once after a quiet time; 1 is strict
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Limits")]
+    pub(super) burst: NonZeroU32,
+
+    /// Tokens a minute that each key may use [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(super) tpm: Option<NonZeroU32>,
+
+    /// Calls that may be under way at once [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(super) max_inflight: Option<usize>,
+
+    /// Refuse without saying when to come back
+    #[arg(long, help_heading = "Limits")]
+    pub(super) no_hints: bool,
+
+    /// How long an answer takes: 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA
+    #[arg(long, value_name = "TIME", default_value = "400ms", help_heading = "Behaviour")]
+    pub(super) latency: Latency,
+
+    /// How often to answer with status 500
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) error_500: f64,
+
+    /// How often to answer with status 503 and a retry-after
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) error_503: f64,
+
+    /// How often to answer with status 529, overloaded
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) error_529: f64,
+
+    /// How often to reset the connection
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) reset: f64,
+
+    /// How often to send half of the body
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) truncated: f64,
+
+    /// How often to answer 200 with something that is not JSON
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) bad_json: f64,
+
+    /// How often to answer without a word
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) empty: f64,
+
+    /// How often not to answer at all
+    #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
+    pub(super) hang: f64,
+
+    /// After N answers, say that the key has no money left
+    #[arg(long, value_name = "N", help_heading = "Behaviour")]
+    pub(super) quota: Option<u64>,
+
+    /// Answer nothing else for a time: AFTER,LENGTH or AFTER,LENGTH,STATUS, as in 10s,5s,503
+    #[arg(long, value_name = "WINDOW", value_parser = outage, help_heading = "Behaviour")]
+    pub(super) outage: Option<Outage>,
+}
+
+/// How many workers: a number, or as many as it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Workers {
+    Auto,
+    Fixed(NonZeroUsize),
+}
+
+impl FromStr for Workers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const MOST: usize = 10_000;
+        let number = || text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MOST);
+        match text {
+            "auto" => Ok(Workers::Auto),
+            _ => {
+                number().map(Workers::Fixed).ok_or_else(|| format!("give auto, or a number from 1 to {MOST}"))
+            }
+        }
+    }
+}
+
+/// A field of the request's body.
+#[derive(Clone, Debug)]
+pub(super) struct Param {
+    pub(super) name: String,
+    pub(super) value: Value,
+}
+
+impl FromStr for Param {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, json) =
+            text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("give KEY=JSON")?;
+        let value = serde_json::from_str(json);
+        let value = value.map_err(|error| {
+            format!("the value is not JSON ({error}); a text needs quotes: '{name}=\"…\"'")
+        })?;
+        Ok(Param { name: name.to_owned(), value })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| duration.try_into().ok());
+    parsed
+        .filter(|duration: &Duration| !duration.is_zero())
+        .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s".into())
+}
+
+fn finite(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "give a number".into())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    finite(text)
+        .ok()
+        .filter(|rate| (0.0..=1.0).contains(rate))
+        .ok_or_else(|| "give a number from 0 to 1".into())
+}
+
+fn outage(text: &str) -> Result<Outage, String> {
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let window = |after, length, status| {
+        let status: u16 = status;
+        Ok(Outage { after: zero_or_duration(after)?, length: duration(length)?, status })
+    };
+    match parts[..] {
+        [after, length] => window(after, length, 503),
+        [after, length, status] => match status.parse() {
+            Ok(status @ 400..600) => window(after, length, status),
+            _ => Err("the status is from 400 to 599".into()),
+        },
+        _ => Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
+    }
+}
+
+fn zero_or_duration(text: &str) -> Result<Duration, String> {
+    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let table = [("500ms", 500), ("2s", 2000), ("1m30s", 90_000), ("15m", 900_000), ("1h", 3_600_000)];
+        for (text, ms) in table {
+            assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
+        }
+        for bad in ["", "5", "-1s", "0s", "soon"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_json() {
+        let param: Param = "stop=[\"a=b\"]".parse().unwrap();
+        assert_eq!((param.name.as_str(), param.value), ("stop", serde_json::json!(["a=b"])));
+        assert!("user=me".parse::<Param>().unwrap_err().contains("'user=\"…\"'"));
+        assert!("=1".parse::<Param>().is_err());
+    }
+
+    #[test]
+    fn workers_are_a_number_or_auto() {
+        assert!(matches!("auto".parse(), Ok(Workers::Auto)));
+        assert!(matches!("16".parse(), Ok(Workers::Fixed(n)) if n.get() == 16));
+        assert!("0".parse::<Workers>().is_err() && "99999".parse::<Workers>().is_err());
+    }
+
+    #[test]
+    fn an_outage_has_a_beginning_a_length_and_perhaps_a_status() {
+        let expected = Outage { after: Duration::from_secs(10), length: Duration::from_secs(5), status: 503 };
+        assert_eq!(outage("10s,5s"), Ok(expected));
+        assert_eq!(outage("10s, 5s, 429"), Ok(Outage { status: 429, ..expected }));
+        assert!(outage("10s").is_err() && outage("1s,2s,200").is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! The command line: what was typed becomes a plan, the plan is carried out, its end becomes an exit status.
+//!
+//! Results go to the results file or to standard output; everything for people goes to standard error.
+
+mod args;
+mod input;
+mod logging;
+mod plan;
+mod practice;
+mod run;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+/// How the program ends. The numbers are part of its interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// Every prompt is answered.
+    Answered = 0,
+    /// All prompts are done, some of them failed: their records say why.
+    SomeFailed = 1,
+    /// Bad usage or bad input; nothing was sent.
+    Usage = 2,
+    /// Stopped early; the rest is still to do.
+    Stopped = 3,
+    /// Interrupted by Ctrl-C or a signal.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Runs the program with the arguments of this process.
+#[must_use]
+pub fn main() -> Exit {
+    let args = Args::parse();
+    logging::start(args.verbose, args.quiet);
+    let done = match args.command {
+        Command::Run(run) => run::run(*run, args.quiet),
+        Command::Practice(practice) => practice::serve(&practice),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("paceline: {error}");
+        Exit::Usage
+    })
+}

@@ -1,0 +1,207 @@
+//! What the arguments of `run` mean: everything that can be wrong with them is found here, before anything is sent.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::args::{Run, Workers};
+use crate::api::{Api, Chat, Client, Key, Params};
+use crate::backoff::Backoff;
+use crate::batch::{Settings, workers_for};
+use crate::http::{self, CertError, Http};
+use crate::journal::JournalError;
+use crate::limiter::Rate;
+use crate::practice::{self, Latency, Limits, Server};
+use crate::prompts::PromptError;
+use crate::retry::Retry;
+
+/// What is wrong with the command or its input.
+#[derive(Debug, Error)]
+pub(super) enum Unusable {
+    #[error(
+        "there is no API key in ${0}. Three ways on:
+  set the key:                     export {0}=...
+  point at a server without one:   --base-url http://localhost:8080/v1
+  try it without key or network:   --practice"
+    )]
+    NoKey(String),
+    #[error("--key-env names ${0}, which is not set")]
+    NoSuchVariable(String),
+    #[error("what is in ${0} cannot be a key: it is empty or has characters that no header can carry")]
+    BadKey(String),
+    #[error("say which model to ask, with -m NAME")]
+    NoModel,
+    #[error("{0:?} is no address for --base-url: give one such as http://localhost:8080/v1")]
+    BadUrl(String),
+    #[error("--max-delay is shorter than --base-delay")]
+    Delays,
+    #[error("--burst says how to use --rpm: give that, too")]
+    BurstWithoutRate,
+    #[error(transparent)]
+    Certificates(#[from] CertError),
+    #[error("the practice server cannot start: {0}")]
+    Practice(std::io::Error),
+    #[error("cannot read prompts from {path}: {source}", path = path.display())]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}", path = path.display())]
+    Input { path: PathBuf, source: PromptError },
+    #[error("{path} holds no prompt: write one a line", path = .0.display())]
+    Empty(PathBuf),
+    #[error(transparent)]
+    Output(#[from] JournalError),
+    #[error("cannot watch for Ctrl-C: {0}")]
+    Signals(#[from] ctrlc::Error),
+}
+
+/// A batch with everything it needs.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    /// The limit that was asked for, for people.
+    pub(super) rpm: Option<u32>,
+    /// Where the results go; none is standard output.
+    pub(super) output: Option<PathBuf>,
+    /// Runs as long as the plan lives.
+    pub(super) practice: Option<Server>,
+}
+
+impl Plan {
+    /// The pace of the practice server if none is asked for.
+    const PRACTICE_RPM: std::num::NonZeroU32 = std::num::NonZeroU32::new(600).expect("600 is not 0");
+
+    pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
+        if args.max_delay < args.base_delay {
+            return Err(Unusable::Delays);
+        }
+        let rpm = args.rpm.or(args.practice.then_some(Self::PRACTICE_RPM));
+        if rpm.is_none() && args.burst.get() > 1 {
+            return Err(Unusable::BurstWithoutRate);
+        }
+        let rate = rpm.map_or_else(Rate::unlimited, |rpm| Rate::per_minute(rpm).with_burst(args.burst));
+        let settings = settings(args, rate);
+        let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
+        let client = client(args, &settings, practice.as_ref())?;
+        let output = output(&args.prompts, args.output.as_deref());
+        Ok(Plan { client, settings, rpm: rpm.map(Into::into), output, practice })
+    }
+}
+
+fn settings(args: &Run, rate: Rate) -> Settings {
+    let backoff = Backoff { base: args.base_delay, max: args.max_delay, jitter: args.jitter };
+    let retry = Retry { max_retries: args.max_retries, backoff, deadline: None };
+    let workers = match args.workers {
+        Workers::Auto => None,
+        Workers::Fixed(workers) => Some(workers),
+    };
+    Settings { rate, workers, retry, max_wait: args.max_wait, seed: rand::random() }
+}
+
+/// A server that is strict about the pace, and about as slow as a small model.
+fn start_practice(args: &Run, rpm: Option<std::num::NonZeroU32>) -> Result<Server, Unusable> {
+    let options = practice::Options {
+        limits: Limits { rpm, burst: args.burst, ..Limits::default() },
+        latency: Latency::LogNormal(Duration::from_millis(400), 0.3),
+        ..practice::Options::default()
+    };
+    Server::start(options).map_err(Unusable::Practice)
+}
+
+fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Client, Unusable> {
+    let api: Box<dyn Api> = Box::new(Chat);
+    let from_env = || env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
+    let base_url = match practice {
+        Some(server) => Some(server.base_url()),
+        None => args.base_url.clone().or_else(from_env).map(checked).transpose()?,
+    };
+    let key = if practice.is_some() { None } else { key(args, &*api, base_url.is_some())? };
+    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.rate).most);
+    let options = http::Options {
+        timeout: args.timeout,
+        connections: most.get(),
+        ca_cert: args.ca_cert.clone(),
+        proxy_from_env: !base_url.as_deref().is_some_and(is_loopback),
+        ..http::Options::default()
+    };
+    let params = params(args)?;
+    Ok(Client::new(Http::new(&options)?, api, base_url.as_deref(), key.as_ref(), params))
+}
+
+fn params(args: &Run) -> Result<Params, Unusable> {
+    let practice = args.practice.then(|| practice::MODEL.to_owned());
+    let model = args.model.clone().or(practice).ok_or(Unusable::NoModel)?;
+    let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
+    let Run { max_tokens, temperature, .. } = *args;
+    Ok(Params { model, system: args.system.clone(), max_tokens, temperature, extra })
+}
+
+/// The key. The API's own address demands one; another server may do without.
+fn key(args: &Run, api: &dyn Api, elsewhere: bool) -> Result<Option<Key>, Unusable> {
+    let name = args.key_env.as_deref().unwrap_or(api.key_env());
+    match env::var_os(name) {
+        Some(text) => {
+            let key = text.to_str().and_then(Key::new);
+            key.map(Some).ok_or_else(|| Unusable::BadKey(name.to_owned()))
+        }
+        None if args.key_env.is_some() => Err(Unusable::NoSuchVariable(name.to_owned())),
+        None if elsewhere => Ok(None),
+        None => Err(Unusable::NoKey(name.to_owned())),
+    }
+}
+
+fn checked(url: String) -> Result<String, Unusable> {
+    let uri: Result<ureq::http::Uri, _> = url.parse();
+    let usable =
+        uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if usable { Ok(url) } else { Err(Unusable::BadUrl(url)) }
+}
+
+/// A server on this machine is never reached through a proxy.
+fn is_loopback(url: &str) -> bool {
+    let uri: Option<ureq::http::Uri> = url.parse().ok();
+    let host =
+        uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// `None` is standard output: asked for with `-`, and the default when the prompts come from standard input.
+fn output(prompts: &Path, given: Option<&Path>) -> Option<PathBuf> {
+    match given {
+        Some(path) => (path != Path::new("-")).then(|| path.to_owned()),
+        None => (prompts != Path::new("-")).then(|| prompts.with_extension("results.jsonl")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_go_beside_the_prompts_unless_told_otherwise() {
+        let output = |prompts: &str, given: Option<&str>| output(Path::new(prompts), given.map(Path::new));
+        assert_eq!(output("dir/prompts.txt", None), Some("dir/prompts.results.jsonl".into()));
+        assert_eq!(output("prompts", None), Some("prompts.results.jsonl".into()));
+        assert_eq!(output("prompts.txt", Some("out")), Some("out".into()));
+        assert_eq!((output("prompts.txt", Some("-")), output("-", None)), (None, None));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["http://localhost:8080", "https://gateway.example/openai/v1", "http://[::1]:1/v1"] {
+            assert!(checked(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
+            assert!(checked(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for near in ["http://localhost:1/v1", "http://127.0.0.1", "http://127.9.9.9:2", "http://[::1]:3"] {
+            assert!(is_loopback(near), "{near}");
+        }
+        assert!(!is_loopback("https://api.openai.com/v1") && !is_loopback("http://localhost.example"));
+    }
+}

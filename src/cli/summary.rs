@@ -1,0 +1,98 @@
+//! What a run says to people at its beginning and its end, and its exit status.
+
+use std::time::Duration;
+
+use super::Exit;
+use super::plan::Plan;
+use crate::batch::{Stop, Summary};
+
+pub(super) fn beginning(plan: &Plan, count: Option<u64>) -> String {
+    let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
+    let pace = plan
+        .rpm
+        .map_or_else(|| "as fast as the workers go".to_owned(), |rpm| format!("at {rpm} calls a minute"));
+    let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
+    format!("{count} to {}{server}, {pace}", plan.client.url())
+}
+
+pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
+    let mut lines = vec![prompts(summary), calls(summary)];
+    lines.extend(pace(plan, summary));
+    lines.push(match &plan.output {
+        Some(path) => format!("results: {}", path.display()),
+        None => "results: standard output".to_owned(),
+    });
+    lines.extend(summary.stop.as_ref().map(why));
+    lines.join("\n")
+}
+
+pub(super) fn exit(summary: &Summary) -> Exit {
+    match (&summary.stop, summary.failed) {
+        (Some(Stop::Interrupted), _) => Exit::Interrupted,
+        (Some(_), _) => Exit::Stopped,
+        (None, 0) => Exit::Answered,
+        (None, _) => Exit::SomeFailed,
+    }
+}
+
+fn prompts(summary: &Summary) -> String {
+    let flagged = match summary.flagged {
+        0 => String::new(),
+        flagged => format!(" ({flagged} empty or cut short: see finish_reason)"),
+    };
+    let Summary { answered, failed, took, .. } = *summary;
+    format!("{answered} answered{flagged}, {failed} failed, in {}", seconds(took))
+}
+
+fn calls(summary: &Summary) -> String {
+    let Summary { calls, throttled, faults, .. } = *summary;
+    format!("{}: {throttled} refused as too fast (429), {faults} failed otherwise", counted(calls, "call"))
+}
+
+fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
+    let achieved = summary.calls_a_minute()?;
+    let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {rpm}"));
+    Some(format!("{achieved:.0}{limit} calls a minute"))
+}
+
+/// Why the batch stopped, and what to do next.
+fn why(stop: &Stop) -> String {
+    let next = match stop {
+        Stop::Held { come_back, .. } => {
+            let at = jiff::Timestamp::try_from(*come_back)
+                .map_or_else(|_| "later".to_owned(), |at| format!("at {at:.0}"));
+            format!("come back {at}, or be more patient with --max-wait")
+        }
+        Stop::Refused(_) => "put that right and run the rest again".to_owned(),
+        Stop::Journal(_) => "make room, or write elsewhere with -o".to_owned(),
+        Stop::Input(_) => "mend the input from that line on".to_owned(),
+        Stop::Interrupted => "what was answered is in the results".to_owned(),
+    };
+    format!("stopped: {stop}\n{next}")
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+}
+
+fn seconds(duration: Duration) -> String {
+    match duration.as_secs() {
+        0..60 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_said_as_people_say_them() {
+        let table = [(2_600, "2.6 s"), (59_940, "59.9 s"), (61_000, "1 min 1 s"), (7_260_000, "2 h 1 min")];
+        for (ms, expected) in table {
+            assert_eq!(seconds(Duration::from_millis(ms)), expected);
+        }
+        assert_eq!((counted(1, "call"), counted(0, "call")), ("1 call".into(), "0 calls".into()));
+    }
+}
