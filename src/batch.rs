@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
             let turn = self.limiter.wait_unless(&self.cancel)?;
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.clock.wall());
-            let answer = self.ask.ask(&request);
+            let answer = self.ask.ask(&request, &|| self.limiter.departed());
             let call =
                 attempts::Call { n, turn: turn.at, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);

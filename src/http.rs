@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 /// How calls are made: plain data.
 ///
@@ -146,16 +146,24 @@ impl Http {
         Ok(Http { agent: config.build().into(), body_limit: options.body_limit })
     }
 
-    /// Posts a body and reads the whole response.
+    /// Posts a body and reads the whole response. Calls `departs` when there is a connection and the body is about to
+    /// go out over it.
     ///
     /// # Errors
     /// [`TransportError`]: no complete response came. Any status is a success.
-    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Response, TransportError> {
-        let mut request = self.agent.post(url);
+    pub fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        departs: &dyn Fn(),
+    ) -> Result<Response, TransportError> {
+        let mut request = self.agent.post(url).header("content-length", body.len());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send(body).map_err(|error| self.explain(error))?;
+        let mut body = Departing { body, departs: Some(departs) };
+        let response = request.send(SendBody::from_reader(&mut body)).map_err(|error| self.explain(error))?;
         self.read(response)
     }
 
@@ -186,6 +194,21 @@ impl Http {
             Error::Io(error) => explain_io(&error),
             other => TransportError::Broken(other.to_string()),
         }
+    }
+}
+
+/// A body that tells when it is first read, which is when it departs.
+struct Departing<'a> {
+    body: &'a [u8],
+    departs: Option<&'a dyn Fn()>,
+}
+
+impl io::Read for Departing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(departs) = self.departs.take() {
+            departs();
+        }
+        self.body.read(buffer)
     }
 }
 

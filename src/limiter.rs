@@ -115,6 +115,11 @@ impl Turnstile {
         self.restart_gap = self.restart_gap * 9 / 10;
     }
 
+    /// A call whose turn was taken earlier left at `at`: the next is due no sooner than if the turn had been taken then.
+    pub fn departed(&mut self, at: Instant) {
+        self.full_at = self.full_at.max(at + self.rate.step());
+    }
+
     /// Lets nobody pass before `until`; after it, turns come one step apart, with no burst.
     pub fn hold_until(&mut self, until: Instant) {
         if until <= self.held_until {
@@ -216,6 +221,12 @@ impl RateLimiter {
             }
         }
         Err(Cancelled)
+    }
+
+    /// A call that has its turn leaves only now, because a connection had to be made first: the next turn keeps its
+    /// distance from this one as the server will see it.
+    pub fn departed(&self) {
+        self.line.lock().turnstile.departed(self.clock.now());
     }
 
     /// Nobody passes before `until`, also not the thread already asleep at the front: a server said so.

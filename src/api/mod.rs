@@ -99,11 +99,12 @@ pub trait Ask: Debug + Send + Sync {
     /// The body of the call for one prompt: the same for each attempt.
     fn request(&self, prompt: &str) -> Vec<u8>;
 
-    /// Makes one call, and blocks until it has ended.
+    /// Makes one call, and blocks until it has ended. Calls `departs` when the call leaves, which may be a while after
+    /// it was asked for: connections take time to make.
     ///
     /// # Errors
     /// [`CallError`], which says what to do about it.
-    fn ask(&self, request: &[u8]) -> Result<Answer, CallError>;
+    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError>;
 }
 
 /// One API at one address with one key.
@@ -161,9 +162,9 @@ impl Ask for Client {
         self.api.body(prompt, &self.params).to_string().into_bytes()
     }
 
-    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
+    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         let headers: Vec<_> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let response = self.http.post(&self.url, &headers, request)?;
+        let response = self.http.post(&self.url, &headers, request, departs)?;
         self.read(&response, SystemTime::now())
     }
 }

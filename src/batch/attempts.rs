@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use log::info;
+use log::kv::Value;
+use log::{Level, log_enabled};
 
 use crate::api::{Answer, CallError};
 use crate::cancel::Cancelled;
@@ -101,7 +102,7 @@ impl Course {
             request_id,
         };
         if answer.is_ok() {
-            tell(&attempt, prompt);
+            tell(&attempt, prompt, None);
         }
         self.attempts.push(attempt);
     }
@@ -110,8 +111,7 @@ impl Course {
     pub(super) fn put_off(&mut self, failure: &Failure<Miss>, prompt: &Prompt) {
         if let (Miss::Call(error), Some(attempt)) = (&failure.error, self.attempts.last_mut()) {
             attempt.backoff = failure.backoff;
-            tell(attempt, prompt);
-            info!(prompt = prompt.custom_id.as_str(); "{error}");
+            tell(attempt, prompt, Some(error));
         }
     }
 
@@ -152,18 +152,28 @@ impl Course {
     }
 }
 
-/// One line a call, with fields that tools can read.
-fn tell(attempt: &Attempt, prompt: &Prompt) {
-    let ms = |duration: Duration| duration.as_millis() as u64;
-    info!(
-        prompt = prompt.custom_id.as_str(),
-        attempt = attempt.n,
-        status = attempt.status,
-        outcome = attempt.outcome,
-        paced_ms = ms(attempt.paced),
-        took_ms = ms(attempt.took),
-        backoff_ms = attempt.backoff.map(ms),
-        retry_after_ms = attempt.retry_after.map(ms);
-        "call"
-    );
+/// One line a call, with fields that tools can read; what a call does not have is left out.
+fn tell(attempt: &Attempt, prompt: &Prompt, error: Option<&CallError>) {
+    if !log_enabled!(Level::Info) {
+        return;
+    }
+    let ms = |duration: Duration| Value::from(duration.as_millis() as u64);
+    let fields = [
+        ("prompt", Some(Value::from(prompt.custom_id.as_str()))),
+        ("attempt", Some(Value::from(attempt.n))),
+        ("status", attempt.status.map(Value::from)),
+        ("outcome", Some(Value::from(attempt.outcome))),
+        ("paced_ms", Some(ms(attempt.paced))),
+        ("took_ms", Some(ms(attempt.took))),
+        ("backoff_ms", attempt.backoff.map(ms)),
+        ("retry_after_ms", attempt.retry_after.map(ms)),
+    ];
+    let there: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let mut record = log::Record::builder();
+    record.level(Level::Info).target(module_path!()).key_values(&there);
+    let logger = log::logger();
+    match error {
+        None => logger.log(&record.args(format_args!("call")).build()),
+        Some(error) => logger.log(&record.args(format_args!("call failed: {error}")).build()),
+    }
 }

@@ -30,10 +30,11 @@ impl Ask for Server {
         prompt.as_bytes().to_vec()
     }
 
-    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
+    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         let prompt = String::from_utf8(request.to_vec()).unwrap();
         let before = self.calls.lock().iter().filter(|(_, asked)| *asked == prompt).count();
         self.calls.lock().push((self.clock.elapsed(), prompt.clone()));
+        departs();
         self.clock.sleep_until(self.clock.now() + self.latency);
         let (finish_reason, body) = (Some("stop".to_owned()), Value::Null);
         (self.answer)(&prompt, before).map(|text| Answer {

@@ -55,6 +55,18 @@ mod turnstile {
     }
 
     #[test]
+    fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
+        let start = Instant::now();
+        let mut turnstile = Turnstile::new(each_second(), start);
+        turnstile.take(start, 1);
+        turnstile.departed(start + MS * 300);
+        assert_eq!(turnstile.due(1), start + MS * 1300);
+        turnstile.take(start + MS * 1300, 1);
+        turnstile.departed(start + MS * 1200);
+        assert_eq!(turnstile.due(1), start + MS * 2300, "one that left before changes nothing");
+    }
+
+    #[test]
     fn a_burst_passes_at_once_after_a_quiet_time_and_then_the_pace_rules() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second().with_burst(nz(3)), start);
