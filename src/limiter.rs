@@ -30,8 +30,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The guard is one part in this many of the interval: 1.6 %.
-    const GUARD_PART: u32 = 64;
+    /// The guard is one part in this many of the interval: 1.25 %.
+    const GUARD_PART: u32 = 80;
     /// No more guard than this is needed: arrival jitter does not grow with the interval.
     const GUARD_MAX: Duration = Duration::from_millis(25);
 

@@ -37,8 +37,8 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// How long the server said to wait.
     pub retry_after: Option<Duration>,
-    /// The response's body, if it was JSON.
-    pub body: Option<Value>,
+    /// The response's body, if it was JSON. Boxed: errors travel by value, and this would be most of their size.
+    pub body: Option<Box<Value>>,
 }
 
 impl fmt::Display for CallError {
@@ -97,7 +97,8 @@ impl CallError {
         let class = classify(status, told.code.as_deref(), hints);
         let code = told.code.unwrap_or_else(|| default_code(status).to_owned());
         let retry_after = hints.retry_after;
-        CallError { class, code, message, status: Some(response.status), request_id, retry_after, body }
+        let (status, body) = (Some(response.status), body.map(Box::new));
+        CallError { class, code, message, status, request_id, retry_after, body }
     }
 }
 

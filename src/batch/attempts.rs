@@ -139,8 +139,11 @@ impl Course {
                 None,
             ),
             End::Failed(error) => {
-                let reply =
-                    |status_code| Reply { status_code, request_id: error.request_id, body: error.body };
+                let reply = |status_code| Reply {
+                    status_code,
+                    request_id: error.request_id,
+                    body: error.body.map(|body| *body),
+                };
                 let response = error.status.map(reply);
                 (None, None, response, Some(Fault { code: error.code, message: error.message }))
             }

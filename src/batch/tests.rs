@@ -9,14 +9,15 @@ use std::num::NonZeroU32;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-type Answers = Result<&'static str, CallError>;
+/// What a prompt is answered, by its text and by how often it was asked before.
+type Answers = dyn Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync;
 
 /// A server in simulated time: answers by the prompt and by how often it was asked that before.
 struct Server {
     clock: SimClock,
     latency: Duration,
     calls: Mutex<Vec<(Duration, String)>>,
-    answer: Box<dyn Fn(&str, usize) -> Answers + Send + Sync>,
+    answer: Box<Answers>,
 }
 
 impl std::fmt::Debug for Server {
@@ -67,7 +68,7 @@ fn run(
     settings: Settings,
     count: u32,
     latency: Duration,
-    answer: impl Fn(&str, usize) -> Answers + Send + Sync + 'static,
+    answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
 ) -> Ran {
     let clock = SimClock::new();
     let server = Server { clock: clock.clone(), latency, calls: Mutex::default(), answer: Box::new(answer) };
