@@ -30,8 +30,8 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The guard is one part in this many of the interval: 1.25 %.
-    const GUARD_PART: u32 = 80;
+    /// The guard is one part in this many of the interval: 1.6 %.
+    const GUARD_PART: u32 = 64;
     /// No more guard than this is needed: arrival jitter does not grow with the interval.
     const GUARD_MAX: Duration = Duration::from_millis(25);
 
@@ -108,16 +108,23 @@ impl Turnstile {
         paced.max(self.held_until)
     }
 
-    /// Takes a turn of this `cost` at `now`. Taken late, it does not make the next one earlier (but for the burst).
+    /// Takes a turn of this `cost` at `now`. Taken late, it does not make the next one come sooner after it than the
+    /// interval and half of the guard (but for the burst).
     pub fn take(&mut self, now: Instant, cost: u32) {
         let step = self.rate.step().max(self.restart_gap);
-        self.full_at = self.full_at.max(now) + step * cost;
+        self.full_at = self.full_at.max(self.excused(now)) + step * cost;
         self.restart_gap = self.restart_gap * 9 / 10;
     }
 
     /// A call whose turn was taken earlier left at `at`: the next is due no sooner than if the turn had been taken then.
     pub fn departed(&mut self, at: Instant) {
-        self.full_at = self.full_at.max(at + self.rate.step());
+        self.full_at = self.full_at.max(self.excused(at) + self.rate.step());
+    }
+
+    /// As if it had been a little earlier: a lateness of up to half of the guard does not put off the next turn, so that
+    /// the timer's everyday error does not add up; the other half of the guard is still between the two.
+    fn excused(&self, at: Instant) -> Instant {
+        at.checked_sub(self.rate.guard / 2).unwrap_or(at)
     }
 
     /// Lets nobody pass before `until`; after it, turns come one step apart, with no burst.

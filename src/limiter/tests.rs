@@ -55,6 +55,21 @@ mod turnstile {
     }
 
     #[test]
+    fn the_timers_everyday_error_does_not_add_up_and_never_eats_more_than_half_of_the_guard() {
+        let (start, rate) = (Instant::now(), each_second().with_guard(MS * 10));
+        let late_by = |late: Duration| {
+            let mut turnstile = Turnstile::new(rate, start);
+            turnstile.take(start + SECOND, 1);
+            let due = turnstile.due(1);
+            turnstile.take(due + late, 1);
+            turnstile.due(1) - (due + late)
+        };
+        assert_eq!(late_by(Duration::ZERO), MS * 1010);
+        assert_eq!(late_by(MS * 2), MS * 1008, "made good");
+        assert_eq!(late_by(MS * 500), MS * 1005, "kept at a distance");
+    }
+
+    #[test]
     fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second(), start);
