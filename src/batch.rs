@@ -184,7 +184,7 @@ impl<'a> Batch<'a> {
 
     /// One prompt, through all its attempts.
     fn work(&self, job: &Job, crew: &Crew<'_>) -> Course {
-        let request = self.ask.request(&job.prompt.text);
+        let request = self.request(&job.prompt);
         let course = Mutex::new(Course::new(&job.prompt, &request, self.clock.now() - job.pulled));
         let seed = self.settings.seed ^ job.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let judge = attempts::judge;
@@ -210,6 +210,11 @@ impl<'a> Batch<'a> {
             }
         });
         course.into_inner().ended(outcome)
+    }
+
+    /// The body to send: the prompt's own, or the one that the API makes from its text.
+    fn request(&self, prompt: &Prompt) -> Vec<u8> {
+        prompt.body.as_ref().map_or_else(|| self.ask.request(&prompt.text), |body| body.clone().into_bytes())
     }
 
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.

@@ -113,13 +113,14 @@ fn some_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Res
     duration.as_ref().map(whole_millis).serialize(serializer)
 }
 
-/// Names a prompt by its place in the input and the request that is sent for it: the same place with another model or
-/// another text is another record, and the same text in another place too.
+/// Names a prompt by its place in the input and the request that is sent for it: `pl_17_` and 16 hexadecimal digits of
+/// the request's SHA-256. The same place with another model or another text is another record, and the same text in
+/// another place too.
 #[must_use]
-pub fn record_id(custom_id: &str, request: &[u8]) -> String {
-    let digest = Sha256::new().chain_update(custom_id).chain_update([0]).chain_update(request).finalize();
+pub fn record_id(line: u64, request: &[u8]) -> String {
+    let digest = Sha256::digest(request);
     let digits: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("pl_{digits}")
+    format!("pl_{line}_{digits}")
 }
 
 /// The results cannot be written.
@@ -316,10 +317,10 @@ mod tests {
 
     #[test]
     fn an_id_tells_places_and_requests_apart() {
-        let ids = [("line-1", "a"), ("line-2", "a"), ("line-1", "b"), ("line-1a", "")];
-        let ids = ids.map(|(place, request)| record_id(place, request.as_bytes()));
+        let ids =
+            [(1, "a"), (2, "a"), (1, "b"), (11, "")].map(|(line, text)| record_id(line, text.as_bytes()));
         assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 4);
-        assert_eq!(record_id("line-1", b"a"), ids[0]);
-        assert_eq!(ids[0].len(), 19);
+        assert_eq!(record_id(1, b"a"), ids[0]);
+        assert_eq!(ids[0], "pl_1_ca978112ca1bbdca", "the beginning of the well-known digest of \"a\"");
     }
 }

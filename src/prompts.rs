@@ -10,10 +10,14 @@ use thiserror::Error;
 /// One prompt of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
+    /// Its place in the input: the number of its line, from 1.
+    pub line: u64,
     /// Its name in the results: `line-17`.
     pub custom_id: String,
     /// What is asked.
     pub text: String,
+    /// A request's body, as JSON, to be sent as it is. None: it is made from the text.
+    pub body: Option<String>,
 }
 
 /// The input cannot be read on.
@@ -78,7 +82,8 @@ impl<R: BufRead> Prompts<R> {
             let text = std::str::from_utf8(self.content());
             let text = text.map_err(|error| PromptError::NotUtf8 { line, byte: error.valid_up_to() + 1 })?;
             if !text.trim().is_empty() {
-                return Ok(Some(Prompt { custom_id: format!("line-{line}"), text: text.to_owned() }));
+                let (custom_id, text) = (format!("line-{line}"), text.to_owned());
+                return Ok(Some(Prompt { line, custom_id, text, body: None }));
             }
         }
         Ok(None)

@@ -69,7 +69,7 @@ enum End {
 
 impl Course {
     pub(super) fn new(prompt: &Prompt, request: &[u8], queued: Duration) -> Self {
-        let id = record_id(&prompt.custom_id, request);
+        let id = record_id(prompt.line, request);
         Course { id, attempts: Vec::new(), turns: Vec::new(), queued, end: End::Unfinished }
     }
 

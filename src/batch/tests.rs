@@ -61,7 +61,10 @@ struct Ran {
 }
 
 fn prompts(count: u32) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
-    (1..=count).map(|n| Ok(Prompt { custom_id: format!("line-{n}"), text: format!("{n}") }))
+    (1..=count).map(|n| {
+        let (line, custom_id, text) = (n.into(), format!("line-{n}"), format!("{n}"));
+        Ok(Prompt { line, custom_id, text, body: None })
+    })
 }
 
 fn run(
