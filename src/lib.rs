@@ -1,4 +1,80 @@
-//! Paceline: see the README.
+//! Calls a rate-limited API from blocking OS threads, at exactly the pace the API allows.
+//!
+//! # The problem
+//!
+//! A script asks an API two hundred questions at once, and most of them are refused: `429 Too Many Requests`. It
+//! sleeps five seconds and tries again; so do all its threads, and they are refused together, in waves. A longer sleep
+//! makes fewer waves and takes hours.
+//!
+//! # The pattern
+//!
+//! Four parts end the waves, and none of them needs an async runtime:
+//!
+//! * a **queue** and a fixed set of **workers**: [`pool::run`];
+//! * a **limiter**, through which every call takes its turn, at one steady pace: [`RateLimiter`];
+//! * a **retry**, for the calls that fail all the same: [`Retry`];
+//! * a **backoff** with jitter, so that those who failed together do not come back together: [`Backoff`].
+//!
+//! ```
+//! use paceline::{RateLimiter, Retry, Verdict, pool};
+//! use std::num::{NonZeroU32, NonZeroUsize};
+//!
+//! fn call_api(topic: &str) -> Result<String, u16> {
+//!     Ok(format!("An article about {topic}")) // your client; here an error is a status
+//! }
+//!
+//! let topics = ["bees", "bread", "bicycles"];
+//! let limiter = RateLimiter::per_minute(NonZeroU32::new(6_000).unwrap());
+//! let retry = Retry::default(); // waits min(1 s * 2^n + U(0, 1 s), 60 s), five times
+//! let judge = |status: &u16| match status {
+//!     429 => Verdict::Throttled(None), // called too fast: no fault of this topic
+//!     500.. => Verdict::Retry,
+//!     _ => Verdict::Stop,
+//! };
+//! std::thread::scope(|scope| {
+//!     let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics, |topic| {
+//!         retry.call(judge, |_try| {
+//!             limiter.wait(); // a retry takes a turn, too
+//!             call_api(topic)
+//!         })
+//!     });
+//!     for (topic, article) in articles {
+//!         println!("{topic}: {article:?}"); // in order of completion
+//!     }
+//! });
+//! ```
+//!
+//! # How many workers?
+//!
+//! As many as there are calls in flight, which is the rate times the latency (Little's law), and one that waits in
+//! line: at 600 calls a minute that take 2 seconds each, 600 / 60 x 2 + 1 = 21. Fewer leave turns unused, more only
+//! wait.
+//!
+//! # When not to use it
+//!
+//! * Somebody waits for each answer, as in a chat: there a refusal must be answered at once, not paced.
+//! * The program is async already: use that runtime's timers and semaphores.
+//! * Tomorrow will do: the providers' own batch endpoints are cheaper.
+//!
+//! # The house
+//!
+//! Six floors; a file imports only from floors below its own, or from files to its left.
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 time | [`clock`] → [`cancel`] |
+//! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
+//! | 2 work | [`pool`] |
+//! | 3 wire | `hints` → `http` → `api` |
+//! | 4 batch | `prompts` → `journal` → `batch` |
+//! | 5 face | `practice`, `cli` |
+//!
+//! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
+//! The feature `wire` adds floors 3 and 4, the feature `cli` (the default) the command line.
+//!
+//! Time comes in as an argument everywhere: on a [`clock::SimClock`] the same threads run in simulated time, and a
+//! batch of twenty minutes is tested in milliseconds.
+
 #[cfg(feature = "wire")]
 pub mod api;
 pub mod backoff;
@@ -21,7 +97,9 @@ pub mod practice;
 #[cfg(feature = "wire")]
 pub mod prompts;
 pub mod retry;
+
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};
+pub use clock::Clock;
 pub use limiter::{Rate, RateLimiter};
 pub use retry::{Retry, Verdict};

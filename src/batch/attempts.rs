@@ -172,8 +172,9 @@ fn tell(attempt: &Attempt, prompt: &Prompt, error: Option<&CallError>) {
         ("retry_after_ms", attempt.retry_after.map(ms)),
     ];
     let there: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let fields = there.as_slice();
     let mut record = log::Record::builder();
-    record.level(Level::Info).target(module_path!()).key_values(&there);
+    record.level(Level::Info).target(module_path!()).key_values(&fields);
     let logger = log::logger();
     match error {
         None => logger.log(&record.args(format_args!("call")).build()),

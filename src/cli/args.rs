@@ -53,7 +53,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
 
-    /// Run against the embedded practice server: no key, no network
+    /// Run against the embedded practice server: no key, no network, no model
     #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
     pub(super) practice: bool,
 

@@ -130,8 +130,9 @@ fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<
 }
 
 fn params(args: &Run) -> Result<Params, Unusable> {
+    // Whatever -m says: a practice answer must never pass for one that was asked of a real model.
     let practice = args.practice.then(|| practice::MODEL.to_owned());
-    let model = args.model.clone().or(practice).ok_or(Unusable::NoModel)?;
+    let model = practice.or_else(|| args.model.clone()).ok_or(Unusable::NoModel)?;
     let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
     let Run { max_tokens, temperature, .. } = *args;
     Ok(Params { model, system: args.system.clone(), max_tokens, temperature, extra })
