@@ -26,7 +26,7 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
 
 use attempts::Course;
-pub use summary::Summary;
+pub use summary::{Flags, Summary};
 
 /// How a batch is run: plain data.
 ///

@@ -6,6 +6,34 @@ use super::Stop;
 use super::attempts::Course;
 use crate::journal::Record;
 
+/// Answers that came but are not what one hopes for, each counted once: by why it ended, or else as empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Flags {
+    /// Without a word in them.
+    pub empty: u64,
+    /// Cut at the most tokens that they might have.
+    pub cut: u64,
+    /// Withheld by a content filter, or refused by the model.
+    pub filtered: u64,
+    /// Ended in another way than by themselves: in a call of a tool, for example.
+    pub other: u64,
+}
+
+impl Flags {
+    /// Looks at one answer.
+    fn note(&mut self, text: &str, finish_reason: Option<&str>) {
+        let count = match finish_reason {
+            Some("length") => &mut self.cut,
+            Some("content_filter" | "refusal") => &mut self.filtered,
+            None | Some("stop") if text.trim().is_empty() => &mut self.empty,
+            None | Some("stop") => return,
+            Some(_) => &mut self.other,
+        };
+        *count += 1;
+    }
+}
+
 /// What a batch came to.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -14,8 +42,8 @@ pub struct Summary {
     pub answered: u64,
     /// Prompts whose failure has been written.
     pub failed: u64,
-    /// Answers that are empty or did not end by themselves (`length`, `content_filter`).
-    pub flagged: u64,
+    /// Answers that are not what one hopes for.
+    pub flags: Flags,
     /// Calls made.
     pub calls: u64,
     /// Calls refused for calling too fast.
@@ -33,20 +61,18 @@ pub struct Summary {
 
 impl Summary {
     pub(super) fn new(started: Instant) -> Self {
-        let (answered, failed, flagged, calls, throttled, faults) = (0, 0, 0, 0, 0, 0);
-        let (took, stop, first_call, last_call) = (Duration::ZERO, None, None, None);
         Summary {
-            answered,
-            failed,
-            flagged,
-            calls,
-            throttled,
-            faults,
-            took,
-            stop,
+            answered: 0,
+            failed: 0,
+            flags: Flags::default(),
+            calls: 0,
+            throttled: 0,
+            faults: 0,
+            took: Duration::ZERO,
+            stop: None,
             started,
-            first_call,
-            last_call,
+            first_call: None,
+            last_call: None,
         }
     }
 
@@ -70,8 +96,7 @@ impl Summary {
             None => self.failed += 1,
             Some(text) => {
                 self.answered += 1;
-                let whole = matches!(record.finish_reason.as_deref(), None | Some("stop"));
-                self.flagged += u64::from(text.is_empty() || !whole);
+                self.flags.note(text, record.finish_reason.as_deref());
             }
         }
     }
@@ -85,5 +110,28 @@ impl Summary {
     pub fn calls_a_minute(&self) -> Option<f64> {
         let span = self.last_call?.duration_since(self.first_call?).as_secs_f64();
         (self.calls > 1 && span > 0.0).then(|| (self.calls - 1) as f64 * 60.0 / span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_flagged_by_why_it_ended_or_else_as_empty() {
+        let mut flags = Flags::default();
+        for (text, reason) in [
+            ("fine", Some("stop")),
+            ("fine", None),
+            (" \n", Some("stop")),
+            ("", None),
+            ("half a sen", Some("length")),
+            ("", Some("content_filter")),
+            ("I cannot", Some("refusal")),
+            ("", Some("tool_calls")),
+        ] {
+            flags.note(text, reason);
+        }
+        assert_eq!(flags, Flags { empty: 2, cut: 1, filtered: 2, other: 1 });
     }
 }

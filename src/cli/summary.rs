@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Exit;
 use super::plan::Plan;
-use crate::batch::{Stop, Summary};
+use crate::batch::{Flags, Stop, Summary};
 
 pub(super) fn beginning(plan: &Plan, count: Option<u64>) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
@@ -36,12 +36,25 @@ pub(super) fn exit(summary: &Summary) -> Exit {
 }
 
 fn prompts(summary: &Summary) -> String {
-    let flagged = match summary.flagged {
-        0 => String::new(),
-        flagged => format!(" ({flagged} empty or cut short: see finish_reason)"),
-    };
     let Summary { answered, failed, took, .. } = *summary;
-    format!("{answered} answered{flagged}, {failed} failed, in {}", seconds(took))
+    format!("{answered} answered{}, {failed} failed, in {}", flags(summary.flags), seconds(took))
+}
+
+/// What is to be said about the answers, in brackets; usually nothing.
+fn flags(flags: Flags) -> String {
+    let Flags { empty, cut, filtered, other, .. } = flags;
+    let counts = [
+        (cut, "cut at the most tokens"),
+        (filtered, "withheld by a filter"),
+        (empty, "empty"),
+        (other, "ended in another way"),
+    ];
+    let said: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if said.is_empty() { String::new() } else { format!(" ({}: see finish_reason)", said.join(", ")) }
 }
 
 fn calls(summary: &Summary) -> String {
