@@ -5,6 +5,7 @@
 //! finish and are written, and prompts that were not finished get no record, so that another run can do them.
 
 mod attempts;
+mod halt;
 mod summary;
 
 use std::num::NonZeroUsize;
@@ -26,6 +27,7 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
 
 use attempts::Course;
+pub use halt::{Halt, ParseHaltError};
 pub use summary::{Flags, Summary};
 
 /// How a batch is run: plain data.
@@ -35,6 +37,7 @@ pub use summary::{Flags, Summary};
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
 /// * `max_wait`: 15 minutes
+/// * `halt`: never
 /// * `seed`: 0
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -46,6 +49,8 @@ pub struct Settings {
     pub retry: Retry,
     /// The longest that the server may hold everyone, without one answer, before the batch stops.
     pub max_wait: Duration,
+    /// How many prompts may fail before the batch stops.
+    pub halt: Option<Halt>,
     /// For the jitter.
     pub seed: u64,
 }
@@ -53,7 +58,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (rate, retry, max_wait) = (Rate::default(), Retry::default(), Duration::from_secs(15 * 60));
-        Settings { rate, workers: None, retry, max_wait, seed: 0 }
+        Settings { rate, workers: None, retry, max_wait, halt: None, seed: 0 }
     }
 }
 
@@ -88,6 +93,16 @@ pub enum Stop {
         come_back: SystemTime,
         /// The last refusal.
         error: CallError,
+    },
+    /// As many prompts have failed as may.
+    #[error("{failed} of {finished} prompts have failed, and --halt {halt} says that is enough")]
+    Halted {
+        /// Prompts that failed.
+        failed: u64,
+        /// Prompts that are done, the failed among them.
+        finished: u64,
+        /// The rule.
+        halt: Halt,
     },
     /// The results cannot be written.
     #[error("{0}")]
@@ -152,7 +167,10 @@ impl<'a> Batch<'a> {
                     continue;
                 }
                 match write(&record) {
-                    Ok(()) => summary.written(&record),
+                    Ok(()) => {
+                        summary.written(&record);
+                        batch.halt_if_enough_failed(&summary);
+                    }
                     Err(error) => {
                         broken = true;
                         batch.stop_for(Stop::Journal(error));
@@ -246,6 +264,13 @@ impl<'a> Batch<'a> {
         if waited + more > self.settings.max_wait {
             let come_back = self.clock.wall() + more;
             self.stop_for(Stop::Held { waited, more, come_back, error: error.clone() });
+        }
+    }
+
+    fn halt_if_enough_failed(&self, summary: &Summary) {
+        let (failed, finished) = (summary.failed, summary.failed + summary.answered);
+        if let Some(halt) = self.settings.halt.filter(|halt| halt.is_reached(failed, finished)) {
+            self.stop_for(Stop::Halted { failed, finished, halt });
         }
     }
 

@@ -160,6 +160,15 @@ fn one_refusal_holds_everyone_and_spends_no_retry() {
 }
 
 #[test]
+fn a_batch_halts_when_enough_prompts_have_failed() {
+    let settings = Settings { halt: Some("3".parse().unwrap()), ..with_workers(paced(60), 1) };
+    let ran = run(settings, 100, MS, |_, _| Err(error(Class::Rejected, 400, None)));
+    assert!(matches!(ran.summary.stop, Some(Stop::Halted { failed: 3, finished: 3, .. })));
+    assert!((3..=4).contains(&ran.calls.len()), "one may be under way");
+    assert_eq!(ran.records.len(), ran.calls.len());
+}
+
+#[test]
 fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
     let refusing =
         |prompt: &str, _| if prompt == "3" { Err(error(Class::Fatal, 401, None)) } else { Ok("text") };

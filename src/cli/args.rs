@@ -9,6 +9,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::backoff::Jitter;
+use crate::batch::Halt;
 use crate::practice::{Latency, Outage};
 
 /// Runs a file of prompts through an LLM API at exactly the pace the API allows.
@@ -52,6 +53,10 @@ pub(super) struct Run {
     /// Send at most the first N prompts
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
+
+    /// Stop once so many prompts have failed: a number, or a percentage of those done [default: never]
+    #[arg(long, value_name = "N|P%")]
+    pub(super) halt: Option<Halt>,
 
     /// Run against the embedded practice server: no key, no network, no model
     #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]

@@ -96,7 +96,7 @@ fn settings(args: &Run, rate: Rate) -> Settings {
         Workers::Auto => None,
         Workers::Fixed(workers) => Some(workers),
     };
-    Settings { rate, workers, retry, max_wait: args.max_wait, seed: rand::random() }
+    Settings { rate, workers, retry, max_wait: args.max_wait, halt: args.halt, seed: rand::random() }
 }
 
 /// A server that is strict about the pace, and about as slow as a small model.

@@ -1,0 +1,91 @@
+//! The stop rule: how many prompts may fail before it is better to stop and look.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// Stop once so many prompts have failed: `5`, or `10%` of those that are done.
+///
+/// ```
+/// use paceline::batch::Halt;
+///
+/// let rule: Halt = "10%".parse().unwrap();
+/// assert!(rule.is_reached(2, 20) && !rule.is_reached(1, 20));
+/// assert!(!rule.is_reached(1, 1), "too early to tell");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Halt {
+    /// At so many failures.
+    Count(NonZeroU64),
+    /// At so many percent of the prompts that are done, once [`Halt::SAMPLE`] are.
+    Percent(u8),
+}
+
+impl Halt {
+    /// A percentage of fewer prompts than this says little.
+    pub const SAMPLE: u64 = 20;
+
+    /// Whether `failed` of `finished` prompts are enough to stop.
+    #[must_use]
+    pub fn is_reached(self, failed: u64, finished: u64) -> bool {
+        match self {
+            Halt::Count(most) => failed >= most.get(),
+            Halt::Percent(most) => {
+                finished >= Self::SAMPLE && failed.saturating_mul(100) >= finished.saturating_mul(most.into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Halt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Halt::Count(most) => most.fmt(f),
+            Halt::Percent(most) => write!(f, "{most}%"),
+        }
+    }
+}
+
+/// The text is not a [`Halt`].
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("give a number of failures such as 5, or a percentage from 1% to 100%")]
+pub struct ParseHaltError(());
+
+impl FromStr for Halt {
+    type Err = ParseHaltError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHaltError> {
+        let rule = match text.strip_suffix('%') {
+            None => text.parse().ok().map(Halt::Count),
+            Some(percent) => percent.parse().ok().filter(|p| (1..=100).contains(p)).map(Halt::Percent),
+        };
+        rule.ok_or(ParseHaltError(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_and_written() {
+        for text in ["1", "500", "1%", "100%"] {
+            assert_eq!(text.parse::<Halt>().unwrap().to_string(), text);
+        }
+        for bad in ["", "0", "0%", "101%", "-1", "5 %", "%", "many"] {
+            assert!(bad.parse::<Halt>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_percentage_waits_for_a_sample() {
+        let half = Halt::Percent(50);
+        assert_eq!(
+            [(19, 19), (9, 20), (10, 20), (499, 1000)].map(|(f, n)| half.is_reached(f, n)),
+            [false, false, true, false]
+        );
+    }
+}
