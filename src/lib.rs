@@ -103,3 +103,8 @@ pub use cancel::{CancelToken, Cancelled};
 pub use clock::Clock;
 pub use limiter::{Rate, RateLimiter};
 pub use retry::{Retry, Verdict};
+
+/// Compiles and runs the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
