@@ -1,10 +1,11 @@
 //! Ties it together: prompts in, paced and retried calls, one record a prompt out.
 //!
-//! Each worker takes a prompt through all its attempts; every attempt takes a turn at the limiter. The calling thread
-//! alone writes the journal. Whoever meets a reason to stop the batch sets it and cancels: waits end, calls in flight
+//! Each worker takes a prompt through all its attempts, every one of which takes a turn at the limiter, and writes the
+//! record before it takes the next prompt. Whoever meets a reason to stop the batch sets it and cancels: waits end, calls in flight
 //! finish and are written, and prompts that were not finished get no record, so that another run can do them.
 
 mod attempts;
+mod desk;
 mod halt;
 mod summary;
 
@@ -27,6 +28,7 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
 
 use attempts::Course;
+use desk::Desk;
 pub use halt::{Halt, ParseHaltError};
 pub use summary::{Flags, Summary};
 
@@ -130,7 +132,6 @@ pub struct Batch<'a> {
 
 /// A prompt on its way through the pool.
 struct Job {
-    number: u64,
     prompt: Prompt,
     pulled: Instant,
 }
@@ -144,40 +145,30 @@ impl<'a> Batch<'a> {
         Batch { settings, ask, limiter, cancel, clock, stop: Mutex::new(None), last_answer }
     }
 
-    /// Runs the prompts; hands each finished one to `write`, in order of completion, on the calling thread.
+    /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
     ///
     /// What stops the batch early is in the summary; what was finished by then has been written.
     pub fn run(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-        mut write: impl FnMut(&Record) -> Result<(), JournalError>,
+        write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
     ) -> Summary {
-        let mut summary = Summary::new(self.clock.now());
+        let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
         let size = self.settings.workers.map_or_else(|| workers_for(&self.settings.rate), Size::fixed);
-        let batch = &self;
+        let hand_in = |course, prompt: &Prompt| {
+            let handed_in = desk.lock().hand_in(course, prompt);
+            handed_in.unwrap_or_else(|reason| self.stop_for(reason));
+        };
         thread::scope(|scope| {
-            let work = |job: &Job, crew: &Crew<'_>| batch.work(job, crew);
-            let outputs = pool::run_on(batch.clock.clone(), scope, size, batch.jobs(prompts), work);
-            let mut broken = false;
-            for (job, course) in outputs {
-                let course = course.unwrap_or_else(|panic| Course::panicked(&panic, &job.prompt));
-                summary.count(&course);
-                let Some(record) = course.into_record(&job.prompt) else { continue };
-                if broken {
-                    continue;
-                }
-                match write(&record) {
-                    Ok(()) => {
-                        summary.written(&record);
-                        batch.halt_if_enough_failed(&summary);
-                    }
-                    Err(error) => {
-                        broken = true;
-                        batch.stop_for(Stop::Journal(error));
-                    }
-                }
+            let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
+            for (job, done) in pool::run_on(self.clock.clone(), scope, size, self.jobs(prompts), work) {
+                done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, &job.prompt), &job.prompt));
             }
         });
+        self.sum_up(desk.into_inner().summary)
+    }
+
+    fn sum_up(self, mut summary: Summary) -> Summary {
         summary.ended(self.clock.now());
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
@@ -197,14 +188,14 @@ impl<'a> Batch<'a> {
             }
         });
         let going = good.take_while(|_| !self.cancel.is_cancelled());
-        (0..).zip(going).map(|(number, prompt)| Job { number, prompt, pulled: self.clock.now() })
+        going.map(|prompt| Job { prompt, pulled: self.clock.now() })
     }
 
     /// One prompt, through all its attempts.
     fn work(&self, job: &Job, crew: &Crew<'_>) -> Course {
         let request = self.request(&job.prompt);
         let course = Mutex::new(Course::new(&job.prompt, &request, self.clock.now() - job.pulled));
-        let seed = self.settings.seed ^ job.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let judge = attempts::judge;
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
@@ -264,13 +255,6 @@ impl<'a> Batch<'a> {
         if waited + more > self.settings.max_wait {
             let come_back = self.clock.wall() + more;
             self.stop_for(Stop::Held { waited, more, come_back, error: error.clone() });
-        }
-    }
-
-    fn halt_if_enough_failed(&self, summary: &Summary) {
-        let (failed, finished) = (summary.failed, summary.failed + summary.answered);
-        if let Some(halt) = self.settings.halt.filter(|halt| halt.is_reached(failed, finished)) {
-            self.stop_for(Stop::Halted { failed, finished, halt });
         }
     }
 
