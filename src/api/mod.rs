@@ -113,8 +113,7 @@ pub struct Client {
     http: Http,
     api: Box<dyn Api>,
     url: String,
-    /// Headers that are the same for each call; the key among them.
-    headers: Vec<(&'static str, String)>,
+    key: Option<Key>,
     params: Params,
 }
 
@@ -130,9 +129,7 @@ impl Client {
     ) -> Self {
         let base_url = complete(base_url.unwrap_or(api.base_url()));
         let url = format!("{base_url}{}", api.path());
-        let mut headers = vec![("content-type", "application/json".to_owned())];
-        headers.extend(key.map(|key| api.key_header(key)));
-        Client { http, api, url, headers, params }
+        Client { http, api, url, key: key.cloned(), params }
     }
 
     /// Where the calls go.
@@ -163,7 +160,9 @@ impl Ask for Client {
     }
 
     fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let key = self.key.as_ref().map(|key| self.api.key_header(key));
+        let key = key.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(key).collect();
         let response = self.http.post(&self.url, &headers, request, departs)?;
         self.read(&response, SystemTime::now())
     }
@@ -186,6 +185,14 @@ mod tests {
         assert_eq!(key.expose(), "sk-secret");
         assert_eq!(format!("{key:?}"), "Key(…)");
         assert_eq!((Key::new("  "), Key::new("two words"), Key::new("smörgås")), (None, None, None));
+    }
+
+    #[test]
+    fn a_client_never_shows_its_key() {
+        let http = Http::new(&crate::http::Options::default()).unwrap();
+        let client =
+            Client::new(http, Box::new(Chat), None, Key::new("sk-secret").as_ref(), Params::default());
+        assert!(!format!("{client:?}").contains("sk-secret"));
     }
 
     #[test]
