@@ -1,0 +1,463 @@
+//! The wire, from end to end: what each thing that a server or a network may do to a call means for its prompt.
+//!
+//! mockito answers where the answer is HTTP. Where it is not, a few lines of TCP do: see [`raw`] and [`secured`].
+//! Whatever a test asks, [`ask`] looks for the key in all that came of it.
+
+#![cfg(feature = "cli")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use paceline::Verdict;
+use paceline::api::{Answer, Ask, CallError, Chat, Class, Client, Key, Params};
+use paceline::http::{CertError, Http, Options};
+use serde_json::{Value, json};
+
+const KEY: &str = "sk-test-of-the-wire";
+const PATH: &str = "/v1/chat/completions";
+
+/// Options that no environment changes.
+fn options() -> Options {
+    Options { proxy_from_env: false, ..Options::default() }
+}
+
+fn client(base_url: &str, options: &Options) -> Client {
+    let params = Params { model: "m".into(), ..Params::default() };
+    Client::new(Http::new(options).unwrap(), Box::new(Chat), Some(base_url), Key::new(KEY).as_ref(), params)
+}
+
+/// Makes one call and sees to it that nothing which could be printed shows the key.
+fn ask_with(client: &Client) -> Result<Answer, CallError> {
+    let result = client.ask(&client.request("Why?"), &|| {});
+    let mut shown = format!("{client:?} {result:?}");
+    shown.extend(result.as_ref().err().map(ToString::to_string));
+    assert!(!shown.contains(KEY), "the key is shown: {shown}");
+    result
+}
+
+fn ask(base_url: &str) -> Result<Answer, CallError> {
+    ask_with(&client(base_url, &options()))
+}
+
+/// What comes of a call that is answered with this status, these headers and this body.
+fn answered(status: usize, headers: &[(&str, &str)], body: &str) -> Result<Answer, CallError> {
+    let mut server = mockito::Server::new();
+    let mut mock = server.mock("POST", PATH).with_status(status).with_body(body);
+    for (name, value) in headers {
+        mock = mock.with_header(*name, value);
+    }
+    mock.create();
+    ask(&server.url())
+}
+
+fn refused(status: usize, headers: &[(&str, &str)], body: &str) -> CallError {
+    answered(status, headers, body).expect_err("this is no answer")
+}
+
+/// A server that does this to its first connection. Returns its address.
+fn raw(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || serve(listener.accept().unwrap().0));
+    format!("http://{address}")
+}
+
+/// Reads one request to its end, so that closing the connection is no reset.
+fn hear(stream: &mut impl Read) -> String {
+    let mut heard = Vec::new();
+    let whole = |heard: &[u8]| {
+        let text = String::from_utf8_lossy(heard);
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length = head.to_lowercase().split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+        (body.len() >= length).then(|| text.clone().into_owned())
+    };
+    loop {
+        if let Some(request) = whole(&heard) {
+            return request;
+        }
+        let mut some = [0; 4096];
+        match stream.read(&mut some).unwrap() {
+            0 => panic!("the request ends too soon"),
+            n => heard.extend(&some[..n]),
+        }
+    }
+}
+
+fn completion(text: &str) -> String {
+    json!({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+        .to_string()
+}
+
+fn response(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+// ---- Answers --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn an_answer_comes_with_its_text_its_reason_its_name_and_its_body() {
+    let answer = answered(200, &[("x-request-id", "req_1")], &completion("Because.")).unwrap();
+    assert_eq!((answer.text.as_str(), answer.finish_reason.as_deref()), ("Because.", Some("stop")));
+    assert_eq!((answer.status, answer.request_id.as_deref()), (200, Some("req_1")));
+    assert_eq!(answer.body["choices"][0]["message"]["role"], "assistant");
+}
+
+#[test]
+fn the_key_travels_in_its_header_and_the_request_in_the_body() {
+    let mut server = mockito::Server::new();
+    let mock = server
+        .mock("POST", PATH)
+        .match_header("authorization", format!("Bearer {KEY}").as_str())
+        .match_header("content-type", "application/json")
+        .match_body(mockito::Matcher::Json(
+            json!({"model": "m", "messages": [{"role": "user", "content": "Why?"}]}),
+        ))
+        .with_body(completion("Because."))
+        .create();
+    assert_eq!(ask(&server.url()).unwrap().text, "Because.");
+    mock.assert();
+}
+
+#[test]
+fn without_a_key_there_is_no_such_header() {
+    let (tell, told) = mpsc::channel();
+    let url = raw(move |mut stream| {
+        tell.send(hear(&mut stream)).unwrap();
+        stream.write_all(response(&completion("Because.")).as_bytes()).unwrap();
+    });
+    let params = Params::default();
+    let client = Client::new(Http::new(&options()).unwrap(), Box::new(Chat), Some(&url), None, params);
+    client.ask(&client.request("Why?"), &|| {}).unwrap();
+    assert!(!told.recv().unwrap().to_lowercase().contains("authorization"));
+}
+
+#[test]
+fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (tell, closed) = mpsc::channel();
+    thread::spawn(move || {
+        for n in 1.. {
+            let (mut stream, _) = listener.accept().unwrap();
+            hear(&mut stream);
+            stream.write_all(response(&completion(&n.to_string())).as_bytes()).unwrap();
+            drop(stream);
+            tell.send(()).unwrap();
+        }
+    });
+    let client = client(&url, &options());
+    for n in 1..=3 {
+        assert_eq!(ask_with(&client).unwrap().text, n.to_string());
+        closed.recv().unwrap();
+    }
+}
+
+// ---- Told to wait ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_429_says_how_long_to_wait_in_seconds_in_milliseconds_or_by_date() {
+    let wait = |headers: &[(&str, &str)]| match refused(429, headers, "").verdict() {
+        Verdict::Throttled(wait) => wait,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+    assert_eq!(wait(&[("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
+    assert_eq!(wait(&[("Retry-After", "7"), ("Retry-After-Ms", "250")]), Some(Duration::from_millis(250)));
+    assert_eq!(wait(&[]), None);
+    let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+    let until_then = wait(&[("retry-after", &in_an_hour)]).unwrap();
+    assert!((Duration::from_secs(3000)..=Duration::from_secs(3600)).contains(&until_then), "{until_then:?}");
+}
+
+#[test]
+fn a_429_keeps_what_the_server_said() {
+    let body = json!({"error": {"message": "Slow down.", "type": "requests", "code": "rate_limit_exceeded"}});
+    let error = refused(429, &[("x-request-id", "req_2")], &body.to_string());
+    assert_eq!((error.class, error.code.as_str()), (Class::Throttled, "rate_limit_exceeded"));
+    assert_eq!((error.message.as_str(), error.request_id.as_deref()), ("Slow down.", Some("req_2")));
+    assert_eq!((error.status, error.body.as_deref()), (Some(429), Some(&body)));
+}
+
+#[test]
+fn an_exhausted_quota_is_a_429_that_stops_the_batch() {
+    for code in ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"] {
+        let body = json!({"error": {"message": "Pay.", "type": code, "code": code}}).to_string();
+        let error = refused(429, &[("retry-after", "1")], &body);
+        assert_eq!((error.class, error.verdict()), (Class::Fatal, Verdict::Stop), "{code}");
+    }
+}
+
+#[test]
+fn a_503_or_529_that_says_when_to_come_back_is_no_fault_of_the_prompt() {
+    for status in [503, 529] {
+        let told = refused(status, &[("retry-after", "2")], "");
+        assert_eq!(told.verdict(), Verdict::Throttled(Some(Duration::from_secs(2))), "{status}");
+        let untold = refused(status, &[], "");
+        assert_eq!((untold.class, untold.verdict()), (Class::Fault, Verdict::Retry), "{status}");
+    }
+}
+
+// ---- The other statuses ---------------------------------------------------------------------------------------------
+
+#[test]
+fn a_passing_fault_of_the_server_is_tried_again() {
+    for status in [408, 409, 425, 500, 502, 504] {
+        let error = refused(status, &[], "<html>Bad Gateway</html>");
+        assert_eq!((error.class, error.verdict()), (Class::Fault, Verdict::Retry), "{status}");
+        assert_eq!((error.outcome(), error.message.as_str()), ("server_error", "<html>Bad Gateway</html>"));
+    }
+    let error = refused(500, &[("retry-after", "3")], "");
+    assert_eq!(error.verdict(), Verdict::RetryAfter(Duration::from_secs(3)));
+}
+
+#[test]
+fn a_request_that_the_server_rejects_is_given_up() {
+    let body = json!({"error": {"message": "Too long.", "code": "context_length_exceeded"}}).to_string();
+    for status in [400, 404, 413, 422] {
+        let error = refused(status, &[], &body);
+        assert_eq!((error.class, error.verdict()), (Class::Rejected, Verdict::Stop), "{status}");
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("context_length_exceeded", "Too long."));
+    }
+}
+
+#[test]
+fn a_refused_key_stops_the_batch() {
+    for status in [401, 403] {
+        let error = refused(status, &[], "");
+        assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "key_refused"), "{status}");
+    }
+}
+
+#[test]
+fn a_redirect_stops_the_batch_and_the_key_does_not_follow_it() {
+    let mut elsewhere = mockito::Server::new();
+    let not_asked = elsewhere.mock("POST", mockito::Matcher::Any).expect(0).create();
+    let not_fetched = elsewhere.mock("GET", mockito::Matcher::Any).expect(0).create();
+    let target = format!("{}/v2/chat/completions", elsewhere.url());
+    for status in [301, 302, 307, 308] {
+        let error = refused(status, &[("location", &target)], "");
+        assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "redirect"), "{status}");
+        assert!(error.message.contains(&target) && error.message.contains("--base-url"), "{error}");
+    }
+    not_asked.assert();
+    not_fetched.assert();
+}
+
+// ---- A 200 that is no answer ----------------------------------------------------------------------------------------
+
+#[test]
+fn a_200_that_is_no_answer_is_a_fault_that_says_what_came() {
+    let table = [
+        ("", "the answer's body is empty"),
+        ("<html>\n<p>Sign in</html>", "<html> <p>Sign in</html>"),
+        (r#"{"choices": []}"#, r#"{"choices": []}"#),
+        (r#"{"choices": [{"message": "#, r#"{"choices": [{"message":"#),
+    ];
+    for (body, said) in table {
+        let error = refused(200, &[], body);
+        assert_eq!((error.class, error.outcome(), error.status), (Class::Fault, "unreadable", Some(200)));
+        assert!(error.message.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_200_that_wraps_a_429_is_a_429() {
+    let wrapped = |code: Value| json!({"error": {"code": code, "message": "Slow down."}}).to_string();
+    for code in [json!(429), json!("429")] {
+        let error = refused(200, &[("retry-after", "2")], &wrapped(code));
+        assert_eq!(error.verdict(), Verdict::Throttled(Some(Duration::from_secs(2))));
+        assert_eq!((error.outcome(), error.message.as_str()), ("rate_limited", "Slow down."));
+    }
+}
+
+// ---- Broken connections ---------------------------------------------------------------------------------------------
+
+/// What comes of a call that breaks off: a fault that is tried again, under this code.
+#[track_caller]
+fn assert_fault(result: Result<Answer, CallError>, code: &str) {
+    let error = result.expect_err("this is no answer");
+    assert_eq!(
+        (error.class, error.code.as_str(), error.verdict()),
+        (Class::Fault, code, Verdict::Retry),
+        "{error}"
+    );
+    assert_eq!(error.status, None, "{error}");
+}
+
+#[test]
+fn a_truncated_body_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        let whole = response(&completion("Because."));
+        stream.write_all(&whole.as_bytes()[..whole.len() - 9]).unwrap();
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn a_truncated_chunked_body_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{\"choices\"").unwrap();
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn a_connection_that_is_reset_in_the_body_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{\"choices\"").unwrap();
+        reset(stream);
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn a_connection_that_is_reset_before_the_answer_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        reset(stream);
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn a_connection_that_is_closed_without_a_word_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn what_is_not_http_is_a_fault() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").unwrap();
+    });
+    assert_fault(ask(&url), "broken_connection");
+}
+
+#[test]
+fn a_refused_connection_reaches_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    assert_fault(ask(&url), "no_connection");
+}
+
+// ---- Too slow, too large --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_server_that_never_answers_is_a_time_out() {
+    let (alive, dropped) = mpsc::channel::<()>();
+    let url = raw(move |mut stream| {
+        hear(&mut stream);
+        let _ = dropped.recv();
+    });
+    let options = Options { timeout: Duration::from_millis(100), ..options() };
+    assert_fault(ask_with(&client(&url, &options)), "timeout");
+    drop(alive);
+}
+
+#[test]
+fn the_time_out_is_for_the_whole_call_however_busy_the_server_looks() {
+    let url = raw(|mut stream| {
+        hear(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        while stream.write_all(b"1\r\n \r\n").is_ok() {
+            thread::yield_now();
+        }
+    });
+    let options = Options { timeout: Duration::from_millis(100), body_limit: u64::MAX, ..options() };
+    assert_fault(ask_with(&client(&url, &options)), "timeout");
+}
+
+#[test]
+fn a_body_over_the_limit_is_given_up() {
+    let body = completion(&"x".repeat(2000));
+    let mut server = mockito::Server::new();
+    server.mock("POST", PATH).with_body(&body).create();
+    let asked = |body_limit| ask_with(&client(&server.url(), &Options { body_limit, ..options() }));
+    let error = asked(1000).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Rejected, "too_large"));
+    assert_eq!(error.message, "the body is larger than 1000 bytes");
+    assert_eq!(asked(body.len() as u64).unwrap().text.len(), 2000, "the limit itself is allowed");
+}
+
+// ---- Trust ----------------------------------------------------------------------------------------------------------
+
+/// A server that proves with a fresh certificate that it is `name`, and answers. Returns its address and the file that
+/// makes it trusted.
+fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), made.cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+    let url = raw(move |stream| {
+        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, stream);
+        if stream.conn.complete_io(&mut stream.sock).is_ok() {
+            hear(&mut stream);
+            stream.write_all(response(&completion("Trusted.")).as_bytes()).unwrap();
+            stream.flush().unwrap();
+        }
+    });
+    (url.replace("http://127.0.0.1", "https://localhost"), file)
+}
+
+fn trusting(path: impl Into<PathBuf>) -> Options {
+    Options { ca_cert: Some(path.into()), ..options() }
+}
+
+#[test]
+fn a_certificate_that_is_named_is_trusted() {
+    let (url, certificate) = secured("localhost");
+    assert_eq!(ask_with(&client(&url, &trusting(certificate.path()))).unwrap().text, "Trusted.");
+}
+
+#[test]
+fn a_certificate_of_nobody_we_know_stops_the_batch() {
+    let (url, _) = secured("localhost");
+    let error = ask(&url).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+    assert!(error.message.contains("UnknownIssuer"), "{error}");
+}
+
+#[test]
+fn a_certificate_for_another_name_stops_the_batch() {
+    let (url, certificate) = secured("elsewhere.example");
+    let error = ask_with(&client(&url, &trusting(certificate.path()))).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+}
+
+#[test]
+fn certificates_that_cannot_be_had_are_found_before_the_first_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let (missing, garbage) = (folder.path().join("missing.pem"), folder.path().join("garbage.pem"));
+    fs::write(&garbage, "not a certificate").unwrap();
+    let error = |path| Http::new(&trusting(path)).unwrap_err();
+    assert!(matches!(error(missing.clone()), CertError::Read { path, .. } if path == missing));
+    assert!(matches!(error(garbage.clone()), CertError::Empty { path } if path == garbage));
+    assert!(error(garbage).to_string().contains("-----BEGIN CERTIFICATE-----"));
+}
