@@ -222,8 +222,15 @@ fn explain_io(error: &io::Error) -> TransportError {
         | ErrorKind::NetworkDown
         | ErrorKind::AddrNotAvailable => TransportError::Unreachable(error.to_string()),
         ErrorKind::InvalidData if is_tls(error) => TransportError::Untrusted(error.to_string()),
+        _ if is_look_up(error) => TransportError::Unreachable(error.to_string()),
         _ => TransportError::Broken(error.to_string()),
     }
+}
+
+/// Whether the name was looked up in vain: such an error has no kind of its own, only a text.
+fn is_look_up(error: &io::Error) -> bool {
+    let text = error.to_string();
+    ["failed to lookup address", "No such host"].iter().any(|words| text.starts_with(words))
 }
 
 /// Whether TLS failed inside what is reported as an error of the stream.

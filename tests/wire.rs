@@ -359,6 +359,13 @@ fn a_refused_connection_reaches_nobody() {
     assert_fault(ask(&url), "no_connection");
 }
 
+#[test]
+fn a_name_that_does_not_resolve_reaches_nobody() {
+    let error = ask("http://nosuchhost.invalid").unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Fault, "no_connection"), "{error}");
+    assert!(error.message.contains("host") || error.message.contains("lookup"), "{error}");
+}
+
 // ---- Too slow, too large --------------------------------------------------------------------------------------------
 
 #[test]
