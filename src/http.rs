@@ -212,6 +212,9 @@ impl io::Read for Departing<'_> {
     }
 }
 
+/// What came back to a greeting in TLS was something else: no passing fault, but the wrong address.
+const NO_TLS: &str = "the server does not speak TLS at this address; if that is right, begin it with http://";
+
 fn explain_io(error: &io::Error) -> TransportError {
     use io::ErrorKind;
     match error.kind() {
@@ -221,6 +224,9 @@ fn explain_io(error: &io::Error) -> TransportError {
         | ErrorKind::NetworkUnreachable
         | ErrorKind::NetworkDown
         | ErrorKind::AddrNotAvailable => TransportError::Unreachable(error.to_string()),
+        ErrorKind::InvalidData if error.to_string().contains("InvalidContentType") => {
+            TransportError::Untrusted(NO_TLS.to_owned())
+        }
         ErrorKind::InvalidData if is_tls(error) => TransportError::Untrusted(error.to_string()),
         _ if is_look_up(error) => TransportError::Unreachable(error.to_string()),
         _ => TransportError::Broken(error.to_string()),

@@ -459,6 +459,14 @@ fn a_certificate_for_another_name_stops_the_batch() {
 }
 
 #[test]
+fn https_to_a_server_that_speaks_plain_http_stops_the_batch_and_names_the_scheme() {
+    let server = mockito::Server::new();
+    let error = ask(&server.url().replace("http://", "https://")).unwrap_err();
+    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+    assert!(error.message.contains("http://"), "{error}");
+}
+
+#[test]
 fn certificates_that_cannot_be_had_are_found_before_the_first_call() {
     let folder = tempfile::tempdir().unwrap();
     let (missing, garbage) = (folder.path().join("missing.pem"), folder.path().join("garbage.pem"));
