@@ -144,6 +144,15 @@ fn without_a_key_there_is_no_such_header() {
 }
 
 #[test]
+fn a_key_that_the_server_repeats_is_not_shown() {
+    let body = json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": KEY}});
+    let error = refused(401, &[("x-request-id", KEY)], &body.to_string());
+    assert_eq!(error.class, Class::Fatal);
+    assert!(error.message.starts_with("Incorrect API key provided: "), "{error}");
+    assert_eq!(refused(302, &[("location", &format!("https://else/?key={KEY}"))], "").class, Class::Fatal);
+}
+
+#[test]
 fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -71,6 +71,21 @@ impl Key {
     fn expose(&self) -> &str {
         &self.0
     }
+
+    /// Takes the key out of a response that repeats it, as some servers do to say that it is wrong.
+    fn conceal(&self, response: &mut Response) {
+        const SHORTEST: usize = 8; // what is shorter is a placeholder, and may be any word
+        if self.0.len() < SHORTEST {
+            return;
+        }
+        let body = String::from_utf8_lossy(&response.body);
+        if body.contains(&self.0) {
+            response.body = body.replace(&self.0, "…").into_bytes();
+        }
+        for (_, value) in &mut response.headers {
+            *value = value.replace(&self.0, "…");
+        }
+    }
 }
 
 impl Debug for Key {
@@ -139,19 +154,26 @@ impl Client {
     }
 
     /// What a complete response means.
-    fn read(&self, response: &Response, now: SystemTime) -> Result<Answer, CallError> {
-        let hints = Hints::read(|name| response.header(name), now);
-        let request_id = response.header("x-request-id").map(str::to_owned);
-        let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-        let is_answer = (200..300).contains(&response.status);
-        let text = body.as_ref().filter(|_| is_answer).and_then(|body| self.api.text(body));
-        match (text, body) {
-            (Some((text, finish_reason)), Some(body)) => {
-                Ok(Answer { text, finish_reason, status: response.status, request_id, body })
-            }
-            (_, body) => Err(CallError::of_response(response, body, hints, request_id)),
+    fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
+        if let Some(answer) = self.answer(&response) {
+            return Ok(answer);
         }
+        self.key.iter().for_each(|key| key.conceal(&mut response));
+        let hints = Hints::read(|name| response.header(name), now);
+        let body = serde_json::from_slice(&response.body).ok();
+        Err(CallError::of_response(&response, body, hints, request_id(&response)))
     }
+
+    fn answer(&self, response: &Response) -> Option<Answer> {
+        let status = Some(response.status).filter(|status| (200..300).contains(status))?;
+        let body = serde_json::from_slice(&response.body).ok()?;
+        let (text, finish_reason) = self.api.text(&body)?;
+        Some(Answer { text, finish_reason, status, request_id: request_id(response), body })
+    }
+}
+
+fn request_id(response: &Response) -> Option<String> {
+    response.header("x-request-id").map(str::to_owned)
 }
 
 impl Ask for Client {
@@ -164,7 +186,7 @@ impl Ask for Client {
         let key = key.iter().map(|(name, value)| (*name, value.as_str()));
         let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(key).collect();
         let response = self.http.post(&self.url, &headers, request, departs)?;
-        self.read(&response, SystemTime::now())
+        self.read(response, SystemTime::now())
     }
 }
 
