@@ -156,8 +156,8 @@ impl<'a> Batch<'a> {
         let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
         let size = self.settings.workers.map_or_else(|| workers_for(&self.settings.rate), Size::fixed);
         let hand_in = |course, prompt: &Prompt| {
-            let handed_in = desk.lock().hand_in(course, prompt);
-            handed_in.unwrap_or_else(|reason| self.stop_for(reason));
+            let reason = desk.lock().hand_in(course, prompt);
+            reason.into_iter().for_each(|reason| self.stop_for(reason));
         };
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);

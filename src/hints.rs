@@ -1,92 +1,99 @@
-//! What a response says about pace: how long to stay away, and whether to come back at all.
+//! What a response says about pace: how long to stay away, whether to come back at all, and how much is allowed.
 //!
-//! Pure reading of headers. Servers write waits as seconds, as fractions, as milliseconds and as dates; a wait that
-//! makes no sense (negative, not a number, longer than a week) is as good as none.
+//! Pure reading of headers and of the error's body, in all the dialects that servers speak. What makes no sense (a
+//! negative wait, one that is no number, one of years) is as good as not said, and named, so that somebody can warn.
+
+mod quota;
+mod spelling;
 
 use std::time::{Duration, SystemTime};
 
+use serde_json::Value;
+
+pub use quota::Quota;
+
 /// What the server said, as far as it makes sense.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hints {
-    /// How long to wait before the next call: `retry-after-ms`, or else `retry-after`.
+    /// How long to wait before the next call: `retry-after-ms`, or else `retry-after`, or else the body's `RetryInfo`.
     pub retry_after: Option<Duration>,
     /// Whether trying again is any use: `x-should-retry`.
     pub should_retry: Option<bool>,
+    /// How many calls are allowed.
+    pub requests: Quota,
+    /// How many tokens are allowed, input and output together.
+    pub tokens: Quota,
+    /// How many input tokens are allowed, where they are counted apart.
+    pub input_tokens: Quota,
+    /// How many output tokens are allowed, where they are counted apart.
+    pub output_tokens: Quota,
+    /// What made no sense: the names of headers, and `retryDelay`.
+    pub nonsense: Vec<&'static str>,
 }
 
 impl Hints {
-    /// No server means that one waits longer than this.
-    const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
-
-    /// Reads the hints of a response that arrived at `now`. `header` looks up a header by its lower-case name.
+    /// Reads the hints of a response that arrived at `now`. `header` looks up a header by its lower-case name; `error` is
+    /// the body of a failure, if it was JSON.
     #[must_use]
-    pub fn read<'a>(header: impl Fn(&str) -> Option<&'a str>, now: SystemTime) -> Self {
-        let milliseconds = header("retry-after-ms").and_then(|value| seconds(value, 1e-3));
-        let retry_after =
-            milliseconds.or_else(|| header("retry-after").and_then(|value| seconds_or_date(value, now)));
-        let should_retry = header("x-should-retry").and_then(|value| value.trim().parse().ok());
-        Hints { retry_after: retry_after.filter(|wait| *wait <= Self::LONGEST), should_retry }
+    pub fn read<'a>(
+        header: impl Fn(&str) -> Option<&'a str>,
+        error: Option<&Value>,
+        now: SystemTime,
+    ) -> Self {
+        let mut sheet = Sheet { header: &header, now, nonsense: Vec::new() };
+        let retry_after = sheet
+            .read("retry-after-ms", |value, _| spelling::number_of(value, Duration::from_millis(1)))
+            .or_else(|| sheet.read("retry-after", spelling::seconds_or_date))
+            .or_else(|| sheet.retry_info(error));
+        Hints {
+            retry_after,
+            should_retry: header("x-should-retry").and_then(|value| value.trim().parse().ok()),
+            requests: quota::requests(&mut sheet),
+            tokens: quota::tokens(&mut sheet),
+            input_tokens: quota::named(&mut sheet, &quota::INPUT_TOKENS),
+            output_tokens: quota::named(&mut sheet, &quota::OUTPUT_TOKENS),
+            nonsense: sheet.nonsense,
+        }
     }
 }
 
-/// A number of units of `unit` seconds.
-fn seconds(value: &str, unit: f64) -> Option<Duration> {
-    let number: f64 = value.trim().parse().ok()?;
-    Duration::try_from_secs_f64(number * unit).ok()
+/// The headers of one response, and what made no sense in them.
+struct Sheet<'s, 'a> {
+    header: &'s dyn Fn(&str) -> Option<&'a str>,
+    now: SystemTime,
+    nonsense: Vec<&'static str>,
 }
 
-/// A number of seconds, or an HTTP date; a date that has passed means now.
-fn seconds_or_date(value: &str, now: SystemTime) -> Option<Duration> {
-    let until_date = || httpdate::parse_http_date(value.trim()).ok();
-    seconds(value, 1.0).or_else(|| Some(until_date()?.duration_since(now).unwrap_or_default()))
+impl<'a> Sheet<'_, 'a> {
+    /// A header's value as `read` understands it.
+    fn read<T>(&mut self, name: &'static str, read: impl Fn(&'a str, SystemTime) -> Option<T>) -> Option<T> {
+        let value = (self.header)(name)?;
+        let sense = read(value.trim(), self.now);
+        if sense.is_none() {
+            self.nonsense.push(name);
+        }
+        sense
+    }
+
+    /// Google's `google.rpc.RetryInfo` among the details of an error: `"retryDelay": "17s"`.
+    fn retry_info(&mut self, error: Option<&Value>) -> Option<Duration> {
+        const NAME: &str = "retryDelay";
+        let details = error?.get("error")?.get("details")?.as_array()?;
+        let is_retry_info = |detail: &&Value| {
+            detail
+                .get("@type")
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kind.ends_with("google.rpc.RetryInfo"))
+        };
+        let delay = details.iter().find(is_retry_info)?.get(NAME)?.as_str().unwrap_or_default();
+        let sense = spelling::units(delay);
+        if sense.is_none() {
+            self.nonsense.push(NAME);
+        }
+        sense
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(headers: &[(&str, &str)]) -> Hints {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-        Hints::read(|name| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value), now)
-    }
-
-    #[test]
-    fn waits_are_read_in_every_form() {
-        let table = [
-            ("retry-after", "20", Some(20_000)),
-            ("retry-after", " 1.5 ", Some(1500)),
-            ("retry-after", "0", Some(0)),
-            ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
-            ("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
-            ("retry-after-ms", "85", Some(85)),
-            ("retry-after-ms", "85.4", Some(85)),
-            ("retry-after", "soon", None),
-            ("retry-after", "", None),
-            ("retry-after", "-1", None),
-            ("retry-after", "NaN", None),
-            ("retry-after", "inf", None),
-            ("retry-after", "99999999", None),
-            ("retry-after", "1e300", None),
-            ("retry-after-ms", "-5", None),
-        ];
-        for (name, value, expected) in table {
-            let wait = read(&[(name, value)]).retry_after.map(|wait| wait.as_millis());
-            assert_eq!(wait, expected, "{name}: {value}");
-        }
-    }
-
-    #[test]
-    fn milliseconds_win_over_whole_seconds_unless_they_make_no_sense() {
-        let both = |ms| read(&[("retry-after", "1"), ("retry-after-ms", ms)]).retry_after;
-        assert_eq!(both("85"), Some(Duration::from_millis(85)));
-        assert_eq!(both("?"), Some(Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn should_retry_is_true_false_or_unsaid() {
-        assert_eq!(read(&[("x-should-retry", "true")]).should_retry, Some(true));
-        assert_eq!(read(&[("x-should-retry", "false")]).should_retry, Some(false));
-        assert_eq!(read(&[("x-should-retry", "maybe")]).should_retry, None);
-        assert_eq!(read(&[]), Hints::default());
-    }
-}
+mod tests;

@@ -94,7 +94,7 @@ impl CallError {
         let told = body.as_ref().map(Told::read).unwrap_or_default();
         let status = told.status_within(response.status);
         let message = told.message.unwrap_or_else(|| describe(response));
-        let class = classify(status, told.code.as_deref(), hints);
+        let class = classify(status, told.code.as_deref(), &hints);
         let code = told.code.unwrap_or_else(|| default_code(status).to_owned());
         let retry_after = hints.retry_after;
         let (status, body) = (Some(response.status), body.map(Box::new));
@@ -144,7 +144,7 @@ impl Told {
 }
 
 /// The three ways of the design, by status; money, which comes as a 429, by its code.
-fn classify(status: u16, code: Option<&str>, hints: Hints) -> Class {
+fn classify(status: u16, code: Option<&str>, hints: &Hints) -> Class {
     let out_of_money =
         matches!(code, Some("insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active"));
     match (status, hints.should_retry) {
@@ -200,7 +200,7 @@ mod tests {
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let response = Response { status, headers, body: body.as_bytes().to_vec() };
-        let hints = Hints::read(|name| response.header(name), std::time::SystemTime::UNIX_EPOCH);
+        let hints = Hints::read(|name| response.header(name), None, std::time::SystemTime::UNIX_EPOCH);
         CallError::of_response(&response, serde_json::from_str(body).ok(), hints, None)
     }
 

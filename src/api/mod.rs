@@ -7,8 +7,10 @@ mod chat;
 mod error;
 
 use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use log::warn;
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
@@ -130,6 +132,8 @@ pub struct Client {
     url: String,
     key: Option<Key>,
     params: Params,
+    /// Whether somebody has been told that the server talks nonsense.
+    warned: AtomicBool,
 }
 
 impl Client {
@@ -144,7 +148,7 @@ impl Client {
     ) -> Self {
         let base_url = complete(base_url.unwrap_or(api.base_url()));
         let url = format!("{base_url}{}", api.path());
-        Client { http, api, url, key: key.cloned(), params }
+        Client { http, api, url, key: key.cloned(), params, warned: AtomicBool::new(false) }
     }
 
     /// Where the calls go.
@@ -159,9 +163,19 @@ impl Client {
             return Ok(answer);
         }
         self.key.iter().for_each(|key| key.conceal(&mut response));
-        let hints = Hints::read(|name| response.header(name), now);
         let body = serde_json::from_slice(&response.body).ok();
+        let hints = Hints::read(|name| response.header(name), body.as_ref(), now);
+        self.warn_once(&hints);
         Err(CallError::of_response(&response, body, hints, request_id(&response)))
+    }
+
+    /// A server that talks nonsense does so each time; one warning will do.
+    fn warn_once(&self, hints: &Hints) {
+        if let Some(name) = hints.nonsense.first()
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            warn!("the server's {name} makes no sense, and is ignored");
+        }
     }
 
     fn answer(&self, response: &Response) -> Option<Answer> {

@@ -21,23 +21,21 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Desk<W> {
         Desk { write, halt, summary, broken: false }
     }
 
-    /// Writes and counts what has become of a prompt. An error is a reason to stop the batch.
-    pub(super) fn hand_in(&mut self, course: Course, prompt: &Prompt) -> Result<(), Stop> {
+    /// Writes and counts what has become of a prompt. Returns a reason to stop the batch, if there is one now.
+    pub(super) fn hand_in(&mut self, course: Course, prompt: &Prompt) -> Option<Stop> {
         self.summary.count(&course);
-        let Some(record) = course.into_record(prompt).filter(|_| !self.broken) else { return Ok(()) };
+        let record = course.into_record(prompt).filter(|_| !self.broken)?;
         if let Err(error) = (self.write)(&record) {
             self.broken = true;
-            return Err(Stop::Journal(error));
+            return Some(Stop::Journal(error));
         }
         self.summary.written(&record);
         self.enough_failed()
     }
 
-    fn enough_failed(&self) -> Result<(), Stop> {
+    fn enough_failed(&self) -> Option<Stop> {
         let (failed, finished) = (self.summary.failed, self.summary.failed + self.summary.answered);
-        match self.halt.filter(|halt| halt.is_reached(failed, finished)) {
-            Some(halt) => Err(Stop::Halted { failed, finished, halt }),
-            None => Ok(()),
-        }
+        let halt = self.halt.filter(|halt| halt.is_reached(failed, finished))?;
+        Some(Stop::Halted { failed, finished, halt })
     }
 }

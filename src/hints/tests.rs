@@ -1,0 +1,205 @@
+//! Every form in which a server speaks of pace, from tables.
+
+use super::*;
+use serde_json::json;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn read(headers: &[(&str, &str)]) -> Hints {
+    read_with(headers, None)
+}
+
+fn read_with(headers: &[(&str, &str)], error: Option<&Value>) -> Hints {
+    let now = SystemTime::UNIX_EPOCH + SECOND * 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
+    let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    Hints::read(header, error, now)
+}
+
+#[test]
+fn waits_are_read_in_every_form_and_nonsense_is_named() {
+    let table = [
+        ("retry-after", "20", Some(20_000)),
+        ("retry-after", " 1.5 ", Some(1500)),
+        ("retry-after", "0", Some(0)),
+        ("retry-after", "20s", Some(20_000)),
+        ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
+        ("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
+        ("retry-after-ms", "85", Some(85)),
+        ("retry-after-ms", "85.4", Some(85)),
+        ("retry-after", "soon", None),
+        ("retry-after", "", None),
+        ("retry-after", "-1", None),
+        ("retry-after", "NaN", None),
+        ("retry-after", "inf", None),
+        ("retry-after", "99999999", None),
+        ("retry-after", "1e300", None),
+        ("retry-after", "Sun, 06 Nov 2094 08:49:37 GMT", None),
+        ("retry-after-ms", "-5", None),
+    ];
+    for (name, value, expected) in table {
+        let hints = read(&[(name, value)]);
+        assert_eq!(hints.retry_after.map(|wait| wait.as_millis()), expected, "{name}: {value}");
+        let nonsense = if expected.is_none() { vec![name] } else { vec![] };
+        assert_eq!(hints.nonsense, nonsense, "{name}: {value}");
+    }
+}
+
+#[test]
+fn milliseconds_win_over_whole_seconds_unless_they_make_no_sense() {
+    let both = |ms| read(&[("retry-after", "1"), ("retry-after-ms", ms)]).retry_after;
+    assert_eq!(both("85"), Some(MS * 85));
+    assert_eq!(both("?"), Some(SECOND));
+}
+
+#[test]
+fn googles_retry_info_is_in_the_body() {
+    let told = |delay: Value| {
+        let kind = "type.googleapis.com/google.rpc.RetryInfo";
+        let details =
+            json!([{"@type": "type.googleapis.com/google.rpc.Help"}, {"@type": kind, "retryDelay": delay}]);
+        read_with(&[], Some(&json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": details}})))
+    };
+    assert_eq!(told(json!("17s")).retry_after, Some(SECOND * 17));
+    assert_eq!(told(json!("0.5s")).retry_after, Some(MS * 500));
+    for nonsense in [json!("-17s"), json!("soon"), json!(17), json!("9999999s")] {
+        let hints = told(nonsense.clone());
+        assert_eq!((hints.retry_after, hints.nonsense), (None, vec!["retryDelay"]), "{nonsense}");
+    }
+    let header_first = read_with(&[("retry-after", "2")], Some(&json!({"error": {"details": [1, null]}})));
+    assert_eq!(header_first.retry_after, Some(SECOND * 2));
+}
+
+#[test]
+fn should_retry_is_true_false_or_unsaid() {
+    assert_eq!(read(&[("x-should-retry", "true")]).should_retry, Some(true));
+    assert_eq!(read(&[("x-should-retry", "false")]).should_retry, Some(false));
+    assert_eq!(read(&[("x-should-retry", "maybe")]).should_retry, None);
+    assert_eq!(read(&[]), Hints::default());
+}
+
+#[test]
+fn resets_are_read_in_every_form() {
+    let table = [
+        ("1s", Some(1000)),
+        ("6m0s", Some(360_000)),
+        ("250ms", Some(250)),
+        ("1h2m3.5s", Some(3_723_500)),
+        ("1994-11-06T08:49:47Z", Some(10_000)),
+        ("1994-11-06T09:49:47+01:00", Some(10_000)),
+        ("1994-11-06T08:49:00Z", Some(0)),
+        ("30", Some(30_000)),
+        ("12.5", Some(12_500)),
+        ("784111807", Some(30_000)),
+        ("784111807000", Some(30_000)),
+        ("784111700", Some(0)),
+        ("-1s", None),
+        ("6m0", None),
+        ("later", None),
+        ("", None),
+        ("NaN", None),
+        ("9999999999", None),
+        ("400d", None),
+    ];
+    for (value, expected) in table {
+        let hints = read(&[("x-ratelimit-reset-requests", value)]);
+        assert_eq!(hints.requests.reset.map(|wait| wait.as_millis()), expected, "{value}");
+        assert_eq!(hints.nonsense.is_empty(), expected.is_some(), "{value}");
+    }
+}
+
+#[test]
+fn limits_are_read_in_every_makers_dialect() {
+    let expected = |window: Duration| Quota {
+        limit: Some(500),
+        remaining: Some(499),
+        reset: Some(SECOND * 30),
+        window: Some(window).filter(|window| !window.is_zero()),
+    };
+    let dialects: [&[(&str, &str)]; 6] = [
+        &[
+            ("x-ratelimit-limit-requests", "500"),
+            ("x-ratelimit-remaining-requests", "499"),
+            ("x-ratelimit-reset-requests", "30s"),
+        ],
+        &[
+            ("anthropic-ratelimit-requests-limit", "500"),
+            ("anthropic-ratelimit-requests-remaining", "499"),
+            ("anthropic-ratelimit-requests-reset", "1994-11-06T08:50:07Z"),
+        ],
+        &[
+            ("x-ratelimit-limit", "500, 500;w=60"),
+            ("x-ratelimit-remaining", "499.0"),
+            ("x-ratelimit-reset", "784111807"),
+        ],
+        &[("ratelimit-limit", "500"), ("ratelimit-remaining", "499"), ("ratelimit-reset", "30")],
+        &[("ratelimit", "\"default\";r=499;t=30"), ("ratelimit-policy", "\"default\";q=500;w=60")],
+        &[
+            ("ratelimit", "\"burst\"; r=499; t=30, \"day\";r=1;t=2"),
+            ("ratelimit-policy", "\"burst\";q=500;w=60,\"day\";q=9;w=86400"),
+        ],
+    ];
+    for (n, headers) in dialects.into_iter().enumerate() {
+        let window = if n < 4 { Duration::ZERO } else { SECOND * 60 };
+        let hints = read(headers);
+        assert_eq!(hints.requests, expected(window), "{headers:?}");
+        assert!(hints.nonsense.is_empty(), "{headers:?}");
+    }
+}
+
+#[test]
+fn tokens_are_counted_together_or_apart() {
+    let openai = read(&[("x-ratelimit-limit-tokens", "90000"), ("x-ratelimit-remaining-tokens", "89000")]);
+    assert_eq!((openai.tokens.limit, openai.tokens.remaining), (Some(90_000), Some(89_000)));
+    let anthropic = read(&[
+        ("anthropic-ratelimit-tokens-limit", "80000"),
+        ("anthropic-ratelimit-input-tokens-limit", "50000"),
+        ("anthropic-ratelimit-output-tokens-remaining", "8000"),
+    ]);
+    assert_eq!(anthropic.tokens.limit, Some(80_000));
+    assert_eq!(anthropic.input_tokens.limit, Some(50_000));
+    assert_eq!(anthropic.output_tokens.remaining, Some(8000));
+}
+
+#[test]
+fn azure_says_what_remains_and_not_the_limit() {
+    let azure = read(&[("x-ratelimit-remaining-requests", "9"), ("retry-after-ms", "1200")]);
+    assert_eq!(azure.requests, Quota { remaining: Some(9), ..Quota::default() });
+    assert_eq!(azure.retry_after, Some(MS * 1200));
+}
+
+#[test]
+fn a_count_that_is_none_is_ignored() {
+    for value in ["many", "-1", "", "1e99", "NaN"] {
+        let hints = read(&[("x-ratelimit-limit-requests", value)]);
+        assert_eq!((hints.requests.limit, hints.nonsense.len()), (None, 1), "{value}");
+    }
+}
+
+/// A seeded walk over strings of the characters that matter: nothing a header says may do more than make no sense.
+#[test]
+fn no_header_whatever_it_says_breaks_anything() {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    const LETTERS: &[char] = &[
+        '0', '9', '.', '-', '+', 'e', 's', 'm', 'h', 'd', 'µ', ';', '=', 'r', 't', ',', ' ', 'T', 'Z', ':',
+        '\u{fffd}',
+    ];
+    const NAMES: [&str; 6] = [
+        "retry-after",
+        "retry-after-ms",
+        "ratelimit",
+        "ratelimit-policy",
+        "x-ratelimit-reset",
+        "x-ratelimit-limit",
+    ];
+    let mut chance = StdRng::seed_from_u64(1);
+    for _ in 0..20_000 {
+        let length = chance.random_range(0..24);
+        let value: String = (0..length).map(|_| LETTERS[chance.random_range(0..LETTERS.len())]).collect();
+        for name in NAMES {
+            let hints = read(&[(name, &value), ("ratelimit", "x;r=1")]);
+            assert!(hints.retry_after.is_none_or(|wait| wait <= SECOND * 7 * 24 * 3600));
+        }
+    }
+}
