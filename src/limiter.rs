@@ -3,6 +3,8 @@
 //! Two layers. [`Turnstile`] is pure arithmetic on instants that come in as arguments: when is the next turn due, and
 //! until when is everyone held? [`RateLimiter`] is the shell around it: a lock, a queue of waiting threads, a clock.
 
+mod turnstile;
+
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,131 +16,7 @@ use parking_lot::Mutex;
 use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::{Clock, SystemClock};
 
-/// How often turns may be taken: plain data.
-///
-/// # Default
-/// [`Rate::unlimited`]: no pace of its own, but it can still be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// From one turn to the next, as the server allows it. Zero: no limit.
-    pub interval: Duration,
-    /// How many turns the server lets through at once after a quiet time. 1 is a strict, even pace.
-    pub burst: NonZeroU32,
-    /// Added to every interval: calls that leave exactly on time arrive with jitter, and a strict server refuses
-    /// the one whose gap the network shortened.
-    pub guard: Duration,
-}
-
-impl Rate {
-    /// The guard is one part in this many of the interval: 1.6 %.
-    const GUARD_PART: u32 = 64;
-    /// No more guard than this is needed: arrival jitter does not grow with the interval.
-    const GUARD_MAX: Duration = Duration::from_millis(25);
-
-    /// So many turns a minute, evenly spaced, with the usual guard.
-    #[must_use]
-    pub fn per_minute(turns: NonZeroU32) -> Self {
-        let interval = Duration::from_secs(60) / turns.get();
-        let guard = (interval / Self::GUARD_PART).min(Self::GUARD_MAX);
-        Rate { interval, burst: NonZeroU32::MIN, guard }
-    }
-
-    /// No pace of its own.
-    #[must_use]
-    pub fn unlimited() -> Self {
-        Rate { interval: Duration::ZERO, burst: NonZeroU32::MIN, guard: Duration::ZERO }
-    }
-
-    /// Lets `turns` pass at once after a quiet time.
-    #[must_use]
-    pub fn with_burst(self, turns: NonZeroU32) -> Self {
-        Rate { burst: turns, ..self }
-    }
-
-    /// Sets the guard: zero for exactly the interval.
-    #[must_use]
-    pub fn with_guard(self, guard: Duration) -> Self {
-        Rate { guard, ..self }
-    }
-
-    /// From one turn to the next as the turnstile spaces them.
-    fn step(&self) -> Duration {
-        self.interval + self.guard
-    }
-}
-
-impl Default for Rate {
-    fn default() -> Self {
-        Rate::unlimited()
-    }
-}
-
-/// The pure decision: when a turn is due. GCRA, the "virtual scheduling" of ATM networks, with one stored instant.
-///
-/// It knows neither clocks nor threads: `now` comes in. A client asks [`due`](Turnstile::due) and waits for it, a
-/// server asks and refuses.
-#[derive(Clone, Debug)]
-pub struct Turnstile {
-    rate: Rate,
-    /// When the allowance will be whole again: GCRA's theoretical arrival time.
-    full_at: Instant,
-    /// Nobody passes before this.
-    held_until: Instant,
-    /// While an unlimited turnstile finds its feet after a hold: the gap it keeps, shrinking turn by turn.
-    restart_gap: Duration,
-}
-
-impl Turnstile {
-    /// After a hold, a turnstile with no rate of its own starts this far apart, so that no herd runs into the server.
-    const RESTART_GAP: Duration = Duration::from_millis(50);
-
-    /// A turnstile whose first turn is due at `start`.
-    #[must_use]
-    pub fn new(rate: Rate, start: Instant) -> Self {
-        Turnstile { rate, full_at: start, held_until: start, restart_gap: Duration::ZERO }
-    }
-
-    /// The earliest instant at which a call of this `cost` may pass. It may lie in the past.
-    ///
-    /// A call that costs more than the whole allowance passes when the allowance is full; the next ones wait it off.
-    #[must_use]
-    pub fn due(&self, cost: u32) -> Instant {
-        let spare = self.rate.burst.get().saturating_sub(cost);
-        let paced = self.full_at.checked_sub(self.rate.step() * spare).unwrap_or(self.held_until);
-        paced.max(self.held_until)
-    }
-
-    /// Takes a turn of this `cost` at `now`. Taken late, it does not make the next one come sooner after it than the
-    /// interval and half of the guard (but for the burst).
-    pub fn take(&mut self, now: Instant, cost: u32) {
-        let step = self.rate.step().max(self.restart_gap);
-        self.full_at = self.full_at.max(self.excused(now)) + step * cost;
-        self.restart_gap = self.restart_gap * 9 / 10;
-    }
-
-    /// A call whose turn was taken earlier left at `at`: the next is due no sooner than if the turn had been taken then.
-    pub fn departed(&mut self, at: Instant) {
-        self.full_at = self.full_at.max(self.excused(at) + self.rate.step());
-    }
-
-    /// As if it had been a little earlier: a lateness of up to half of the guard does not put off the next turn, so that
-    /// the timer's everyday error does not add up; the other half of the guard is still between the two.
-    fn excused(&self, at: Instant) -> Instant {
-        at.checked_sub(self.rate.guard / 2).unwrap_or(at)
-    }
-
-    /// Lets nobody pass before `until`; after it, turns come one step apart, with no burst.
-    pub fn hold_until(&mut self, until: Instant) {
-        if until <= self.held_until {
-            return;
-        }
-        self.held_until = until;
-        self.full_at = self.full_at.max(until + self.rate.step() * (self.rate.burst.get() - 1));
-        if self.rate.interval.is_zero() {
-            self.restart_gap = Self::RESTART_GAP;
-        }
-    }
-}
+pub use turnstile::{Rate, Turnstile};
 
 /// Grants turns to threads, one at a time, in order of arrival, at the pace of a [`Rate`].
 ///
@@ -255,7 +133,7 @@ impl RateLimiter {
         if new {
             line.holds += 1;
         }
-        if new || self.clock.now() < line.turnstile.held_until {
+        if new || line.turnstile.is_held(self.clock.now()) {
             line.turnstile.hold_until(until);
         }
         new
