@@ -3,19 +3,21 @@
 //! Two layers. [`Turnstile`] is pure arithmetic on instants that come in as arguments: when is the next turn due, and
 //! until when is everyone held? [`RateLimiter`] is the shell around it: a lock, a queue of waiting threads, a clock.
 
+mod tokens;
 mod turnstile;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::{Clock, SystemClock};
 
+pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 
 /// Grants turns to threads, one at a time, in order of arrival, at the pace of a [`Rate`].

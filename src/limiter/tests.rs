@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::SimClock;
+use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
