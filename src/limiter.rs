@@ -3,6 +3,7 @@
 //! Two layers. [`Turnstile`] is pure arithmetic on instants that come in as arguments: when is the next turn due, and
 //! until when is everyone held? [`RateLimiter`] is the shell around it: a lock, a queue of waiting threads, a clock.
 
+mod adaptive;
 mod tokens;
 mod turnstile;
 
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::{Clock, SystemClock};
 
+pub use adaptive::Adaptive;
 pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 

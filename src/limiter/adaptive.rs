@@ -1,0 +1,277 @@
+//! A pace for a limit that nobody states: start gently, grow, cut on refusal.
+//!
+//! Congestion control, as TCP does it and as the *adaptive* retry mode of AWS's SDKs does. Until the first refusal each
+//! success makes the pace faster, so that it doubles about every second. A refusal cuts it; it comes back along a cubic
+//! curve, fast at first, flat near the pace at which it was refused, and then faster again to see whether there is more
+//! to be had. Pure: `now` comes in.
+
+use std::time::{Duration, Instant};
+
+/// The pace, in calls a second, as it follows from successes and refusals.
+#[derive(Clone, Debug)]
+pub struct Adaptive {
+    phase: Phase,
+    /// When the phase began.
+    began: Instant,
+    /// Successes since then, and when the first of them came.
+    successes: u32,
+    first_success: Instant,
+    meter: Meter,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// Never refused so far.
+    Finding { rate: f64 },
+    /// From `start`, the pace after the cut, back to `limit`, the pace that the server is thought to allow, and on.
+    Cubic { start: f64, limit: f64 },
+}
+
+impl Adaptive {
+    /// The pace at the beginning, in calls a second.
+    const START: f64 = 2.0;
+    /// It is never slower than this: one call in ten seconds finds out that the server is well again.
+    const FLOOR: f64 = 0.1;
+    /// What a refusal leaves of it.
+    const CUT: f64 = 0.8;
+    /// How long it takes to come back, in seconds.
+    const RECOVERY: f64 = 8.0;
+    /// So many successes say something about the limit.
+    const SAMPLE: u32 = 10;
+    /// A faster pace than this is none.
+    const CEILING: f64 = 1e5;
+
+    /// The gentle start.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        let phase = Phase::Finding { rate: Self::START };
+        Adaptive { phase, began: now, successes: 0, first_success: now, meter: Meter::new(now) }
+    }
+
+    /// From one turn to the next, at the pace of `now`.
+    #[must_use]
+    pub fn interval(&self, now: Instant) -> Duration {
+        Duration::from_secs_f64(1.0 / self.rate(now))
+    }
+
+    /// The limit that the server is thought to have, in calls a second; none before the first refusal.
+    #[must_use]
+    pub fn limit(&self) -> Option<f64> {
+        match self.phase {
+            Phase::Finding { .. } => None,
+            Phase::Cubic { limit, .. } => Some(limit),
+        }
+    }
+
+    /// A call was answered.
+    pub fn succeeded(&mut self, now: Instant) {
+        if self.successes == 0 {
+            self.first_success = now;
+        }
+        self.successes += 1;
+        self.meter.count(now);
+        if let Phase::Finding { rate } = &mut self.phase {
+            *rate = (*rate + 1.0).min(Self::CEILING);
+        }
+    }
+
+    /// A round of calls was refused: one cut, however many they were.
+    pub fn refused(&mut self, now: Instant) {
+        let rate = self.rate(now);
+        let limit = self.allowed(now, rate).max(Self::FLOOR);
+        let start = (rate.min(limit) * Self::CUT).max(Self::FLOOR);
+        self.phase = Phase::Cubic { start, limit };
+        (self.successes, self.began, self.meter) = (0, now, Meter::new(now));
+    }
+
+    /// Whether there have been enough successes since the last cut to go by.
+    fn tells(&self) -> bool {
+        self.successes >= Self::SAMPLE
+    }
+
+    /// What the server allows, as far as can be told, in calls a second: less than the best second, because an allowance
+    /// may have been used up, and more than the mean of all, because it took a while to get there. Where there is too
+    /// little to go by, what was thought before still holds: a server that refuses everything for a while has the same
+    /// limit after it.
+    fn allowed(&self, now: Instant, rate: f64) -> f64 {
+        match self.phase {
+            Phase::Finding { .. } => self.meter.rate(now).max(rate / 2.0).min(rate),
+            Phase::Cubic { limit, .. } if !self.tells() => limit,
+            Phase::Cubic { .. } => {
+                let span = (now - self.first_success).as_secs_f64();
+                let mean = f64::from(self.successes - 1) / span.max(0.1);
+                ((mean + self.meter.rate(now)) / 2.0).min(rate)
+            }
+        }
+    }
+
+    fn rate(&self, now: Instant) -> f64 {
+        let rate = match self.phase {
+            Phase::Finding { rate } => rate,
+            Phase::Cubic { start, limit } => cubic(start, limit, (now - self.began).as_secs_f64()),
+        };
+        // Growing further than what is really sent would find out nothing.
+        rate.min((2.0 * self.meter.rate(now)).max(Self::START.max(self.limit().unwrap_or_default())))
+            .max(Self::FLOOR)
+    }
+}
+
+/// From `start` to `limit` in the time of recovery, flat there, and on as it came.
+fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
+    let x = seconds / Adaptive::RECOVERY - 1.0;
+    let reach = if x < 0.0 { limit - start } else { limit * (1.0 - Adaptive::CUT) };
+    limit + reach * x.powi(3)
+}
+
+/// Successes a second, over the last few seconds.
+#[derive(Clone, Debug)]
+struct Meter {
+    began: Instant,
+    /// Successes in the present second and in those before it.
+    seconds: [u32; Meter::KEPT],
+    /// The number of the present second.
+    present: u64,
+}
+
+impl Meter {
+    const KEPT: usize = 4;
+
+    fn new(now: Instant) -> Self {
+        Meter { began: now, seconds: [0; Self::KEPT], present: 0 }
+    }
+
+    fn count(&mut self, now: Instant) {
+        let second = self.second(now);
+        for gone in self.present + 1..=second.min(self.present + Self::KEPT as u64) {
+            self.seconds[gone as usize % Self::KEPT] = 0;
+        }
+        self.present = self.present.max(second);
+        self.seconds[self.present as usize % Self::KEPT] += 1;
+    }
+
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).as_secs()
+    }
+
+    /// The best of the seconds kept: latency makes the successes of a growing pace come late.
+    fn rate(&self, now: Instant) -> f64 {
+        let age = self.second(now).saturating_sub(self.present);
+        if age >= Self::KEPT as u64 { 0.0 } else { self.seconds.iter().copied().max().unwrap_or(0).into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::{Rate, Turnstile};
+    use std::collections::VecDeque;
+    use std::num::NonZeroU32;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// A server whose limit changes, and a client that finds it, in simulated time.
+    struct Trial {
+        client: Adaptive,
+        server: Turnstile,
+        latency: Duration,
+        now: Instant,
+        held_until: Instant,
+        /// Refusals of calls that were sent in an earlier round are no news.
+        round: u32,
+        /// When each call under way is answered, whether well, and in which round it was sent.
+        under_way: VecDeque<(Instant, bool, u32)>,
+    }
+
+    /// What some time came to: the calls let in after the first half minute, and those refused in all of it.
+    #[derive(Debug, Default)]
+    struct Came {
+        let_in: u32,
+        refused: u32,
+    }
+
+    fn strict(rpm: u32, burst: u32, now: Instant) -> Turnstile {
+        let rate = Rate::per_minute(NonZeroU32::new(rpm).unwrap()).with_guard(Duration::ZERO);
+        let mut server = Turnstile::new(rate.with_burst(NonZeroU32::new(burst).unwrap()), now);
+        (0..burst).for_each(|_| server.take(now, 1));
+        server
+    }
+
+    impl Trial {
+        fn new(latency: Duration) -> Self {
+            let now = Instant::now();
+            let (client, server) = (Adaptive::new(now), strict(600, 1, now));
+            let (round, under_way) = (0, VecDeque::new());
+            Trial { client, server, latency, now, held_until: now, round, under_way }
+        }
+
+        /// Lets the time pass at this limit; returns what it came to.
+        fn pass(&mut self, time: Duration, rpm: u32, burst: u32) -> Came {
+            self.server = strict(rpm, burst, self.now);
+            let (warm, end) = (self.now + Duration::from_secs(30), self.now + time);
+            let mut came = Came::default();
+            while self.now < end {
+                self.hear();
+                let good = self.send();
+                came.let_in += u32::from(good && self.now >= warm);
+                came.refused += u32::from(!good);
+                self.now = (self.now + self.client.interval(self.now)).max(self.held_until);
+            }
+            came
+        }
+
+        fn send(&mut self) -> bool {
+            let good = self.server.due(1) <= self.now;
+            if good {
+                self.server.take(self.now, 1);
+            }
+            self.under_way.push_back((self.now + self.latency, good, self.round));
+            good
+        }
+
+        fn hear(&mut self) {
+            while let Some((_, good, round)) = self.under_way.pop_front_if(|(at, ..)| *at <= self.now) {
+                if good {
+                    self.client.succeeded(self.now);
+                } else if round == self.round {
+                    self.client.refused(self.now);
+                    self.round += 1;
+                    self.held_until = self.now + MS * 1000;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_that_nobody_states_is_found_and_followed_when_it_changes() {
+        for (latency, refused_most) in [(MS * 50, 0.05), (MS * 400, 0.05), (MS * 2000, 0.1)] {
+            let mut trial = Trial::new(latency);
+            let came = [600, 300, 600].map(|rpm| (rpm, trial.pass(MS * 120_000, rpm, 20)));
+            for (rpm, came) in &came {
+                let used = f64::from(came.let_in) / (f64::from(*rpm) * 1.5);
+                assert!(used >= 0.9, "{latency:?}, {rpm} a minute: {used} used");
+            }
+            let refused: u32 = came.iter().map(|(_, came)| came.refused).sum();
+            assert!(f64::from(refused) <= refused_most * 3000.0, "{latency:?}: {refused} refused");
+            let limit = trial.client.limit().unwrap();
+            assert!((8.5..=12.0).contains(&limit), "found {limit} a second");
+        }
+    }
+
+    #[test]
+    fn a_strict_limit_is_used_well_too() {
+        let mut trial = Trial::new(MS * 400);
+        let came = trial.pass(MS * 300_000, 600, 1);
+        assert!(came.let_in >= 2700 * 80 / 100 && came.refused <= 90, "{came:?}");
+    }
+
+    #[test]
+    fn after_an_outage_the_pace_is_back_in_seconds_and_it_never_stands_still() {
+        let mut trial = Trial::new(MS * 100);
+        trial.pass(MS * 60_000, 600, 20);
+        let outage = trial.pass(MS * 60_000, 1, 1);
+        assert!(trial.client.interval(trial.now) <= MS * 10_000, "the floor");
+        assert!(outage.refused <= 65, "little more than one a hold of a second: {outage:?}");
+        let after = trial.pass(MS * 60_000, 600, 20);
+        assert!(after.let_in >= 270, "{after:?}");
+    }
+}
