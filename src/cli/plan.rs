@@ -33,8 +33,8 @@ pub(super) enum Unusable {
     BadKey(String),
     #[error("say which model to ask, with -m NAME")]
     NoModel,
-    #[error("{0:?} is no address for --base-url: give one such as http://localhost:8080/v1")]
-    BadUrl(String),
+    #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
+    BadUrl { from: &'static str, url: String },
     #[error("--max-delay is shorter than --base-delay")]
     Delays,
     #[error("--burst says how to use --rpm: give that, too")]
@@ -111,10 +111,9 @@ fn start_practice(args: &Run, rpm: Option<std::num::NonZeroU32>) -> Result<Serve
 
 fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Client, Unusable> {
     let api: Box<dyn Api> = Box::new(Chat);
-    let from_env = || env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
     let base_url = match practice {
         Some(server) => Some(server.base_url()),
-        None => args.base_url.clone().or_else(from_env).map(checked).transpose()?,
+        None => base_url(args)?,
     };
     let key = if practice.is_some() { None } else { key(args, &*api, base_url.is_some())? };
     let most = settings.workers.unwrap_or_else(|| workers_for(&settings.rate).most);
@@ -152,11 +151,18 @@ fn key(args: &Run, api: &dyn Api, elsewhere: bool) -> Result<Option<Key>, Unusab
     }
 }
 
-fn checked(url: String) -> Result<String, Unusable> {
+/// The address that is typed, or else the one in the environment, if there is one.
+fn base_url(args: &Run) -> Result<Option<String>, Unusable> {
+    let typed = args.base_url.clone().map(|url| checked("--base-url", url));
+    let from_env = || env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
+    typed.or_else(|| from_env().map(|url| checked("$OPENAI_BASE_URL", url))).transpose()
+}
+
+fn checked(from: &'static str, url: String) -> Result<String, Unusable> {
     let uri: Result<ureq::http::Uri, _> = url.parse();
     let usable =
         uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if usable { Ok(url) } else { Err(Unusable::BadUrl(url)) }
+    if usable { Ok(url) } else { Err(Unusable::BadUrl { from, url }) }
 }
 
 /// A server on this machine is never reached through a proxy.
@@ -191,10 +197,10 @@ mod tests {
     #[test]
     fn addresses_are_checked() {
         for good in ["http://localhost:8080", "https://gateway.example/openai/v1", "http://[::1]:1/v1"] {
-            assert!(checked(good.to_owned()).is_ok(), "{good}");
+            assert!(checked("", good.to_owned()).is_ok(), "{good}");
         }
         for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
-            assert!(checked(bad.to_owned()).is_err(), "{bad}");
+            assert!(checked("", bad.to_owned()).is_err(), "{bad}");
         }
     }
 
