@@ -1,12 +1,14 @@
 //! The wire, from end to end: what each thing that a server or a network may do to a call means for its prompt.
 //!
-//! mockito answers where the answer is HTTP. Where it is not, a few lines of TCP do: see [`raw`] and [`secured`].
+//! mockito answers where the answer is HTTP. Where it is not, a few lines of TCP do: see [`tcp`] and [`secured`].
 //! Whatever a test asks, [`ask`] looks for the key in all that came of it.
 
 #![cfg(feature = "cli")]
 
+mod common;
+
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -17,6 +19,8 @@ use paceline::Verdict;
 use paceline::api::{Answer, Ask, CallError, Chat, Class, Client, Key, Params};
 use paceline::http::{CertError, Http, Options};
 use serde_json::{Value, json};
+
+use common::tcp::{self, completion, hear, response};
 
 const KEY: &str = "sk-test-of-the-wire";
 const PATH: &str = "/v1/chat/completions";
@@ -59,47 +63,6 @@ fn refused(status: usize, headers: &[(&str, &str)], body: &str) -> CallError {
     answered(status, headers, body).expect_err("this is no answer")
 }
 
-/// A server that does this to its first connection. Returns its address.
-fn raw(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || serve(listener.accept().unwrap().0));
-    format!("http://{address}")
-}
-
-/// Reads one request to its end, so that closing the connection is no reset.
-fn hear(stream: &mut impl Read) -> String {
-    let mut heard = Vec::new();
-    let whole = |heard: &[u8]| {
-        let text = String::from_utf8_lossy(heard);
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        let length = head.to_lowercase().split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
-        (body.len() >= length).then(|| text.clone().into_owned())
-    };
-    loop {
-        if let Some(request) = whole(&heard) {
-            return request;
-        }
-        let mut some = [0; 4096];
-        match stream.read(&mut some).unwrap() {
-            0 => panic!("the request ends too soon"),
-            n => heard.extend(&some[..n]),
-        }
-    }
-}
-
-fn completion(text: &str) -> String {
-    json!({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
-        .to_string()
-}
-
-fn response(body: &str) -> String {
-    format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
 fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
@@ -133,9 +96,9 @@ fn the_key_travels_in_its_header_and_the_request_in_the_body() {
 #[test]
 fn without_a_key_there_is_no_such_header() {
     let (tell, told) = mpsc::channel();
-    let url = raw(move |mut stream| {
-        tell.send(hear(&mut stream)).unwrap();
-        stream.write_all(response(&completion("Because.")).as_bytes()).unwrap();
+    let url = tcp::once(move |mut stream| {
+        tell.send(hear(&mut stream).unwrap()).unwrap();
+        stream.write_all(response("200 OK", &completion("Because.")).as_bytes()).unwrap();
     });
     let params = Params::default();
     let client = Client::new(Http::new(&options()).unwrap(), Box::new(Chat), Some(&url), None, params);
@@ -161,7 +124,7 @@ fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
         for n in 1.. {
             let (mut stream, _) = listener.accept().unwrap();
             hear(&mut stream);
-            stream.write_all(response(&completion(&n.to_string())).as_bytes()).unwrap();
+            stream.write_all(response("200 OK", &completion(&n.to_string())).as_bytes()).unwrap();
             drop(stream);
             tell.send(()).unwrap();
         }
@@ -307,9 +270,9 @@ fn assert_fault(result: Result<Answer, CallError>, code: &str) {
 
 #[test]
 fn a_truncated_body_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
-        let whole = response(&completion("Because."));
+        let whole = response("200 OK", &completion("Because."));
         stream.write_all(&whole.as_bytes()[..whole.len() - 9]).unwrap();
     });
     assert_fault(ask(&url), "broken_connection");
@@ -317,7 +280,7 @@ fn a_truncated_body_is_a_fault() {
 
 #[test]
 fn a_truncated_chunked_body_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{\"choices\"").unwrap();
     });
@@ -326,7 +289,7 @@ fn a_truncated_chunked_body_is_a_fault() {
 
 #[test]
 fn a_connection_that_is_reset_in_the_body_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{\"choices\"").unwrap();
         reset(stream);
@@ -336,7 +299,7 @@ fn a_connection_that_is_reset_in_the_body_is_a_fault() {
 
 #[test]
 fn a_connection_that_is_reset_before_the_answer_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
         reset(stream);
     });
@@ -345,7 +308,7 @@ fn a_connection_that_is_reset_before_the_answer_is_a_fault() {
 
 #[test]
 fn a_connection_that_is_closed_without_a_word_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
     });
     assert_fault(ask(&url), "broken_connection");
@@ -353,7 +316,7 @@ fn a_connection_that_is_closed_without_a_word_is_a_fault() {
 
 #[test]
 fn what_is_not_http_is_a_fault() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
         stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").unwrap();
     });
@@ -362,10 +325,7 @@ fn what_is_not_http_is_a_fault() {
 
 #[test]
 fn a_refused_connection_reaches_nobody() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    assert_fault(ask(&url), "no_connection");
+    assert_fault(ask(&tcp::nobody()), "no_connection");
 }
 
 #[test]
@@ -380,7 +340,7 @@ fn a_name_that_does_not_resolve_reaches_nobody() {
 #[test]
 fn a_server_that_never_answers_is_a_time_out() {
     let (alive, dropped) = mpsc::channel::<()>();
-    let url = raw(move |mut stream| {
+    let url = tcp::once(move |mut stream| {
         hear(&mut stream);
         let _ = dropped.recv();
     });
@@ -391,7 +351,7 @@ fn a_server_that_never_answers_is_a_time_out() {
 
 #[test]
 fn the_time_out_is_for_the_whole_call_however_busy_the_server_looks() {
-    let url = raw(|mut stream| {
+    let url = tcp::once(|mut stream| {
         hear(&mut stream);
         stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
         while stream.write_all(b"1\r\n \r\n").is_ok() {
@@ -430,12 +390,12 @@ fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-    let url = raw(move |stream| {
+    let url = tcp::once(move |stream| {
         let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         let mut stream = rustls::StreamOwned::new(session, stream);
         if stream.conn.complete_io(&mut stream.sock).is_ok() {
             hear(&mut stream);
-            stream.write_all(response(&completion("Trusted.")).as_bytes()).unwrap();
+            stream.write_all(response("200 OK", &completion("Trusted.")).as_bytes()).unwrap();
             stream.flush().unwrap();
         }
     });

@@ -1,0 +1,147 @@
+//! What is wrong with a command or its input is said before anything is sent, with exit status 2 and a way on.
+
+use std::net::TcpListener;
+
+use super::common::{Cli, Ran};
+
+/// Somewhere to send to that notices if anything is sent.
+struct Silence(TcpListener);
+
+impl Silence {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Silence(listener)
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    /// The program ended because of how it was used, said all this, wrote no results and sent nothing.
+    #[track_caller]
+    fn assert_bad(&self, ran: &Ran, said: &[&str]) {
+        assert_eq!((ran.exit, ran.stdout.as_str(), ran.records.len()), (2, "", 0), "{ran}");
+        for words in said {
+            assert!(ran.stderr.contains(words), "{words:?} is not in {ran}");
+        }
+        let caller = self.0.accept();
+        assert!(
+            caller.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
+            "something was sent"
+        );
+    }
+}
+
+/// Runs these prompts, with these arguments, and sees to it that it is bad use.
+#[track_caller]
+fn assert_bad(cli: &Cli, args: &[&str], said: &[&str]) {
+    let silence = Silence::new();
+    let ran = cli.run(&[&["--base-url", &silence.url()], args].concat());
+    silence.assert_bad(&ran, said);
+    assert!(!cli.path("prompts.results.jsonl").exists(), "an empty results file is left behind");
+}
+
+// ---- The command ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn without_key_and_address_there_are_three_ways_on() {
+    let silence = Silence::new();
+    let cli = Cli::of_topics(3).env("HTTPS_PROXY", &silence.url()).env("ALL_PROXY", &silence.url());
+    let ways = ["OPENAI_API_KEY", "export OPENAI_API_KEY=", "--base-url http://localhost", "--practice"];
+    silence.assert_bad(&cli.run(&[]), &ways);
+}
+
+#[test]
+fn a_key_that_cannot_be_one_is_named_but_not_shown() {
+    for bad in ["", "  ", "sk-two words", "sk-smörgås"] {
+        let cli = Cli::of_topics(1).env("OPENAI_API_KEY", bad);
+        assert_bad(&cli, &[], &["$OPENAI_API_KEY cannot be a key"]);
+        let shown = cli.run(&["--base-url", "http://127.0.0.1:9"]).stderr;
+        assert!(bad.trim().is_empty() || !shown.contains(bad), "{shown}");
+    }
+    assert_bad(&Cli::of_topics(1), &["--key-env", "NOT_THERE"], &["--key-env", "$NOT_THERE", "not set"]);
+}
+
+#[test]
+fn a_bad_flag_is_named_with_what_would_be_good() {
+    let table: &[(&[&str], &[&str])] = &[
+        (&["--fast"], &["--fast"]),
+        (&["--rpm", "0"], &["--rpm"]),
+        (&["--rpm", "many"], &["--rpm", "many"]),
+        (&["--burst", "0"], &["--burst"]),
+        (&["--burst", "2"], &["--burst", "--rpm"]),
+        (&["-w", "0"], &["--workers", "auto"]),
+        (&["-w", "99999"], &["--workers", "10000"]),
+        (&["--limit", "-1"], &["-1"]),
+        (&["--max-retries", "x"], &["--max-retries"]),
+        (&["--max-tokens", "-5"], &["-5"]),
+        (&["--temperature", "NaN"], &["--temperature", "number"]),
+        (&["--timeout", "5"], &["--timeout", "500ms, 2s, 1m30s"]),
+        (&["--base-delay", "0s"], &["--base-delay"]),
+        (&["--max-delay", "1ms"], &["--max-delay", "--base-delay"]),
+        (&["--jitter", "ful"], &["ful", "decorrelated"]),
+        (&["--param", "user=me"], &["--param", "JSON", "quotes"]),
+        (&["--param", "top_p"], &["KEY=JSON"]),
+        (&["--practice"], &["--practice", "--base-url"]),
+        (&["--ca-cert", "missing.pem"], &["missing.pem"]),
+        (&["-v", "-q"], &["--verbose", "--quiet"]),
+    ];
+    for (args, said) in table {
+        assert_bad(&Cli::of_topics(1), args, said);
+    }
+}
+
+#[test]
+fn a_bad_address_is_quoted_with_where_it_comes_from_and_a_good_one() {
+    for bad in ["localhost:8080", "", "ftp://localhost", "http://", "http://a b"] {
+        let ran = Cli::of_topics(1).run(&["--base-url", bad]);
+        assert_eq!(ran.exit, 2, "{ran}");
+        assert!(ran.stderr.contains(&format!("--base-url is {bad:?}")), "{ran}");
+        assert!(ran.stderr.contains("http://localhost:8080/v1"), "{ran}");
+    }
+    let ran = Cli::of_topics(1).env("OPENAI_BASE_URL", "localhost:8080").run(&[]);
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(ran.stderr.contains("$OPENAI_BASE_URL is \"localhost:8080\""), "it was not typed: {ran}");
+}
+
+#[test]
+fn a_run_without_a_model_or_without_prompts_says_so() {
+    let silence = Silence::new();
+    let cli = Cli::of_topics(1);
+    let ran = cli.paceline(&["run", "prompts.txt", "--base-url", &silence.url()]);
+    silence.assert_bad(&ran, &["-m NAME"]);
+    silence.assert_bad(&cli.paceline(&["run"]), &["PROMPTS"]);
+    silence.assert_bad(&cli.paceline(&[]), &["Usage: paceline"]);
+}
+
+// ---- The input ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_file_without_prompts_is_bad_input() {
+    for nothing in ["", "\n\r\n \n", "\u{feff}"] {
+        assert_bad(&Cli::of(nothing), &[], &["prompts.txt holds no prompt"]);
+    }
+}
+
+#[test]
+fn binary_junk_names_its_line() {
+    assert_bad(&Cli::of(b"fine\nbad \xff\n"), &[], &["prompts.txt: line 2, byte 5: not UTF-8"]);
+    assert_bad(&Cli::of(b"\x7fELF\x02\x01\x01\x00\xff\xfe\x80"), &[], &["prompts.txt: line 1"]);
+}
+
+#[test]
+fn a_missing_file_and_a_folder_are_named() {
+    let silence = Silence::new();
+    for (input, why) in [("nowhere.txt", "No such file"), (".", "directory")] {
+        let args = ["run", input, "-m", "m", "--base-url", &silence.url()];
+        silence.assert_bad(&Cli::of("").paceline(&args), &["cannot read prompts from", input, why]);
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_named_before_anything_is_sent() {
+    for output in ["nowhere/results.jsonl", "."] {
+        assert_bad(&Cli::of_topics(1), &["-o", output], &["cannot write results to", output]);
+    }
+}
