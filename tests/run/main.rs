@@ -161,7 +161,7 @@ fn an_empty_answer_is_kept_and_counted_for_people() {
     let server = practice(Limits::default(), Faults { empty: 1.0, ..Faults::default() });
     let ran = Cli::of_topics(2).run(&["--base-url", &server.base_url()]);
     assert!(ran.is_all_answered(2) && ran.record("line-1")["text"] == "", "{ran}");
-    assert!(ran.stderr.contains("2 answered (2 empty or cut short: see finish_reason)"), "{ran}");
+    assert!(ran.stderr.contains("2 answered (2 empty: see finish_reason)"), "{ran}");
 }
 
 // ---- Ends: 0 is above -----------------------------------------------------------------------------------------------
