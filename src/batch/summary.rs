@@ -80,7 +80,7 @@ impl Summary {
     pub(super) fn count(&mut self, course: &Course) {
         for attempt in &course.attempts {
             self.calls += 1;
-            match attempt.outcome {
+            match &*attempt.outcome {
                 "answered" => {}
                 "rate_limited" => self.throttled += 1,
                 _ => self.faults += 1,

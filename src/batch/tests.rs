@@ -119,7 +119,7 @@ fn a_fault_is_retried_and_its_attempts_are_in_the_record() {
     let ran = run(paced(600), 1, SECOND, flaky);
     let attempts = &ran.records[0].attempts;
     let outcomes: Vec<_> =
-        attempts.iter().map(|attempt| (attempt.n, attempt.outcome, attempt.status)).collect();
+        attempts.iter().map(|attempt| (attempt.n, &*attempt.outcome, attempt.status)).collect();
     assert_eq!(
         outcomes,
         [(1, "server_error", Some(500)), (2, "server_error", Some(500)), (3, "answered", Some(200))]

@@ -1,0 +1,342 @@
+//! Reads a results file, line by line, in bounded memory.
+//!
+//! Lines end at `\n` only: U+2028 and its like are text. A last line without its `\n` was never acknowledged, so it does
+//! not count; its length is known afterwards. Any other line that is no record is an error that names it: nothing is
+//! skipped.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::id::RecordId;
+use super::record::Record;
+
+/// The results cannot be read on.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResultsError {
+    /// A line is not a record.
+    #[error("line {line} is not a whole record ({reason}): mend the line or take it out")]
+    Broken {
+        /// Which line of the results, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line is a record, but none that this program wrote.
+    #[error("line {line} was not written by paceline ({id:?} is none of its ids): is this the right file?")]
+    Foreign {
+        /// Which line of the results, from 1.
+        line: u64,
+        /// The name it has.
+        id: String,
+    },
+    /// The last line has no end, and no beginning that a record has.
+    #[error("line {line} does not begin as a record does: is this the right file?")]
+    NotARecord {
+        /// Which line of the results, from 1.
+        line: u64,
+    },
+    /// A line is longer than [`Results::LONGEST`].
+    #[error("line {line} is longer than {} MiB, which no record is", Results::<&[u8]>::LONGEST >> 20)]
+    TooLong {
+        /// Which line of the results, from 1.
+        line: u64,
+    },
+    /// The file failed.
+    #[error("line {line}: {source}")]
+    Read {
+        /// Which line of the results, from 1.
+        line: u64,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// The lines of a results file; as an iterator, its records. The last record of a prompt is the one that counts.
+///
+/// ```
+/// use paceline::journal::Results;
+///
+/// let file = br#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1","text":"Hello."}
+/// {"id":"pl_2_"#;
+/// let mut results = Results::new(&file[..]);
+/// let records: Vec<_> = results.by_ref().collect::<Result<_, _>>().unwrap();
+/// assert_eq!(records[0].text.as_deref(), Some("Hello."));
+/// assert_eq!(results.torn(), 12, "the second record was never finished");
+/// ```
+#[derive(Debug)]
+pub struct Results<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    /// Lines read so far.
+    lines: u64,
+    /// Where in the file the next line begins.
+    offset: u64,
+    /// Bytes of the last line, if it has no end.
+    torn: u64,
+    ended: bool,
+}
+
+/// One whole line.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// Which line of the results, from 1.
+    pub number: u64,
+    /// Where in the file it begins, in bytes.
+    pub offset: u64,
+    /// What it says, without its end.
+    pub bytes: &'a [u8],
+}
+
+impl Results<BufReader<File>> {
+    /// Opens a results file to read it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(Results::new(BufReader::with_capacity(64 << 10, file)))
+    }
+}
+
+impl<R: BufRead> Results<R> {
+    /// The longest line, in bytes: a prompt and its answer, the answer once more in the response's body, and all of it
+    /// escaped.
+    pub const LONGEST: usize = 128 << 20;
+
+    /// Every record begins so; half a record, too.
+    const BEGINNING: &'static [u8] = br#"{"id":"pl_"#;
+
+    /// Reads results from here.
+    pub fn new(reader: R) -> Self {
+        Results { reader, buffer: Vec::new(), lines: 0, offset: 0, torn: 0, ended: false }
+    }
+
+    /// The next whole line. After the last one, and after an error, there is none.
+    ///
+    /// # Errors
+    /// [`ResultsError`]: the file cannot be read, or cannot be a results file.
+    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ResultsError> {
+        if self.ended || !self.read_line(Self::LONGEST)? {
+            return Ok(None);
+        }
+        let (number, offset, bytes) = (self.lines, self.offset, &self.buffer[..self.buffer.len() - 1]);
+        self.offset += self.buffer.len() as u64;
+        Ok(Some(Line { number, offset, bytes }))
+    }
+
+    /// How many bytes the last line has, if it has no end; known once all lines are read.
+    #[must_use]
+    pub fn torn(&self) -> u64 {
+        self.torn
+    }
+
+    /// How many bytes the lines read so far have.
+    #[must_use]
+    pub fn whole(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads a line into the buffer. False: there is no whole line any more.
+    fn read_line(&mut self, longest: usize) -> Result<bool, ResultsError> {
+        self.lines += 1;
+        self.ended = true;
+        let line = self.lines;
+        let read = self.fill(longest).map_err(|source| ResultsError::Read { line, source })?;
+        let whole = self.buffer.ends_with(b"\n");
+        self.ended = !whole;
+        if whole {
+            return Ok(true);
+        }
+        self.torn = read as u64;
+        if read == longest {
+            self.torn += self
+                .skip_rest()
+                .map_err(|source| ResultsError::Read { line, source })?
+                .ok_or(ResultsError::TooLong { line })?;
+        }
+        if self.begins_as_a_record() { Ok(false) } else { Err(ResultsError::NotARecord { line }) }
+    }
+
+    fn fill(&mut self, longest: usize) -> io::Result<usize> {
+        const USUAL: usize = 1 << 20;
+        self.buffer.clear();
+        self.buffer.shrink_to(USUAL);
+        io::Read::take(&mut self.reader, longest as u64).read_until(b'\n', &mut self.buffer)
+    }
+
+    /// Passes over the rest of a line that is too long. How many bytes it has; none if it ends.
+    fn skip_rest(&mut self) -> io::Result<Option<u64>> {
+        let (mut rest, mut piece) = (0, Vec::new());
+        loop {
+            piece.clear();
+            let read = io::Read::take(&mut self.reader, 64 << 10).read_until(b'\n', &mut piece)?;
+            rest += read as u64;
+            match piece.last() {
+                None => return Ok(Some(rest)),
+                Some(b'\n') => return Ok(None),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Whether what is read of the last line may be half a record. A power cut leaves zeros behind.
+    fn begins_as_a_record(&self) -> bool {
+        let mut pairs = self.buffer.iter().zip(Self::BEGINNING);
+        pairs.find(|(byte, expected)| byte != expected).is_none_or(|(byte, _)| *byte == 0)
+    }
+}
+
+impl<'a> Line<'a> {
+    /// Reads the line as a record, or as those fields of a record that are of interest.
+    ///
+    /// # Errors
+    /// [`ResultsError::Broken`].
+    pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, ResultsError> {
+        serde_json::from_slice(self.bytes).map_err(|error| self.broken(&error))
+    }
+
+    /// Reads a record's name.
+    ///
+    /// # Errors
+    /// [`ResultsError::Foreign`].
+    pub fn id(&self, id: &str) -> Result<RecordId, ResultsError> {
+        id.parse().map_err(|_| ResultsError::Foreign { line: self.number, id: id.to_owned() })
+    }
+
+    /// Says the column and leaves out the line, which is always line 1 of this line.
+    fn broken(&self, error: &serde_json::Error) -> ResultsError {
+        let text = error.to_string();
+        let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+        let reason = format!("{what}, column {}", error.column());
+        ResultsError::Broken { line: self.number, reason }
+    }
+}
+
+impl<R: BufRead> Iterator for Results<R> {
+    type Item = Result<Record, ResultsError>;
+
+    /// After an error there is nothing more.
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.next_line().and_then(|line| line.map(|line| line.parse()).transpose());
+        self.ended |= record.is_err();
+        record.transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RECORD: &str = r#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1"}"#;
+
+    fn lines(bytes: &[u8]) -> (Vec<String>, u64) {
+        let (mut results, mut lines) = (Results::new(bytes), Vec::new());
+        while let Some(line) = results.next_line().unwrap() {
+            assert!(bytes[line.offset as usize..].starts_with(line.bytes));
+            lines.push(String::from_utf8(line.bytes.to_vec()).unwrap());
+            assert_eq!(line.number, lines.len() as u64);
+        }
+        (lines, results.torn())
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        let mut results = Results::new(bytes);
+        let error = results.find_map(Result::err).expect("there is an error").to_string();
+        assert!(results.next().is_none(), "an error ends the stream");
+        error
+    }
+
+    #[test]
+    fn lines_end_at_line_feeds_only() {
+        let text = "a\u{2028}b\u{85}c\u{0b}d\re";
+        assert_eq!(
+            lines(format!("{text}\n\n{{\"id\"").as_bytes()),
+            (vec![text.to_owned(), String::new()], 5)
+        );
+        assert_eq!(lines(b""), (vec![], 0));
+    }
+
+    #[test]
+    fn a_broken_line_in_the_middle_names_itself_and_is_never_skipped() {
+        let broken = |middle: &str| error(format!("{RECORD}\n{middle}\n{RECORD}\n").as_bytes());
+        assert_eq!(
+            broken("{\"id\":\"pl_1"),
+            "line 2 is not a whole record (EOF while parsing a string, column 11): mend the line or take it out"
+        );
+        assert!(broken("").starts_with("line 2 is not a whole record"), "a blank line is none either");
+        assert!(broken("{}").contains("missing field `id`"));
+        assert!(broken("\0\0").starts_with("line 2 is not a whole record"));
+    }
+
+    #[test]
+    fn an_unfinished_last_line_is_none_even_if_only_its_end_is_missing() {
+        for torn in [RECORD, "{", "{\"id\":\"pl_1", "\0\0\0", "{\"id\0\0"] {
+            let (lines, bytes) = lines(format!("{RECORD}\n{torn}").as_bytes());
+            assert_eq!((lines.len(), bytes), (1, torn.len() as u64), "{torn}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_not_taken_for_an_unfinished_record() {
+        for text in ["Dear diary", "[1, 2]", "{\"custom_id\"", " {\"id\":\"pl_1"] {
+            assert_eq!(
+                error(text.as_bytes()),
+                "line 1 does not begin as a record does: is this the right file?"
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_has_a_longest_length_unless_it_is_torn_anyway() {
+        let mut results = Results::new(&b"12345678\nnext\n"[..]);
+        assert!(matches!(results.read_line(8), Err(ResultsError::TooLong { line: 1 })));
+        assert!(results.next().is_none());
+        let torn = [RECORD.as_bytes(), &[0; 200_000]].concat();
+        let mut results = Results::new(&torn[..]);
+        assert!(!results.read_line(8).unwrap());
+        assert_eq!(results.torn(), torn.len() as u64);
+        assert!(Results::new(&b"12345678\n"[..]).read_line(9).unwrap());
+    }
+
+    #[test]
+    fn a_long_line_does_not_keep_its_memory() {
+        let file = [&vec![b'x'; 4 << 20][..], b"\nshort\n"].concat();
+        let mut results = Results::new(&file[..]);
+        results.next_line().unwrap();
+        results.next_line().unwrap();
+        assert!(results.buffer.capacity() <= 1 << 20);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes: Vec<u8>) {
+            let (mut results, mut read) = (Results::new(&bytes[..]), 0);
+            while let Ok(Some(line)) = results.next_line() {
+                read += line.bytes.len() as u64 + 1;
+                let _ = line.parse::<Record>();
+            }
+            prop_assert_eq!(results.whole(), read);
+            prop_assert!(read + results.torn() <= bytes.len() as u64);
+            prop_assert!(results.next_line().unwrap().is_none());
+        }
+
+        #[test]
+        fn cutting_a_file_anywhere_loses_at_most_the_line_that_is_cut(count in 0usize..5, at: prop::sample::Index) {
+            let whole = format!("{RECORD}\n").repeat(count);
+            let cut = at.index(whole.len() + 1);
+            let mut results = Results::new(&whole.as_bytes()[..cut]);
+            let kept = results.by_ref().filter(Result::is_ok).count();
+            prop_assert_eq!(kept, cut / (RECORD.len() + 1));
+            prop_assert_eq!(results.whole() + results.torn(), cut as u64);
+        }
+    }
+}
