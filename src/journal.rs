@@ -5,11 +5,13 @@
 //! that was written is ever changed.
 //!
 //! From left to right: what a [`Record`] is and how it is named ([`RecordId`]); reading the file ([`Results`]); what is
-//! done ([`Index`]) and how that compares with the input ([`Tally`]); and writing ([`Journal`], [`Durability`]). Which
-//! prompts to run is for the rooms above to decide.
+//! done ([`Index`]) and how that compares with the input ([`Tally`]); writing ([`Journal`], [`Durability`]); and each
+//! answer as a file of its own ([`Folder`]). Which prompts to run is for the rooms above to decide.
 
 mod claim;
+mod draft;
 mod durability;
+mod folder;
 mod id;
 mod index;
 mod reader;
@@ -23,6 +25,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 pub use durability::{Durability, ParseDurabilityError};
+pub use folder::{Folder, FolderError};
 pub use id::{ForeignId, RecordId, record_id};
 pub use index::{Index, Standing};
 pub use reader::{Line, Results, ResultsError};

@@ -1,0 +1,239 @@
+//! Each answer as a file of its own: `0017-why-is-the-sky-blue.md`.
+//!
+//! The number is the prompt's line, so names are unique and sort as the input does; the rest is for people. Whatever a
+//! prompt says, its file is in the folder: a name has letters, digits and hyphens, and one dot. The results file remains
+//! the truth; these files can be made from it again.
+
+use std::fs;
+use std::io::{self, BufRead, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::draft::Draft;
+use super::id::RecordId;
+use super::reader::{Results, ResultsError};
+use super::record::Record;
+
+/// An answer cannot be written as a file of its own.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FolderError {
+    /// The folder or a file in it cannot be written.
+    #[error("cannot write to {}: {source}", path.display())]
+    Write {
+        /// The folder or the file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The results, from which the answers come, cannot be read.
+    #[error(transparent)]
+    Results(#[from] ResultsError),
+}
+
+/// A folder of answers.
+///
+/// ```
+/// use paceline::journal::Folder;
+/// # let dir = tempfile::tempdir().unwrap();
+/// let folder = Folder::open(&dir.path().join("answers"))?;
+/// let path = folder.path_of(17, "Why is the sky blue?");
+/// assert!(path.ends_with("answers/0017-why-is-the-sky-blue.md"));
+/// # Ok::<(), paceline::journal::FolderError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Takes a folder, or creates it.
+    ///
+    /// # Errors
+    /// [`FolderError::Write`]
+    pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let failed = |source| FolderError::Write { path: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(failed)?;
+        Ok(Folder { path: path.to_owned() })
+    }
+
+    /// Where the answer to this prompt goes.
+    #[must_use]
+    pub fn path_of(&self, line: u64, prompt: &str) -> PathBuf {
+        self.path.join(file_name(line, prompt))
+    }
+
+    /// Writes the answer of a record, in place of an earlier one. None: the prompt failed, or the record is not ours.
+    ///
+    /// # Errors
+    /// [`FolderError::Write`]
+    pub fn write(&self, record: &Record) -> Result<Option<PathBuf>, FolderError> {
+        let (Some(text), Ok(RecordId { line, .. })) = (&record.text, record.id.parse()) else {
+            return Ok(None);
+        };
+        let path = self.path_of(line, &record.prompt);
+        match publish(&path, text) {
+            Ok(()) => Ok(Some(path)),
+            Err(source) => Err(FolderError::Write { path, source }),
+        }
+    }
+
+    /// Writes the answers that have no file yet: those of a run that was cut short, or was made without a folder. How
+    /// many.
+    ///
+    /// # Errors
+    /// [`FolderError`]
+    pub fn catch_up<R: BufRead>(&self, results: &mut Results<R>) -> Result<u64, FolderError> {
+        let mut written = 0;
+        for record in results {
+            let record = record?;
+            let there = record
+                .id
+                .parse()
+                .is_ok_and(|RecordId { line, .. }| self.path_of(line, &record.prompt).exists());
+            if !there && self.write(&record)?.is_some() {
+                written += 1;
+            }
+        }
+        Ok(written)
+    }
+}
+
+fn publish(path: &Path, text: &str) -> io::Result<()> {
+    let mut draft = Draft::of(path)?;
+    draft.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        draft.write_all(b"\n")?;
+    }
+    draft.publish()
+}
+
+/// The name of the file for an answer.
+fn file_name(line: u64, prompt: &str) -> String {
+    format!("{line:04}-{}.md", slug(prompt))
+}
+
+/// What can be in a file's name of a text: its letters and digits, of any alphabet, in lower case; whatever is between
+/// them becomes one hyphen. It ends after a whole word, unless that would leave too little.
+fn slug(text: &str) -> String {
+    /// In bytes, and short of what any file system takes.
+    const LONGEST: usize = 60;
+    let mut slug = String::new();
+    for word in words(text) {
+        let before = slug.len();
+        slug.push_str(if before == 0 { "" } else { "-" });
+        slug.push_str(&word);
+        if slug.len() > LONGEST {
+            slug.truncate(if before > LONGEST / 2 { before } else { slug.floor_char_boundary(LONGEST) });
+            break;
+        }
+    }
+    if slug.is_empty() { "prompt".to_owned() } else { slug }
+}
+
+/// The words of a text that a name may take in, without reading all of it.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let known = |c: char| c.to_lowercase().filter(|c| c.is_alphanumeric());
+    let near = &text[..text.floor_char_boundary(1000)];
+    let words = near.split(|c: char| !c.is_alphanumeric());
+    words.map(move |word| word.chars().flat_map(known).collect()).filter(|word: &String| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::record::tests::full;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_has_the_line_and_the_beginning_of_the_prompt() {
+        assert_eq!(file_name(1, "Why is the sky blue?"), "0001-why-is-the-sky-blue.md");
+        assert_eq!(file_name(123_456, "  C++ & Rust, \"2024\"!\n"), "123456-c-rust-2024.md");
+        assert_eq!(file_name(2, "Pourquoi l’été à Zürich?"), "0002-pourquoi-l-été-à-zürich.md");
+        assert_eq!(file_name(3, "空はなぜ青い?"), "0003-空はなぜ青い.md");
+    }
+
+    #[test]
+    fn a_prompt_cannot_choose_where_its_answer_goes() {
+        let table = [
+            ("../../etc/passwd", "0001-etc-passwd.md"),
+            ("/etc/shadow", "0001-etc-shadow.md"),
+            ("C:\\Windows\\System32", "0001-c-windows-system32.md"),
+            ("a\0b\nc\u{202e}d", "0001-a-b-c-d.md"),
+            ("", "0001-prompt.md"),
+            ("....", "0001-prompt.md"),
+            ("🦀🚲💨", "0001-prompt.md"),
+            ("-rf *", "0001-rf.md"),
+        ];
+        for (prompt, expected) in table {
+            assert_eq!(file_name(1, prompt), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_prompt_makes_a_short_name_of_whole_words() {
+        let name = file_name(1, &"word ".repeat(1000));
+        assert_eq!(name, format!("0001-{}.md", ["word"; 12].join("-")));
+        assert_eq!(file_name(1, &"x".repeat(5000)), format!("0001-{}.md", "x".repeat(60)));
+        assert_eq!(
+            file_name(1, &format!("Q: {}", "x".repeat(5000))),
+            format!("0001-q-{}.md", "x".repeat(58))
+        );
+        assert_eq!(file_name(1, &"青".repeat(5000)), format!("0001-{}.md", "青".repeat(20)));
+    }
+
+    #[test]
+    fn an_answer_is_written_whole_and_again_without_a_second_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&dir.path().join("new/answers")).unwrap();
+        let answered = |text: &str| Record {
+            text: Some(text.to_owned()),
+            prompt: "Sky?".into(),
+            ..full("pl_17_ca978112ca1bbdca")
+        };
+        folder.write(&answered("first")).unwrap();
+        let path = folder.write(&answered("second\n")).unwrap().unwrap();
+        assert!(path.ends_with("new/answers/0017-sky.md"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "second\n");
+        assert_eq!(
+            folder.write(&full("pl_18_ca978112ca1bbdca")).unwrap(),
+            None,
+            "a failed prompt has no answer"
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn catching_up_writes_only_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let record = |line: u64| {
+            let id = format!("pl_{line}_ca978112ca1bbdca");
+            serde_json::to_string(&Record { text: Some("answer".into()), ..full(&id) }).unwrap() + "\n"
+        };
+        let file = record(1) + &record(2);
+        fs::write(folder.path_of(1, "a\u{2028}b\nc"), "edited by hand").unwrap();
+        assert_eq!(folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(), 1);
+        assert_eq!(folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(), 0);
+        assert_eq!(fs::read_to_string(folder.path_of(1, "a\u{2028}b\nc")).unwrap(), "edited by hand");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_is_an_error_that_names_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = Folder::open(file.path()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot write to {}", file.path().display())), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_never_leaves_the_folder(line: u64, prompt: String) {
+            let name = file_name(line, &prompt);
+            let path = Path::new(&name);
+            prop_assert_eq!(path.file_name().unwrap().to_str(), Some(&*name));
+            let slug = name.strip_suffix(".md").unwrap().split_once('-').unwrap().1;
+            prop_assert!(slug.chars().all(|c| c == '-' || c.is_alphanumeric()) && (1..=60).contains(&slug.len()));
+        }
+    }
+}
