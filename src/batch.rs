@@ -7,6 +7,7 @@
 mod attempts;
 mod desk;
 mod halt;
+mod resume;
 mod summary;
 
 use std::num::NonZeroUsize;
@@ -21,7 +22,7 @@ use thiserror::Error;
 use crate::api::{Ask, CallError, Class};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
-use crate::journal::{JournalError, Record};
+use crate::journal::{JournalError, Record, RecordId};
 use crate::limiter::{Rate, RateLimiter, Turn};
 use crate::pool::{self, Crew, Size};
 use crate::prompts::{Prompt, PromptError};
@@ -30,6 +31,8 @@ use crate::retry::Retry;
 use attempts::Course;
 use desk::Desk;
 pub use halt::{Halt, ParseHaltError};
+use resume::Passing;
+pub use resume::{Before, Resume};
 pub use summary::{Flags, Summary};
 
 /// How a batch is run: plain data.
@@ -83,7 +86,7 @@ pub fn workers_for(rate: &Rate) -> Size {
 pub enum Stop {
     /// The server will answer none of our calls: the key, the money, the address.
     #[error("{0}")]
-    Refused(CallError),
+    Refused(Box<CallError>),
     /// The server has held us too long.
     #[error("the server has given no answer for {waited:?}, and says to wait {more:?} more ({error})")]
     Held {
@@ -94,7 +97,7 @@ pub enum Stop {
         /// When it may be worth coming back.
         come_back: SystemTime,
         /// The last refusal.
-        error: CallError,
+        error: Box<CallError>,
     },
     /// As many prompts have failed as may.
     #[error("{failed} of {finished} prompts have failed, and --halt {halt} says that is enough")]
@@ -109,6 +112,14 @@ pub enum Stop {
     /// The results cannot be written.
     #[error("{0}")]
     Journal(JournalError),
+    /// A prompt is not what it was when it was answered.
+    #[error(
+        "line {line} is in the results already, but of another request: the prompt, the model or a parameter has changed"
+    )]
+    Changed {
+        /// The prompt's line, from 1.
+        line: u64,
+    },
     /// The input cannot be read on.
     #[error("{0}")]
     Input(PromptError),
@@ -125,6 +136,7 @@ pub struct Batch<'a> {
     limiter: RateLimiter,
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
+    passing: Passing,
     stop: Mutex<Option<Stop>>,
     /// When the server last answered: the batch's patience counts from there.
     last_answer: Mutex<Instant>,
@@ -133,6 +145,9 @@ pub struct Batch<'a> {
 /// A prompt on its way through the pool.
 struct Job {
     prompt: Prompt,
+    id: RecordId,
+    /// The body to send: the same for each attempt.
+    request: Vec<u8>,
     pulled: Instant,
 }
 
@@ -142,7 +157,14 @@ impl<'a> Batch<'a> {
     pub fn new(settings: Settings, ask: &'a dyn Ask, clock: Arc<dyn Clock>, cancel: CancelToken) -> Self {
         let limiter = RateLimiter::on(clock.clone(), settings.rate);
         let last_answer = Mutex::new(clock.now());
-        Batch { settings, ask, limiter, cancel, clock, stop: Mutex::new(None), last_answer }
+        let (passing, stop) = (Passing::default(), Mutex::new(None));
+        Batch { settings, ask, limiter, cancel, clock, passing, stop, last_answer }
+    }
+
+    /// Goes on from earlier results.
+    #[must_use]
+    pub fn resuming(self, resume: Resume) -> Self {
+        Batch { passing: Passing::new(resume), ..self }
     }
 
     /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
@@ -162,7 +184,7 @@ impl<'a> Batch<'a> {
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
             for (job, done) in pool::run_on(self.clock.clone(), scope, size, self.jobs(prompts), work) {
-                done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, &job.prompt), &job.prompt));
+                done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, job.id), &job.prompt));
             }
         });
         self.sum_up(desk.into_inner().summary)
@@ -170,31 +192,35 @@ impl<'a> Batch<'a> {
 
     fn sum_up(self, mut summary: Summary) -> Summary {
         summary.ended(self.clock.now());
+        summary.before = self.passing.before();
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
         summary
     }
 
-    /// The prompts as jobs, until the batch is stopped.
+    /// The prompts that are still to do, until the batch is stopped.
     fn jobs(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
     ) -> impl Iterator<Item = Job> + Send {
-        let good = prompts.map_while(|prompt| match prompt {
-            Ok(prompt) => Some(prompt),
-            Err(error) => {
-                self.stop_for(Stop::Input(error));
-                None
-            }
-        });
-        let going = good.take_while(|_| !self.cancel.is_cancelled());
-        going.map(|prompt| Job { prompt, pulled: self.clock.now() })
+        let going = prompts.take_while(|_| !self.cancel.is_cancelled());
+        let jobs = going.map(|prompt| prompt.map_err(Stop::Input).and_then(|prompt| self.job(prompt)));
+        let good = jobs.map_while(|job| job.map_err(|reason| self.stop_for(reason)).ok());
+        good.flatten()
+    }
+
+    /// A prompt as a job, unless it is done.
+    fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
+        let request = body(self.ask, &prompt);
+        let id = RecordId::of(prompt.line, &request);
+        let to_do = self.passing.is_to_do(&id)?;
+        Ok(to_do.then(|| Job { prompt, id, request, pulled: self.clock.now() }))
     }
 
     /// One prompt, through all its attempts.
     fn work(&self, job: &Job, crew: &Crew<'_>) -> Course {
-        let request = self.request(&job.prompt);
-        let course = Mutex::new(Course::new(&job.prompt, &request, self.clock.now() - job.pulled));
+        let request = &job.request;
+        let course = Mutex::new(Course::new(job.id, self.clock.now() - job.pulled));
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let judge = attempts::judge;
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
@@ -203,7 +229,7 @@ impl<'a> Batch<'a> {
             let turn = self.limiter.wait_unless(&self.cancel)?;
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.clock.wall());
-            let answer = self.ask.ask(&request, &|| self.limiter.departed());
+            let answer = self.ask.ask(request, &|| self.limiter.departed());
             let call =
                 attempts::Call { n, turn: turn.at, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);
@@ -221,11 +247,6 @@ impl<'a> Batch<'a> {
         course.into_inner().ended(outcome)
     }
 
-    /// The body to send: the prompt's own, or the one that the API makes from its text.
-    fn request(&self, prompt: &Prompt) -> Vec<u8> {
-        prompt.body.as_ref().map_or_else(|| self.ask.request(&prompt.text), |body| body.clone().into_bytes())
-    }
-
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
     fn hire_if_short(&self, crew: &Crew<'_>) {
         let short =
@@ -238,7 +259,7 @@ impl<'a> Batch<'a> {
     /// What a failure means for everyone.
     fn heed(&self, turn: Turn, error: &CallError) {
         match error.class {
-            Class::Fatal => self.stop_for(Stop::Refused(error.clone())),
+            Class::Fatal => self.stop_for(Stop::Refused(Box::new(error.clone()))),
             Class::Throttled => self.hold(turn, error),
             Class::Fault | Class::Rejected => {}
         }
@@ -254,7 +275,7 @@ impl<'a> Batch<'a> {
         let waited = now.saturating_duration_since(*self.last_answer.lock());
         if waited + more > self.settings.max_wait {
             let come_back = self.clock.wall() + more;
-            self.stop_for(Stop::Held { waited, more, come_back, error: error.clone() });
+            self.stop_for(Stop::Held { waited, more, come_back, error: Box::new(error.clone()) });
         }
     }
 
@@ -268,6 +289,12 @@ impl<'a> Batch<'a> {
         drop(stop);
         self.cancel.cancel();
     }
+}
+
+/// The body to send for a prompt: its own, or the one that the API makes from its text.
+#[must_use]
+pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
+    prompt.body.as_ref().map_or_else(|| ask.request(&prompt.text), |body| body.clone().into_bytes())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use log::{Level, log_enabled};
 
 use crate::api::{Answer, CallError};
 use crate::cancel::Cancelled;
-use crate::journal::{Attempt, Fault, Record, Reply, record_id};
+use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
 use crate::pool::Panicked;
 use crate::prompts::Prompt;
 use crate::retry::{Failure, GaveUp, Outcome, Verdict};
@@ -50,7 +50,7 @@ pub(super) struct Call {
 /// What has become of one prompt so far.
 #[derive(Debug)]
 pub(super) struct Course {
-    id: String,
+    id: RecordId,
     pub(super) attempts: Vec<Attempt>,
     /// When each call was sent.
     pub(super) turns: Vec<Instant>,
@@ -68,14 +68,13 @@ enum End {
 }
 
 impl Course {
-    pub(super) fn new(prompt: &Prompt, request: &[u8], queued: Duration) -> Self {
-        let id = record_id(prompt.line, request);
+    pub(super) fn new(id: RecordId, queued: Duration) -> Self {
         Course { id, attempts: Vec::new(), turns: Vec::new(), queued, end: End::Unfinished }
     }
 
     /// The prompt's task broke; what it had come to is lost.
-    pub(super) fn panicked(panic: &Panicked, prompt: &Prompt) -> Self {
-        Course { end: End::Panicked(panic.to_string()), ..Course::new(prompt, &[], Duration::ZERO) }
+    pub(super) fn panicked(panic: &Panicked, id: RecordId) -> Self {
+        Course { end: End::Panicked(panic.to_string()), ..Course::new(id, Duration::ZERO) }
     }
 
     /// A call has ended.
@@ -150,7 +149,7 @@ impl Course {
             End::Panicked(message) => (None, None, None, Some(Fault { code: "panic".to_owned(), message })),
         };
         let (id, custom_id, prompt, attempts) =
-            (self.id, prompt.custom_id.clone(), prompt.text.clone(), self.attempts);
+            (self.id.to_string(), prompt.custom_id.clone(), prompt.text.clone(), self.attempts);
         Some(Record { id, custom_id, prompt, text, finish_reason, response, error, attempts })
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Stop;
 use super::attempts::Course;
+use super::{Before, Stop};
 use crate::journal::Record;
 
 /// Answers that came but are not what one hopes for, each counted once: by why it ended, or else as empty.
@@ -38,6 +38,8 @@ impl Flags {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Summary {
+    /// Prompts that earlier runs had done.
+    pub before: Before,
     /// Prompts whose answer has been written.
     pub answered: u64,
     /// Prompts whose failure has been written.
@@ -62,6 +64,7 @@ pub struct Summary {
 impl Summary {
     pub(super) fn new(started: Instant) -> Self {
         Summary {
+            before: Before::default(),
             answered: 0,
             failed: 0,
             flags: Flags::default(),

@@ -246,3 +246,22 @@ fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
     assert_eq!(records.len(), server.calls.lock().len());
     assert!(clock.elapsed() <= SECOND * 11);
 }
+
+#[test]
+fn a_batch_goes_on_where_an_earlier_run_stopped() {
+    let clock = SimClock::new();
+    let answer = Box::new(|_: &str, _: usize| Ok("text"));
+    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let done = (1..=90u64).map(|line| (RecordId::of(line, line.to_string().as_bytes()), line != 7));
+    let resume = Resume { index: done.collect(), retry_failed: true, keep: false };
+    let batch = Batch::new(paced(60), &server, on.clone(), CancelToken::new(on)).resuming(resume);
+    let mut written = Vec::new();
+    let summary = batch.run(prompts(100), |record| {
+        written.push(record.custom_id.clone());
+        Ok(())
+    });
+    assert_eq!((summary.before.answered, summary.answered, summary.calls), (89, 11, 11));
+    assert_eq!(written[..2], ["line-7", "line-91"]);
+    assert_eq!(summary.took, SECOND * 11, "what is done takes no turn");
+}

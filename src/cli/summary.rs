@@ -79,6 +79,9 @@ fn why(stop: &Stop) -> String {
         Stop::Refused(_) => "put that right and run the rest again".to_owned(),
         Stop::Halted { .. } => "their records say why: `\"error\"` in the results".to_owned(),
         Stop::Journal(_) => "make room, or write elsewhere with -o".to_owned(),
+        Stop::Changed { .. } => {
+            "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
+        }
         Stop::Input(_) => "mend the input from that line on".to_owned(),
         Stop::Interrupted => "what was answered is in the results".to_owned(),
     };

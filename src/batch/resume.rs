@@ -1,0 +1,99 @@
+//! What earlier runs have left to do: which prompts are passed over, and which are run again.
+
+use parking_lot::Mutex;
+
+use super::Stop;
+use crate::journal::{Index, RecordId, Standing};
+
+/// How to go on from earlier results: plain data.
+///
+/// # Default
+/// Nothing is done yet, failed prompts stay failed, and a prompt that changed stops the batch.
+#[derive(Clone, Debug, Default)]
+pub struct Resume {
+    /// What is done.
+    pub index: Index,
+    /// Run failed prompts again.
+    pub retry_failed: bool,
+    /// Take the old answers of prompts that changed as they are.
+    pub keep: bool,
+}
+
+/// Prompts that were passed over, by what earlier runs made of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Before {
+    /// Answered.
+    pub answered: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+/// Passes over what is done, and counts it.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    resume: Resume,
+    before: Mutex<Before>,
+}
+
+impl Passing {
+    pub(super) fn new(resume: Resume) -> Self {
+        Passing { resume, before: Mutex::default() }
+    }
+
+    /// Whether the prompt is still to do. An error is a reason to stop the batch.
+    pub(super) fn is_to_do(&self, id: &RecordId) -> Result<bool, Stop> {
+        let answered = match self.resume.index.standing(id) {
+            Standing::New => return Ok(true),
+            Standing::Answered => true,
+            Standing::Failed => false,
+            Standing::Changed { answered } if self.resume.keep => answered,
+            Standing::Changed { .. } => return Err(Stop::Changed { line: id.line }),
+        };
+        let passed_over = answered || !self.resume.retry_failed;
+        if passed_over {
+            let mut before = self.before.lock();
+            before.answered += u64::from(answered);
+            before.failed += u64::from(!answered);
+        }
+        Ok(!passed_over)
+    }
+
+    pub(super) fn before(&self) -> Before {
+        *self.before.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of four prompts: a new one, an answered one, a failed one, one that changed since its answer.
+    fn pass(retry_failed: bool, keep: bool) -> (Vec<Option<bool>>, Before) {
+        let id = |line| RecordId::of(line, b"request");
+        let index = [(id(2), true), (id(3), false), (RecordId::of(4, b"old"), true)].into_iter().collect();
+        let passing = Passing::new(Resume { index, retry_failed, keep });
+        ((1..=4).map(|line| passing.is_to_do(&id(line)).ok()).collect(), passing.before())
+    }
+
+    #[test]
+    fn what_is_done_is_passed_over_and_a_change_stops_the_batch() {
+        let (to_do, before) = pass(false, false);
+        assert_eq!(to_do, [Some(true), Some(false), Some(false), None]);
+        assert_eq!(before, Before { answered: 1, failed: 1 });
+    }
+
+    #[test]
+    fn failed_prompts_are_run_again_when_that_is_wished() {
+        let (to_do, before) = pass(true, false);
+        assert_eq!(to_do[2], Some(true));
+        assert_eq!(before, Before { answered: 1, failed: 0 });
+    }
+
+    #[test]
+    fn old_answers_are_kept_when_that_is_wished() {
+        let (to_do, before) = pass(false, true);
+        assert_eq!(to_do[3], Some(false));
+        assert_eq!(before, Before { answered: 2, failed: 1 });
+    }
+}
