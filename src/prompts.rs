@@ -1,18 +1,37 @@
-//! Streams prompts in: one a line, never the whole file at once.
+//! Streams prompts in from text, JSON lines or CSV: one at a time, never the whole input at once.
 //!
-//! A text file is UTF-8, split at `\n` only (U+2028 and its like are text). A byte order mark and carriage returns at
-//! the end of lines are tolerated; blank lines are skipped but counted, so that `line-17` is what an editor shows.
+//! Each format reads its own rows (`lines`, `jsonl`, `csv`); here a row becomes a [`Prompt`], by a [`Template`] if there
+//! is one. A prompt is known by its line in the input, blank ones are skipped but counted, and whatever cannot be read
+//! ends the stream with an error that says where and what was expected. Files are opened elsewhere.
+
+mod csv;
+mod format;
+mod gzip;
+mod jsonl;
+mod lines;
+mod template;
 
 use std::io::{self, BufRead};
 
+use serde_json::{Map, Value};
 use thiserror::Error;
+
+use csv::Csv;
+use lines::Lines;
+
+pub use format::{Format, UnknownFormat};
+pub use gzip::gunzip;
+pub use template::{Template, TemplateError};
+
+/// The longest line, or row of CSV, in bytes.
+pub const LONGEST: usize = 16 << 20;
 
 /// One prompt of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// Its place in the input: the number of its line, from 1.
+    /// Its place in the input: the number of the line at which it begins, from 1.
     pub line: u64,
-    /// Its name in the results: `line-17`.
+    /// Its name in the results: its own, or else `line-17`.
     pub custom_id: String,
     /// What is asked.
     pub text: String,
@@ -20,91 +39,161 @@ pub struct Prompt {
     pub body: Option<String>,
 }
 
-/// The input cannot be read on.
+/// How an input is read: plain data.
+///
+/// # Default
+/// * `format`: text
+/// * `template`: none; the prompt is the text
+/// * `api_path`: empty; a Batch line may be for any API
+/// * `bodies_only`: no
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// How the prompts are written down.
+    pub format: Format,
+    /// What makes a prompt's text from its fields.
+    pub template: Option<Template>,
+    /// The path of the API, as in `/chat/completions`: the `url` of a Batch line must end with it.
+    pub api_path: String,
+    /// Every prompt must bring its own body, as there is no model to make one for.
+    pub bodies_only: bool,
+}
+
+/// The input cannot be read on. Lines and columns are counted from 1.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PromptError {
     /// A line is not UTF-8.
     #[error("line {line}, byte {byte}: not UTF-8; save the file as UTF-8")]
     NotUtf8 {
-        /// Which line, from 1.
+        /// Which line.
         line: u64,
         /// Which byte of the line, from 1.
         byte: usize,
     },
-    /// A line is longer than [`Prompts::LONGEST`].
-    #[error("line {line}: longer than {} MiB; one prompt is one line", Prompts::<&[u8]>::LONGEST >> 20)]
+    /// A line is longer than [`LONGEST`].
+    #[error("line {line}: longer than {} MiB; one prompt is one line", LONGEST >> 20)]
     TooLong {
-        /// Which line, from 1.
+        /// Which line.
         line: u64,
     },
     /// The input failed.
     #[error("line {line}: {source}")]
     Read {
-        /// Which line, from 1.
+        /// Which line.
         line: u64,
         /// What went wrong.
         source: io::Error,
     },
+    /// A line is no JSON, or does not say what a prompt needs.
+    #[error("line {line}, column {column}: {problem}")]
+    Json {
+        /// Which line.
+        line: u64,
+        /// Where in the line, in characters.
+        column: usize,
+        /// What was expected, and what was found.
+        problem: String,
+    },
+    /// A row of CSV is not as the header says, or the header not as it must be.
+    #[error("line {line}{}: {problem}", field.as_ref().map_or_else(String::new, |name| format!(", field \"{}\"", short(name))))]
+    Csv {
+        /// The line at which the row begins.
+        line: u64,
+        /// Which field.
+        field: Option<String>,
+        /// What was expected, and what was found.
+        problem: String,
+    },
+    /// The template does not fit the prompt.
+    #[error("line {line}: {problem}")]
+    Template {
+        /// The line of the prompt.
+        line: u64,
+        /// What is missing.
+        problem: String,
+    },
+    /// A prompt has no body of its own, though [`Reading::bodies_only`] demands one.
+    #[error("line {line}: this prompt has no body of its own, so say which model to ask, with -m NAME")]
+    NoBody {
+        /// The line of the prompt.
+        line: u64,
+    },
 }
 
-/// The prompts of a text, one a line.
+/// The prompts of an input.
 ///
 /// ```
-/// use paceline::prompts::Prompts;
+/// use paceline::prompts::{Format, Prompts, Reading};
 ///
 /// let prompts: Result<Vec<_>, _> = Prompts::new("Why is the sky blue?\r\n\nWhat is rain?".as_bytes()).collect();
 /// let ids: Vec<_> = prompts.unwrap().into_iter().map(|prompt| prompt.custom_id).collect();
 /// assert_eq!(ids, ["line-1", "line-3"]);
+///
+/// let reading = Reading { format: Format::Csv, ..Reading::default() };
+/// let mut prompts = Prompts::with("id,prompt\nsky,Why is it blue?\n".as_bytes(), reading);
+/// assert_eq!(prompts.next().unwrap().unwrap().custom_id, "sky");
 /// ```
 #[derive(Debug)]
 pub struct Prompts<R> {
-    reader: R,
-    /// Lines read so far.
-    line: u64,
-    buffer: Vec<u8>,
+    rows: Rows<R>,
+    reading: Reading,
     ended: bool,
 }
 
-impl<R: BufRead> Prompts<R> {
-    /// The longest line, in bytes.
-    pub const LONGEST: usize = 16 << 20;
+#[derive(Debug)]
+enum Rows<R> {
+    Text(Lines<R>),
+    Jsonl(Lines<R>),
+    Csv(Csv<R>),
+}
 
-    /// Reads prompts from here.
+/// What one line or row says, before it is a prompt.
+#[derive(Debug)]
+struct Row {
+    line: u64,
+    /// Its own name.
+    id: Option<String>,
+    prompt: Option<String>,
+    body: Option<String>,
+    /// All that it says, the prompt too, if a template wants it.
+    fields: Map<String, Value>,
+}
+
+impl<R: BufRead> Prompts<R> {
+    /// Reads prompts from a text, one a line.
     pub fn new(reader: R) -> Self {
-        Prompts { reader, line: 0, buffer: Vec::new(), ended: false }
+        Self::with(reader, Reading::default())
     }
 
-    /// The next line that is not blank.
+    /// Reads prompts as they are written down here. Nothing is read yet.
+    pub fn with(reader: R, reading: Reading) -> Self {
+        let rows = match reading.format {
+            Format::Text => Rows::Text(Lines::new(reader)),
+            Format::Jsonl => Rows::Jsonl(Lines::new(reader)),
+            Format::Csv => Rows::Csv(Csv::new(reader)),
+        };
+        Prompts { rows, reading, ended: false }
+    }
+
+    /// The next prompt that is not blank.
     fn next_prompt(&mut self) -> Result<Option<Prompt>, PromptError> {
-        while self.read_line()? {
-            let line = self.line;
-            let text = std::str::from_utf8(self.content());
-            let text = text.map_err(|error| PromptError::NotUtf8 { line, byte: error.valid_up_to() + 1 })?;
-            if !text.trim().is_empty() {
-                let (custom_id, text) = (format!("line-{line}"), text.to_owned());
-                return Ok(Some(Prompt { line, custom_id, text, body: None }));
+        while let Some(row) = self.next_row()? {
+            if !self.reading.skips(&row) {
+                return self.reading.prompt(row).map(Some);
             }
         }
         Ok(None)
     }
 
-    /// Reads one line into the buffer. False: there is none.
-    fn read_line(&mut self) -> Result<bool, PromptError> {
-        self.buffer.clear();
-        self.line += 1;
-        let line = self.line;
-        let mut bounded = io::Read::take(&mut self.reader, Self::LONGEST as u64 + 1);
-        let read = bounded.read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|source| PromptError::Read { line, source })?;
-        if read > Self::LONGEST { Err(PromptError::TooLong { line }) } else { Ok(read > 0) }
-    }
-
-    /// The line without what belongs to the file and not to the text.
-    fn content(&self) -> &[u8] {
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line }
+    fn next_row(&mut self) -> Result<Option<Row>, PromptError> {
+        let reading = &self.reading;
+        match &mut self.rows {
+            Rows::Text(lines) => Ok(lines.next()?.map(|(line, text)| Row::new(line, Some(text.to_owned())))),
+            Rows::Jsonl(lines) => {
+                lines.next()?.map(|(line, text)| jsonl::row(line, text, reading)).transpose()
+            }
+            Rows::Csv(csv) => csv.next(reading),
+        }
     }
 }
 
@@ -122,52 +211,49 @@ impl<R: BufRead> Iterator for Prompts<R> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Vec<(String, String)> {
-        let pair = |prompt: Result<Prompt, _>| prompt.map(|prompt| (prompt.custom_id, prompt.text)).unwrap();
-        Prompts::new(bytes).map(pair).collect()
+impl Reading {
+    /// A prompt that is blank is none, unless the template makes the text from other fields.
+    fn skips(&self, row: &Row) -> bool {
+        let matters = self.template.as_ref().is_none_or(Template::takes_prompt);
+        matters && row.prompt.as_ref().is_some_and(|prompt| prompt.trim().is_empty())
     }
 
-    fn error(bytes: &[u8]) -> String {
-        let mut prompts = Prompts::new(bytes);
-        let error = prompts.find_map(Result::err).unwrap().to_string();
-        assert!(prompts.next().is_none(), "an error ends the stream");
-        error
-    }
-
-    #[test]
-    fn one_prompt_a_line_named_by_its_line() {
-        let expected = [("line-1", "one"), ("line-2", " two "), ("line-5", "five")];
-        let expected = expected.map(|(id, text)| (id.to_owned(), text.to_owned()));
-        assert_eq!(read(b"one\n two \n\n \t\nfive"), expected);
-        assert_eq!(read(b"\xef\xbb\xbfone\r\n two \r\n\r\n \t\r\nfive\r\n"), expected);
-    }
-
-    #[test]
-    fn an_input_without_prompts_is_empty() {
-        assert!(read(b"").is_empty());
-        assert!(read(b"\n\r\n\n").is_empty());
-        assert!(read(b"\xef\xbb\xbf").is_empty());
-    }
-
-    #[test]
-    fn lines_end_at_line_feeds_only() {
-        let text = "a\u{2028}b\u{85}c\u{0b}d\re";
-        assert_eq!(read(text.as_bytes()), [("line-1".to_owned(), text.to_owned())]);
-    }
-
-    #[test]
-    fn what_is_not_utf_8_names_its_line_and_byte() {
-        assert_eq!(error(b"fine\nbad \xff\n"), "line 2, byte 5: not UTF-8; save the file as UTF-8");
-    }
-
-    #[test]
-    fn a_line_may_be_sixteen_mebibytes_long_but_no_longer() {
-        let longest = Prompts::<&[u8]>::LONGEST;
-        assert_eq!(read(&vec![b'x'; longest]).len(), 1);
-        assert_eq!(error(&vec![b'x'; longest + 1]), "line 1: longer than 16 MiB; one prompt is one line");
+    fn prompt(&self, row: Row) -> Result<Prompt, PromptError> {
+        if self.bodies_only && row.body.is_none() {
+            return Err(PromptError::NoBody { line: row.line });
+        }
+        let custom_id = row.custom_id();
+        let text = match &self.template {
+            Some(template) => template.render(&row)?,
+            None => row.prompt.unwrap_or_default(),
+        };
+        Ok(Prompt { line: row.line, custom_id, text, body: row.body })
     }
 }
+
+impl Row {
+    fn new(line: u64, prompt: Option<String>) -> Self {
+        Row { line, id: None, prompt, body: None, fields: Map::new() }
+    }
+
+    fn custom_id(&self) -> String {
+        self.id.clone().unwrap_or_else(|| format!("line-{}", self.line))
+    }
+}
+
+/// What was found, but not at any length, and with nothing in it that a terminal would obey.
+fn short(found: &str) -> String {
+    const LENGTH: usize = 60;
+    let mut shown = String::new();
+    for character in found.chars().take(LENGTH) {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown.extend(found.chars().nth(LENGTH).map(|_| '…'));
+    shown
+}
+
+#[cfg(test)]
+mod tests;

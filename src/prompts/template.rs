@@ -1,0 +1,194 @@
+//! Makes a prompt's text from its fields, with a template in the language of Jinja.
+//!
+//! A name that the prompt does not have is an error and never a gap in the text; so is a text that comes out blank.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use thiserror::Error;
+
+use super::{PromptError, Row};
+
+/// A template for prompts: `{{prompt}}` and every field of the object or row, `{{id}}` and `{{line}}`.
+///
+/// One line break at the end of the source is dropped. Nothing is escaped. Cheap to clone.
+///
+/// ```
+/// use paceline::prompts::{Format, Prompts, Reading, Template};
+///
+/// let template = Template::new("Explain {{topic}} to a {{reader.kind}}.\n", "template.txt").unwrap();
+/// let reading = Reading { format: Format::Jsonl, template: Some(template), ..Reading::default() };
+/// let input = r#"{"topic": "rain", "reader": {"kind": "child"}}"#;
+/// let prompt = Prompts::with(input.as_bytes(), reading).next().unwrap().unwrap();
+/// assert_eq!(prompt.text, "Explain rain to a child.");
+/// ```
+#[derive(Clone)]
+pub struct Template {
+    environment: Arc<Environment<'static>>,
+    /// Whether it has a place for the `prompt`.
+    takes_prompt: bool,
+}
+
+/// A template is not well-formed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{name}, line {line}: {problem}")]
+pub struct TemplateError {
+    name: String,
+    line: usize,
+    problem: String,
+}
+
+impl Template {
+    /// The only template of its environment.
+    const NAME: &str = "the template";
+
+    /// Reads a template. The name, as that of its file, is for errors.
+    ///
+    /// # Errors
+    /// [`TemplateError`], with the line of the template.
+    pub fn new(source: &str, name: &str) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_debug(true);
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source).to_owned();
+        environment.add_template_owned(Self::NAME, source).map_err(|error| TemplateError {
+            name: name.to_owned(),
+            line: error.line().unwrap_or(1),
+            problem: in_plain_words(&error),
+        })?;
+        let template = environment.get_template(Self::NAME).expect("it has just been added");
+        let takes_prompt = template.undeclared_variables(false).contains("prompt");
+        Ok(Template { environment: Arc::new(environment), takes_prompt })
+    }
+
+    /// Whether it has a place for the `prompt`.
+    pub(super) fn takes_prompt(&self) -> bool {
+        self.takes_prompt
+    }
+
+    pub(super) fn render(&self, row: &Row) -> Result<String, PromptError> {
+        let error = |problem| PromptError::Template { line: row.line, problem };
+        let template = self.environment.get_template(Self::NAME).expect("it is there since the beginning");
+        let text = template.render(names(row)).map_err(|source| {
+            let line = source.line().unwrap_or(1);
+            error(format!("{} (line {line} of the template)", in_plain_words(&source)))
+        })?;
+        if text.trim().is_empty() { Err(error("the text comes out blank".to_owned())) } else { Ok(text) }
+    }
+}
+
+/// What a template may name. A field of its own wins over what is given to every prompt.
+fn names(row: &Row) -> Value {
+    let mut names = BTreeMap::from([("line", Value::from(row.line)), ("id", Value::from(row.custom_id()))]);
+    names.extend(row.prompt.iter().map(|prompt| ("prompt", Value::from(prompt.as_str()))));
+    names.extend(row.fields.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value)))));
+    Value::from_pairs(names)
+}
+
+fn in_plain_words(error: &minijinja::Error) -> String {
+    match (error.kind(), error.detail()) {
+        (ErrorKind::UndefinedError | ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Template").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Format, Prompts, Reading};
+    use super::*;
+
+    fn read(format: Format, template: &str, input: &str) -> Result<Vec<String>, String> {
+        let template = Some(Template::new(template, "t.html").unwrap());
+        let reading = Reading { format, template, ..Reading::default() };
+        let texts = Prompts::with(input.as_bytes(), reading).map(|prompt| prompt.map(|prompt| prompt.text));
+        texts.collect::<Result<_, _>>().map_err(|error: PromptError| error.to_string())
+    }
+
+    fn text(template: &str, input: &str) -> Result<String, String> {
+        read(Format::Jsonl, template, input).map(|mut texts| texts.remove(0))
+    }
+
+    #[test]
+    fn a_template_takes_the_prompt_its_name_and_its_line_in_every_format() {
+        let template = "{{line}}/{{id}}: {{prompt}}!\n";
+        assert_eq!(read(Format::Text, template, "\na b\n").unwrap(), ["2/line-2: a b!"]);
+        assert_eq!(
+            read(Format::Jsonl, template, "\"a\"\n{\"id\":7,\"prompt\":\"b\"}").unwrap(),
+            ["1/line-1: a!", "2/7: b!"]
+        );
+        assert_eq!(
+            read(Format::Csv, template, "custom_id,prompt\nx,\"a\nb\"\n,c\n").unwrap(),
+            ["2/x: a\nb!", "4/line-4: c!"]
+        );
+    }
+
+    #[test]
+    fn fields_may_be_nested_and_win_over_what_every_prompt_has() {
+        let input = r#"{"prompt":"p","line":"mine","tags":["a","b"],"meta":{"n":{"x":1.5}},"yes":true}"#;
+        let template =
+            "{{line}} {{tags|join('+')}} {{meta.n.x}} {% for t in tags %}<{{t}}>{% endfor %} {{yes}}";
+        assert_eq!(text(template, input).unwrap(), "mine a+b 1.5 <a><b> True");
+    }
+
+    #[test]
+    fn nothing_is_escaped_and_one_line_break_at_the_end_is_dropped() {
+        assert_eq!(text("{{prompt}}\r\n\r\n", r#""<a href=\"b\">&'""#).unwrap(), "<a href=\"b\">&'\r\n");
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_an_error_with_both_lines() {
+        let input = "{\"a\":1}\n{\"b\":1}";
+        let expected = "line 2: `a` is undefined (line 2 of the template)";
+        assert_eq!(read(Format::Jsonl, "hi\n{{a}}", input).unwrap_err(), expected);
+        assert!(text("{{m.x.y}}", r#"{"m":{}}"#).unwrap_err().contains("`m.x` is undefined"));
+        assert!(text("{% if b %}{% endif %}", r#"{"m":{}}"#).unwrap_err().contains("`b` is undefined"));
+        assert!(text("{{prompt}}", r#"{"m":{}}"#).unwrap_err().contains("`prompt` is undefined"));
+    }
+
+    #[test]
+    fn a_text_that_comes_out_blank_is_an_error() {
+        assert_eq!(text("{{a}} ", r#"{"a":""}"#).unwrap_err(), "line 1: the text comes out blank");
+    }
+
+    #[test]
+    fn a_blank_prompt_is_skipped_only_where_the_template_has_a_place_for_it() {
+        let input = "topic,prompt\nrain, \nsnow,why\n";
+        assert_eq!(read(Format::Csv, "{{prompt}} {{topic}}", input).unwrap(), ["why snow"]);
+        assert_eq!(read(Format::Csv, "{{topic}}", input).unwrap(), ["rain", "snow"]);
+    }
+
+    #[test]
+    fn a_batch_line_takes_no_template() {
+        let input = r#" {"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}"#;
+        let expected = "line 1, column 2: a Batch line brings its own request: leave the template out";
+        assert_eq!(text("{{body}}", input).unwrap_err(), expected);
+        assert_eq!(text("{{title}}: {{body}}", r#"{"title":"t","body":"b"}"#).unwrap(), "t: b");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_template_has_its_line() {
+        let error = |source| Template::new(source, "t.txt").unwrap_err().to_string();
+        assert!(
+            error("one\n{{ two").starts_with("t.txt, line 2: unexpected end of input"),
+            "{}",
+            error("one\n{{ two")
+        );
+        assert!(error("{% if %}").starts_with("t.txt, line 1: "), "{}", error("{% if %}"));
+        assert!(
+            error("{% nonsense %}").contains("unknown statement nonsense"),
+            "{}",
+            error("{% nonsense %}")
+        );
+    }
+}
