@@ -157,6 +157,12 @@ impl Client {
         &self.url
     }
 
+    /// The path of the calls after the base URL, as in `/chat/completions`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.api.path()
+    }
+
     /// What a complete response means.
     fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
         if let Some(answer) = self.answer(&response) {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::backoff::Jitter;
 use crate::batch::Halt;
 use crate::practice::{Latency, Outage};
+use crate::prompts::Format;
 
 /// Runs a file of prompts through an LLM API at exactly the pace the API allows.
 #[derive(Debug, Parser)]
@@ -43,8 +44,17 @@ Durations read 500ms, 2s, 1m30s.
 Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad usage or input \
 and nothing sent, 3 stopped early, 130 interrupted.")]
 pub(super) struct Run {
-    /// A text file with one prompt a line, or - for standard input
+    /// The prompts: a .txt, .jsonl or .csv file, perhaps with .gz after it, or - for standard input
     pub(super) prompts: PathBuf,
+
+    /// How the prompts are written [default: by the extension; standard input is text]
+    #[arg(long, value_name = "text|jsonl|csv")]
+    pub(super) format: Option<Format>,
+
+    /// A file with a template for the prompts, such as "Explain {{topic}} in a haiku": it takes {{prompt}}, {{id}},
+    /// {{line}} and the fields of each object or row
+    #[arg(long, value_name = "FILE")]
+    pub(super) template: Option<PathBuf>,
 
     /// Where the results go, or - for standard output [default: PROMPTS with .results.jsonl]
     #[arg(short, long, value_name = "FILE")]
@@ -62,7 +72,7 @@ pub(super) struct Run {
     #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
     pub(super) practice: bool,
 
-    /// The model to ask
+    /// The model to ask; not needed for prompts in the OpenAI Batch format
     #[arg(short, long, value_name = "NAME", help_heading = "The request")]
     pub(super) model: Option<String>,
 

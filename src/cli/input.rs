@@ -1,47 +1,68 @@
 //! Where the prompts come from: a file, looked through before anything is sent, or standard input.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use super::args::Run;
 use super::plan::Unusable;
 use crate::cancel::CancelToken;
-use crate::prompts::{Prompt, PromptError, Prompts};
+use crate::prompts::{Format, Prompt, PromptError, Prompts, Reading, Template, gunzip};
 
 type Stream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
 
-/// The prompts, and how many they are where that is known.
+/// The prompts, and how many they are where that is known. The path is that of the API.
 pub(super) fn open(
-    path: &Path,
-    limit: Option<usize>,
+    args: &Run,
+    api_path: &str,
     cancel: &CancelToken,
 ) -> Result<(Stream, Option<u64>), Unusable> {
-    let limit = limit.unwrap_or(usize::MAX);
+    let (path, limit) = (&*args.prompts, args.limit.unwrap_or(usize::MAX));
+    let reading = reading(args, api_path)?;
     if path == Path::new("-") {
-        return Ok((Box::new(standard_input(cancel.clone()).take(limit)), None));
+        return Ok((Box::new(standard_input(reading, cancel.clone()).take(limit)), None));
     }
     let is_plain = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let count = if is_plain { Some(look_through(path, limit)?) } else { None };
-    Ok((Box::new(read(path)?.take(limit)), count))
+    let count = if is_plain { Some(look_through(path, &reading, limit)?) } else { None };
+    Ok((Box::new(read(path, reading)?.take(limit)), count))
 }
 
-fn read(path: &Path) -> Result<Prompts<BufReader<File>>, Unusable> {
+/// How the prompts are to be read. Only JSON lines can bring their own bodies; the rest needs a model to ask.
+fn reading(args: &Run, api_path: &str) -> Result<Reading, Unusable> {
+    let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
+    let bodies_only = args.model.is_none() && !args.practice;
+    if bodies_only && format != Format::Jsonl {
+        return Err(Unusable::NoModel);
+    }
+    let template = args.template.as_deref().map(template).transpose()?;
+    Ok(Reading { format, template, api_path: api_path.to_owned(), bodies_only })
+}
+
+fn template(path: &Path) -> Result<Template, Unusable> {
+    let source = fs::read_to_string(path);
+    let source = source.map_err(|source| Unusable::OpenTemplate { path: path.to_owned(), source })?;
+    Ok(Template::new(&source, &path.display().to_string())?)
+}
+
+fn read(path: &Path, reading: Reading) -> Result<Prompts<Box<dyn BufRead + Send>>, Unusable> {
     let open = |path| {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
     };
     let file = open(path).map_err(|source| Unusable::Open { path: path.to_owned(), source })?;
-    Ok(Prompts::new(BufReader::with_capacity(64 << 10, file)))
+    let file = BufReader::with_capacity(64 << 10, file);
+    let (_, is_gzip) = Format::of(path);
+    Ok(Prompts::with(if is_gzip { Box::new(gunzip(file)) } else { Box::new(file) }, reading))
 }
 
 /// Finds what is wrong with a file before the first call is paid for.
-fn look_through(path: &Path, limit: usize) -> Result<u64, Unusable> {
+fn look_through(path: &Path, reading: &Reading, limit: usize) -> Result<u64, Unusable> {
     let mut count = 0;
-    for prompt in read(path)?.take(limit) {
+    for prompt in read(path, reading.clone())?.take(limit) {
         prompt.map_err(|source| Unusable::Input { path: path.to_owned(), source })?;
         count += 1;
     }
@@ -49,11 +70,14 @@ fn look_through(path: &Path, limit: usize) -> Result<u64, Unusable> {
 }
 
 /// Standard input, read by a thread that nobody waits for: a batch that stops does not wait for the next line.
-fn standard_input(cancel: CancelToken) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+fn standard_input(
+    reading: Reading,
+    cancel: CancelToken,
+) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     const LOOK: Duration = Duration::from_millis(50);
     let (lines, prompts) = bounded(16);
     thread::spawn(move || {
-        for prompt in Prompts::new(BufReader::new(io::stdin())) {
+        for prompt in Prompts::with(BufReader::new(io::stdin()), reading) {
             if lines.send(prompt).is_err() {
                 return;
             }

@@ -14,7 +14,7 @@ use crate::http::{self, CertError, Http};
 use crate::journal::JournalError;
 use crate::limiter::Rate;
 use crate::practice::{self, Latency, Limits, Server};
-use crate::prompts::PromptError;
+use crate::prompts::{PromptError, TemplateError};
 use crate::retry::Retry;
 
 /// What is wrong with the command or its input.
@@ -45,9 +45,13 @@ pub(super) enum Unusable {
     Practice(std::io::Error),
     #[error("cannot read prompts from {path}: {source}", path = path.display())]
     Open { path: PathBuf, source: std::io::Error },
+    #[error("cannot read the template from {path}: {source}", path = path.display())]
+    OpenTemplate { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Template(#[from] TemplateError),
     #[error("{path}: {source}", path = path.display())]
     Input { path: PathBuf, source: PromptError },
-    #[error("{path} holds no prompt: write one a line", path = .0.display())]
+    #[error("{path} holds no prompt: write one a line, or one a row of CSV", path = .0.display())]
     Empty(PathBuf),
     #[error(transparent)]
     Output(#[from] JournalError),
@@ -124,17 +128,17 @@ fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<
         proxy_from_env: !base_url.as_deref().is_some_and(is_loopback),
         ..http::Options::default()
     };
-    let params = params(args)?;
-    Ok(Client::new(Http::new(&options)?, api, base_url.as_deref(), key.as_ref(), params))
+    Ok(Client::new(Http::new(&options)?, api, base_url.as_deref(), key.as_ref(), params(args)))
 }
 
-fn params(args: &Run) -> Result<Params, Unusable> {
+/// Without a model, the prompts must bring their own bodies: [`input`](super::input) sees to it.
+fn params(args: &Run) -> Params {
     // Whatever -m says: a practice answer must never pass for one that was asked of a real model.
     let practice = args.practice.then(|| practice::MODEL.to_owned());
-    let model = practice.or_else(|| args.model.clone()).ok_or(Unusable::NoModel)?;
+    let model = practice.or_else(|| args.model.clone()).unwrap_or_default();
     let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
     let Run { max_tokens, temperature, .. } = *args;
-    Ok(Params { model, system: args.system.clone(), max_tokens, temperature, extra })
+    Params { model, system: args.system.clone(), max_tokens, temperature, extra }
 }
 
 /// The key. The API's own address demands one; another server may do without.

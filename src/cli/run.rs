@@ -18,7 +18,7 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
-    let (prompts, count) = input::open(&args.prompts, args.limit, &cancel)?;
+    let (prompts, count) = input::open(&args, plan.client.path(), &cancel)?;
     let mut journal = plan.output.as_deref().map_or_else(|| Ok(Journal::stdout()), Journal::create)?;
     watch_for_interrupts(&cancel)?;
     if !quiet {
