@@ -67,6 +67,9 @@ pub enum JournalError {
         /// What went wrong.
         source: io::Error,
     },
+    /// An answer cannot be written as a file of its own.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// An earlier write failed.
     #[error("nothing more is written to {to}, because an earlier write failed")]
     Closed {

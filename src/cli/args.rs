@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::backoff::Jitter;
 use crate::batch::Halt;
+use crate::journal::Durability;
 use crate::practice::{Latency, Outage};
 use crate::prompts::Format;
 
@@ -63,6 +64,26 @@ pub(super) struct Run {
     /// Send at most the first N prompts
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
+
+    /// Run the prompts again that failed in an earlier run
+    #[arg(long)]
+    pub(super) retry_failed: bool,
+
+    /// Begin anew, and keep the old results aside under a dated name
+    #[arg(long, conflicts_with_all = ["keep", "retry_failed"])]
+    pub(super) restart: bool,
+
+    /// Take the old answers as they are though the prompts, the model or a parameter have changed
+    #[arg(long)]
+    pub(super) keep: bool,
+
+    /// Write each answer as a file of its own as well, in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(super) out_dir: Option<PathBuf>,
+
+    /// When results are forced to the disk: always (after each), interval (each second) or never
+    #[arg(long, value_name = "WHEN", default_value = "interval")]
+    pub(super) sync: Durability,
 
     /// Stop once so many prompts have failed: a number, or a percentage of those done [default: never]
     #[arg(long, value_name = "N|P%")]

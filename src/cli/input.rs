@@ -26,9 +26,24 @@ pub(super) fn open(
     if path == Path::new("-") {
         return Ok((Box::new(standard_input(reading, cancel.clone()).take(limit)), None));
     }
-    let is_plain = path.metadata().is_ok_and(|metadata| metadata.is_file());
-    let count = if is_plain { Some(look_through(path, &reading, limit)?) } else { None };
+    let count = if is_file(path) { Some(look_through(path, &reading, limit)?) } else { None };
     Ok((Box::new(read(path, reading)?.take(limit)), count))
+}
+
+/// The prompts of a file, once more; none if they are not in a file.
+pub(super) fn read_again(
+    args: &Run,
+    api_path: &str,
+) -> Result<Option<impl Iterator<Item = Result<Prompt, PromptError>>>, Unusable> {
+    if !is_file(&args.prompts) {
+        return Ok(None);
+    }
+    let prompts = read(&args.prompts, reading(args, api_path)?)?;
+    Ok(Some(prompts.take(args.limit.unwrap_or(usize::MAX))))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file())
 }
 
 /// How the prompts are to be read. Only JSON lines can bring their own bodies; the rest needs a model to ask.

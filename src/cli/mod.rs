@@ -7,9 +7,11 @@ mod input;
 mod logging;
 mod plan;
 mod practice;
+mod results;
 mod run;
 mod summary;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +38,11 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)
     }
+}
+
+/// Says something to people. That nobody may be listening is no reason to stop.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Runs the program with the arguments of this process.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::args::{Run, Workers};
+use super::results::Misfit;
 use crate::api::{Api, Chat, Client, Key, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Settings, workers_for};
@@ -55,6 +56,12 @@ pub(super) enum Unusable {
     Empty(PathBuf),
     #[error(transparent)]
     Output(#[from] JournalError),
+    #[error("cannot read the results back: {0}")]
+    ReadBack(std::io::Error),
+    #[error(transparent)]
+    Misfit(Misfit),
+    #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
+    Overwriting(PathBuf),
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
 }
@@ -89,6 +96,9 @@ impl Plan {
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let client = client(args, &settings, practice.as_ref())?;
         let output = output(&args.prompts, args.output.as_deref());
+        if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
+            return Err(Unusable::Overwriting(args.prompts.clone()));
+        }
         Ok(Plan { client, settings, rpm: rpm.map(Into::into), output, practice })
     }
 }
@@ -183,6 +193,11 @@ fn output(prompts: &Path, given: Option<&Path>) -> Option<PathBuf> {
         Some(path) => (path != Path::new("-")).then(|| path.to_owned()),
         None => (prompts != Path::new("-")).then(|| prompts.with_extension("results.jsonl")),
     }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let both = one.canonicalize().ok().zip(other.canonicalize().ok());
+    both.is_some_and(|(one, other)| one == other)
 }
 
 #[cfg(test)]

@@ -1,40 +1,38 @@
 //! `paceline run`: plan, carry out, sum up.
 
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Exit;
 use super::args::Run;
 use super::input;
 use super::plan::{Plan, Unusable};
+use super::results::{self, Going};
 use super::summary;
-use crate::batch::Batch;
+use super::{Exit, tell};
+use crate::batch::{Batch, Stop};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
-use crate::journal::Journal;
 
 pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
     let (prompts, count) = input::open(&args, plan.client.path(), &cancel)?;
-    let mut journal = plan.output.as_deref().map_or_else(|| Ok(Journal::stdout()), Journal::create)?;
+    let Going { mut sinks, resume, notes } = results::open(&args, &plan)?;
     watch_for_interrupts(&cancel)?;
     if !quiet {
-        tell(&summary::beginning(&plan, count));
+        notes.iter().for_each(|note| tell(note));
+        tell(&summary::beginning(&plan, count, &resume));
     }
-    let batch = Batch::new(plan.settings, &plan.client, clock, cancel);
-    let summary = batch.run(prompts, |record| journal.append(record));
+    let batch = Batch::new(plan.settings, &plan.client, clock, cancel).resuming(resume);
+    let mut summary = batch.run(prompts, |record| sinks.write(record));
+    if let Err(error) = sinks.finish() {
+        summary.stop.get_or_insert(Stop::Journal(error));
+    }
     if !quiet || summary.stop.is_some() {
         tell(&summary::end(&plan, &summary));
     }
     Ok(summary::exit(&summary))
-}
-
-/// For people. That nobody may be listening is no reason to stop.
-fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. What is finished

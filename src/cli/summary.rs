@@ -4,19 +4,36 @@ use std::time::Duration;
 
 use super::Exit;
 use super::plan::Plan;
-use crate::batch::{Flags, Stop, Summary};
+use crate::batch::{Before, Flags, Resume, Stop, Summary};
 
-pub(super) fn beginning(plan: &Plan, count: Option<u64>) -> String {
+pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
     let pace = plan
         .rpm
         .map_or_else(|| "as fast as the workers go".to_owned(), |rpm| format!("at {rpm} calls a minute"));
     let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
-    format!("{count} to {}{server}, {pace}", plan.client.url())
+    let mut lines = vec![format!("{count} to {}{server}, {pace}", plan.client.url())];
+    lines.extend(done(resume));
+    lines.join("\n")
+}
+
+/// What is on record already.
+fn done(resume: &Resume) -> Option<String> {
+    let answered = resume.index.answered();
+    let failed = resume.index.len() - answered;
+    let again = match (failed, resume.retry_failed) {
+        (0, _) => String::new(),
+        (_, true) => ", which are run again".to_owned(),
+        (_, false) => ", which --retry-failed runs again".to_owned(),
+    };
+    (!resume.index.is_empty())
+        .then(|| format!("on record already: {answered} answered, {failed} failed{again}"))
 }
 
 pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
-    let mut lines = vec![prompts(summary), calls(summary)];
+    let mut lines = vec![prompts(summary)];
+    lines.extend(with_those_before(summary));
+    lines.push(calls(summary));
     lines.extend(pace(plan, summary));
     lines.push(match &plan.output {
         Some(path) => format!("results: {}", path.display()),
@@ -26,8 +43,16 @@ pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
     lines.join("\n")
 }
 
+/// Together with what earlier runs had done.
+fn with_those_before(summary: &Summary) -> Option<String> {
+    let Before { answered, failed, .. } = summary.before;
+    let (all_answered, all_failed) = (answered + summary.answered, failed + summary.failed);
+    (answered + failed > 0)
+        .then(|| format!("{all_answered} answered, {all_failed} failed with those of earlier runs"))
+}
+
 pub(super) fn exit(summary: &Summary) -> Exit {
-    match (&summary.stop, summary.failed) {
+    match (&summary.stop, summary.failed + summary.before.failed) {
         (Some(Stop::Interrupted), _) => Exit::Interrupted,
         (Some(_), _) => Exit::Stopped,
         (None, 0) => Exit::Answered,
@@ -70,20 +95,23 @@ fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
 
 /// Why the batch stopped, and what to do next.
 fn why(stop: &Stop) -> String {
+    const RESUME: &str = "run the same command again to go on where it stopped";
     let next = match stop {
         Stop::Held { come_back, .. } => {
             let at = jiff::Timestamp::try_from(*come_back)
                 .map_or_else(|_| "later".to_owned(), |at| format!("at {at:.0}"));
-            format!("come back {at}, or be more patient with --max-wait")
+            format!("come back {at}, or be more patient with --max-wait; {RESUME}")
         }
-        Stop::Refused(_) => "put that right and run the rest again".to_owned(),
-        Stop::Halted { .. } => "their records say why: `\"error\"` in the results".to_owned(),
-        Stop::Journal(_) => "make room, or write elsewhere with -o".to_owned(),
+        Stop::Refused(_) => format!("put that right; then {RESUME}"),
+        Stop::Halted { .. } => {
+            format!("their records say why; {RESUME}, with --retry-failed to try those again")
+        }
+        Stop::Journal(_) => format!("make room; then {RESUME}"),
         Stop::Changed { .. } => {
             "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
         }
-        Stop::Input(_) => "mend the input from that line on".to_owned(),
-        Stop::Interrupted => "what was answered is in the results".to_owned(),
+        Stop::Input(_) => format!("mend the input from that line on; then {RESUME}"),
+        Stop::Interrupted => RESUME.to_owned(),
     };
     format!("stopped: {stop}\n{next}")
 }

@@ -1,0 +1,151 @@
+//! Where the results go, what earlier runs have left there, and whether that still belongs to the input.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use thiserror::Error;
+
+use super::args::Run;
+use super::input;
+use super::plan::{Plan, Unusable};
+use crate::batch::{Resume, body};
+use crate::journal::{
+    Changes, Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally,
+};
+
+/// The results that the input does not fit.
+#[derive(Debug, Error)]
+#[error("{}", self.say())]
+pub(super) struct Misfit {
+    path: PathBuf,
+    recorded: u64,
+    changes: Changes,
+}
+
+impl Misfit {
+    fn say(&self) -> String {
+        let Changes { prompts, settings, examples, .. } = &self.changes;
+        let mut lines = vec![format!(
+            "{} of the {} prompts on record in {} have changed since:",
+            prompts + settings,
+            self.recorded,
+            self.path.display()
+        )];
+        let kinds = [
+            (*prompts, "the prompt has another text"),
+            (*settings, "the model, the system message, the template or a parameter is another"),
+        ];
+        let said = kinds.iter().filter(|(count, _)| *count > 0);
+        lines.extend(said.map(|(count, what)| format!("  {count}: {what}")));
+        lines.extend(examples.iter().map(|change| format!("  {change}")));
+        lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
+        lines.join("\n")
+    }
+}
+
+/// What a run goes on with.
+pub(super) struct Going {
+    pub(super) sinks: Sinks,
+    pub(super) resume: Resume,
+    /// What people should know about the results.
+    pub(super) notes: Vec<String>,
+}
+
+/// Where the records go.
+pub(super) struct Sinks {
+    journal: Journal,
+    folder: Option<Folder>,
+}
+
+/// Opens the results, and holds what is in them against the input.
+pub(super) fn open(args: &Run, plan: &Plan) -> Result<Going, Unusable> {
+    let folder = args.out_dir.as_deref().map(Folder::open).transpose().map_err(JournalError::from)?;
+    let mut notes = Vec::new();
+    let (mut journal, mut resume) = match plan.output.as_deref() {
+        None => (Journal::stdout(), Resume::default()),
+        Some(path) if args.restart => (restart(args, path, &mut notes)?, Resume::default()),
+        Some(path) => go_on(args, path, &mut notes)?,
+    };
+    (resume.retry_failed, resume.keep) = (args.retry_failed, args.keep);
+    if !resume.index.is_empty() {
+        compare(args, plan, &mut journal, &resume, &mut notes)?;
+        catch_up(&mut journal, folder.as_ref())?;
+    }
+    Ok(Going { sinks: Sinks { journal, folder }, resume, notes })
+}
+
+fn restart(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<Journal, Unusable> {
+    let (journal, aside) = Journal::restart(path, args.sync, SystemTime::now())?;
+    notes.extend(aside.map(|aside| format!("the results so far are kept as {}", aside.display())));
+    Ok(journal)
+}
+
+fn go_on(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<(Journal, Resume), Unusable> {
+    let Opened { journal, index, torn } = Journal::open(path, args.sync)?;
+    if torn > 0 {
+        notes.push(format!("cut off {torn} bytes of an unfinished record at the end of {}", path.display()));
+    }
+    Ok((journal, Resume { index, ..Resume::default() }))
+}
+
+/// Finds out, before anything is sent, whether the prompts are still those of the results. Standard input is compared as
+/// it comes.
+fn compare(
+    args: &Run,
+    plan: &Plan,
+    journal: &mut Journal,
+    resume: &Resume,
+    notes: &mut Vec<String>,
+) -> Result<(), Unusable> {
+    let Some(prompts) = input::read_again(args, plan.client.path())? else { return Ok(()) };
+    let mut tally = Tally::new(&resume.index);
+    for prompt in prompts {
+        let prompt = prompt.map_err(|source| Unusable::Input { path: args.prompts.clone(), source })?;
+        tally.count(&RecordId::of(prompt.line, &body(&plan.client, &prompt)), &prompt.text);
+    }
+    let comparison = tally.finish();
+    let gone = comparison.gone + if args.limit.is_none() { comparison.beyond } else { 0 };
+    if gone > 0 {
+        notes.push(format!("{gone} records are of prompts that are not in the input any more; they stay"));
+    }
+    if comparison.changed > 0 && !args.keep { explain(comparison, plan, journal) } else { Ok(()) }
+}
+
+fn explain(comparison: Comparison, plan: &Plan, journal: &mut Journal) -> Result<(), Unusable> {
+    let path = plan.output.clone().unwrap_or_default();
+    let recorded = comparison.recorded();
+    let Some(mut results) = results_of(journal)? else { return Ok(()) };
+    let changes = comparison
+        .explain(&mut results)
+        .map_err(|source| JournalError::Results { path: path.clone(), source })?;
+    Err(Unusable::Misfit(Misfit { path, recorded, changes }))
+}
+
+fn results_of(journal: &mut Journal) -> Result<Option<Results<impl std::io::BufRead>>, Unusable> {
+    journal.results().map_err(Unusable::ReadBack)
+}
+
+/// Answers that an earlier run has recorded and not written as files of their own.
+fn catch_up(journal: &mut Journal, folder: Option<&Folder>) -> Result<(), Unusable> {
+    let Some(folder) = folder else { return Ok(()) };
+    if let Some(mut results) = results_of(journal)? {
+        folder.catch_up(&mut results).map_err(JournalError::from)?;
+    }
+    Ok(())
+}
+
+impl Sinks {
+    /// The results first: they are the truth, and the files can be made from them.
+    pub(super) fn write(&mut self, record: &Record) -> Result<(), JournalError> {
+        self.journal.append(record)?;
+        if let Some(folder) = &self.folder {
+            folder.write(record)?;
+        }
+        Ok(())
+    }
+
+    /// Everything is written.
+    pub(super) fn finish(self) -> Result<(), JournalError> {
+        self.journal.finish()
+    }
+}
