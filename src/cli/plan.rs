@@ -197,7 +197,7 @@ fn output(prompts: &Path, given: Option<&Path>) -> Option<PathBuf> {
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
     let both = one.canonicalize().ok().zip(other.canonicalize().ok());
-    both.is_some_and(|(one, other)| one == other)
+    both.is_some_and(|(one, other)| one == other && one.is_file())
 }
 
 #[cfg(test)]

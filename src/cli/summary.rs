@@ -106,7 +106,7 @@ fn why(stop: &Stop) -> String {
         Stop::Halted { .. } => {
             format!("their records say why; {RESUME}, with --retry-failed to try those again")
         }
-        Stop::Journal(_) => format!("make room; then {RESUME}"),
+        Stop::Journal(_) => format!("make room and {RESUME}, or write elsewhere with -o"),
         Stop::Changed { .. } => {
             "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
         }
