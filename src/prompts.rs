@@ -95,7 +95,7 @@ pub enum PromptError {
         problem: String,
     },
     /// A row of CSV is not as the header says, or the header not as it must be.
-    #[error("line {line}{}: {problem}", field.as_ref().map_or_else(String::new, |name| format!(", field \"{}\"", short(name))))]
+    #[error("line {line}{}: {problem}", in_field(field.as_deref()))]
     Csv {
         /// The line at which the row begins.
         line: u64,
@@ -118,6 +118,10 @@ pub enum PromptError {
         /// The line of the prompt.
         line: u64,
     },
+}
+
+fn in_field(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(", field \"{}\"", short(name)))
 }
 
 /// The prompts of an input.

@@ -76,7 +76,7 @@ impl Header {
         if prompt.is_none() && needs_prompt {
             let found = short(&names.join(","));
             let problem =
-                format!("expected a column named prompt, found \"{found}\"; a comma parts the columns");
+                format!("expected a column named prompt, found \"{found}\"; columns are separated by commas");
             return Err(error(problem));
         }
         Ok(Header { names, prompt, ids })
@@ -163,8 +163,7 @@ mod tests {
         let pieces = std::io::BufReader::with_capacity(1, bytes);
         let reading = Reading { format: Format::Csv, ..Reading::default() };
         assert_eq!(Prompts::with(pieces, reading).next().unwrap().unwrap().text, "x");
-        let twice =
-            "line 1: expected a column named prompt, found \"\u{feff}prompt\"; a comma parts the columns";
+        let twice = "line 1: expected a column named prompt, found \"\u{feff}prompt\"; columns are separated by commas";
         assert_eq!(error("\u{feff}\u{feff}prompt\nx\n"), twice);
     }
 
@@ -181,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_header_must_name_the_prompt_once() {
-        let found = "line 2: expected a column named prompt, found \"id;prompt\"; a comma parts the columns";
+        let found =
+            "line 2: expected a column named prompt, found \"id;prompt\"; columns are separated by commas";
         assert_eq!(error("\nid;prompt\n1;2\n"), found);
         let twice = "line 1: two columns are named \"prompt\"; name each differently";
         assert_eq!(error("prompt,prompt\n"), twice);

@@ -17,7 +17,7 @@ pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<Row, Pro
     match json.bytes().next() {
         Some(b'"') => Ok(Row::new(number, Some(line.parse(text)?))),
         Some(b'{') => Object { line, at: json, fields: line.parse(text)? }.row(reading),
-        _ => Err(line.error(json, "expected an object {…} or a string \"…\" of JSON, each on one line")),
+        _ => Err(line.unlike_json(json)),
     }
 }
 
@@ -37,6 +37,11 @@ impl<'a> Line<'a> {
     fn error_at(&self, byte: usize, problem: String) -> PromptError {
         let before = &self.text[..self.text.floor_char_boundary(byte)];
         PromptError::Json { line: self.number, column: before.chars().count() + 1, problem }
+    }
+
+    fn unlike_json(&self, found: &str) -> PromptError {
+        let expected = "expected JSON, an object {…} or a string \"…\" on each line";
+        self.error(found, format!("{expected}, found {}", short(found)))
     }
 
     /// Where a part of the line begins.
@@ -90,9 +95,8 @@ impl<'a> Object<'a> {
 
     fn batch(&self, reading: &Reading) -> Result<Row, PromptError> {
         if reading.template.is_some() {
-            return Err(self
-                .line
-                .error(self.at, "a Batch line brings its own request: leave the template out"));
+            let problem = "a Batch line brings its own request: leave the template out";
+            return Err(self.line.error(self.at, problem));
         }
         let id = self.id()?.ok_or_else(|| self.missing("custom_id"))?;
         self.check("method", |method| method == "POST", "POST")?;
@@ -162,14 +166,15 @@ impl<'a> Object<'a> {
     }
 
     fn without_prompt(&self) -> PromptError {
-        let problem = format!("expected a \"prompt\", found {}; a template can make one", self.names());
+        let problem =
+            format!("expected a \"prompt\", found {}; rename a field, or use a template", self.names());
         self.line.error(self.at, problem)
     }
 
     /// The names of its fields, for people.
     fn names(&self) -> String {
         let names: Vec<_> = self.fields.keys().map(String::as_str).collect();
-        if names.is_empty() { "no field at all".to_owned() } else { short(&names.join(", ")) }
+        if names.is_empty() { "an empty object".to_owned() } else { short(&names.join(", ")) }
     }
 }
 
@@ -295,10 +300,13 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_line_has_its_column() {
         let table = [
-            ("oops", "line 1, column 1: expected an object {…} or a string \"…\" of JSON, each on one line"),
+            (
+                "oops",
+                "line 1, column 1: expected JSON, an object {…} or a string \"…\" on each line, found oops",
+            ),
             (
                 "\"a\"\n  [1]",
-                "line 2, column 3: expected an object {…} or a string \"…\" of JSON, each on one line",
+                "line 2, column 3: expected JSON, an object {…} or a string \"…\" on each line, found [1]",
             ),
             ("{\"prompt\":\"ö\",}", "line 1, column 15: not JSON: trailing comma"),
             ("\"a\" \"b\"", "line 1, column 5: not JSON: trailing characters"),
@@ -309,9 +317,12 @@ mod tests {
             ),
             (
                 r#"{"text":"p","n":1}"#,
-                "line 1, column 1: expected a \"prompt\", found n, text; a template can make one",
+                "line 1, column 1: expected a \"prompt\", found n, text; rename a field, or use a template",
             ),
-            ("{}", "line 1, column 1: expected a \"prompt\", found no field at all; a template can make one"),
+            (
+                "{}",
+                "line 1, column 1: expected a \"prompt\", found an empty object; rename a field, or use a template",
+            ),
         ];
         for (text, expected) in table {
             assert_eq!(error(text), expected);

@@ -10,7 +10,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use thiserror::Error;
 
-use super::{PromptError, Row};
+use super::{PromptError, Row, short};
 
 /// A template for prompts: `{{prompt}}` and every field of the object or row, `{{id}}` and `{{line}}`.
 ///
@@ -73,20 +73,33 @@ impl Template {
     pub(super) fn render(&self, row: &Row) -> Result<String, PromptError> {
         let error = |problem| PromptError::Template { line: row.line, problem };
         let template = self.environment.get_template(Self::NAME).expect("it is there since the beginning");
-        let text = template.render(names(row)).map_err(|source| {
-            let line = source.line().unwrap_or(1);
-            error(format!("{} (line {line} of the template)", in_plain_words(&source)))
-        })?;
-        if text.trim().is_empty() { Err(error("the text comes out blank".to_owned())) } else { Ok(text) }
+        let text = template.render(Value::from_pairs(names(row)));
+        let text = text.map_err(|source| error(misfit(&source, row)))?;
+        if text.trim().is_empty() {
+            Err(error("the template makes a blank text".to_owned()))
+        } else {
+            Ok(text)
+        }
     }
 }
 
+/// Why a template does not fit, and the names that it might have used.
+fn misfit(error: &minijinja::Error, row: &Row) -> String {
+    let (problem, line) = (in_plain_words(error), error.line().unwrap_or(1));
+    let names: Vec<_> = names(row).into_keys().collect();
+    let there = match error.kind() {
+        ErrorKind::UndefinedError => format!("; there are {}", short(&names.join(", "))),
+        _ => String::new(),
+    };
+    format!("{problem} in line {line} of the template{there}")
+}
+
 /// What a template may name. A field of its own wins over what is given to every prompt.
-fn names(row: &Row) -> Value {
+fn names(row: &Row) -> BTreeMap<&str, Value> {
     let mut names = BTreeMap::from([("line", Value::from(row.line)), ("id", Value::from(row.custom_id()))]);
     names.extend(row.prompt.iter().map(|prompt| ("prompt", Value::from(prompt.as_str()))));
     names.extend(row.fields.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value)))));
-    Value::from_pairs(names)
+    names
 }
 
 fn in_plain_words(error: &minijinja::Error) -> String {
@@ -149,7 +162,7 @@ mod tests {
     #[test]
     fn a_name_that_is_not_there_is_an_error_with_both_lines() {
         let input = "{\"a\":1}\n{\"b\":1}";
-        let expected = "line 2: `a` is undefined (line 2 of the template)";
+        let expected = "line 2: `a` is undefined in line 2 of the template; there are b, id, line";
         assert_eq!(read(Format::Jsonl, "hi\n{{a}}", input).unwrap_err(), expected);
         assert!(text("{{m.x.y}}", r#"{"m":{}}"#).unwrap_err().contains("`m.x` is undefined"));
         assert!(text("{% if b %}{% endif %}", r#"{"m":{}}"#).unwrap_err().contains("`b` is undefined"));
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_text_that_comes_out_blank_is_an_error() {
-        assert_eq!(text("{{a}} ", r#"{"a":""}"#).unwrap_err(), "line 1: the text comes out blank");
+        assert_eq!(text("{{a}} ", r#"{"a":""}"#).unwrap_err(), "line 1: the template makes a blank text");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bytes become records: fields parted by commas, quoted where they hold a comma, a quote or a line break.
+//! Bytes become records: fields separated by commas, quoted where they hold a comma, a quote or a line break.
 //!
 //! `csv-core`, the machine inside the `csv` crate, reads; here it gets its memory, which is bounded, and the lines are
 //! counted. A record is known by the line at which it begins, so no two may begin on the same.
