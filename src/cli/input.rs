@@ -109,3 +109,63 @@ fn standard_input(
         None
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use clap::Parser;
+
+    use super::super::args::{Args, Command};
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const BATCH_LINE: &str =
+        r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}"#;
+
+    /// Opens a file with this name and content, and reads it: how many prompts there are, or what is wrong.
+    fn opened(name: &str, content: &str, options: &[&str]) -> Result<(u64, usize), String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, content).unwrap();
+        let words = ["paceline", "run", path.to_str().unwrap()].into_iter().chain(options.iter().copied());
+        let Command::Run(args) = Args::parse_from(words).command else { unreachable!() };
+        let cancel = CancelToken::new(Arc::new(SystemClock));
+        match open(&args, "/chat/completions", &cancel) {
+            Ok((prompts, count)) => Ok((count.unwrap(), prompts.filter(Result::is_ok).count())),
+            Err(error) => Err(error.to_string().replace(path.to_str().unwrap(), name)),
+        }
+    }
+
+    #[test]
+    fn the_extension_says_how_a_file_is_read_unless_the_user_does() {
+        let csv = "prompt\none\ntwo\n";
+        assert_eq!(opened("a.csv", csv, &["-mm"]), Ok((2, 2)));
+        assert_eq!(opened("a.txt", csv, &["-mm"]), Ok((3, 3)));
+        assert_eq!(opened("a.txt", csv, &["-mm", "--format=csv", "--limit=1"]), Ok((1, 1)));
+    }
+
+    #[test]
+    fn a_file_is_looked_through_before_anything_is_sent() {
+        let lines = format!("{BATCH_LINE}\n{}\n", BATCH_LINE.replace("POST", "GET"));
+        let expected = "a.jsonl: line 2, column 27: expected \"method\" to be POST, found \"GET\"";
+        assert_eq!(opened("a.jsonl", &lines, &["-mm"]).unwrap_err(), expected);
+        let expected = "a.gz: line 1: the gzip data is damaged, or no gzip data (invalid gzip header)";
+        assert_eq!(opened("a.gz", "some plain text", &["-mm"]).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn a_model_is_needed_unless_every_prompt_brings_its_body() {
+        assert_eq!(opened("a.jsonl", BATCH_LINE, &[]), Ok((1, 1)));
+        let expected =
+            "a.jsonl: line 2: this prompt has no body of its own, so say which model to ask, with -m NAME";
+        assert_eq!(opened("a.jsonl", &format!("{BATCH_LINE}\n\"why\"\n"), &[]).unwrap_err(), expected);
+        for name in ["a.txt", "a.csv"] {
+            assert_eq!(
+                opened(name, "prompt\nwhy\n", &[]).unwrap_err(),
+                "say which model to ask, with -m NAME"
+            );
+        }
+        assert_eq!(opened("a.txt", "why\n", &["--practice"]), Ok((1, 1)));
+    }
+}
