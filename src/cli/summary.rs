@@ -48,7 +48,7 @@ fn with_those_before(summary: &Summary) -> Option<String> {
     let Before { answered, failed, .. } = summary.before;
     let (all_answered, all_failed) = (answered + summary.answered, failed + summary.failed);
     (answered + failed > 0)
-        .then(|| format!("{all_answered} answered, {all_failed} failed with those of earlier runs"))
+        .then(|| format!("with those of earlier runs: {all_answered} answered, {all_failed} failed"))
 }
 
 pub(super) fn exit(summary: &Summary) -> Exit {
