@@ -229,7 +229,7 @@ impl<'a> Batch<'a> {
             let turn = self.limiter.wait_unless(&self.cancel)?;
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.clock.wall());
-            let answer = self.ask.ask(request, &|| self.limiter.departed());
+            let answer = self.ask.ask(request, &|| self.limiter.departed(turn));
             let call =
                 attempts::Call { n, turn: turn.at, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);
@@ -268,7 +268,7 @@ impl<'a> Batch<'a> {
     fn hold(&self, turn: Turn, error: &CallError) {
         let (now, more) = (self.clock.now(), error.retry_after.unwrap_or_default());
         if let Some(wait) = error.retry_after
-            && self.limiter.refused(turn, now + wait)
+            && self.limiter.refused(turn, Some(now + wait)).is_some()
         {
             info!(wait_ms = wait.as_millis() as u64; "the server says to wait: everyone is held");
         }

@@ -1,13 +1,17 @@
 //! The turnstile that grants turns: threads pass one at a time, in order of arrival, at one steady pace.
 //!
-//! Two layers. [`Turnstile`] is pure arithmetic on instants that come in as arguments: when is the next turn due, and
-//! until when is everyone held? [`RateLimiter`] is the shell around it: a lock, a queue of waiting threads, a clock.
+//! Two layers. The decisions are pure arithmetic on instants that come in as arguments: when is the next turn due
+//! ([`Turnstile`], [`TokenWindow`]), how fast can the server be called that does not say so ([`Adaptive`]), and until
+//! when is everyone held? [`RateLimiter`] is the shell around them: a lock, a queue of waiting threads, a clock. Several
+//! keys are several lanes behind one line: whoever is at its front takes the lane that is free first.
 
 mod adaptive;
+mod lane;
 mod tokens;
 mod turnstile;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::{self, Thread};
@@ -19,6 +23,8 @@ use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::{Clock, SystemClock};
 
 pub use adaptive::Adaptive;
+use lane::Lane;
+pub use lane::{Limits, Pace};
 pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 
@@ -44,15 +50,13 @@ pub struct RateLimiter {
     line: Mutex<Line>,
 }
 
-/// What the lock guards: the turnstile, and who stands before it.
+/// What the lock guards: the lanes, and who stands before them.
 #[derive(Debug)]
 struct Line {
-    turnstile: Turnstile,
+    lanes: Vec<Lane>,
     /// In order of arrival, so the tickets ascend.
     waiting: VecDeque<(u64, Thread)>,
     next_ticket: u64,
-    /// How many holds have begun.
-    holds: u64,
 }
 
 /// A turn that was granted.
@@ -60,8 +64,38 @@ struct Line {
 pub struct Turn {
     /// When it was granted.
     pub at: Instant,
+    /// In which lane, from 0.
+    pub lane: usize,
+    ticket: u64,
     /// How many holds had begun by then: tells a late refusal from a new one.
     holds: u64,
+}
+
+/// No turn was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoTurn {
+    /// The wait was called off.
+    Cancelled,
+    /// Every lane is retired.
+    Retired,
+}
+
+impl fmt::Display for NoTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoTurn::Cancelled => "the wait for a turn was called off",
+            NoTurn::Retired => "every lane is retired",
+        })
+    }
+}
+
+impl std::error::Error for NoTurn {}
+
+impl From<Cancelled> for NoTurn {
+    fn from(_: Cancelled) -> Self {
+        NoTurn::Cancelled
+    }
 }
 
 impl RateLimiter {
@@ -80,18 +114,28 @@ impl RateLimiter {
     /// A limiter at this rate, on this clock.
     #[must_use]
     pub fn on(clock: Arc<dyn Clock>, rate: Rate) -> Self {
-        let turnstile = Turnstile::new(rate, clock.now());
-        let line = Line { turnstile, waiting: VecDeque::new(), next_ticket: 0, holds: 0 };
-        RateLimiter { clock, line: Mutex::new(line) }
+        RateLimiter::with_lanes(clock, [Limits { pace: Pace::Kept(rate), tokens: None }])
+    }
+
+    /// A limiter with a lane for each of several keys, on this clock.
+    #[must_use]
+    pub fn with_lanes(clock: Arc<dyn Clock>, lanes: impl IntoIterator<Item = Limits>) -> Self {
+        let start = clock.now();
+        let lanes = lanes.into_iter().map(|limits| Lane::new(limits, start)).collect();
+        RateLimiter { clock, line: Mutex::new(Line { lanes, waiting: VecDeque::new(), next_ticket: 0 }) }
     }
 
     /// Waits for a turn, and takes it.
+    ///
+    /// # Panics
+    /// If every lane is retired.
     pub fn wait(&self) -> Turn {
-        let place = self.queue_up();
+        let place = self.queue_up(1);
         loop {
             match place.look() {
-                Ok(turn) => return turn,
-                Err(due) => self.clock.park_until(due),
+                Look::Turn(turn) => return turn,
+                Look::Again(due) => self.clock.park_until(due),
+                Look::Retired => panic!("every lane is retired: there are no turns to wait for"),
             }
         }
     }
@@ -99,48 +143,91 @@ impl RateLimiter {
     /// Waits for a turn, unless the token is cancelled before it comes. The token's clock must be the limiter's.
     ///
     /// # Errors
-    /// [`Cancelled`]: no turn was taken, and those behind have moved up.
-    pub fn wait_unless(&self, cancel: &CancelToken) -> Result<Turn, Cancelled> {
-        let place = self.queue_up();
+    /// [`NoTurn`]: no turn was taken, and those behind have moved up.
+    pub fn wait_unless(&self, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        self.wait_for(1, cancel)
+    }
+
+    /// The same for a call that is thought to cost so many tokens.
+    ///
+    /// # Errors
+    /// [`NoTurn`]
+    pub fn wait_for(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        let place = self.queue_up(tokens);
         let _listening = cancel.listen();
         while !cancel.is_cancelled() {
             match place.look() {
-                Ok(turn) => return Ok(turn),
-                Err(due) => self.clock.park_until(due),
+                Look::Turn(turn) => return Ok(turn),
+                Look::Again(due) => self.clock.park_until(due),
+                Look::Retired => return Err(NoTurn::Retired),
             }
         }
-        Err(Cancelled)
+        Err(NoTurn::Cancelled)
     }
 
     /// A call that has its turn leaves only now, because a connection had to be made first: the next turn keeps its
     /// distance from this one as the server will see it.
-    pub fn departed(&self) {
-        self.line.lock().turnstile.departed(self.clock.now());
+    pub fn departed(&self, turn: Turn) {
+        self.line.lock().lanes[turn.lane].departed(self.clock.now());
     }
 
-    /// Nobody passes before `until`, also not the thread already asleep at the front: a server said so.
+    /// The call that was sent at `turn` was answered. A lane that finds its own pace lives on such news, and so does one
+    /// that was refused without being told until when.
+    pub fn answered(&self, turn: Turn) {
+        self.tell(|line, now| line.lanes[turn.lane].answered(now, turn.holds));
+    }
+
+    /// The call that was sent at `turn` failed, but not for coming too fast.
+    pub fn failed(&self, turn: Turn) {
+        self.tell(|line, _| line.lanes[turn.lane].failed(turn.holds));
+    }
+
+    /// Nobody passes before `until`, in any lane, also not the thread already asleep at the front.
     ///
     /// A hold that ends sooner than the one in force changes nothing.
     pub fn hold_until(&self, until: Instant) {
-        let mut line = self.line.lock();
-        line.holds += 1;
-        line.turnstile.hold_until(until);
+        self.line.lock().lanes.iter_mut().for_each(|lane| lane.hold_until(until));
     }
 
-    /// A call sent at `turn` was refused until `until`: holds everyone. Returns whether this began a new hold.
+    /// The call that was sent at `turn` was refused for coming too fast, until `until` or without saying: holds everyone
+    /// in its lane. Returns until when, if this began a new hold.
     ///
     /// Holds are numbered, because refusals come late. One that answers a call sent before the present hold began can
     /// lengthen that hold up to what it says itself, but once the hold is over it does not start another.
-    pub fn refused(&self, turn: Turn, until: Instant) -> bool {
-        let mut line = self.line.lock();
-        let new = turn.holds == line.holds;
-        if new {
-            line.holds += 1;
-        }
-        if new || line.turnstile.is_held(self.clock.now()) {
-            line.turnstile.hold_until(until);
-        }
-        new
+    ///
+    /// Where the server does not say until when, the hold is a tenth of the time it has refused by now, from a second to a
+    /// minute; and after it one call passes alone, and the others wait until it is known what became of it.
+    pub fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
+        self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.holds, until))
+    }
+
+    /// The server has said at which rate this lane may go.
+    pub fn keep(&self, lane: usize, rate: Rate) {
+        self.tell(|line, _| line.lanes[lane].keep(rate));
+    }
+
+    /// The server has said how many tokens a minute this lane may use.
+    pub fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
+        self.tell(|line, now| line.lanes[lane].keep_tokens(limit, now));
+    }
+
+    /// The call that was sent at `turn` has cost so many tokens, whatever was thought: none, if it was not counted.
+    pub fn correct(&self, turn: Turn, tokens: u32) {
+        self.tell(|line, _| line.lanes[turn.lane].correct(turn.ticket, tokens));
+    }
+
+    /// Nobody passes through this lane any more. Returns how many lanes are left.
+    pub fn retire(&self, lane: usize) -> usize {
+        self.tell(|line, _| {
+            line.lanes[lane].retired = true;
+            line.lanes.iter().filter(|lane| !lane.retired).count()
+        })
+    }
+
+    /// Calls a minute that the server is thought to allow in this lane, if that had to be found out and was.
+    #[must_use]
+    pub fn found(&self, lane: usize) -> Option<f64> {
+        self.line.lock().lanes[lane].found()
     }
 
     /// How many threads are waiting for a turn.
@@ -149,12 +236,39 @@ impl RateLimiter {
         self.line.lock().waiting.len()
     }
 
-    fn queue_up(&self) -> Place<'_> {
+    /// Changes what the front of the line is waiting for, and wakes it to look again.
+    fn tell<T>(&self, news: impl FnOnce(&mut Line, Instant) -> T) -> T {
+        let now = self.clock.now();
+        let mut line = self.line.lock();
+        let before = line.due();
+        let told = news(&mut line, now);
+        let sooner = line.due() != before;
+        let front = line.waiting.front().filter(|_| sooner).map(|(_, thread)| thread.clone());
+        drop(line);
+        if let Some(front) = front {
+            self.clock.unpark(&front);
+        }
+        told
+    }
+
+    fn queue_up(&self, tokens: u32) -> Place<'_> {
         let mut line = self.line.lock();
         let ticket = line.next_ticket;
         line.next_ticket += 1;
         line.waiting.push_back((ticket, thread::current()));
-        Place { limiter: self, ticket }
+        Place { limiter: self, ticket, tokens }
+    }
+}
+
+impl Line {
+    /// The lane that is free first for a call of so many tokens, and when that is. None: all are retired.
+    fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
+        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.retired);
+        open.map(|(number, lane)| (number, lane.due(tokens))).min_by_key(|(_, due)| *due)
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.first(1).map(|(_, due)| due)
     }
 }
 
@@ -162,21 +276,33 @@ impl RateLimiter {
 struct Place<'a> {
     limiter: &'a RateLimiter,
     ticket: u64,
+    tokens: u32,
+}
+
+/// What there is to see from a place.
+enum Look {
+    /// It is this place's turn.
+    Turn(Turn),
+    /// Not yet: look again then, or when unparked.
+    Again(Option<Instant>),
+    /// Never.
+    Retired,
 }
 
 impl Place<'_> {
-    /// Takes the turn if it is this place's; else says when to look again (`None`: when unparked).
-    fn look(&self) -> Result<Turn, Option<Instant>> {
+    /// Takes the turn if it is this place's.
+    fn look(&self) -> Look {
         let mut line = self.limiter.line.lock();
+        let Some((lane, due)) = line.first(self.tokens) else { return Look::Retired };
         if line.waiting.front().is_some_and(|(front, _)| *front != self.ticket) {
-            return Err(None);
+            return Look::Again(None);
         }
-        let (now, due) = (self.limiter.clock.now(), line.turnstile.due(1));
+        let now = self.limiter.clock.now();
         if now < due {
-            return Err(Some(due));
+            return Look::Again(Some(due));
         }
-        line.turnstile.take(now, 1);
-        Ok(Turn { at: now, holds: line.holds })
+        line.lanes[lane].take(now, self.ticket, self.tokens);
+        Look::Turn(Turn { at: now, lane, ticket: self.ticket, holds: line.lanes[lane].holds })
     }
 
     /// Leaves the line. Returns the thread that is at the front because of it.

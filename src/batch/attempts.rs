@@ -6,8 +6,8 @@ use log::kv::Value;
 use log::{Level, log_enabled};
 
 use crate::api::{Answer, CallError};
-use crate::cancel::Cancelled;
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
+use crate::limiter::NoTurn;
 use crate::pool::Panicked;
 use crate::prompts::Prompt;
 use crate::retry::{Failure, GaveUp, Outcome, Verdict};
@@ -25,8 +25,8 @@ impl From<CallError> for Miss {
     }
 }
 
-impl From<Cancelled> for Miss {
-    fn from(_: Cancelled) -> Self {
+impl From<NoTurn> for Miss {
+    fn from(_: NoTurn) -> Self {
         Miss::Cancelled
     }
 }

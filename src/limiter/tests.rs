@@ -201,15 +201,24 @@ fn a_late_refusal_neither_restarts_a_hold_nor_lengthens_it_beyond_what_it_says()
     let limiter = RateLimiter::on(Arc::new(clock.clone()), each_second().with_burst(nz(3)));
     let burst = [limiter.wait(), limiter.wait(), limiter.wait()];
 
-    assert!(limiter.refused(burst[0], start + SECOND * 5), "the first begins a hold");
-    assert!(!limiter.refused(burst[1], start + SECOND * 2), "a shorter one changes nothing");
-    assert!(!limiter.refused(burst[1], start + SECOND * 6), "a longer one lengthens it, to what it says");
+    assert!(limiter.refused(burst[0], Some(start + SECOND * 5)).is_some(), "the first begins a hold");
+    assert!(limiter.refused(burst[1], Some(start + SECOND * 2)).is_none(), "a shorter one changes nothing");
+    assert!(
+        limiter.refused(burst[1], Some(start + SECOND * 6)).is_none(),
+        "a longer one lengthens it, to what it says"
+    );
     let after = limiter.wait();
     assert_eq!(after.at, start + SECOND * 6);
 
-    assert!(!limiter.refused(burst[2], clock.now() + SECOND * 60), "too late: that hold is over");
+    assert!(
+        limiter.refused(burst[2], Some(clock.now() + SECOND * 60)).is_none(),
+        "too late: that hold is over"
+    );
     assert_eq!(limiter.wait().at, start + SECOND * 7);
-    assert!(limiter.refused(after, clock.now() + SECOND * 60), "a call sent since then does begin one");
+    assert!(
+        limiter.refused(after, Some(clock.now() + SECOND * 60)).is_some(),
+        "a call sent since then does begin one"
+    );
     assert_eq!(limiter.wait().at, start + SECOND * 67);
 }
 
@@ -245,7 +254,7 @@ fn a_cancelled_wait_takes_no_turn_and_those_behind_move_up() {
 fn a_thread_that_unwinds_in_the_line_hands_its_place_back() {
     let limiter = RateLimiter::new(each_second());
     let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _place = limiter.queue_up();
+        let _place = limiter.queue_up(1);
         panic!("expected by the test");
     }));
     assert!(unwound.is_err());

@@ -32,10 +32,16 @@ impl Rate {
         Rate { interval, burst: NonZeroU32::MIN, guard }
     }
 
+    /// One turn after the other at exactly this interval, without a guard.
+    #[must_use]
+    pub fn every(interval: Duration) -> Self {
+        Rate { interval, burst: NonZeroU32::MIN, guard: Duration::ZERO }
+    }
+
     /// No pace of its own.
     #[must_use]
     pub fn unlimited() -> Self {
-        Rate { interval: Duration::ZERO, burst: NonZeroU32::MIN, guard: Duration::ZERO }
+        Rate::every(Duration::ZERO)
     }
 
     /// Lets `turns` pass at once after a quiet time.
@@ -114,6 +120,12 @@ impl Turnstile {
     /// the timer's everyday error does not add up; the other half of the guard is still between the two.
     fn excused(&self, at: Instant) -> Instant {
         at.checked_sub(self.rate.guard / 2).unwrap_or(at)
+    }
+
+    /// The rate may change while the turnstile is in use: the next turn is due as it was, those after it as the new rate
+    /// says.
+    pub fn set_rate(&mut self, rate: Rate) {
+        self.rate = rate;
     }
 
     /// Whether a hold is in force.
