@@ -6,11 +6,13 @@
 
 mod attempts;
 mod desk;
+mod gauge;
 mod halt;
+mod pacer;
 mod resume;
 mod summary;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,18 +21,19 @@ use log::info;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::api::{Ask, CallError, Class};
+use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
-use crate::limiter::{Rate, RateLimiter, Turn};
+use crate::limiter::{Pace, Turn};
 use crate::pool::{self, Crew, Size};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
 
-use attempts::Course;
+use attempts::{Course, Miss};
 use desk::Desk;
 pub use halt::{Halt, ParseHaltError};
+use pacer::{Meaning, Pacer};
 use resume::Passing;
 pub use resume::{Before, Resume};
 pub use summary::{Flags, Summary};
@@ -38,7 +41,8 @@ pub use summary::{Flags, Summary};
 /// How a batch is run: plain data.
 ///
 /// # Default
-/// * `rate`: unlimited
+/// * `pace`: [`Pace::Found`], as fast as the server lets us
+/// * `tokens`: as many as the server says, or any number
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
 /// * `max_wait`: 15 minutes
@@ -46,8 +50,10 @@ pub use summary::{Flags, Summary};
 /// * `seed`: 0
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The pace of the calls.
-    pub rate: Rate,
+    /// The pace of the calls made with each key.
+    pub pace: Pace,
+    /// Tokens a minute that each key may use.
+    pub tokens: Option<NonZeroU32>,
     /// A fixed number of workers; none: start with what the rate needs, and grow while turns wait for workers.
     pub workers: Option<NonZeroUsize>,
     /// How faults are retried.
@@ -62,22 +68,25 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let (rate, retry, max_wait) = (Rate::default(), Retry::default(), Duration::from_secs(15 * 60));
-        Settings { rate, workers: None, retry, max_wait, halt: None, seed: 0 }
+        let (pace, retry, max_wait) = (Pace::Found, Retry::default(), Duration::from_secs(15 * 60));
+        Settings { pace, tokens: None, workers: None, retry, max_wait, halt: None, seed: 0 }
     }
 }
 
-/// The workers that a rate needs by Little's law (rate x latency), for a latency of one second, and one more that waits
-/// in line; it grows from there. Without a rate: 8, always.
+/// The workers that a pace needs, for all keys together, by Little's law (rate x latency), for a latency of one second,
+/// and one more that waits in line; it grows from there. To find a pace it begins with 8; without any it stays at 8.
 #[must_use]
-pub fn workers_for(rate: &Rate) -> Size {
+pub fn workers_for(pace: &Pace, keys: usize) -> Size {
     const MOST: usize = 512;
     let count = |n: usize| NonZeroUsize::new(n.clamp(2, MOST)).expect("at least 2");
-    if rate.interval.is_zero() {
-        return Size::fixed(count(8));
+    match pace {
+        Pace::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
+        Pace::Kept(rate) => {
+            let in_flight = keys as f64 / rate.interval.as_secs_f64();
+            Size { start: count(in_flight.ceil() as usize + 1), most: count(MOST) }
+        }
+        _ => Size { start: count(8), most: count(MOST) },
     }
-    let in_flight = 1.0 / rate.interval.as_secs_f64();
-    Size { start: count(in_flight.ceil() as usize + 1), most: count(MOST) }
 }
 
 /// Why a batch stopped before its end.
@@ -132,14 +141,13 @@ pub enum Stop {
 #[derive(Debug)]
 pub struct Batch<'a> {
     settings: Settings,
-    ask: &'a dyn Ask,
-    limiter: RateLimiter,
+    /// One for each key; they differ in nothing else.
+    asks: Vec<&'a dyn Ask>,
+    pacer: Pacer,
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
     passing: Passing,
     stop: Mutex<Option<Stop>>,
-    /// When the server last answered: the batch's patience counts from there.
-    last_answer: Mutex<Instant>,
 }
 
 /// A prompt on its way through the pool.
@@ -152,13 +160,24 @@ struct Job {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch on this clock; cancel the token, which must be on the same clock, to stop it from outside.
+    /// A batch that asks here, on this clock; cancel the token, which must be on the same clock, to stop it from outside.
+    ///
+    /// Several `asks` are the same API with several keys: each has its own pace.
+    ///
+    /// # Panics
+    /// If there is nobody to ask.
     #[must_use]
-    pub fn new(settings: Settings, ask: &'a dyn Ask, clock: Arc<dyn Clock>, cancel: CancelToken) -> Self {
-        let limiter = RateLimiter::on(clock.clone(), settings.rate);
-        let last_answer = Mutex::new(clock.now());
+    pub fn new(
+        settings: Settings,
+        asks: impl IntoIterator<Item = &'a dyn Ask>,
+        clock: Arc<dyn Clock>,
+        cancel: CancelToken,
+    ) -> Self {
+        let asks: Vec<_> = asks.into_iter().collect();
+        assert!(!asks.is_empty(), "there is nobody to ask");
+        let pacer = Pacer::new(settings, asks.len(), clock.clone());
         let (passing, stop) = (Passing::default(), Mutex::new(None));
-        Batch { settings, ask, limiter, cancel, clock, passing, stop, last_answer }
+        Batch { settings, asks, pacer, cancel, clock, passing, stop }
     }
 
     /// Goes on from earlier results.
@@ -176,7 +195,8 @@ impl<'a> Batch<'a> {
         write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
     ) -> Summary {
         let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
-        let size = self.settings.workers.map_or_else(|| workers_for(&self.settings.rate), Size::fixed);
+        let auto = || workers_for(&self.settings.pace, self.asks.len());
+        let size = self.settings.workers.map_or_else(auto, Size::fixed);
         let hand_in = |course, prompt: &Prompt| {
             let reason = desk.lock().hand_in(course, prompt);
             reason.into_iter().for_each(|reason| self.stop_for(reason));
@@ -193,6 +213,7 @@ impl<'a> Batch<'a> {
     fn sum_up(self, mut summary: Summary) -> Summary {
         summary.ended(self.clock.now());
         summary.before = self.passing.before();
+        summary.found = self.pacer.found(self.asks.len());
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
         summary
@@ -211,7 +232,7 @@ impl<'a> Batch<'a> {
 
     /// A prompt as a job, unless it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
-        let request = body(self.ask, &prompt);
+        let request = body(self.asks[0], &prompt);
         let id = RecordId::of(prompt.line, &request);
         let to_do = self.passing.is_to_do(&id)?;
         Ok(to_do.then(|| Job { prompt, id, request, pulled: self.clock.now() }))
@@ -226,56 +247,40 @@ impl<'a> Batch<'a> {
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
             let asked = self.clock.now();
-            let turn = self.limiter.wait_unless(&self.cancel)?;
+            let turn = self.pacer.take(1, &self.cancel)?;
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.clock.wall());
-            let answer = self.ask.ask(request, &|| self.limiter.departed(turn));
-            let call =
-                attempts::Call { n, turn: turn.at, paced, started_at, took: self.clock.now() - turn.at };
+            let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
+            let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);
-            match answer {
-                Ok(answer) => {
-                    *self.last_answer.lock() = self.clock.now();
-                    Ok(answer)
-                }
-                Err(error) => {
-                    self.heed(turn, &error);
-                    Err(error.into())
-                }
-            }
+            self.heed(turn, answer)
         });
         course.into_inner().ended(outcome)
     }
 
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
     fn hire_if_short(&self, crew: &Crew<'_>) {
-        let short =
-            !self.settings.rate.interval.is_zero() && crew.queued() > 0 && self.limiter.waiting() == 0;
-        if short && crew.hire() {
+        if crew.queued() > 0 && self.pacer.wants_workers() && crew.hire() {
             info!("one more worker: nobody was in line for the next turn");
         }
     }
 
-    /// What a failure means for everyone.
-    fn heed(&self, turn: Turn, error: &CallError) {
-        match error.class {
-            Class::Fatal => self.stop_for(Stop::Refused(Box::new(error.clone()))),
-            Class::Throttled => self.hold(turn, error),
-            Class::Fault | Class::Rejected => {}
-        }
-    }
-
-    fn hold(&self, turn: Turn, error: &CallError) {
-        let (now, more) = (self.clock.now(), error.retry_after.unwrap_or_default());
-        if let Some(wait) = error.retry_after
-            && self.limiter.refused(turn, Some(now + wait)).is_some()
-        {
-            info!(wait_ms = wait.as_millis() as u64; "the server says to wait: everyone is held");
-        }
-        let waited = now.saturating_duration_since(*self.last_answer.lock());
-        if waited + more > self.settings.max_wait {
-            let come_back = self.clock.wall() + more;
-            self.stop_for(Stop::Held { waited, more, come_back, error: Box::new(error.clone()) });
+    /// What an answer or a failure means for everyone, and for its prompt.
+    fn heed(&self, turn: Turn, answer: Result<Answer, CallError>) -> Result<Answer, Miss> {
+        let error = match answer {
+            Ok(answer) => {
+                self.pacer.answered(turn, &answer);
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        match self.pacer.failed(turn, &error) {
+            Meaning::Nothing => Err(Miss::Call(error)),
+            Meaning::Retired => Err(Miss::Retired(error)),
+            Meaning::Stop(reason) => {
+                self.stop_for(reason);
+                Err(Miss::Call(error))
+            }
         }
     }
 

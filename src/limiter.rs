@@ -195,7 +195,7 @@ impl RateLimiter {
     /// Holds are numbered, because refusals come late. One that answers a call sent before the present hold began can
     /// lengthen that hold up to what it says itself, but once the hold is over it does not start another.
     ///
-    /// Where the server does not say until when, the hold is a tenth of the time it has refused by now, from a second to a
+    /// Where the server does not say until when, the hold grows with each round of refusals, from a tenth of a second to a
     /// minute; and after it one call passes alone, and the others wait until it is known what became of it.
     pub fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
         self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.holds, until))

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Key, Params};
+use super::{Api, Key, Params, Usage};
 
 /// `POST /chat/completions`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +39,12 @@ impl Api for Chat {
             body[name] = value.clone();
         }
         body
+    }
+
+    fn usage(&self, body: &Value) -> Option<Usage> {
+        let usage = body.get("usage")?;
+        let tokens = |name: &str| u32::try_from(usage.get(name)?.as_u64()?).ok();
+        Some(Usage { input: tokens("prompt_tokens")?, output: tokens("completion_tokens").unwrap_or(0) })
     }
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
@@ -88,6 +94,15 @@ mod tests {
         assert_eq!(text(json!({"content": "Because."})), Some(("Because.".into(), stop.clone())));
         assert_eq!(text(json!({"content": ""})), Some((String::new(), stop.clone())));
         assert_eq!(text(json!({"content": null, "refusal": "No."})), Some((String::new(), stop)));
+    }
+
+    #[test]
+    fn the_usage_is_read_where_there_is_one() {
+        let usage = |usage: Value| Chat.usage(&json!({"usage": usage}));
+        let whole = json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46});
+        assert_eq!(usage(whole), Some(Usage { input: 12, output: 34 }));
+        assert_eq!(usage(json!({"prompt_tokens": 12})), Some(Usage { input: 12, output: 0 }));
+        assert_eq!((usage(json!(null)), usage(json!({"prompt_tokens": -1}))), (None, None));
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// How long the server said to wait.
     pub retry_after: Option<Duration>,
+    /// What else the server said about pace. Boxed like the body.
+    pub hints: Box<Hints>,
     /// The response's body, if it was JSON. Boxed: errors travel by value, and this would be most of their size.
     pub body: Option<Box<Value>>,
 }
@@ -98,7 +100,7 @@ impl CallError {
         let code = told.code.unwrap_or_else(|| default_code(status).to_owned());
         let retry_after = hints.retry_after;
         let (status, body) = (Some(response.status), body.map(Box::new));
-        CallError { class, code, message, status, request_id, retry_after, body }
+        CallError { class, code, message, status, request_id, retry_after, hints: Box::new(hints), body }
     }
 }
 
@@ -113,7 +115,8 @@ impl From<TransportError> for CallError {
             TransportError::Unsendable(_) => (Class::Fatal, "unsendable"),
         };
         let (code, message) = (code.to_owned(), error.to_string());
-        CallError { class, code, message, status: None, request_id: None, retry_after: None, body: None }
+        let (status, request_id, retry_after, hints, body) = Default::default();
+        CallError { class, code, message, status, request_id, retry_after, hints, body }
     }
 }
 

@@ -51,6 +51,9 @@ pub trait Api: Debug + Send + Sync {
     /// The body of the call for one prompt.
     fn body(&self, prompt: &str, params: &Params) -> Value;
 
+    /// The tokens that an answer cost, if it says so.
+    fn usage(&self, body: &Value) -> Option<Usage>;
+
     /// The text of an answer and the reason why it ended. `None`: the body is no answer.
     fn text(&self, body: &Value) -> Option<(String, Option<String>)>;
 }
@@ -107,8 +110,21 @@ pub struct Answer {
     pub status: u16,
     /// The server's name for this call.
     pub request_id: Option<String>,
+    /// The tokens that it cost, if the server said so.
+    pub usage: Option<Usage>,
+    /// What the server said about pace. Boxed: answers travel by value.
+    pub hints: Box<Hints>,
     /// The whole body.
     pub body: Value,
+}
+
+/// The tokens that a call cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Read.
+    pub input: u32,
+    /// Written.
+    pub output: u32,
 }
 
 /// Something that can be asked: a [`Client`], or what a test puts in its place.
@@ -165,7 +181,7 @@ impl Client {
 
     /// What a complete response means.
     fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
-        if let Some(answer) = self.answer(&response) {
+        if let Some(answer) = self.answer(&response, now) {
             return Ok(answer);
         }
         self.key.iter().for_each(|key| key.conceal(&mut response));
@@ -184,11 +200,14 @@ impl Client {
         }
     }
 
-    fn answer(&self, response: &Response) -> Option<Answer> {
+    fn answer(&self, response: &Response, now: SystemTime) -> Option<Answer> {
         let status = Some(response.status).filter(|status| (200..300).contains(status))?;
         let body = serde_json::from_slice(&response.body).ok()?;
         let (text, finish_reason) = self.api.text(&body)?;
-        Some(Answer { text, finish_reason, status, request_id: request_id(response), body })
+        let hints = Hints::read(|name| response.header(name), None, now);
+        self.warn_once(&hints);
+        let (request_id, usage, hints) = (request_id(response), self.api.usage(&body), Box::new(hints));
+        Some(Answer { text, finish_reason, status, request_id, usage, hints, body })
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use log::kv::Value;
 use log::{Level, log_enabled};
 
-use crate::api::{Answer, CallError};
+use crate::api::{Answer, CallError, Class};
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
-use crate::limiter::NoTurn;
+use crate::limiter::{NoTurn, Turn};
 use crate::pool::Panicked;
 use crate::prompts::Prompt;
 use crate::retry::{Failure, GaveUp, Outcome, Verdict};
@@ -16,13 +16,9 @@ use crate::retry::{Failure, GaveUp, Outcome, Verdict};
 #[derive(Debug)]
 pub(super) enum Miss {
     Call(CallError),
+    /// The key that it was made with is of no use any more; there are others.
+    Retired(CallError),
     Cancelled,
-}
-
-impl From<CallError> for Miss {
-    fn from(error: CallError) -> Self {
-        Miss::Call(error)
-    }
 }
 
 impl From<NoTurn> for Miss {
@@ -32,7 +28,12 @@ impl From<NoTurn> for Miss {
 }
 
 pub(super) fn judge(miss: &Miss) -> Verdict {
+    const AT_ONCE: Verdict = Verdict::Throttled(Some(Duration::ZERO));
     match miss {
+        // The limiter holds everyone: nobody need wait twice.
+        Miss::Call(CallError { class: Class::Throttled, retry_after: None, .. }) | Miss::Retired(_) => {
+            AT_ONCE
+        }
         Miss::Call(error) => error.verdict(),
         Miss::Cancelled => Verdict::Stop,
     }
@@ -41,7 +42,7 @@ pub(super) fn judge(miss: &Miss) -> Verdict {
 /// One call, before it is known what came of it.
 pub(super) struct Call {
     pub(super) n: u32,
-    pub(super) turn: Instant,
+    pub(super) turn: Turn,
     pub(super) paced: Duration,
     pub(super) started_at: SystemTime,
     pub(super) took: Duration,
@@ -85,8 +86,8 @@ impl Course {
         };
         let queued = std::mem::take(&mut self.queued);
         let Call { n, turn, paced, started_at, took } = call;
-        self.turns.push(turn);
-        let (key, backoff) = (0, None);
+        self.turns.push(turn.at);
+        let (key, backoff) = (turn.lane, None);
         let attempt = Attempt {
             n,
             key,
@@ -108,7 +109,9 @@ impl Course {
 
     /// The call that has just failed is followed by another after this backoff, or by none.
     pub(super) fn put_off(&mut self, failure: &Failure<Miss>, prompt: &Prompt) {
-        if let (Miss::Call(error), Some(attempt)) = (&failure.error, self.attempts.last_mut()) {
+        if let (Miss::Call(error) | Miss::Retired(error), Some(attempt)) =
+            (&failure.error, self.attempts.last_mut())
+        {
             attempt.backoff = failure.backoff;
             tell(attempt, prompt, Some(error));
         }
@@ -131,7 +134,7 @@ impl Course {
     pub(super) fn into_record(self, prompt: &Prompt) -> Option<Record> {
         let (text, finish_reason, response, error) = match self.end {
             End::Unfinished => return None,
-            End::Answered(Answer { text, finish_reason, status, request_id, body }) => (
+            End::Answered(Answer { text, finish_reason, status, request_id, body, .. }) => (
                 Some(text),
                 finish_reason,
                 Some(Reply { status_code: status, request_id, body: Some(body) }),
@@ -163,6 +166,7 @@ fn tell(attempt: &Attempt, prompt: &Prompt, error: Option<&CallError>) {
     let fields = [
         ("prompt", Some(Value::from(prompt.custom_id.as_str()))),
         ("attempt", Some(Value::from(attempt.n))),
+        ("key", Some(Value::from(attempt.key))),
         ("status", attempt.status.map(Value::from)),
         ("outcome", Some(Value::from(&*attempt.outcome))),
         ("paced_ms", Some(ms(attempt.paced))),

@@ -52,6 +52,8 @@ pub struct Summary {
     pub throttled: u64,
     /// Calls that failed for another reason.
     pub faults: u64,
+    /// Calls a minute that the server was found to allow, if that was not known and was found out.
+    pub found: Option<f64>,
     /// From the start to the end.
     pub took: Duration,
     /// Why it stopped early, if it did.
@@ -71,6 +73,7 @@ impl Summary {
             calls: 0,
             throttled: 0,
             faults: 0,
+            found: None,
             took: Duration::ZERO,
             stop: None,
             started,

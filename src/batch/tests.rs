@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::{Answer, Class};
 use crate::clock::SimClock;
+use crate::limiter::Rate;
 use serde_json::Value;
 use std::num::NonZeroU32;
 
@@ -43,6 +44,8 @@ impl Ask for Server {
             finish_reason,
             status: 200,
             request_id: None,
+            usage: None,
+            hints: Box::default(),
             body,
         })
     }
@@ -50,7 +53,8 @@ impl Ask for Server {
 
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
     let (code, message) = ("code".to_owned(), "message".to_owned());
-    CallError { class, code, message, status: Some(status), request_id: None, retry_after, body: None }
+    let (status, (request_id, hints, body)) = (Some(status), Default::default());
+    CallError { class, code, message, status, request_id, retry_after, hints, body }
 }
 
 struct Ran {
@@ -76,7 +80,7 @@ fn run(
     let clock = SimClock::new();
     let server = Server { clock: clock.clone(), latency, calls: Mutex::default(), answer: Box::new(answer) };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(settings, &server, on.clone(), CancelToken::new(on));
+    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
     let mut records = Vec::new();
     let summary = batch.run(prompts(count), |record| {
         records.push(record.clone());
@@ -87,7 +91,7 @@ fn run(
 
 fn paced(per_minute: u32) -> Settings {
     let rate = Rate::per_minute(NonZeroU32::new(per_minute).unwrap()).with_guard(Duration::ZERO);
-    Settings { rate, ..Settings::default() }
+    Settings { pace: Pace::Kept(rate), ..Settings::default() }
 }
 
 fn with_workers(settings: Settings, workers: usize) -> Settings {
@@ -198,7 +202,8 @@ fn results_that_cannot_be_written_stop_the_batch() {
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
     let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(with_workers(paced(60), 2), &server, on.clone(), CancelToken::new(on));
+    let batch =
+        Batch::new(with_workers(paced(60), 2), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
     let full = || JournalError::Write { to: "disk".into(), source: std::io::ErrorKind::StorageFull.into() };
     let summary = batch.run(prompts(100), |_| Err(full()));
     assert!(matches!(summary.stop, Some(Stop::Journal(_))));
@@ -212,7 +217,7 @@ fn an_input_that_breaks_off_stops_the_batch_cleanly() {
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
     let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(paced(600), &server, on.clone(), CancelToken::new(on));
+    let batch = Batch::new(paced(600), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
     let broken = prompts(3).chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })]).chain(prompts(9));
     let mut records = 0;
     let summary = batch.run(broken, |_| {
@@ -236,7 +241,7 @@ fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
         Ok("text")
     });
     let server = Server { clock: clock.clone(), latency: SECOND * 5, calls: Mutex::default(), answer };
-    let batch = Batch::new(with_workers(paced(60), 4), &server, on, cancel);
+    let batch = Batch::new(with_workers(paced(60), 4), [&server as &dyn Ask], on, cancel);
     let mut records = Vec::new();
     let summary = batch.run(prompts(100), |record| {
         records.push(record.custom_id.clone());
@@ -255,7 +260,8 @@ fn a_batch_goes_on_where_an_earlier_run_stopped() {
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let done = (1..=90u64).map(|line| (RecordId::of(line, line.to_string().as_bytes()), line != 7));
     let resume = Resume { index: done.collect(), retry_failed: true, keep: false };
-    let batch = Batch::new(paced(60), &server, on.clone(), CancelToken::new(on)).resuming(resume);
+    let batch =
+        Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on)).resuming(resume);
     let mut written = Vec::new();
     let summary = batch.run(prompts(100), |record| {
         written.push(record.custom_id.clone());

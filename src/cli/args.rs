@@ -129,9 +129,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE", help_heading = "The server")]
     pub(super) ca_cert: Option<PathBuf>,
 
-    /// Calls a minute [default: as fast as the workers go, and hold when told]
+    /// Calls a minute [default: what the server says, or else what it is found to allow]
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) rpm: Option<NonZeroU32>,
+
+    /// Tokens a minute, input and output together [default: what the server says]
+    #[arg(long, value_name = "N", help_heading = "The pace")]
+    pub(super) tpm: Option<NonZeroU32>,
 
     /// How many calls may go at once after a quiet time
     #[arg(long, value_name = "N", default_value = "1", help_heading = "The pace")]

@@ -13,7 +13,7 @@ use crate::backoff::Backoff;
 use crate::batch::{Settings, workers_for};
 use crate::http::{self, CertError, Http};
 use crate::journal::JournalError;
-use crate::limiter::Rate;
+use crate::limiter::{Pace, Rate};
 use crate::practice::{self, Latency, Limits, Server};
 use crate::prompts::{PromptError, TemplateError};
 use crate::retry::Retry;
@@ -91,8 +91,8 @@ impl Plan {
         if rpm.is_none() && args.burst.get() > 1 {
             return Err(Unusable::BurstWithoutRate);
         }
-        let rate = rpm.map_or_else(Rate::unlimited, |rpm| Rate::per_minute(rpm).with_burst(args.burst));
-        let settings = settings(args, rate);
+        let pace = rpm.map_or(Pace::Found, |rpm| Pace::Kept(Rate::per_minute(rpm).with_burst(args.burst)));
+        let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let client = client(args, &settings, practice.as_ref())?;
         let output = output(&args.prompts, args.output.as_deref());
@@ -103,14 +103,22 @@ impl Plan {
     }
 }
 
-fn settings(args: &Run, rate: Rate) -> Settings {
+fn settings(args: &Run, pace: Pace) -> Settings {
     let backoff = Backoff { base: args.base_delay, max: args.max_delay, jitter: args.jitter };
     let retry = Retry { max_retries: args.max_retries, backoff, deadline: None };
     let workers = match args.workers {
         Workers::Auto => None,
         Workers::Fixed(workers) => Some(workers),
     };
-    Settings { rate, workers, retry, max_wait: args.max_wait, halt: args.halt, seed: rand::random() }
+    Settings {
+        pace,
+        tokens: args.tpm,
+        workers,
+        retry,
+        max_wait: args.max_wait,
+        halt: args.halt,
+        seed: rand::random(),
+    }
 }
 
 /// A server that is strict about the pace, and about as slow as a small model.
@@ -130,7 +138,7 @@ fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<
         None => base_url(args)?,
     };
     let key = if practice.is_some() { None } else { key(args, &*api, base_url.is_some())? };
-    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.rate).most);
+    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.pace, 1).most);
     let options = http::Options {
         timeout: args.timeout,
         connections: most.get(),

@@ -9,6 +9,7 @@ use super::plan::{Plan, Unusable};
 use super::results::{self, Going};
 use super::summary;
 use super::{Exit, tell};
+use crate::api::Ask;
 use crate::batch::{Batch, Stop};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
@@ -24,7 +25,7 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
         notes.iter().for_each(|note| tell(note));
         tell(&summary::beginning(&plan, count, &resume));
     }
-    let batch = Batch::new(plan.settings, &plan.client, clock, cancel).resuming(resume);
+    let batch = Batch::new(plan.settings, [&plan.client as &dyn Ask], clock, cancel).resuming(resume);
     let mut summary = batch.run(prompts, |record| sinks.write(record));
     if let Err(error) = sinks.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));

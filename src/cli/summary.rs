@@ -8,9 +8,8 @@ use crate::batch::{Before, Flags, Resume, Stop, Summary};
 
 pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
-    let pace = plan
-        .rpm
-        .map_or_else(|| "as fast as the workers go".to_owned(), |rpm| format!("at {rpm} calls a minute"));
+    let pace =
+        plan.rpm.map_or_else(|| "as fast as it lets us".to_owned(), |rpm| format!("at {rpm} calls a minute"));
     let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
     let mut lines = vec![format!("{count} to {}{server}, {pace}", plan.client.url())];
     lines.extend(done(resume));
@@ -90,7 +89,8 @@ fn calls(summary: &Summary) -> String {
 fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
     let achieved = summary.calls_a_minute()?;
     let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {rpm}"));
-    Some(format!("{achieved:.0}{limit} calls a minute"))
+    let found = summary.found.map_or_else(String::new, |found| format!(" (found about {found:.0} allowed)"));
+    Some(format!("{achieved:.0}{limit} calls a minute{found}"))
 }
 
 /// Why the batch stopped, and what to do next.

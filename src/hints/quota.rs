@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Sheet, spelling};
+use crate::limiter::Rate;
 
 /// One limit as the server states it. What it does not state is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,23 @@ pub struct Quota {
     pub reset: Option<Duration>,
     /// The window, where it is stated. Where it is not, it is usually a minute.
     pub window: Option<Duration>,
+}
+
+impl Quota {
+    /// The slowest rate that a server is believed to mean: one turn a minute. Whoever means less says so in a refusal.
+    const SLOWEST: Duration = Duration::from_secs(60);
+    /// The window that most servers mean, and do not state.
+    const USUAL: Duration = Duration::from_secs(60);
+
+    /// The rate at which this is kept: the limit spread over its window, or, if less is left than that would need, what
+    /// is left spread over the time until the reset. None: no limit is stated.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        let parts = |count: u64| u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let usual = self.window.unwrap_or(Self::USUAL) / parts(self.limit?);
+        let left = self.reset.unwrap_or_default() / parts(self.remaining.unwrap_or(u64::MAX));
+        Some(Rate::spaced(usual.max(left).min(Self::SLOWEST)))
+    }
 }
 
 /// The headers in which one limit is stated: limit, remaining, reset.

@@ -203,3 +203,25 @@ fn no_header_whatever_it_says_breaks_anything() {
         }
     }
 }
+
+#[test]
+fn a_quota_is_spread_over_its_window_and_what_is_left_over_the_time_until_the_reset() {
+    let quota = |limit, remaining, reset: u64, window: u64| Quota {
+        limit: Some(limit),
+        remaining: Some(remaining),
+        reset: Some(MS * reset as u32),
+        window: Some(SECOND * window as u32).filter(|window| !window.is_zero()),
+    };
+    let table = [
+        (quota(600, 599, 100, 0), 100, "a whole bucket"),
+        (quota(600, 0, 100, 0), 100, "a strict server: nothing is left, but soon there is"),
+        (quota(600, 60, 54_000, 0), 900, "nearly used up: what is left must last"),
+        (quota(100, 99, 100, 10), 100, "a stated window"),
+        (quota(200, 100, 43_200_000, 0), 60_000, "by the day: slow, but not so slow that it looks dead"),
+        (quota(0, 0, 0, 0), 60_000, "nothing at all"),
+    ];
+    for (quota, interval, why) in table {
+        assert_eq!(quota.rate().unwrap().interval, MS * interval, "{why}");
+    }
+    assert_eq!(Quota { remaining: Some(9), ..Quota::default() }.rate(), None);
+}

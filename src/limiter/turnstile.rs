@@ -27,7 +27,12 @@ impl Rate {
     /// So many turns a minute, evenly spaced, with the usual guard.
     #[must_use]
     pub fn per_minute(turns: NonZeroU32) -> Self {
-        let interval = Duration::from_secs(60) / turns.get();
+        Rate::spaced(Duration::from_secs(60) / turns.get())
+    }
+
+    /// One turn after the other at this interval, with the usual guard.
+    #[must_use]
+    pub fn spaced(interval: Duration) -> Self {
         let guard = (interval / Self::GUARD_PART).min(Self::GUARD_MAX);
         Rate { interval, burst: NonZeroU32::MIN, guard }
     }

@@ -1,0 +1,153 @@
+//! The pace of a batch: what each answer, each refusal and each failure means for everyone.
+//!
+//! It turns what the server says into news for the limiter, which it owns, and keeps the batch's patience.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use log::{info, warn};
+use parking_lot::Mutex;
+
+use super::gauge::Gauge;
+use super::{Settings, Stop};
+use crate::api::{Answer, CallError, Class};
+use crate::cancel::CancelToken;
+use crate::clock::Clock;
+use crate::hints::{Hints, Quota};
+use crate::limiter::{Limits, NoTurn, Pace, RateLimiter, Turn};
+
+#[derive(Debug)]
+pub(super) struct Pacer {
+    limiter: RateLimiter,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    /// When the server last answered: the batch's patience counts from there.
+    last_answer: Mutex<Instant>,
+    gauge: Mutex<Gauge>,
+    /// Counts the holds, so that each has chance of its own.
+    holds: AtomicU64,
+}
+
+/// What a failure means beyond its own prompt.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// Nothing.
+    Nothing,
+    /// The key is of no use any more, but there are others: the prompt may try again at once.
+    Retired,
+    /// No prompt will be answered.
+    Stop(Stop),
+}
+
+impl Pacer {
+    /// A pace for so many keys.
+    pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>) -> Self {
+        let limits = Limits { pace: settings.pace, tokens: settings.tokens };
+        let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
+        let last_answer = Mutex::new(clock.now());
+        Pacer { limiter, clock, settings, last_answer, gauge: Mutex::default(), holds: AtomicU64::new(0) }
+    }
+
+    /// Waits for a turn for a call that is thought to cost so many tokens.
+    pub(super) fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        self.limiter.wait_for(tokens, cancel)
+    }
+
+    /// The call leaves.
+    pub(super) fn departed(&self, turn: Turn) {
+        self.limiter.departed(turn);
+    }
+
+    /// The call was answered.
+    pub(super) fn answered(&self, turn: Turn, answer: &Answer) {
+        let now = self.clock.now();
+        *self.last_answer.lock() = now;
+        self.gauge.lock().note(now - turn.at);
+        self.limiter.answered(turn);
+        self.read(turn.lane, &answer.hints);
+    }
+
+    /// The call failed.
+    pub(super) fn failed(&self, turn: Turn, error: &CallError) -> Meaning {
+        self.read(turn.lane, &error.hints);
+        match error.class {
+            Class::Throttled => self.refused(turn, error),
+            Class::Fatal => self.retire(turn.lane, error),
+            Class::Fault | Class::Rejected => {
+                self.limiter.failed(turn);
+                Meaning::Nothing
+            }
+        }
+    }
+
+    /// Whether another worker would make turns go faster: nobody is in line for the next one, and the server is not
+    /// merely slower for being asked more.
+    pub(super) fn wants_workers(&self) -> bool {
+        let unpaced = matches!(self.settings.pace, Pace::Kept(rate) if rate.interval.is_zero());
+        !unpaced && self.limiter.waiting() == 0 && (self.is_told() || self.gauge.lock().is_easy())
+    }
+
+    /// Calls a minute that the server was found to allow, all keys together.
+    pub(super) fn found(&self, keys: usize) -> Option<f64> {
+        let found: Vec<_> = (0..keys).filter_map(|lane| self.limiter.found(lane)).collect();
+        (!found.is_empty()).then(|| found.iter().sum())
+    }
+
+    fn is_told(&self) -> bool {
+        self.settings.pace != Pace::Found
+    }
+
+    /// The limits that the server states, unless we were told which to keep.
+    fn read(&self, lane: usize, hints: &Hints) {
+        if !self.is_told()
+            && let Some(rate) = hints.requests.rate()
+        {
+            self.limiter.keep(lane, rate);
+        }
+        if self.settings.tokens.is_none()
+            && let Some(limit) = tokens_a_minute(&hints.tokens)
+        {
+            self.limiter.keep_tokens(lane, limit);
+        }
+    }
+
+    fn refused(&self, turn: Turn, error: &CallError) -> Meaning {
+        let now = self.clock.now();
+        // Not all at the same instant, when several processes were told the same; and never earlier.
+        let chance = self.settings.seed ^ self.holds.fetch_add(1, Ordering::Relaxed);
+        let until =
+            error.retry_after.map(|wait| now + self.settings.retry.backoff.delays(chance).not_before(wait));
+        if let Some(until) = self.limiter.refused(turn, until) {
+            let (key, hold_ms) = (turn.lane, (until - now).as_millis() as u64);
+            info!(key, hold_ms; "the server refuses: everyone with this key is held");
+        }
+        self.patience(now, error)
+    }
+
+    /// How much longer the batch lets itself be held.
+    fn patience(&self, now: Instant, error: &CallError) -> Meaning {
+        let more = error.retry_after.unwrap_or_default();
+        let waited = now.saturating_duration_since(*self.last_answer.lock());
+        if waited + more <= self.settings.max_wait {
+            return Meaning::Nothing;
+        }
+        let come_back = self.clock.wall() + more;
+        Meaning::Stop(Stop::Held { waited, more, come_back, error: Box::new(error.clone()) })
+    }
+
+    fn retire(&self, lane: usize, error: &CallError) -> Meaning {
+        if self.limiter.retire(lane) == 0 {
+            return Meaning::Stop(Stop::Refused(Box::new(error.clone())));
+        }
+        warn!("key {lane} is of no use any more, the others go on: {error}");
+        Meaning::Retired
+    }
+}
+
+/// The limit, if it is one a minute, as it usually is.
+fn tokens_a_minute(quota: &Quota) -> Option<NonZeroU32> {
+    let limit = quota.limit.filter(|_| quota.window.is_none_or(|window| window.as_secs() == 60))?;
+    NonZeroU32::new(limit.try_into().ok()?)
+}
