@@ -8,6 +8,7 @@
 //! done ([`Index`]) and how that compares with the input ([`Tally`]); writing ([`Journal`], [`Durability`]); and each
 //! answer as a file of its own ([`Folder`]). Which prompts to run is for the rooms above to decide.
 
+mod by_line;
 mod claim;
 mod draft;
 mod durability;
@@ -24,6 +25,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+#[cfg(feature = "cli")]
+pub(crate) use by_line::ByLine;
+#[cfg(feature = "cli")]
+pub(crate) use draft::Draft;
 pub use durability::{Durability, ParseDurabilityError};
 pub use folder::{Folder, FolderError};
 pub use id::{ForeignId, RecordId, record_id};

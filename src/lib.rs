@@ -67,7 +67,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` |
-//! | 5 face | `practice`, `cli` |
+//! | 5 face | `export`, `practice`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `wire` adds floors 3 and 4, the feature `cli` (the default) the command line.
@@ -84,6 +84,8 @@ pub mod cancel;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "cli")]
+pub mod export;
 #[cfg(feature = "wire")]
 pub mod hints;
 #[cfg(feature = "wire")]

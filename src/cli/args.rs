@@ -1,5 +1,7 @@
 //! What can be typed, with its defaults. What it means is worked out in [`plan`](super::plan).
 
+mod export;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +15,8 @@ use crate::batch::Halt;
 use crate::journal::Durability;
 use crate::practice::{Latency, Outage};
 use crate::prompts::Format;
+
+pub(super) use export::Export;
 
 /// Runs a file of prompts through an LLM API at exactly the pace the API allows.
 #[derive(Debug, Parser)]
@@ -34,6 +38,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a batch: one prompt a line in, one record a prompt out
     Run(Box<Run>),
+    /// Turn results into a table, a document or plain text, in the order of the input
+    Export(Export),
     /// Serve a rate-limited, OpenAI-compatible API to practise on
     Practice(Practice),
 }

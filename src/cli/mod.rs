@@ -3,6 +3,7 @@
 //! Results go to the results file or to standard output; everything for people goes to standard error.
 
 mod args;
+mod export;
 mod input;
 mod logging;
 mod plan;
@@ -11,6 +12,7 @@ mod results;
 mod run;
 mod summary;
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -50,12 +52,16 @@ fn tell(text: &str) {
 pub fn main() -> Exit {
     let args = Args::parse();
     logging::start(args.verbose, args.quiet);
-    let done = match args.command {
-        Command::Run(run) => run::run(*run, args.quiet),
-        Command::Practice(practice) => practice::serve(&practice),
-    };
+    match args.command {
+        Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
+        Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
+        Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
+    }
+}
+
+fn or_say_why<E: Display>(done: Result<Exit, E>, exit: impl FnOnce(&E) -> Exit) -> Exit {
     done.unwrap_or_else(|error| {
         eprintln!("paceline: {error}");
-        Exit::Usage
+        exit(&error)
     })
 }

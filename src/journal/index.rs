@@ -4,11 +4,14 @@
 //! its request, and one bit.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::io::BufRead;
+use std::iter;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::by_line::ByLine;
 use super::id::{RecordId, Tag};
 use super::reader::{Line, Results, ResultsError};
 
@@ -25,15 +28,8 @@ use super::reader::{Line, Results, ResultsError};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    /// Sorted by line, one a line, once [`settle`](Index::settle) has been called.
-    entries: Vec<Entry>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Entry {
-    line: u64,
-    /// The request's digest, and whether it was answered.
-    tag: Tag,
+    /// The digest of the request, and whether it was answered.
+    tags: ByLine<Tag>,
 }
 
 /// How a prompt stands in the results.
@@ -66,104 +62,66 @@ impl Index {
     /// # Errors
     /// [`ResultsError`], at the first line that is no record of ours.
     pub fn read<R: BufRead>(results: &mut Results<R>) -> Result<Self, ResultsError> {
-        let mut index = Index::default();
-        while let Some(line) = results.next_line()? {
-            index.push(Entry::read(&line)?);
-        }
-        Ok(index.finished())
+        let next = || results.next_line().and_then(|line| line.as_ref().map(glance).transpose()).transpose();
+        Ok(Index { tags: ByLine::try_collect(iter::from_fn(next))? })
     }
 
     /// How the prompt stands whose record would have this name.
     #[must_use]
     pub fn standing(&self, id: &RecordId) -> Standing {
-        let Ok(at) = self.entries.binary_search_by_key(&id.line, |entry| entry.line) else {
-            return Standing::New;
-        };
-        let tag = self.entries[at].tag;
-        match (tag.is_of(id.digest), tag.bit()) {
-            (true, true) => Standing::Answered,
-            (true, false) => Standing::Failed,
-            (false, answered) => Standing::Changed { answered },
+        match self.tags.get(id.line).map(|tag| (tag.is_of(id.digest), tag.bit())) {
+            None => Standing::New,
+            Some((true, true)) => Standing::Answered,
+            Some((true, false)) => Standing::Failed,
+            Some((false, answered)) => Standing::Changed { answered },
         }
     }
 
     /// How many prompts have a record.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.tags.len()
     }
 
     /// Whether no prompt has a record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
     }
 
     /// How many prompts have an answer.
     #[must_use]
     pub fn answered(&self) -> usize {
-        self.entries.iter().filter(|entry| entry.tag.bit()).count()
+        self.tags.values().filter(|tag| tag.bit()).count()
     }
 
     /// How many prompts up to this line have a record.
     pub(super) fn up_to(&self, line: u64) -> usize {
-        self.entries.partition_point(|entry| entry.line <= line)
-    }
-
-    /// Adds a record. Before the list grows, records that no longer count make room: a file that was retried ten times
-    /// takes no more memory than one that was not.
-    fn push(&mut self, entry: Entry) {
-        if self.entries.len() == self.entries.capacity() {
-            self.settle();
-            self.entries.reserve(self.entries.len().max(1024));
-        }
-        self.entries.push(entry);
-    }
-
-    /// Sorts by line, and of each line keeps the last record.
-    fn settle(&mut self) {
-        self.entries.sort_by_key(|entry| entry.line);
-        self.entries.dedup_by(|later, earlier| {
-            let same = later.line == earlier.line;
-            if same {
-                *earlier = *later;
-            }
-            same
-        });
-    }
-
-    fn finished(mut self) -> Self {
-        self.settle();
-        self.entries.shrink_to_fit();
-        self
+        self.tags.up_to(line)
     }
 }
 
 impl FromIterator<(RecordId, bool)> for Index {
     /// From names of records, the last of a line winning, and whether they hold an answer.
     fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
-        let mut index = Index::default();
-        records.into_iter().for_each(|(id, answered)| index.push(Entry::new(id, answered)));
-        index.finished()
+        let entries = records.into_iter().map(|(id, answered)| Ok::<_, Infallible>(entry(id, answered)));
+        let Ok(tags) = ByLine::try_collect(entries);
+        Index { tags }
     }
 }
 
-impl Entry {
-    fn new(id: RecordId, answered: bool) -> Self {
-        Entry { line: id.line, tag: Tag::new(id.digest, answered) }
-    }
+fn entry(id: RecordId, answered: bool) -> (u64, Tag) {
+    (id.line, Tag::new(id.digest, answered))
+}
 
-    fn read(line: &Line<'_>) -> Result<Self, ResultsError> {
-        let Glance { id, text } = line.parse()?;
-        Ok(Entry::new(line.id(&id)?, text.is_some()))
-    }
+fn glance(line: &Line<'_>) -> Result<(u64, Tag), ResultsError> {
+    let Glance { id, text } = line.parse()?;
+    Ok(entry(line.id(&id)?, text.is_some()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::HashMap;
 
     fn id(line: u64, request: &str) -> RecordId {
         RecordId::of(line, request.as_bytes())
@@ -200,29 +158,5 @@ mod tests {
             error,
             "line 1 was not written by paceline (\"batch_req_1\" is none of its ids): is this the right file?"
         );
-    }
-
-    #[test]
-    fn retried_records_take_no_more_room() {
-        let mut index = Index::default();
-        (0..100_000).for_each(|n| index.push(Entry::new(id(n % 1000 + 1, ""), n >= 99_000)));
-        assert!(index.entries.capacity() <= 4096, "{}", index.entries.capacity());
-        let index = index.finished();
-        assert_eq!((index.len(), index.answered()), (1000, 1000));
-    }
-
-    proptest! {
-        #[test]
-        fn an_index_says_what_a_map_would_say(records: Vec<(u8, u8, bool)>) {
-            let records: Vec<_> =
-                records.into_iter().map(|(line, request, answered)| (RecordId::of(line.into(), &[request]), answered)).collect();
-            let map: HashMap<_, _> = records.iter().map(|(id, answered)| (id.line, (*id, *answered))).collect();
-            let index = Index::from_iter(records);
-            prop_assert_eq!(index.len(), map.len());
-            for (id, answered) in map.values() {
-                let expected = if *answered { Standing::Answered } else { Standing::Failed };
-                prop_assert_eq!(index.standing(id), expected);
-            }
-        }
     }
 }

@@ -34,7 +34,7 @@ pub enum ResultsError {
         /// The name it has.
         id: String,
     },
-    /// The last line has no end, and no beginning that a record has.
+    /// The first line, or the last, which has no end, does not look like a record at all.
     #[error("line {line} does not begin as a record does: is this the right file?")]
     NotARecord {
         /// Which line of the results, from 1.
@@ -102,7 +102,8 @@ impl Results<BufReader<File>> {
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        Ok(Results::new(BufReader::with_capacity(64 << 10, file)))
+        // Small, because records that are read out of order waste what they do not use of it.
+        Ok(Results::new(BufReader::with_capacity(16 << 10, file)))
     }
 }
 
@@ -194,6 +195,21 @@ impl<R: BufRead> Results<R> {
     }
 }
 
+#[cfg(feature = "cli")]
+impl<R: BufRead + io::Seek> Results<R> {
+    /// Goes to a line that was read before, by its place in the file. The numbers of lines mean nothing from there on.
+    /// What the reader holds already is not read again.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
+        let place = self.offset + self.torn;
+        self.reader.seek_relative(offset.wrapping_sub(place) as i64)?;
+        (self.offset, self.torn, self.ended) = (offset, 0, false);
+        Ok(())
+    }
+}
+
 impl<'a> Line<'a> {
     /// Reads the line as a record, or as those fields of a record that are of interest.
     ///
@@ -213,6 +229,9 @@ impl<'a> Line<'a> {
 
     /// Says the column and leaves out the line, which is always line 1 of this line.
     fn broken(&self, error: &serde_json::Error) -> ResultsError {
+        if self.number == 1 && !self.bytes.starts_with(b"{") {
+            return ResultsError::NotARecord { line: 1 };
+        }
         let text = error.to_string();
         let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
         let reason = format!("{what}, column {}", error.column());
@@ -287,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_file_of_something_else_is_not_taken_for_an_unfinished_record() {
-        for text in ["Dear diary", "[1, 2]", "{\"custom_id\"", " {\"id\":\"pl_1"] {
+        for text in ["Dear diary", "Dear diary\n", "\n", "[1, 2]", "{\"custom_id\"", " {\"id\":\"pl_1"] {
             assert_eq!(
                 error(text.as_bytes()),
                 "line 1 does not begin as a record does: is this the right file?"
