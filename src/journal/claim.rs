@@ -6,9 +6,10 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::JournalError;
+use crate::clock::{Clock, SystemClock};
 
 /// An open file that no other run writes to.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Claim {
             |source| JournalError::Open { path: path.to_owned(), source },
         );
         if plain {
-            match file.try_lock() {
+            match lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(busy()),
                 Err(TryLockError::Error(error)) => {
@@ -64,6 +65,21 @@ impl Claim {
             _ => failed(source),
         })?;
         Ok((Claim::lock(file, &self.path, true)?, aside))
+    }
+}
+
+/// A run that has just been killed may take a moment to let go, so a lock that is taken is tried for again for a while.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    const PAUSE: Duration = Duration::from_millis(20);
+    let until = SystemClock.now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if SystemClock.now() < until => {
+                SystemClock.sleep_until(SystemClock.now() + PAUSE);
+            }
+            done => return done,
+        }
     }
 }
 
@@ -126,7 +142,6 @@ pub(super) fn sync_folder_of(path: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const NOW: Duration = Duration::from_secs(1_795_514_400);
 

@@ -98,6 +98,18 @@ fn a_second_run_on_the_same_results_refuses_until_the_first_ends() {
 }
 
 #[test]
+fn a_run_that_is_just_ending_is_waited_for() {
+    let (_folder, path) = two_records();
+    let first = open(&path);
+    let ending = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        drop(first);
+    });
+    assert_eq!(open(&path).index.len(), 2);
+    ending.join().unwrap();
+}
+
+#[test]
 fn a_restart_keeps_the_old_results_aside() {
     let (folder, path) = two_records();
     let old = fs::read(&path).unwrap();
