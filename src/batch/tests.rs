@@ -271,3 +271,38 @@ fn a_batch_goes_on_where_an_earlier_run_stopped() {
     assert_eq!(written[..2], ["line-7", "line-91"]);
     assert_eq!(summary.took, SECOND * 11, "what is done takes no turn");
 }
+
+#[test]
+fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prompt() {
+    let clock = SimClock::new();
+    let server = |answer: Box<Answers>| Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer,
+    };
+    let spent = server(Box::new(|prompt: &str, _| match prompt.parse::<u32>().unwrap() {
+        0..=150 => Ok("text"),
+        _ => Err(error(Class::Fatal, 429, None)),
+    }));
+    let servers = [server(Box::new(|_, _| Ok("text"))), spent, server(Box::new(|_, _| Ok("text")))];
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let asks = servers.iter().map(|server| server as &dyn Ask);
+    let batch = Batch::new(paced(200), asks, on.clone(), CancelToken::new(on));
+    let mut records = Vec::new();
+    let summary = batch.run(prompts(450), |record| {
+        records.push(record.clone());
+        Ok(())
+    });
+    assert!(summary.stop.is_none());
+    assert_eq!((summary.answered, records.len()), (450, 450), "nothing is lost");
+    let calls = servers.map(|server| server.calls.into_inner());
+    for calls in &calls {
+        assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= MS * 300), "each keeps its pace");
+    }
+    let in_the_first_fifteen_seconds: usize =
+        calls.iter().map(|calls| calls.iter().filter(|(at, _)| *at < SECOND * 15).count()).sum();
+    assert_eq!(in_the_first_fifteen_seconds, 150, "600 a minute in all");
+    assert!(calls[1].len() < 60, "retired after its first refusal, but for what was under way");
+    assert!(records.iter().any(|record| record.attempts[0].key == 1 && record.attempts.len() == 2));
+}

@@ -119,13 +119,15 @@ pub(super) struct Run {
     #[arg(long, value_name = "KEY=JSON", help_heading = "The request")]
     pub(super) param: Vec<Param>,
 
-    /// Where the API is [default: $OPENAI_BASE_URL, or else the API's own address]
+    /// Where the API is (repeatable as URL=KEYENV: several servers, each with its key and its pace)
+    /// [default: $OPENAI_BASE_URL, or else the API's own address]
     #[arg(long, value_name = "URL", help_heading = "The server")]
-    pub(super) base_url: Option<String>,
+    pub(super) base_url: Vec<String>,
 
-    /// The environment variable that holds the key [default: OPENAI_API_KEY]
+    /// The environment variable that holds the key (repeatable: several keys, each with its pace)
+    /// [default: OPENAI_API_KEY]
     #[arg(long, value_name = "NAME", help_heading = "The server")]
-    pub(super) key_env: Option<String>,
+    pub(super) key_env: Vec<String>,
 
     /// The longest that a call may take
     #[arg(long, value_name = "DUR", default_value = "120s", value_parser = duration, help_heading = "The server")]

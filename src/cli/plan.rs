@@ -1,14 +1,14 @@
 //! What the arguments of `run` mean: everything that can be wrong with them is found here, before anything is sent.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
 
 use super::args::{Run, Workers};
+use super::endpoints::{self, Endpoint};
 use super::results::Misfit;
-use crate::api::{Api, Chat, Client, Key, Params};
+use crate::api::{Chat, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Settings, workers_for};
 use crate::http::{self, CertError, Http};
@@ -32,6 +32,14 @@ pub(super) enum Unusable {
     NoSuchVariable(String),
     #[error("what is in ${0} cannot be a key: it is empty or has characters that no header can carry")]
     BadKey(String),
+    #[error(
+        "--base-url {0:?} names no variable with its key: where several addresses are given, each is URL=KEYENV"
+    )]
+    NoPair(String),
+    #[error("give each address its key as URL=KEYENV, and leave --key-env out")]
+    KeysApart,
+    #[error("keys {0} and {1} are the same at the same address: the pace would be twice what is allowed")]
+    SameKey(usize, usize),
     #[error("say which model to ask, with -m NAME")]
     NoModel,
     #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
@@ -69,7 +77,8 @@ pub(super) enum Unusable {
 /// A batch with everything it needs.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) client: Client,
+    /// One for each key; they differ in nothing else.
+    pub(super) clients: Vec<Client>,
     pub(super) settings: Settings,
     /// The limit that was asked for, for people.
     pub(super) rpm: Option<u32>,
@@ -94,12 +103,12 @@ impl Plan {
         let pace = rpm.map_or(Pace::Found, |rpm| Pace::Kept(Rate::per_minute(rpm).with_burst(args.burst)));
         let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
-        let client = client(args, &settings, practice.as_ref())?;
+        let clients = clients(args, &settings, practice.as_ref())?;
         let output = output(&args.prompts, args.output.as_deref());
         if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
-        Ok(Plan { client, settings, rpm: rpm.map(Into::into), output, practice })
+        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), output, practice })
     }
 }
 
@@ -131,22 +140,25 @@ fn start_practice(args: &Run, rpm: Option<std::num::NonZeroU32>) -> Result<Serve
     Server::start(options).map_err(Unusable::Practice)
 }
 
-fn client(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Client, Unusable> {
-    let api: Box<dyn Api> = Box::new(Chat);
-    let base_url = match practice {
-        Some(server) => Some(server.base_url()),
-        None => base_url(args)?,
+fn clients(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Vec<Client>, Unusable> {
+    let endpoints = match practice {
+        Some(server) => vec![Endpoint { base_url: Some(server.base_url()), key: None }],
+        None => endpoints::of(args, &Chat)?,
     };
-    let key = if practice.is_some() { None } else { key(args, &*api, base_url.is_some())? };
-    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.pace, 1).most);
+    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
+    endpoints.iter().map(|endpoint| client(args, endpoint, most.get())).collect()
+}
+
+fn client(args: &Run, endpoint: &Endpoint, connections: usize) -> Result<Client, Unusable> {
     let options = http::Options {
         timeout: args.timeout,
-        connections: most.get(),
+        connections,
         ca_cert: args.ca_cert.clone(),
-        proxy_from_env: !base_url.as_deref().is_some_and(is_loopback),
+        proxy_from_env: !endpoint.is_near(),
         ..http::Options::default()
     };
-    Ok(Client::new(Http::new(&options)?, api, base_url.as_deref(), key.as_ref(), params(args)))
+    let Endpoint { base_url, key } = endpoint;
+    Ok(Client::new(Http::new(&options)?, Box::new(Chat), base_url.as_deref(), key.as_ref(), params(args)))
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) sees to it.
@@ -157,42 +169,6 @@ fn params(args: &Run) -> Params {
     let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
     let Run { max_tokens, temperature, .. } = *args;
     Params { model, system: args.system.clone(), max_tokens, temperature, extra }
-}
-
-/// The key. The API's own address demands one; another server may do without.
-fn key(args: &Run, api: &dyn Api, elsewhere: bool) -> Result<Option<Key>, Unusable> {
-    let name = args.key_env.as_deref().unwrap_or(api.key_env());
-    match env::var_os(name) {
-        Some(text) => {
-            let key = text.to_str().and_then(Key::new);
-            key.map(Some).ok_or_else(|| Unusable::BadKey(name.to_owned()))
-        }
-        None if args.key_env.is_some() => Err(Unusable::NoSuchVariable(name.to_owned())),
-        None if elsewhere => Ok(None),
-        None => Err(Unusable::NoKey(name.to_owned())),
-    }
-}
-
-/// The address that is typed, or else the one in the environment, if there is one.
-fn base_url(args: &Run) -> Result<Option<String>, Unusable> {
-    let typed = args.base_url.clone().map(|url| checked("--base-url", url));
-    let from_env = || env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
-    typed.or_else(|| from_env().map(|url| checked("$OPENAI_BASE_URL", url))).transpose()
-}
-
-fn checked(from: &'static str, url: String) -> Result<String, Unusable> {
-    let uri: Result<ureq::http::Uri, _> = url.parse();
-    let usable =
-        uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if usable { Ok(url) } else { Err(Unusable::BadUrl { from, url }) }
-}
-
-/// A server on this machine is never reached through a proxy.
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<ureq::http::Uri> = url.parse().ok();
-    let host =
-        uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `None` is standard output: asked for with `-`, and the default when the prompts come from standard input.
@@ -219,23 +195,5 @@ mod tests {
         assert_eq!(output("prompts", None), Some("prompts.results.jsonl".into()));
         assert_eq!(output("prompts.txt", Some("out")), Some("out".into()));
         assert_eq!((output("prompts.txt", Some("-")), output("-", None)), (None, None));
-    }
-
-    #[test]
-    fn addresses_are_checked() {
-        for good in ["http://localhost:8080", "https://gateway.example/openai/v1", "http://[::1]:1/v1"] {
-            assert!(checked("", good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
-            assert!(checked("", bad.to_owned()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn this_machine_is_known_by_its_names() {
-        for near in ["http://localhost:1/v1", "http://127.0.0.1", "http://127.9.9.9:2", "http://[::1]:3"] {
-            assert!(is_loopback(near), "{near}");
-        }
-        assert!(!is_loopback("https://api.openai.com/v1") && !is_loopback("http://localhost.example"));
     }
 }

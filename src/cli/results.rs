@@ -97,11 +97,11 @@ fn compare(
     resume: &Resume,
     notes: &mut Vec<String>,
 ) -> Result<(), Unusable> {
-    let Some(prompts) = input::read_again(args, plan.client.path())? else { return Ok(()) };
+    let Some(prompts) = input::read_again(args, plan.clients[0].path())? else { return Ok(()) };
     let mut tally = Tally::new(&resume.index);
     for prompt in prompts {
         let prompt = prompt.map_err(|source| Unusable::Input { path: args.prompts.clone(), source })?;
-        tally.count(&RecordId::of(prompt.line, &body(&plan.client, &prompt)), &prompt.text);
+        tally.count(&RecordId::of(prompt.line, &body(&plan.clients[0], &prompt)), &prompt.text);
     }
     let comparison = tally.finish();
     let gone = comparison.gone + if args.limit.is_none() { comparison.beyond } else { 0 };

@@ -18,14 +18,16 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
-    let (prompts, count) = input::open(&args, plan.client.path(), &cancel)?;
+    let (prompts, count) = input::open(&args, plan.clients[0].path(), &cancel)?;
     let Going { mut sinks, resume, notes } = results::open(&args, &plan)?;
     watch_for_interrupts(&cancel)?;
     if !quiet {
         notes.iter().for_each(|note| tell(note));
         tell(&summary::beginning(&plan, count, &resume));
     }
-    let batch = Batch::new(plan.settings, [&plan.client as &dyn Ask], clock, cancel).resuming(resume);
+    let batch =
+        Batch::new(plan.settings, plan.clients.iter().map(|client| client as &dyn Ask), clock, cancel)
+            .resuming(resume);
     let mut summary = batch.run(prompts, |record| sinks.write(record));
     if let Err(error) = sinks.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));

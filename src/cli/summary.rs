@@ -10,8 +10,12 @@ pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> Str
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
     let pace =
         plan.rpm.map_or_else(|| "as fast as it lets us".to_owned(), |rpm| format!("at {rpm} calls a minute"));
+    let each = match plan.clients.len() {
+        1 => String::new(),
+        keys => format!(" with each of {keys} keys"),
+    };
     let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
-    let mut lines = vec![format!("{count} to {}{server}, {pace}", plan.client.url())];
+    let mut lines = vec![format!("{count} to {}{server}, {pace}{each}", plan.clients[0].url())];
     lines.extend(done(resume));
     lines.join("\n")
 }
@@ -88,7 +92,7 @@ fn calls(summary: &Summary) -> String {
 
 fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
     let achieved = summary.calls_a_minute()?;
-    let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {rpm}"));
+    let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {}", rpm as usize * plan.clients.len()));
     let found = summary.found.map_or_else(String::new, |found| format!(" (found about {found:.0} allowed)"));
     Some(format!("{achieved:.0}{limit} calls a minute{found}"))
 }
