@@ -6,6 +6,7 @@
 
 mod attempts;
 mod desk;
+mod estimate;
 mod gauge;
 mod halt;
 mod pacer;
@@ -247,13 +248,13 @@ impl<'a> Batch<'a> {
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
             let asked = self.clock.now();
-            let turn = self.pacer.take(1, &self.cancel)?;
+            let turn = self.pacer.take(request, &self.cancel)?;
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.clock.wall());
             let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
             let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);
-            self.heed(turn, answer)
+            self.heed(turn, request, answer)
         });
         course.into_inner().ended(outcome)
     }
@@ -266,10 +267,10 @@ impl<'a> Batch<'a> {
     }
 
     /// What an answer or a failure means for everyone, and for its prompt.
-    fn heed(&self, turn: Turn, answer: Result<Answer, CallError>) -> Result<Answer, Miss> {
+    fn heed(&self, turn: Turn, request: &[u8], answer: Result<Answer, CallError>) -> Result<Answer, Miss> {
         let error = match answer {
             Ok(answer) => {
-                self.pacer.answered(turn, &answer);
+                self.pacer.answered(turn, request, &answer);
                 return Ok(answer);
             }
             Err(error) => error,

@@ -4,12 +4,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use log::{info, warn};
 use parking_lot::Mutex;
 
+use super::estimate::Estimate;
 use super::gauge::Gauge;
 use super::{Settings, Stop};
 use crate::api::{Answer, CallError, Class};
@@ -26,6 +27,9 @@ pub(super) struct Pacer {
     /// When the server last answered: the batch's patience counts from there.
     last_answer: Mutex<Instant>,
     gauge: Mutex<Gauge>,
+    estimate: Mutex<Estimate>,
+    /// Whether there is a limit in tokens: only then is it worth estimating them.
+    counts_tokens: AtomicBool,
     /// Counts the holds, so that each has chance of its own.
     holds: AtomicU64,
 }
@@ -47,11 +51,15 @@ impl Pacer {
         let limits = Limits { pace: settings.pace, tokens: settings.tokens };
         let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
         let last_answer = Mutex::new(clock.now());
-        Pacer { limiter, clock, settings, last_answer, gauge: Mutex::default(), holds: AtomicU64::new(0) }
+        let counts_tokens = AtomicBool::new(settings.tokens.is_some());
+        let (gauge, estimate, holds) = Default::default();
+        Pacer { limiter, clock, settings, last_answer, gauge, estimate, counts_tokens, holds }
     }
 
-    /// Waits for a turn for a call that is thought to cost so many tokens.
-    pub(super) fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+    /// Waits for a turn for this request.
+    pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        let counts = self.counts_tokens.load(Ordering::Relaxed);
+        let tokens = if counts { self.estimate.lock().cost(request) } else { 0 };
         self.limiter.wait_for(tokens, cancel)
     }
 
@@ -60,18 +68,26 @@ impl Pacer {
         self.limiter.departed(turn);
     }
 
-    /// The call was answered.
-    pub(super) fn answered(&self, turn: Turn, answer: &Answer) {
+    /// The request was answered.
+    pub(super) fn answered(&self, turn: Turn, request: &[u8], answer: &Answer) {
         let now = self.clock.now();
         *self.last_answer.lock() = now;
         self.gauge.lock().note(now - turn.at);
         self.limiter.answered(turn);
+        if let Some(usage) = answer.usage
+            && self.counts_tokens.load(Ordering::Relaxed)
+        {
+            self.limiter.correct(turn, self.estimate.lock().learn(request, usage));
+        }
         self.read(turn.lane, &answer.hints);
     }
 
     /// The call failed.
     pub(super) fn failed(&self, turn: Turn, error: &CallError) -> Meaning {
         self.read(turn.lane, &error.hints);
+        if error.class == Class::Throttled || error.status.is_none() {
+            self.limiter.correct(turn, 0); // it was never counted, as far as can be told
+        }
         match error.class {
             Class::Throttled => self.refused(turn, error),
             Class::Fatal => self.retire(turn.lane, error),
@@ -109,6 +125,7 @@ impl Pacer {
         if self.settings.tokens.is_none()
             && let Some(limit) = tokens_a_minute(&hints.tokens)
         {
+            self.counts_tokens.store(true, Ordering::Relaxed);
             self.limiter.keep_tokens(lane, limit);
         }
     }

@@ -1,0 +1,86 @@
+//! What a call will cost in tokens, before it is made: from the size of its text, corrected by what the answers report.
+//!
+//! No vocabulary is needed: the tokens of a text are proportional to its length for one model and one kind of text, and
+//! the first few answers tell how.
+
+use serde::Deserialize;
+
+use crate::api::Usage;
+
+/// Learns from each answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Estimate {
+    /// Tokens a byte of the request.
+    density: f64,
+    /// Tokens of an answer that may be as long as it likes.
+    output: f64,
+}
+
+impl Default for Estimate {
+    /// English has about four bytes a token; answers are a page or less.
+    fn default() -> Self {
+        Estimate { density: 0.25, output: 400.0 }
+    }
+}
+
+impl Estimate {
+    /// What one answer more counts.
+    const WEIGHT: f64 = 0.2;
+
+    /// What this request is thought to cost. Servers count the most tokens that an answer may have, where that is given.
+    pub(super) fn cost(&self, request: &[u8]) -> u32 {
+        let output = most_tokens(request).unwrap_or(self.output as u32);
+        ((request.len() as f64 * self.density).ceil() as u32).saturating_add(output)
+    }
+
+    /// What an answered request has cost; and the next ones are estimated better.
+    pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> u32 {
+        let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
+        self.density = toward(self.density, f64::from(usage.input) / request.len().max(1) as f64);
+        let most = most_tokens(request);
+        if most.is_none() {
+            self.output = toward(self.output, f64::from(usage.output));
+        }
+        usage.input.saturating_add(most.unwrap_or_default().max(usage.output))
+    }
+}
+
+/// The most tokens that the answer may have, in the APIs' several words.
+fn most_tokens(request: &[u8]) -> Option<u32> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Most {
+        max_tokens: Option<u32>,
+        max_completion_tokens: Option<u32>,
+        max_output_tokens: Option<u32>,
+    }
+    let most: Most = serde_json::from_slice(request).ok()?;
+    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_comes_near_after_a_few_answers() {
+        let mut estimate = Estimate::default();
+        let request = vec![b' '; 1000];
+        assert_eq!(estimate.cost(&request), 650);
+        for _ in 0..20 {
+            assert_eq!(estimate.learn(&request, Usage { input: 500, output: 90 }), 590);
+        }
+        assert!(estimate.cost(&request).abs_diff(590) < 10, "{estimate:?}");
+    }
+
+    #[test]
+    fn the_most_tokens_that_an_answer_may_have_count_whatever_it_has() {
+        let mut estimate = Estimate::default();
+        let request = br#"{"max_tokens": 1000, "x": 1}"#;
+        assert_eq!(estimate.cost(request), 1007);
+        assert_eq!(estimate.learn(request, Usage { input: 10, output: 90 }), 1010);
+        assert_eq!(estimate.cost(b"{}"), 401, "and nothing is learnt about answers without a limit");
+        assert_eq!(most_tokens(br#"{"max_completion_tokens": 7}"#), Some(7));
+        assert_eq!(most_tokens(b"no JSON"), None);
+    }
+}
