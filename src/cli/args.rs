@@ -193,6 +193,10 @@ pub(super) struct Practice {
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Limits")]
     pub(super) burst: NonZeroU32,
 
+    /// After a time, change the calls a minute: AFTER,N as in 60s,300
+    #[arg(long, value_name = "CHANGE", value_parser = change, requires = "rpm", help_heading = "Limits")]
+    pub(super) then: Option<(Duration, NonZeroU32)>,
+
     /// Tokens a minute that each key may use [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(super) tpm: Option<NonZeroU32>,
@@ -324,6 +328,14 @@ fn outage(text: &str) -> Result<Outage, String> {
             _ => Err("the status is from 400 to 599".into()),
         },
         _ => Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
+    }
+}
+
+fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
+    let parts = text.split_once(',').map(|(after, rpm)| (duration(after.trim()), rpm.trim().parse()));
+    match parts {
+        Some((Ok(after), Ok(rpm))) => Ok((after, rpm)),
+        _ => Err("give AFTER,N such as 60s,300".into()),
     }
 }
 

@@ -17,11 +17,11 @@ pub(super) fn serve(args: &Practice) -> Result<Exit, Unusable> {
 }
 
 fn options(args: &Practice) -> Options {
-    let Practice { rpm, burst, tpm, max_inflight, latency, seed, quota, outage, .. } = *args;
+    let Practice { rpm, burst, tpm, max_inflight, then, latency, seed, quota, outage, .. } = *args;
     let Practice { error_500, error_503, error_529, reset, truncated, bad_json, empty, hang, .. } = *args;
     Options {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
-        limits: Limits { rpm, burst, tpm, max_inflight },
+        limits: Limits { rpm, burst, tpm, max_inflight, then },
         latency,
         faults: Faults {
             error_500,

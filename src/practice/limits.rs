@@ -20,11 +20,13 @@ pub struct Limits {
     pub tpm: Option<NonZeroU32>,
     /// Calls being answered at the same time, whatever their keys.
     pub max_inflight: Option<usize>,
+    /// So long after the start the calls a minute become these: limits change.
+    pub then: Option<(Duration, NonZeroU32)>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { rpm: None, burst: NonZeroU32::MIN, tpm: None, max_inflight: None }
+        Limits { rpm: None, burst: NonZeroU32::MIN, tpm: None, max_inflight: None, then: None }
     }
 }
 
@@ -72,6 +74,7 @@ impl Gate {
         // Of calls that arrive together any may be looked at first: none is refused for having come a moment before it.
         let now = now.max(self.latest);
         self.latest = now;
+        self.change(now);
         let key = self.key(authorization);
         let admission = self.look(key, tokens, now);
         if admission == Admission::Open {
@@ -83,15 +86,31 @@ impl Gate {
         (key, admission)
     }
 
+    fn change(&mut self, now: Instant) {
+        let Some((_, rpm)) = self.limits.then.take_if(|(after, _)| now >= self.started + *after) else {
+            return;
+        };
+        self.limits.rpm = Some(rpm);
+        let rate = self.rate(rpm);
+        self.accounts
+            .iter_mut()
+            .flat_map(|account| &mut account.requests)
+            .for_each(|turnstile| turnstile.set_rate(rate));
+    }
+
+    fn rate(&self, rpm: NonZeroU32) -> Rate {
+        Rate::per_minute(rpm).with_burst(self.limits.burst).with_guard(Duration::ZERO)
+    }
+
     fn key(&mut self, authorization: &str) -> usize {
         if let Some(&key) = self.keys.get(authorization) {
             return key;
         }
         let key = self.accounts.len();
         self.keys.insert(authorization.to_owned(), key);
-        let strict = |rate: Rate| Turnstile::new(rate.with_guard(Duration::ZERO), self.started);
-        let requests = self.limits.rpm.map(|rpm| strict(Rate::per_minute(rpm).with_burst(self.limits.burst)));
-        let tokens = self.limits.tpm.map(|tpm| strict(Rate::per_minute(tpm).with_burst(tpm)));
+        let whole_minute = |tpm| Rate::per_minute(tpm).with_burst(tpm).with_guard(Duration::ZERO);
+        let requests = self.limits.rpm.map(|rpm| Turnstile::new(self.rate(rpm), self.started));
+        let tokens = self.limits.tpm.map(|tpm| Turnstile::new(whole_minute(tpm), self.started));
         self.accounts.push(Account { requests, tokens, answered: 0 });
         key
     }
@@ -190,7 +209,7 @@ mod tests {
         let now = Instant::now();
         let (rpm, burst, tpm) =
             (NonZeroU32::new(rpm), NonZeroU32::new(burst).unwrap(), tpm.and_then(NonZeroU32::new));
-        (Gate::new(Limits { rpm, burst, tpm, max_inflight }, now), now)
+        (Gate::new(Limits { rpm, burst, tpm, max_inflight, then: None }, now), now)
     }
 
     fn refused(wait: Duration, kind: Kind) -> Admission {
@@ -211,6 +230,16 @@ mod tests {
         let (mut gate, now) = gate(2, 2, None, None);
         assert_eq!(gate.admit("a", 1, now + MS).1, Admission::Open);
         assert_eq!(gate.admit("a", 1, now).1, Admission::Open);
+    }
+
+    #[test]
+    fn a_limit_may_change() {
+        let (mut gate, now) = gate(600, 1, None, None);
+        gate.limits.then = NonZeroU32::new(60).map(|rpm| (MS * 1000, rpm));
+        assert_eq!(gate.admit("a", 1, now + MS * 900).1, Admission::Open);
+        assert_eq!(gate.admit("a", 1, now + MS * 1000).1, Admission::Open);
+        assert_eq!(gate.admit("a", 1, now + MS * 1100).1, refused(MS * 900, Kind::Requests));
+        assert_eq!(gate.headers(0, now + MS * 1100)[0].1, "60");
     }
 
     #[test]
