@@ -5,6 +5,7 @@
 //! finish and are written, and prompts that were not finished get no record, so that another run can do them.
 
 mod attempts;
+mod budget;
 mod desk;
 mod estimate;
 mod gauge;
@@ -109,6 +110,9 @@ pub enum Stop {
         /// The last refusal.
         error: Box<CallError>,
     },
+    /// The server answers with faults, and too few answers.
+    #[error("the server is broken: for a minute more than a tenth of the calls have failed ({0})")]
+    Broken(Box<CallError>),
     /// As many prompts have failed as may.
     #[error("{failed} of {finished} prompts have failed, and --halt {halt} says that is enough")]
     Halted {

@@ -10,6 +10,7 @@ use std::time::Instant;
 use log::{info, warn};
 use parking_lot::Mutex;
 
+use super::budget::Budget;
 use super::estimate::Estimate;
 use super::gauge::Gauge;
 use super::{Settings, Stop};
@@ -28,6 +29,7 @@ pub(super) struct Pacer {
     last_answer: Mutex<Instant>,
     gauge: Mutex<Gauge>,
     estimate: Mutex<Estimate>,
+    budget: Mutex<Budget>,
     /// Whether there is a limit in tokens: only then is it worth estimating them.
     counts_tokens: AtomicBool,
     /// Counts the holds, so that each has chance of its own.
@@ -52,15 +54,17 @@ impl Pacer {
         let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
         let last_answer = Mutex::new(clock.now());
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
-        let (gauge, estimate, holds) = Default::default();
-        Pacer { limiter, clock, settings, last_answer, gauge, estimate, counts_tokens, holds }
+        let (gauge, estimate, budget, holds) = Default::default();
+        Pacer { limiter, clock, settings, last_answer, gauge, estimate, budget, counts_tokens, holds }
     }
 
     /// Waits for a turn for this request.
     pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
         let counts = self.counts_tokens.load(Ordering::Relaxed);
         let tokens = if counts { self.estimate.lock().cost(request) } else { 0 };
-        self.limiter.wait_for(tokens, cancel)
+        let turn = self.limiter.wait_for(tokens, cancel)?;
+        self.budget.lock().pay_in();
+        Ok(turn)
     }
 
     /// The call leaves.
@@ -91,7 +95,8 @@ impl Pacer {
         match error.class {
             Class::Throttled => self.refused(turn, error),
             Class::Fatal => self.retire(turn.lane, error),
-            Class::Fault | Class::Rejected => {
+            Class::Fault => self.fault(turn, error),
+            Class::Rejected => {
                 self.limiter.failed(turn);
                 Meaning::Nothing
             }
@@ -141,6 +146,20 @@ impl Pacer {
             info!(key, hold_ms; "the server refuses: everyone with this key is held");
         }
         self.patience(now, error)
+    }
+
+    /// A fault is a matter of its own prompt, unless there are too many of them.
+    fn fault(&self, turn: Turn, error: &CallError) -> Meaning {
+        let now = self.clock.now();
+        let mut budget = self.budget.lock();
+        let (affordable, exhausted) = (budget.draw(now), budget.is_exhausted(now));
+        drop(budget);
+        if affordable {
+            self.limiter.failed(turn);
+        } else if self.limiter.refused(turn, None).is_some() {
+            info!("more faults than a tenth of the calls: everyone slows down");
+        }
+        if exhausted { Meaning::Stop(Stop::Broken(Box::new(error.clone()))) } else { Meaning::Nothing }
     }
 
     /// How much longer the batch lets itself be held.

@@ -306,3 +306,22 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
     assert!(calls[1].len() < 60, "retired after its first refusal, but for what was under way");
     assert!(records.iter().any(|record| record.attempts[0].key == 1 && record.attempts.len() == 2));
 }
+
+#[test]
+fn a_broken_server_is_not_hammered_and_then_the_batch_stops() {
+    let ran = run(paced(6000), 10_000, MS * 20, |_, _| Err(error(Class::Fault, 500, None)));
+    assert!(matches!(ran.summary.stop, Some(Stop::Broken(_))), "{:?}", ran.summary.stop);
+    assert!((SECOND * 60..SECOND * 90).contains(&ran.clock.elapsed()), "{:?}", ran.clock.elapsed());
+    assert!(ran.calls.len() < 150, "{} calls to a server that answers none", ran.calls.len());
+}
+
+#[test]
+fn a_few_faults_slow_nobody_down() {
+    let flaky = |prompt: &str, before: usize| match prompt.parse::<u32>().unwrap() % 12 {
+        0 if before == 0 => Err(error(Class::Fault, 500, None)),
+        _ => Ok("text"),
+    };
+    let ran = run(paced(600), 1000, SECOND / 10, flaky);
+    assert_eq!((ran.summary.answered, ran.summary.calls), (1000, 1083));
+    assert!(ran.summary.took <= MS * 100 * 1083 + SECOND * 3, "{:?}", ran.summary.took);
+}

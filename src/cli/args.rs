@@ -145,7 +145,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) tpm: Option<NonZeroU32>,
 
-    /// How many calls may go at once after a quiet time
+    /// How many calls the server lets through at once after a quiet time; one is kept in reserve
     #[arg(long, value_name = "N", default_value = "1", help_heading = "The pace")]
     pub(super) burst: NonZeroU32,
 
@@ -297,11 +297,14 @@ impl FromStr for Param {
     }
 }
 
+/// Beyond a year clocks overflow, and nobody waits.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| duration.try_into().ok());
     parsed
-        .filter(|duration: &Duration| !duration.is_zero())
-        .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s".into())
+        .filter(|duration: &Duration| !duration.is_zero() && *duration <= LONGEST)
+        .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s, of a year at most".into())
 }
 
 fn finite(text: &str) -> Result<f64, String> {
@@ -359,7 +362,7 @@ mod tests {
         for (text, ms) in table {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
         }
-        for bad in ["", "5", "-1s", "0s", "soon"] {
+        for bad in ["", "5", "-1s", "0s", "soon", "8761h", "99999999999999999h"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

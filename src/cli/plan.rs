@@ -1,5 +1,6 @@
 //! What the arguments of `run` mean: everything that can be wrong with them is found here, before anything is sent.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,7 +91,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The pace of the practice server if none is asked for.
-    const PRACTICE_RPM: std::num::NonZeroU32 = std::num::NonZeroU32::new(600).expect("600 is not 0");
+    const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
     pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
         if args.max_delay < args.base_delay {
@@ -100,7 +101,7 @@ impl Plan {
         if rpm.is_none() && args.burst.get() > 1 {
             return Err(Unusable::BurstWithoutRate);
         }
-        let pace = rpm.map_or(Pace::Found, |rpm| Pace::Kept(Rate::per_minute(rpm).with_burst(args.burst)));
+        let pace = rpm.map_or(Pace::Found, |rpm| Pace::Kept(rate(rpm, args.burst)));
         let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
@@ -109,6 +110,16 @@ impl Plan {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
         Ok(Plan { clients, settings, rpm: rpm.map(Into::into), output, practice })
+    }
+}
+
+/// Where the server lets several calls through at once, one of them is kept in reserve: it does the guard's work, and a
+/// call that the network brings too early is let in, too.
+fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
+    let rate = Rate::per_minute(rpm);
+    match NonZeroU32::new(burst.get() - 1) {
+        None => rate,
+        Some(at_once) => rate.with_burst(at_once).with_guard(Duration::ZERO),
     }
 }
 
@@ -131,7 +142,7 @@ fn settings(args: &Run, pace: Pace) -> Settings {
 }
 
 /// A server that is strict about the pace, and about as slow as a small model.
-fn start_practice(args: &Run, rpm: Option<std::num::NonZeroU32>) -> Result<Server, Unusable> {
+fn start_practice(args: &Run, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
     let options = practice::Options {
         limits: Limits { rpm, burst: args.burst, ..Limits::default() },
         latency: Latency::LogNormal(Duration::from_millis(400), 0.3),

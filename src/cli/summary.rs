@@ -106,6 +106,7 @@ fn why(stop: &Stop) -> String {
                 .map_or_else(|_| "later".to_owned(), |at| format!("at {at:.0}"));
             format!("come back {at}, or be more patient with --max-wait; {RESUME}")
         }
+        Stop::Broken(_) => format!("when it is well again, {RESUME}"),
         Stop::Refused(_) => format!("put that right; then {RESUME}"),
         Stop::Halted { .. } => {
             format!("their records say why; {RESUME}, with --retry-failed to try those again")

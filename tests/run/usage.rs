@@ -54,13 +54,22 @@ fn without_key_and_address_there_are_three_ways_on() {
 
 #[test]
 fn a_key_that_cannot_be_one_is_named_but_not_shown() {
-    for bad in ["", "  ", "sk-two words", "sk-smörgås"] {
+    for bad in ["  ", "sk-two words", "sk-smörgås"] {
         let cli = Cli::of_topics(1).env("OPENAI_API_KEY", bad);
         assert_bad(&cli, &[], &["$OPENAI_API_KEY cannot be a key"]);
         let shown = cli.run(&["--base-url", "http://127.0.0.1:9"]).stderr;
         assert!(bad.trim().is_empty() || !shown.contains(bad), "{shown}");
     }
     assert_bad(&Cli::of_topics(1), &["--key-env", "NOT_THERE"], &["--key-env", "$NOT_THERE", "not set"]);
+}
+
+#[test]
+fn a_key_variable_that_is_empty_is_as_good_as_none() {
+    let silence = Silence::new();
+    silence.assert_bad(
+        &Cli::of_topics(1).env("OPENAI_API_KEY", "").run(&[]),
+        &["no API key in $OPENAI_API_KEY"],
+    );
 }
 
 #[test]
