@@ -38,7 +38,7 @@ impl Adaptive {
     /// What a refusal leaves of it.
     const CUT: f64 = 0.8;
     /// How long it takes to come back, in seconds.
-    const RECOVERY: f64 = 8.0;
+    const RECOVERY: f64 = 10.0;
     /// So many successes say something about the limit.
     const SAMPLE: u32 = 10;
     /// A faster pace than this is none.

@@ -66,7 +66,8 @@ struct Silence {
 }
 
 impl Silence {
-    /// The first hold; it doubles with each round of refusals,
+    /// The first hold is this, or two intervals, in which the server makes room for a call. It doubles with each round of
+    /// refusals,
     const HOLD_FIRST: Duration = Duration::from_millis(100);
     /// up to this. From then on it is a tenth of the time that the server has refused by now, so that what is lost when
     /// it is over stays in proportion,
@@ -76,8 +77,9 @@ impl Silence {
     /// A refusal comes at once. A call that has not been refused by now is being answered.
     const PROBE: Duration = Duration::from_secs(3);
 
-    fn hold(&self, now: Instant) -> Duration {
-        let doubled = Self::HOLD_FIRST.saturating_mul(1 << self.rounds.min(16)).min(Self::HOLD_DOUBLED);
+    fn hold(&self, now: Instant, interval: Duration) -> Duration {
+        let first = Self::HOLD_FIRST.max(interval * 2);
+        let doubled = first.saturating_mul(1 << self.rounds.min(16)).min(Self::HOLD_DOUBLED);
         doubled.max((now - self.since) / 10).min(Self::HOLD_MOST)
     }
 }
@@ -165,7 +167,7 @@ impl Lane {
         let silence = self.silence.get_or_insert(first);
         // From one probe to the next: the server's latency is no reason to ask more seldom.
         let asked = silence.probe.map_or(now, |_| silence.probed_until - Silence::PROBE);
-        let until = asked + silence.hold(now);
+        let until = asked + silence.hold(now, self.turnstile.interval());
         (silence.probe, silence.rounds) = (None, silence.rounds + 1);
         until.max(now)
     }

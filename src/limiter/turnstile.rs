@@ -127,6 +127,12 @@ impl Turnstile {
         at.checked_sub(self.rate.guard / 2).unwrap_or(at)
     }
 
+    /// From one turn to the next, as the server allows it.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.rate.interval
+    }
+
     /// The rate may change while the turnstile is in use: the next turn is due as it was, those after it as the new rate
     /// says.
     pub fn set_rate(&mut self, rate: Rate) {
