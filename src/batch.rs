@@ -254,13 +254,19 @@ impl<'a> Batch<'a> {
             let asked = self.clock.now();
             let turn = self.pacer.take(request, &self.cancel)?;
             self.hire_if_short(crew);
-            let (paced, started_at) = (turn.at - asked, self.clock.wall());
+            let (paced, started_at) = (turn.at - asked, self.wall_at(turn.at));
             let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
             let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
             course.lock().called(call, &answer, &job.prompt);
             self.heed(turn, request, answer)
         });
         course.into_inner().ended(outcome)
+    }
+
+    /// What the calendar said at this instant: a thread that was slow to look must not make two calls seem closer than
+    /// they were.
+    fn wall_at(&self, instant: Instant) -> SystemTime {
+        self.clock.wall() - (self.clock.now() - instant)
     }
 
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.

@@ -325,3 +325,15 @@ fn a_few_faults_slow_nobody_down() {
     assert_eq!((ran.summary.answered, ran.summary.calls), (1000, 1083));
     assert!(ran.summary.took <= MS * 100 * 1083 + SECOND * 3, "{:?}", ran.summary.took);
 }
+
+#[test]
+fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
+    let clock = SimClock::new();
+    let answer = Box::new(|_: &str, _: usize| Ok("text"));
+    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let batch = Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let turn = clock.now() + SECOND;
+    clock.sleep_until(turn + MS * 5);
+    assert_eq!(batch.wall_at(turn), SystemTime::UNIX_EPOCH + SECOND);
+}
