@@ -38,7 +38,7 @@ pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
 use resume::Passing;
 pub use resume::{Before, Resume};
-pub use summary::{Flags, Summary};
+pub use summary::{Flag, Flags, Summary};
 
 /// How a batch is run: plain data.
 ///

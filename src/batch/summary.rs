@@ -1,13 +1,43 @@
 //! What a batch came to, in numbers.
 
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use super::attempts::Course;
 use super::{Before, Stop};
 use crate::journal::Record;
 
-/// Answers that came but are not what one hopes for, each counted once: by why it ended, or else as empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an answer can be that is not what one hopes for: by why it ended, or else empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flag {
+    /// Without a word in it.
+    Empty,
+    /// Cut at the most tokens that it might have.
+    Cut,
+    /// Withheld by a content filter, or refused by the model.
+    Filtered,
+    /// Ended in another way than by itself: in a call of a tool, for example.
+    Other,
+}
+
+impl Flag {
+    /// Looks at one answer; usually there is nothing to be said.
+    #[must_use]
+    pub fn of(text: &str, finish_reason: Option<&str>) -> Option<Self> {
+        match finish_reason {
+            Some("length") => Some(Flag::Cut),
+            Some("content_filter" | "refusal") => Some(Flag::Filtered),
+            None | Some("stop") => text.trim().is_empty().then_some(Flag::Empty),
+            Some(_) => Some(Flag::Other),
+        }
+    }
+}
+
+/// How many answers have which [`Flag`]. It reads as a list; without any it is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Flags {
     /// Without a word in them.
@@ -21,16 +51,28 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Looks at one answer.
-    fn note(&mut self, text: &str, finish_reason: Option<&str>) {
-        let count = match finish_reason {
-            Some("length") => &mut self.cut,
-            Some("content_filter" | "refusal") => &mut self.filtered,
-            None | Some("stop") if text.trim().is_empty() => &mut self.empty,
-            None | Some("stop") => return,
-            Some(_) => &mut self.other,
-        };
-        *count += 1;
+    /// Counts one answer.
+    pub fn count(&mut self, flag: Flag) {
+        *match flag {
+            Flag::Empty => &mut self.empty,
+            Flag::Cut => &mut self.cut,
+            Flag::Filtered => &mut self.filtered,
+            Flag::Other => &mut self.other,
+        } += 1;
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.cut, "cut at the most tokens"),
+            (self.filtered, "withheld by a filter"),
+            (self.empty, "empty"),
+            (self.other, "ended in another way"),
+        ];
+        let said =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        f.write_str(&said.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -102,7 +144,8 @@ impl Summary {
             None => self.failed += 1,
             Some(text) => {
                 self.answered += 1;
-                self.flags.note(text, record.finish_reason.as_deref());
+                let flag = Flag::of(text, record.finish_reason.as_deref());
+                flag.into_iter().for_each(|flag| self.flags.count(flag));
             }
         }
     }
@@ -136,8 +179,10 @@ mod tests {
             ("I cannot", Some("refusal")),
             ("", Some("tool_calls")),
         ] {
-            flags.note(text, reason);
+            Flag::of(text, reason).into_iter().for_each(|flag| flags.count(flag));
         }
         assert_eq!(flags, Flags { empty: 2, cut: 1, filtered: 2, other: 1 });
+        let said = "1 cut at the most tokens, 2 withheld by a filter, 2 empty, 1 ended in another way";
+        assert_eq!((flags.to_string(), Flags::default().to_string()), (said.to_owned(), String::new()));
     }
 }

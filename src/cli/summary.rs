@@ -70,19 +70,7 @@ fn prompts(summary: &Summary) -> String {
 
 /// What is to be said about the answers, in brackets; usually nothing.
 fn flags(flags: Flags) -> String {
-    let Flags { empty, cut, filtered, other, .. } = flags;
-    let counts = [
-        (cut, "cut at the most tokens"),
-        (filtered, "withheld by a filter"),
-        (empty, "empty"),
-        (other, "ended in another way"),
-    ];
-    let said: Vec<_> = counts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    if said.is_empty() { String::new() } else { format!(" ({}: see finish_reason)", said.join(", ")) }
+    if flags == Flags::default() { String::new() } else { format!(" ({flags}: see finish_reason)") }
 }
 
 fn calls(summary: &Summary) -> String {
