@@ -1,6 +1,7 @@
 //! What can be typed, with its defaults. What it means is worked out in [`plan`](super::plan).
 
 mod export;
+mod report;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::practice::{Latency, Outage};
 use crate::prompts::Format;
 
 pub(super) use export::Export;
+pub(super) use report::Report;
 
 /// Runs a file of prompts through an LLM API at exactly the pace the API allows.
 #[derive(Debug, Parser)]
@@ -40,6 +42,8 @@ pub(super) enum Command {
     Run(Box<Run>),
     /// Turn results into a table, a document or plain text, in the order of the input
     Export(Export),
+    /// Say what happened: prompts, calls, the pace that was kept, and where the time went
+    Report(Report),
     /// Serve a rate-limited, OpenAI-compatible API to practise on
     Practice(Practice),
 }

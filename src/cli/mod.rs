@@ -9,6 +9,7 @@ mod input;
 mod logging;
 mod plan;
 mod practice;
+mod report;
 mod results;
 mod run;
 mod summary;
@@ -56,6 +57,7 @@ pub fn main() -> Exit {
     match args.command {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
         Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
+        Command::Report(report) => or_say_why(report::run(&report, args.quiet), report::Failure::exit),
         Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
     }
 }

@@ -1,0 +1,28 @@
+//! What can be typed after `report`.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A call leaves at its started_at, which is true to 1 ms: it is too soon if it is 2 ms early or more. \
+Calls of prompts that were run again count as well. What is \"held\" is the part of the waiting for turns \
+within the time that a refusal (status 429, 503, 529) of the same key said to wait.
+
+Exit status: 0 done, whatever the report says; 2 the results cannot be used; 3 the output cannot be written.")]
+pub(in crate::cli) struct Report {
+    /// The results of a run; it may still be going on
+    pub(in crate::cli) results: PathBuf,
+
+    /// Check the pace of each key against a limit of N calls a minute, evenly spaced
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) rpm: Option<NonZeroU32>,
+
+    /// How many calls the limit lets through at once after a quiet time
+    #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
+    pub(in crate::cli) burst: NonZeroU32,
+
+    /// Write the numbers as one JSON object; times are in milliseconds
+    #[arg(long)]
+    pub(in crate::cli) json: bool,
+}
