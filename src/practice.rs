@@ -10,7 +10,7 @@ mod stats;
 mod wire;
 
 use std::collections::HashMap;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{debug, info};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 pub use answer::MODEL;
 pub use faults::{Faults, Latency, Outage, ParseLatencyError};
@@ -85,6 +85,8 @@ struct Room {
     /// Closed when the server stops.
     stopped: Receiver<()>,
     connections: Mutex<HashMap<u64, TcpStream>>,
+    /// Notified when the last connection is closed.
+    deserted: Condvar,
     requests: AtomicU64,
 }
 
@@ -105,6 +107,7 @@ impl Server {
             started,
             stopped,
             connections: Mutex::default(),
+            deserted: Condvar::new(),
             requests: AtomicU64::new(0),
         });
         let accepting = thread::Builder::new().name("practice".into()).spawn({
@@ -130,6 +133,20 @@ impl Server {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.room.ledger.lock().stats(Instant::now())
+    }
+
+    /// Waits until nobody is connected: what clients had sent when they went, or were killed, has been seen by then.
+    ///
+    /// # Errors
+    /// If the server cannot be reached.
+    pub fn settle(&self) -> io::Result<()> {
+        // Whoever came before this connection has been let in once it is answered.
+        let mut last = TcpStream::connect(self.addr)?;
+        last.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")?;
+        last.read_to_end(&mut Vec::new())?;
+        let mut connections = self.room.connections.lock();
+        self.room.deserted.wait_while(&mut connections, |connections| !connections.is_empty());
+        Ok(())
     }
 
     /// Serves for ever.
@@ -192,10 +209,18 @@ impl Room {
             if let Err(error) = room.serve(&stream) {
                 debug!("connection {number} ended: {error}");
             }
-            room.connections.lock().remove(&number);
+            room.closed(number);
         };
         thread::Builder::new().name(format!("practice-{number}")).stack_size(256 << 10).spawn(serve)?;
         Ok(())
+    }
+
+    fn closed(&self, number: u64) {
+        let mut connections = self.connections.lock();
+        connections.remove(&number);
+        if connections.is_empty() {
+            self.deserted.notify_all();
+        }
     }
 
     /// A connection's life.

@@ -144,6 +144,11 @@ impl Fault {
             Fault::Hang => "hang",
         }
     }
+
+    /// Whether no client could use an answer with this fault.
+    pub(super) fn spoils(self) -> bool {
+        self != Fault::Empty
+    }
 }
 
 /// What is to happen to one call.

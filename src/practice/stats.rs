@@ -18,6 +18,8 @@ pub struct Stats {
     pub arrivals: u64,
     /// Calls answered with a 200, good or bad.
     pub answered: u64,
+    /// Those of them whose answer was good: whole, and what the API promises. It is paid for, whoever reads it.
+    pub good: u64,
     /// Calls refused for coming too fast.
     pub refused: u64,
     /// Calls refused for want of money.
@@ -116,6 +118,7 @@ impl Ledger {
         counts.keys[key].refused += u64::from(!admitted);
         counts.refused += u64::from(!admitted);
         counts.answered += u64::from(status == 200);
+        counts.good += u64::from(status == 200 && !fault.is_some_and(Fault::spoils));
         counts.no_money += u64::from(admitted && status == 429 && fault.is_none());
         if let Some(fault) = fault {
             *counts.faults.entry(fault.name()).or_default() += 1;
@@ -206,6 +209,8 @@ mod tests {
             (1, 429, false, None),
             (0, 500, true, Some(Fault::Status(500))),
             (1, 429, true, None),
+            (0, 200, true, Some(Fault::Truncated)),
+            (0, 200, true, Some(Fault::Empty)),
         ]
         .into_iter()
         .enumerate()
@@ -216,7 +221,8 @@ mod tests {
             ledger.note(started + MS * n as u32, key, status, admitted, fault);
         }
         let stats = ledger.stats(started + MS * 500);
-        assert_eq!((stats.arrivals, stats.answered, stats.refused, stats.no_money), (4, 1, 1, 1));
+        assert_eq!((stats.arrivals, stats.refused, stats.no_money), (6, 1, 1));
+        assert_eq!((stats.answered, stats.good), (3, 2), "an empty answer is one, half an answer is none");
         assert_eq!(stats.faults.get("error_500"), Some(&1));
         assert_eq!(stats.keys[1], KeyStats { arrivals: 2, admitted: 1, refused: 1 });
         assert_eq!((stats.most_in_flight, stats.uptime_s), (1, 0.5));
