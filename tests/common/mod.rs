@@ -8,13 +8,14 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own, and none of them uses everything.
 
+pub(crate) mod started;
 pub(crate) mod tcp;
 
 use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
@@ -33,6 +34,9 @@ const SURPRISES: &[&str] = &[
     "RUST_LOG",
     "RUST_LOG_STYLE",
 ];
+
+/// A pace that no test has to wait for, and that need not be found.
+pub(crate) const BRISK: &[&str] = &["--rpm", "60000"];
 
 /// A folder with a `prompts.txt`, and what to run in it.
 pub(crate) struct Cli {
@@ -75,26 +79,50 @@ impl Cli {
 
     /// Runs `paceline` with these arguments to its end.
     pub(crate) fn paceline(&self, args: &[&str]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        self.to_its_end(self.command(env!("CARGO_BIN_EXE_paceline"), args))
+    }
+
+    /// The same from a shell that has been told something before: a limit, for example.
+    pub(crate) fn paceline_after(&self, script: &str, args: &[&str]) -> Ran {
+        let script = format!("{script}; exec \"$0\" \"$@\"");
+        let words = [&["-c", &script, env!("CARGO_BIN_EXE_paceline")], args].concat();
+        self.to_its_end(self.command("sh", &words))
+    }
+
+    fn to_its_end(&self, mut command: Command) -> Ran {
+        let mut child = command.spawn().expect("it starts");
+        if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
+            stdin.write_all(text.as_bytes()).expect("it reads");
+        }
+        let output = child.wait_with_output().unwrap();
+        self.ran(output.status, output.stdout, output.stderr)
+    }
+
+    /// A program in this folder, whose output is ours to read.
+    fn command(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         SURPRISES.iter().for_each(|name| {
             command.env_remove(name);
         });
         let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         command.args(args).envs(self.env.iter().cloned()).current_dir(&self.folder);
-        let mut child =
-            command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-        if let (Some(text), Some(mut stdin)) = (&self.stdin, child.stdin.take()) {
-            stdin.write_all(text.as_bytes()).expect("it reads");
-        }
-        let output = child.wait_with_output().unwrap();
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn ran(&self, status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8>) -> Ran {
         let text = |bytes| String::from_utf8(bytes).expect("what the program says is UTF-8");
-        let results = fs::read_to_string(self.path("prompts.results.jsonl")).unwrap_or_default();
         Ran {
-            exit: output.status.code().expect("it ends by itself"),
-            stdout: text(output.stdout),
-            stderr: text(output.stderr),
-            records: records(&results),
+            exit: status.code().expect("it ends by itself"),
+            stdout: text(stdout),
+            stderr: text(stderr),
+            records: records(&self.results()),
         }
+    }
+
+    /// What is in `prompts.results.jsonl`; nothing if that is not there.
+    pub(crate) fn results(&self) -> String {
+        fs::read_to_string(self.path("prompts.results.jsonl")).unwrap_or_default()
     }
 }
 
