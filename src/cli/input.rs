@@ -1,4 +1,4 @@
-//! Where the prompts come from: a file, looked through before anything is sent, or standard input.
+//! Where the prompts come from: a file, looked through before anything is sent, or standard input or another pipe.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -24,10 +24,14 @@ pub(super) fn open(
     let (path, limit) = (&*args.prompts, args.limit.unwrap_or(usize::MAX));
     let reading = reading(args, api_path)?;
     if path == Path::new("-") {
-        return Ok((Box::new(standard_input(reading, cancel.clone()).take(limit)), None));
+        let prompts = Prompts::with(BufReader::new(io::stdin()), reading);
+        return Ok((Box::new(as_they_come(prompts, cancel.clone()).take(limit)), None));
     }
-    let count = if is_file(path) { Some(look_through(path, &reading, limit)?) } else { None };
-    Ok((Box::new(read(path, reading)?.take(limit)), count))
+    if !is_file(path) {
+        return Ok((Box::new(as_they_come(read(path, reading)?, cancel.clone()).take(limit)), None));
+    }
+    let count = look_through(path, &reading, limit)?;
+    Ok((Box::new(read(path, reading)?.take(limit)), Some(count)))
 }
 
 /// The prompts of a file, once more; none if they are not in a file.
@@ -84,23 +88,24 @@ fn look_through(path: &Path, reading: &Reading, limit: usize) -> Result<u64, Unu
     if count == 0 && limit > 0 { Err(Unusable::Empty(path.to_owned())) } else { Ok(count) }
 }
 
-/// Standard input, read by a thread that nobody waits for: a batch that stops does not wait for the next line.
-fn standard_input(
-    reading: Reading,
+/// Prompts of standard input or another pipe, read by a thread that nobody waits for: a batch that stops does not wait
+/// for the next line.
+fn as_they_come(
+    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send + 'static,
     cancel: CancelToken,
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     const LOOK: Duration = Duration::from_millis(50);
-    let (lines, prompts) = bounded(16);
+    let (to_us, come) = bounded(16);
     thread::spawn(move || {
-        for prompt in Prompts::with(BufReader::new(io::stdin()), reading) {
-            if lines.send(prompt).is_err() {
+        for prompt in prompts {
+            if to_us.send(prompt).is_err() {
                 return;
             }
         }
     });
     std::iter::from_fn(move || {
         while !cancel.is_cancelled() {
-            match prompts.recv_timeout(LOOK) {
+            match come.recv_timeout(LOOK) {
                 Ok(prompt) => return Some(prompt),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,

@@ -145,7 +145,7 @@ fn start_on_a_pipe<'a>(cli: &'a Cli, path: &str, url: &str) -> Started<'a> {
 
 #[test]
 fn a_signal_ends_the_wait_for_the_next_line_of_a_pipe() {
-    for (signal, path) in [("INT", "-"), ("TERM", "-")] {
+    for (signal, path) in [("INT", "-"), ("TERM", "-"), ("INT", "/dev/stdin"), ("TERM", "/dev/stdin")] {
         let (url, cli) = (tcp::answering(|_| kept()), Cli::of("").stdin("one\n"));
         let mut run = start_on_a_pipe(&cli, path, &url);
         run.until("outcome=answered");
@@ -155,8 +155,10 @@ fn a_signal_ends_the_wait_for_the_next_line_of_a_pipe() {
 
 #[test]
 fn a_batch_that_stops_does_not_wait_for_the_next_line_of_a_pipe_either() {
-    let url = tcp::answering(|_| response("401 Unauthorized", ""));
-    let cli = Cli::of("").stdin("one\n");
-    let ran = start_on_a_pipe(&cli, "-", &url).end();
-    assert!(ran.exit == 3 && ran.stderr.contains("stopped: status 401"), "{ran}");
+    for path in ["-", "/dev/stdin"] {
+        let url = tcp::answering(|_| response("401 Unauthorized", ""));
+        let cli = Cli::of("").stdin("one\n");
+        let ran = start_on_a_pipe(&cli, path, &url).end();
+        assert!(ran.exit == 3 && ran.stderr.contains("stopped: status 401"), "{ran}");
+    }
 }
