@@ -15,6 +15,7 @@ use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
 
 pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
+    ignore_hang_ups()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
@@ -36,6 +37,23 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
         tell(&summary::end(&plan, &summary));
     }
     Ok(summary::exit(&summary))
+}
+
+/// Who has no terminal is not meant by the end of one: `nohup` says so, but watching for signals would undo that. To be
+/// called before there are other threads.
+#[cfg(unix)]
+fn ignore_hang_ups() -> Result<(), Unusable> {
+    use nix::sys::signal::{SigSet, Signal};
+    use std::io::{IsTerminal, stderr, stdin, stdout};
+    if stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal() {
+        return Ok(());
+    }
+    SigSet::from(Signal::SIGHUP).thread_block().map_err(|error| Unusable::Signals(error.into()))
+}
+
+#[cfg(not(unix))]
+fn ignore_hang_ups() -> Result<(), Unusable> {
+    Ok(())
 }
 
 /// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. What is finished

@@ -83,6 +83,24 @@ fn the_second_signal_ends_at_once_though_the_server_hangs() {
     }
 }
 
+/// Under `nohup`, for example. At a terminal, a hang-up is a signal like the others.
+#[test]
+fn a_hang_up_is_no_reason_to_stop_for_who_has_no_terminal() {
+    let ((tell, called), (go, gone)) = (unbounded(), unbounded());
+    let url = tcp::answering(move |_| {
+        tell.send(()).unwrap();
+        gone.recv().unwrap();
+        kept()
+    });
+    let cli = Cli::of_topics(9);
+    let run = cli.start_run(&[&["-w", "1", "--base-url", &url], BRISK].concat());
+    called.recv().unwrap();
+    run.signal("HUP");
+    (0..9).for_each(|_| go.send(()).unwrap());
+    let ran = run.end();
+    assert!(ran.is_all_answered(9) && !ran.stderr.contains("stopping"), "{ran}");
+}
+
 fn kept() -> String {
     response("200 OK", &completion("Kept."))
 }
