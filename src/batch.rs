@@ -203,8 +203,9 @@ impl<'a> Batch<'a> {
         let auto = || workers_for(&self.settings.pace, self.asks.len());
         let size = self.settings.workers.map_or_else(auto, Size::fixed);
         let hand_in = |course, prompt: &Prompt| {
-            let reason = desk.lock().hand_in(course, prompt);
-            reason.into_iter().for_each(|reason| self.stop_for(reason));
+            let mut desk = desk.lock();
+            // Stops before the next in line hands in, who would go on to another prompt otherwise.
+            desk.hand_in(course, prompt).into_iter().for_each(|reason| self.stop_for(reason));
         };
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
@@ -298,12 +299,12 @@ impl<'a> Batch<'a> {
     /// Stops the batch; the first reason counts.
     fn stop_for(&self, reason: Stop) {
         let mut stop = self.stop.lock();
-        if stop.is_none() && !self.cancel.is_cancelled() {
+        let is_first = stop.is_none() && !self.cancel.is_cancelled();
+        self.cancel.cancel();
+        if is_first {
             info!("stopping: {reason}");
             *stop = Some(reason);
         }
-        drop(stop);
-        self.cancel.cancel();
     }
 }
 

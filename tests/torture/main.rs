@@ -1,14 +1,15 @@
 //! Lose nothing, pay for nothing twice: whatever ends a run, the same command again goes on from there.
 //!
 //! Each test here starts the real program on the same prompts, again and again, and ends it before its time: with
-//! SIGKILL ([`killed`]), with signals that it may answer ([`signals`]). When it has ended by itself at last, the records
-//! must be as if nothing had happened, and the server's own count of good answers says what that has cost: see
-//! [`Books`].
+//! SIGKILL ([`killed`]), with signals that it may answer ([`signals`]), with a disk that is full ([`full_disk`]). When
+//! it has ended by itself at last, the records must be as if nothing had happened, and the server's own count of good
+//! answers says what that has cost: see [`Books`].
 
 #![cfg(all(feature = "cli", unix))]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full_disk;
 mod killed;
 mod signals;
 
