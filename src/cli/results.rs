@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::args::Run;
 use super::input;
 use super::plan::{Plan, Unusable};
+use super::summary::counted;
 use crate::batch::{Resume, body};
 use crate::journal::{
     Changes, Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally,
@@ -26,17 +27,17 @@ impl Misfit {
     fn say(&self) -> String {
         let Changes { prompts, settings, examples, .. } = &self.changes;
         let mut lines = vec![format!(
-            "{} of the {} prompts on record in {} have changed since:",
+            "{} of the {} prompts on record in {} would be sent differently now:",
             prompts + settings,
             self.recorded,
             self.path.display()
         )];
         let kinds = [
-            (*prompts, "the prompt has another text"),
+            (*prompts, "the text is another"),
             (*settings, "the model, the system message, the template or a parameter is another"),
         ];
         let said = kinds.iter().filter(|(count, _)| *count > 0);
-        lines.extend(said.map(|(count, what)| format!("  {count}: {what}")));
+        lines.extend(said.map(|(count, what)| format!("  {}: {what}", counted(*count, "prompt"))));
         lines.extend(examples.iter().map(|change| format!("  {change}")));
         lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
         lines.join("\n")
@@ -76,6 +77,9 @@ pub(super) fn open(args: &Run, plan: &Plan) -> Result<Going, Unusable> {
 
 fn restart(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<Journal, Unusable> {
     let (journal, aside) = Journal::restart(path, args.sync, SystemTime::now())?;
+    // Named as the results were named, unless those were a link to somewhere else.
+    let near = |aside: &Path| Some(path.with_file_name(aside.file_name()?)).filter(|near| near.exists());
+    let aside = aside.map(|aside| near(&aside).unwrap_or(aside));
     notes.extend(aside.map(|aside| format!("the results so far are kept as {}", aside.display())));
     Ok(journal)
 }
@@ -83,7 +87,10 @@ fn restart(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<Journal, 
 fn go_on(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<(Journal, Resume), Unusable> {
     let Opened { journal, index, torn } = Journal::open(path, args.sync)?;
     if torn > 0 {
-        notes.push(format!("cut off {torn} bytes of an unfinished record at the end of {}", path.display()));
+        notes.push(format!(
+            "cut off an unfinished record ({torn} bytes) at the end of {}: its prompt is still to do",
+            path.display()
+        ));
     }
     Ok((journal, Resume { index, ..Resume::default() }))
 }
@@ -106,7 +113,7 @@ fn compare(
     let comparison = tally.finish();
     let gone = comparison.gone + if args.limit.is_none() { comparison.beyond } else { 0 };
     if gone > 0 {
-        notes.push(format!("{gone} records are of prompts that are not in the input any more; they stay"));
+        notes.push(format!("not in the input any more, and left on record: {}", counted(gone, "prompt")));
     }
     if comparison.changed > 0 && !args.keep { explain(comparison, plan, journal) } else { Ok(()) }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Exit;
 use super::plan::Plan;
 use crate::batch::{Before, Flags, Resume, Stop, Summary};
+use crate::journal::JournalError;
 
 pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
@@ -34,15 +35,18 @@ fn done(resume: &Resume) -> Option<String> {
 }
 
 pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
-    let mut lines = vec![prompts(summary)];
-    lines.extend(with_those_before(summary));
-    lines.push(calls(summary));
-    lines.extend(pace(plan, summary));
+    let mut lines = if summary.calls == 0 && summary.stop.is_none() {
+        vec!["nothing was left to send".to_owned()]
+    } else {
+        let known =
+            [Some(prompts(summary)), with_those_before(summary), Some(calls(summary)), pace(plan, summary)];
+        known.into_iter().flatten().collect()
+    };
     lines.push(match &plan.output {
         Some(path) => format!("results: {}", path.display()),
         None => "results: standard output".to_owned(),
     });
-    lines.extend(summary.stop.as_ref().map(why));
+    lines.extend(summary.stop.as_ref().map(|stop| why(stop, plan.output.is_some())));
     lines.join("\n")
 }
 
@@ -78,38 +82,61 @@ fn calls(summary: &Summary) -> String {
     format!("{}: {throttled} refused as too fast (429), {faults} failed otherwise", counted(calls, "call"))
 }
 
+/// The pace that was kept. Of a moment there is nothing to say, unless a pace was asked for.
 fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
-    let achieved = summary.calls_a_minute()?;
+    const MOMENT: Duration = Duration::from_secs(1);
+    let achieved = summary.calls_a_minute().filter(|_| plan.rpm.is_some() || summary.took >= MOMENT)?;
     let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {}", rpm as usize * plan.clients.len()));
     let found = summary.found.map_or_else(String::new, |found| format!(" (found about {found:.0} allowed)"));
     Some(format!("{achieved:.0}{limit} calls a minute{found}"))
 }
 
-/// Why the batch stopped, and what to do next.
-fn why(stop: &Stop) -> String {
-    const RESUME: &str = "run the same command again to go on where it stopped";
+/// Why the batch stopped, and what to do next. Only a file can be gone on with.
+fn why(stop: &Stop, in_a_file: bool) -> String {
+    let resume = match in_a_file {
+        true => "run the same command again to go on where it stopped",
+        false => "begin again, with -o FILE: what went to standard output cannot be gone on with",
+    };
     let next = match stop {
         Stop::Held { come_back, .. } => {
             let at = jiff::Timestamp::try_from(*come_back)
                 .map_or_else(|_| "later".to_owned(), |at| format!("at {at:.0}"));
-            format!("come back {at}, or be more patient with --max-wait; {RESUME}")
+            format!("come back {at}, or be more patient with --max-wait; {resume}")
         }
-        Stop::Broken(_) => format!("when it is well again, {RESUME}"),
-        Stop::Refused(_) => format!("put that right; then {RESUME}"),
-        Stop::Halted { .. } => {
-            format!("their records say why; {RESUME}, with --retry-failed to try those again")
+        Stop::Broken(_) => format!("when it is well again, {resume}"),
+        Stop::Refused(_) => format!("put that right; then {resume}"),
+        Stop::Halted { .. } if in_a_file => {
+            format!("their records say why; {resume}, with --retry-failed to try those again")
         }
-        Stop::Journal(_) => format!("make room and {RESUME}, or write elsewhere with -o"),
+        Stop::Journal(JournalError::Folder(_)) => {
+            format!("the results have that answer, too: see to --out-dir, and {resume}")
+        }
+        Stop::Journal(_) if in_a_file => {
+            format!("make room, and {resume}; or move the results to where there is room, and say so with -o")
+        }
         Stop::Changed { .. } => {
             "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
         }
-        Stop::Input(_) => format!("mend the input from that line on; then {RESUME}"),
-        Stop::Interrupted => RESUME.to_owned(),
+        Stop::Input(_) => format!("mend the input from that line on; then {resume}"),
+        Stop::Halted { .. } | Stop::Journal(_) | Stop::Interrupted => resume.to_owned(),
     };
-    format!("stopped: {stop}\n{next}")
+    format!("stopped: {}\n{next}", what(stop))
 }
 
-fn counted(count: u64, noun: &str) -> String {
+fn what(stop: &Stop) -> String {
+    match stop {
+        Stop::Held { waited, more, error, .. } => {
+            let wait = match more.is_zero() {
+                true => String::new(),
+                false => format!(", and says to wait another {}", seconds(*more)),
+            };
+            format!("the server has given no answer for {}{wait} ({error})", seconds(*waited))
+        }
+        _ => stop.to_string(),
+    }
+}
+
+pub(super) fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
