@@ -67,7 +67,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "FILE")]
     pub(super) template: Option<PathBuf>,
 
-    /// Where the results go, or - for standard output [default: PROMPTS with .results.jsonl]
+    /// Where the results go, or - for standard output [default: PROMPTS with .results.jsonl; standard output for
+    /// prompts that come through a pipe]
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 

@@ -105,7 +105,7 @@ impl Plan {
         let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
-        let output = output(&args.prompts, args.output.as_deref());
+        let output = output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts));
         if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
@@ -182,12 +182,18 @@ fn params(args: &Run) -> Params {
     Params { model, system: args.system.clone(), max_tokens, temperature, extra }
 }
 
-/// `None` is standard output: asked for with `-`, and the default when the prompts come from standard input.
-fn output(prompts: &Path, given: Option<&Path>) -> Option<PathBuf> {
+/// `None` is standard output: asked for with `-`, and the default when the prompts come through a pipe.
+fn output(prompts: &Path, given: Option<&Path>, from_pipe: bool) -> Option<PathBuf> {
     match given {
         Some(path) => (path != Path::new("-")).then(|| path.to_owned()),
-        None => (prompts != Path::new("-")).then(|| prompts.with_extension("results.jsonl")),
+        None => (!from_pipe).then(|| prompts.with_extension("results.jsonl")),
     }
+}
+
+/// Standard input, or a pipe that has a name: beside that is no place for results.
+fn is_pipe(prompts: &Path) -> bool {
+    prompts == Path::new("-")
+        || prompts.metadata().is_ok_and(|prompts| !prompts.is_file() && !prompts.is_dir())
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
@@ -201,7 +207,9 @@ mod tests {
 
     #[test]
     fn results_go_beside_the_prompts_unless_told_otherwise() {
-        let output = |prompts: &str, given: Option<&str>| output(Path::new(prompts), given.map(Path::new));
+        let output = |prompts: &str, given: Option<&str>| {
+            output(Path::new(prompts), given.map(Path::new), is_pipe(Path::new(prompts)))
+        };
         assert_eq!(output("dir/prompts.txt", None), Some("dir/prompts.results.jsonl".into()));
         assert_eq!(output("prompts", None), Some("prompts.results.jsonl".into()));
         assert_eq!(output("prompts.txt", Some("out")), Some("out".into()));
