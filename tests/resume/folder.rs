@@ -1,0 +1,62 @@
+//! `--out-dir`: each answer as a file of its own.
+
+use std::fs;
+use std::path::Path;
+
+use super::common::Ran;
+use super::{Bench, Cli};
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
+}
+
+/// Every answer on record is in its file, and there are no other files.
+#[track_caller]
+fn assert_holds_all(cli: &Cli, ran: &Ran, expected: &[&str]) {
+    assert_eq!(names(&cli.path("answers")), expected, "{ran}");
+    for record in ran.records.iter().filter(|record| record["text"].is_string()) {
+        let line: u64 = record["custom_id"].as_str().unwrap()["line-".len()..].parse().unwrap();
+        let name = expected.iter().find(|name| name.starts_with(&format!("{line:04}-"))).unwrap();
+        let text = fs::read_to_string(cli.path("answers").join(name)).unwrap();
+        assert_eq!(text, format!("{}\n", record["text"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn answers_of_earlier_runs_are_written_too_and_failures_are_not() {
+    let bench = Bench::of("one\nbad two\nthree\n");
+    assert_eq!(bench.run(&["--limit", "2"]).exit, 1);
+    let ran = bench.run(&["--out-dir", "answers"]);
+    assert_eq!((ran.exit, bench.sent().len()), (1, 3), "{ran}");
+    assert_holds_all(&bench.cli, &ran, &["0001-one.md", "0003-three.md"]);
+    fs::remove_file(bench.cli.path("answers/0001-one.md")).unwrap();
+    let again = bench.run(&["--out-dir", "answers"]);
+    assert_eq!(bench.sent().len(), 0, "{again}");
+    assert_holds_all(&bench.cli, &again, &["0001-one.md", "0003-three.md"]);
+}
+
+#[test]
+fn no_prompt_chooses_a_place_outside_the_folder() {
+    let bench = Bench::of("../../escape\n/etc/passwd\n..\nC:\\x\n");
+    let before = names(&bench.cli.path(""));
+    let ran = bench.run(&["--out-dir", "answers"]);
+    assert!(ran.is_all_answered(4), "{ran}");
+    let expected = ["0001-escape.md", "0002-etc-passwd.md", "0003-prompt.md", "0004-c-x.md"];
+    assert_holds_all(&bench.cli, &ran, &expected);
+    let mut after = [before, vec!["answers".to_owned(), "prompts.results.jsonl".to_owned()]].concat();
+    after.sort_unstable();
+    assert_eq!(names(&bench.cli.path("")), after);
+}
+
+#[test]
+fn a_folder_that_cannot_be_is_named_before_anything_is_sent() {
+    let bench = Bench::of("one\n");
+    let ran = bench.run(&["--out-dir", "prompts.txt"]);
+    assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
+    assert!(ran.stderr.contains("cannot write to prompts.txt"), "{ran}");
+    assert!(!bench.cli.path("prompts.results.jsonl").exists());
+}
