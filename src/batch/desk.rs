@@ -25,12 +25,13 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Desk<W> {
     pub(super) fn hand_in(&mut self, course: Course, prompt: &Prompt) -> Option<Stop> {
         self.summary.count(&course);
         let record = course.into_record(prompt).filter(|_| !self.broken)?;
-        if let Err(error) = (self.write)(&record) {
-            self.broken = true;
-            return Some(Stop::Journal(error));
+        let written = (self.write)(&record);
+        // An answer that cannot be a file of its own is on record all the same, and so can those be that follow.
+        self.broken = !matches!(written, Ok(()) | Err(JournalError::Folder(_)));
+        if !self.broken {
+            self.summary.written(&record);
         }
-        self.summary.written(&record);
-        self.enough_failed()
+        written.map_or_else(|error| Some(Stop::Journal(error)), |()| self.enough_failed())
     }
 
     fn enough_failed(&self) -> Option<Stop> {

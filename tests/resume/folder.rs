@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Barrier};
+
+use crossbeam_channel::bounded;
 
 use super::common::Ran;
-use super::{Bench, Cli};
+use super::common::tcp::{self, completion, response};
+use super::{BRISK, Bench, Cli};
 
 /// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
@@ -59,4 +63,39 @@ fn a_folder_that_cannot_be_is_named_before_anything_is_sent() {
     assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
     assert!(ran.stderr.contains("cannot write to prompts.txt"), "{ran}");
     assert!(!bench.cli.path("prompts.results.jsonl").exists());
+}
+
+#[test]
+fn an_answer_that_cannot_be_a_file_stops_the_batch_and_costs_no_other_answer() {
+    let (both_in_flight, (stopped, has_stopped)) = (Arc::new(Barrier::new(2)), bounded(1));
+    let url = tcp::answering(move |request| {
+        both_in_flight.wait();
+        if request.contains("topic 2") {
+            has_stopped.recv().unwrap();
+        }
+        response("200 OK", &completion("Kept."))
+    });
+    let cli = Cli::of_topics(2);
+    fs::create_dir_all(cli.path("answers/0001-topic-1.md/in-the-way")).unwrap();
+    let args = [&["-v", "-w", "2", "--out-dir", "answers", "--base-url", &url], BRISK].concat();
+    let mut run = cli.start_run(&args);
+    run.until("stopping: cannot write to answers/0001-topic-1.md");
+    stopped.send(()).unwrap();
+    let ran = run.end();
+    assert_eq!(
+        (ran.exit, ran.ids()),
+        (3, vec!["line-1", "line-2"]),
+        "both are paid for and on record: {ran}"
+    );
+    assert!(ran.stderr.contains("2 answered, 0 failed"), "{ran}");
+    assert!(
+        ran.stderr.contains("stopped: cannot write to answers/0001-topic-1.md")
+            && ran.stderr.contains("--out-dir"),
+        "{ran}"
+    );
+
+    fs::remove_dir_all(cli.path("answers/0001-topic-1.md")).unwrap();
+    let ran = cli.run(&args);
+    assert!(ran.is_all_answered(2) && !ran.stderr.contains("outcome="), "nothing is sent again: {ran}");
+    assert_holds_all(&cli, &ran, &["0001-topic-1.md", "0002-topic-2.md"]);
 }
