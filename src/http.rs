@@ -181,7 +181,10 @@ impl Http {
     fn explain(&self, error: ureq::Error) -> TransportError {
         use ureq::Error;
         match error {
-            Error::Timeout(which) => TransportError::Timeout(which.to_string()),
+            Error::Timeout(ureq::Timeout::Connect) => {
+                TransportError::Timeout("no connection in time".to_owned())
+            }
+            Error::Timeout(_) => TransportError::Timeout("no whole answer in time".to_owned()),
             Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.body_limit),
             Error::HostNotFound => TransportError::Unreachable("no such host".to_owned()),
             Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
