@@ -25,8 +25,8 @@ pub(super) struct Pacer {
     limiter: RateLimiter,
     clock: Arc<dyn Clock>,
     settings: Settings,
-    /// When the server last answered: the batch's patience counts from there.
-    last_answer: Mutex<Instant>,
+    /// Since when the server has refused, without one answer: the batch's patience counts from there.
+    refused_since: Mutex<Option<Instant>>,
     gauge: Mutex<Gauge>,
     estimate: Mutex<Estimate>,
     budget: Mutex<Budget>,
@@ -52,10 +52,9 @@ impl Pacer {
     pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>) -> Self {
         let limits = Limits { pace: settings.pace, tokens: settings.tokens };
         let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
-        let last_answer = Mutex::new(clock.now());
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
-        let (gauge, estimate, budget, holds) = Default::default();
-        Pacer { limiter, clock, settings, last_answer, gauge, estimate, budget, counts_tokens, holds }
+        let (refused_since, gauge, estimate, budget, holds) = Default::default();
+        Pacer { limiter, clock, settings, refused_since, gauge, estimate, budget, counts_tokens, holds }
     }
 
     /// Waits for a turn for this request.
@@ -75,7 +74,7 @@ impl Pacer {
     /// The request was answered.
     pub(super) fn answered(&self, turn: Turn, request: &[u8], answer: &Answer) {
         let now = self.clock.now();
-        *self.last_answer.lock() = now;
+        *self.refused_since.lock() = None;
         self.gauge.lock().note(now - turn.at);
         self.limiter.answered(turn);
         if let Some(usage) = answer.usage
@@ -165,7 +164,8 @@ impl Pacer {
     /// How much longer the batch lets itself be held.
     fn patience(&self, now: Instant, error: &CallError) -> Meaning {
         let more = error.retry_after.unwrap_or_default();
-        let waited = now.saturating_duration_since(*self.last_answer.lock());
+        let since = *self.refused_since.lock().get_or_insert(now);
+        let waited = now.saturating_duration_since(since);
         if waited + more <= self.settings.max_wait {
             return Meaning::Nothing;
         }

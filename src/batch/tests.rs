@@ -337,3 +337,19 @@ fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
     clock.sleep_until(turn + MS * 5);
     assert_eq!(batch.wall_at(turn), SystemTime::UNIX_EPOCH + SECOND);
 }
+
+#[test]
+fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server() {
+    let clock = SimClock::new();
+    let answer = |_: &str, before| match before {
+        0 => Err(error(Class::Throttled, 429, Some(SECOND))),
+        _ => Ok("text"),
+    };
+    let server =
+        Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer: Box::new(answer) };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let batch = Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let an_hour_later = prompts(1).inspect(|_| clock.sleep_until(clock.now() + SECOND * 3600));
+    let summary = batch.run(an_hour_later, |_| Ok(()));
+    assert!(summary.stop.is_none() && summary.answered == 1, "{:?}", summary.stop);
+}
