@@ -31,7 +31,7 @@ pub(crate) use by_line::ByLine;
 pub(crate) use draft::Draft;
 pub use durability::{Durability, ParseDurabilityError};
 pub use folder::{Folder, FolderError};
-pub use id::{ForeignId, RecordId, record_id};
+pub use id::{ForeignId, RecordId};
 pub use index::{Index, Standing};
 pub use reader::{Line, Results, ResultsError};
 pub use record::{Attempt, Fault, Record, Reply};
@@ -42,9 +42,6 @@ pub use writer::{Journal, Opened};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The file holds something already, and it is not overwritten.
-    #[error("{} is there already, and results are never overwritten: move it away, or write elsewhere with -o", .0.display())]
-    Exists(PathBuf),
     /// The file cannot be opened.
     #[error("cannot write results to {}: {source}", path.display())]
     Open {

@@ -92,12 +92,6 @@ impl FromStr for RecordId {
     }
 }
 
-/// A [`RecordId`] as text.
-#[must_use]
-pub fn record_id(line: u64, request: &[u8]) -> String {
-    RecordId::of(line, request).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,10 +100,9 @@ mod tests {
     #[test]
     fn an_id_tells_places_and_requests_apart() {
         let ids =
-            [(1, "a"), (2, "a"), (1, "b"), (11, "")].map(|(line, text)| record_id(line, text.as_bytes()));
+            [(1, "a"), (2, "a"), (1, "b"), (11, "")].map(|(line, text)| RecordId::of(line, text.as_bytes()));
         assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 4);
-        assert_eq!(record_id(1, b"a"), ids[0]);
-        assert_eq!(ids[0], "pl_1_ca978112ca1bbdca", "the beginning of the well-known digest of \"a\"");
+        assert_eq!(ids[0].to_string(), "pl_1_ca978112ca1bbdca", "the well-known digest of \"a\" begins so");
     }
 
     #[test]

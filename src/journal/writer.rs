@@ -99,18 +99,6 @@ impl Journal {
         Ok((Journal::on(new, 0, durability)?, Some(aside)))
     }
 
-    /// Writes to a file that does not exist yet, or is empty.
-    ///
-    /// # Errors
-    /// [`JournalError::Exists`], [`JournalError::Open`] or [`JournalError::Busy`].
-    pub fn create(path: &Path) -> Result<Self, JournalError> {
-        let claim = Claim::take(path)?;
-        if claim.length > 0 {
-            return Err(JournalError::Exists(path.to_owned()));
-        }
-        Journal::on(claim, 0, Durability::default())
-    }
-
     /// Writes to standard output.
     #[must_use]
     pub fn stdout() -> Self {

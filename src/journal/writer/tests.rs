@@ -87,7 +87,6 @@ fn a_second_run_on_the_same_results_refuses_until_the_first_ends() {
     let first = open(&path);
     let refused = [
         Journal::open(&path, Durability::Interval).map(drop).unwrap_err(),
-        Journal::create(&path).map(drop).unwrap_err(),
         Journal::restart(&path, Durability::Interval, SystemTime::now()).map(drop).unwrap_err(),
     ];
     for error in refused {
@@ -145,17 +144,10 @@ fn a_restart_follows_a_link_to_the_results() {
 }
 
 #[test]
-fn results_are_never_overwritten() {
-    let (_folder, path) = two_records();
-    assert!(matches!(Journal::create(&path), Err(JournalError::Exists(_))));
-    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
-}
-
-#[test]
 fn an_empty_file_is_as_good_as_none_and_a_folder_is_not() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(Journal::create(file.path()).is_ok());
-    assert!(matches!(Journal::create(Path::new("/")), Err(JournalError::Open { .. })));
+    assert!(Journal::open(file.path(), Durability::Never).is_ok_and(|opened| opened.index.is_empty()));
+    assert!(matches!(Journal::open(Path::new("/"), Durability::Never), Err(JournalError::Open { .. })));
     assert!(matches!(
         Journal::open(Path::new("/no/such/r.jsonl"), Durability::Never),
         Err(JournalError::Open { .. })
