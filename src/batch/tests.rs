@@ -353,3 +353,28 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
     let summary = batch.run(an_hour_later, |_| Ok(()));
     assert!(summary.stop.is_none() && summary.answered == 1, "{:?}", summary.stop);
 }
+
+#[test]
+fn an_outage_costs_few_calls_however_many_workers_there_are_and_the_pace_is_back_within_a_second() {
+    const LATENCY: Duration = Duration::from_millis(100);
+    for workers in [8, 1000] {
+        let clock = SimClock::new();
+        let at = clock.clone();
+        let refusing = move |_: &str, _| {
+            let arrived = at.elapsed() - LATENCY;
+            let is_out = (SECOND * 5..SECOND * 15).contains(&arrived);
+            if is_out { Err(error(Class::Throttled, 429, None)) } else { Ok("text") }
+        };
+        let (calls, answer) = (Mutex::default(), Box::new(refusing));
+        let server = Server { clock: clock.clone(), latency: LATENCY, calls, answer };
+        let on: Arc<dyn Clock> = Arc::new(clock.clone());
+        let settings = with_workers(paced(600), workers);
+        let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+        let summary = batch.run(prompts(200), |_| Ok(()));
+        assert_eq!(summary.answered, 200);
+        let calls = server.calls.into_inner();
+        let within = |from, to| calls.iter().filter(|(at, _)| (from..to).contains(at)).count();
+        assert!(within(SECOND * 5, SECOND * 15) <= 8 + 10, "{workers} workers: {calls:?}");
+        assert_eq!(within(SECOND * 16, SECOND * 17), 10, "{workers} workers: back at the limit");
+    }
+}
