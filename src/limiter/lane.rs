@@ -78,7 +78,7 @@ impl Silence {
     const PROBE: Duration = Duration::from_secs(3);
 
     fn hold(&self, now: Instant, interval: Duration) -> Duration {
-        let first = Self::HOLD_FIRST.max(interval * 2);
+        let first = Self::HOLD_FIRST.max(interval.saturating_mul(2));
         let doubled = first.saturating_mul(1 << self.rounds.min(16)).min(Self::HOLD_DOUBLED);
         doubled.max((now - self.since) / 10).min(Self::HOLD_MOST)
     }
