@@ -41,8 +41,8 @@ impl Adaptive {
     const RECOVERY: f64 = 10.0;
     /// So many successes say something about the limit.
     const SAMPLE: u32 = 10;
-    /// A faster pace than this is none.
-    const CEILING: f64 = 1e5;
+    /// Who has come to this without a refusal has found that there is no limit.
+    const CEILING: f64 = 1000.0;
 
     /// The gentle start.
     #[must_use]
@@ -59,10 +59,13 @@ impl Adaptive {
         }
     }
 
-    /// From one turn to the next, at the pace of `now`.
+    /// From one turn to the next, at the pace of `now`. Zero: there is no limit to be found.
     #[must_use]
     pub fn interval(&self, now: Instant) -> Duration {
-        Duration::from_secs_f64(1.0 / self.rate(now))
+        match (self.phase, self.rate(now)) {
+            (Phase::Finding { .. }, Self::CEILING..) => Duration::ZERO,
+            (_, rate) => Duration::from_secs_f64(1.0 / rate),
+        }
     }
 
     /// What the server was found to let through, in calls a second; none before the first refusal.
@@ -284,6 +287,19 @@ mod tests {
         let mut trial = Trial::new(MS * 400);
         let came = trial.pass(MS * 300_000, 600, 1);
         assert!(came.let_in >= 2700 * 80 / 100 && came.refused <= 90, "{came:?}");
+    }
+
+    #[test]
+    fn a_server_that_never_refuses_is_not_slowed_down_for_long() {
+        let start = Instant::now();
+        let (mut client, mut now) = (Adaptive::new(start), start);
+        while !client.interval(now).is_zero() {
+            now += client.interval(now);
+            client.succeeded(now);
+        }
+        assert!(now - start < MS * 20_000, "{:?}", now - start);
+        client.refused(now);
+        assert!(!client.interval(now).is_zero(), "until it does");
     }
 
     #[test]
