@@ -6,7 +6,7 @@
 use std::env;
 
 use super::args::Run;
-use super::plan::Unusable;
+use super::unusable::Unusable;
 use crate::api::{Api, Key};
 
 /// An address and the key to it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::args::Run;
-use super::plan::Unusable;
+use super::unusable::Unusable;
 use crate::cancel::CancelToken;
 use crate::prompts::{Format, Prompt, PromptError, Prompts, Reading, Template, gunzip};
 

@@ -13,6 +13,7 @@ mod report;
 mod results;
 mod run;
 mod summary;
+mod unusable;
 
 use std::fmt::Display;
 use std::io::Write;

@@ -4,76 +4,16 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::args::{Run, Workers};
 use super::endpoints::{self, Endpoint};
-use super::results::Misfit;
+use super::unusable::Unusable;
 use crate::api::{Chat, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Settings, workers_for};
-use crate::http::{self, CertError, Http};
-use crate::journal::JournalError;
+use crate::http::{self, Http};
 use crate::limiter::{Pace, Rate};
 use crate::practice::{self, Latency, Limits, Server};
-use crate::prompts::{PromptError, TemplateError};
 use crate::retry::Retry;
-
-/// What is wrong with the command or its input.
-#[derive(Debug, Error)]
-pub(super) enum Unusable {
-    #[error(
-        "there is no API key in ${0}. Three ways on:
-  set the key:                     export {0}=...
-  point at a server without one:   --base-url http://localhost:8080/v1
-  try it without key or network:   --practice"
-    )]
-    NoKey(String),
-    #[error("--key-env names ${0}, which is not set")]
-    NoSuchVariable(String),
-    #[error("what is in ${0} cannot be a key: it is empty or has characters that no header can carry")]
-    BadKey(String),
-    #[error(
-        "--base-url {0:?} names no variable with its key: where several addresses are given, each is URL=KEYENV"
-    )]
-    NoPair(String),
-    #[error("give each address its key as URL=KEYENV, and leave --key-env out")]
-    KeysApart,
-    #[error("keys {0} and {1} are the same at the same address: the pace would be twice what is allowed")]
-    SameKey(usize, usize),
-    #[error("say which model to ask, with -m NAME")]
-    NoModel,
-    #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
-    BadUrl { from: &'static str, url: String },
-    #[error("--max-delay is shorter than --base-delay")]
-    Delays,
-    #[error("--burst says how to use --rpm: give that, too")]
-    BurstWithoutRate,
-    #[error(transparent)]
-    Certificates(#[from] CertError),
-    #[error("the practice server cannot start: {0}")]
-    Practice(std::io::Error),
-    #[error("cannot read prompts from {path}: {source}", path = path.display())]
-    Open { path: PathBuf, source: std::io::Error },
-    #[error("cannot read the template from {path}: {source}", path = path.display())]
-    OpenTemplate { path: PathBuf, source: std::io::Error },
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    #[error("{path}: {source}", path = path.display())]
-    Input { path: PathBuf, source: PromptError },
-    #[error("{path} holds no prompt: write one a line, or one a row of CSV", path = .0.display())]
-    Empty(PathBuf),
-    #[error(transparent)]
-    Output(#[from] JournalError),
-    #[error("cannot read the results back: {0}")]
-    ReadBack(std::io::Error),
-    #[error(transparent)]
-    Misfit(Misfit),
-    #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
-    Overwriting(PathBuf),
-    #[error("cannot watch for Ctrl-C: {0}")]
-    Signals(#[from] ctrlc::Error),
-}
 
 /// A batch with everything it needs.
 #[derive(Debug)]

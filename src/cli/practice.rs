@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use super::Exit;
 use super::args::Practice;
-use super::plan::Unusable;
+use super::unusable::Unusable;
 use crate::practice::{Faults, Limits, Options, Server};
 
 pub(super) fn serve(args: &Practice) -> Result<Exit, Unusable> {

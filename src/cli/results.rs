@@ -1,48 +1,15 @@
 //! Where the results go, what earlier runs have left there, and whether that still belongs to the input.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
-
-use thiserror::Error;
 
 use super::args::Run;
 use super::input;
-use super::plan::{Plan, Unusable};
+use super::plan::Plan;
 use super::summary::counted;
+use super::unusable::{Misfit, Unusable};
 use crate::batch::{Resume, body};
-use crate::journal::{
-    Changes, Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally,
-};
-
-/// The results that the input does not fit.
-#[derive(Debug, Error)]
-#[error("{}", self.say())]
-pub(super) struct Misfit {
-    path: PathBuf,
-    recorded: u64,
-    changes: Changes,
-}
-
-impl Misfit {
-    fn say(&self) -> String {
-        let Changes { prompts, settings, examples, .. } = &self.changes;
-        let mut lines = vec![format!(
-            "{} of the {} prompts on record in {} would be sent differently now:",
-            prompts + settings,
-            self.recorded,
-            self.path.display()
-        )];
-        let kinds = [
-            (*prompts, "the text is another"),
-            (*settings, "the model, the system message, the template or a parameter is another"),
-        ];
-        let said = kinds.iter().filter(|(count, _)| *count > 0);
-        lines.extend(said.map(|(count, what)| format!("  {}: {what}", counted(*count, "prompt"))));
-        lines.extend(examples.iter().map(|change| format!("  {change}")));
-        lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
-        lines.join("\n")
-    }
-}
+use crate::journal::{Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally};
 
 /// What a run goes on with.
 pub(super) struct Going {

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::Run;
 use super::input;
-use super::plan::{Plan, Unusable};
+use super::plan::Plan;
 use super::results::{self, Going};
 use super::summary;
+use super::unusable::Unusable;
 use super::{Exit, tell};
 use crate::api::Ask;
 use crate::batch::{Batch, Stop};

@@ -1,0 +1,100 @@
+//! Why nothing is sent: what is wrong with the command, its surroundings or its input, and what to do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::http::CertError;
+use crate::journal::{Changes, JournalError};
+use crate::prompts::{PromptError, TemplateError};
+
+/// What is wrong with the command or its input.
+#[derive(Debug, Error)]
+pub(super) enum Unusable {
+    #[error(
+        "there is no API key in ${0}. Three ways on:
+  set the key:                     export {0}=...
+  point at a server without one:   --base-url http://localhost:8080/v1
+  try it without key or network:   --practice"
+    )]
+    NoKey(String),
+    #[error("--key-env names ${0}, which is not set")]
+    NoSuchVariable(String),
+    #[error("what is in ${0} cannot be a key: it is empty or has characters that no header can carry")]
+    BadKey(String),
+    #[error(
+        "--base-url {0:?} names no variable with its key: where several addresses are given, each is URL=KEYENV"
+    )]
+    NoPair(String),
+    #[error("give each address its key as URL=KEYENV, and leave --key-env out")]
+    KeysApart,
+    #[error("keys {0} and {1} are the same at the same address: the pace would be twice what is allowed")]
+    SameKey(usize, usize),
+    #[error("say which model to ask, with -m NAME")]
+    NoModel,
+    #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
+    BadUrl { from: &'static str, url: String },
+    #[error("--max-delay is shorter than --base-delay")]
+    Delays,
+    #[error("--burst says how to use --rpm: give that, too")]
+    BurstWithoutRate,
+    #[error(transparent)]
+    Certificates(#[from] CertError),
+    #[error("the practice server cannot start: {0}")]
+    Practice(std::io::Error),
+    #[error("cannot read prompts from {path}: {source}", path = path.display())]
+    Open { path: PathBuf, source: std::io::Error },
+    #[error("cannot read the template from {path}: {source}", path = path.display())]
+    OpenTemplate { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error("{path}: {source}", path = path.display())]
+    Input { path: PathBuf, source: PromptError },
+    #[error("{path} holds no prompt: write one a line, or one a row of CSV", path = .0.display())]
+    Empty(PathBuf),
+    #[error(transparent)]
+    Output(#[from] JournalError),
+    #[error("cannot read the results back: {0}")]
+    ReadBack(std::io::Error),
+    #[error(transparent)]
+    Misfit(Misfit),
+    #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
+    Overwriting(PathBuf),
+    #[error("cannot watch for Ctrl-C: {0}")]
+    Signals(#[from] ctrlc::Error),
+}
+
+/// The results that the input does not fit.
+#[derive(Debug, Error)]
+#[error("{}", self.say())]
+pub(super) struct Misfit {
+    pub(super) path: PathBuf,
+    pub(super) recorded: u64,
+    pub(super) changes: Changes,
+}
+
+impl Misfit {
+    fn say(&self) -> String {
+        let Changes { prompts, settings, examples, .. } = &self.changes;
+        let mut lines = vec![format!(
+            "{} of the {} prompts on record in {} would be sent differently now:",
+            prompts + settings,
+            self.recorded,
+            self.path.display()
+        )];
+        let kinds = [
+            (*prompts, "the text is another"),
+            (*settings, "the model, the system message, the template or a parameter is another"),
+        ];
+        let said = kinds.iter().filter(|(count, _)| *count > 0);
+        lines.extend(said.map(|(count, what)| {
+            format!(
+                "  {}: {what}",
+                if *count == 1 { "1 prompt".to_owned() } else { format!("{count} prompts") }
+            )
+        }));
+        lines.extend(examples.iter().map(|change| format!("  {change}")));
+        lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
+        lines.join("\n")
+    }
+}
