@@ -55,8 +55,17 @@ pub struct RateLimiter {
 struct Line {
     lanes: Vec<Lane>,
     /// In order of arrival, so the tickets ascend.
-    waiting: VecDeque<(u64, Thread)>,
+    waiting: VecDeque<Waiting>,
     next_ticket: u64,
+}
+
+/// A thread in the line.
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    /// What its call is thought to cost.
+    tokens: u32,
+    thread: Thread,
 }
 
 /// A turn that was granted.
@@ -240,10 +249,10 @@ impl RateLimiter {
     fn tell<T>(&self, news: impl FnOnce(&mut Line, Instant) -> T) -> T {
         let now = self.clock.now();
         let mut line = self.line.lock();
-        let before = line.due();
+        let before = line.front_is_due();
         let told = news(&mut line, now);
-        let sooner = line.due() != before;
-        let front = line.waiting.front().filter(|_| sooner).map(|(_, thread)| thread.clone());
+        let changed = line.front_is_due() != before;
+        let front = line.waiting.front().filter(|_| changed).map(|front| front.thread.clone());
         drop(line);
         if let Some(front) = front {
             self.clock.unpark(&front);
@@ -255,7 +264,7 @@ impl RateLimiter {
         let mut line = self.line.lock();
         let ticket = line.next_ticket;
         line.next_ticket += 1;
-        line.waiting.push_back((ticket, thread::current()));
+        line.waiting.push_back(Waiting { ticket, tokens, thread: thread::current() });
         Place { limiter: self, ticket, tokens }
     }
 }
@@ -267,8 +276,9 @@ impl Line {
         open.map(|(number, lane)| (number, lane.due(tokens))).min_by_key(|(_, due)| *due)
     }
 
-    fn due(&self) -> Option<Instant> {
-        self.first(1).map(|(_, due)| due)
+    /// When whoever is at the front may pass. None: nobody is, or never.
+    fn front_is_due(&self) -> Option<Instant> {
+        self.first(self.waiting.front()?.tokens).map(|(_, due)| due)
     }
 }
 
@@ -294,7 +304,7 @@ impl Place<'_> {
     fn look(&self) -> Look {
         let mut line = self.limiter.line.lock();
         let Some((lane, due)) = line.first(self.tokens) else { return Look::Retired };
-        if line.waiting.front().is_some_and(|(front, _)| *front != self.ticket) {
+        if line.waiting.front().is_some_and(|front| front.ticket != self.ticket) {
             return Look::Again(None);
         }
         let now = self.limiter.clock.now();
@@ -308,10 +318,10 @@ impl Place<'_> {
     /// Leaves the line. Returns the thread that is at the front because of it.
     fn leave(&self) -> Option<Thread> {
         let mut line = self.limiter.line.lock();
-        let position = line.waiting.binary_search_by_key(&self.ticket, |(ticket, _)| *ticket).ok()?;
+        let position = line.waiting.binary_search_by_key(&self.ticket, |waiting| waiting.ticket).ok()?;
         line.waiting.remove(position);
         let front = line.waiting.front().filter(|_| position == 0)?;
-        Some(front.1.clone())
+        Some(front.thread.clone())
     }
 }
 

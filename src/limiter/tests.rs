@@ -279,3 +279,27 @@ fn on_the_real_clock_no_gap_is_shorter_than_the_interval() {
     times.sort();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= MS));
 }
+
+#[test]
+fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_would_wait_no_less() {
+    let clock = SimClock::new();
+    let start = clock.now();
+    let limits = Limits { pace: Pace::Kept(Rate::every(SECOND * 55)), tokens: Some(nz(6000)) };
+    let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), [limits]);
+    let nobody = CancelToken::new(Arc::new(clock.clone()));
+    let first = limiter.wait_for(5000, &nobody).unwrap();
+    let seats = [clock.enlist(), clock.enlist()];
+    thread::scope(|scope| {
+        let (clock, limiter, nobody) = (&clock, &limiter, &nobody);
+        let [waiting, correcting] = seats;
+        scope.spawn(move || {
+            let _seat = waiting.claim();
+            assert_eq!(limiter.wait_for(2000, nobody).unwrap().at, start + SECOND * 55);
+        });
+        scope.spawn(move || {
+            let _seat = correcting.claim();
+            clock.sleep_until(start + SECOND * 10);
+            limiter.correct(first, 100);
+        });
+    });
+}
