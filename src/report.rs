@@ -31,6 +31,8 @@ use crate::journal::{Results, ResultsError};
 use ledger::Ledger;
 use row::Row;
 
+pub(crate) use text::counted;
+
 pub use numbers::{
     Busiest, Calls, Excess, Failure, Gap, KeyPace, Latencies, Latency, Limit, Moment, Named, Outcome,
     Prompts, Report, Retried, Slow, Span, Times, Tokens, TooSoon,

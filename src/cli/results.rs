@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use super::args::Run;
 use super::input;
 use super::plan::Plan;
-use super::summary::counted;
 use super::unusable::{Misfit, Unusable};
 use crate::batch::{Resume, body};
 use crate::journal::{Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally};
+use crate::report::counted;
 
 /// What a run goes on with.
 pub(super) struct Going {

@@ -6,6 +6,7 @@ use super::Exit;
 use super::plan::Plan;
 use crate::batch::{Before, Flags, Resume, Stop, Summary};
 use crate::journal::JournalError;
+use crate::report::counted;
 
 pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
@@ -134,10 +135,6 @@ fn what(stop: &Stop) -> String {
         }
         _ => stop.to_string(),
     }
-}
-
-pub(super) fn counted(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
 fn seconds(duration: Duration) -> String {

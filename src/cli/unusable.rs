@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::http::CertError;
 use crate::journal::{Changes, JournalError};
 use crate::prompts::{PromptError, TemplateError};
+use crate::report::counted;
 
 /// What is wrong with the command or its input.
 #[derive(Debug, Error)]
@@ -87,12 +88,7 @@ impl Misfit {
             (*settings, "the model, the system message, the template or a parameter is another"),
         ];
         let said = kinds.iter().filter(|(count, _)| *count > 0);
-        lines.extend(said.map(|(count, what)| {
-            format!(
-                "  {}: {what}",
-                if *count == 1 { "1 prompt".to_owned() } else { format!("{count} prompts") }
-            )
-        }));
+        lines.extend(said.map(|(count, what)| format!("  {}: {what}", counted(*count, "prompt"))));
         lines.extend(examples.iter().map(|change| format!("  {change}")));
         lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
         lines.join("\n")

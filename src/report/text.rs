@@ -180,7 +180,8 @@ impl Display for Named {
     }
 }
 
-fn counted(count: u64, noun: &str) -> String {
+/// `1 call`, `2 calls`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
