@@ -27,7 +27,7 @@ use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
-use crate::limiter::{Pace, Turn};
+use crate::limiter::{Tempo, Turn};
 use crate::pool::{self, Crew, Size};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
@@ -43,7 +43,7 @@ pub use summary::{Flag, Flags, Summary};
 /// How a batch is run: plain data.
 ///
 /// # Default
-/// * `pace`: [`Pace::Found`], as fast as the server lets us
+/// * `pace`: [`Tempo::Found`], as fast as the server lets us
 /// * `tokens`: as many as the server says, or any number
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
@@ -53,7 +53,7 @@ pub use summary::{Flag, Flags, Summary};
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The pace of the calls made with each key.
-    pub pace: Pace,
+    pub pace: Tempo,
     /// Tokens a minute that each key may use.
     pub tokens: Option<NonZeroU32>,
     /// A fixed number of workers; none: start with what the rate needs, and grow while turns wait for workers.
@@ -70,7 +70,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let (pace, retry, max_wait) = (Pace::Found, Retry::default(), Duration::from_secs(15 * 60));
+        let (pace, retry, max_wait) = (Tempo::Found, Retry::default(), Duration::from_secs(15 * 60));
         Settings { pace, tokens: None, workers: None, retry, max_wait, halt: None, seed: 0 }
     }
 }
@@ -78,12 +78,12 @@ impl Default for Settings {
 /// The workers that a pace needs, for all keys together, by Little's law (rate x latency), for a latency of one second,
 /// and one more that waits in line; it grows from there. To find a pace it begins with 8; without any it stays at 8.
 #[must_use]
-pub fn workers_for(pace: &Pace, keys: usize) -> Size {
+pub fn workers_for(pace: &Tempo, keys: usize) -> Size {
     const MOST: usize = 512;
     let count = |n: usize| NonZeroUsize::new(n.clamp(2, MOST)).expect("at least 2");
     match pace {
-        Pace::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
-        Pace::Kept(rate) => {
+        Tempo::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
+        Tempo::Kept(rate) => {
             let in_flight = keys as f64 / rate.interval.as_secs_f64();
             Size { start: count(in_flight.ceil() as usize + 1), most: count(MOST) }
         }

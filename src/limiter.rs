@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 
 pub use adaptive::Adaptive;
 use lane::Lane;
-pub use lane::{Limits, Pace};
+pub use lane::{Limits, Tempo};
 pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 
@@ -123,7 +123,7 @@ impl RateLimiter {
     /// A limiter at this rate, on this clock.
     #[must_use]
     pub fn on(clock: Arc<dyn Clock>, rate: Rate) -> Self {
-        RateLimiter::with_lanes(clock, [Limits { pace: Pace::Kept(rate), tokens: None }])
+        RateLimiter::with_lanes(clock, [Limits { pace: Tempo::Kept(rate), tokens: None }])
     }
 
     /// A limiter with a lane for each of several keys, on this clock.

@@ -18,7 +18,7 @@ use crate::api::{Answer, CallError, Class};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::hints::{Hints, Quota};
-use crate::limiter::{Limits, NoTurn, Pace, RateLimiter, Turn};
+use crate::limiter::{Limits, NoTurn, RateLimiter, Tempo, Turn};
 
 #[derive(Debug)]
 pub(super) struct Pacer {
@@ -105,7 +105,7 @@ impl Pacer {
     /// Whether another worker would make turns go faster: nobody is in line for the next one, and the server is not
     /// merely slower for being asked more.
     pub(super) fn wants_workers(&self) -> bool {
-        let unpaced = matches!(self.settings.pace, Pace::Kept(rate) if rate.interval.is_zero());
+        let unpaced = matches!(self.settings.pace, Tempo::Kept(rate) if rate.interval.is_zero());
         !unpaced && self.limiter.waiting() == 0 && (self.is_told() || self.gauge.lock().is_easy())
     }
 
@@ -116,7 +116,7 @@ impl Pacer {
     }
 
     fn is_told(&self) -> bool {
-        self.settings.pace != Pace::Found
+        self.settings.pace != Tempo::Found
     }
 
     /// The limits that the server states, unless we were told which to keep.

@@ -91,7 +91,7 @@ fn run(
 
 fn paced(per_minute: u32) -> Settings {
     let rate = Rate::per_minute(NonZeroU32::new(per_minute).unwrap()).with_guard(Duration::ZERO);
-    Settings { pace: Pace::Kept(rate), ..Settings::default() }
+    Settings { pace: Tempo::Kept(rate), ..Settings::default() }
 }
 
 fn with_workers(settings: Settings, workers: usize) -> Settings {

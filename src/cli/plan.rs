@@ -11,7 +11,7 @@ use crate::api::{Chat, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Settings, workers_for};
 use crate::http::{self, Http};
-use crate::limiter::{Pace, Rate};
+use crate::limiter::{Rate, Tempo};
 use crate::practice::{self, Latency, Limits, Server};
 use crate::retry::Retry;
 
@@ -41,7 +41,7 @@ impl Plan {
         if rpm.is_none() && args.burst.get() > 1 {
             return Err(Unusable::BurstWithoutRate);
         }
-        let pace = rpm.map_or(Pace::Found, |rpm| Pace::Kept(rate(rpm, args.burst)));
+        let pace = rpm.map_or(Tempo::Found, |rpm| Tempo::Kept(rate(rpm, args.burst)));
         let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
@@ -63,7 +63,7 @@ fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
     }
 }
 
-fn settings(args: &Run, pace: Pace) -> Settings {
+fn settings(args: &Run, pace: Tempo) -> Settings {
     let backoff = Backoff { base: args.base_delay, max: args.max_delay, jitter: args.jitter };
     let retry = Retry { max_retries: args.max_retries, backoff, deadline: None };
     let workers = match args.workers {

@@ -10,19 +10,19 @@ use super::turnstile::{Rate, Turnstile};
 /// How fast calls may go: plain data.
 ///
 /// # Default
-/// [`Pace::Kept`] at no rate at all: as fast as turns are asked for.
+/// [`Tempo::Kept`] at no rate at all: as fast as turns are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Pace {
+pub enum Tempo {
     /// At this rate.
     Kept(Rate),
     /// As fast as the server lets us, which is found out by growing gently until it refuses: see [`Adaptive`].
     Found,
 }
 
-impl Default for Pace {
+impl Default for Tempo {
     fn default() -> Self {
-        Pace::Kept(Rate::unlimited())
+        Tempo::Kept(Rate::unlimited())
     }
 }
 
@@ -33,7 +33,7 @@ impl Default for Pace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// How many calls.
-    pub pace: Pace,
+    pub pace: Tempo,
     /// How many tokens in any minute.
     pub tokens: Option<NonZeroU32>,
 }
@@ -87,8 +87,8 @@ impl Silence {
 impl Lane {
     pub(super) fn new(limits: Limits, start: Instant) -> Self {
         let (rate, adaptive) = match limits.pace {
-            Pace::Kept(rate) => (rate, None),
-            Pace::Found => (Rate::unlimited(), Some(Adaptive::new(start))),
+            Tempo::Kept(rate) => (rate, None),
+            Tempo::Found => (Rate::unlimited(), Some(Adaptive::new(start))),
         };
         let tokens = limits.tokens.map(|limit| TokenWindow::per_minute(limit, start));
         let turnstile = Turnstile::new(rate, start);
@@ -208,7 +208,7 @@ mod tests {
 
     fn lane(rpm: u32, start: Instant) -> Lane {
         let rate = Rate::per_minute(NonZeroU32::new(rpm).unwrap()).with_guard(Duration::ZERO);
-        Lane::new(Limits { pace: Pace::Kept(rate), tokens: None }, start)
+        Lane::new(Limits { pace: Tempo::Kept(rate), tokens: None }, start)
     }
 
     /// Sends calls as they come due to a server that refuses until `until`, each answer after `latency`, and then for ten

@@ -284,7 +284,7 @@ fn on_the_real_clock_no_gap_is_shorter_than_the_interval() {
 fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_would_wait_no_less() {
     let clock = SimClock::new();
     let start = clock.now();
-    let limits = Limits { pace: Pace::Kept(Rate::every(SECOND * 55)), tokens: Some(nz(6000)) };
+    let limits = Limits { pace: Tempo::Kept(Rate::every(SECOND * 55)), tokens: Some(nz(6000)) };
     let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), [limits]);
     let nobody = CancelToken::new(Arc::new(clock.clone()));
     let first = limiter.wait_for(5000, &nobody).unwrap();

@@ -5,7 +5,7 @@ use crate::api::{Answer, Ask, CallError, Class};
 use crate::batch::{Batch, Settings};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SimClock};
-use crate::limiter::{Pace, Rate};
+use crate::limiter::{Rate, Tempo};
 use crate::prompts::Prompt;
 use crate::report::Excess;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
     let clock = SimClock::new();
     let servers = [(); 2].map(|()| Server(clock.clone(), AtomicU64::default()));
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let pace = Pace::Kept(Rate::per_minute(NonZeroU32::new(600).unwrap()).with_guard(Duration::ZERO));
+    let pace = Tempo::Kept(Rate::per_minute(NonZeroU32::new(600).unwrap()).with_guard(Duration::ZERO));
     let asks = servers.iter().map(|server| server as &dyn Ask);
     let batch = Batch::new(Settings { pace, ..Settings::default() }, asks, on.clone(), CancelToken::new(on));
     let prompts = (1..=300).map(|line| {
