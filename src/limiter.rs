@@ -207,7 +207,7 @@ impl RateLimiter {
     /// Where the server does not say until when, the hold grows with each round of refusals, from a tenth of a second to a
     /// minute; and after it one call passes alone, and the others wait until it is known what became of it.
     pub fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
-        self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.holds, until))
+        self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.at, turn.holds, until))
     }
 
     /// The server has said at which rate this lane may go.

@@ -289,9 +289,13 @@ impl Room {
         self.send(&reply, fate, stream, request.keep_alive)
     }
 
-    /// The latency, or for ever. True if the server was stopped meanwhile.
+    /// The latency, or for ever; but a refusal comes at once. True if the server was stopped meanwhile.
     fn wait_out(&self, fate: Fate, latency: Duration) -> bool {
-        let wait = if fate.fault == Some(Fault::Hang) { Duration::from_secs(3600) } else { latency };
+        let wait = match fate.fault {
+            Some(Fault::Hang) => Duration::from_secs(3600),
+            Some(Fault::Status(429)) => Duration::ZERO,
+            _ => latency,
+        };
         !wait.is_zero() && self.wait(wait)
     }
 

@@ -59,28 +59,37 @@ struct Silence {
     since: Instant,
     /// Rounds of refusals so far.
     rounds: u32,
-    /// The call that is finding out.
-    probe: Option<u64>,
-    /// Until then the others wait for it.
-    probed_until: Instant,
+    /// The longest that the server took to refuse a call.
+    slowest: Duration,
+    /// When the call was sent that is finding out.
+    probe: Option<Instant>,
 }
 
 impl Silence {
     /// The first hold is this, or two intervals, in which the server makes room for a call. It doubles with each round of
     /// refusals,
     const HOLD_FIRST: Duration = Duration::from_millis(100);
-    /// up to this. From then on it is a tenth of the time that the server has refused by now, so that what is lost when
+    /// up to this. From then on it is a twelfth of the time that the server has refused by now, so that what is lost when
     /// it is over stays in proportion,
-    const HOLD_DOUBLED: Duration = Duration::from_millis(950);
+    const HOLD_DOUBLED: Duration = Duration::from_millis(900);
     /// and never more than this.
     const HOLD_MOST: Duration = Duration::from_secs(60);
-    /// A refusal comes at once. A call that has not been refused by now is being answered.
+    /// The longest that the others wait for what becomes of it.
     const PROBE: Duration = Duration::from_secs(3);
+    /// What any refusal may take on top.
+    const SLACK: Duration = Duration::from_millis(50);
+
+    /// Until when the others wait for the call that is finding out. A server that refuses does so soon: a call that has
+    /// not been refused in twice the longest time that this took is being answered.
+    fn probed_until(&self) -> Option<Instant> {
+        let patience = self.slowest.saturating_mul(2).saturating_add(Self::SLACK).min(Self::PROBE);
+        self.probe.map(|sent| sent + patience)
+    }
 
     fn hold(&self, now: Instant, interval: Duration) -> Duration {
         let first = Self::HOLD_FIRST.max(interval.saturating_mul(2));
         let doubled = first.saturating_mul(1 << self.rounds.min(16)).min(Self::HOLD_DOUBLED);
-        doubled.max((now - self.since) / 10).min(Self::HOLD_MOST)
+        doubled.max((now - self.since) / 12).min(Self::HOLD_MOST)
     }
 }
 
@@ -99,10 +108,7 @@ impl Lane {
     pub(super) fn due(&self, tokens: u32) -> Instant {
         let calls = self.turnstile.due(1);
         let due = self.tokens.as_ref().map_or(calls, |window| window.due(tokens).max(calls));
-        match self.silence {
-            Some(Silence { probe: Some(_), probed_until, .. }) => due.max(probed_until),
-            _ => due,
-        }
+        self.silence.and_then(|silence| silence.probed_until()).map_or(due, |probed| due.max(probed))
     }
 
     /// A call passes.
@@ -115,7 +121,7 @@ impl Lane {
             window.take(now, ticket, tokens);
         }
         if let Some(silence) = &mut self.silence {
-            (silence.probe, silence.probed_until) = (Some(ticket), now + Silence::PROBE);
+            silence.probe.get_or_insert(now);
         }
     }
 
@@ -140,15 +146,21 @@ impl Lane {
         }
     }
 
-    /// A call that was sent when so many holds had begun was refused, until then or without saying. Returns until when
-    /// everyone is held, if this began a new hold.
-    pub(super) fn refused(&mut self, now: Instant, holds: u64, until: Option<Instant>) -> Option<Instant> {
+    /// A call that was sent then, when so many holds had begun, was refused, until then or without saying. Returns until
+    /// when everyone is held, if this began a new hold.
+    pub(super) fn refused(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        holds: u64,
+        until: Option<Instant>,
+    ) -> Option<Instant> {
         let new = holds == self.holds;
         if new {
             self.holds += 1;
             self.cut(now);
         }
-        let until = until.or_else(|| new.then(|| self.silent(now)));
+        let until = until.or_else(|| new.then(|| self.silent(now, sent)));
         if new || self.turnstile.is_held(now) {
             until.into_iter().for_each(|until| self.turnstile.hold_until(until));
         }
@@ -161,14 +173,15 @@ impl Lane {
         }
     }
 
-    /// Refused without a word: until when to hold.
-    fn silent(&mut self, now: Instant) -> Instant {
-        let first = Silence { since: now, rounds: 0, probe: None, probed_until: now };
+    /// A call that was sent then is refused without a word: until when to hold.
+    fn silent(&mut self, now: Instant, sent: Instant) -> Instant {
+        let first = Silence { since: now, rounds: 0, slowest: Duration::ZERO, probe: None };
         let silence = self.silence.get_or_insert(first);
+        silence.slowest = silence.slowest.max(now.saturating_duration_since(sent));
         // From one probe to the next: the server's latency is no reason to ask more seldom.
-        let asked = silence.probe.map_or(now, |_| silence.probed_until - Silence::PROBE);
+        let asked = silence.probe.take().unwrap_or(now);
         let until = asked + silence.hold(now, self.turnstile.interval());
-        (silence.probe, silence.rounds) = (None, silence.rounds + 1);
+        silence.rounds += 1;
         until.max(now)
     }
 
@@ -211,23 +224,32 @@ mod tests {
         Lane::new(Limits { pace: Tempo::Kept(rate), tokens: None }, start)
     }
 
-    /// Sends calls as they come due to a server that refuses until `until`, each answer after `latency`, and then for ten
-    /// seconds more. Returns when each was sent.
-    fn outage(lane: &mut Lane, start: Instant, until: Duration, latency: Duration) -> Vec<Duration> {
-        let mut under_way: std::collections::VecDeque<(Instant, u64, bool)> = Default::default();
+    /// How long a server takes.
+    #[derive(Clone, Copy, Debug)]
+    struct Takes {
+        to_answer: Duration,
+        to_refuse: Duration,
+    }
+
+    /// Sends calls as they come due to a server that refuses until `until`, and then for ten seconds more. Returns when
+    /// each was sent.
+    fn outage(lane: &mut Lane, start: Instant, until: Duration, takes: Takes) -> Vec<Duration> {
+        let mut under_way: Vec<(Instant, Instant, u64, bool)> = Vec::new();
         let (mut now, mut sent) = (start, Vec::new());
         while now < start + until + MS * 10_000 {
-            let next_answer = under_way.front().map(|(at, ..)| *at);
-            match next_answer.filter(|at| *at <= lane.due(1).max(now)) {
+            let next = (0..under_way.len()).min_by_key(|at| under_way[*at].0);
+            match next.filter(|at| under_way[*at].0 <= lane.due(1).max(now)) {
                 Some(at) => {
-                    now = at;
-                    let (_, holds, good) = under_way.pop_front().unwrap();
-                    if good { lane.answered(now, holds) } else { _ = lane.refused(now, holds, None) }
+                    let (ended, at, holds, good) = under_way.remove(at);
+                    now = ended;
+                    if good { lane.answered(now, holds) } else { _ = lane.refused(now, at, holds, None) }
                 }
                 None => {
                     now = lane.due(1).max(now);
+                    let good = now - start >= until;
+                    let ends = now + if good { takes.to_answer } else { takes.to_refuse };
                     lane.take(now, sent.len() as u64, 1);
-                    under_way.push_back((now + latency, lane.holds, now - start >= until));
+                    under_way.push((ends, now, lane.holds, good));
                     sent.push(now - start);
                 }
             }
@@ -237,24 +259,26 @@ mod tests {
 
     #[test]
     fn an_outage_of_ten_seconds_costs_about_a_call_a_second_and_is_over_within_one() {
-        for latency in [MS * 5, MS * 50, MS * 400] {
-            let start = Instant::now();
-            let sent = outage(&mut lane(600, start), start, MS * 10_000, latency);
-            let in_vain = sent.iter().filter(|at| **at < MS * 10_000).count();
-            let at_once = latency.as_millis() as usize / 100 + 1;
-            assert!(in_vain <= at_once + 13, "{in_vain} calls in vain at {latency:?}");
-            let back = sent.iter().find(|at| **at >= MS * 10_000).unwrap();
-            assert!(*back <= MS * 11_000, "back at {back:?}");
-            let after =
-                sent.iter().filter(|at| **at >= *back + latency && **at < *back + latency + MS * 5000);
-            assert!(after.count() >= 49, "and at the full pace");
+        let table = [(5, 5), (50, 50), (400, 400), (400, 5), (2000, 5), (2000, 100)];
+        for (to_answer, to_refuse) in table {
+            let (start, end) = (Instant::now(), MS * 10_000);
+            let takes = Takes { to_answer: MS * to_answer, to_refuse: MS * to_refuse };
+            let sent = outage(&mut lane(600, start), start, end, takes);
+            let in_vain = sent.iter().filter(|at| **at < end).count();
+            let at_once = to_refuse as usize / 100 + 1;
+            assert!(in_vain <= at_once + 13, "{in_vain} calls in vain: {takes:?}");
+            let within =
+                |from: Duration| sent.iter().filter(|at| **at >= from && **at < from + MS * 5000).count();
+            assert!(within(end) + at_once > 40, "back within a second: {} of 50, {takes:?}", within(end));
+            assert!(within(end + MS * 2000) >= 49, "and at the full pace: {takes:?}");
         }
     }
 
     #[test]
     fn a_long_outage_is_asked_about_less_and_less() {
         let start = Instant::now();
-        let sent = outage(&mut lane(600, start), start, MS * 3_600_000, MS * 50);
+        let takes = Takes { to_answer: MS * 50, to_refuse: MS * 50 };
+        let sent = outage(&mut lane(600, start), start, MS * 3_600_000, takes);
         let in_vain = sent.iter().filter(|at| **at < MS * 3_600_000).count();
         assert!(in_vain < 120, "{in_vain} calls in an hour");
         let back = sent.iter().find(|at| **at >= MS * 3_600_000).unwrap();
@@ -262,15 +286,30 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_is_not_heard_of_does_not_hold_the_others_back_for_ever() {
+    fn a_call_that_is_not_refused_as_soon_as_others_were_is_being_answered() {
+        let start = Instant::now();
+        let mut lane = lane(6000, start);
+        lane.take(start, 0, 1);
+        let held = lane.refused(start + MS * 20, start, 0, None).unwrap();
+        lane.take(held, 1, 1);
+        let free = held + MS * 20 * 2 + Silence::SLACK;
+        assert_eq!(lane.due(1), free);
+        lane.failed(0);
+        assert_eq!(lane.due(1), free, "what an earlier call came to says nothing");
+        lane.take(free, 2, 1);
+        assert_eq!(lane.due(1), free + MS * 10, "the others go on at the pace");
+        lane.failed(1);
+        assert_eq!(lane.due(1), free + MS * 10);
+    }
+
+    #[test]
+    fn a_probe_of_a_server_that_is_slow_to_refuse_holds_the_others_back_for_some_seconds_at_most() {
         let start = Instant::now();
         let mut lane = lane(600, start);
         lane.take(start, 0, 1);
-        let held = lane.refused(start, 0, None).unwrap();
+        let held = lane.refused(start + MS * 60_000, start, 0, None).unwrap();
         lane.take(held, 1, 1);
         assert_eq!(lane.due(1), held + Silence::PROBE);
-        lane.failed(0);
-        assert_eq!(lane.due(1), held + Silence::PROBE, "what an earlier call came to says nothing");
         lane.failed(1);
         assert_eq!(lane.due(1), held + MS * 100);
     }

@@ -13,10 +13,11 @@ mod usage;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use common::Cli;
 use common::tcp::{self, completion, response};
-use paceline::practice::{self, Faults, Latency, Limits, Server};
+use paceline::practice::{self, Faults, Latency, Limits, Outage, Server};
 use serde_json::{Value, json};
 
 pub(crate) const PATH: &str = "/v1/chat/completions";
@@ -242,6 +243,19 @@ fn exit_3_an_exhausted_quota_is_not_waited_for() {
 }
 
 #[test]
+fn exit_3_an_outage_of_refusals_is_not_waited_for_longer_than_we_may() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let outage = Some(Outage { after: Duration::ZERO, length: HOUR, status: 429 });
+    let (latency, faults) = (Latency::Constant(HOUR), Faults { outage, ..Faults::default() });
+    let options = practice::Options { latency, faults, hints: false, ..practice::Options::default() };
+    let server = Server::start(options).unwrap();
+    let ran = Cli::of_topics(20).run(&["--max-wait", "300ms", "--base-url", &server.base_url()]);
+    assert_eq!((ran.exit, ran.records.len()), (3, 0), "a refusal comes at once, unlike an answer: {ran}");
+    assert!(ran.stderr.contains("come back at"), "{ran}");
+    assert!(server.stats().arrivals < 10, "{:?}", server.stats());
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn exit_3_a_full_disk_stops_before_more_is_paid_for() {
     let server = practice(Limits::default(), Faults::default());
@@ -253,7 +267,7 @@ fn exit_3_a_full_disk_stops_before_more_is_paid_for() {
 
 #[test]
 fn as_many_calls_are_in_flight_as_there_are_workers() {
-    let latency = Latency::Constant(std::time::Duration::from_millis(300));
+    let latency = Latency::Constant(Duration::from_millis(300));
     let server = Server::start(practice::Options { latency, ..practice::Options::default() }).unwrap();
     let ran = Cli::of_topics(12).run(&["-w", "4", "--rpm", "60000", "--base-url", &server.base_url()]);
     assert!(ran.is_all_answered(12), "{ran}");
