@@ -10,38 +10,47 @@ use crate::api::Usage;
 /// Learns from each answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
-    /// Tokens a byte of the request.
-    density: f64,
-    /// Tokens of an answer that may be as long as it likes.
+    /// Tokens and bytes of the requests so far, those of long ago counting less. Their ratio is dominated by the long
+    /// ones, as the cost is.
+    tokens: f64,
+    bytes: f64,
+    /// Tokens of an answer that may be as long as it likes, and how far from that answers usually are.
     output: f64,
+    spread: f64,
 }
 
 impl Default for Estimate {
     /// English has about four bytes a token; answers are a page or less.
     fn default() -> Self {
-        Estimate { density: 0.25, output: 400.0 }
+        Estimate { tokens: 25.0, bytes: 100.0, output: 400.0, spread: 50.0 }
     }
 }
 
 impl Estimate {
-    /// Rather too much than too little, by so many parts: what was too much is given back with the answer.
+    /// Rather too much than too little, by so many parts of the input and so many times the usual spread of the output:
+    /// what was too much is given back with the answer.
     const MARGIN: f64 = 1.1;
+    const SPREADS: f64 = 2.0;
     /// What one answer more counts.
     const WEIGHT: f64 = 0.2;
 
     /// What this request is thought to cost. Servers count the most tokens that an answer may have, where that is given.
     pub(super) fn cost(&self, request: &[u8]) -> u32 {
-        let output = most_tokens(request).unwrap_or((self.output * Self::MARGIN) as u32);
-        ((request.len() as f64 * self.density * Self::MARGIN).ceil() as u32).saturating_add(output)
+        let output = most_tokens(request).unwrap_or((self.output + Self::SPREADS * self.spread) as u32);
+        let density = self.tokens / self.bytes;
+        ((request.len() as f64 * density * Self::MARGIN).ceil() as u32).saturating_add(output)
     }
 
     /// What an answered request has cost; and the next ones are estimated better.
     pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> u32 {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
-        self.density = toward(self.density, f64::from(usage.input) / request.len().max(1) as f64);
+        self.tokens = toward(self.tokens, f64::from(usage.input));
+        self.bytes = toward(self.bytes, request.len().max(1) as f64);
         let most = most_tokens(request);
         if most.is_none() {
-            self.output = toward(self.output, f64::from(usage.output));
+            let output = f64::from(usage.output);
+            self.spread = toward(self.spread, (output - self.output).abs());
+            self.output = toward(self.output, output);
         }
         usage.input.saturating_add(most.unwrap_or_default().max(usage.output))
     }
@@ -68,11 +77,26 @@ mod tests {
     fn an_estimate_comes_near_after_a_few_answers() {
         let mut estimate = Estimate::default();
         let request = vec![b' '; 1000];
-        assert_eq!(estimate.cost(&request), 275 + 440);
-        for _ in 0..20 {
+        assert_eq!(estimate.cost(&request), 275 + 500);
+        for _ in 0..40 {
             assert_eq!(estimate.learn(&request, Usage { input: 500, output: 90 }), 590);
         }
-        assert!(estimate.cost(&request).abs_diff(590 * 11 / 10) < 15, "{estimate:?}");
+        assert!(estimate.cost(&request).abs_diff(550 + 90) < 15, "{estimate:?}");
+    }
+
+    #[test]
+    fn short_requests_and_answers_of_every_length_do_not_make_it_too_low() {
+        let mut estimate = Estimate::default();
+        let (short, long) = (vec![b' '; 100], vec![b' '; 10_000]); // with a frame, so less dense
+        let mut too_low = 0;
+        for n in 0..200 {
+            let output = 70 + n * 37 % 65;
+            let (request, input) = if n % 2 == 0 { (&short, 14) } else { (&long, 2490) };
+            too_low += u32::from(n > 20 && estimate.cost(request) < input + output);
+            estimate.learn(request, Usage { input, output });
+        }
+        assert!(too_low <= 5, "{too_low} of 180 were too low: {estimate:?}");
+        assert!(estimate.cost(&long) < 2490 * 112 / 100 + 180, "{estimate:?}");
     }
 
     #[test]
@@ -81,7 +105,7 @@ mod tests {
         let request = br#"{"max_tokens": 1000, "x": 1}"#;
         assert_eq!(estimate.cost(request), 1008);
         assert_eq!(estimate.learn(request, Usage { input: 10, output: 90 }), 1010);
-        assert_eq!(estimate.cost(b"{}"), 441, "and nothing is learnt about answers without a limit");
+        assert_eq!(estimate.cost(b"{}"), 501, "and nothing is learnt about answers without a limit");
         assert_eq!(most_tokens(br#"{"max_completion_tokens": 7}"#), Some(7));
         assert_eq!(most_tokens(b"no JSON"), None);
     }

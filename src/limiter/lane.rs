@@ -42,6 +42,8 @@ pub struct Limits {
 #[derive(Debug)]
 pub(super) struct Lane {
     turnstile: Turnstile,
+    /// How often a call came a little early, though the rate was kept.
+    early: u32,
     tokens: Option<TokenWindow>,
     /// Finds the pace, where it is not given.
     adaptive: Option<Adaptive>,
@@ -94,6 +96,11 @@ impl Silence {
 }
 
 impl Lane {
+    /// Each call that comes early widens the guard by one part in this many of the interval,
+    const GUARD_PART: u32 = 256;
+    /// so many times at most: from 1.6 % to 3.5 %.
+    const EARLY_MOST: u32 = 5;
+
     pub(super) fn new(limits: Limits, start: Instant) -> Self {
         let (rate, adaptive) = match limits.pace {
             Tempo::Kept(rate) => (rate, None),
@@ -101,7 +108,7 @@ impl Lane {
         };
         let tokens = limits.tokens.map(|limit| TokenWindow::per_minute(limit, start));
         let turnstile = Turnstile::new(rate, start);
-        Lane { turnstile, tokens, adaptive, silence: None, holds: 0, retired: false }
+        Lane { turnstile, early: 0, tokens, adaptive, silence: None, holds: 0, retired: false }
     }
 
     /// The earliest instant at which a call of so many tokens may pass. It may lie in the past.
@@ -159,12 +166,29 @@ impl Lane {
         if new {
             self.holds += 1;
             self.cut(now);
+            until.into_iter().for_each(|until| self.learn(until.saturating_duration_since(now)));
         }
         let until = until.or_else(|| new.then(|| self.silent(now, sent)));
         if new || self.turnstile.is_held(now) {
             until.into_iter().for_each(|until| self.turnstile.hold_until(until));
         }
         until.filter(|_| new)
+    }
+
+    /// A refusal for less than two intervals says that the rate is right, but that the call came early: the network has
+    /// more jitter than the guard allows for.
+    fn learn(&mut self, wait: Duration) {
+        if self.adaptive.is_none() && wait < self.turnstile.interval() * 2 && self.early < Self::EARLY_MOST {
+            self.early += 1;
+            let rate = self.turnstile.rate();
+            self.turnstile.set_rate(Self::widened(rate, 1));
+        }
+    }
+
+    /// A rate with a guard as wide as so many early calls taught. Who wants none gets none.
+    fn widened(rate: Rate, early: u32) -> Rate {
+        let more = if rate.guard.is_zero() { Duration::ZERO } else { rate.interval / Self::GUARD_PART };
+        rate.with_guard(rate.guard + more * early)
     }
 
     fn cut(&mut self, now: Instant) {
@@ -193,7 +217,7 @@ impl Lane {
     /// The server has said its limit: from now on it is kept.
     pub(super) fn keep(&mut self, rate: Rate) {
         self.adaptive = None;
-        self.turnstile.set_rate(rate);
+        self.turnstile.set_rate(Self::widened(rate, self.early));
     }
 
     /// The server has said its limit of tokens.
@@ -272,6 +296,25 @@ mod tests {
             assert!(within(end) + at_once > 40, "back within a second: {} of 50, {takes:?}", within(end));
             assert!(within(end + MS * 2000) >= 49, "and at the full pace: {takes:?}");
         }
+    }
+
+    #[test]
+    fn calls_that_come_early_widen_the_guard_a_little() {
+        let start = Instant::now();
+        let rate = Rate::per_minute(NonZeroU32::new(600).unwrap());
+        let mut lane = Lane::new(Limits { pace: Tempo::Kept(rate), tokens: None }, start);
+        let refused = |lane: &mut Lane, wait| lane.refused(start, start, lane.holds, Some(start + wait));
+        refused(&mut lane, MS * 200);
+        assert_eq!(lane.turnstile.rate(), rate, "longer than early: that is another matter");
+        refused(&mut lane, MS * 3);
+        assert_eq!(lane.turnstile.rate().guard, rate.guard + rate.interval / 256);
+        (0..100).for_each(|_| _ = refused(&mut lane, MS * 3));
+        let widest = rate.guard + rate.interval / 256 * 5;
+        assert_eq!(lane.turnstile.rate().guard, widest);
+        lane.keep(rate);
+        assert_eq!(lane.turnstile.rate().guard, widest, "though the server says its limit again");
+        lane.keep(rate.with_guard(Duration::ZERO));
+        assert_eq!(lane.turnstile.rate().guard, Duration::ZERO, "who wants none gets none");
     }
 
     #[test]

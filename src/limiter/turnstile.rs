@@ -133,6 +133,12 @@ impl Turnstile {
         self.rate.interval
     }
 
+    /// The rate, with its guard.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// The rate may change while the turnstile is in use: the next turn is due as it was, those after it as the new rate
     /// says.
     pub fn set_rate(&mut self, rate: Rate) {
