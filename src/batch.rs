@@ -11,6 +11,7 @@ mod estimate;
 mod gauge;
 mod halt;
 mod pacer;
+mod price;
 mod resume;
 mod summary;
 
@@ -36,6 +37,7 @@ use attempts::{Course, Miss};
 use desk::Desk;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
+pub use price::{ParsePriceError, Price, Tokens, amount};
 use resume::Passing;
 pub use resume::{Before, Resume};
 pub use summary::{Flag, Flags, Summary};

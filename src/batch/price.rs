@@ -1,0 +1,121 @@
+//! What tokens cost: a price list of two numbers, and the sum.
+
+use std::fmt;
+use std::ops::AddAssign;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use crate::api::Usage;
+
+/// Tokens of many calls together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// Read.
+    pub input: u64,
+    /// Written.
+    pub output: u64,
+}
+
+impl From<Usage> for Tokens {
+    fn from(usage: Usage) -> Self {
+        Tokens { input: usage.input.into(), output: usage.output.into() }
+    }
+}
+
+impl AddAssign for Tokens {
+    fn add_assign(&mut self, more: Self) {
+        self.input = self.input.saturating_add(more.input);
+        self.output = self.output.saturating_add(more.output);
+    }
+}
+
+/// The price of a million tokens, in any currency: read, and written. Plain data.
+///
+/// ```
+/// use paceline::batch::{Price, Tokens};
+///
+/// let price: Price = "0.15,0.60".parse().unwrap();
+/// assert_eq!(price.cost(Tokens { input: 2_000_000, output: 500_000 }), 0.15 * 2.0 + 0.60 / 2.0);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Price {
+    /// For a million tokens that are read.
+    pub input: f64,
+    /// For a million tokens that are written.
+    pub output: f64,
+}
+
+impl Price {
+    /// What so many tokens cost: a [`Usage`], or [`Tokens`].
+    #[must_use]
+    pub fn cost(self, tokens: impl Into<Tokens>) -> f64 {
+        let Tokens { input, output } = tokens.into();
+        (input as f64 * self.input + output as f64 * self.output) / 1e6
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.input, self.output)
+    }
+}
+
+/// The text is not a [`Price`].
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("give the price of a million tokens read and of a million written, as in 0.15,0.60")]
+pub struct ParsePriceError(());
+
+impl FromStr for Price {
+    type Err = ParsePriceError;
+
+    fn from_str(text: &str) -> Result<Self, ParsePriceError> {
+        let amount = |text: &str| text.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0);
+        let both = text.split_once(',').and_then(|(input, output)| amount(input).zip(amount(output)));
+        both.map(|(input, output)| Price { input, output }).ok_or(ParsePriceError(()))
+    }
+}
+
+/// An amount as people write it: of less than one, the figures that matter.
+#[must_use]
+pub fn amount(cost: f64) -> String {
+    match cost {
+        0.0 => "0".to_owned(),
+        ..0.001 => format!("{cost:.6}"),
+        0.001..1.0 => format!("{cost:.4}"),
+        _ => format!("{cost:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_two_numbers_that_are_not_negative() {
+        assert_eq!("2.5, 10".parse(), Ok(Price { input: 2.5, output: 10.0 }));
+        assert_eq!("0,0".parse::<Price>().unwrap().to_string(), "0,0");
+        for bad in ["", "1", "1,", ",1", "1,2,3", "-1,2", "1,inf", "NaN,1", "1;2"] {
+            assert!(bad.parse::<Price>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_and_what_is_written_are_paid_apart() {
+        let price = Price { input: 1.0, output: 4.0 };
+        assert_eq!(price.cost(Usage { input: 500_000, output: 250_000 }), 1.5);
+        let mut tokens = Tokens::default();
+        tokens += Usage { input: u32::MAX, output: 1 }.into();
+        tokens += Usage { input: u32::MAX, output: 1 }.into();
+        assert_eq!(tokens, Tokens { input: 2 * u64::from(u32::MAX), output: 2 });
+    }
+
+    #[test]
+    fn amounts_show_the_figures_that_matter() {
+        let table =
+            [(0.0, "0"), (0.000_042, "0.000042"), (0.0123, "0.0123"), (1.5, "1.50"), (1234.0, "1234.00")];
+        for (cost, expected) in table {
+            assert_eq!(amount(cost), expected);
+        }
+    }
+}
