@@ -8,12 +8,16 @@ mod attempts;
 mod budget;
 mod desk;
 mod estimate;
+mod event;
 mod gauge;
 mod halt;
+mod meter;
 mod pacer;
 mod price;
 mod resume;
+mod snapshot;
 mod summary;
+mod view;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
@@ -35,12 +39,15 @@ use crate::retry::Retry;
 
 use attempts::{Course, Miss};
 use desk::Desk;
+pub use event::{Event, Origin, Watch, Why};
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
-pub use price::{ParsePriceError, Price, Tokens, amount};
+pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
 use resume::Passing;
 pub use resume::{Before, Resume};
+pub use snapshot::{Allowed, Hold, Snapshot};
 pub use summary::{Flag, Flags, Summary};
+pub use view::View;
 
 /// How a batch is run: plain data.
 ///
@@ -51,6 +58,7 @@ pub use summary::{Flag, Flags, Summary};
 /// * `retry`: [`Retry::default`]
 /// * `max_wait`: 15 minutes
 /// * `halt`: never
+/// * `max_cost`: any
 /// * `seed`: 0
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -66,6 +74,8 @@ pub struct Settings {
     pub max_wait: Duration,
     /// How many prompts may fail before the batch stops.
     pub halt: Option<Halt>,
+    /// What the answers may cost before the batch stops.
+    pub max_cost: Option<MaxCost>,
     /// For the jitter.
     pub seed: u64,
 }
@@ -73,7 +83,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let (pace, retry, max_wait) = (Tempo::Found, Retry::default(), Duration::from_secs(15 * 60));
-        Settings { pace, tokens: None, workers: None, retry, max_wait, halt: None, seed: 0 }
+        Settings { pace, tokens: None, workers: None, retry, max_wait, halt: None, max_cost: None, seed: 0 }
     }
 }
 
@@ -125,6 +135,14 @@ pub enum Stop {
         /// The rule.
         halt: Halt,
     },
+    /// The answers have cost as much as they may.
+    #[error("the answers have cost {}, and --max-cost is {}", amount(*.spent), amount(*.most))]
+    Spent {
+        /// What they cost, all in all.
+        spent: f64,
+        /// What they may cost.
+        most: f64,
+    },
     /// The results cannot be written.
     #[error("{0}")]
     Journal(JournalError),
@@ -154,6 +172,7 @@ pub struct Batch<'a> {
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
     passing: Passing,
+    view: Arc<View>,
     stop: Mutex<Option<Stop>>,
 }
 
@@ -182,9 +201,30 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "there is nobody to ask");
-        let pacer = Pacer::new(settings, asks.len(), clock.clone());
+        let view = Arc::new(View::new(clock.now(), settings.pace, asks.len()));
+        let pacer = Pacer::new(settings, asks.len(), clock.clone(), view.clone());
         let (passing, stop) = (Passing::default(), Mutex::new(None));
-        Batch { settings, asks, pacer, cancel, clock, passing, stop }
+        Batch { settings, asks, pacer, cancel, clock, passing, view, stop }
+    }
+
+    /// Tells the view how many prompts there are, those of earlier runs among them.
+    #[must_use]
+    pub fn expecting(self, total: u64) -> Self {
+        self.view.expect(total);
+        self
+    }
+
+    /// Tells what happens, as it happens; the first who watches is told, and no other.
+    #[must_use]
+    pub fn watched_by(self, watch: Arc<dyn Watch>) -> Self {
+        self.view.show(watch);
+        self
+    }
+
+    /// How the batch stands, for as long as anybody wants to know.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.view.clone()
     }
 
     /// Goes on from earlier results.
@@ -204,10 +244,18 @@ impl<'a> Batch<'a> {
         let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
         let auto = || workers_for(&self.settings.pace, self.asks.len());
         let size = self.settings.workers.map_or_else(auto, Size::fixed);
+        self.view.hired(size.start.get());
         let hand_in = |course, prompt: &Prompt| {
             let mut desk = desk.lock();
+            let before = (desk.summary.answered, desk.summary.failed);
             // Stops before the next in line hands in, who would go on to another prompt otherwise.
             desk.hand_in(course, prompt).into_iter().for_each(|reason| self.stop_for(reason));
+            let (answered, failed) = (desk.summary.answered, desk.summary.failed);
+            self.view.done(answered, failed);
+            drop(desk);
+            if before != (answered, failed) {
+                self.view.tell(Event::Done { prompt, answered: answered > before.0 });
+            }
         };
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
@@ -222,6 +270,7 @@ impl<'a> Batch<'a> {
         summary.ended(self.clock.now());
         summary.before = self.passing.before();
         summary.found = self.pacer.found(self.asks.len());
+        (summary.tokens, summary.unmetered) = (self.view.tokens(), self.view.unmetered());
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
         summary
@@ -243,6 +292,9 @@ impl<'a> Batch<'a> {
         let request = body(self.asks[0], &prompt);
         let id = RecordId::of(prompt.line, &request);
         let to_do = self.passing.is_to_do(&id)?;
+        if !to_do {
+            self.view.passed_over();
+        }
         Ok(to_do.then(|| Job { prompt, id, request, pulled: self.clock.now() }))
     }
 
@@ -252,15 +304,20 @@ impl<'a> Batch<'a> {
         let course = Mutex::new(Course::new(job.id, self.clock.now() - job.pulled));
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let judge = attempts::judge;
-        let notify = |failure: &_| course.lock().put_off(failure, &job.prompt);
+        let notify = |failure: &_| course.lock().put_off(failure, &job.prompt, &self.view);
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
             let asked = self.clock.now();
+            let waiting = self.view.waits();
             let turn = self.pacer.take(request, &self.cancel)?;
+            drop(waiting);
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.wall_at(turn.at));
+            let under_way = self.view.calls(turn.at);
             let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
+            drop(under_way);
             let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
-            course.lock().called(call, &answer, &job.prompt);
+            self.view.called(&answer, call.took);
+            course.lock().called(call, &answer, &job.prompt, &self.view);
             self.heed(turn, request, answer)
         });
         course.into_inner().ended(outcome)
@@ -275,7 +332,7 @@ impl<'a> Batch<'a> {
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
     fn hire_if_short(&self, crew: &Crew<'_>) {
         if crew.queued() > 0 && self.pacer.wants_workers() && crew.hire() {
-            info!("one more worker: nobody was in line for the next turn");
+            self.view.tell(Event::Hired { workers: self.view.hired(1) });
         }
     }
 
@@ -284,6 +341,7 @@ impl<'a> Batch<'a> {
         let error = match answer {
             Ok(answer) => {
                 self.pacer.answered(turn, request, &answer);
+                self.mind_the_cost();
                 return Ok(answer);
             }
             Err(error) => error,
@@ -295,6 +353,15 @@ impl<'a> Batch<'a> {
                 self.stop_for(reason);
                 Err(Miss::Call(error))
             }
+        }
+    }
+
+    /// Stops once the answers have cost as much as they may.
+    fn mind_the_cost(&self) {
+        if let Some(max_cost) = self.settings.max_cost
+            && let Some(spent) = max_cost.spent(self.view.tokens())
+        {
+            self.stop_for(Stop::Spent { spent, most: max_cost.most });
         }
     }
 

@@ -67,7 +67,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` |
-//! | 5 face | `export`, `practice`, `report`, `cli` |
+//! | 5 face | `practice`, `export`, `progress`, `report`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `wire` adds floors 3 and 4, the feature `cli` (the default) the command line.
@@ -96,6 +96,8 @@ pub mod limiter;
 pub mod pool;
 #[cfg(feature = "cli")]
 pub mod practice;
+#[cfg(feature = "cli")]
+pub mod progress;
 #[cfg(feature = "wire")]
 pub mod prompts;
 #[cfg(feature = "cli")]

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use log::kv::Value;
-use log::{Level, log_enabled};
-
+use super::event::Event;
+use super::view::View;
 use crate::api::{Answer, CallError, Class};
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
 use crate::limiter::{NoTurn, Turn};
@@ -79,7 +78,13 @@ impl Course {
     }
 
     /// A call has ended.
-    pub(super) fn called(&mut self, call: Call, answer: &Result<Answer, CallError>, prompt: &Prompt) {
+    pub(super) fn called(
+        &mut self,
+        call: Call,
+        answer: &Result<Answer, CallError>,
+        prompt: &Prompt,
+        view: &View,
+    ) {
         let (status, request_id, outcome, retry_after) = match answer {
             Ok(answer) => (Some(answer.status), answer.request_id.clone(), "answered", None),
             Err(error) => (error.status, error.request_id.clone(), error.outcome(), error.retry_after),
@@ -102,18 +107,18 @@ impl Course {
             request_id,
         };
         if answer.is_ok() {
-            tell(&attempt, prompt, None);
+            view.tell(Event::Attempt { prompt, attempt: &attempt, error: None });
         }
         self.attempts.push(attempt);
     }
 
     /// The call that has just failed is followed by another after this backoff, or by none.
-    pub(super) fn put_off(&mut self, failure: &Failure<Miss>, prompt: &Prompt) {
+    pub(super) fn put_off(&mut self, failure: &Failure<Miss>, prompt: &Prompt, view: &View) {
         if let (Miss::Call(error) | Miss::Retired(error), Some(attempt)) =
             (&failure.error, self.attempts.last_mut())
         {
             attempt.backoff = failure.backoff;
-            tell(attempt, prompt, Some(error));
+            view.tell(Event::Attempt { prompt, attempt, error: Some(error) });
         }
     }
 
@@ -154,33 +159,5 @@ impl Course {
         let (id, custom_id, prompt, attempts) =
             (self.id.to_string(), prompt.custom_id.clone(), prompt.text.clone(), self.attempts);
         Some(Record { id, custom_id, prompt, text, finish_reason, response, error, attempts })
-    }
-}
-
-/// One line a call, with fields that tools can read; what a call does not have is left out.
-fn tell(attempt: &Attempt, prompt: &Prompt, error: Option<&CallError>) {
-    if !log_enabled!(Level::Info) {
-        return;
-    }
-    let ms = |duration: Duration| Value::from(duration.as_millis() as u64);
-    let fields = [
-        ("prompt", Some(Value::from(prompt.custom_id.as_str()))),
-        ("attempt", Some(Value::from(attempt.n))),
-        ("key", Some(Value::from(attempt.key))),
-        ("status", attempt.status.map(Value::from)),
-        ("outcome", Some(Value::from(&*attempt.outcome))),
-        ("paced_ms", Some(ms(attempt.paced))),
-        ("took_ms", Some(ms(attempt.took))),
-        ("backoff_ms", attempt.backoff.map(ms)),
-        ("retry_after_ms", attempt.retry_after.map(ms)),
-    ];
-    let there: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let fields = there.as_slice();
-    let mut record = log::Record::builder();
-    record.level(Level::Info).target(module_path!()).key_values(&fields);
-    let logger = log::logger();
-    match error {
-        None => logger.log(&record.args(format_args!("call")).build()),
-        Some(error) => logger.log(&record.args(format_args!("call failed: {error}")).build()),
     }
 }

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use log::{info, warn};
 use parking_lot::Mutex;
 
 use super::budget::Budget;
 use super::estimate::Estimate;
+use super::event::Why;
 use super::gauge::Gauge;
+use super::view::View;
 use super::{Settings, Stop};
 use crate::api::{Answer, CallError, Class};
 use crate::cancel::CancelToken;
@@ -25,6 +26,7 @@ pub(super) struct Pacer {
     limiter: RateLimiter,
     clock: Arc<dyn Clock>,
     settings: Settings,
+    view: Arc<View>,
     /// Since when the server has refused, without one answer: the batch's patience counts from there.
     refused_since: Mutex<Option<Instant>>,
     gauge: Mutex<Gauge>,
@@ -49,12 +51,12 @@ pub(super) enum Meaning {
 
 impl Pacer {
     /// A pace for so many keys.
-    pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>, view: Arc<View>) -> Self {
         let limits = Limits { pace: settings.pace, tokens: settings.tokens };
         let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
         let (refused_since, gauge, estimate, budget, holds) = Default::default();
-        Pacer { limiter, clock, settings, refused_since, gauge, estimate, budget, counts_tokens, holds }
+        Pacer { limiter, clock, settings, view, refused_since, gauge, estimate, budget, counts_tokens, holds }
     }
 
     /// Waits for a turn for this request.
@@ -62,6 +64,7 @@ impl Pacer {
         let counts = self.counts_tokens.load(Ordering::Relaxed);
         let tokens = if counts { self.estimate.lock().cost(request) } else { 0 };
         let turn = self.limiter.wait_for(tokens, cancel)?;
+        self.view.passed(turn.lane, turn.at);
         self.budget.lock().pay_in();
         Ok(turn)
     }
@@ -125,6 +128,7 @@ impl Pacer {
             && let Some(rate) = hints.requests.rate()
         {
             self.limiter.keep(lane, rate);
+            self.view.stated(lane, rate);
         }
         if self.settings.tokens.is_none()
             && let Some(limit) = tokens_a_minute(&hints.tokens)
@@ -140,9 +144,12 @@ impl Pacer {
         let chance = self.settings.seed ^ self.holds.fetch_add(1, Ordering::Relaxed);
         let until =
             error.retry_after.map(|wait| now + self.settings.retry.backoff.delays(chance).not_before(wait));
-        if let Some(until) = self.limiter.refused(turn, until) {
-            let (key, hold_ms) = (turn.lane, (until - now).as_millis() as u64);
-            info!(key, hold_ms; "the server refuses: everyone with this key is held");
+        match self.limiter.refused(turn, until) {
+            Some(held) => {
+                let why = if until.is_some() { Why::Said } else { Why::Silent };
+                self.held(turn.lane, now, held, why);
+            }
+            None => until.into_iter().for_each(|until| self.view.held_longer(turn.lane, now, until)),
         }
         self.patience(now, error)
     }
@@ -155,10 +162,16 @@ impl Pacer {
         drop(budget);
         if affordable {
             self.limiter.failed(turn);
-        } else if self.limiter.refused(turn, None).is_some() {
-            info!("more faults than a tenth of the calls: everyone slows down");
+        } else if let Some(until) = self.limiter.refused(turn, None) {
+            self.held(turn.lane, now, until, Why::Faults);
         }
         if exhausted { Meaning::Stop(Stop::Broken(Box::new(error.clone()))) } else { Meaning::Nothing }
+    }
+
+    /// A hold has begun; a pace that is being found out changes with it.
+    fn held(&self, lane: usize, now: Instant, until: Instant, why: Why) {
+        self.view.held(lane, now, until, why);
+        self.limiter.found(lane).into_iter().for_each(|found| self.view.found(lane, found));
     }
 
     /// How much longer the batch lets itself be held.
@@ -177,7 +190,7 @@ impl Pacer {
         if self.limiter.retire(lane) == 0 {
             return Meaning::Stop(Stop::Refused(Box::new(error.clone())));
         }
-        warn!("key {lane} is of no use any more, the others go on: {error}");
+        self.view.retired(lane, error);
         Meaning::Retired
     }
 }

@@ -76,6 +76,23 @@ impl FromStr for Price {
     }
 }
 
+/// What may be spent: plain data.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaxCost {
+    /// What tokens cost.
+    pub price: Price,
+    /// What all of them may cost, in the same currency.
+    pub most: f64,
+}
+
+impl MaxCost {
+    /// What so many tokens cost, if that is as much as may be spent.
+    #[must_use]
+    pub fn spent(self, tokens: Tokens) -> Option<f64> {
+        Some(self.price.cost(tokens)).filter(|spent| *spent >= self.most)
+    }
+}
+
 /// An amount as people write it: of less than one, the figures that matter.
 #[must_use]
 pub fn amount(cost: f64) -> String {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::attempts::Course;
-use super::{Before, Stop};
+use super::{Before, Stop, Tokens};
 use crate::journal::Record;
 
 /// What an answer can be that is not what one hopes for: by why it ended, or else empty.
@@ -96,6 +96,10 @@ pub struct Summary {
     pub faults: u64,
     /// Calls a minute that the server was found to allow, if that was not known and was found out.
     pub found: Option<f64>,
+    /// What the answers cost, as far as they say.
+    pub tokens: Tokens,
+    /// Answers that did not say what they cost.
+    pub unmetered: u64,
     /// From the start to the end.
     pub took: Duration,
     /// Why it stopped early, if it did.
@@ -116,6 +120,8 @@ impl Summary {
             throttled: 0,
             faults: 0,
             found: None,
+            tokens: Tokens::default(),
+            unmetered: 0,
             took: Duration::ZERO,
             stop: None,
             started,

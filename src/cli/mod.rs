@@ -3,6 +3,7 @@
 //! Results go to the results file or to standard output; everything for people goes to standard error.
 
 mod args;
+mod display;
 mod endpoints;
 mod export;
 mod input;
@@ -16,12 +17,12 @@ mod summary;
 mod unusable;
 
 use std::fmt::Display;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use log::Level;
 
-use args::{Args, Command};
+use args::{Args, Command, LogFormat};
 
 /// How the program ends. The numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +46,20 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says something to people. That nobody may be listening is no reason to stop.
+/// Says something to people.
 fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    logging::say(Level::Info, "said", text, &[]);
 }
 
 /// Runs the program with the arguments of this process.
 #[must_use]
 pub fn main() -> Exit {
     let args = Args::parse();
-    logging::start(args.verbose, args.quiet);
+    let log_format = match &args.command {
+        Command::Run(run) => run.watching.log_format,
+        _ => LogFormat::Text,
+    };
+    logging::start(args.verbose, args.quiet, log_format);
     match args.command {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
         Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
@@ -65,7 +70,7 @@ pub fn main() -> Exit {
 
 fn or_say_why<E: Display>(done: Result<Exit, E>, exit: impl FnOnce(&E) -> Exit) -> Exit {
     done.unwrap_or_else(|error| {
-        eprintln!("paceline: {error}");
+        logging::say(Level::Error, "error", &format!("paceline: {error}"), &[]);
         exit(&error)
     })
 }

@@ -9,7 +9,7 @@ use super::endpoints::{self, Endpoint};
 use super::unusable::Unusable;
 use crate::api::{Chat, Client, Params};
 use crate::backoff::Backoff;
-use crate::batch::{Settings, workers_for};
+use crate::batch::{Price, Settings, workers_for};
 use crate::http::{self, Http};
 use crate::limiter::{Rate, Tempo};
 use crate::practice::{self, Latency, Limits, Server};
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     /// The limit that was asked for, for people.
     pub(super) rpm: Option<u32>,
+    /// What tokens cost, for people.
+    pub(super) price: Option<Price>,
     /// Where the results go; none is standard output.
     pub(super) output: Option<PathBuf>,
     /// Runs as long as the plan lives.
@@ -49,7 +51,8 @@ impl Plan {
         if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
-        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), output, practice })
+        let price = args.watching.price;
+        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output, practice })
     }
 }
 
@@ -77,6 +80,7 @@ fn settings(args: &Run, pace: Tempo) -> Settings {
         retry,
         max_wait: args.max_wait,
         halt: args.halt,
+        max_cost: args.watching.ceiling(),
         seed: rand::random(),
     }
 }

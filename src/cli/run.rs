@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use log::Level;
+
 use super::args::Run;
+use super::display;
 use super::input;
+use super::logging;
 use super::plan::Plan;
 use super::results::{self, Going};
 use super::summary;
@@ -14,6 +18,7 @@ use crate::api::Ask;
 use crate::batch::{Batch, Stop};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
+use crate::progress::Display;
 
 pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     ignore_hang_ups()?;
@@ -27,15 +32,23 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
         notes.iter().for_each(|note| tell(note));
         tell(&summary::beginning(&plan, count, &resume));
     }
-    let batch =
-        Batch::new(plan.settings, plan.clients.iter().map(|client| client as &dyn Ask), clock, cancel)
-            .resuming(resume);
-    let mut summary = batch.run(prompts, |record| sinks.write(record));
+    let asks = plan.clients.iter().map(|client| client as &dyn Ask);
+    let batch = Batch::new(plan.settings, asks, clock.clone(), cancel).resuming(resume);
+    let batch = count.into_iter().fold(batch, Batch::expecting);
+    let look = display::look(&args.watching, quiet);
+    let display = Display::start(look, plan.price, logging::screen(), clock, batch.view(), tell);
+    let mut summary = batch.watched_by(display.watch()).run(prompts, |record| sinks.write(record));
+    drop(display);
     if let Err(error) = sinks.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));
     }
     if !quiet || summary.stop.is_some() {
-        tell(&summary::end(&plan, &summary));
+        logging::say(
+            Level::Info,
+            "ended",
+            &summary::end(&plan, &summary),
+            &summary::numbers(&plan, &summary),
+        );
     }
     Ok(summary::exit(&summary))
 }
@@ -63,6 +76,7 @@ fn watch_for_interrupts(cancel: &CancelToken) -> Result<(), ctrlc::Error> {
     let (cancel, asked_before) = (cancel.clone(), AtomicBool::new(false));
     ctrlc::set_handler(move || {
         if asked_before.swap(true, Ordering::SeqCst) {
+            logging::screen().clear();
             std::process::exit(Exit::Interrupted as i32);
         }
         tell("stopping: the calls in flight may finish (Ctrl-C again to end at once)");

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use log::kv::Value;
+
 use super::Exit;
 use super::plan::Plan;
-use crate::batch::{Before, Flags, Resume, Stop, Summary};
+use crate::batch::{Before, Flags, Resume, Stop, Summary, Tokens, amount};
 use crate::journal::JournalError;
 use crate::report::counted;
 
@@ -39,8 +41,13 @@ pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
     let mut lines = if summary.calls == 0 && summary.stop.is_none() {
         vec!["nothing was left to send".to_owned()]
     } else {
-        let known =
-            [Some(prompts(summary)), with_those_before(summary), Some(calls(summary)), pace(plan, summary)];
+        let known = [
+            Some(prompts(summary)),
+            with_those_before(summary),
+            Some(calls(summary)),
+            pace(plan, summary),
+            cost(plan, summary),
+        ];
         known.into_iter().flatten().collect()
     };
     lines.push(match &plan.output {
@@ -92,6 +99,34 @@ fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
     Some(format!("{achieved:.0}{limit} calls a minute{found}"))
 }
 
+/// What the answers cost, as far as they say.
+fn cost(plan: &Plan, summary: &Summary) -> Option<String> {
+    let (price, Tokens { input, output }) = (plan.price?, summary.tokens);
+    let silent = match summary.unmetered {
+        0 => String::new(),
+        answers => format!(", and {} that did not say what they cost", counted(answers, "answer")),
+    };
+    let cost = amount(price.cost(summary.tokens));
+    Some(format!("cost {cost}: {input} tokens in, {output} out, at {price} a million{silent}"))
+}
+
+/// The same for tools.
+pub(super) fn numbers(plan: &Plan, summary: &Summary) -> Vec<(&'static str, Value<'static>)> {
+    let stopped = summary.stop.as_ref().map(|_| ("stopped", Value::from(true)));
+    let cost = plan.price.map(|price| ("cost", price.cost(summary.tokens).into()));
+    let numbers = [
+        ("answered", summary.answered.into()),
+        ("failed", summary.failed.into()),
+        ("calls", summary.calls.into()),
+        ("refused", summary.throttled.into()),
+        ("faults", summary.faults.into()),
+        ("took_ms", (summary.took.as_millis() as u64).into()),
+        ("tokens_in", summary.tokens.input.into()),
+        ("tokens_out", summary.tokens.output.into()),
+    ];
+    numbers.into_iter().chain(cost).chain(stopped).collect()
+}
+
 /// Why the batch stopped, and what to do next. Only a file can be gone on with.
 fn why(stop: &Stop, in_a_file: bool) -> String {
     let resume = match in_a_file {
@@ -119,6 +154,7 @@ fn why(stop: &Stop, in_a_file: bool) -> String {
             "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
         }
         Stop::Input(_) => format!("mend the input from that line on; then {resume}"),
+        Stop::Spent { .. } => format!("{resume}, with as much again or another --max-cost"),
         Stop::Halted { .. } | Stop::Journal(_) | Stop::Interrupted => resume.to_owned(),
     };
     format!("stopped: {}\n{next}", what(stop))

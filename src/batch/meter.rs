@@ -1,0 +1,94 @@
+//! Calls over the last seconds, counted without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A count for each of the last 64 seconds.
+#[derive(Debug)]
+pub(super) struct Meter {
+    /// The second, and in the lower half how many there were in it.
+    slots: [AtomicU64; Self::SLOTS as usize],
+}
+
+impl Default for Meter {
+    fn default() -> Self {
+        Meter { slots: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+}
+
+impl Meter {
+    const SLOTS: u64 = 64;
+    /// Looked at from the shortest on: one with enough calls in it says most about now.
+    const WINDOWS: [u64; 4] = [5, 10, 20, 60];
+    const ENOUGH: u64 = 30;
+
+    /// A call is made, so long after the start.
+    pub(super) fn count(&self, elapsed: Duration) {
+        let second = elapsed.as_secs();
+        let one_more = |slot: u64| if slot >> 32 == second { slot + 1 } else { second << 32 | 1 };
+        let _ = self.slots[(second % Self::SLOTS) as usize]
+            .fetch_update(Relaxed, Relaxed, |slot| Some(one_more(slot)));
+    }
+
+    /// Calls a minute over the last seconds: as many seconds as it takes to tell.
+    pub(super) fn a_minute(&self, elapsed: Duration) -> f64 {
+        let counts = Self::WINDOWS.map(|window| (window, self.over(window, elapsed.as_secs())));
+        let (window, calls) =
+            counts.into_iter().find(|(_, calls)| *calls >= Self::ENOUGH).unwrap_or(counts[3]);
+        let whole = (window - 1).min(elapsed.as_secs());
+        let span = whole as f64 + f64::from(elapsed.subsec_millis()) / 1000.0;
+        calls as f64 * 60.0 / span.max(1.0)
+    }
+
+    /// In this second and those before it.
+    fn over(&self, window: u64, second: u64) -> u64 {
+        let slots = self.slots.iter().map(|slot| slot.load(Relaxed));
+        let recent = slots.filter(|slot| slot >> 32 <= second && (slot >> 32) + window > second);
+        recent.map(|slot| slot & u64::from(u32::MAX)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Counts calls so far apart, from one time to another.
+    fn calls(meter: &Meter, from: u32, to: u32, apart: u32) {
+        (from..to).step_by(apart as usize).for_each(|at| meter.count(MS * at));
+    }
+
+    #[test]
+    fn a_steady_pace_is_read_off_whether_it_is_fast_or_slow() {
+        for (apart, expected) in [(1, 60_000.0), (100, 600.0), (1000, 60.0), (6000, 10.0)] {
+            let meter = Meter::default();
+            calls(&meter, 0, 200_000, apart);
+            let read = meter.a_minute(MS * 199_990);
+            assert!((read / expected - 1.0f64).abs() < 0.05, "{read} for {expected}");
+        }
+    }
+
+    #[test]
+    fn what_was_more_than_a_minute_ago_is_forgotten() {
+        let meter = Meter::default();
+        calls(&meter, 0, 30_000, 100);
+        assert_eq!(meter.a_minute(MS * 95_000), 0.0);
+    }
+
+    #[test]
+    fn a_change_of_pace_is_seen_within_seconds() {
+        let meter = Meter::default();
+        calls(&meter, 0, 60_000, 100);
+        calls(&meter, 60_000, 66_000, 10);
+        let read = meter.a_minute(MS * 65_999);
+        assert!((5_900.0..6_100.0).contains(&read), "{read}");
+    }
+
+    #[test]
+    fn the_first_second_is_not_blown_up() {
+        let meter = Meter::default();
+        calls(&meter, 0, 200, 100);
+        assert_eq!(meter.a_minute(MS * 200), 120.0);
+    }
+}

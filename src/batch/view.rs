@@ -1,0 +1,299 @@
+//! How a batch stands, at any moment: counters that the workers keep and anybody may read.
+//!
+//! To count a call takes a few atomic additions and no lock. What is read is nearly, not strictly, of one instant.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::event::{Event, Origin, Watch, Why};
+use super::meter::Meter;
+use super::price::Tokens;
+use super::snapshot::{Allowed, Hold, Snapshot};
+use crate::api::{Answer, CallError, Class, Usage};
+use crate::limiter::{Rate, Tempo};
+
+/// A live view of a batch: [`Batch::view`](super::Batch::view). It stays when the batch is over.
+pub struct View {
+    start: Instant,
+    keys: Vec<KeyView>,
+    told: bool,
+    watch: OnceLock<Arc<dyn Watch>>,
+    meter: Meter,
+    total: OnceLock<u64>,
+    before: AtomicU64,
+    answered: AtomicU64,
+    failed: AtomicU64,
+    calls: AtomicU64,
+    refused: AtomicU64,
+    faults: AtomicU64,
+    workers: AtomicU64,
+    in_flight: AtomicU64,
+    waiting: AtomicU64,
+    tokens_in: AtomicU64,
+    tokens_out: AtomicU64,
+    unmetered: AtomicU64,
+    /// Smoothed, in microseconds.
+    latency: AtomicU64,
+}
+
+/// What is known of one key.
+#[derive(Debug, Default)]
+struct KeyView {
+    retired: AtomicBool,
+    /// The bits of a number of calls a minute; zero is not known.
+    per_minute: AtomicU64,
+    found: AtomicBool,
+    /// Whether there may be something in `hold`.
+    held: AtomicBool,
+    hold: Mutex<Option<(Instant, Why)>>,
+}
+
+/// Counts one more for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Relaxed);
+        Counted(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+impl View {
+    /// Nothing has happened yet.
+    pub(super) fn new(start: Instant, pace: Tempo, keys: usize) -> Self {
+        let per_minute = match pace {
+            Tempo::Kept(rate) => a_minute(rate),
+            Tempo::Found => 0.0,
+        };
+        let key = || KeyView { per_minute: per_minute.to_bits().into(), ..KeyView::default() };
+        let none = || AtomicU64::new(0);
+        View {
+            start,
+            keys: (0..keys).map(|_| key()).collect(),
+            told: pace != Tempo::Found,
+            watch: OnceLock::new(),
+            meter: Meter::default(),
+            total: OnceLock::new(),
+            before: none(),
+            answered: none(),
+            failed: none(),
+            calls: none(),
+            refused: none(),
+            faults: none(),
+            workers: none(),
+            in_flight: none(),
+            waiting: none(),
+            tokens_in: none(),
+            tokens_out: none(),
+            unmetered: none(),
+            latency: none(),
+        }
+    }
+
+    /// How the batch stands now.
+    #[must_use]
+    pub fn at(&self, now: Instant) -> Snapshot {
+        let elapsed = now.saturating_duration_since(self.start);
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
+        let latency = count(&self.latency);
+        Snapshot {
+            elapsed,
+            total: self.total.get().copied(),
+            before: count(&self.before),
+            answered: count(&self.answered),
+            failed: count(&self.failed),
+            calls: count(&self.calls),
+            refused: count(&self.refused),
+            faults: count(&self.faults),
+            rate: self.meter.a_minute(elapsed),
+            allowed: self.allowed(),
+            workers: count(&self.workers),
+            in_flight: count(&self.in_flight),
+            waiting: count(&self.waiting),
+            latency: (latency > 0).then(|| Duration::from_micros(latency)),
+            hold: self.hold(now),
+            keys: self.open().count(),
+            tokens: self.tokens(),
+            unmetered: count(&self.unmetered),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> Tokens {
+        Tokens { input: self.tokens_in.load(Relaxed), output: self.tokens_out.load(Relaxed) }
+    }
+
+    pub(super) fn unmetered(&self) -> u64 {
+        self.unmetered.load(Relaxed)
+    }
+
+    fn open(&self) -> impl Iterator<Item = &KeyView> {
+        self.keys.iter().filter(|key| !key.retired.load(Relaxed))
+    }
+
+    fn allowed(&self) -> Allowed {
+        let each = || self.open().map(|key| f64::from_bits(key.per_minute.load(Relaxed)));
+        let (all, found) = (each().sum(), self.open().any(|key| key.found.load(Relaxed)));
+        match each().any(|per_minute| per_minute == 0.0) {
+            true if self.told => Allowed::Any,
+            true => Allowed::Unknown,
+            false if self.told => Allowed::Told(all),
+            false if found => Allowed::Found(all),
+            false => Allowed::Stated(all),
+        }
+    }
+
+    /// While every key is held: the hold that ends first.
+    fn hold(&self, now: Instant) -> Option<Hold> {
+        let holds: Option<Vec<_>> = self.open().map(|key| *key.hold.lock()).collect();
+        let (until, why) = holds?.into_iter().min_by_key(|(until, _)| *until)?;
+        (until > now).then(|| Hold { left: until - now, why })
+    }
+
+    // ---- What the batch says ----------------------------------------------------------------------------------------
+
+    /// So many prompts are to come, all in all.
+    pub(super) fn expect(&self, total: u64) {
+        let _ = self.total.set(total);
+    }
+
+    /// From now on this sees what happens; whoever was first stays.
+    pub(super) fn show(&self, watch: Arc<dyn Watch>) {
+        let _ = self.watch.set(watch);
+    }
+
+    /// Logs an event and shows it.
+    pub(super) fn tell(&self, event: Event<'_>) {
+        event.log();
+        self.watch.get().into_iter().for_each(|watch| watch.see(&event));
+    }
+
+    pub(super) fn passed_over(&self) {
+        self.before.fetch_add(1, Relaxed);
+    }
+
+    /// So many prompts are done.
+    pub(super) fn done(&self, answered: u64, failed: u64) {
+        self.answered.store(answered, Relaxed);
+        self.failed.store(failed, Relaxed);
+    }
+
+    /// So many threads have begun.
+    pub(super) fn hired(&self, workers: usize) -> u64 {
+        self.workers.fetch_add(workers as u64, Relaxed) + workers as u64
+    }
+
+    /// Somebody waits for a turn.
+    pub(super) fn waits(&self) -> Counted<'_> {
+        Counted::new(&self.waiting)
+    }
+
+    /// A call is made.
+    pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
+        self.meter.count(now.saturating_duration_since(self.start));
+        Counted::new(&self.in_flight)
+    }
+
+    /// A call has ended.
+    pub(super) fn called(&self, answer: &Result<Answer, CallError>, took: Duration) {
+        self.calls.fetch_add(1, Relaxed);
+        match answer {
+            Ok(answer) => {
+                self.smooth(took);
+                self.count(answer.usage);
+            }
+            Err(error) if error.class == Class::Throttled => _ = self.refused.fetch_add(1, Relaxed),
+            Err(_) => _ = self.faults.fetch_add(1, Relaxed),
+        }
+    }
+
+    /// Two at once may lose one of theirs: it is an average.
+    fn smooth(&self, took: Duration) {
+        const PART: i64 = 8;
+        let (before, took) = (self.latency.load(Relaxed) as i64, took.as_micros().max(1) as i64);
+        let now = if before == 0 { took } else { before + (took - before) / PART };
+        self.latency.store(now as u64, Relaxed);
+    }
+
+    fn count(&self, usage: Option<Usage>) {
+        let Some(usage) = usage else {
+            self.unmetered.fetch_add(1, Relaxed);
+            return;
+        };
+        self.tokens_in.fetch_add(usage.input.into(), Relaxed);
+        self.tokens_out.fetch_add(usage.output.into(), Relaxed);
+    }
+
+    /// A key has its pace from the server's headers, which say so with every answer.
+    pub(super) fn stated(&self, key: usize, rate: Rate) {
+        self.keys[key].found.store(false, Relaxed);
+        self.pace(key, a_minute(rate), Origin::Stated);
+    }
+
+    /// A key was found to allow so many calls a minute.
+    pub(super) fn found(&self, key: usize, per_minute: f64) {
+        self.keys[key].found.store(true, Relaxed);
+        self.pace(key, per_minute, Origin::Found);
+    }
+
+    fn pace(&self, key: usize, per_minute: f64, origin: Origin) {
+        let bits = per_minute.to_bits();
+        if self.keys[key].per_minute.swap(bits, Relaxed) != bits {
+            self.tell(Event::Pace { key, per_minute, origin });
+        }
+    }
+
+    /// Everyone with this key is held, anew.
+    pub(super) fn held(&self, key: usize, now: Instant, until: Instant, why: Why) {
+        *self.keys[key].hold.lock() = Some((until, why));
+        self.keys[key].held.store(true, Relaxed);
+        self.tell(Event::Held { key, wait: until.saturating_duration_since(now), why });
+    }
+
+    /// A hold that is in force lasts longer, perhaps.
+    pub(super) fn held_longer(&self, key: usize, now: Instant, until: Instant) {
+        if let Some((end, _)) = &mut *self.keys[key].hold.lock()
+            && *end > now
+        {
+            *end = until.max(*end);
+        }
+    }
+
+    /// A turn was granted with this key: a hold that was in force is over.
+    pub(super) fn passed(&self, key: usize, at: Instant) {
+        if !self.keys[key].held.load(Relaxed) {
+            return;
+        }
+        let over = self.keys[key].hold.lock().take_if(|(until, _)| *until <= at).is_some();
+        if over {
+            self.keys[key].held.store(false, Relaxed);
+            self.tell(Event::Released { key });
+        }
+    }
+
+    pub(super) fn retired(&self, key: usize, error: &CallError) {
+        self.keys[key].retired.store(true, Relaxed);
+        self.tell(Event::Retired { key, error });
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("View")
+    }
+}
+
+/// Zero: no limit.
+fn a_minute(rate: Rate) -> f64 {
+    if rate.interval.is_zero() { 0.0 } else { 60.0 / rate.interval.as_secs_f64() }
+}

@@ -1,0 +1,94 @@
+//! How much longer: what is left at the pace that calls go, and not at the average so far. Pure.
+
+use std::time::Duration;
+
+use crate::batch::{Allowed, Snapshot};
+
+/// The time to the end; none while too little is known.
+pub(super) fn to_go(now: &Snapshot) -> Option<Duration> {
+    let left = now.left()?;
+    if left == 0 {
+        return Some(Duration::ZERO);
+    }
+    let pace = pace(now).filter(|pace| *pace > 0.0)?;
+    let under_way = now.in_flight.min(left) as f64;
+    let to_send = left as f64 * calls_a_prompt(now) - under_way;
+    let hold = now.hold.map_or(Duration::ZERO, |hold| hold.left);
+    let sending = Duration::try_from_secs_f64(to_send.max(0.0) * 60.0 / pace).ok()?;
+    sending.checked_add(hold)?.checked_add(now.latency.unwrap_or_default())
+}
+
+/// A fault is followed by another call, unless it was the prompt's last.
+fn calls_a_prompt(now: &Snapshot) -> f64 {
+    let done = now.answered + now.failed;
+    if done == 0 { 1.0 } else { 1.0 + now.faults.saturating_sub(now.failed) as f64 / done as f64 }
+}
+
+/// Calls a minute, from here to the end.
+fn pace(now: &Snapshot) -> Option<f64> {
+    const SETTLED: Duration = Duration::from_secs(60);
+    let allowed = match now.allowed {
+        Allowed::Told(rate) | Allowed::Stated(rate) | Allowed::Found(rate) => rate,
+        _ => return (now.rate > 0.0).then_some(now.rate),
+    };
+    let all_busy = now.workers > 0 && now.in_flight >= now.workers;
+    let by_latency = now.latency.filter(|_| all_busy);
+    let workers = by_latency.map(|latency| now.workers as f64 * 60.0 / latency.as_secs_f64());
+    // Workers that wait though there are calls to be had wait for tokens.
+    let for_tokens = now.waiting > 0 && now.hold.is_none() && now.refused == 0 && now.elapsed >= SETTLED;
+    let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
+    Some(allowed).into_iter().chain(workers).chain(tokens).reduce(f64::min)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Hold, Why};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(pace: f64, left: u64) -> Snapshot {
+        Snapshot { allowed: Allowed::Told(pace), workers: 9, waiting: 1, ..Snapshot::new(Some(left)) }
+    }
+
+    #[test]
+    fn it_is_what_is_left_at_the_pace_and_not_at_the_average() {
+        let slow_start = Snapshot { elapsed: SECOND * 50, rate: 10.0, ..at(600.0, 1200) };
+        assert_eq!(to_go(&slow_start), Some(SECOND * 120));
+    }
+
+    #[test]
+    fn the_rest_of_a_hold_and_the_last_answer_come_on_top() {
+        let hold = Some(Hold { left: SECOND * 12, why: Why::Said });
+        let held = Snapshot { hold, latency: Some(SECOND * 3), ..at(600.0, 100) };
+        assert_eq!(to_go(&held), Some(SECOND * (10 + 12 + 3)));
+    }
+
+    #[test]
+    fn where_all_workers_are_busy_they_are_the_limit() {
+        let few =
+            Snapshot { workers: 2, in_flight: 2, waiting: 0, latency: Some(SECOND * 4), ..at(600.0, 100) };
+        assert_eq!(to_go(&few), Some(SECOND * (98 * 2 + 4)), "half a call a second");
+    }
+
+    #[test]
+    fn where_tokens_are_the_limit_it_is_what_they_let_through() {
+        let short = Snapshot { elapsed: SECOND * 90, rate: 60.0, ..at(600.0, 100) };
+        assert_eq!(to_go(&short), Some(SECOND * 100));
+    }
+
+    #[test]
+    fn faults_cost_a_call_more_each_unless_they_were_the_last() {
+        let faulty = Snapshot { answered: 50, failed: 50, faults: 60, ..at(600.0, 200) };
+        assert_eq!(to_go(&faulty), Some(SECOND * 11), "100 prompts, 1.1 calls each");
+    }
+
+    #[test]
+    fn without_a_limit_it_is_the_pace_of_the_last_seconds() {
+        let free = Snapshot { allowed: Allowed::Unknown, rate: 300.0, ..at(0.0, 100) };
+        assert_eq!(to_go(&free), Some(SECOND * 20));
+        assert_eq!(to_go(&Snapshot { rate: 0.0, ..free }), None, "nothing is known yet");
+        assert_eq!(to_go(&Snapshot { total: None, ..free }), None, "nobody knows how many");
+        assert_eq!(to_go(&Snapshot { answered: 100, ..free }), Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,158 @@
+//! What the display says: lines of a snapshot that fit a width. Pure; plain ASCII, so that a character is a column.
+
+use std::time::{Duration, SystemTime};
+
+use super::eta;
+use crate::batch::{Allowed, Price, Snapshot, Why, amount};
+
+/// The whole display, no line of it as wide as the terminal: one that is may be wrapped.
+pub(super) fn lines(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<String> {
+    let room = width.saturating_sub(1);
+    let lines = [
+        Some(prompts(now, room)),
+        Some(fit(room, &pace(now))),
+        Some(fit(room, &workers(now))),
+        tokens(now, price).map(|said| fit(room, &said)),
+        trouble(now).map(|said| fit(room, &said)),
+        waiting(now).map(|said| fit(room, &[said])),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// Everything in one line, for where there is no terminal.
+pub(super) fn line(now: &Snapshot, price: Option<Price>) -> String {
+    let [pace, ..] = pace(now);
+    let cost = tokens(now, price).filter(|_| price.is_some()).map(|[said, ..]| said);
+    let trouble = trouble(now).map(|[said, ..]| said);
+    let parts = [Some(counts(now)), Some(pace), cost, trouble, waiting(now)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// A hold that has just begun.
+pub(super) fn hold(key: Option<usize>, why: Why, wait: Duration, now: SystemTime) -> String {
+    let whose = key.map_or_else(String::new, |key| format!("key {key} is "));
+    let until = jiff::Timestamp::try_from(now + wait);
+    let until = until.map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
+    format!("{whose}{why}{until} ({})", span(wait))
+}
+
+/// The first that fits, or as much of the last as does.
+fn fit(room: usize, ways: &[String]) -> String {
+    let fits = ways.iter().find(|said| said.chars().count() <= room).or(ways.last());
+    fits.map(|said| said.chars().take(room).collect()).unwrap_or_default()
+}
+
+fn prompts(now: &Snapshot, room: usize) -> String {
+    let short = format!("{} answered, {} failed", now.answered, now.failed);
+    let Some(total) = now.total else { return fit(room, &[counts(now), short]) };
+    let done = now.before + now.answered + now.failed;
+    let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
+    let percent = format!("{:3.0} %", (share * 100.0).floor());
+    let least = format!("{percent} {} ok {} failed", now.answered, now.failed);
+    let ways = [format!("{percent}  {}", counts(now)), format!("{percent}  {short}"), least];
+    let text = fit(room, &ways);
+    match room.saturating_sub(text.chars().count() + 1) {
+        8.. => format!("{} {text}", bar(share, (room - text.chars().count() - 1).min(42))),
+        _ => text,
+    }
+}
+
+/// A bar of so many columns.
+fn bar(share: f64, columns: usize) -> String {
+    let inside = columns.saturating_sub(2);
+    let full = ((share * inside as f64) as usize).min(inside);
+    let tip = if full > 0 && full < inside { ">" } else { "" };
+    format!("[{:inside$}]", "=".repeat(full - tip.len()) + tip)
+}
+
+fn counts(now: &Snapshot) -> String {
+    let before = if now.before > 0 { format!("{} before, ", now.before) } else { String::new() };
+    let left = now.left().map_or_else(String::new, |left| format!(", {left} left"));
+    format!("{before}{} answered, {} failed{left}", now.answered, now.failed)
+}
+
+/// The pace against the limit, and how much longer.
+fn pace(now: &Snapshot) -> [String; 3] {
+    let rate = now.rate;
+    let (long, short) = match now.allowed {
+        Allowed::Told(limit) | Allowed::Stated(limit) => {
+            (format!("{rate:.0} of {limit:.0} calls a minute"), format!("{rate:.0} of {limit:.0}/min"))
+        }
+        Allowed::Found(limit) => (
+            format!("{rate:.0} calls a minute, about {limit:.0} found to be allowed"),
+            format!("{rate:.0}/min, found {limit:.0}"),
+        ),
+        Allowed::Unknown => {
+            (format!("{rate:.0} calls a minute, finding the pace"), format!("{rate:.0}/min, finding"))
+        }
+        _ => (format!("{rate:.0} calls a minute"), format!("{rate:.0}/min")),
+    };
+    let to_go = eta::to_go(now).map(span);
+    let with = |said: &str| match &to_go {
+        Some(to_go) => format!("{said}, {to_go} to go"),
+        None => said.to_owned(),
+    };
+    [with(&long), with(&short), short.clone()]
+}
+
+/// What the workers do.
+fn workers(now: &Snapshot) -> [String; 2] {
+    let waits = if now.hold.is_some() { "held" } else { "paced" };
+    let resting = now.workers.saturating_sub(now.in_flight + now.waiting);
+    let rest = if resting > 0 { format!(", {resting} resting") } else { String::new() };
+    let what = format!("{} busy, {} {waits}{rest}", now.in_flight, now.waiting);
+    let worker = if now.workers == 1 { "worker" } else { "workers" };
+    [format!("{} {worker}: {what}", now.workers), what]
+}
+
+/// What the answers cost, as far as they say.
+fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
+    let (input, output) = (now.tokens.input, now.tokens.output);
+    if input + output == 0 {
+        return None;
+    }
+    let read = format!("tokens: {} in, {} out", rough(input), rough(output));
+    let Some(price) = price else { return Some([read.clone(), read.clone(), read]) };
+    let cost = price.cost(now.tokens);
+    let so_far = format!("cost {} so far", amount(cost));
+    let projected = now.left().filter(|_| now.answered > 0);
+    let all = projected.map(|left| cost * (1.0 + left as f64 / now.answered as f64));
+    let long = match all {
+        Some(all) => format!("{so_far}, about {} in all", amount(all)),
+        None => so_far.clone(),
+    };
+    Some([format!("{read}; {long}"), long, so_far])
+}
+
+/// What goes wrong.
+fn trouble(now: &Snapshot) -> Option<[String; 2]> {
+    let (refused, faults) = (now.refused, now.faults);
+    let long = format!("of {} calls {refused} refused as too fast, {faults} failed otherwise", now.calls);
+    (refused + faults > 0).then(|| [long, format!("{refused} refused, {faults} faults")])
+}
+
+/// What everyone waits for, with its countdown.
+fn waiting(now: &Snapshot) -> Option<String> {
+    now.hold.map(|hold| format!("{}, {}", hold.why, span(hold.left)))
+}
+
+/// A time as people say it; a moment is a second, so that a countdown ends with one.
+fn span(time: Duration) -> String {
+    match time.as_millis().div_ceil(1000) {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// A large number as people say it.
+fn rough(number: u64) -> String {
+    match number {
+        0..10_000 => number.to_string(),
+        10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
+        _ => format!("{:.2}M", number as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests;
