@@ -52,7 +52,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Why::Said => "held by the server",
-            Why::Silent => "refused without a word until when",
+            Why::Silent => "refused by the server",
             Why::Faults => "slowed down by too many faults",
         })
     }

@@ -1,5 +1,7 @@
 //! Whole batches on simulated time, against a server that is a closure.
 
+mod watch;
+
 use super::*;
 use crate::api::{Answer, Class};
 use crate::clock::SimClock;

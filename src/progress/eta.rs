@@ -28,7 +28,9 @@ fn calls_a_prompt(now: &Snapshot) -> f64 {
 fn pace(now: &Snapshot) -> Option<f64> {
     const SETTLED: Duration = Duration::from_secs(60);
     let allowed = match now.allowed {
-        Allowed::Told(rate) | Allowed::Stated(rate) | Allowed::Found(rate) => rate,
+        Allowed::Told(rate) | Allowed::Stated(rate) => rate,
+        // It grows beyond what was found last.
+        Allowed::Found(rate) => rate.max(now.rate),
         _ => return (now.rate > 0.0).then_some(now.rate),
     };
     let all_busy = now.workers > 0 && now.in_flight >= now.workers;
@@ -37,7 +39,15 @@ fn pace(now: &Snapshot) -> Option<f64> {
     // Workers that wait though there are calls to be had wait for tokens.
     let for_tokens = now.waiting > 0 && now.hold.is_none() && now.refused == 0 && now.elapsed >= SETTLED;
     let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
-    Some(allowed).into_iter().chain(workers).chain(tokens).reduce(f64::min)
+    Some(allowed).into_iter().chain(workers).chain(tokens).chain(let_in(now)).reduce(f64::min)
+}
+
+/// A server that refuses many calls allows less than it is thought to: what gets through.
+fn let_in(now: &Snapshot) -> Option<f64> {
+    // While a pace is being found out, refusals are what it is found by.
+    let is_finding = matches!(now.allowed, Allowed::Found(_));
+    let many = now.refused.saturating_mul(10) > now.calls && now.rate > 0.0 && !is_finding;
+    many.then(|| now.rate * (1.0 - now.refused as f64 / now.calls as f64)).filter(|rate| *rate > 0.0)
 }
 
 #[cfg(test)]
@@ -75,6 +85,12 @@ mod tests {
     fn where_tokens_are_the_limit_it_is_what_they_let_through() {
         let short = Snapshot { elapsed: SECOND * 90, rate: 60.0, ..at(600.0, 100) };
         assert_eq!(to_go(&short), Some(SECOND * 100));
+    }
+
+    #[test]
+    fn where_the_limit_is_not_what_we_were_told_it_is_what_gets_through() {
+        let wrong = Snapshot { calls: 100, refused: 50, rate: 120.0, ..at(600.0, 100) };
+        assert_eq!(to_go(&wrong), Some(SECOND * 100));
     }
 
     #[test]

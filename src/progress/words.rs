@@ -95,12 +95,15 @@ fn pace(now: &Snapshot) -> [String; 3] {
     [with(&long), with(&short), short.clone()]
 }
 
-/// What the workers do.
+/// What the workers do. While everyone is held, nobody else may call either.
 fn workers(now: &Snapshot) -> [String; 2] {
-    let waits = if now.hold.is_some() { "held" } else { "paced" };
-    let resting = now.workers.saturating_sub(now.in_flight + now.waiting);
-    let rest = if resting > 0 { format!(", {resting} resting") } else { String::new() };
-    let what = format!("{} busy, {} {waits}{rest}", now.in_flight, now.waiting);
+    let idle = now.workers.saturating_sub(now.in_flight);
+    let resting = idle.saturating_sub(now.waiting);
+    let what = match (now.hold, resting) {
+        (Some(_), _) => format!("{} busy, {idle} held", now.in_flight),
+        (None, 0) => format!("{} busy, {} paced", now.in_flight, now.waiting),
+        (None, _) => format!("{} busy, {} paced, {resting} resting", now.in_flight, now.waiting),
+    };
     let worker = if now.workers == 1 { "worker" } else { "workers" };
     [format!("{} {worker}: {what}", now.workers), what]
 }
@@ -126,9 +129,13 @@ fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
 
 /// What goes wrong.
 fn trouble(now: &Snapshot) -> Option<[String; 2]> {
-    let (refused, faults) = (now.refused, now.faults);
-    let long = format!("of {} calls {refused} refused as too fast, {faults} failed otherwise", now.calls);
-    (refused + faults > 0).then(|| [long, format!("{refused} refused, {faults} faults")])
+    let kinds = [(now.refused, "refused as too fast", "refused"), (now.faults, "failed otherwise", "failed")];
+    let there = || kinds.iter().filter(|(count, ..)| *count > 0);
+    let long: Vec<_> = there().map(|(count, what, _)| format!("{count} {what}")).collect();
+    let short: Vec<_> = there().map(|(count, _, what)| format!("{count} {what}")).collect();
+    let calls = now.calls;
+    (!long.is_empty())
+        .then(|| [format!("of {calls} calls: {}", long.join(", ")), format!("calls: {}", short.join(", "))])
 }
 
 /// What everyone waits for, with its countdown.

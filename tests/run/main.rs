@@ -1,7 +1,8 @@
 //! `paceline run` as its users run it: the real program, over real connections, to its end.
 //!
 //! This file has the main job: every answer once, refusals waited out, faults tried again, and how it all ends.
-//! [`options`] has each option, [`usage`] what is wrong before anything is sent, [`log`] what is said meanwhile.
+//! [`options`] has each option, [`usage`] what is wrong before anything is sent, [`log`] what is said meanwhile, and
+//! [`watch`] what can be seen and what it costs.
 
 #![cfg(feature = "cli")]
 
@@ -10,6 +11,7 @@ mod common;
 mod log;
 mod options;
 mod usage;
+mod watch;
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Barrier};

@@ -1,0 +1,147 @@
+//! What a batch tells of itself while it runs.
+
+use super::*;
+use crate::api::Usage;
+use crate::hints::Hints;
+
+/// Runs prompts and returns what was told, in words, with the summary and the last view.
+fn watched(
+    settings: Settings,
+    count: u32,
+    answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
+) -> (Vec<String>, Summary, Snapshot) {
+    let clock = SimClock::new();
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let server = Server { clock, latency: SECOND, calls: Mutex::default(), answer: Box::new(answer) };
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = told.clone();
+    let watch = move |event: &Event<'_>| {
+        let said = match event {
+            Event::Attempt { prompt, attempt, .. } => format!("{} {}", prompt.custom_id, attempt.outcome),
+            Event::Held { key, wait, why } => format!("key {key} {why} {}", wait.as_secs()),
+            Event::Released { key } => format!("key {key} released"),
+            Event::Done { prompt, answered } => format!("{} done: {answered}", prompt.custom_id),
+            Event::Hired { workers } => format!("{workers} workers"),
+            other => format!("{other:?}"),
+        };
+        notes.lock().push(said);
+    };
+    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on.clone()));
+    let batch = batch.expecting(count.into()).watched_by(Arc::new(watch));
+    let view = batch.view();
+    let summary = batch.run(prompts(count), |_| Ok(()));
+    let told = std::mem::take(&mut *told.lock());
+    (told, summary, view.at(on.now()))
+}
+
+#[test]
+fn a_hold_is_told_with_its_reason_and_its_end_and_an_attempt_when_it_is_over() {
+    let refused_once = |prompt: &str, before| match (prompt, before) {
+        ("1", 0) => Err(error(Class::Throttled, 429, Some(SECOND * 30))),
+        ("2", _) => Err(error(Class::Rejected, 400, None)),
+        _ => Ok("text"),
+    };
+    let (told, ..) = watched(with_workers(paced(600), 1), 2, refused_once);
+    let expected = [
+        "key 0 held by the server 30",
+        "line-1 rate_limited",
+        "key 0 released",
+        "line-1 answered",
+        "line-1 done: true",
+        "line-2 rejected",
+        "line-2 done: false",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_view_ends_with_what_the_summary_says() {
+    let sometimes = |prompt: &str, before| match (prompt, before) {
+        ("3", 0) => Err(error(Class::Throttled, 429, Some(SECOND))),
+        ("4", 0) => Err(error(Class::Fault, 500, None)),
+        ("5", _) => Err(error(Class::Rejected, 400, None)),
+        _ => Ok("text"),
+    };
+    let (told, summary, last) = watched(paced(600), 40, sometimes);
+    let Snapshot { answered, failed, calls, refused, faults, unmetered, .. } = last;
+    assert_eq!((answered, failed), (summary.answered, summary.failed));
+    assert_eq!((calls, refused, faults), (summary.calls, summary.throttled, summary.faults));
+    assert_eq!((calls, refused, faults, unmetered), (42, 1, 2, 39));
+    assert_eq!((last.left(), last.in_flight, last.waiting, last.hold), (Some(0), 0, 0, None));
+    assert_eq!((last.allowed, last.latency), (Allowed::Told(600.0), Some(SECOND)));
+    assert_eq!(told.iter().filter(|said| said.starts_with("line-")).count(), 42 + 40);
+}
+
+#[test]
+fn a_worker_more_is_told_and_counted() {
+    let (told, _, last) = watched(paced(60), 30, |_, _| Ok("text"));
+    let hired = told.iter().filter(|said| said.ends_with(" workers")).count() as u64;
+    assert_eq!(last.workers, hired + 2, "{told:?}");
+}
+
+#[test]
+fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
+    let start = Instant::now();
+    let view = View::new(start, Tempo::Found, 2);
+    assert_eq!((view.at(start).allowed, view.at(start).hold), (Allowed::Unknown, None));
+    view.held(0, start, start + SECOND * 9, Why::Said);
+    assert_eq!(view.at(start).hold, None, "the other key is free");
+    view.held(1, start, start + SECOND * 5, Why::Silent);
+    assert_eq!(view.at(start + SECOND).hold, Some(Hold { left: SECOND * 4, why: Why::Silent }));
+    view.held_longer(1, start, start + SECOND * 20);
+    assert_eq!(view.at(start).hold, Some(Hold { left: SECOND * 9, why: Why::Said }));
+    view.retired(0, &error(Class::Fatal, 401, None));
+    assert_eq!((view.at(start).hold.unwrap().left, view.at(start).keys), (SECOND * 20, 1));
+    view.passed(1, start + SECOND * 21);
+    assert_eq!(view.at(start).hold, None);
+}
+
+#[test]
+fn a_pace_is_told_once_until_it_changes() {
+    let start = Instant::now();
+    let (view, paces) = (View::new(start, Tempo::Found, 1), Arc::new(Mutex::new(Vec::new())));
+    let notes = paces.clone();
+    view.show(Arc::new(move |event: &Event<'_>| {
+        if let Event::Pace { per_minute, origin, .. } = event {
+            notes.lock().push((*per_minute, *origin));
+        }
+    }));
+    let rate = |n| Rate::per_minute(NonZeroU32::new(n).unwrap());
+    view.found(0, 590.0);
+    assert_eq!(view.at(start).allowed, Allowed::Found(590.0));
+    (0..3).for_each(|_| view.stated(0, rate(600)));
+    view.stated(0, rate(300));
+    assert_eq!(view.at(start).allowed, Allowed::Stated(300.0));
+    let expected = [(590.0, Origin::Found), (600.0, Origin::Stated), (300.0, Origin::Stated)];
+    assert_eq!(*paces.lock(), expected);
+}
+
+/// Answers at once, for a thousand tokens each way.
+#[derive(Debug)]
+struct Metered;
+
+impl Ask for Metered {
+    fn request(&self, _: &str) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
+        departs();
+        let (text, body, usage) = (String::new(), Value::Null, Some(Usage { input: 1000, output: 1000 }));
+        let (finish_reason, request_id, hints) = (None, None, Box::<Hints>::default());
+        Ok(Answer { text, finish_reason, status: 200, request_id, usage, hints, body })
+    }
+}
+
+#[test]
+fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
+    let on: Arc<dyn Clock> = Arc::new(SimClock::new());
+    let price = Price { input: 2.0, output: 3.0 };
+    let max_cost = Some(MaxCost { price, most: 0.05 });
+    let settings = Settings { max_cost, ..with_workers(paced(600), 3) };
+    let batch = Batch::new(settings, [&Metered as &dyn Ask], on.clone(), CancelToken::new(on));
+    let summary = batch.run(prompts(100), |_| Ok(()));
+    assert!(matches!(summary.stop, Some(Stop::Spent { spent, most: 0.05 }) if spent >= 0.05));
+    assert!((10..=12).contains(&summary.answered), "ten, and what was in flight: {}", summary.answered);
+    assert_eq!(summary.tokens.input, summary.answered * 1000);
+}
