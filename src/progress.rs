@@ -4,6 +4,7 @@
 //! waits for the end of the batch, and between whiles looks at the batch's view; the workers do nothing for it.
 
 mod eta;
+mod pane;
 mod words;
 
 use std::fmt;
@@ -60,7 +61,10 @@ impl Screen {
 
     fn draw_on(&self) -> ProgressBar {
         const HERTZ: u8 = 10;
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HERTZ));
+        let bar = ProgressBar::with_draw_target(
+            None,
+            ProgressDrawTarget::term_like_with_hz(Box::new(pane::Pane::new()), HERTZ),
+        );
         let plain = ProgressStyle::with_template("{msg}").expect("the template is right");
         bar.set_style(plain);
         *self.0.lock() = Some(bar.clone());
