@@ -273,6 +273,9 @@ impl<'a> Batch<'a> {
         (summary.tokens, summary.unmetered) = (self.view.tokens(), self.view.unmetered());
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
+        // The last answer may be the one that costs too much: then there is nothing to stop.
+        let is_done = self.view.at(self.clock.now()).left() == Some(0);
+        summary.stop.take_if(|stop| is_done && matches!(stop, Stop::Spent { .. }));
         summary
     }
 
@@ -371,7 +374,7 @@ impl<'a> Batch<'a> {
         let is_first = stop.is_none() && !self.cancel.is_cancelled();
         self.cancel.cancel();
         if is_first {
-            info!("stopping: {reason}");
+            info!(event = "stopping"; "stopping: {reason}");
             *stop = Some(reason);
         }
     }

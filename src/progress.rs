@@ -10,7 +10,7 @@ mod words;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -74,7 +74,7 @@ impl Screen {
 
 /// What the thread that shows is told.
 enum News {
-    Held { key: usize, wait: Duration, why: Why },
+    Held { key: usize, wait: Duration, until: SystemTime, why: Why },
     End,
 }
 
@@ -93,10 +93,10 @@ impl Watch for Bell {
     fn see(&self, event: &Event<'_>) {
         /// Whoever looks at a log need not be told of less.
         const LONG: Duration = Duration::from_secs(5);
-        if let Event::Held { key, wait, why } = *event
+        if let Event::Held { key, wait, until, why } = *event
             && wait >= LONG
         {
-            let _ = self.0.try_send(News::Held { key, wait, why });
+            let _ = self.0.try_send(News::Held { key, wait, until, why });
         }
     }
 }
@@ -167,9 +167,9 @@ impl Shown {
         let mut next = Instant::now() + PAUSE;
         loop {
             match news.recv_deadline(next) {
-                Ok(News::Held { key, wait, why }) if holds => {
+                Ok(News::Held { key, wait, until, why }) if holds => {
                     let keys = self.view.at(self.clock.now()).keys;
-                    say(&words::hold((keys > 1).then_some(key), why, wait, self.clock.wall()));
+                    say(&words::hold((keys > 1).then_some(key), why, wait, until));
                 }
                 Ok(News::Held { .. }) => {}
                 Err(RecvTimeoutError::Timeout) => {

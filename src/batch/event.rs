@@ -3,8 +3,9 @@
 //! Nothing is put into words for an event that nobody wants to hear of.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use log::kv::Value;
 use log::{Level, log_enabled};
 
@@ -87,6 +88,8 @@ pub enum Event<'a> {
         key: usize,
         /// For how long.
         wait: Duration,
+        /// Until then, by the calendar.
+        until: SystemTime,
         /// Why.
         why: Why,
     },
@@ -130,11 +133,7 @@ impl Event<'_> {
     pub(super) fn log(&self) {
         match *self {
             Event::Attempt { prompt, attempt, error } => log_attempt(prompt, attempt, error),
-            Event::Held { key, wait, why } => {
-                let hold_ms = wait.as_millis() as u64;
-                let whom = "everyone with this key waits";
-                log::info!(event = "held", key, hold_ms, why:?; "{why}: {whom} {:.1} s", wait.as_secs_f64());
-            }
+            Event::Held { key, wait, until, why } => log_hold(key, wait, until, why),
             Event::Released { key } => log::info!(event = "released", key; "the hold is over"),
             Event::Pace { key, per_minute, origin: Origin::Stated } => {
                 log::info!(event = "pace", key, per_minute, origin = "stated"; "the server says: {per_minute:.0} calls a minute");
@@ -155,6 +154,13 @@ impl Event<'_> {
             }
         }
     }
+}
+
+fn log_hold(key: usize, wait: Duration, until: SystemTime, why: Why) {
+    let hold_ms = wait.as_millis() as u64;
+    let until = Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
+    let until = until.as_str();
+    log::info!(event = "held", key, hold_ms, until, why:?; "{why} until {until}, with this key");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {

@@ -170,7 +170,8 @@ impl Pacer {
 
     /// A hold has begun; a pace that is being found out changes with it.
     fn held(&self, lane: usize, now: Instant, until: Instant, why: Why) {
-        self.view.held(lane, now, until, why);
+        let wait = until.saturating_duration_since(now);
+        self.view.held(lane, (now, self.clock.wall()), wait, why);
         self.limiter.found(lane).into_iter().for_each(|found| self.view.found(lane, found));
     }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -253,11 +253,12 @@ impl View {
         }
     }
 
-    /// Everyone with this key is held, anew.
-    pub(super) fn held(&self, key: usize, now: Instant, until: Instant, why: Why) {
+    /// Everyone with this key is held, anew, from now on by the clock and by the calendar.
+    pub(super) fn held(&self, key: usize, now: (Instant, SystemTime), wait: Duration, why: Why) {
+        let (until, by_the_calendar) = (now.0 + wait, now.1 + wait);
         *self.keys[key].hold.lock() = Some((until, why));
         self.keys[key].held.store(true, Relaxed);
-        self.tell(Event::Held { key, wait: until.saturating_duration_since(now), why });
+        self.tell(Event::Held { key, wait, until: by_the_calendar, why });
     }
 
     /// A hold that is in force lasts longer, perhaps.

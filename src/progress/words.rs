@@ -29,9 +29,9 @@ pub(super) fn line(now: &Snapshot, price: Option<Price>) -> String {
 }
 
 /// A hold that has just begun.
-pub(super) fn hold(key: Option<usize>, why: Why, wait: Duration, now: SystemTime) -> String {
+pub(super) fn hold(key: Option<usize>, why: Why, wait: Duration, until: SystemTime) -> String {
     let whose = key.map_or_else(String::new, |key| format!("key {key} is "));
-    let until = jiff::Timestamp::try_from(now + wait);
+    let until = jiff::Timestamp::try_from(until);
     let until = until.map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
     format!("{whose}{why}{until} ({})", span(wait))
 }

@@ -18,7 +18,7 @@ fn watched(
     let watch = move |event: &Event<'_>| {
         let said = match event {
             Event::Attempt { prompt, attempt, .. } => format!("{} {}", prompt.custom_id, attempt.outcome),
-            Event::Held { key, wait, why } => format!("key {key} {why} {}", wait.as_secs()),
+            Event::Held { key, wait, why, .. } => format!("key {key} {why} {}", wait.as_secs()),
             Event::Released { key } => format!("key {key} released"),
             Event::Done { prompt, answered } => format!("{} done: {answered}", prompt.custom_id),
             Event::Hired { workers } => format!("{workers} workers"),
@@ -81,12 +81,12 @@ fn a_worker_more_is_told_and_counted() {
 
 #[test]
 fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
-    let start = Instant::now();
+    let (start, wall) = (Instant::now(), SystemTime::now());
     let view = View::new(start, Tempo::Found, 2);
     assert_eq!((view.at(start).allowed, view.at(start).hold), (Allowed::Unknown, None));
-    view.held(0, start, start + SECOND * 9, Why::Said);
+    view.held(0, (start, wall), SECOND * 9, Why::Said);
     assert_eq!(view.at(start).hold, None, "the other key is free");
-    view.held(1, start, start + SECOND * 5, Why::Silent);
+    view.held(1, (start, wall), SECOND * 5, Why::Silent);
     assert_eq!(view.at(start + SECOND).hold, Some(Hold { left: SECOND * 4, why: Why::Silent }));
     view.held_longer(1, start, start + SECOND * 20);
     assert_eq!(view.at(start).hold, Some(Hold { left: SECOND * 9, why: Why::Said }));
@@ -144,4 +144,14 @@ fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
     assert!(matches!(summary.stop, Some(Stop::Spent { spent, most: 0.05 }) if spent >= 0.05));
     assert!((10..=12).contains(&summary.answered), "ten, and what was in flight: {}", summary.answered);
     assert_eq!(summary.tokens.input, summary.answered * 1000);
+}
+
+#[test]
+fn a_batch_that_is_done_has_not_stopped_however_much_it_has_cost() {
+    let on: Arc<dyn Clock> = Arc::new(SimClock::new());
+    let max_cost = Some(MaxCost { price: Price { input: 2.0, output: 3.0 }, most: 0.05 });
+    let settings = Settings { max_cost, ..with_workers(paced(600), 1) };
+    let batch = Batch::new(settings, [&Metered as &dyn Ask], on.clone(), CancelToken::new(on));
+    let summary = batch.expecting(10).run(prompts(10), |_| Ok(()));
+    assert!(summary.stop.is_none() && summary.answered == 10, "{summary:?}");
 }

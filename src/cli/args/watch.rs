@@ -19,7 +19,8 @@ pub(in crate::cli) struct Watching {
     #[arg(long, value_name = "IN,OUT", help_heading = "Cost")]
     pub(in crate::cli) price: Option<Price>,
 
-    /// Stop once the answers of this run have cost so much; calls in flight then may still be paid for [default: any]
+    /// Stop once the answers of this run have cost so much; those in flight then come on top, and answers that do not
+    /// say what they cost are not counted [default: any]
     #[arg(long, value_name = "X", requires = "price", value_parser = amount, help_heading = "Cost")]
     pub(in crate::cli) max_cost: Option<f64>,
 }

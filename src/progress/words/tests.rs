@@ -167,13 +167,13 @@ fn elsewhere_one_line_says_it_all() {
 
 #[test]
 fn a_hold_is_told_with_its_reason_and_its_end() {
-    let now = SystemTime::UNIX_EPOCH + SECOND * 3600;
+    let until = SystemTime::UNIX_EPOCH + SECOND * 3612;
     assert_eq!(
-        hold(None, Why::Said, SECOND * 12, now),
+        hold(None, Why::Said, SECOND * 12, until),
         "held by the server until 1970-01-01T01:00:12Z (12 s)"
     );
-    let said = hold(Some(2), Why::Silent, SECOND * 61, now);
-    assert_eq!(said, "key 2 is refused by the server until 1970-01-01T01:01:01Z (1 min 1 s)");
+    let said = hold(Some(2), Why::Silent, SECOND * 61, until);
+    assert_eq!(said, "key 2 is refused by the server until 1970-01-01T01:00:12Z (1 min 1 s)");
 }
 
 #[test]
