@@ -49,6 +49,17 @@ pub enum Why {
     Faults,
 }
 
+impl Why {
+    /// In a word, for tools.
+    fn name(self) -> &'static str {
+        match self {
+            Why::Said => "said",
+            Why::Silent => "silent",
+            Why::Faults => "faults",
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -160,7 +171,7 @@ fn log_hold(key: usize, wait: Duration, until: SystemTime, why: Why) {
     let hold_ms = wait.as_millis() as u64;
     let until = Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
     let until = until.as_str();
-    log::info!(event = "held", key, hold_ms, until, why:?; "{why} until {until}, with this key");
+    log::info!(event = "held", key, hold_ms, until, why = why.name(); "{why} until {until}, with this key");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {

@@ -26,7 +26,7 @@ fn calls_a_prompt(now: &Snapshot) -> f64 {
 
 /// Calls a minute, from here to the end.
 fn pace(now: &Snapshot) -> Option<f64> {
-    const SETTLED: Duration = Duration::from_secs(60);
+    const SETTLED: (Duration, u64) = (Duration::from_secs(15), 30);
     let allowed = match now.allowed {
         Allowed::Told(rate) | Allowed::Stated(rate) => rate,
         // It grows beyond what was found last.
@@ -36,8 +36,9 @@ fn pace(now: &Snapshot) -> Option<f64> {
     let all_busy = now.workers > 0 && now.in_flight >= now.workers;
     let by_latency = now.latency.filter(|_| all_busy);
     let workers = by_latency.map(|latency| now.workers as f64 * 60.0 / latency.as_secs_f64());
-    // Workers that wait though there are calls to be had wait for tokens.
-    let for_tokens = now.waiting > 0 && now.hold.is_none() && now.refused == 0 && now.elapsed >= SETTLED;
+    // Workers that wait though there are calls to be had wait for tokens, or this machine is too slow.
+    let settled = now.elapsed >= SETTLED.0 && now.calls >= SETTLED.1;
+    let for_tokens = settled && now.waiting > 0 && now.hold.is_none() && now.refused == 0;
     let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
     Some(allowed).into_iter().chain(workers).chain(tokens).chain(let_in(now)).reduce(f64::min)
 }
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn where_tokens_are_the_limit_it_is_what_they_let_through() {
-        let short = Snapshot { elapsed: SECOND * 90, rate: 60.0, ..at(600.0, 100) };
+        let short = Snapshot { elapsed: SECOND * 90, calls: 90, rate: 60.0, ..at(600.0, 100) };
         assert_eq!(to_go(&short), Some(SECOND * 100));
     }
 
