@@ -65,12 +65,13 @@
 //! | 0 time | [`clock`] → [`cancel`] |
 //! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
 //! | 2 work | [`pool`] |
-//! | 3 wire | `hints` → `http` → `api` |
+//! | 3 wire | `hints` → `http` → `store` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` |
 //! | 5 face | `practice`, `export`, `progress`, `report`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
-//! The feature `wire` adds floors 3 and 4, the feature `cli` (the default) the command line.
+//! The feature `wire` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
+//! default all are on.
 //!
 //! Time comes in as an argument everywhere: on a [`clock::SimClock`] the same threads run in simulated time, and a
 //! batch of twenty minutes is tested in milliseconds.
@@ -103,6 +104,8 @@ pub mod prompts;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod retry;
+#[cfg(feature = "redis")]
+pub mod store;
 
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};

@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "cancel"],
     &["backoff", "limiter", "retry"],
     &["pool"],
-    &["hints", "http", "api"],
+    &["hints", "http", "store", "api"],
     &["prompts", "journal", "batch"],
     &["practice", "export", "progress", "report", "cli"],
 ];

@@ -10,6 +10,9 @@ mod input;
 mod logging;
 mod plan;
 mod practice;
+#[cfg(feature = "redis")]
+#[expect(dead_code, reason = "the options that need it come next")]
+mod redis;
 mod report;
 mod results;
 mod run;

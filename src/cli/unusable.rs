@@ -61,6 +61,9 @@ pub(super) enum Unusable {
     Misfit(Misfit),
     #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
     Overwriting(PathBuf),
+    #[cfg(feature = "redis")]
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
 }

@@ -8,6 +8,8 @@
 
 #![allow(dead_code)] // Each test file is a crate of its own, and none of them uses everything.
 
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod started;
 pub(crate) mod tcp;
 
@@ -23,6 +25,7 @@ use serde_json::Value;
 const SURPRISES: &[&str] = &[
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
+    "PACELINE_REDIS_PASSWORD",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
