@@ -32,7 +32,7 @@ use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
-use crate::limiter::{Tempo, Turn};
+use crate::limiter::{NoTurn, Pace, Tempo, Turn};
 use crate::pool::{self, Crew, Size};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
@@ -157,6 +157,9 @@ pub enum Stop {
     /// The input cannot be read on.
     #[error("{0}")]
     Input(PromptError),
+    /// The pace is shared, and what it is shared through cannot be reached.
+    #[error("{0}")]
+    Lost(String),
     /// Somebody cancelled.
     #[error("interrupted")]
     Interrupted,
@@ -231,6 +234,13 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn resuming(self, resume: Resume) -> Self {
         Batch { passing: Passing::new(resume), ..self }
+    }
+
+    /// Takes its turns here, in place of a [`RateLimiter`](crate::RateLimiter) of its own with a lane for each of the
+    /// `asks`. It must be on the same clock.
+    #[must_use]
+    pub fn paced_by(self, pace: Arc<dyn Pace>) -> Self {
+        Batch { pacer: self.pacer.at(pace), ..self }
     }
 
     /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
@@ -311,7 +321,7 @@ impl<'a> Batch<'a> {
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
             let asked = self.clock.now();
             let waiting = self.view.waits();
-            let turn = self.pacer.take(request, &self.cancel)?;
+            let turn = self.pacer.take(request, &self.cancel).map_err(|none| self.without_turn(none))?;
             drop(waiting);
             self.hire_if_short(crew);
             let (paced, started_at) = (turn.at - asked, self.wall_at(turn.at));
@@ -324,6 +334,14 @@ impl<'a> Batch<'a> {
             self.heed(turn, request, answer)
         });
         course.into_inner().ended(outcome)
+    }
+
+    /// No prompt gets a turn any more: stops the batch, if nobody has.
+    fn without_turn(&self, none: NoTurn) -> Miss {
+        if let NoTurn::Lost(why) = none {
+            self.stop_for(Stop::Lost(why));
+        }
+        Miss::Cancelled
     }
 
     /// What the calendar said at this instant: a thread that was slow to look must not make two calls seem closer than

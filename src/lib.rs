@@ -110,7 +110,7 @@ pub mod store;
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};
 pub use clock::Clock;
-pub use limiter::{Rate, RateLimiter};
+pub use limiter::{Pace, Rate, RateLimiter};
 pub use retry::{Retry, Verdict};
 
 /// Compiles and runs the README's examples.

@@ -3,15 +3,16 @@
 //! Two layers. The decisions are pure arithmetic on instants that come in as arguments: when is the next turn due
 //! ([`Turnstile`], [`TokenWindow`]), how fast can the server be called that does not say so ([`Adaptive`]), and until
 //! when is everyone held? [`RateLimiter`] is the shell around them: a lock, a queue of waiting threads, a clock. Several
-//! keys are several lanes behind one line: whoever is at its front takes the lane that is free first.
+//! keys are several lanes behind one line: whoever is at its front takes the lane that is free first. What a batch needs of
+//! all that is a [`Pace`], which may be brought from elsewhere.
 
 mod adaptive;
 mod lane;
+mod pace;
 mod tokens;
 mod turnstile;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::{self, Thread};
@@ -19,12 +20,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
 
 pub use adaptive::Adaptive;
 use lane::Lane;
 pub use lane::{Limits, Tempo};
+pub use pace::{NoTurn, Pace, Turn};
 pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 
@@ -66,45 +68,6 @@ struct Waiting {
     /// What its call is thought to cost.
     tokens: u32,
     thread: Thread,
-}
-
-/// A turn that was granted.
-#[derive(Clone, Copy, Debug)]
-pub struct Turn {
-    /// When it was granted.
-    pub at: Instant,
-    /// In which lane, from 0.
-    pub lane: usize,
-    ticket: u64,
-    /// How many holds had begun by then: tells a late refusal from a new one.
-    holds: u64,
-}
-
-/// No turn was granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NoTurn {
-    /// The wait was called off.
-    Cancelled,
-    /// Every lane is retired.
-    Retired,
-}
-
-impl fmt::Display for NoTurn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoTurn::Cancelled => "the wait for a turn was called off",
-            NoTurn::Retired => "every lane is retired",
-        })
-    }
-}
-
-impl std::error::Error for NoTurn {}
-
-impl From<Cancelled> for NoTurn {
-    fn from(_: Cancelled) -> Self {
-        NoTurn::Cancelled
-    }
 }
 
 impl RateLimiter {

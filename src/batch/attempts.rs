@@ -6,7 +6,7 @@ use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError, Class};
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
-use crate::limiter::{NoTurn, Turn};
+use crate::limiter::Turn;
 use crate::pool::Panicked;
 use crate::prompts::Prompt;
 use crate::retry::{Failure, GaveUp, Outcome, Verdict};
@@ -18,12 +18,6 @@ pub(super) enum Miss {
     /// The key that it was made with is of no use any more; there are others.
     Retired(CallError),
     Cancelled,
-}
-
-impl From<NoTurn> for Miss {
-    fn from(_: NoTurn) -> Self {
-        Miss::Cancelled
-    }
 }
 
 pub(super) fn judge(miss: &Miss) -> Verdict {

@@ -1,6 +1,6 @@
 //! The pace of a batch: what each answer, each refusal and each failure means for everyone.
 //!
-//! It turns what the server says into news for the limiter, which it owns, and keeps the batch's patience.
+//! It turns what the server says into news for the limiter, and keeps the batch's patience.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::api::{Answer, CallError, Class};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::hints::{Hints, Quota};
-use crate::limiter::{Limits, NoTurn, RateLimiter, Tempo, Turn};
+use crate::limiter::{Limits, NoTurn, Pace, RateLimiter, Tempo, Turn};
 
 #[derive(Debug)]
 pub(super) struct Pacer {
-    limiter: RateLimiter,
+    limiter: Arc<dyn Pace>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     view: Arc<View>,
@@ -53,17 +53,22 @@ impl Pacer {
     /// A pace for so many keys.
     pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>, view: Arc<View>) -> Self {
         let limits = Limits { pace: settings.pace, tokens: settings.tokens };
-        let limiter = RateLimiter::with_lanes(clock.clone(), vec![limits; keys]);
+        let limiter = Arc::new(RateLimiter::with_lanes(clock.clone(), vec![limits; keys]));
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
         let (refused_since, gauge, estimate, budget, holds) = Default::default();
         Pacer { limiter, clock, settings, view, refused_since, gauge, estimate, budget, counts_tokens, holds }
+    }
+
+    /// The same at a pace that others grant.
+    pub(super) fn at(self, pace: Arc<dyn Pace>) -> Self {
+        Pacer { limiter: pace, ..self }
     }
 
     /// Waits for a turn for this request.
     pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
         let counts = self.counts_tokens.load(Ordering::Relaxed);
         let tokens = if counts { self.estimate.lock().cost(request) } else { 0 };
-        let turn = self.limiter.wait_for(tokens, cancel)?;
+        let turn = self.limiter.take(tokens, cancel)?;
         self.view.passed(turn.lane, turn.at);
         self.budget.lock().pay_in();
         Ok(turn)

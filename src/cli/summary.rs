@@ -139,7 +139,7 @@ fn why(stop: &Stop, in_a_file: bool) -> String {
                 .map_or_else(|_| "later".to_owned(), |at| format!("at {at:.0}"));
             format!("come back {at}, or be more patient with --max-wait; {resume}")
         }
-        Stop::Broken(_) => format!("when it is well again, {resume}"),
+        Stop::Broken(_) | Stop::Lost(_) => format!("when it is well again, {resume}"),
         Stop::Refused(_) => format!("put that right; then {resume}"),
         Stop::Halted { .. } if in_a_file => {
             format!("their records say why; {resume}, with --retry-failed to try those again")

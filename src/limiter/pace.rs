@@ -1,0 +1,198 @@
+//! A pace that a batch keeps, whoever grants the turns: the trait, a turn, and why there is none.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Instant;
+
+use super::{Rate, RateLimiter};
+use crate::cancel::{CancelToken, Cancelled};
+
+/// Grants turns, and hears what came of them.
+///
+/// [`RateLimiter`] is the one inside a process. Bring your own when turns
+/// are granted elsewhere: by a gateway of yours, by a budget. Only three answers must be given; the rest is news, which a
+/// pace may leave aside.
+///
+/// A lane is one key at one server, numbered from 0.
+///
+/// ```
+/// use paceline::limiter::{NoTurn, Pace, Turn};
+/// use paceline::{CancelToken, Clock, clock::SystemClock};
+/// use std::time::{Duration, Instant};
+///
+/// /// One call a second on the second, whoever is in line.
+/// #[derive(Debug)]
+/// struct OnTheSecond(Instant);
+///
+/// impl Pace for OnTheSecond {
+///     fn take(&self, _tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+///         let seconds = self.0.elapsed().as_secs() + 1;
+///         cancel.sleep_until(self.0 + Duration::from_secs(seconds))?;
+///         Ok(Turn::new(SystemClock.now(), 0))
+///     }
+///
+///     fn refused(&self, _turn: Turn, until: Option<Instant>) -> Option<Instant> {
+///         until // whoever was refused waits; nobody else does
+///     }
+///
+///     fn waiting(&self) -> usize {
+///         0
+///     }
+/// }
+/// # let cancel = CancelToken::default();
+/// # cancel.cancel();
+/// # assert_eq!(OnTheSecond(Instant::now()).take(1, &cancel).unwrap_err(), NoTurn::Cancelled);
+/// ```
+pub trait Pace: Send + Sync + fmt::Debug {
+    /// Waits for a turn for a call that is thought to cost so many tokens (0: nobody counts them), and takes it. The
+    /// token's clock is the pace's.
+    ///
+    /// # Errors
+    /// [`NoTurn`]
+    fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn>;
+
+    /// The call was sent at `turn` and refused for coming too fast, until `until` or without saying. Returns until when
+    /// others are held, if this began a new hold.
+    fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant>;
+
+    /// How many threads are waiting for a turn.
+    fn waiting(&self) -> usize;
+
+    /// The call leaves only now.
+    fn departed(&self, turn: Turn) {
+        let _ = turn;
+    }
+
+    /// The call was answered.
+    fn answered(&self, turn: Turn) {
+        let _ = turn;
+    }
+
+    /// The call failed, but not for coming too fast.
+    fn failed(&self, turn: Turn) {
+        let _ = turn;
+    }
+
+    /// The call has cost so many tokens, whatever was thought: none, if it was not counted.
+    fn correct(&self, turn: Turn, tokens: u32) {
+        let _ = (turn, tokens);
+    }
+
+    /// The server has said at which rate this lane may go.
+    fn keep(&self, lane: usize, rate: Rate) {
+        let _ = (lane, rate);
+    }
+
+    /// The server has said how many tokens a minute this lane may use.
+    fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
+        let _ = (lane, limit);
+    }
+
+    /// The key of this lane is of no use any more. Returns how many lanes are left: with none the batch stops.
+    fn retire(&self, lane: usize) -> usize {
+        let _ = lane;
+        0
+    }
+
+    /// Calls a minute that the server is thought to allow in this lane, if that had to be found out and was.
+    fn found(&self, lane: usize) -> Option<f64> {
+        let _ = lane;
+        None
+    }
+}
+
+/// A turn that was granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// When it was granted.
+    pub at: Instant,
+    /// In which lane, from 0.
+    pub lane: usize,
+    pub(super) ticket: u64,
+    /// How many holds had begun by then: tells a late refusal from a new one.
+    pub(super) holds: u64,
+}
+
+impl Turn {
+    /// A turn granted at `at` in this lane, by a [`Pace`] of your own.
+    #[must_use]
+    pub fn new(at: Instant, lane: usize) -> Self {
+        Turn { at, lane, ticket: 0, holds: 0 }
+    }
+}
+
+/// No turn was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoTurn {
+    /// The wait was called off.
+    Cancelled,
+    /// Every lane is retired.
+    Retired,
+    /// Turns are granted elsewhere, and nobody there can be asked any more: why.
+    Lost(String),
+}
+
+impl fmt::Display for NoTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoTurn::Cancelled => f.write_str("the wait for a turn was called off"),
+            NoTurn::Retired => f.write_str("every lane is retired"),
+            NoTurn::Lost(why) => write!(f, "there are no turns to be had: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for NoTurn {}
+
+impl From<Cancelled> for NoTurn {
+    fn from(_: Cancelled) -> Self {
+        NoTurn::Cancelled
+    }
+}
+
+impl Pace for RateLimiter {
+    fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        self.wait_for(tokens, cancel)
+    }
+
+    fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
+        RateLimiter::refused(self, turn, until)
+    }
+
+    fn waiting(&self) -> usize {
+        RateLimiter::waiting(self)
+    }
+
+    fn departed(&self, turn: Turn) {
+        RateLimiter::departed(self, turn);
+    }
+
+    fn answered(&self, turn: Turn) {
+        RateLimiter::answered(self, turn);
+    }
+
+    fn failed(&self, turn: Turn) {
+        RateLimiter::failed(self, turn);
+    }
+
+    fn correct(&self, turn: Turn, tokens: u32) {
+        RateLimiter::correct(self, turn, tokens);
+    }
+
+    fn keep(&self, lane: usize, rate: Rate) {
+        RateLimiter::keep(self, lane, rate);
+    }
+
+    fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
+        RateLimiter::keep_tokens(self, lane, limit);
+    }
+
+    fn retire(&self, lane: usize) -> usize {
+        RateLimiter::retire(self, lane)
+    }
+
+    fn found(&self, lane: usize) -> Option<f64> {
+        RateLimiter::found(self, lane)
+    }
+}
