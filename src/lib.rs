@@ -65,7 +65,7 @@
 //! | 0 time | [`clock`] → [`cancel`] |
 //! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
 //! | 2 work | [`pool`] |
-//! | 3 wire | `hints` → `http` → `store` → `api` |
+//! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` |
 //! | 5 face | `practice`, `export`, `progress`, `report`, `cli` |
 //!
@@ -104,6 +104,8 @@ pub mod prompts;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod retry;
+#[cfg(feature = "wire")]
+pub mod share;
 #[cfg(feature = "redis")]
 pub mod store;
 
@@ -112,6 +114,10 @@ pub use cancel::{CancelToken, Cancelled};
 pub use clock::Clock;
 pub use limiter::{Pace, Rate, RateLimiter};
 pub use retry::{Retry, Verdict};
+
+/// For what tests of the library have in common with those of the program.
+#[cfg(test)]
+extern crate self as paceline;
 
 /// Compiles and runs the README's examples.
 #[cfg(doctest)]

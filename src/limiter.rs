@@ -9,6 +9,8 @@
 mod adaptive;
 mod lane;
 mod pace;
+mod roster;
+mod shared;
 mod tokens;
 mod turnstile;
 
@@ -27,6 +29,8 @@ pub use adaptive::Adaptive;
 use lane::Lane;
 pub use lane::{Limits, Tempo};
 pub use pace::{NoTurn, Pace, Turn};
+pub use roster::{Ask, Claim, Reply, Roster, Want};
+pub use shared::{Board, BoardError, Shared};
 pub use tokens::TokenWindow;
 pub use turnstile::{Rate, Turnstile};
 
@@ -208,6 +212,21 @@ impl RateLimiter {
         self.line.lock().waiting.len()
     }
 
+    /// Nobody passes through this lane before `until`.
+    fn hold_lane(&self, lane: usize, until: Instant) {
+        self.tell(|line, _| line.lanes[lane].hold_until(until));
+    }
+
+    /// Until when this lane is held, or was.
+    fn held_until(&self, lane: usize) -> Instant {
+        self.line.lock().lanes[lane].held_until()
+    }
+
+    /// In this lane a turn is reserved elsewhere, which is due then; or none is.
+    fn reserve(&self, lane: usize, due: Option<Instant>) {
+        self.line.lock().lanes[lane].reserved = due;
+    }
+
     /// Changes what the front of the line is waiting for, and wakes it to look again.
     fn tell<T>(&self, news: impl FnOnce(&mut Line, Instant) -> T) -> T {
         let now = self.clock.now();
@@ -262,20 +281,48 @@ enum Look {
     Retired,
 }
 
+/// What there is to see from a place of a line that shares its turns with others.
+enum Peek {
+    /// As far as this line is concerned, it may pass in this lane.
+    Due(usize),
+    /// Not yet: look again then, or when unparked.
+    Again(Option<Instant>),
+    /// Never.
+    Retired,
+}
+
 impl Place<'_> {
     /// Takes the turn if it is this place's.
     fn look(&self) -> Look {
         let mut line = self.limiter.line.lock();
-        let Some((lane, due)) = line.first(self.tokens) else { return Look::Retired };
+        match self.seen(&line) {
+            Peek::Due(lane) => Look::Turn(self.take(&mut line, lane, 0)),
+            Peek::Again(due) => Look::Again(due),
+            Peek::Retired => Look::Retired,
+        }
+    }
+
+    fn peek(&self) -> Peek {
+        self.seen(&self.limiter.line.lock())
+    }
+
+    /// Takes the turn in this lane, which others have granted.
+    fn pass(&self, lane: usize, serial: u64) -> Turn {
+        self.take(&mut self.limiter.line.lock(), lane, serial)
+    }
+
+    fn seen(&self, line: &Line) -> Peek {
+        let Some((lane, due)) = line.first(self.tokens) else { return Peek::Retired };
         if line.waiting.front().is_some_and(|front| front.ticket != self.ticket) {
-            return Look::Again(None);
+            return Peek::Again(None);
         }
+        if self.limiter.clock.now() < due { Peek::Again(Some(due)) } else { Peek::Due(lane) }
+    }
+
+    fn take(&self, line: &mut Line, lane: usize, serial: u64) -> Turn {
         let now = self.limiter.clock.now();
-        if now < due {
-            return Look::Again(Some(due));
-        }
         line.lanes[lane].take(now, self.ticket, self.tokens);
-        Look::Turn(Turn { at: now, lane, ticket: self.ticket, holds: line.lanes[lane].holds })
+        Turn { at: now, lane, ticket: self.ticket, holds: line.lanes[lane].holds, serial }
     }
 
     /// Leaves the line. Returns the thread that is at the front because of it.

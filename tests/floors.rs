@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "cancel"],
     &["backoff", "limiter", "retry"],
     &["pool"],
-    &["hints", "http", "store", "api"],
+    &["hints", "http", "store", "share", "api"],
     &["prompts", "journal", "batch"],
     &["practice", "export", "progress", "report", "cli"],
 ];

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::hints::Hints;
 use crate::http::{Http, Response};
+use crate::share;
 
 pub use chat::Chat;
 pub use error::{CallError, Class};
@@ -171,6 +172,13 @@ impl Client {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// A name for the pace at this server with this key: a hash, from which neither can be told.
+    #[must_use]
+    pub fn pace_name(&self) -> String {
+        let server: Vec<_> = self.url.splitn(4, '/').take(3).collect(); // scheme, nothing, authority
+        share::name(&server.join("/"), self.key.as_ref().map_or("", Key::expose))
     }
 
     /// The path of the calls after the base URL, as in `/chat/completions`.

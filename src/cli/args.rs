@@ -2,6 +2,7 @@
 
 mod export;
 mod report;
+mod share;
 mod values;
 mod watch;
 
@@ -21,6 +22,7 @@ use crate::prompts::Format;
 
 pub(super) use export::Export;
 pub(super) use report::Report;
+pub(super) use share::Share;
 use values::{change, duration, finite, outage, rate};
 pub(super) use watch::{LogFormat, Watching, When};
 
@@ -165,6 +167,9 @@ pub(super) struct Run {
     /// The longest that the server may hold us without one answer before the batch stops
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = duration, help_heading = "The pace")]
     pub(super) max_wait: Duration,
+
+    #[command(flatten)]
+    pub(super) share: Share,
 
     /// How many faults a prompt is forgiven; being told to wait is none
     #[arg(long, value_name = "N", default_value = "5", help_heading = "Retries")]

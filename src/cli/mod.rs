@@ -11,11 +11,11 @@ mod logging;
 mod plan;
 mod practice;
 #[cfg(feature = "redis")]
-#[expect(dead_code, reason = "the options that need it come next")]
 mod redis;
 mod report;
 mod results;
 mod run;
+mod share;
 mod summary;
 mod unusable;
 

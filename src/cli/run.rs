@@ -11,6 +11,7 @@ use super::input;
 use super::logging;
 use super::plan::Plan;
 use super::results::{self, Going};
+use super::share;
 use super::summary;
 use super::unusable::Unusable;
 use super::{Exit, tell};
@@ -25,16 +26,19 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
+    let pace = share::pace(&args, &plan, &clock)?;
     let (prompts, count) = input::open(&args, plan.clients[0].path(), &cancel)?;
     let Going { mut sinks, resume, notes } = results::open(&args, &plan)?;
     watch_for_interrupts(&cancel)?;
     if !quiet {
         notes.iter().for_each(|note| tell(note));
         tell(&summary::beginning(&plan, count, &resume));
+        share::note(&args).iter().for_each(|note| tell(note));
     }
     let asks = plan.clients.iter().map(|client| client as &dyn Ask);
     let batch = Batch::new(plan.settings, asks, clock.clone(), cancel).resuming(resume);
     let batch = count.into_iter().fold(batch, Batch::expecting);
+    let batch = pace.into_iter().fold(batch, Batch::paced_by);
     let look = display::look(&args.watching, quiet);
     let display = Display::start(look, plan.price, logging::screen(), clock, batch.view(), tell);
     let mut summary = batch.watched_by(display.watch()).run(prompts, |record| sinks.write(record));

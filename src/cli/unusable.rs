@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::http::CertError;
 use crate::journal::{Changes, JournalError};
+use crate::limiter::BoardError;
 use crate::prompts::{PromptError, TemplateError};
 use crate::report::counted;
 
@@ -61,6 +62,20 @@ pub(super) enum Unusable {
     Misfit(Misfit),
     #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
     Overwriting(PathBuf),
+    #[error("--share is for a pace that is known: give --rpm, the same to every process that shares it")]
+    ShareWithoutRate,
+    #[error("--share keeps turns evenly apart, and --burst asks for several at once: leave one of them out")]
+    ShareBurst,
+    #[error(
+        "--share has nothing to share with --practice, whose server is this process's own: start one with \
+         `paceline practice`, and point every process at it with --base-url"
+    )]
+    ShareAlone,
+    #[error("{0}")]
+    Share(BoardError),
+    #[cfg(not(feature = "redis"))]
+    #[error("this program was built without the feature redis: share a file, or build it with that")]
+    NoRedis,
     #[cfg(feature = "redis")]
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),

@@ -48,6 +48,8 @@ pub(super) struct Lane {
     /// Finds the pace, where it is not given.
     adaptive: Option<Adaptive>,
     silence: Option<Silence>,
+    /// When the turn is due that others have reserved for us.
+    pub(super) reserved: Option<Instant>,
     /// How many holds have begun.
     pub(super) holds: u64,
     /// Nobody passes any more.
@@ -108,12 +110,13 @@ impl Lane {
         };
         let tokens = limits.tokens.map(|limit| TokenWindow::per_minute(limit, start));
         let turnstile = Turnstile::new(rate, start);
-        Lane { turnstile, early: 0, tokens, adaptive, silence: None, holds: 0, retired: false }
+        Lane { turnstile, early: 0, tokens, adaptive, silence: None, reserved: None, holds: 0, retired: false }
     }
 
     /// The earliest instant at which a call of so many tokens may pass. It may lie in the past.
     pub(super) fn due(&self, tokens: u32) -> Instant {
         let calls = self.turnstile.due(1);
+        let calls = self.reserved.map_or(calls, |reserved| reserved.max(calls));
         let due = self.tokens.as_ref().map_or(calls, |window| window.due(tokens).max(calls));
         self.silence.and_then(|silence| silence.probed_until()).map_or(due, |probed| due.max(probed))
     }
@@ -212,6 +215,10 @@ impl Lane {
     pub(super) fn hold_until(&mut self, until: Instant) {
         self.holds += 1;
         self.turnstile.hold_until(until);
+    }
+
+    pub(super) fn held_until(&self) -> Instant {
+        self.turnstile.held_until()
     }
 
     /// The server has said its limit: from now on it is kept.

@@ -111,13 +111,15 @@ pub struct Turn {
     pub(super) ticket: u64,
     /// How many holds had begun by then: tells a late refusal from a new one.
     pub(super) holds: u64,
+    /// Its number among those of all processes.
+    pub(super) serial: u64,
 }
 
 impl Turn {
     /// A turn granted at `at` in this lane, by a [`Pace`] of your own.
     #[must_use]
     pub fn new(at: Instant, lane: usize) -> Self {
-        Turn { at, lane, ticket: 0, holds: 0 }
+        Turn { at, lane, ticket: 0, holds: 0, serial: 0 }
     }
 }
 

@@ -151,6 +151,12 @@ impl Turnstile {
         now < self.held_until
     }
 
+    /// Until when it is held, or was.
+    #[must_use]
+    pub fn held_until(&self) -> Instant {
+        self.held_until
+    }
+
     /// Lets nobody pass before `until`; after it, turns come one step apart, with no burst.
     pub fn hold_until(&mut self, until: Instant) {
         if until <= self.held_until {

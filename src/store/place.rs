@@ -83,9 +83,11 @@ impl Place {
     /// [`StoreError`]
     pub fn connect(&self, answer_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
-        let connection = self.client.get_connection_with_timeout(Self::CONNECT).map_err(of)?;
+        let mut connection = self.client.get_connection_with_timeout(Self::CONNECT).map_err(of)?;
         connection.set_read_timeout(Some(answer_within)).map_err(of)?;
         connection.set_write_timeout(Some(answer_within)).map_err(of)?;
+        // A Redis that wants a password says so to this; a longer command it does not even read.
+        redis::cmd("PING").query::<()>(&mut connection).map_err(of)?;
         Ok(connection)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Where there is no `redis-server`, a test says so and passes; with `PACELINE_REQUIRE_SERVERS=1` it fails.
 
+#![allow(dead_code)] // Included by several crates, none of which uses everything.
+
 use std::env;
 use std::fs;
 use std::io::{self, Write};

@@ -1,0 +1,11 @@
+//! What can be typed about sharing the pace.
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Share {
+    /// Keep one pace together with every process that names the same place: a file that they make, for those of one
+    /// machine, or redis://HOST:PORT/DB?name=NAME (rediss:// with TLS; the password from $PACELINE_REDIS_PASSWORD). Give
+    /// all the same --rpm: if they differ, the slowest rules. Waits that the server orders are shared, too; --tpm and
+    /// --workers are each process's own
+    #[arg(long, value_name = "FILE|URL", help_heading = "The pace")]
+    pub(in crate::cli) share: Option<String>,
+}

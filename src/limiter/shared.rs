@@ -1,0 +1,278 @@
+//! A turnstile that several processes share: their threads queue up here, and the front of the line takes its turn with
+//! the fronts of all the other lines.
+//!
+//! Who passes next is decided by a [`Roster`] on a [`Board`] that all can reach: a file, a server. Tokens and the probing
+//! of a server that refuses without a word stay in the process.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use parking_lot::Mutex;
+
+use super::roster::{Ask, Claim, Reply, Want};
+use super::{Limits, NoTurn, Pace, Peek, Place, Rate, RateLimiter, Tempo, Turn};
+use crate::backoff::{Backoff, Delays, Jitter};
+use crate::cancel::CancelToken;
+use crate::clock::Clock;
+
+/// Where a [`Roster`](super::Roster) is kept, one for each lane.
+pub trait Board: Send + Sync + std::fmt::Debug {
+    /// Brings one message to the roster of this lane, and its answer back. Blocks no longer than some seconds.
+    ///
+    /// # Errors
+    /// [`BoardError`]: it is not known whether the message arrived.
+    fn exchange(&self, lane: usize, ask: &Ask) -> Result<Reply, BoardError>;
+}
+
+/// The roster cannot be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoardError {
+    /// Now; it may come back by itself.
+    Away(String),
+    /// Ever.
+    Useless(String),
+}
+
+impl std::fmt::Display for BoardError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (BoardError::Away(why) | BoardError::Useless(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl std::error::Error for BoardError {}
+
+/// One pace for several processes.
+#[derive(Debug)]
+pub struct Shared {
+    local: RateLimiter,
+    clock: Arc<dyn Clock>,
+    board: Arc<dyn Board>,
+    /// From one turn to the next, and how late one may be: in microseconds.
+    step: u64,
+    slack: u64,
+    /// How long the board may be away.
+    patience: Duration,
+    lanes: Vec<Mutex<Desk>>,
+    absence: Mutex<Option<Absence>>,
+}
+
+/// What is known here of one lane's roster.
+#[derive(Debug, Default)]
+struct Desk {
+    /// The turn that is reserved for the front of the line.
+    claim: Option<Claim>,
+    /// How many holds it has seen.
+    holds: Option<u64>,
+    /// A hold that the others have not been told of yet.
+    untold: Option<Instant>,
+    /// Whether it was said that somebody else is slower.
+    warned: bool,
+}
+
+/// The board is away.
+#[derive(Debug)]
+struct Absence {
+    since: Instant,
+    delays: Delays,
+}
+
+impl Shared {
+    /// From one try to reach the board to the next.
+    const BACKOFF: Backoff =
+        Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5), jitter: Jitter::Equal };
+
+    /// A pace of so many lanes, each at this rate, shared through `board`. The rate's burst counts for nothing.
+    ///
+    /// `tokens` a minute are this process's own. When the board is away, everyone waits, and after `patience` there are
+    /// no more turns.
+    #[must_use]
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        board: Arc<dyn Board>,
+        rate: Rate,
+        tokens: Option<NonZeroU32>,
+        lanes: usize,
+        patience: Duration,
+    ) -> Self {
+        let limits = Limits { pace: Tempo::Kept(Rate::unlimited()), tokens };
+        let local = RateLimiter::with_lanes(clock.clone(), vec![limits; lanes]);
+        let us = |duration: Duration| duration.as_micros() as u64;
+        let (step, slack) = (us(rate.interval + rate.guard).max(1), us(rate.guard / 2));
+        let lanes = (0..lanes).map(|_| Mutex::default()).collect();
+        Shared { local, clock, board, step, slack, patience, lanes, absence: Mutex::new(None) }
+    }
+
+    /// Whether every roster can be reached.
+    ///
+    /// # Errors
+    /// [`BoardError`]
+    pub fn check(&self) -> Result<(), BoardError> {
+        (0..self.lanes.len()).try_for_each(|lane| self.exchange(lane, Want::Look, None).map(drop))
+    }
+
+    /// The front of the line asks for its turn. None: not yet, and the lane knows when.
+    fn pass(&self, lane: usize) -> Result<Option<u64>, BoardError> {
+        let and_next = self.local.waiting() > 1;
+        let reply = self.exchange(lane, Want::Pass { and_next }, None)?;
+        let due = reply.claim.map(|_| self.clock.now() + Duration::from_micros(reply.due_in));
+        self.lanes[lane].lock().claim = reply.claim;
+        self.local.reserve(lane, due);
+        Ok(reply.passed)
+    }
+
+    /// One message, with what the others should know; the answer is heard before it is returned.
+    fn exchange(&self, lane: usize, want: Want, departed: Option<u64>) -> Result<Reply, BoardError> {
+        let (claim, untold) = {
+            let mut desk = self.lanes[lane].lock();
+            (desk.claim.filter(|_| want != Want::Look), desk.untold.take())
+        };
+        let left = |until: Instant| until.saturating_duration_since(self.clock.now()).as_micros() as u64;
+        let (step, slack, hold) = (self.step, self.slack, untold.map(left).filter(|left| *left > 0));
+        let answer = self.board.exchange(lane, &Ask { step, slack, claim, want, hold, departed });
+        match &answer {
+            Ok(reply) => self.hear(lane, reply),
+            Err(_) => {
+                let mut desk = self.lanes[lane].lock();
+                desk.untold = desk.untold.max(untold);
+            }
+        }
+        answer
+    }
+
+    fn hear(&self, lane: usize, reply: &Reply) {
+        let mut desk = self.lanes[lane].lock();
+        let known = desk.holds.replace(reply.holds).map_or(0, |known| known + u64::from(reply.began));
+        let warn = reply.step > self.step && !std::mem::replace(&mut desk.warned, reply.step > self.step);
+        drop(desk);
+        // Also one that is over: it was news once.
+        if reply.holds > known {
+            self.local.hold_lane(lane, self.clock.now() + Duration::from_micros(reply.held_for));
+        }
+        if warn {
+            let rpm = 60e6 / reply.step as f64;
+            warn!("another process that shares this pace makes {rpm:.1} calls a minute: the slowest rules");
+        }
+    }
+
+    /// The board does not answer: until when to wait for it.
+    fn put_off(&self, error: BoardError) -> Result<Instant, NoTurn> {
+        let BoardError::Away(why) = error else { return Err(NoTurn::Lost(error.to_string())) };
+        let now = self.clock.now();
+        let mut absence = self.absence.lock();
+        if absence.is_none() {
+            warn!("{why}: nothing is sent until it is back");
+        }
+        let absence = absence
+            .get_or_insert_with(|| Absence { since: now, delays: Self::BACKOFF.delays(rand::random()) });
+        let waited = now - absence.since;
+        match self.patience.saturating_sub(waited) {
+            Duration::ZERO => Err(NoTurn::Lost(format!(
+                "what the pace is shared through has been away for {waited:.0?} ({why})"
+            ))),
+            left => Ok(now + absence.delays.next().unwrap_or(Self::BACKOFF.max).min(left)),
+        }
+    }
+
+    fn is_back(&self) {
+        if let Some(absence) = self.absence.lock().take() {
+            let away = (self.clock.now() - absence.since).as_secs_f64();
+            warn!("what the pace is shared through is back after {away:.1} s: going on");
+        }
+    }
+
+    /// Waits in line, and then for the turn.
+    fn stand(&self, place: &Place<'_>, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        let _listening = cancel.listen();
+        while !cancel.is_cancelled() {
+            let lane = match place.peek() {
+                Peek::Due(lane) => lane,
+                Peek::Again(due) => {
+                    self.clock.park_until(due);
+                    continue;
+                }
+                Peek::Retired => return Err(NoTurn::Retired),
+            };
+            match self.pass(lane) {
+                Ok(passed) => {
+                    self.is_back();
+                    if let Some(serial) = passed {
+                        return Ok(place.pass(lane, serial));
+                    }
+                }
+                Err(error) => cancel.sleep_until(self.put_off(error)?)?,
+            }
+        }
+        Err(NoTurn::Cancelled)
+    }
+
+    /// What is reserved and not needed any more, others may have. If that does not reach them, a turn goes unused.
+    fn give_back(&self) {
+        for lane in 0..self.lanes.len() {
+            if self.local.waiting() == 0 && self.lanes[lane].lock().claim.is_some() {
+                let _ = self.exchange(lane, Want::GiveBack, None);
+                self.lanes[lane].lock().claim = None;
+                self.local.reserve(lane, None);
+            }
+        }
+    }
+}
+
+impl Pace for Shared {
+    fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
+        let place = self.local.queue_up(tokens);
+        let turn = self.stand(&place, cancel);
+        drop(place);
+        self.give_back();
+        turn
+    }
+
+    fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
+        // Others may have been refused before us: then this is no news. Nobody need wait for the board to say so.
+        let _ = self.exchange(turn.lane, Want::Look, None);
+        let before = self.local.held_until(turn.lane);
+        let began = self.local.refused(turn, until);
+        let after = self.local.held_until(turn.lane);
+        if after > before {
+            self.lanes[turn.lane].lock().untold = Some(after);
+            let _ = self.exchange(turn.lane, Want::Look, None); // else with the next message
+        }
+        began
+    }
+
+    fn waiting(&self) -> usize {
+        self.local.waiting()
+    }
+
+    fn departed(&self, turn: Turn) {
+        let late = (self.clock.now() - turn.at).as_micros() as u64;
+        if late > self.slack.max(200) {
+            let _ = self.exchange(turn.lane, Want::Look, Some(turn.serial));
+        }
+    }
+
+    fn answered(&self, turn: Turn) {
+        self.local.answered(turn);
+    }
+
+    fn failed(&self, turn: Turn) {
+        self.local.failed(turn);
+    }
+
+    fn correct(&self, turn: Turn, tokens: u32) {
+        self.local.correct(turn, tokens);
+    }
+
+    fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
+        self.local.keep_tokens(lane, limit);
+    }
+
+    fn retire(&self, lane: usize) -> usize {
+        self.local.retire(lane)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Several lines before one roster, in simulated time.
+
+use super::*;
+use crate::clock::SimClock;
+use crate::limiter::Roster;
+use std::thread;
+
+const MS: Duration = Duration::from_millis(1);
+const STEP: Duration = Duration::from_millis(50);
+
+/// A roster that all of a test share; away from one time to another.
+#[derive(Debug)]
+struct Ram {
+    clock: SimClock,
+    roster: Mutex<Roster>,
+    away: Option<(Duration, Duration)>,
+}
+
+impl Ram {
+    fn new(clock: &SimClock) -> Self {
+        Ram { clock: clock.clone(), roster: Mutex::new(Roster::new(1)), away: None }
+    }
+}
+
+impl Board for Ram {
+    fn exchange(&self, _lane: usize, ask: &Ask) -> Result<Reply, BoardError> {
+        let now = self.clock.elapsed();
+        match self.away {
+            Some((from, to)) if (from..to).contains(&now) => Err(BoardError::Away("no answer".into())),
+            _ => Ok(self.roster.lock().exchange(now.as_micros() as u64 + 1, ask)),
+        }
+    }
+}
+
+fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> Shared {
+    Shared::new(Arc::new(clock.clone()), board.clone(), Rate::every(STEP), None, 1, patience)
+}
+
+/// What the threads of some lines do, two to each: call until an end. Returns who called when.
+fn run(
+    clock: &SimClock,
+    paces: &[Shared],
+    until: Duration,
+    call: impl Fn(&Shared, usize, Turn) + Sync,
+) -> Vec<(Duration, usize)> {
+    let calls = Mutex::new(Vec::new());
+    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let seats: Vec<_> = (0..2 * paces.len()).map(|_| clock.enlist()).collect();
+    thread::scope(|scope| {
+        for (n, seat) in seats.into_iter().enumerate() {
+            let (calls, cancel, call, who) = (&calls, &cancel, &call, n / 2);
+            let pace = &paces[who];
+            scope.spawn(move || {
+                let _seat = seat.claim();
+                while clock.elapsed() < until {
+                    let Ok(turn) = pace.take(0, cancel) else { return };
+                    calls.lock().push((clock.elapsed(), who));
+                    call(pace, who, turn);
+                }
+            });
+        }
+    });
+    calls.into_inner()
+}
+
+fn gaps(calls: &[(Duration, usize)]) -> Vec<Duration> {
+    calls.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+}
+
+#[test]
+fn four_lines_share_one_pace_evenly() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram::new(&clock));
+    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
+    let calls = run(&clock, &paces, MS * 10_000, |_, _, _| {});
+    let gaps = gaps(&calls);
+    assert!(gaps.iter().all(|gap| *gap >= STEP), "{gaps:?}");
+    assert!(calls.len() >= 200, "{}", calls.len());
+    for who in 0..4 {
+        let share = calls.iter().filter(|(_, called)| *called == who).count();
+        assert!((45..=57).contains(&share), "{share} of {} calls for line {who}", calls.len());
+    }
+}
+
+#[test]
+fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram::new(&clock));
+    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
+    let met = Mutex::new(None);
+    let calls = run(&clock, &paces, MS * 6_000, |pace, _, turn| {
+        let now = clock.elapsed();
+        if now >= MS * 2_000 && met.lock().is_none() {
+            *met.lock() = Some(now);
+            assert!(pace.refused(turn, Some(clock.now() + MS * 3_000)).is_some(), "it is news");
+        }
+    });
+    let met = met.into_inner().unwrap();
+    let after: Vec<_> = calls.iter().filter(|(at, _)| *at > met).copied().collect();
+    assert!(after[0].0 >= met + MS * 3_000 && after[0].0 <= met + MS * 3_001, "{:?}", after[0]);
+    assert!(gaps(&after).iter().all(|gap| *gap >= STEP) && after.len() > 15, "no herd: {after:?}");
+}
+
+#[test]
+fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram::new(&clock));
+    let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
+    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let (mine, its) = (one.take(0, &cancel).unwrap(), other.take(0, &cancel).unwrap());
+    assert!(one.refused(mine, Some(clock.now() + MS * 100)).is_some());
+    clock.sleep_until(clock.now() + MS * 500); // the hold is over
+    assert_eq!(other.refused(its, Some(clock.now() + MS * 100)), None);
+    let asked = clock.now();
+    other.take(0, &cancel).unwrap();
+    assert_eq!(clock.now(), asked, "and nobody is held again");
+}
+
+#[test]
+fn while_the_board_is_away_nobody_calls_and_then_they_go_on_one_by_one() {
+    let clock = SimClock::new();
+    let board = Ram { away: Some((MS * 1_000, MS * 9_000)), ..Ram::new(&clock) };
+    let board = Arc::new(board);
+    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS * 60_000)).collect();
+    let calls = run(&clock, &paces, MS * 30_000, |_, _, _| {});
+    assert!(calls.iter().all(|(at, _)| *at < MS * 1_000 || *at >= MS * 9_000));
+    let microsecond = Duration::from_micros(1);
+    assert!(gaps(&calls).iter().all(|gap| *gap + microsecond >= STEP), "no race after it");
+    assert!(calls.len() > 300, "{}", calls.len());
+}
+
+#[test]
+fn when_the_board_stays_away_patience_ends() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram { away: Some((Duration::ZERO, MS * 3_600_000)), ..Ram::new(&clock) });
+    let pace = shared(&clock, &board, MS * 30_000);
+    assert!(matches!(pace.check(), Err(BoardError::Away(_))));
+    let none = pace.take(0, &CancelToken::new(Arc::new(clock.clone()))).unwrap_err();
+    assert!(matches!(&none, NoTurn::Lost(why) if why.contains("30s")), "{none}");
+    assert_eq!(clock.elapsed(), MS * 30_000);
+}
+
+#[test]
+fn a_reserved_turn_that_is_called_off_goes_to_the_next_line() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram::new(&clock));
+    let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
+    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    one.take(0, &cancel).unwrap();
+    let called_off = CancelToken::new(Arc::new(clock.clone()));
+    let seats = [clock.enlist(), clock.enlist()];
+    let [first, second] = seats;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _seat = first.claim();
+            assert!(one.take(0, &called_off).is_err());
+        });
+        scope.spawn(|| {
+            let _seat = second.claim();
+            clock.sleep_until(clock.now() + MS * 10);
+            called_off.cancel();
+        });
+    });
+    other.take(0, &cancel).unwrap();
+    assert_eq!(clock.elapsed(), STEP);
+}

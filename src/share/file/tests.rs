@@ -1,0 +1,114 @@
+//! What is in the file, and what becomes of it when it is torn, another's, or of another start of the machine.
+
+use super::*;
+use crate::limiter::Want;
+
+const STEP: u64 = 50_000;
+
+fn pass() -> Ask {
+    Ask { step: STEP, want: Want::Pass { and_next: true }, ..Ask::default() }
+}
+
+fn stamp(boot: u64, now: u64, wall: u64) -> Stamp {
+    Stamp { boot, now, wall }
+}
+
+fn first() -> Stamp {
+    stamp(1, 1_000_000, 1_000_000_000_000)
+}
+
+/// A folder, and a board in it.
+fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
+    let folder = tempfile::tempdir().unwrap();
+    let board = FileBoard::new(&folder.path().join("pace"), vec!["a".into(), "b".into()]).at(stamp);
+    (folder, board)
+}
+
+#[test]
+fn a_line_is_read_as_it_was_written_however_large_its_numbers() {
+    let mut roster = Roster::new(u64::MAX);
+    (roster.shift, roster.held_until, roster.holds) = (u64::MAX, u64::MAX, 7);
+    let line = Line { name: "0123456789abcdef".into(), boot: u64::MAX, wall: u64::MAX, roster };
+    assert_eq!(line.text().len(), Line::LENGTH);
+    assert_eq!(Line::read(&line.text()), Some(line));
+}
+
+#[test]
+fn each_name_has_a_pace_of_its_own_and_boards_on_one_file_have_one() {
+    let (_folder, board) = board(first);
+    let other = FileBoard::new(&board.path, vec!["b".into()]).at(first);
+    assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
+    assert!(board.exchange(1, &pass()).unwrap().passed.is_some());
+    let reply = other.exchange(0, &pass()).unwrap();
+    assert_eq!((reply.passed, reply.due_in), (None, 2 * STEP), "one has passed, and one has reserved");
+}
+
+#[test]
+fn wherever_a_line_is_torn_it_is_noticed_and_nobody_passes_too_early() {
+    let (_folder, board) = board(first);
+    board.exchange(0, &pass()).unwrap();
+    let whole = std::fs::read(&board.path).unwrap();
+    for cut in 1..whole.len() {
+        let mut torn = whole.clone();
+        torn[cut] ^= 1;
+        for damaged in [&whole[..cut], &torn] {
+            std::fs::write(&board.path, damaged).unwrap();
+            let reply = board.exchange(0, &pass());
+            let Ok(reply) = reply else {
+                assert!(cut < Line::MAGIC.len(), "{cut}: {reply:?}");
+                continue;
+            };
+            let is_blank = damaged.len() == whole.len() && Line::read(damaged).is_some();
+            assert!(is_blank || (reply.passed, reply.due_in) == (None, STEP), "{cut}: {reply:?}");
+        }
+    }
+    std::fs::write(&board.path, [0; 100]).unwrap();
+    assert_eq!(board.exchange(0, &pass()).unwrap().due_in, STEP, "a crash of the machine may leave zeros");
+}
+
+#[test]
+fn a_file_that_is_not_ours_is_left_alone() {
+    let (_folder, board) = board(first);
+    std::fs::write(&board.path, "my only copy\n").unwrap();
+    let refused = board.exchange(0, &pass()).unwrap_err();
+    assert!(matches!(&refused, BoardError::Useless(why) if why.contains("name another")), "{refused}");
+    assert_eq!(std::fs::read(&board.path).unwrap(), b"my only copy\n");
+}
+
+#[test]
+fn a_file_that_is_deleted_meanwhile_begins_anew_and_nobody_passes_too_early() {
+    let (_folder, board) = board(first);
+    let claim = board.exchange(0, &pass()).unwrap().claim;
+    std::fs::remove_file(&board.path).unwrap();
+    let reply = board.exchange(0, &Ask { claim, ..pass() }).unwrap();
+    assert_eq!((reply.passed, reply.due_in), (None, STEP));
+}
+
+#[test]
+fn a_folder_that_is_not_there_may_come() {
+    let board = FileBoard::new(Path::new("/nowhere/pace"), vec!["a".into()]);
+    assert!(matches!(board.exchange(0, &pass()), Err(BoardError::Away(_))));
+}
+
+#[test]
+fn what_was_before_the_machine_was_started_counts_no_more() {
+    let (_folder, board) = board(first);
+    board.exchange(0, &Ask { hold: Some(3_600_000_000), ..pass() }).unwrap();
+    let board = board.at(|| stamp(2, 30_000_000, 1_000_100_000_000)); // 100 s later, started 30 s ago
+    assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
+}
+
+#[test]
+fn two_machines_on_one_file_are_found_out() {
+    let (_folder, board) = board(first);
+    board.exchange(0, &pass()).unwrap();
+    let board = board.at(|| stamp(2, 7_000_000_000, 1_000_001_000_000)); // a second later, started long ago
+    let refused = board.exchange(0, &pass()).unwrap_err();
+    assert!(matches!(&refused, BoardError::Useless(why) if why.contains("another machine")), "{refused}");
+}
+
+#[test]
+fn the_machines_clock_goes_on() {
+    let (one, other) = (Stamp::now(), Stamp::now());
+    assert!(one.boot == other.boot && one.now <= other.now);
+}
