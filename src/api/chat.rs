@@ -2,49 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Key, Params, Usage};
+use super::{Api, Params, Usage, count, join, put};
+
+pub(super) const PATH: &str = "/chat/completions";
 
 /// `POST /chat/completions`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Chat;
 
 impl Api for Chat {
-    fn base_url(&self) -> &'static str {
-        "https://api.openai.com/v1"
-    }
-
-    fn key_env(&self) -> &'static str {
-        "OPENAI_API_KEY"
-    }
-
-    fn path(&self) -> &'static str {
-        "/chat/completions"
-    }
-
-    fn key_header(&self, key: &Key) -> (&'static str, String) {
-        ("authorization", format!("Bearer {}", key.expose()))
+    fn path(&self, _: &str) -> String {
+        PATH.to_owned()
     }
 
     fn body(&self, prompt: &str, params: &Params) -> Value {
         let system = params.system.iter().map(|text| json!({"role": "system", "content": text}));
         let messages: Vec<_> = system.chain([json!({"role": "user", "content": prompt})]).collect();
         let mut body = json!({"model": params.model, "messages": messages});
-        if let Some(tokens) = params.max_tokens {
-            body["max_tokens"] = tokens.into();
-        }
-        if let Some(temperature) = params.temperature {
-            body["temperature"] = temperature.into();
-        }
-        for (name, value) in &params.extra {
-            body[name] = value.clone();
-        }
+        put(&mut body, "max_tokens", params.max_tokens);
+        put(&mut body, "temperature", params.temperature);
+        join(&mut body, &params.extra);
         body
     }
 
     fn usage(&self, body: &Value) -> Option<Usage> {
         let usage = body.get("usage")?;
-        let tokens = |name: &str| u32::try_from(usage.get(name)?.as_u64()?).ok();
-        Some(Usage { input: tokens("prompt_tokens")?, output: tokens("completion_tokens").unwrap_or(0) })
+        Some(Usage {
+            input: count(usage, "prompt_tokens")?,
+            output: count(usage, "completion_tokens").unwrap_or(0),
+        })
     }
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.

@@ -9,6 +9,11 @@ use crate::hints::Hints;
 use crate::http::{Response, TransportError};
 use crate::retry::Verdict;
 
+use super::told::Told;
+
+/// The code of a request that is larger than the server's limit of tokens: not too early, but too large for ever.
+const TOO_LARGE: &str = "request_too_large";
+
 /// What to do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -95,9 +100,11 @@ impl CallError {
     ) -> Self {
         let told = body.as_ref().map(Told::read).unwrap_or_default();
         let status = told.status_within(response.status);
+        let class = classify(status, &told, &hints);
+        let too_large = (status == 429 && class == Class::Rejected && told.never_fits()).then_some(TOO_LARGE);
+        let code = too_large.map(str::to_owned).or(told.code);
+        let code = code.unwrap_or_else(|| default_code(status).to_owned());
         let message = told.message.unwrap_or_else(|| describe(response));
-        let class = classify(status, told.code.as_deref(), &hints);
-        let code = told.code.unwrap_or_else(|| default_code(status).to_owned());
         let retry_after = hints.retry_after;
         let (status, body) = (Some(response.status), body.map(Box::new));
         CallError { class, code, message, status, request_id, retry_after, hints: Box::new(hints), body }
@@ -120,42 +127,15 @@ impl From<TransportError> for CallError {
     }
 }
 
-/// What a body says about the failure. Servers differ: `error` is an object or a text, a code is a word or a number.
-#[derive(Debug, Default)]
-struct Told {
-    code: Option<String>,
-    message: Option<String>,
-}
-
-impl Told {
-    fn read(body: &Value) -> Self {
-        let error = body.get("error").unwrap_or(body);
-        let word = |name: &str| match error.get(name) {
-            Some(Value::String(word)) if !word.is_empty() => Some(word.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            _ => None,
-        };
-        let message = word("message").or_else(|| error.as_str().map(str::to_owned));
-        Told { code: word("code").or_else(|| word("type")), message }
-    }
-
-    /// The status that counts: gateways answer 200 and put the upstream's status into the error's code.
-    fn status_within(&self, status: u16) -> u16 {
-        let inner = self.code.as_deref().and_then(|code| code.parse().ok());
-        inner.filter(|inner| (200..300).contains(&status) && (400..600).contains(inner)).unwrap_or(status)
-    }
-}
-
-/// The three ways of the design, by status; money, which comes as a 429, by its code.
-fn classify(status: u16, code: Option<&str>, hints: &Hints) -> Class {
-    let out_of_money =
-        matches!(code, Some("insufficient_quota" | "billing_hard_limit_reached" | "billing_not_active"));
+/// The three ways of the design, by status, and by what the body tells of money, keys and requests that never fit.
+fn classify(status: u16, told: &Told, hints: &Hints) -> Class {
     match (status, hints.should_retry) {
-        (401 | 403 | 300..=399, _) => Class::Fatal,
-        (402 | 429, _) if out_of_money || status == 402 => Class::Fatal,
+        (300..=399 | 401..=403, _) => Class::Fatal,
+        (400 | 429, _) if told.is_about_the_key() => Class::Fatal,
+        (429, _) if told.never_fits() => Class::Rejected,
         (_, Some(false)) => Class::Rejected,
         (429, _) => Class::Throttled,
-        (503 | 529, _) if hints.retry_after.is_some() => Class::Throttled,
+        (503 | 529, _) if hints.retry_after.is_some() || told.is_busy() => Class::Throttled,
         (100..300 | 408 | 409 | 425 | 500.., _) => Class::Fault,
         (_, Some(true)) => Class::Fault,
         _ => Class::Rejected,
@@ -256,29 +236,68 @@ mod tests {
     }
 
     #[test]
-    fn errors_explain_themselves_in_every_form_that_servers_use() {
-        let table = [
-            (
-                400,
-                r#"{"error":{"message":"too long","code":"context_length_exceeded"}}"#,
-                "context_length_exceeded",
-                "too long",
-            ),
-            (
-                400,
-                r#"{"error":{"message":"bad","type":"invalid_request_error","code":null}}"#,
-                "invalid_request_error",
-                "bad",
-            ),
-            (404, r#"{"error":"model 'x' not found"}"#, "rejected", "model 'x' not found"),
-            (400, r#"{"message":"flat","code":7}"#, "7", "flat"),
-            (502, "<html>\n  Bad Gateway\n</html>", "server_error", "<html> Bad Gateway </html>"),
-            (500, "", "server_error", "no explanation"),
-        ];
-        for (status, body, code, message) in table {
-            let error = error(status, body, &[]);
-            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message));
-        }
+    fn a_request_that_can_never_fit_is_rejected_at_once() {
+        let told = |message: &str| {
+            let body = json!({"error": {"message": message, "type": "tokens", "param": null,
+                "code": "rate_limit_exceeded"}});
+            error(429, &body.to_string(), &[("retry-after", "59"), ("x-should-retry", "true")])
+        };
+        let message = "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, \
+                       Requested 50000. The input or output tokens must be reduced in order to run successfully.";
+        let error = told(message);
+        assert_eq!((error.class, error.code.as_str()), (Class::Rejected, "request_too_large"));
+        assert_eq!((error.verdict(), error.message.as_str()), (Verdict::Stop, message));
+        let soon = "Rate limit reached for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Used \
+                    29000, Requested 2000. Please try again in 2s.";
+        assert_eq!((told(soon).class, told(soon).code.as_str()), (Class::Throttled, "rate_limit_exceeded"));
+    }
+
+    #[test]
+    fn a_key_without_money_or_of_no_use_stops_the_batch_whatever_the_status() {
+        let gemini = |status: u16, name: &str, detail: Value| {
+            error(
+                status,
+                &json!({"error": {"code": status, "message": "?", "status": name, "details": [detail]}})
+                    .to_string(),
+                &[],
+            )
+        };
+        let invalid =
+            json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"});
+        let error_of = |message: &str| {
+            let body =
+                json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
+            error(400, &body.to_string(), &[])
+        };
+        let quota = |period: &str| {
+            let id = format!("GenerateRequestsPer{period}PerProjectPerModel-FreeTier");
+            json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": id}]})
+        };
+        assert_eq!(gemini(400, "INVALID_ARGUMENT", invalid).class, Class::Fatal);
+        assert_eq!(gemini(400, "INVALID_ARGUMENT", json!({})).class, Class::Rejected);
+        assert_eq!(gemini(400, "FAILED_PRECONDITION", json!({})).class, Class::Fatal);
+        assert_eq!(gemini(429, "RESOURCE_EXHAUSTED", quota("Minute")).class, Class::Throttled);
+        assert_eq!(gemini(429, "RESOURCE_EXHAUSTED", quota("Day")).class, Class::Fatal);
+        assert_eq!(
+            error_of("Your credit balance is too low to access the Anthropic API.").class,
+            Class::Fatal
+        );
+        assert_eq!(error_of("You have reached your specified API usage limits.").class, Class::Fatal);
+        assert_eq!(error_of("max_tokens: Field required").class, Class::Rejected);
+    }
+
+    #[test]
+    fn a_server_that_is_full_or_not_ready_yet_is_waited_for() {
+        let class = |body: Value| error(503, &body.to_string(), &[]).class;
+        let ollama = "server busy, please try again.  maximum pending requests exceeded";
+        let loading = json!({"code": 503, "message": "Loading model", "type": "unavailable_error"});
+        assert_eq!(class(json!({"error": loading})), Class::Throttled);
+        assert_eq!(class(json!({"error": ollama})), Class::Throttled);
+        assert_eq!(
+            class(json!({"error": {"message": "Slow down.", "type": "server_error"}})),
+            Class::Throttled
+        );
+        assert_eq!(class(json!({"error": "down for repair"})), Class::Fault);
     }
 
     #[test]
@@ -288,7 +307,32 @@ mod tests {
             Class::Throttled
         );
         assert_eq!(error(200, r#"{"error":{"code":"401","message":"who?"}}"#, &[]).class, Class::Fatal);
+        let failed = |code: &str| {
+            error(
+                200,
+                &json!({"status": "failed", "output": [], "error": {"code": code, "message": "?"}})
+                    .to_string(),
+                &[],
+            )
+            .class
+        };
+        assert_eq!(failed("rate_limit_exceeded"), Class::Throttled);
+        assert_eq!(failed("server_error"), Class::Fault);
+        assert_eq!(failed("invalid_prompt"), Class::Rejected);
         assert_eq!(error(200, r#"{"error":{"code":"odd","message":"?"}}"#, &[]).class, Class::Fault);
+    }
+
+    #[test]
+    fn a_body_that_explains_nothing_is_quoted() {
+        let table = [
+            (404, r#"{"error":"model 'x' not found"}"#, "rejected", "model 'x' not found"),
+            (502, "<html>\n  Bad Gateway\n</html>", "server_error", "<html> Bad Gateway </html>"),
+            (500, "", "server_error", "no explanation"),
+        ];
+        for (status, body, code, message) in table {
+            let error = error(status, body, &[]);
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message));
+        }
     }
 
     #[test]

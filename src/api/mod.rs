@@ -4,21 +4,31 @@
 //! failure that the floors above see, already classed: try again, give up on this prompt, or stop the batch.
 
 mod chat;
+mod client;
+mod embeddings;
 mod error;
+mod gemini;
+mod key;
+mod kind;
+mod messages;
+mod responses;
+mod told;
 
-use std::fmt::{self, Debug};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::fmt::Debug;
 
-use log::warn;
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
-use crate::http::{Http, Response};
-use crate::share;
 
 pub use chat::Chat;
+pub use client::Client;
+pub use embeddings::Embeddings;
 pub use error::{CallError, Class};
+pub use gemini::Gemini;
+pub use key::Key;
+pub use kind::{Kind, UnknownApi};
+pub use messages::Messages;
+pub use responses::Responses;
 
 /// What every prompt of a batch is sent with: plain data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,23 +41,44 @@ pub struct Params {
     pub max_tokens: Option<u32>,
     /// The sampling temperature.
     pub temperature: Option<f64>,
-    /// Any other fields of the body; they win over those above.
+    /// Any other fields of the body. They win over those above; where both are objects, they are joined field by field.
     pub extra: Map<String, Value>,
 }
 
 /// An LLM API: how it is asked, and how it answers. Pure.
 pub trait Api: Debug + Send + Sync {
     /// Where its maker serves it, without a slash at the end.
-    fn base_url(&self) -> &'static str;
+    fn base_url(&self) -> &'static str {
+        "https://api.openai.com/v1"
+    }
+
+    /// The environment variable that usually holds another address.
+    fn base_url_env(&self) -> &'static str {
+        "OPENAI_BASE_URL"
+    }
 
     /// The environment variable that usually holds the key.
-    fn key_env(&self) -> &'static str;
+    fn key_env(&self) -> &'static str {
+        "OPENAI_API_KEY"
+    }
+
+    /// A base URL as it was given, made such that the path can follow it.
+    fn complete(&self, base_url: &str) -> String {
+        client::with_version_after_a_host(base_url, "/v1")
+    }
 
     /// The path of the call, after the base URL.
-    fn path(&self) -> &'static str;
+    fn path(&self, model: &str) -> String;
 
     /// The header that carries the key.
-    fn key_header(&self, key: &Key) -> (&'static str, String);
+    fn key_header(&self, key: &Key) -> (&'static str, String) {
+        ("authorization", format!("Bearer {}", key.expose()))
+    }
+
+    /// What other headers each call has.
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
 
     /// The body of the call for one prompt.
     fn body(&self, prompt: &str, params: &Params) -> Value;
@@ -55,57 +86,22 @@ pub trait Api: Debug + Send + Sync {
     /// The tokens that an answer cost, if it says so.
     fn usage(&self, body: &Value) -> Option<Usage>;
 
-    /// The text of an answer and the reason why it ended. `None`: the body is no answer.
+    /// The text of an answer and the reason why it ended, in the words of [`Answer`]. `None`: the body is no answer.
     fn text(&self, body: &Value) -> Option<(String, Option<String>)>;
-}
 
-/// An API key. It is never shown: its `Debug` is dots.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    /// Takes a key as it was read, without the white space around it. `None` if nothing is left, or if it has
-    /// characters that no header can carry.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let sendable = !text.is_empty() && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-        sendable.then(|| Key(text.to_owned()))
-    }
-
-    /// The key itself, for the one header that carries it.
-    fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Takes the key out of a response that repeats it, as some servers do to say that it is wrong.
-    fn conceal(&self, response: &mut Response) {
-        const SHORTEST: usize = 8; // what is shorter is a placeholder, and may be any word
-        if self.0.len() < SHORTEST {
-            return;
-        }
-        let body = String::from_utf8_lossy(&response.body);
-        if body.contains(&self.0) {
-            response.body = body.replace(&self.0, "…").into_bytes();
-        }
-        for (_, value) in &mut response.headers {
-            *value = value.replace(&self.0, "…");
-        }
-    }
-}
-
-impl Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
+    /// Which tokens its maker counts against the limits.
+    fn counting(&self) -> Counting {
+        Counting::Reserved
     }
 }
 
 /// A good answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The text; empty if the model said nothing.
+    /// The text; empty if the model said nothing. Of an embedding it is the vector, as JSON.
     pub text: String,
-    /// Why it ended: `stop`, `length`, `content_filter` and so on.
+    /// Why it ended, in OpenAI's words whatever the API: `stop`, `length`, `content_filter`, `refusal`, `tool_calls`.
+    /// What these have no word for is as the server said it, and what the server said is in the body.
     pub finish_reason: Option<String>,
     /// The HTTP status.
     pub status: u16,
@@ -124,8 +120,21 @@ pub struct Answer {
 pub struct Usage {
     /// Read.
     pub input: u32,
-    /// Written.
+    /// Written, what the model thought to itself among it.
     pub output: u32,
+}
+
+/// Which tokens a server counts against its limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Counting {
+    /// Those of the request, and the most that the answer may have, where the request says (OpenAI).
+    #[default]
+    Reserved,
+    /// Those of the request and of the answer, whatever it might have had (Anthropic).
+    Used,
+    /// Those of the request alone (Gemini, and embeddings).
+    Input,
 }
 
 /// Something that can be asked: a [`Client`], or what a test puts in its place.
@@ -139,141 +148,45 @@ pub trait Ask: Debug + Send + Sync {
     /// # Errors
     /// [`CallError`], which says what to do about it.
     fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError>;
+
+    /// What tells this request from one with the same body elsewhere: another API, or a model that the address names.
+    /// Usually nothing.
+    fn mark(&self) -> &str {
+        ""
+    }
+
+    /// Which tokens the server counts against its limits.
+    fn counting(&self) -> Counting {
+        Counting::Reserved
+    }
 }
 
-/// One API at one address with one key.
-#[derive(Debug)]
-pub struct Client {
-    http: Http,
-    api: Box<dyn Api>,
-    url: String,
-    key: Option<Key>,
-    params: Params,
-    /// Whether somebody has been told that the server talks nonsense.
-    warned: AtomicBool,
-}
-
-impl Client {
-    /// Joins an API to the agent. Without a `base_url` the API's own is used; one without a path gets `/v1`.
-    #[must_use]
-    pub fn new(
-        http: Http,
-        api: Box<dyn Api>,
-        base_url: Option<&str>,
-        key: Option<&Key>,
-        params: Params,
-    ) -> Self {
-        let base_url = complete(base_url.unwrap_or(api.base_url()));
-        let url = format!("{base_url}{}", api.path());
-        Client { http, api, url, key: key.cloned(), params, warned: AtomicBool::new(false) }
-    }
-
-    /// Where the calls go.
-    #[must_use]
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    /// A name for the pace at this server with this key: a hash, from which neither can be told.
-    #[must_use]
-    pub fn pace_name(&self) -> String {
-        let server: Vec<_> = self.url.splitn(4, '/').take(3).collect(); // scheme, nothing, authority
-        share::name(&server.join("/"), self.key.as_ref().map_or("", Key::expose))
-    }
-
-    /// The path of the calls after the base URL, as in `/chat/completions`.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.api.path()
-    }
-
-    /// What a complete response means.
-    fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
-        if let Some(answer) = self.answer(&response, now) {
-            return Ok(answer);
-        }
-        self.key.iter().for_each(|key| key.conceal(&mut response));
-        let body = serde_json::from_slice(&response.body).ok();
-        let hints = Hints::read(|name| response.header(name), body.as_ref(), now);
-        self.warn_once(&hints);
-        Err(CallError::of_response(&response, body, hints, request_id(&response)))
-    }
-
-    /// A server that talks nonsense does so each time; one warning will do.
-    fn warn_once(&self, hints: &Hints) {
-        if let Some(name) = hints.nonsense.first()
-            && !self.warned.swap(true, Ordering::Relaxed)
-        {
-            warn!("the server's {name} makes no sense, and is ignored");
+/// Puts fields into a body. They win over those that are there; where both are objects, they are joined.
+fn join(body: &mut Value, extra: &Map<String, Value>) {
+    for (name, value) in extra {
+        match (&mut body[name], value) {
+            (there @ Value::Object(_), Value::Object(more)) => join(there, more),
+            (there, value) => *there = value.clone(),
         }
     }
+}
 
-    fn answer(&self, response: &Response, now: SystemTime) -> Option<Answer> {
-        let status = Some(response.status).filter(|status| (200..300).contains(status))?;
-        let body = serde_json::from_slice(&response.body).ok()?;
-        let (text, finish_reason) = self.api.text(&body)?;
-        let hints = Hints::read(|name| response.header(name), None, now);
-        self.warn_once(&hints);
-        let (request_id, usage, hints) = (request_id(response), self.api.usage(&body), Box::new(hints));
-        Some(Answer { text, finish_reason, status, request_id, usage, hints, body })
+/// Puts what is given into a body.
+fn put<T: Into<Value>>(body: &mut Value, name: &str, given: Option<T>) {
+    if let Some(given) = given {
+        body[name] = given.into();
     }
 }
 
-fn request_id(response: &Response) -> Option<String> {
-    response.header("x-request-id").map(str::to_owned)
+/// A number of tokens, by its name.
+fn count(usage: &Value, name: &str) -> Option<u32> {
+    u32::try_from(usage.get(name)?.as_u64()?).ok()
 }
 
-impl Ask for Client {
-    fn request(&self, prompt: &str) -> Vec<u8> {
-        self.api.body(prompt, &self.params).to_string().into_bytes()
-    }
-
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        let key = self.key.as_ref().map(|key| self.api.key_header(key));
-        let key = key.iter().map(|(name, value)| (*name, value.as_str()));
-        let headers: Vec<_> = [("content-type", "application/json")].into_iter().chain(key).collect();
-        let response = self.http.post(&self.url, &headers, request, departs)?;
-        self.read(response, SystemTime::now())
-    }
-}
-
-/// A base URL without a slash at the end, and with `/v1` if it names only a host.
-fn complete(base_url: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
-    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    if host.contains('/') { base_url.to_owned() } else { format!("{base_url}/v1") }
+/// The texts of these parts, one after the other.
+fn joined<'a>(parts: impl IntoIterator<Item = &'a Value>) -> String {
+    parts.into_iter().filter_map(|part| part.get("text")?.as_str()).collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_trimmed_checked_and_never_shown() {
-        let key = Key::new(" sk-secret\n").unwrap();
-        assert_eq!(key.expose(), "sk-secret");
-        assert_eq!(format!("{key:?}"), "Key(…)");
-        assert_eq!((Key::new("  "), Key::new("two words"), Key::new("smörgås")), (None, None, None));
-    }
-
-    #[test]
-    fn a_client_never_shows_its_key() {
-        let http = Http::new(&crate::http::Options::default()).unwrap();
-        let client =
-            Client::new(http, Box::new(Chat), None, Key::new("sk-secret").as_ref(), Params::default());
-        assert!(!format!("{client:?}").contains("sk-secret"));
-    }
-
-    #[test]
-    fn a_base_url_that_names_only_a_host_gets_the_usual_path() {
-        let table = [
-            ("http://localhost:8080", "http://localhost:8080/v1"),
-            ("http://localhost:8080/", "http://localhost:8080/v1"),
-            ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
-            ("https://gateway/openai/v2", "https://gateway/openai/v2"),
-        ];
-        for (given, expected) in table {
-            assert_eq!(complete(given), expected);
-        }
-    }
-}
+mod tests;

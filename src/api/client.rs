@@ -1,0 +1,191 @@
+//! One API at one address with one key: what goes out over the wire, and what came back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use log::warn;
+use serde_json::Value;
+
+use super::{Answer, Api, Ask, CallError, Counting, Key, Params, chat};
+use crate::hints::Hints;
+use crate::http::{Http, Response};
+use crate::share;
+
+/// One API at one address with one key.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    api: Box<dyn Api>,
+    url: String,
+    path: String,
+    key: Option<Key>,
+    params: Params,
+    /// Whether somebody has been told that the server talks nonsense.
+    warned: AtomicBool,
+}
+
+impl Client {
+    /// Joins an API to the agent. Without a `base_url` the API's own is used; one without a path gets the usual one,
+    /// such as `/v1`.
+    #[must_use]
+    pub fn new(
+        http: Http,
+        api: Box<dyn Api>,
+        base_url: Option<&str>,
+        key: Option<&Key>,
+        params: Params,
+    ) -> Self {
+        let path = api.path(&params.model);
+        let url = format!("{}{path}", api.complete(base_url.unwrap_or(api.base_url())));
+        Client { http, api, url, path, key: key.cloned(), params, warned: AtomicBool::new(false) }
+    }
+
+    /// Where the calls go.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// A name for the pace at this server with this key: a hash, from which neither can be told.
+    #[must_use]
+    pub fn pace_name(&self) -> String {
+        let server: Vec<_> = self.url.splitn(4, '/').take(3).collect(); // scheme, nothing, authority
+        share::name(&server.join("/"), self.key.as_ref().map_or("", Key::expose))
+    }
+
+    /// The path of the calls after the base URL, as in `/chat/completions`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What a complete response means.
+    fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
+        if let Some(answer) = self.answer(&response, now) {
+            return Ok(answer);
+        }
+        self.key.iter().for_each(|key| key.conceal(&mut response));
+        let body = serde_json::from_slice(&response.body).ok();
+        let hints = Hints::read(|name| response.header(name), body.as_ref(), now);
+        self.warn_once(&hints);
+        let request_id = request_id(&response, body.as_ref());
+        Err(CallError::of_response(&response, body, hints, request_id))
+    }
+
+    /// A server that talks nonsense does so each time; one warning will do.
+    fn warn_once(&self, hints: &Hints) {
+        if let Some(name) = hints.nonsense.first()
+            && !self.warned.swap(true, Ordering::Relaxed)
+        {
+            warn!("the server's {name} makes no sense, and is ignored");
+        }
+    }
+
+    fn answer(&self, response: &Response, now: SystemTime) -> Option<Answer> {
+        let status = Some(response.status).filter(|status| (200..300).contains(status))?;
+        let body = serde_json::from_slice(&response.body).ok()?;
+        let (text, finish_reason) = self.api.text(&body)?;
+        let hints = Hints::read(|name| response.header(name), None, now);
+        self.warn_once(&hints);
+        let request_id = request_id(response, Some(&body));
+        let (usage, hints) = (self.api.usage(&body), Box::new(hints));
+        Some(Answer { text, finish_reason, status, request_id, usage, hints, body })
+    }
+}
+
+/// The server's name for the call. Anthropic has a header of its own, Gemini only a field of the body.
+fn request_id(response: &Response, body: Option<&Value>) -> Option<String> {
+    let in_a_header = ["x-request-id", "request-id"].iter().find_map(|name| response.header(name));
+    let in_the_body = || ["request_id", "responseId"].iter().find_map(|name| body?.get(name)?.as_str());
+    in_a_header.or_else(in_the_body).map(str::to_owned)
+}
+
+impl Ask for Client {
+    fn request(&self, prompt: &str) -> Vec<u8> {
+        self.api.body(prompt, &self.params).to_string().into_bytes()
+    }
+
+    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
+        let key = self.key.as_ref().map(|key| self.api.key_header(key));
+        let key = key.iter().map(|(name, value)| (*name, value.as_str()));
+        let usual = [("content-type", "application/json")].into_iter();
+        let headers: Vec<_> = usual.chain(self.api.headers().iter().copied()).chain(key).collect();
+        let response = self.http.post(&self.url, &headers, request, departs)?;
+        self.read(response, SystemTime::now())
+    }
+
+    /// Chat completions are what records have always been of: they need none.
+    fn mark(&self) -> &str {
+        if self.path == chat::PATH { "" } else { &self.path }
+    }
+
+    fn counting(&self) -> Counting {
+        self.api.counting()
+    }
+}
+
+/// A base URL without a slash at the end, and with a version if it names only a host.
+pub(super) fn with_version_after_a_host(base_url: &str, version: &str) -> String {
+    let base_url = base_url.trim_end_matches('/');
+    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    if host.contains('/') { base_url.to_owned() } else { format!("{base_url}{version}") }
+}
+
+/// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs whose makers' own
+/// programs add it to whatever address they are given.
+pub(super) fn with_version(base_url: &str, version: &str) -> String {
+    let base_url = base_url.trim_end_matches('/');
+    let last = base_url.rsplit('/').next().unwrap_or_default();
+    let is_version =
+        last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if is_version { base_url.to_owned() } else { format!("{base_url}{version}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Chat, Gemini, Messages};
+    use super::*;
+
+    #[test]
+    fn a_client_never_shows_its_key() {
+        let http = Http::new(&crate::http::Options::default()).unwrap();
+        let client =
+            Client::new(http, Box::new(Chat), None, Key::new("sk-secret").as_ref(), Params::default());
+        assert!(!format!("{client:?}").contains("sk-secret"));
+    }
+
+    #[test]
+    fn a_base_url_that_lacks_the_usual_path_gets_it() {
+        let table: [(&dyn Api, &str, &str); 11] = [
+            (&Chat, "http://localhost:8080", "http://localhost:8080/v1"),
+            (&Chat, "http://localhost:8080/", "http://localhost:8080/v1"),
+            (&Chat, "https://api.openai.com/v1/", "https://api.openai.com/v1"),
+            (&Chat, "https://gateway/openai", "https://gateway/openai"),
+            (&Messages, "http://localhost:8080", "http://localhost:8080/v1"),
+            (&Messages, "https://gateway/anthropic/", "https://gateway/anthropic/v1"),
+            (&Messages, "https://gateway/anthropic/v1", "https://gateway/anthropic/v1"),
+            (&Gemini, "http://localhost:8080", "http://localhost:8080/v1beta"),
+            (&Gemini, "http://localhost:8080/v1", "http://localhost:8080/v1"),
+            (&Gemini, "https://gateway/gemini", "https://gateway/gemini/v1beta"),
+            (&Gemini, "https://v.example/vertex", "https://v.example/vertex/v1beta"),
+        ];
+        for (api, given, expected) in table {
+            assert_eq!(api.complete(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_call_has_the_name_that_its_server_gave_it() {
+        let name = |header: Option<(&str, &str)>, body: Value| {
+            let headers =
+                header.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
+            request_id(&Response { headers, ..Response::default() }, Some(&body))
+        };
+        let body = || serde_json::json!({"request_id": "in the body"});
+        assert_eq!(name(Some(("x-request-id", "req_1")), body()).as_deref(), Some("req_1"));
+        assert_eq!(name(Some(("request-id", "req_2")), body()).as_deref(), Some("req_2"));
+        assert_eq!(name(None, body()).as_deref(), Some("in the body"));
+        assert_eq!(name(None, serde_json::json!({"responseId": "r"})).as_deref(), Some("r"));
+        assert_eq!((name(None, Value::Null), name(None, serde_json::json!({"responseId": 7}))), (None, None));
+    }
+}

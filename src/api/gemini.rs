@@ -1,0 +1,193 @@
+//! Google's Gemini, in its own words; it speaks a kind of chat completions, too, at another address.
+
+use serde_json::{Value, json};
+
+use super::client::with_version;
+use super::{Api, Counting, Key, Params, Usage, count, join, joined, put};
+
+/// `POST /models/MODEL:generateContent`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gemini;
+
+impl Api for Gemini {
+    fn base_url(&self) -> &'static str {
+        "https://generativelanguage.googleapis.com/v1beta"
+    }
+
+    fn base_url_env(&self) -> &'static str {
+        "GOOGLE_GEMINI_BASE_URL"
+    }
+
+    fn key_env(&self) -> &'static str {
+        "GEMINI_API_KEY"
+    }
+
+    fn complete(&self, base_url: &str) -> String {
+        with_version(base_url, "/v1beta")
+    }
+
+    /// The model may be given as `models/NAME`, or `tunedModels/NAME`.
+    fn path(&self, model: &str) -> String {
+        let folder = if model.contains('/') { "" } else { "models/" };
+        format!("/{folder}{}:generateContent", escaped(model))
+    }
+
+    fn key_header(&self, key: &Key) -> (&'static str, String) {
+        ("x-goog-api-key", key.expose().to_owned())
+    }
+
+    fn body(&self, prompt: &str, params: &Params) -> Value {
+        let mut body = json!({"contents": [{"role": "user", "parts": [{"text": prompt}]}]});
+        put(
+            &mut body,
+            "systemInstruction",
+            params.system.as_ref().map(|text| json!({"parts": [{"text": text}]})),
+        );
+        let mut config = json!({});
+        put(&mut config, "maxOutputTokens", params.max_tokens);
+        put(&mut config, "temperature", params.temperature);
+        put(&mut body, "generationConfig", Some(config).filter(|config| *config != json!({})));
+        join(&mut body, &params.extra);
+        body
+    }
+
+    /// What the model thought to itself is output that is not among the candidates' tokens.
+    fn usage(&self, body: &Value) -> Option<Usage> {
+        let usage = body.get("usageMetadata")?;
+        let sum = |names: [&str; 2]| {
+            names.iter().filter_map(|name| count(usage, name)).fold(0, u32::saturating_add)
+        };
+        count(usage, "promptTokenCount")?;
+        Some(Usage {
+            input: sum(["promptTokenCount", "toolUsePromptTokenCount"]),
+            output: sum(["candidatesTokenCount", "thoughtsTokenCount"]),
+        })
+    }
+
+    /// The words of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer,
+    /// ended by the filter, like one that it has withheld.
+    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
+        let Some(candidate) = body.get("candidates").and_then(|candidates| candidates.get(0)) else {
+            let blocked = body.get("promptFeedback")?.get("blockReason")?.is_string();
+            return blocked.then(|| (String::new(), Some("content_filter".to_owned())));
+        };
+        let parts =
+            candidate.as_object()?.get("content").and_then(|content| content.get("parts")?.as_array());
+        let said = parts.into_iter().flatten().filter(|part| part["thought"] != true);
+        let calls = parts.is_some_and(|parts| parts.iter().any(|part| part.get("functionCall").is_some()));
+        let reason = candidate.get("finishReason").and_then(Value::as_str);
+        Some((joined(said), reason.map(|reason| usual(reason, calls).to_owned())))
+    }
+
+    fn counting(&self) -> Counting {
+        Counting::Input
+    }
+}
+
+/// Why it ended, in the usual words.
+fn usual(reason: &str, calls: bool) -> &str {
+    match reason {
+        "STOP" if calls => "tool_calls",
+        "STOP" => "stop",
+        "MAX_TOKENS" => "length",
+        "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+        | "IMAGE_SAFETY" => "content_filter",
+        other => other,
+    }
+}
+
+/// A model's name as it can stand in an address.
+fn escaped(model: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
+    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    model.bytes().map(escape).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_is_in_the_path() {
+        let table = [
+            ("gemini-2.5-flash", "/models/gemini-2.5-flash:generateContent"),
+            ("models/gemini-2.5-flash", "/models/gemini-2.5-flash:generateContent"),
+            ("tunedModels/mine", "/tunedModels/mine:generateContent"),
+            ("what is?\n", "/models/what%20is%3F%0A:generateContent"),
+        ];
+        for (model, path) in table {
+            assert_eq!(Gemini.path(model), path);
+        }
+    }
+
+    #[test]
+    fn what_can_be_configured_is_in_an_object_that_more_can_be_put_into() {
+        let contents = json!([{"role": "user", "parts": [{"text": "Why?"}]}]);
+        let plain = Params { model: "m".into(), ..Params::default() };
+        assert_eq!(Gemini.body("Why?", &plain), json!({"contents": contents}));
+        let extra = json!({"generationConfig": {"topP": 0.9, "temperature": 1, "thinkingConfig": {"thinkingBudget": 0}},
+            "safetySettings": []});
+        let params = Params {
+            system: Some("Be brief.".into()),
+            max_tokens: Some(9),
+            temperature: Some(0.5),
+            extra: extra.as_object().unwrap().clone(),
+            ..plain
+        };
+        let config = json!({"maxOutputTokens": 9, "temperature": 1, "topP": 0.9, "thinkingConfig": {"thinkingBudget": 0}});
+        let expected = json!({"contents": contents, "systemInstruction": {"parts": [{"text": "Be brief."}]},
+            "generationConfig": config, "safetySettings": []});
+        assert_eq!(Gemini.body("Why?", &params), expected);
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_first_candidate_and_the_reason_is_in_the_usual_words() {
+        let text = |text: &str| json!({"text": text});
+        let thought = json!({"text": "Hm.", "thought": true});
+        let signed = json!({"thoughtSignature": "EjQK"});
+        let call = json!({"functionCall": {"name": "f", "args": {}}});
+        let table = [
+            (json!([text("Because.")]), "STOP", "Because.", "stop"),
+            (json!([thought, text("One."), signed, text(" Two.")]), "STOP", "One. Two.", "stop"),
+            (json!([call]), "STOP", "", "tool_calls"),
+            (json!([text("Half a")]), "MAX_TOKENS", "Half a", "length"),
+            (json!(null), "MAX_TOKENS", "", "length"),
+            (json!(null), "SAFETY", "", "content_filter"),
+            (json!(null), "RECITATION", "", "content_filter"),
+            (json!(null), "MALFORMED_FUNCTION_CALL", "", "MALFORMED_FUNCTION_CALL"),
+        ];
+        for (parts, finish, text, reason) in table {
+            let content = json!({"role": "model", "parts": parts});
+            let body = json!({"candidates": [{"content": content, "finishReason": finish, "index": 0}]});
+            assert_eq!(Gemini.text(&body), Some((text.to_owned(), Some(reason.to_owned()))), "{body}");
+        }
+        let bare = json!({"candidates": [{"finishReason": "SAFETY"}]});
+        assert_eq!(Gemini.text(&bare), Some((String::new(), Some("content_filter".to_owned()))));
+    }
+
+    #[test]
+    fn a_prompt_that_is_blocked_is_answered_with_nothing_by_the_filter() {
+        let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+            "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 7}});
+        assert_eq!(Gemini.text(&blocked), Some((String::new(), Some("content_filter".to_owned()))));
+        assert_eq!(Gemini.usage(&blocked), Some(Usage { input: 7, output: 0 }));
+    }
+
+    #[test]
+    fn what_has_no_candidate_is_no_answer() {
+        let empty = json!({"usageMetadata": {"promptTokenCount": 7}});
+        for body in
+            [empty, json!({}), json!([]), json!({"candidates": []}), json!({"candidates": [1]}), json!(null)]
+        {
+            assert_eq!(Gemini.text(&body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn thoughts_are_output() {
+        let usage = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 20,
+            "thoughtsTokenCount": 300, "totalTokenCount": 330}});
+        assert_eq!(Gemini.usage(&usage), Some(Usage { input: 10, output: 320 }));
+        assert_eq!(Gemini.usage(&json!({"usageMetadata": {}})), None);
+    }
+}

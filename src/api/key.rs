@@ -1,0 +1,59 @@
+//! The key to an API: sent in one header, and never shown.
+
+use std::fmt::{self, Debug};
+
+use crate::http::Response;
+
+/// An API key. It is never shown: its `Debug` is dots.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// Takes a key as it was read, without the white space around it. `None` if nothing is left, or if it has
+    /// characters that no header can carry.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let sendable = !text.is_empty() && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+        sendable.then(|| Key(text.to_owned()))
+    }
+
+    /// The key itself, for the one header that carries it.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes the key out of a response that repeats it, as some servers do to say that it is wrong.
+    pub(super) fn conceal(&self, response: &mut Response) {
+        const SHORTEST: usize = 8; // what is shorter is a placeholder, and may be any word
+        if self.0.len() < SHORTEST {
+            return;
+        }
+        let body = String::from_utf8_lossy(&response.body);
+        if body.contains(&self.0) {
+            response.body = body.replace(&self.0, "…").into_bytes();
+        }
+        for (_, value) in &mut response.headers {
+            *value = value.replace(&self.0, "…");
+        }
+    }
+}
+
+impl Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_trimmed_checked_and_never_shown() {
+        let key = Key::new(" sk-secret\n").unwrap();
+        assert_eq!(key.expose(), "sk-secret");
+        assert_eq!(format!("{key:?}"), "Key(…)");
+        assert_eq!((Key::new("  "), Key::new("two words"), Key::new("smörgås")), (None, None, None));
+    }
+}

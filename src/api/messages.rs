@@ -1,0 +1,157 @@
+//! Anthropic's messages, which several gateways and local servers speak, too.
+
+use serde_json::{Value, json};
+
+use super::client::with_version;
+use super::{Api, Counting, Key, Params, Usage, count, join, joined, put};
+
+/// `POST /messages`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Messages;
+
+impl Messages {
+    /// The most tokens of an answer where nothing else is said. The API demands a number, and this is one that every
+    /// model takes.
+    pub const MAX_TOKENS: u32 = 4096;
+}
+
+impl Api for Messages {
+    fn base_url(&self) -> &'static str {
+        "https://api.anthropic.com/v1"
+    }
+
+    fn base_url_env(&self) -> &'static str {
+        "ANTHROPIC_BASE_URL"
+    }
+
+    fn key_env(&self) -> &'static str {
+        "ANTHROPIC_API_KEY"
+    }
+
+    fn complete(&self, base_url: &str) -> String {
+        with_version(base_url, "/v1")
+    }
+
+    fn path(&self, _: &str) -> String {
+        "/messages".to_owned()
+    }
+
+    fn key_header(&self, key: &Key) -> (&'static str, String) {
+        ("x-api-key", key.expose().to_owned())
+    }
+
+    fn headers(&self) -> &'static [(&'static str, &'static str)] {
+        &[("anthropic-version", "2023-06-01")]
+    }
+
+    fn body(&self, prompt: &str, params: &Params) -> Value {
+        let most = params.max_tokens.unwrap_or(Self::MAX_TOKENS);
+        let messages = json!([{"role": "user", "content": prompt}]);
+        let mut body = json!({"model": params.model, "max_tokens": most, "messages": messages});
+        put(&mut body, "system", params.system.as_deref());
+        put(&mut body, "temperature", params.temperature);
+        join(&mut body, &params.extra);
+        body
+    }
+
+    /// What is written to the cache is read, too; what is read from there does not count.
+    fn usage(&self, body: &Value) -> Option<Usage> {
+        let usage = body.get("usage")?;
+        let cached = count(usage, "cache_creation_input_tokens").unwrap_or(0);
+        Some(Usage {
+            input: count(usage, "input_tokens")?.saturating_add(cached),
+            output: count(usage, "output_tokens").unwrap_or(0),
+        })
+    }
+
+    /// The words of all blocks of text; what the model thought to itself is left out.
+    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
+        let blocks = body.get("content")?.as_array()?;
+        let reason = body.get("stop_reason").and_then(Value::as_str).map(|reason| match reason {
+            "end_turn" | "stop_sequence" => "stop",
+            "max_tokens" | "model_context_window_exceeded" => "length",
+            "tool_use" => "tool_calls",
+            other => other,
+        });
+        let text = joined(blocks.iter().filter(|block| block["type"] == "text"));
+        Some((text, reason.map(str::to_owned)))
+    }
+
+    fn counting(&self) -> Counting {
+        Counting::Used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_tokens_are_always_said_and_the_system_message_is_a_field() {
+        let plain = Params { model: "m".into(), ..Params::default() };
+        let messages = json!([{"role": "user", "content": "Why?"}]);
+        let expected = json!({"model": "m", "max_tokens": 4096, "messages": messages});
+        assert_eq!(Messages.body("Why?", &plain), expected);
+        let extra = json!({"top_k": 5, "thinking": {"type": "enabled"}}).as_object().unwrap().clone();
+        let params = Params {
+            system: Some("Be brief.".into()),
+            max_tokens: Some(9),
+            temperature: Some(0.5),
+            extra,
+            ..plain
+        };
+        let expected = json!({"model": "m", "max_tokens": 9, "messages": messages, "system": "Be brief.",
+            "temperature": 0.5, "top_k": 5, "thinking": {"type": "enabled"}});
+        assert_eq!(Messages.body("Why?", &params), expected);
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_blocks_and_the_reason_is_in_the_usual_words() {
+        let text = |text: &str| json!({"type": "text", "text": text});
+        let thinking = json!({"type": "thinking", "thinking": "Hm.", "signature": "x"});
+        let tool = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
+        let table = [
+            (json!([text("Because.")]), json!("end_turn"), "Because.", Some("stop")),
+            (json!([thinking, text("One."), text(" Two.")]), json!("end_turn"), "One. Two.", Some("stop")),
+            (json!([text("Half a")]), json!("max_tokens"), "Half a", Some("length")),
+            (json!([text("Full")]), json!("model_context_window_exceeded"), "Full", Some("length")),
+            (json!([text("a")]), json!("stop_sequence"), "a", Some("stop")),
+            (json!([text("Let me see."), tool]), json!("tool_use"), "Let me see.", Some("tool_calls")),
+            (json!([]), json!("refusal"), "", Some("refusal")),
+            (json!([]), json!("pause_turn"), "", Some("pause_turn")),
+            (json!([]), json!(null), "", None),
+        ];
+        for (content, stop_reason, text, reason) in table {
+            let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
+            assert_eq!(Messages.text(&body), Some((text.to_owned(), reason.map(str::to_owned))), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_blocks_is_no_answer() {
+        let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+        for body in [error, json!({}), json!([]), json!(null), json!({"content": "text"})] {
+            assert_eq!(Messages.text(&body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn the_usage_is_what_counts_against_the_limits() {
+        let usage = |usage: Value| Messages.usage(&json!({"usage": usage}));
+        let cached = json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
+            "cache_read_input_tokens": 5000, "output_tokens": 34});
+        assert_eq!(usage(cached), Some(Usage { input: 112, output: 34 }));
+        assert_eq!(
+            usage(json!({"input_tokens": 12, "output_tokens": 34})),
+            Some(Usage { input: 12, output: 34 })
+        );
+        assert_eq!(usage(json!({})), None);
+    }
+
+    #[test]
+    fn the_key_and_the_version_have_headers_of_their_own() {
+        let key = Key::new("sk-ant-1").unwrap();
+        assert_eq!(Messages.key_header(&key), ("x-api-key", "sk-ant-1".to_owned()));
+        assert_eq!(Messages.headers(), [("anthropic-version", "2023-06-01")]);
+    }
+}
