@@ -4,6 +4,7 @@
 //! record before it takes the next prompt. Whoever meets a reason to stop the batch sets it and cancels: waits end, calls in flight
 //! finish and are written, and prompts that were not finished get no record, so that another run can do them.
 
+mod allowance;
 mod attempts;
 mod budget;
 mod desk;
@@ -205,7 +206,7 @@ impl<'a> Batch<'a> {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "there is nobody to ask");
         let view = Arc::new(View::new(clock.now(), settings.pace, asks.len()));
-        let pacer = Pacer::new(settings, asks.len(), clock.clone(), view.clone());
+        let pacer = Pacer::new(settings, asks.len(), asks[0].counting(), clock.clone(), view.clone());
         let (passing, stop) = (Passing::default(), Mutex::new(None));
         Batch { settings, asks, pacer, cancel, clock, passing, view, stop }
     }
@@ -303,7 +304,7 @@ impl<'a> Batch<'a> {
     /// A prompt as a job, unless it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
         let request = body(self.asks[0], &prompt);
-        let id = RecordId::of(prompt.line, &request);
+        let id = record_id(self.asks[0], prompt.line, &request);
         let to_do = self.passing.is_to_do(&id)?;
         if !to_do {
             self.view.passed_over();
@@ -402,6 +403,16 @@ impl<'a> Batch<'a> {
 #[must_use]
 pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
     prompt.body.as_ref().map_or_else(|| ask.request(&prompt.text), |body| body.clone().into_bytes())
+}
+
+/// The name of the record for this request. The same body sent to another API, or to a model that only the address
+/// names, is another request.
+#[must_use]
+pub fn record_id(ask: &dyn Ask, line: u64, request: &[u8]) -> RecordId {
+    match ask.mark() {
+        "" => RecordId::of(line, request),
+        mark => RecordId::of(line, &[mark.as_bytes(), b"\n", request].concat()),
+    }
 }
 
 #[cfg(test)]

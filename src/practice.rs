@@ -1,11 +1,14 @@
-//! The practice server: a rate-limited, OpenAI-compatible server to try a batch on, without a key and without a network.
+//! The practice server: a rate-limited server to try a batch on, without a key and without a network. It speaks the APIs
+//! of OpenAI, Anthropic and Google, each with its maker's manners.
 //!
 //! It answers with prose that nobody can mistake for a model's, keeps to a real limit, and misbehaves as told, the
 //! same way for the same seed. Synchronous: a thread accepts, and each connection has a thread.
 
 mod answer;
+mod dialect;
 mod faults;
 mod limits;
+mod maker;
 mod stats;
 mod wire;
 
@@ -26,10 +29,11 @@ pub use faults::{Faults, Latency, Outage, ParseLatencyError};
 pub use limits::Limits;
 pub use stats::{Gaps, KeyStats, Stats};
 
-use answer::Chat;
+use answer::Question;
+use dialect::Dialect;
 use faults::{Fate, Fault};
 use limits::{Admission, Gate};
-use stats::Ledger;
+use stats::{Ledger, Outcome};
 use wire::{Reply, Request};
 
 /// What the server is like: plain data.
@@ -123,7 +127,7 @@ impl Server {
         self.addr
     }
 
-    /// What to give to `--base-url`.
+    /// What to give to `--base-url`, for any API.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.addr)
@@ -244,14 +248,17 @@ impl Room {
 
     fn answer(&self, request: &Request, stream: &TcpStream) -> io::Result<Next> {
         let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let dialect = Dialect::of(path);
+        if let Some(dialect) = dialect.filter(|_| request.method == "POST") {
+            return self.call(dialect, request, stream);
+        }
         match (request.method.as_str(), path) {
-            ("POST", "/v1/chat/completions") => return self.chat(request, stream),
             ("GET", "/v1/models") => Reply::json(200, &answer::models()),
             ("GET", "/health") => Reply::json(200, &serde_json::json!({"status": "ok"})),
             ("GET", "/stats") => {
                 Reply::json(200, &self.ledger.lock().page(Instant::now(), query == "arrivals=1"))
             }
-            (_, "/v1/chat/completions" | "/v1/models" | "/health" | "/stats") => {
+            _ if dialect.is_some() || ["/v1/models", "/health", "/stats"].contains(&path) => {
                 Reply::error(405, "invalid_request_error", "wrong method", Some("method_not_allowed"))
             }
             _ => Reply::error(404, "invalid_request_error", "there is nothing here", Some("not_found")),
@@ -260,11 +267,11 @@ impl Room {
         Ok(if request.keep_alive { Next::KeepAlive } else { Next::Close })
     }
 
-    /// One call of the API: admission, fate, latency, answer.
-    fn chat(&self, request: &Request, stream: &TcpStream) -> io::Result<Next> {
+    /// One call of an API: admission, fate, latency, answer.
+    fn call(&self, dialect: Dialect, request: &Request, stream: &TcpStream) -> io::Result<Next> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let chat = Chat::parse(&request.body);
-        let cost = chat.as_ref().map_or(1, Chat::cost);
+        let question = dialect.parse(&request.body, request.has_version);
+        let cost = question.as_ref().map_or(1, |question| dialect.cost(question, self.options.seed));
         let (key, admission) = self.gate.lock().admit(&request.authorization, cost, request.arrived);
         let admitted = matches!(admission, Admission::Open);
         let fate = self.options.faults.fate(self.options.seed, number, request.arrived - self.started);
@@ -273,17 +280,19 @@ impl Room {
             let latency = self.options.latency.draw(self.options.seed, number);
             self.ledger.lock().entered();
             let stopped = self.wait_out(fate, latency);
-            self.gate.lock().left();
+            self.gate.lock().leave();
             if stopped {
                 return Ok(Next::Close);
             }
         }
-        let mut reply = self.reply(chat, admission, fate, key);
-        self.ledger.lock().note(request.arrived, key, reply.status, admitted, fate.fault);
-        reply.header("x-request-id", format!("req_{number:012x}"));
+        let (mut reply, is_paid) = self.reply(dialect, question, admission, fate, key);
+        let outcome = Outcome { status: reply.status, admitted, is_paid, fault: fate.fault };
+        self.ledger.lock().note(request.arrived, key, outcome);
+        let id = dialect.maker().request_id();
+        id.into_iter().for_each(|name| reply.header(name, format!("req_{number:012x}")));
         if self.options.hints {
-            let limits = self.gate.lock().headers(key, Instant::now());
-            limits.into_iter().for_each(|(name, value)| reply.header(name, value));
+            let left = self.gate.lock().left(key, Instant::now());
+            dialect.maker().limits(left).into_iter().for_each(|(name, value)| reply.header(name, value));
         }
         debug!(key = key, status = reply.status, fault = fate.fault.map(Fault::name); "practice call");
         self.send(&reply, fate, stream, request.keep_alive)
@@ -299,22 +308,33 @@ impl Room {
         !wait.is_zero() && self.wait(wait)
     }
 
-    fn reply(&self, chat: Option<Chat>, admission: Admission, fate: Fate, key: usize) -> Reply {
-        let Some(chat) = chat else {
-            return Reply::error(400, "invalid_request_error", "the body is not JSON with messages", None);
+    /// What is answered, and whether there was money for it.
+    fn reply(
+        &self,
+        dialect: Dialect,
+        question: Result<Question, &str>,
+        admission: Admission,
+        fate: Fate,
+        key: usize,
+    ) -> (Reply, bool) {
+        let (maker, seed) = (dialect.maker(), self.options.seed);
+        let question = match question {
+            Ok(question) => question,
+            Err(problem) => return (maker.error(400, problem, None), true),
         };
-        match (admission, fate.fault) {
-            (Admission::Refused { wait, kind }, _) => limits::refusal(wait, kind, self.options.hints),
-            (_, Some(Fault::Status(status))) => faults::reply(status, self.options.hints),
+        let reply = match (admission, fate.fault) {
+            (Admission::Refused { wait, kind }, _) => maker.refusal(wait, kind, self.options.hints),
+            (_, Some(Fault::Status(status))) => maker.trouble(status, self.options.hints),
             (_, Some(Fault::BadJson)) => Reply::text(200, "{\"choices\": [{\"message\": "),
             (_, fault) => {
                 let answered = self.gate.lock().answered(key);
-                if self.options.faults.quota.is_some_and(|quota| answered > quota) {
-                    return faults::no_money();
+                if self.options.faults.is_out_of_money(key, answered) {
+                    return (maker.no_money(), false);
                 }
-                Reply::json(200, &chat.answer(self.options.seed, fault == Some(Fault::Empty)))
+                Reply::json(200, &dialect.wrap(&question, seed, fault == Some(Fault::Empty)))
             }
-        }
+        };
+        (reply, true)
     }
 
     fn send(&self, reply: &Reply, fate: Fate, stream: &TcpStream, keep_alive: bool) -> io::Result<Next> {

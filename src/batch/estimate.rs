@@ -5,11 +5,13 @@
 
 use serde::Deserialize;
 
-use crate::api::Usage;
+use crate::api::{Counting, Usage};
 
 /// Learns from each answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
+    /// What the server counts.
+    counting: Counting,
     /// Tokens and bytes of the requests so far, those of long ago counting less. Their ratio is dominated by the long
     /// ones, as the cost is.
     tokens: f64,
@@ -17,13 +19,6 @@ pub(super) struct Estimate {
     /// Tokens of an answer that may be as long as it likes, and how far from that answers usually are.
     output: f64,
     spread: f64,
-}
-
-impl Default for Estimate {
-    /// English has about four bytes a token; answers are a page or less.
-    fn default() -> Self {
-        Estimate { tokens: 25.0, bytes: 100.0, output: 400.0, spread: 50.0 }
-    }
 }
 
 impl Estimate {
@@ -34,25 +29,40 @@ impl Estimate {
     /// What one answer more counts.
     const WEIGHT: f64 = 0.2;
 
-    /// What this request is thought to cost. Servers count the most tokens that an answer may have, where that is given.
-    pub(super) fn cost(&self, request: &[u8]) -> u32 {
-        let output = most_tokens(request).unwrap_or((self.output + Self::SPREADS * self.spread) as u32);
-        let density = self.tokens / self.bytes;
-        ((request.len() as f64 * density * Self::MARGIN).ceil() as u32).saturating_add(output)
+    /// English has about four bytes a token; answers are a page or less.
+    pub(super) fn new(counting: Counting) -> Self {
+        Estimate { counting, tokens: 25.0, bytes: 100.0, output: 400.0, spread: 50.0 }
     }
 
-    /// What an answered request has cost; and the next ones are estimated better.
-    pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> u32 {
+    /// What this request is thought to cost, as far as the server counts it.
+    pub(super) fn cost(&self, request: &[u8]) -> Usage {
+        let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u32;
+        let usual = (self.output + Self::SPREADS * self.spread) as u32;
+        let output = match self.counting {
+            Counting::Reserved => most_tokens(request).unwrap_or(usual),
+            Counting::Used => most_tokens(request).unwrap_or(usual).min(usual),
+            Counting::Input => 0,
+        };
+        Usage { input, output }
+    }
+
+    /// What an answered request has cost, as far as the server counts it; and the next ones are estimated better.
+    pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
         self.tokens = toward(self.tokens, f64::from(usage.input));
         self.bytes = toward(self.bytes, request.len().max(1) as f64);
-        let most = most_tokens(request);
-        if most.is_none() {
+        let reserved = most_tokens(request).filter(|_| self.counting == Counting::Reserved);
+        if reserved.is_none() {
             let output = f64::from(usage.output);
             self.spread = toward(self.spread, (output - self.output).abs());
             self.output = toward(self.output, output);
         }
-        usage.input.saturating_add(most.unwrap_or_default().max(usage.output))
+        let output = match self.counting {
+            Counting::Reserved => reserved.unwrap_or_default().max(usage.output),
+            Counting::Used => usage.output,
+            Counting::Input => 0,
+        };
+        Usage { input: usage.input, output }
     }
 }
 
@@ -63,50 +73,90 @@ fn most_tokens(request: &[u8]) -> Option<u32> {
     struct Most {
         max_tokens: Option<u32>,
         max_completion_tokens: Option<u32>,
+        #[serde(alias = "maxOutputTokens")]
         max_output_tokens: Option<u32>,
+        #[serde(alias = "generationConfig")]
+        generation_config: Option<Box<Most>>,
     }
     let most: Most = serde_json::from_slice(request).ok()?;
-    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens)
+    let configured = most.generation_config.and_then(|config| config.max_output_tokens);
+    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens).or(configured)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sum(usage: Usage) -> u32 {
+        usage.input + usage.output
+    }
+
     #[test]
     fn an_estimate_comes_near_after_a_few_answers() {
-        let mut estimate = Estimate::default();
+        let mut estimate = Estimate::new(Counting::Reserved);
         let request = vec![b' '; 1000];
-        assert_eq!(estimate.cost(&request), 275 + 500);
+        assert_eq!(estimate.cost(&request), Usage { input: 275, output: 500 });
         for _ in 0..40 {
-            assert_eq!(estimate.learn(&request, Usage { input: 500, output: 90 }), 590);
+            assert_eq!(sum(estimate.learn(&request, Usage { input: 500, output: 90 })), 590);
         }
-        assert!(estimate.cost(&request).abs_diff(550 + 90) < 15, "{estimate:?}");
+        assert!(sum(estimate.cost(&request)).abs_diff(550 + 90) < 15, "{estimate:?}");
     }
 
     #[test]
     fn short_requests_and_answers_of_every_length_do_not_make_it_too_low() {
-        let mut estimate = Estimate::default();
+        let mut estimate = Estimate::new(Counting::Reserved);
         let (short, long) = (vec![b' '; 100], vec![b' '; 10_000]); // with a frame, so less dense
         let mut too_low = 0;
         for n in 0..200 {
             let output = 70 + n * 37 % 65;
             let (request, input) = if n % 2 == 0 { (&short, 14) } else { (&long, 2490) };
-            too_low += u32::from(n > 20 && estimate.cost(request) < input + output);
+            too_low += u32::from(n > 20 && sum(estimate.cost(request)) < input + output);
             estimate.learn(request, Usage { input, output });
         }
         assert!(too_low <= 5, "{too_low} of 180 were too low: {estimate:?}");
-        assert!(estimate.cost(&long) < 2490 * 112 / 100 + 180, "{estimate:?}");
+        assert!(sum(estimate.cost(&long)) < 2490 * 112 / 100 + 180, "{estimate:?}");
     }
 
     #[test]
     fn the_most_tokens_that_an_answer_may_have_count_whatever_it_has() {
-        let mut estimate = Estimate::default();
+        let mut estimate = Estimate::new(Counting::Reserved);
         let request = br#"{"max_tokens": 1000, "x": 1}"#;
-        assert_eq!(estimate.cost(request), 1008);
-        assert_eq!(estimate.learn(request, Usage { input: 10, output: 90 }), 1010);
-        assert_eq!(estimate.cost(b"{}"), 501, "and nothing is learnt about answers without a limit");
-        assert_eq!(most_tokens(br#"{"max_completion_tokens": 7}"#), Some(7));
-        assert_eq!(most_tokens(b"no JSON"), None);
+        assert_eq!(sum(estimate.cost(request)), 1008);
+        assert_eq!(sum(estimate.learn(request, Usage { input: 10, output: 90 })), 1010);
+        assert_eq!(sum(estimate.cost(b"{}")), 501, "and nothing is learnt about answers without a limit");
+    }
+
+    #[test]
+    fn where_only_what_is_used_counts_what_might_have_been_is_but_a_bound() {
+        let mut estimate = Estimate::new(Counting::Used);
+        let request = br#"{"max_tokens": 4096}"#;
+        assert_eq!(estimate.cost(request).output, 500);
+        assert_eq!(estimate.cost(br#"{"max_tokens": 9}"#).output, 9);
+        assert_eq!(estimate.learn(request, Usage { input: 10, output: 90 }), Usage { input: 10, output: 90 });
+        (0..20).for_each(|_| _ = estimate.learn(request, Usage { input: 10, output: 90 }));
+        assert!(estimate.cost(request).output < 200, "and something is learnt");
+    }
+
+    #[test]
+    fn where_only_input_counts_output_costs_nothing() {
+        let mut estimate = Estimate::new(Counting::Input);
+        assert_eq!(estimate.cost(b"{}").output, 0);
+        assert_eq!(estimate.learn(b"{}", Usage { input: 10, output: 90 }), Usage { input: 10, output: 0 });
+    }
+
+    #[test]
+    fn the_most_tokens_have_a_name_in_each_api() {
+        for request in [
+            r#"{"max_tokens": 7}"#,
+            r#"{"max_completion_tokens": 7, "max_tokens": 9}"#,
+            r#"{"max_output_tokens": 7}"#,
+            r#"{"generationConfig": {"temperature": 1, "maxOutputTokens": 7}}"#,
+            r#"{"generation_config": {"max_output_tokens": 7}}"#,
+        ] {
+            assert_eq!(most_tokens(request.as_bytes()), Some(7), "{request}");
+        }
+        for request in ["no JSON", "{}", r#"{"generationConfig": {}}"#] {
+            assert_eq!(most_tokens(request.as_bytes()), None, "{request}");
+        }
     }
 }

@@ -2,23 +2,23 @@
 //!
 //! It turns what the server says into news for the limiter, and keeps the batch's patience.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
+use super::allowance::Allowance;
 use super::budget::Budget;
 use super::estimate::Estimate;
 use super::event::Why;
 use super::gauge::Gauge;
 use super::view::View;
 use super::{Settings, Stop};
-use crate::api::{Answer, CallError, Class};
+use crate::api::{Answer, CallError, Class, Counting, Usage};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
-use crate::hints::{Hints, Quota};
+use crate::hints::Hints;
 use crate::limiter::{Limits, NoTurn, Pace, RateLimiter, Tempo, Turn};
 
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Pacer {
     refused_since: Mutex<Option<Instant>>,
     gauge: Mutex<Gauge>,
     estimate: Mutex<Estimate>,
+    /// By key.
+    allowances: Mutex<Vec<Allowance>>,
     budget: Mutex<Budget>,
     /// Whether there is a limit in tokens: only then is it worth estimating them.
     counts_tokens: AtomicBool,
@@ -50,13 +52,33 @@ pub(super) enum Meaning {
 }
 
 impl Pacer {
-    /// A pace for so many keys.
-    pub(super) fn new(settings: Settings, keys: usize, clock: Arc<dyn Clock>, view: Arc<View>) -> Self {
+    /// A pace for so many keys, to a server that counts tokens so.
+    pub(super) fn new(
+        settings: Settings,
+        keys: usize,
+        counting: Counting,
+        clock: Arc<dyn Clock>,
+        view: Arc<View>,
+    ) -> Self {
         let limits = Limits { pace: settings.pace, tokens: settings.tokens };
         let limiter = Arc::new(RateLimiter::with_lanes(clock.clone(), vec![limits; keys]));
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
-        let (refused_since, gauge, estimate, budget, holds) = Default::default();
-        Pacer { limiter, clock, settings, view, refused_since, gauge, estimate, budget, counts_tokens, holds }
+        let estimate = Mutex::new(Estimate::new(counting));
+        let allowances = Mutex::new(vec![Allowance::together(settings.tokens); keys]);
+        let (refused_since, gauge, budget, holds) = Default::default();
+        Pacer {
+            limiter,
+            clock,
+            settings,
+            view,
+            refused_since,
+            gauge,
+            estimate,
+            allowances,
+            budget,
+            counts_tokens,
+            holds,
+        }
     }
 
     /// The same at a pace that others grant.
@@ -67,7 +89,7 @@ impl Pacer {
     /// Waits for a turn for this request.
     pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
         let counts = self.counts_tokens.load(Ordering::Relaxed);
-        let tokens = if counts { self.estimate.lock().cost(request) } else { 0 };
+        let tokens = if counts { self.weigh(self.estimate.lock().cost(request)) } else { 0 };
         let turn = self.limiter.take(tokens, cancel)?;
         self.view.passed(turn.lane, turn.at);
         self.budget.lock().pay_in();
@@ -88,7 +110,8 @@ impl Pacer {
         if let Some(usage) = answer.usage
             && self.counts_tokens.load(Ordering::Relaxed)
         {
-            self.limiter.correct(turn, self.estimate.lock().learn(request, usage));
+            let counted = self.estimate.lock().learn(request, usage);
+            self.limiter.correct(turn, self.weigh(counted));
         }
         self.read(turn.lane, &answer.hints);
     }
@@ -96,7 +119,7 @@ impl Pacer {
     /// The call failed.
     pub(super) fn failed(&self, turn: Turn, error: &CallError) -> Meaning {
         self.read(turn.lane, &error.hints);
-        if error.class == Class::Throttled || error.status.is_none() {
+        if error.class == Class::Throttled || matches!(error.status, None | Some(413 | 429)) {
             self.limiter.correct(turn, 0); // it was never counted, as far as can be told
         }
         match error.class {
@@ -135,12 +158,19 @@ impl Pacer {
             self.limiter.keep(lane, rate);
             self.view.stated(lane, rate);
         }
-        if self.settings.tokens.is_none()
-            && let Some(limit) = tokens_a_minute(&hints.tokens)
-        {
-            self.counts_tokens.store(true, Ordering::Relaxed);
-            self.limiter.keep_tokens(lane, limit);
+        if self.settings.tokens.is_none() {
+            let mut allowances = self.allowances.lock();
+            allowances[lane].read(hints);
+            if let Some(limit) = allowances[lane].tightest() {
+                self.counts_tokens.store(true, Ordering::Relaxed);
+                self.limiter.keep_tokens(lane, limit);
+            }
         }
+    }
+
+    /// What a call costs, whichever key it is made with.
+    fn weigh(&self, usage: Usage) -> u32 {
+        self.allowances.lock().iter().map(|allowance| allowance.weigh(usage)).max().unwrap_or(0)
     }
 
     fn refused(&self, turn: Turn, error: &CallError) -> Meaning {
@@ -199,10 +229,4 @@ impl Pacer {
         self.view.retired(lane, error);
         Meaning::Retired
     }
-}
-
-/// The limit, if it is one a minute, as it usually is.
-fn tokens_a_minute(quota: &Quota) -> Option<NonZeroU32> {
-    let limit = quota.limit.filter(|_| quota.window.is_none_or(|window| window.as_secs() == 60))?;
-    NonZeroU32::new(limit.try_into().ok()?)
 }

@@ -1,5 +1,6 @@
 //! What can be typed, with its defaults. What it means is worked out in [`plan`](super::plan).
 
+mod api;
 mod export;
 mod report;
 mod share;
@@ -12,7 +13,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand};
-use serde_json::Value;
 
 use crate::backoff::Jitter;
 use crate::batch::Halt;
@@ -20,6 +20,7 @@ use crate::journal::Durability;
 use crate::practice::{Latency, Outage};
 use crate::prompts::Format;
 
+use api::{Param, Spoken, quota};
 pub(super) use export::Export;
 pub(super) use report::Report;
 pub(super) use share::Share;
@@ -50,7 +51,7 @@ pub(super) enum Command {
     Export(Export),
     /// Say what happened: prompts, calls, the pace that was kept, and where the time went
     Report(Report),
-    /// Serve a rate-limited, OpenAI-compatible API to practise on
+    /// Serve rate-limited APIs, as each maker's, to practise on
     Practice(Practice),
 }
 
@@ -118,7 +119,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "TEXT", help_heading = "The request")]
     pub(super) system: Option<String>,
 
-    /// The most tokens an answer may have
+    /// The most tokens an answer may have [default: what the server likes; 4096 with --api messages]
     #[arg(long, value_name = "N", help_heading = "The request")]
     pub(super) max_tokens: Option<u32>,
 
@@ -126,17 +127,21 @@ pub(super) struct Run {
     #[arg(long, value_name = "X", value_parser = finite, help_heading = "The request")]
     pub(super) temperature: Option<f64>,
 
-    /// Any other field of the request's body, such as top_p=0.9 (repeatable)
+    /// Any other field of the request's body, such as top_p=0.9 (repeatable); objects are joined, as in
+    /// generationConfig={"topP":0.9}
     #[arg(long, value_name = "KEY=JSON", help_heading = "The request")]
     pub(super) param: Vec<Param>,
 
+    #[command(flatten)]
+    pub(super) spoken: Spoken,
+
     /// Where the API is (repeatable as URL=KEYENV: several servers, each with its key and its pace)
-    /// [default: $OPENAI_BASE_URL, or else the API's own address]
+    /// [default: $OPENAI_BASE_URL (see --api), or else the API's own address]
     #[arg(long, value_name = "URL", help_heading = "The server")]
     pub(super) base_url: Vec<String>,
 
     /// The environment variable that holds the key (repeatable: several keys, each with its pace)
-    /// [default: OPENAI_API_KEY]
+    /// [default: OPENAI_API_KEY (see --api)]
     #[arg(long, value_name = "NAME", help_heading = "The server")]
     pub(super) key_env: Vec<String>,
 
@@ -152,7 +157,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) rpm: Option<NonZeroU32>,
 
-    /// Tokens a minute, input and output together [default: what the server says]
+    /// Tokens a minute, counted as the API's maker does [default: what the server says]
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) tpm: Option<NonZeroU32>,
 
@@ -262,9 +267,9 @@ pub(super) struct Practice {
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
     pub(super) hang: f64,
 
-    /// After N answers, say that the key has no money left
-    #[arg(long, value_name = "N", help_heading = "Behaviour")]
-    pub(super) quota: Option<u64>,
+    /// After N answers, say that the key has no money left: N for each key, N@2 for the second key that comes alone
+    #[arg(long, value_name = "N", value_parser = quota, help_heading = "Behaviour")]
+    pub(super) quota: Option<(u64, Option<usize>)>,
 
     /// Answer nothing else for a time: AFTER,LENGTH or AFTER,LENGTH,STATUS, as in 10s,5s,503
     #[arg(long, value_name = "WINDOW", value_parser = outage, help_heading = "Behaviour")]
@@ -293,27 +298,6 @@ impl FromStr for Workers {
     }
 }
 
-/// A field of the request's body.
-#[derive(Clone, Debug)]
-pub(super) struct Param {
-    pub(super) name: String,
-    pub(super) value: Value,
-}
-
-impl FromStr for Param {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, json) =
-            text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("give KEY=JSON")?;
-        let value = serde_json::from_str(json);
-        let value = value.map_err(|error| {
-            format!("the value is not JSON ({error}); a text needs quotes: '{name}=\"…\"'")
-        })?;
-        Ok(Param { name: name.to_owned(), value })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,14 +306,6 @@ mod tests {
     #[test]
     fn the_definitions_hold_together() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn parameters_are_json() {
-        let param: Param = "stop=[\"a=b\"]".parse().unwrap();
-        assert_eq!((param.name.as_str(), param.value), ("stop", serde_json::json!(["a=b"])));
-        assert!("user=me".parse::<Param>().unwrap_err().contains("'user=\"…\"'"));
-        assert!("=1".parse::<Param>().is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn of(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
 
 /// One address, with as many keys as are named.
 fn keys_at_one(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
-    let base_url = base_url(args)?;
+    let base_url = base_url(args, api)?;
     if args.key_env.is_empty() {
         let key = usual_key(api.key_env(), base_url.is_some())?;
         return Ok(vec![Endpoint { base_url, key }]);
@@ -93,17 +93,18 @@ fn named_key(name: &str) -> Result<Key, Unusable> {
 }
 
 /// The address that is typed, or else the one in the environment, if there is one.
-fn base_url(args: &Run) -> Result<Option<String>, Unusable> {
+fn base_url(args: &Run, api: &dyn Api) -> Result<Option<String>, Unusable> {
     let typed = args.base_url.first().map(|url| checked("--base-url", url.clone()));
-    let from_env = || env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
-    typed.or_else(|| from_env().map(|url| checked("$OPENAI_BASE_URL", url))).transpose()
+    let name = api.base_url_env();
+    let from_env = || env::var(name).ok().filter(|url| !url.is_empty());
+    typed.or_else(|| from_env().map(|url| checked(&format!("${name}"), url))).transpose()
 }
 
-fn checked(from: &'static str, url: String) -> Result<String, Unusable> {
+fn checked(from: &str, url: String) -> Result<String, Unusable> {
     let uri: Result<ureq::http::Uri, _> = url.parse();
     let usable =
         uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if usable { Ok(url) } else { Err(Unusable::BadUrl { from, url }) }
+    if usable { Ok(url) } else { Err(Unusable::BadUrl { from: from.to_owned(), url }) }
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::{Run, Workers};
 use super::endpoints::{self, Endpoint};
 use super::unusable::Unusable;
-use crate::api::{Chat, Client, Params};
+use crate::api::{Client, Kind, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Price, Settings, workers_for};
 use crate::http::{self, Http};
@@ -39,6 +39,7 @@ impl Plan {
         if args.max_delay < args.base_delay {
             return Err(Unusable::Delays);
         }
+        check(args)?;
         let rpm = args.rpm.or(args.practice.then_some(Self::PRACTICE_RPM));
         if rpm.is_none() && args.burst.get() > 1 {
             return Err(Unusable::BurstWithoutRate);
@@ -53,6 +54,16 @@ impl Plan {
         }
         let price = args.watching.price;
         Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output, practice })
+    }
+}
+
+/// Whether the API can be asked so.
+fn check(args: &Run) -> Result<(), Unusable> {
+    let chatty = args.system.is_some() || args.max_tokens.is_some() || args.temperature.is_some();
+    match args.spoken.api {
+        Kind::Embeddings if chatty => Err(Unusable::NoChat),
+        Kind::Gemini if args.model.is_none() && !args.practice => Err(Unusable::NoModel),
+        _ => Ok(()),
     }
 }
 
@@ -97,8 +108,8 @@ fn start_practice(args: &Run, rpm: Option<NonZeroU32>) -> Result<Server, Unusabl
 
 fn clients(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Vec<Client>, Unusable> {
     let endpoints = match practice {
-        Some(server) => vec![Endpoint { base_url: Some(server.base_url()), key: None }],
-        None => endpoints::of(args, &Chat)?,
+        Some(server) => vec![Endpoint { base_url: Some(format!("http://{}", server.addr())), key: None }],
+        None => endpoints::of(args, &*args.spoken.api.api())?,
     };
     let most = settings.workers.unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
     endpoints.iter().map(|endpoint| client(args, endpoint, most.get())).collect()
@@ -113,7 +124,8 @@ fn client(args: &Run, endpoint: &Endpoint, connections: usize) -> Result<Client,
         ..http::Options::default()
     };
     let Endpoint { base_url, key } = endpoint;
-    Ok(Client::new(Http::new(&options)?, Box::new(Chat), base_url.as_deref(), key.as_ref(), params(args)))
+    let (http, api) = (Http::new(&options)?, args.spoken.api.api());
+    Ok(Client::new(http, api, base_url.as_deref(), key.as_ref(), params(args)))
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) sees to it.

@@ -7,8 +7,8 @@ use super::args::Run;
 use super::input;
 use super::plan::Plan;
 use super::unusable::{Misfit, Unusable};
-use crate::batch::{Resume, body};
-use crate::journal::{Comparison, Folder, Journal, JournalError, Opened, Record, RecordId, Results, Tally};
+use crate::batch::{Resume, body, record_id};
+use crate::journal::{Comparison, Folder, Journal, JournalError, Opened, Record, Results, Tally};
 use crate::report::counted;
 
 /// What a run goes on with.
@@ -75,7 +75,8 @@ fn compare(
     let mut tally = Tally::new(&resume.index);
     for prompt in prompts {
         let prompt = prompt.map_err(|source| Unusable::Input { path: args.prompts.clone(), source })?;
-        tally.count(&RecordId::of(prompt.line, &body(&plan.clients[0], &prompt)), &prompt.text);
+        let request = body(&plan.clients[0], &prompt);
+        tally.count(&record_id(&plan.clients[0], prompt.line, &request), &prompt.text);
     }
     let comparison = tally.finish();
     let gone = comparison.gone + if args.limit.is_none() { comparison.beyond } else { 0 };

@@ -35,7 +35,9 @@ pub(super) enum Unusable {
     #[error("say which model to ask, with -m NAME")]
     NoModel,
     #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
-    BadUrl { from: &'static str, url: String },
+    BadUrl { from: String, url: String },
+    #[error("--api embeddings turns texts into vectors: leave --system, --max-tokens and --temperature out")]
+    NoChat,
     #[error("--max-delay is shorter than --base-delay")]
     Delays,
     #[error("--burst says how to use --rpm: give that, too")]

@@ -4,75 +4,62 @@
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// The `model` of every practice answer, whatever model was asked for.
 pub const MODEL: &str = "paceline-practice";
 
-/// A request for a chat completion, as far as it matters here.
+/// What is asked, in whatever API.
 #[derive(Debug)]
-pub(super) struct Chat {
-    /// What the user said last.
-    topic: String,
-    prompt_tokens: u32,
-    max_tokens: Option<u32>,
+pub(super) struct Question {
+    /// What the user said last; of embeddings, each text.
+    pub(super) topics: Vec<String>,
+    /// The tokens of all that was sent.
+    pub(super) input: u32,
+    /// The most tokens that the answer may have.
+    pub(super) max_tokens: Option<u32>,
+    /// How long the vectors are to be.
+    pub(super) dimensions: usize,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    messages: Vec<Message>,
-    max_tokens: Option<u32>,
-    max_completion_tokens: Option<u32>,
+/// What is answered.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) text: String,
+    /// Whether it had to end before its end.
+    pub(super) cut: bool,
 }
 
-#[derive(Deserialize)]
-struct Message {
-    role: String,
-    content: String,
+impl Said {
+    pub(super) fn tokens(&self) -> u32 {
+        tokens(&self.text)
+    }
 }
 
-/// What an answer is thought to cost before it is made.
-const USUAL_TOKENS: u32 = 100;
-
-impl Chat {
-    /// `None`: it is not such a request.
-    pub(super) fn parse(body: &[u8]) -> Option<Self> {
-        let Body { mut messages, max_tokens, max_completion_tokens } = serde_json::from_slice(body).ok()?;
-        let prompt_tokens = messages.iter().map(|message| tokens(&message.content) + 4).sum();
-        let last = messages.iter().rposition(|message| message.role == "user")?;
-        let topic = messages.swap_remove(last).content;
-        Some(Chat { topic, prompt_tokens, max_tokens: max_completion_tokens.or(max_tokens) })
+impl Question {
+    pub(super) fn answer(&self, seed: u64, empty: bool) -> Said {
+        let text = if empty { String::new() } else { prose(&self.topics[0], seed) };
+        match self.max_tokens {
+            Some(most) if tokens(&text) > most => {
+                Said { text: text.chars().take(most as usize * 4).collect(), cut: true }
+            }
+            _ => Said { text, cut: false },
+        }
     }
 
-    /// The tokens that it counts for.
-    pub(super) fn cost(&self) -> u32 {
-        self.prompt_tokens.saturating_add(self.max_tokens.unwrap_or(USUAL_TOKENS))
+    /// What the answer is called.
+    pub(super) fn name(&self, seed: u64) -> String {
+        format!("practice-{:08x}", chance(&self.topics[0], seed).random::<u32>())
     }
+}
 
-    /// The answer, as OpenAI would wrap it.
-    pub(super) fn answer(&self, seed: u64, empty: bool) -> Value {
-        let whole = if empty { String::new() } else { prose(&self.topic, seed) };
-        let (text, finish_reason) = cut(whole, self.max_tokens);
-        let completion = tokens(&text);
-        json!({
-            "id": format!("chatcmpl-practice-{:08x}", chance(&self.topic, seed).random::<u32>()),
-            "object": "chat.completion",
-            "created": 0,
-            "model": MODEL,
-            "choices": [{
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": finish_reason,
-            }],
-            "usage": {
-                "prompt_tokens": self.prompt_tokens,
-                "completion_tokens": completion,
-                "total_tokens": self.prompt_tokens + completion,
-            },
-        })
-    }
+/// A direction that depends on the text and the seed alone, of length 1.
+pub(super) fn vector(text: &str, seed: u64, dimensions: usize) -> Vec<f64> {
+    let mut chance = chance(text, seed);
+    let vector: Vec<f64> = (0..dimensions).map(|_| chance.random_range(-1.0..1.0)).collect();
+    let length = vector.iter().map(|part| part * part).sum::<f64>().sqrt();
+    vector.iter().map(|part| (part / length * 1e6).round() / 1e6).collect()
 }
 
 /// The list of models: one.
@@ -81,15 +68,8 @@ pub(super) fn models() -> Value {
 }
 
 /// About four characters are a token.
-fn tokens(text: &str) -> u32 {
+pub(super) fn tokens(text: &str) -> u32 {
     u32::try_from(text.chars().count().div_ceil(4)).unwrap_or(u32::MAX)
-}
-
-fn cut(text: String, max_tokens: Option<u32>) -> (String, &'static str) {
-    match max_tokens {
-        Some(most) if tokens(&text) > most => (text.chars().take(most as usize * 4).collect(), "length"),
-        _ => (text, "stop"),
-    }
 }
 
 /// Chance that depends on the topic and the seed alone.
@@ -139,45 +119,34 @@ fn short(topic: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ask(prompt: &str, max_tokens: Option<u32>) -> Value {
-        let body = json!({"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": prompt}],
-            "max_tokens": max_tokens});
-        Chat::parse(body.to_string().as_bytes()).unwrap().answer(7, false)
-    }
-
-    fn text(answer: &Value) -> &str {
-        answer["choices"][0]["message"]["content"].as_str().unwrap()
+    fn ask(prompt: &str, max_tokens: Option<u32>) -> Said {
+        Question { topics: vec![prompt.to_owned()], input: 1, max_tokens, dimensions: 0 }.answer(7, false)
     }
 
     #[test]
     fn an_answer_is_about_the_prompt_and_marked_as_practice() {
-        let answer = ask("bees in winter", None);
-        assert!(text(&answer).starts_with("[practice] ") && text(&answer).contains("bees in winter"));
-        assert_eq!(answer["model"], MODEL);
-        assert_eq!(answer["choices"][0]["finish_reason"], "stop");
-        assert_eq!(answer["usage"]["completion_tokens"], tokens(text(&answer)));
-        assert_eq!(ask("bees in winter", None), answer);
-        assert_ne!(text(&ask("bees in summer", None)), text(&answer));
+        let Said { text, cut } = ask("bees in winter", None);
+        assert!(text.starts_with("[practice] ") && text.contains("bees in winter") && !cut);
+        assert_eq!(ask("bees in winter", None).text, text);
+        assert_ne!(ask("bees in summer", None).text, text);
     }
 
     #[test]
     fn an_answer_is_cut_at_max_tokens() {
-        let answer = ask("bees", Some(5));
-        assert_eq!((text(&answer).len(), answer["usage"]["completion_tokens"].as_u64()), (20, Some(5)));
-        assert_eq!(answer["choices"][0]["finish_reason"], "length");
+        let said = ask("bees", Some(5));
+        assert_eq!((said.text.len(), said.tokens(), said.cut), (20, 5, true));
     }
 
     #[test]
     fn any_prompt_will_do() {
         for prompt in ["", "\u{1f41d}".repeat(5000).as_str(), "a\u{2028}b\n\"c\"", "\u{0}"] {
-            assert!(text(&ask(prompt, None)).chars().count() < 900);
+            assert!(ask(prompt, None).text.chars().count() < 900);
         }
     }
 
     #[test]
-    fn what_is_no_request_is_not_answered() {
-        for body in ["", "{", "{}", "[1]", r#"{"messages":[]}"#, r#"{"messages":[{"role":"user"}]}"#] {
-            assert!(Chat::parse(body.as_bytes()).is_none(), "{body}");
-        }
+    fn a_vector_is_of_length_one() {
+        let vector = vector("bees", 7, 64);
+        assert!((vector.iter().map(|part| part * part).sum::<f64>() - 1.0).abs() < 1e-3);
     }
 }

@@ -5,10 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::json;
 use thiserror::Error;
-
-use super::wire::Reply;
 
 /// How long an answer takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,6 +113,8 @@ pub struct Faults {
     pub hang: f64,
     /// After so many answers a key has no money left.
     pub quota: Option<u64>,
+    /// The one key that this is true of, in order of appearance from 0; none is each.
+    pub quota_key: Option<usize>,
     /// A time in which the server answers nothing else.
     pub outage: Option<Outage>,
 }
@@ -172,6 +171,11 @@ impl Faults {
         Fate { fault: hit.map(|(_, fault)| fault) }
     }
 
+    /// Whether the key of this number has no money left after so many answers.
+    pub(super) fn is_out_of_money(&self, key: usize, answered: u64) -> bool {
+        self.quota_key.is_none_or(|only| only == key) && self.quota.is_some_and(|quota| answered > quota)
+    }
+
     fn rates(&self) -> [(f64, Fault); 8] {
         [
             (self.error_500, Fault::Status(500)),
@@ -189,28 +193,6 @@ impl Faults {
 /// Chance that depends on the seed, the call and the question alone.
 fn chance(seed: u64, number: u64, question: u64) -> StdRng {
     StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ question.rotate_left(48))
-}
-
-/// The answer of a server in trouble.
-pub(super) fn reply(status: u16, hints: bool) -> Reply {
-    let mut reply = match status {
-        529 => Reply::json(
-            529,
-            &json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
-        ),
-        429 => Reply::error(429, "requests", "Too many requests", Some("rate_limit_exceeded")),
-        _ => Reply::error(status, "server_error", "The practice server fails, as it was told to.", None),
-    };
-    if hints && status == 503 {
-        reply.header("retry-after", "1".to_owned());
-    }
-    reply
-}
-
-/// The answer to a key that has no money left.
-pub(super) fn no_money() -> Reply {
-    let message = "You exceeded your current quota, please check your plan and billing details.";
-    Reply::error(429, "insufficient_quota", message, Some("insufficient_quota"))
 }
 
 #[cfg(test)]
@@ -265,5 +247,13 @@ mod tests {
         let fault = |at| Faults { outage, ..Faults::default() }.fate(1, 1, MS * at).fault;
         let during = Some(Fault::Status(503));
         assert_eq!([fault(9), fault(10), fault(14), fault(15)], [None, during, during, None]);
+    }
+
+    #[test]
+    fn money_runs_out_for_each_key_or_for_one() {
+        let each = Faults { quota: Some(3), ..Faults::default() };
+        assert!(each.is_out_of_money(0, 4) && each.is_out_of_money(1, 4) && !each.is_out_of_money(1, 3));
+        let one = Faults { quota_key: Some(1), ..each };
+        assert!(one.is_out_of_money(1, 4) && !one.is_out_of_money(0, 4));
     }
 }

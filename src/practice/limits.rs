@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::wire::Reply;
 use crate::limiter::{Rate, Turnstile};
 
 /// What each key may do: plain data. `None` is no limit.
@@ -36,6 +35,31 @@ pub(super) enum Kind {
     Requests,
     Tokens,
     Concurrency,
+    /// More tokens than the whole limit.
+    TooLarge {
+        limit: NonZeroU32,
+        requested: u32,
+    },
+}
+
+impl Kind {
+    /// What there was too much of.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Kind::Requests => "requests",
+            Kind::Tokens | Kind::TooLarge { .. } => "tokens",
+            Kind::Concurrency => "concurrent requests",
+        }
+    }
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) limit: NonZeroU32,
+    pub(super) remaining: u128,
+    /// How long until it is whole again.
+    pub(super) whole_in: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +145,10 @@ impl Gate {
             let due = turnstile.as_ref()?.due(cost);
             (due > now).then(|| due - now)
         };
-        if let Some(wait) = early(&account.requests, 1) {
+        if let Some(limit) = self.limits.tpm.filter(|limit| tokens > limit.get()) {
+            let kind = Kind::TooLarge { limit, requested: tokens };
+            Admission::Refused { wait: Duration::ZERO, kind }
+        } else if let Some(wait) = early(&account.requests, 1) {
             Admission::Refused { wait, kind: Kind::Requests }
         } else if let Some(wait) = early(&account.tokens, tokens) {
             Admission::Refused { wait, kind: Kind::Tokens }
@@ -133,7 +160,7 @@ impl Gate {
     }
 
     /// A call that was let in is over.
-    pub(super) fn left(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.in_flight -= 1;
     }
 
@@ -143,59 +170,21 @@ impl Gate {
         self.accounts[key].answered
     }
 
-    /// The `x-ratelimit-*` headers as OpenAI sends them.
-    pub(super) fn headers(&self, key: usize, now: Instant) -> Vec<(&'static str, String)> {
-        let names = [
-            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"],
-            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
-        ];
+    /// What is left of the limits on requests and on tokens, where there are any.
+    pub(super) fn left(&self, key: usize, now: Instant) -> [Option<Left>; 2] {
         let account = &self.accounts[key];
-        let limits = [
-            (self.limits.rpm, self.limits.burst, &account.requests),
-            (self.limits.tpm, self.limits.tpm.unwrap_or(NonZeroU32::MIN), &account.tokens),
-        ];
-        let mut headers = Vec::new();
-        for ([limit, remaining, reset], (per_minute, burst, turnstile)) in names.into_iter().zip(limits) {
-            let (Some(per_minute), Some(turnstile)) = (per_minute, turnstile) else { continue };
-            let until_full = turnstile.due(burst.get()).saturating_duration_since(now);
-            let interval = Duration::from_secs(60) / per_minute.get();
-            let used = until_full.as_nanos().div_ceil(interval.as_nanos().max(1));
-            headers.push((limit, per_minute.to_string()));
-            headers.push((remaining, u128::from(burst.get()).saturating_sub(used).to_string()));
-            headers.push((reset, spell(until_full)));
-        }
-        headers
-    }
-}
-
-/// The answer to a call that came too soon.
-pub(super) fn refusal(wait: Duration, kind: Kind, hints: bool) -> Reply {
-    let (what, kind) = match kind {
-        Kind::Requests => ("requests", "requests"),
-        Kind::Tokens => ("tokens", "tokens"),
-        Kind::Concurrency => ("concurrent requests", "requests"),
-    };
-    let advice = if hints { format!(" Please try again in {}.", spell(wait)) } else { String::new() };
-    let message = format!("Rate limit reached for {what} on the practice server.{advice}");
-    let mut reply = Reply::error(429, kind, &message, Some("rate_limit_exceeded"));
-    if hints {
-        reply.header("retry-after", wait.as_secs_f64().ceil().to_string());
-        reply.header("retry-after-ms", wait_ms(wait).to_string());
-    }
-    reply
-}
-
-/// Rounded up: who comes back then is not early.
-fn wait_ms(wait: Duration) -> u128 {
-    wait.as_micros().div_ceil(1000)
-}
-
-/// A duration as OpenAI spells it: `85ms`, `1.5s`, `6m0s`.
-fn spell(duration: Duration) -> String {
-    match wait_ms(duration) {
-        ms @ 0..1000 => format!("{ms}ms"),
-        ms @ 1000..60_000 => format!("{}s", ms as f64 / 1000.0),
-        ms => format!("{}m{}s", ms / 60_000, ms % 60_000 / 1000),
+        let left = |limit: Option<NonZeroU32>, burst: NonZeroU32, turnstile: &Option<Turnstile>| {
+            let (limit, turnstile) = (limit?, turnstile.as_ref()?);
+            let whole_in = turnstile.due(burst.get()).saturating_duration_since(now);
+            let interval = Duration::from_secs(60) / limit.get();
+            let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
+            Some(Left { limit, remaining: u128::from(burst.get()).saturating_sub(used), whole_in })
+        };
+        let tpm = self.limits.tpm;
+        [
+            left(self.limits.rpm, self.limits.burst, &account.requests),
+            left(tpm, tpm.unwrap_or(NonZeroU32::MIN), &account.tokens),
+        ]
     }
 }
 
@@ -239,7 +228,7 @@ mod tests {
         assert_eq!(gate.admit("a", 1, now + MS * 900).1, Admission::Open);
         assert_eq!(gate.admit("a", 1, now + MS * 1000).1, Admission::Open);
         assert_eq!(gate.admit("a", 1, now + MS * 1100).1, refused(MS * 900, Kind::Requests));
-        assert_eq!(gate.headers(0, now + MS * 1100)[0].1, "60");
+        assert_eq!(gate.left(0, now + MS * 1100)[0].unwrap().limit.get(), 60);
     }
 
     #[test]
@@ -263,25 +252,26 @@ mod tests {
         let (mut gate, now) = gate(0, 1, None, Some(1));
         assert_eq!(gate.admit("a", 1, now).1, Admission::Open);
         assert!(matches!(gate.admit("b", 1, now).1, Admission::Refused { kind: Kind::Concurrency, .. }));
-        gate.left();
+        gate.leave();
         assert_eq!(gate.admit("b", 1, now).1, Admission::Open);
     }
 
     #[test]
-    fn the_headers_say_limit_rest_and_reset() {
+    fn what_is_left_comes_back() {
         let (mut gate, now) = gate(600, 5, None, None);
         gate.admit("", 1, now);
         gate.admit("", 1, now);
-        let values: Vec<_> = gate.headers(0, now).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, ["600", "3", "200ms"]);
+        let [requests, tokens] = gate.left(0, now);
+        let Left { limit, remaining, whole_in } = requests.unwrap();
+        assert_eq!((limit.get(), remaining, whole_in, tokens.is_none()), (600, 3, MS * 200, true));
     }
 
     #[test]
-    fn durations_are_spelled_as_openai_does() {
-        let table = [(0, "0ms"), (85, "85ms"), (1000, "1s"), (1500, "1.5s"), (360_000, "6m0s")];
-        for (ms, expected) in table {
-            assert_eq!(spell(MS * ms), expected);
-        }
-        assert_eq!(spell(Duration::from_micros(10)), "1ms");
+    fn what_is_larger_than_the_whole_limit_is_never_let_in() {
+        let (mut gate, now) = gate(0, 1, Some(6000), None);
+        assert_eq!(gate.admit("", 6000, now).1, Admission::Open);
+        let limit = NonZeroU32::new(6000).unwrap();
+        let kind = Kind::TooLarge { limit, requested: 6001 };
+        assert_eq!(gate.admit("", 6001, now + MS * 3_600_000).1, refused(Duration::ZERO, kind));
     }
 }

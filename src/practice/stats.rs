@@ -78,6 +78,16 @@ struct Arrival {
     admitted: bool,
 }
 
+/// What became of a call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outcome {
+    pub(super) status: u16,
+    pub(super) admitted: bool,
+    /// Whether the key had money for it.
+    pub(super) is_paid: bool,
+    pub(super) fault: Option<Fault>,
+}
+
 /// The book that the server keeps.
 #[derive(Debug)]
 pub(super) struct Ledger {
@@ -101,14 +111,8 @@ impl Ledger {
     }
 
     /// A call is over.
-    pub(super) fn note(
-        &mut self,
-        arrived: Instant,
-        key: usize,
-        status: u16,
-        admitted: bool,
-        fault: Option<Fault>,
-    ) {
+    pub(super) fn note(&mut self, arrived: Instant, key: usize, outcome: Outcome) {
+        let Outcome { status, admitted, is_paid, fault } = outcome;
         let counts = &mut self.counts;
         counts.keys.resize(counts.keys.len().max(key + 1), KeyStats::default());
         self.in_flight -= u64::from(admitted);
@@ -119,7 +123,7 @@ impl Ledger {
         counts.refused += u64::from(!admitted);
         counts.answered += u64::from(status == 200);
         counts.good += u64::from(status == 200 && !fault.is_some_and(Fault::spoils));
-        counts.no_money += u64::from(admitted && status == 429 && fault.is_none());
+        counts.no_money += u64::from(!is_paid);
         if let Some(fault) = fault {
             *counts.faults.entry(fault.name()).or_default() += 1;
         }
@@ -204,13 +208,13 @@ mod tests {
     fn calls_are_counted_by_what_became_of_them() {
         let started = Instant::now();
         let mut ledger = Ledger::new(started);
-        for (n, (key, status, admitted, fault)) in [
-            (0, 200, true, None),
-            (1, 429, false, None),
-            (0, 500, true, Some(Fault::Status(500))),
-            (1, 429, true, None),
-            (0, 200, true, Some(Fault::Truncated)),
-            (0, 200, true, Some(Fault::Empty)),
+        for (n, (key, status, admitted, is_paid, fault)) in [
+            (0, 200, true, true, None),
+            (1, 429, false, true, None),
+            (0, 500, true, true, Some(Fault::Status(500))),
+            (1, 400, true, false, None),
+            (0, 200, true, true, Some(Fault::Truncated)),
+            (0, 200, true, true, Some(Fault::Empty)),
         ]
         .into_iter()
         .enumerate()
@@ -218,7 +222,8 @@ mod tests {
             if admitted {
                 ledger.entered();
             }
-            ledger.note(started + MS * n as u32, key, status, admitted, fault);
+            let outcome = Outcome { status, admitted, is_paid, fault };
+            ledger.note(started + MS * n as u32, key, outcome);
         }
         let stats = ledger.stats(started + MS * 500);
         assert_eq!((stats.arrivals, stats.refused, stats.no_money), (6, 1, 1));

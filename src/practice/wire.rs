@@ -17,6 +17,8 @@ pub(super) struct Request {
     pub(super) target: String,
     /// What tells one key from another; empty without a key.
     pub(super) authorization: String,
+    /// Whether it states the version of Anthropic's API.
+    pub(super) has_version: bool,
     pub(super) keep_alive: bool,
     pub(super) body: Vec<u8>,
     /// When its first bytes came.
@@ -96,11 +98,14 @@ fn parse_head(head: &[u8], arrived: Instant) -> Result<(Request, Length, bool), 
             Length::Known(digits.parse().map_err(|_| ReadError::Bad(400, "content-length is no number"))?)
         }
     };
+    // Each maker has a header of its own for the key.
+    let keys = ["authorization", "x-api-key", "x-goog-api-key"].map(header);
     let keep_alive = parsed.version == Some(1) && !header("connection").eq_ignore_ascii_case("close");
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
-        authorization: header("authorization").to_owned(),
+        authorization: keys.into_iter().find(|key| !key.is_empty()).unwrap_or_default().to_owned(),
+        has_version: !header("anthropic-version").is_empty(),
         keep_alive,
         body: Vec::new(),
         arrived,
@@ -149,7 +154,7 @@ fn read_line(reader: &mut impl BufRead) -> Result<String, ReadError> {
 pub(super) struct Reply {
     pub(super) status: u16,
     headers: Vec<(&'static str, String)>,
-    body: String,
+    pub(super) body: String,
 }
 
 impl Reply {
@@ -169,6 +174,12 @@ impl Reply {
 
     pub(super) fn header(&mut self, name: &'static str, value: String) {
         self.headers.push((name, value));
+    }
+
+    /// The names of its headers.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> Vec<&'static str> {
+        self.headers.iter().map(|(name, _)| *name).collect()
     }
 
     pub(super) fn send(&self, mut stream: &TcpStream, close: bool) -> io::Result<()> {
@@ -229,6 +240,13 @@ mod tests {
         assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/v1/x?y"));
         assert_eq!((request.authorization.as_str(), request.keep_alive, continues), ("Bearer k", true, true));
         assert!(matches!(length, Length::Known(7)));
+    }
+
+    #[test]
+    fn each_makers_key_tells_one_client_from_another() {
+        let key = |line: &str| head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n")).unwrap().0.authorization;
+        let keys = ["Authorization: Bearer a", "x-api-key: b", "X-Goog-Api-Key: c", "Host: d"].map(key);
+        assert_eq!(keys, ["Bearer a", "b", "c", ""]);
     }
 
     #[test]

@@ -101,7 +101,11 @@ impl<'a> Object<'a> {
         let id = self.id()?.ok_or_else(|| self.missing("custom_id"))?;
         self.check("method", |method| method == "POST", "POST")?;
         let path = &reading.api_path;
-        self.check("url", |url| url.ends_with(path), &format!("an address that ends with {path}"))?;
+        self.check(
+            "url",
+            |url| url.ends_with(path),
+            &format!("an address that ends with {path} (or choose another --api)"),
+        )?;
         let (body, text) = self.body()?;
         Ok(Row { id: Some(id), body: Some(body), ..Row::new(self.line.number, Some(text)) })
     }
@@ -353,7 +357,7 @@ mod tests {
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}"#,
-                "expected \"url\" to be an address that ends with /chat/completions, found \"/v1/embeddings\"",
+                "expected \"url\" to be an address that ends with /chat/completions (or choose another --api), found \"/v1/embeddings\"",
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#,

@@ -33,6 +33,7 @@ impl Row<'_> {
         }
         #[derive(Deserialize)]
         struct Body {
+            #[serde(alias = "usageMetadata")]
             usage: Usage,
         }
         #[derive(Deserialize)]
@@ -41,10 +42,18 @@ impl Row<'_> {
             completion_tokens: Option<u64>,
             input_tokens: Option<u64>,
             output_tokens: Option<u64>,
+            #[serde(rename = "promptTokenCount")]
+            gemini_input: Option<u64>,
+            #[serde(rename = "candidatesTokenCount")]
+            gemini_output: Option<u64>,
+            #[serde(rename = "thoughtsTokenCount")]
+            gemini_thoughts: Option<u64>,
         }
         let response: Response = serde_json::from_str(self.response?.get()).ok()?;
-        let Usage { prompt_tokens, completion_tokens, input_tokens, output_tokens } = response.body.usage;
-        let (input, output) = (prompt_tokens.or(input_tokens), completion_tokens.or(output_tokens));
+        let usage = response.body.usage;
+        let thoughts = usage.gemini_thoughts.map(|thoughts| thoughts + usage.gemini_output.unwrap_or(0));
+        let input = usage.prompt_tokens.or(usage.input_tokens).or(usage.gemini_input);
+        let output = usage.completion_tokens.or(usage.output_tokens).or(thoughts).or(usage.gemini_output);
         let is_stated = input.is_some() || output.is_some();
         let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
         is_stated.then_some(Tokens { input, output, stated_by: 1 })
@@ -71,6 +80,9 @@ mod tests {
             (r#"{"input_tokens":3,"output_tokens":5}"#, Some((3, 5))),
             (r#"{"prompt_tokens":3,"completion_tokens":5,"input_tokens":3,"output_tokens":5}"#, Some((3, 5))),
             (r#"{"prompt_tokens":3,"total_tokens":3}"#, Some((3, 0))),
+            (r#"{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8}"#, Some((3, 5))),
+            (r#"{"promptTokenCount":3,"candidatesTokenCount":5,"thoughtsTokenCount":7}"#, Some((3, 12))),
+            (r#"{"promptTokenCount":3,"thoughtsTokenCount":7}"#, Some((3, 7))),
             (r#"{"total_tokens":3}"#, None),
             ("null", None),
             ("7", None),
@@ -78,6 +90,8 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(usage(text), expected, "{text}");
         }
+        let gemini = r#"{"status_code":200,"body":{"candidates":[],"usageMetadata":{"promptTokenCount":3}}}"#;
+        assert_eq!(tokens(gemini), Some((3, 0)));
         for response in ["null", r#"{"body":null}"#, r#"{"body":"oops"}"#, r#"{"body":[1]}"#, "{}"] {
             assert_eq!(tokens(response), None, "{response}");
         }

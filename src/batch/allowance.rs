@@ -1,0 +1,128 @@
+//! How many tokens a minute a key may use, where input and output may have limits of their own.
+//!
+//! The limiter knows one limit of tokens. So what a call costs is weighed such that keeping to the tightest limit keeps
+//! to them all: each limit is a part of the minute, and a call costs the largest part that it takes of any of them. That
+//! is exact as long as one limit binds, and cautious where they take turns.
+
+use std::num::NonZeroU32;
+
+use crate::api::Usage;
+use crate::hints::{Hints, Quota};
+
+/// Tokens a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Allowance {
+    /// Input and output together.
+    together: Option<NonZeroU32>,
+    input: Option<NonZeroU32>,
+    output: Option<NonZeroU32>,
+}
+
+impl Allowance {
+    /// So many, input and output together.
+    pub(super) fn together(limit: Option<NonZeroU32>) -> Self {
+        Allowance { together: limit, ..Self::default() }
+    }
+
+    /// Takes over what a response states; what it does not state is as before.
+    pub(super) fn read(&mut self, hints: &Hints) {
+        self.together = a_minute(&hints.tokens).or(self.together);
+        self.input = a_minute(&hints.input_tokens).or(self.input);
+        self.output = a_minute(&hints.output_tokens).or(self.output);
+    }
+
+    /// The limit that is kept. None: nothing is stated.
+    pub(super) fn tightest(&self) -> Option<NonZeroU32> {
+        [self.together, self.input, self.output].into_iter().flatten().min()
+    }
+
+    /// What a call costs of the [`tightest`](Allowance::tightest) limit.
+    pub(super) fn weigh(&self, usage: Usage) -> u32 {
+        let Some(tightest) = self.tightest() else { return 0 };
+        let parts = [
+            (usage.input.saturating_add(usage.output), self.together),
+            (usage.input, self.input),
+            (usage.output, self.output),
+        ];
+        let cost = |(tokens, limit): (u32, Option<NonZeroU32>)| {
+            let weighed = u64::from(tokens) * u64::from(tightest.get());
+            limit.map(|limit| weighed.div_ceil(u64::from(limit.get())) as u32)
+        };
+        parts.into_iter().filter_map(cost).max().unwrap_or(0)
+    }
+}
+
+/// The limit, if it is one a minute, as it usually is.
+fn a_minute(quota: &Quota) -> Option<NonZeroU32> {
+    let limit = quota.limit.filter(|_| quota.window.is_none_or(|window| window.as_secs() == 60))?;
+    NonZeroU32::new(limit.try_into().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn hints(together: u64, input: u64, output: u64) -> Hints {
+        let quota = |limit| Quota { limit: Some(limit).filter(|limit| *limit > 0), ..Quota::default() };
+        let (tokens, input_tokens, output_tokens) = (quota(together), quota(input), quota(output));
+        let mut hints = Hints::default();
+        (hints.tokens, hints.input_tokens, hints.output_tokens) = (tokens, input_tokens, output_tokens);
+        hints
+    }
+
+    fn stated(together: u64, input: u64, output: u64) -> Allowance {
+        let mut allowance = Allowance::default();
+        allowance.read(&hints(together, input, output));
+        allowance
+    }
+
+    #[test]
+    fn a_call_costs_the_largest_part_that_it_takes_of_any_limit() {
+        let usage = |input, output| Usage { input, output };
+        let table = [
+            (stated(60_000, 0, 0), usage(1000, 500), 60_000, 1500, "one limit for both"),
+            (stated(0, 50_000, 10_000), usage(1000, 10), 10_000, 200, "input binds: a 50th of the minute"),
+            (stated(0, 50_000, 10_000), usage(100, 500), 10_000, 500, "output binds"),
+            (stated(60_000, 50_000, 10_000), usage(5000, 1000), 10_000, 1000, "both, and their sum"),
+            (stated(30_000, 50_000, 10_000), usage(5000, 100), 10_000, 1700, "the sum binds"),
+            (stated(0, 50_000, 0), usage(1000, 9999), 50_000, 1000, "output has no limit"),
+        ];
+        for (allowance, usage, tightest, cost, why) in table {
+            assert_eq!(allowance.tightest().map(NonZeroU32::get), Some(tightest), "{why}");
+            assert_eq!(allowance.weigh(usage), cost, "{why}");
+        }
+        assert_eq!((stated(0, 0, 0).tightest(), stated(0, 0, 0).weigh(usage(1, 1))), (None, 0));
+    }
+
+    #[test]
+    fn whoever_keeps_to_the_tightest_limit_keeps_to_all_of_them() {
+        let allowance = stated(45_000, 40_000, 8000);
+        let (mut spent, mut input, mut output) = (0, 0, 0);
+        for n in 0u32.. {
+            let usage = Usage { input: n.wrapping_mul(7919) % 1500, output: n.wrapping_mul(104_729) % 400 };
+            let cost = allowance.weigh(usage);
+            if spent + cost > 8000 {
+                break;
+            }
+            (spent, input, output) = (spent + cost, input + usage.input, output + usage.output);
+        }
+        assert!(input <= 40_000 && output <= 8000 && input + output <= 45_000, "{input} {output}");
+    }
+
+    #[test]
+    fn what_a_response_does_not_state_is_as_before() {
+        let mut allowance = stated(0, 50_000, 10_000);
+        allowance.read(&hints(0, 0, 20_000));
+        assert_eq!(allowance, stated(0, 50_000, 20_000));
+    }
+
+    #[test]
+    fn a_limit_by_another_time_than_the_minute_is_left_out() {
+        let mut by_the_day = hints(1_000_000, 0, 0);
+        by_the_day.tokens.window = Some(Duration::from_secs(86_400));
+        let mut allowance = Allowance::default();
+        allowance.read(&by_the_day);
+        assert_eq!(allowance, Allowance::default());
+    }
+}
