@@ -9,6 +9,8 @@ use crate::limiter::Rate;
 use serde_json::Value;
 use std::num::NonZeroU32;
 
+mod tokens;
+
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -267,7 +267,7 @@ pub(super) struct Practice {
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
     pub(super) hang: f64,
 
-    /// After N answers, say that the key has no money left: N for each key, N@2 for the second key that comes alone
+    /// After N answers, say that the key has no money left: N for each, N@2 for only the second that comes
     #[arg(long, value_name = "N", value_parser = quota, help_heading = "Behaviour")]
     pub(super) quota: Option<(u64, Option<usize>)>,
 

@@ -269,8 +269,12 @@ fn tokens_are_counted_as_each_maker_counts_them() {
     for api in APIS {
         let tpm = NonZeroU32::new(12_000);
         let server = practice(Limits { tpm, ..Limits::default() }, Faults::default());
-        let ran =
-            run(&Cli::of_topics(3), api, &server.base_url(), &["--tpm", "12000", "--rpm", "60000", "-w", "1"]);
+        let ran = run(
+            &Cli::of_topics(3),
+            api,
+            &server.base_url(),
+            &["--tpm", "12000", "--rpm", "60000", "-w", "1"],
+        );
         assert!(ran.is_all_answered(3), "{api}: {ran}");
         assert_eq!(server.stats().refused, 0, "{api}: {ran}");
         let paced: u64 = ran.attempts("paced_ms").iter().filter_map(Value::as_u64).sum();
