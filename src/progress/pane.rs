@@ -68,6 +68,8 @@ impl TermLike for Pane {
     }
 
     fn flush(&self) -> io::Result<()> {
+        // What a terminal that has become narrower has broken into more lines stands below.
+        self.term.clear_to_end_of_screen()?;
         self.term.write_str(&joined(std::mem::take(&mut *self.lines.lock())))?;
         self.term.flush()
     }
