@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn lateness_buys_no_burst_and_small_lateness_does_not_add_up() {
-        let late = |n: usize| if n % 7 == 0 { 30_000 } else { 300 };
+        let late = |n: usize| if n.is_multiple_of(7) { 30_000 } else { 300 };
         let passed = go(&mut Roster::new(0), 4, 400, late);
         let least = gaps(&passed).into_iter().min().unwrap();
         assert!(least >= STEP - SLACK, "{least}");

@@ -1,6 +1,7 @@
 //! The address of a Redis, `redis://[user@]host[:port][/db][?name=NAME]`, and the first step there.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Client, Connection, IntoConnectionInfo};
@@ -9,9 +10,11 @@ use super::StoreError;
 
 /// Where a Redis is, and under which name we keep things there.
 ///
-/// Shown without the password, whoever shows it.
+/// Shown without the password, whoever shows it. Clones are cheap.
 #[derive(Clone)]
-pub struct Place {
+pub struct Place(Arc<Inner>);
+
+struct Inner {
     client: Client,
     /// The address without name and password.
     shown: String,
@@ -61,20 +64,20 @@ impl Place {
             password.into_iter().fold(settings, |settings, password| settings.set_password(password));
         let client =
             Client::open(info.set_redis_settings(settings)).map_err(|error| bad(&error.to_string()))?;
-        Ok(Place { client, shown: url.into(), name })
+        Ok(Place(Arc::new(Inner { client, shown: url.into(), name })))
     }
 
     /// The name that was given, or `default`.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// The key under which something is kept: `paceline:{NAME}:what`. The braces keep all keys of one name on one node of
     /// a cluster.
     #[must_use]
     pub fn key(&self, what: &str) -> String {
-        format!("paceline:{{{}}}:{what}", self.name)
+        format!("paceline:{{{}}}:{what}", self.0.name)
     }
 
     /// A new connection, on which each answer must come within this time.
@@ -83,7 +86,7 @@ impl Place {
     /// [`StoreError`]
     pub fn connect(&self, answer_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
-        let mut connection = self.client.get_connection_with_timeout(Self::CONNECT).map_err(of)?;
+        let mut connection = self.0.client.get_connection_with_timeout(Self::CONNECT).map_err(of)?;
         connection.set_read_timeout(Some(answer_within)).map_err(of)?;
         connection.set_write_timeout(Some(answer_within)).map_err(of)?;
         // A Redis that wants a password says so to this; a longer command it does not even read.
@@ -94,13 +97,13 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.0.shown)
     }
 }
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({}, {:?})", self.shown, self.name)
+        write!(f, "Place({}, {:?})", self.0.shown, self.0.name)
     }
 }
 
