@@ -11,6 +11,7 @@ mod desk;
 mod estimate;
 mod event;
 mod gauge;
+mod guard;
 mod halt;
 mod meter;
 mod pacer;
@@ -41,6 +42,7 @@ use crate::retry::Retry;
 use attempts::{Course, Miss};
 use desk::Desk;
 pub use event::{Event, Origin, Watch, Why};
+pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
@@ -177,6 +179,7 @@ pub struct Batch<'a> {
     clock: Arc<dyn Clock>,
     passing: Passing,
     view: Arc<View>,
+    guard: Option<&'a dyn Guard>,
     stop: Mutex<Option<Stop>>,
 }
 
@@ -208,7 +211,7 @@ impl<'a> Batch<'a> {
         let view = Arc::new(View::new(clock.now(), settings.pace, asks.len()));
         let pacer = Pacer::new(settings, asks.len(), asks[0].counting(), clock.clone(), view.clone());
         let (passing, stop) = (Passing::default(), Mutex::new(None));
-        Batch { settings, asks, pacer, cancel, clock, passing, view, stop }
+        Batch { settings, asks, pacer, cancel, clock, passing, view, guard: None, stop }
     }
 
     /// Tells the view how many prompts there are, those of earlier runs among them.
@@ -242,6 +245,12 @@ impl<'a> Batch<'a> {
     #[must_use]
     pub fn paced_by(self, pace: Arc<dyn Pace>) -> Self {
         Batch { pacer: self.pacer.at(pace), ..self }
+    }
+
+    /// Makes no call that this guard does not let pass.
+    #[must_use]
+    pub fn guarded(self, guard: &'a dyn Guard) -> Self {
+        Batch { guard: Some(guard), ..self }
     }
 
     /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
@@ -320,21 +329,36 @@ impl<'a> Batch<'a> {
         let judge = attempts::judge;
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt, &self.view);
         let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
-            let asked = self.clock.now();
-            let waiting = self.view.waits();
-            let turn = self.pacer.take(request, &self.cancel).map_err(|none| self.without_turn(none))?;
-            drop(waiting);
+            let (turn, paced) = self.take_turn(job)?;
             self.hire_if_short(crew);
-            let (paced, started_at) = (turn.at - asked, self.wall_at(turn.at));
+            let started_at = self.wall_at(turn.at);
             let under_way = self.view.calls(turn.at);
             let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
             drop(under_way);
             let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
             self.view.called(&answer, call.took);
             course.lock().called(call, &answer, &job.prompt, &self.view);
+            if answer.is_err() {
+                self.guard.iter().for_each(|guard| guard.failed(&job.prompt));
+            }
             self.heed(turn, request, answer)
         });
         course.into_inner().ended(outcome)
+    }
+
+    /// A turn for a call that may leave, and how long it was waited for.
+    fn take_turn(&self, job: &Job) -> Result<(Turn, Duration), Miss> {
+        loop {
+            self.guard.map_or(Ok(()), |guard| guard.ready(&self.cancel))?;
+            let asked = self.clock.now();
+            let waiting = self.view.waits();
+            let turn = self.pacer.take(&job.request, &self.cancel).map_err(|none| self.without_turn(none))?;
+            drop(waiting);
+            if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
+                return Ok((turn, turn.at - asked));
+            }
+            self.pacer.let_pass(turn);
+        }
     }
 
     /// No prompt gets a turn any more: stops the batch, if nobody has.

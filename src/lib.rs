@@ -66,7 +66,7 @@
 //! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
-//! | 4 batch | `prompts` → `journal` → `batch` |
+//! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
 //! | 5 face | `practice`, `export`, `progress`, `report`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
@@ -101,6 +101,8 @@ pub mod practice;
 pub mod progress;
 #[cfg(feature = "wire")]
 pub mod prompts;
+#[cfg(feature = "redis")]
+pub mod queue;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod retry;

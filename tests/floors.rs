@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["backoff", "limiter", "retry"],
     &["pool"],
     &["hints", "http", "store", "share", "api"],
-    &["prompts", "journal", "batch"],
+    &["prompts", "journal", "batch", "queue"],
     &["practice", "export", "progress", "report", "cli"],
 ];
 

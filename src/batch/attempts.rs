@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError, Class};
+use crate::cancel::Cancelled;
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
 use crate::limiter::Turn;
 use crate::pool::Panicked;
@@ -18,6 +19,12 @@ pub(super) enum Miss {
     /// The key that it was made with is of no use any more; there are others.
     Retired(CallError),
     Cancelled,
+}
+
+impl From<Cancelled> for Miss {
+    fn from(_: Cancelled) -> Self {
+        Miss::Cancelled
+    }
 }
 
 pub(super) fn judge(miss: &Miss) -> Verdict {

@@ -101,6 +101,12 @@ impl Pacer {
         self.limiter.departed(turn);
     }
 
+    /// No call was made at this turn.
+    pub(super) fn let_pass(&self, turn: Turn) {
+        self.limiter.correct(turn, 0);
+        self.limiter.failed(turn);
+    }
+
     /// The request was answered.
     pub(super) fn answered(&self, turn: Turn, request: &[u8], answer: &Answer) {
         let now = self.clock.now();

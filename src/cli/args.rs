@@ -2,12 +2,15 @@
 
 mod api;
 mod export;
+#[cfg(feature = "redis")]
+mod queue;
 mod report;
 mod share;
 mod values;
 mod watch;
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +25,8 @@ use crate::prompts::Format;
 
 use api::{Param, Spoken, quota};
 pub(super) use export::Export;
+#[cfg(feature = "redis")]
+pub(super) use queue::{Pull, Push, Queue, Which, Work};
 pub(super) use report::Report;
 pub(super) use share::Share;
 use values::{change, duration, finite, outage, rate};
@@ -51,6 +56,18 @@ pub(super) enum Command {
     Export(Export),
     /// Say what happened: prompts, calls, the pace that was kept, and where the time went
     Report(Report),
+    /// Put prompts into a queue on Redis, for many machines to work on
+    #[cfg(feature = "redis")]
+    Push(Push),
+    /// Work on a queue, beside as many others as there are
+    #[cfg(feature = "redis")]
+    Work(Box<Work>),
+    /// Write the records of a queue to a file, as they come
+    #[cfg(feature = "redis")]
+    Pull(Pull),
+    /// Say how a queue stands
+    #[cfg(feature = "redis")]
+    Queue(Queue),
     /// Serve rate-limited APIs, as each maker's, to practise on
     Practice(Practice),
 }
@@ -103,6 +120,13 @@ pub(super) struct Run {
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(super) sync: Durability,
 
+    #[command(flatten)]
+    pub(super) calls: Calls,
+}
+
+/// How a prompt is asked: what `run` and `work` have in common.
+#[derive(Debug, clap::Args)]
+pub(super) struct Calls {
     /// Stop once so many prompts have failed: a number, or a percentage of those done [default: never]
     #[arg(long, value_name = "N|P%")]
     pub(super) halt: Option<Halt>,
@@ -194,6 +218,14 @@ pub(super) struct Run {
 
     #[command(flatten)]
     pub(super) watching: Watching,
+}
+
+impl Deref for Run {
+    type Target = Calls;
+
+    fn deref(&self) -> &Calls {
+        &self.calls
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -299,19 +331,4 @@ impl FromStr for Workers {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_definitions_hold_together() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn workers_are_a_number_or_auto() {
-        assert!(matches!("auto".parse(), Ok(Workers::Auto)));
-        assert!(matches!("16".parse(), Ok(Workers::Fixed(n)) if n.get() == 16));
-        assert!("0".parse::<Workers>().is_err() && "99999".parse::<Workers>().is_err());
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::env;
 
-use super::args::Run;
+use super::args::Calls;
 use super::unusable::Unusable;
 use crate::api::{Api, Key};
 
@@ -25,7 +25,7 @@ impl Endpoint {
 }
 
 /// The endpoints that the arguments and the environment name.
-pub(super) fn of(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
+pub(super) fn of(args: &Calls, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
     let endpoints = match &args.base_url[..] {
         [] | [_] if !args.base_url.iter().any(|url| pair(url).is_some()) => keys_at_one(args, api)?,
         pairs => pairs_of(args, pairs)?,
@@ -37,7 +37,7 @@ pub(super) fn of(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
 }
 
 /// One address, with as many keys as are named.
-fn keys_at_one(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
+fn keys_at_one(args: &Calls, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
     let base_url = base_url(args, api)?;
     if args.key_env.is_empty() {
         let key = usual_key(api.key_env(), base_url.is_some())?;
@@ -48,7 +48,7 @@ fn keys_at_one(args: &Run, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
 }
 
 /// Several addresses, each with its key.
-fn pairs_of(args: &Run, pairs: &[String]) -> Result<Vec<Endpoint>, Unusable> {
+fn pairs_of(args: &Calls, pairs: &[String]) -> Result<Vec<Endpoint>, Unusable> {
     if !args.key_env.is_empty() {
         return Err(Unusable::KeysApart);
     }
@@ -93,7 +93,7 @@ fn named_key(name: &str) -> Result<Key, Unusable> {
 }
 
 /// The address that is typed, or else the one in the environment, if there is one.
-fn base_url(args: &Run, api: &dyn Api) -> Result<Option<String>, Unusable> {
+fn base_url(args: &Calls, api: &dyn Api) -> Result<Option<String>, Unusable> {
     let typed = args.base_url.first().map(|url| checked("--base-url", url.clone()));
     let name = api.base_url_env();
     let from_env = || env::var(name).ok().filter(|url| !url.is_empty());

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
+#[cfg(feature = "redis")]
+use super::args::Push;
 use super::args::Run;
 use super::unusable::Unusable;
 use crate::cancel::CancelToken;
@@ -21,8 +23,25 @@ pub(super) fn open(
     api_path: &str,
     cancel: &CancelToken,
 ) -> Result<(Stream, Option<u64>), Unusable> {
-    let (path, limit) = (&*args.prompts, args.limit.unwrap_or(usize::MAX));
-    let reading = reading(args, api_path)?;
+    stream(&args.prompts, reading(args, api_path)?, args.limit, cancel)
+}
+
+/// The same, to be put aside for whoever knows how to ask.
+#[cfg(feature = "redis")]
+pub(super) fn to_push(args: &Push, cancel: &CancelToken) -> Result<(Stream, Option<u64>), Unusable> {
+    let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
+    let template = args.template.as_deref().map(template).transpose()?;
+    let reading = Reading { format, template, ..Reading::default() };
+    stream(&args.prompts, reading, args.limit, cancel)
+}
+
+fn stream(
+    path: &Path,
+    reading: Reading,
+    limit: Option<usize>,
+    cancel: &CancelToken,
+) -> Result<(Stream, Option<u64>), Unusable> {
+    let limit = limit.unwrap_or(usize::MAX);
     if path == Path::new("-") {
         let prompts = Prompts::with(BufReader::new(io::stdin()), reading);
         return Ok((Box::new(as_they_come(prompts, cancel.clone()).take(limit)), None));

@@ -11,6 +11,12 @@ mod logging;
 mod plan;
 mod practice;
 #[cfg(feature = "redis")]
+mod pull;
+#[cfg(feature = "redis")]
+mod push;
+#[cfg(feature = "redis")]
+mod queue;
+#[cfg(feature = "redis")]
 mod redis;
 mod report;
 mod results;
@@ -18,6 +24,8 @@ mod run;
 mod share;
 mod summary;
 mod unusable;
+#[cfg(feature = "redis")]
+mod work;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -67,6 +75,14 @@ pub fn main() -> Exit {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
         Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
         Command::Report(report) => or_say_why(report::run(&report, args.quiet), report::Failure::exit),
+        #[cfg(feature = "redis")]
+        Command::Push(push) => or_say_why(push::run(&push, args.quiet), |_| Exit::Usage),
+        #[cfg(feature = "redis")]
+        Command::Work(work) => or_say_why(work::run(&work, args.quiet), |_| Exit::Usage),
+        #[cfg(feature = "redis")]
+        Command::Pull(pull) => or_say_why(pull::run(&pull, args.quiet), |_| Exit::Usage),
+        #[cfg(feature = "redis")]
+        Command::Queue(queue) => or_say_why(queue::run(&queue, args.quiet), |_| Exit::Usage),
         Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{Run, Workers};
+use super::args::{Calls, Run, Workers};
 use super::endpoints::{self, Endpoint};
 use super::unusable::Unusable;
 use crate::api::{Client, Kind, Params};
@@ -36,6 +36,15 @@ impl Plan {
     const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
     pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
+        let output = output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts));
+        if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
+            return Err(Unusable::Overwriting(args.prompts.clone()));
+        }
+        Ok(Plan { output, ..Plan::of_calls(&args.calls)? })
+    }
+
+    /// What is to be sent, wherever the prompts come from and the results go.
+    pub(super) fn of_calls(args: &Calls) -> Result<Self, Unusable> {
         if args.max_delay < args.base_delay {
             return Err(Unusable::Delays);
         }
@@ -48,17 +57,13 @@ impl Plan {
         let settings = settings(args, pace);
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
-        let output = output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts));
-        if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
-            return Err(Unusable::Overwriting(args.prompts.clone()));
-        }
         let price = args.watching.price;
-        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output, practice })
+        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output: None, practice })
     }
 }
 
 /// Whether the API can be asked so.
-fn check(args: &Run) -> Result<(), Unusable> {
+fn check(args: &Calls) -> Result<(), Unusable> {
     let chatty = args.system.is_some() || args.max_tokens.is_some() || args.temperature.is_some();
     match args.spoken.api {
         Kind::Embeddings if chatty => Err(Unusable::NoChat),
@@ -77,7 +82,7 @@ fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
     }
 }
 
-fn settings(args: &Run, pace: Tempo) -> Settings {
+fn settings(args: &Calls, pace: Tempo) -> Settings {
     let backoff = Backoff { base: args.base_delay, max: args.max_delay, jitter: args.jitter };
     let retry = Retry { max_retries: args.max_retries, backoff, deadline: None };
     let workers = match args.workers {
@@ -97,7 +102,7 @@ fn settings(args: &Run, pace: Tempo) -> Settings {
 }
 
 /// A server that is strict about the pace, and about as slow as a small model.
-fn start_practice(args: &Run, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
+fn start_practice(args: &Calls, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
     let options = practice::Options {
         limits: Limits { rpm, burst: args.burst, ..Limits::default() },
         latency: Latency::LogNormal(Duration::from_millis(400), 0.3),
@@ -106,7 +111,7 @@ fn start_practice(args: &Run, rpm: Option<NonZeroU32>) -> Result<Server, Unusabl
     Server::start(options).map_err(Unusable::Practice)
 }
 
-fn clients(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result<Vec<Client>, Unusable> {
+fn clients(args: &Calls, settings: &Settings, practice: Option<&Server>) -> Result<Vec<Client>, Unusable> {
     let endpoints = match practice {
         Some(server) => vec![Endpoint { base_url: Some(format!("http://{}", server.addr())), key: None }],
         None => endpoints::of(args, &*args.spoken.api.api())?,
@@ -115,7 +120,7 @@ fn clients(args: &Run, settings: &Settings, practice: Option<&Server>) -> Result
     endpoints.iter().map(|endpoint| client(args, endpoint, most.get())).collect()
 }
 
-fn client(args: &Run, endpoint: &Endpoint, connections: usize) -> Result<Client, Unusable> {
+fn client(args: &Calls, endpoint: &Endpoint, connections: usize) -> Result<Client, Unusable> {
     let options = http::Options {
         timeout: args.timeout,
         connections,
@@ -129,12 +134,12 @@ fn client(args: &Run, endpoint: &Endpoint, connections: usize) -> Result<Client,
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) sees to it.
-fn params(args: &Run) -> Params {
+fn params(args: &Calls) -> Params {
     // Whatever -m says: a practice answer must never pass for one that was asked of a real model.
     let practice = args.practice.then(|| practice::MODEL.to_owned());
     let model = practice.or_else(|| args.model.clone()).unwrap_or_default();
     let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
-    let Run { max_tokens, temperature, .. } = *args;
+    let Calls { max_tokens, temperature, .. } = *args;
     Params { model, system: args.system.clone(), max_tokens, temperature, extra }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
 /// Who has no terminal is not meant by the end of one: `nohup` says so, but watching for signals would undo that. To be
 /// called before there are other threads.
 #[cfg(unix)]
-fn ignore_hang_ups() -> Result<(), Unusable> {
+pub(super) fn ignore_hang_ups() -> Result<(), Unusable> {
     use nix::sys::signal::{SigSet, Signal};
     use std::io::{IsTerminal, stderr, stdin, stdout};
     if stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal() {
@@ -70,13 +70,13 @@ fn ignore_hang_ups() -> Result<(), Unusable> {
 }
 
 #[cfg(not(unix))]
-fn ignore_hang_ups() -> Result<(), Unusable> {
+pub(super) fn ignore_hang_ups() -> Result<(), Unusable> {
     Ok(())
 }
 
 /// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. What is finished
 /// has been written in either case.
-fn watch_for_interrupts(cancel: &CancelToken) -> Result<(), ctrlc::Error> {
+pub(super) fn watch_for_interrupts(cancel: &CancelToken) -> Result<(), ctrlc::Error> {
     let (cancel, asked_before) = (cancel.clone(), AtomicBool::new(false));
     ctrlc::set_handler(move || {
         if asked_before.swap(true, Ordering::SeqCst) {

@@ -38,24 +38,28 @@ fn done(resume: &Resume) -> Option<String> {
 }
 
 pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
-    let mut lines = if summary.calls == 0 && summary.stop.is_none() {
-        vec!["nothing was left to send".to_owned()]
-    } else {
-        let known = [
-            Some(prompts(summary)),
-            with_those_before(summary),
-            Some(calls(summary)),
-            pace(plan, summary),
-            cost(plan, summary),
-        ];
-        known.into_iter().flatten().collect()
-    };
+    let mut lines = outcome(plan, summary);
     lines.push(match &plan.output {
         Some(path) => format!("results: {}", path.display()),
         None => "results: standard output".to_owned(),
     });
     lines.extend(summary.stop.as_ref().map(|stop| why(stop, plan.output.is_some())));
     lines.join("\n")
+}
+
+/// What came of it, in numbers.
+pub(super) fn outcome(plan: &Plan, summary: &Summary) -> Vec<String> {
+    if summary.calls == 0 && summary.stop.is_none() {
+        return vec!["nothing was left to send".to_owned()];
+    }
+    let known = [
+        Some(prompts(summary)),
+        with_those_before(summary),
+        Some(calls(summary)),
+        pace(plan, summary),
+        cost(plan, summary),
+    ];
+    known.into_iter().flatten().collect()
 }
 
 /// Together with what earlier runs had done.
@@ -160,7 +164,7 @@ fn why(stop: &Stop, in_a_file: bool) -> String {
     format!("stopped: {}\n{next}", what(stop))
 }
 
-fn what(stop: &Stop) -> String {
+pub(super) fn what(stop: &Stop) -> String {
     match stop {
         Stop::Held { waited, more, error, .. } => {
             let wait = match more.is_zero() {
@@ -173,7 +177,7 @@ fn what(stop: &Stop) -> String {
     }
 }
 
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         0..60 => format!("{:.1} s", duration.as_secs_f64()),
         seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -81,8 +81,32 @@ pub(super) enum Unusable {
     #[cfg(feature = "redis")]
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    #[cfg(feature = "redis")]
+    #[error("{0}{hint}", hint = what_to_do(.0))]
+    Queue(#[from] crate::queue::QueueError),
+    #[cfg(feature = "redis")]
+    #[error("workers are at it ({0}): stop them first, or wait until they are done")]
+    AtWork(String),
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
+}
+
+/// What to do about a queue that cannot be used.
+#[cfg(feature = "redis")]
+fn what_to_do(error: &crate::queue::QueueError) -> String {
+    use crate::queue::QueueError;
+    match error {
+        QueueError::Changed { .. } => {
+            "; one queue is for one input: name another with ?name=NAME, or remove this one".to_owned()
+        }
+        QueueError::OtherRequest { theirs, ours } => {
+            format!(
+                "; for an empty prompt it is\n  theirs: {theirs}\n  ours:   {ours}\n\
+                 send the same, name another queue with ?name=NAME, or send this all the same with --keep"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// The results that the input does not fit.

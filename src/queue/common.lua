@@ -1,0 +1,42 @@
+-- What the scripts share. All keys of a queue have the same hash tag, so they live on one server of a cluster.
+local prompts, records, seen, done, meta, workers, last, failures = unpack(KEYS)
+local group = 'workers'
+
+local function now()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function number(field)
+  return tonumber(redis.call('HGET', meta, field) or 0)
+end
+
+-- The value of a field in what is written as name, value, name, value.
+local function field(pairs, name)
+  for i = 1, #pairs, 2 do
+    if pairs[i] == name then return pairs[i + 1] end
+  end
+end
+
+-- Takes an entry out, and puts its prompt back at the end of the queue for whoever comes next.
+local function hand_on(id)
+  local entry = redis.call('XRANGE', prompts, id, id)[1]
+  redis.call('XACK', prompts, group, id)
+  redis.call('XDEL', prompts, id)
+  if entry then
+    redis.call('XADD', prompts, '*', 'line', field(entry[2], 'line'), 'prompt', field(entry[2], 'prompt'), 'again', '1')
+  end
+end
+
+-- Hands on what a worker has, some of it at a time so that nobody waits long for the server. Returns how much.
+local function hand_on_all(worker)
+  local pending = redis.call('XPENDING', prompts, group, '-', '+', 200, worker)
+  for _, entry in ipairs(pending) do hand_on(entry[1]) end
+  if #pending < 200 then
+    redis.call('XGROUP', 'DELCONSUMER', prompts, group, worker)
+    redis.call('ZREM', workers, worker)
+    redis.call('HDEL', last, worker)
+  end
+  return #pending
+end
+

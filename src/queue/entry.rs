@@ -1,0 +1,60 @@
+//! How a prompt is written down in the queue.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::journal::RecordId;
+use crate::prompts::Prompt;
+
+/// The last line there can be: what is known of a line takes 8 bytes, and one value of Redis holds 512 MiB.
+pub(super) const LAST_LINE: u64 = (512 << 20) / 8 - 1;
+
+#[derive(Serialize, Deserialize)]
+struct Written<'a> {
+    line: u64,
+    custom_id: Cow<'a, str>,
+    text: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<Cow<'a, str>>,
+}
+
+/// The prompt as JSON.
+pub(super) fn write(prompt: &Prompt) -> String {
+    let Prompt { line, custom_id, text, body } = prompt;
+    let body = body.as_deref().map(Cow::from);
+    let written = Written { line: *line, custom_id: custom_id.into(), text: text.into(), body };
+    serde_json::to_string(&written).expect("strings and a number are JSON")
+}
+
+pub(super) fn read(json: &str) -> Result<Prompt, serde_json::Error> {
+    let Written { line, custom_id, text, body } = serde_json::from_str(json)?;
+    let (custom_id, text, body) = (custom_id.into_owned(), text.into_owned(), body.map(Cow::into_owned));
+    Ok(Prompt { line, custom_id, text, body })
+}
+
+/// What tells a prompt from another of the same line. Never all zeros, which is how the queue says that it knows none.
+pub(super) fn digest(line: u64, written: &str) -> [u8; 8] {
+    (RecordId::of(line, written.as_bytes()).digest | 1).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_prompt_reads_back_as_it_was_written(line in 1u64.., id: String, text: String, body: Option<String>) {
+            let prompt = Prompt { line, custom_id: id, text, body };
+            prop_assert_eq!(read(&write(&prompt)).unwrap(), prompt);
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_prompts_apart_and_is_never_zero() {
+        let digests = ["a", "b", ""].map(|text| digest(1, text));
+        assert!(digests[0] != digests[1] && digests.iter().all(|digest| *digest != [0; 8]));
+        assert_eq!(digest(1, "a"), digest(2, "a"), "the place is its own key");
+    }
+}

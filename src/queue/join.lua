@@ -1,0 +1,13 @@
+-- A worker begins. ARGV: its name, for how many ms it counts as alive, what it would ask, whether to ask it all the
+-- same ('1'). Returns what others ask if that is something else, '' if it may begin, and nil if there is no queue.
+if redis.call('EXISTS', meta) == 0 then return false end
+local request = redis.call('HGET', meta, 'request')
+local asked = number('answered') + number('failed') > 0
+  or redis.call('ZCOUNT', workers, '(' .. now(), '+inf') > 0
+if not request or not asked then
+  redis.call('HSET', meta, 'request', ARGV[3])
+elseif request ~= ARGV[3] and redis.call('HGET', meta, 'plain') and ARGV[4] ~= '1' then
+  return request
+end
+redis.call('ZADD', workers, now() + ARGV[2], ARGV[1])
+return ''
