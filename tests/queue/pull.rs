@@ -1,0 +1,63 @@
+//! Taking records out.
+
+use super::{Shop, assert_each_once};
+
+#[test]
+fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
+    let Some(shop) = Shop::slow(40, 10) else { return };
+    shop.push();
+    let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
+    assert!(ran.exit == 3 && ran.stderr.contains("not finished yet: 40 waiting, 0 in flight"), "{ran}");
+    let worker = shop.work(&["-w", "1"]);
+    shop.until("some are answered", |status| status.answered >= 5);
+    let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
+    let some = shop.pulled();
+    assert!(ran.exit == 3 && some.len() >= 5, "{ran}");
+    assert_eq!(worker.end().exit, 0);
+    let all = shop.pull(0);
+    assert_each_once(&all, 40);
+    assert_eq!(all[..some.len()], some[..], "what was written stays as it was");
+    let ran = shop.run("pull", &["-o", "pulled.jsonl"]);
+    assert!(ran.stderr.contains("0 records written to pulled.jsonl, 40 were there already"), "{ran}");
+}
+
+#[test]
+fn a_pull_follows_until_the_last_prompt_is_answered() {
+    let Some(shop) = Shop::slow(30, 10) else { return };
+    shop.push();
+    let pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+    assert_eq!(shop.work(&["-w", "2"]).end().exit, 0);
+    assert_eq!(pull.end().exit, 0);
+    assert_each_once(&shop.pulled(), 30);
+}
+
+#[test]
+fn a_pull_that_was_killed_goes_on_in_the_same_file() {
+    let Some(shop) = Shop::slow(60, 5) else { return };
+    shop.push();
+    let pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+    let worker = shop.work(&["-w", "1"]);
+    super::until("some are pulled", || {
+        (shop.cli.path("pulled.jsonl").metadata().ok()?.len() > 3000).then_some(())
+    });
+    pull.kill();
+    assert_eq!(worker.end().exit, 0);
+    assert_each_once(&shop.pull(0), 60);
+}
+
+#[test]
+fn an_interrupted_pull_says_how_to_go_on() {
+    let Some(shop) = Shop::open(1) else { return };
+    shop.push();
+    let mut pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl", "-v"]);
+    super::until("it has begun", || shop.cli.path("pulled.jsonl").exists().then_some(()));
+    super::until("it watches", || {
+        pull.signal("INT");
+        pull.line().filter(|line| line.contains("stopping")).map(drop)
+    });
+    let ran = pull.end();
+    assert!(
+        ran.exit == 130 && ran.stderr.ends_with("run the same command again to go on where it stopped\n"),
+        "{ran}"
+    );
+}

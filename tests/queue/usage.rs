@@ -1,0 +1,74 @@
+//! What can be typed wrong, and what is said to it.
+
+use super::Shop;
+use super::common::Cli;
+use super::common::tcp;
+
+const COMMANDS: [&[&str]; 4] = [&["push", "prompts.txt"], &["work", "--practice"], &["pull"], &["queue"]];
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    for command in COMMANDS {
+        let ran = Cli::of("a\n").paceline(&[command, &["--queue", "localhost:6379"]].concat());
+        assert!(ran.exit == 2 && ran.stderr.contains("redis://localhost:6379/0?name=NAME"), "{ran}");
+    }
+}
+
+#[test]
+fn a_redis_that_does_not_run_is_named_and_nothing_is_sent() {
+    let nobody = tcp::nobody().replace("http", "redis");
+    for command in COMMANDS {
+        let ran = Cli::of("a\n").paceline(&[command, &["--queue", &nobody]].concat());
+        assert!(
+            ran.exit == 2 && ran.stderr.contains("no connection to Redis at redis://127.0.0.1:"),
+            "{ran}"
+        );
+    }
+}
+
+#[test]
+fn a_queue_that_is_not_there_is_named() {
+    let Some(shop) = Shop::open(1) else { return };
+    for (command, args) in
+        [("work", &["--practice"][..]), ("pull", &[]), ("queue", &[]), ("queue", &["--remove"])]
+    {
+        let ran = shop.run(command, args);
+        assert!(ran.exit == 2 && ran.stderr.contains("there is no queue q at redis://"), "{ran}");
+        assert!(ran.stderr.contains("paceline push makes one"), "{ran}");
+    }
+}
+
+#[test]
+fn an_empty_queue_is_done_at_once() {
+    let Some(shop) = Shop::open(1) else { return };
+    shop.push();
+    assert_eq!(shop.work(&[]).end().exit, 0);
+    let ran = shop.work(&[]).end();
+    assert!(ran.exit == 0 && ran.stderr.contains("nothing was left to send"), "{ran}");
+    assert_eq!(shop.server.stats().arrivals, 1);
+}
+
+#[test]
+fn prompts_without_a_body_need_a_model() {
+    let Some(shop) = Shop::open(1) else { return };
+    shop.push();
+    let ran = shop.run("work", &["--base-url", &shop.server.base_url()]);
+    assert!(ran.exit == 2 && ran.stderr.contains("-m NAME"), "{ran}");
+    assert_eq!(shop.server.stats().arrivals, 0);
+}
+
+#[test]
+fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
+    let Some(shop) = Shop::open(3) else { return };
+    shop.push();
+    let ran = shop.run("queue", &[]);
+    assert!(ran.stdout.contains("3 waiting, 0 in flight, 0 answered, 0 failed"), "{ran}");
+    let ran = shop.run("queue", &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&json["waiting"], &json["complete"], json["oldest_s"].is_number()),
+        (&3.into(), &true.into(), true)
+    );
+    let ran = shop.run("queue", &["--remove"]);
+    assert!(ran.exit == 0 && ran.stderr.contains("0 records, and 3 not finished"), "{ran}");
+}
