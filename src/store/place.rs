@@ -62,8 +62,10 @@ impl Place {
         let settings = info.redis_settings().clone().set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
         let settings =
             password.into_iter().fold(settings, |settings, password| settings.set_password(password));
-        let client =
-            Client::open(info.set_redis_settings(settings)).map_err(|error| bad(&error.to_string()))?;
+        // Or the last piece of a longer command waits until Redis has acknowledged the others, which it puts off.
+        let at_once = info.tcp_settings().clone().set_nodelay(true);
+        let info = info.set_redis_settings(settings).set_tcp_settings(at_once);
+        let client = Client::open(info).map_err(|error| bad(&error.to_string()))?;
         Ok(Place(Arc::new(Inner { client, shown: url.into(), name })))
     }
 
