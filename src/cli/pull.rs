@@ -18,6 +18,8 @@ use crate::store::Absence;
 enum Stop {
     Queue(QueueError),
     Journal(JournalError),
+    /// The file has an answer to another request at this line.
+    Changed(u64),
     Interrupted,
 }
 
@@ -80,25 +82,30 @@ impl Pull {
             if some.is_empty() && !open {
                 return Ok(status);
             }
-            some.iter().try_for_each(|record| self.write(record)).map_err(Stop::Journal)?;
+            some.iter().try_for_each(|record| self.write(record))?;
         }
         Err(Stop::Interrupted)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), JournalError> {
-        let standing = record.id.parse().map(|id: RecordId| self.index.standing(&id));
-        let known = match standing {
-            Ok(Standing::Answered) => true,
-            Ok(Standing::Failed) => record.text.is_none(),
-            _ => false,
-        };
-        if known {
+    fn write(&mut self, record: &Record) -> Result<(), Stop> {
+        if self.is_known(record)? {
             self.known += 1;
             return Ok(());
         }
-        self.journal.append(record)?;
+        self.journal.append(record).map_err(Stop::Journal)?;
         self.written += 1;
         Ok(())
+    }
+
+    /// Whether the file had it before.
+    fn is_known(&self, record: &Record) -> Result<bool, Stop> {
+        let Ok(id) = record.id.parse::<RecordId>() else { return Ok(false) };
+        match self.index.standing(&id) {
+            Standing::Answered => Ok(true),
+            Standing::Failed => Ok(record.text.is_none()),
+            Standing::New | Standing::Changed { answered: false } => Ok(false),
+            Standing::Changed { answered: true } => Err(Stop::Changed(id.line)),
+        }
     }
 }
 
@@ -140,6 +147,7 @@ fn say_how(status: &Status, quiet: bool) -> Exit {
 
 fn say_why(stop: Stop) -> Result<Exit, Unusable> {
     let (why, exit) = match stop {
+        Stop::Changed(line) => return Err(Unusable::Mixed(line)),
         Stop::Queue(error) => (error.to_string(), Exit::Stopped),
         Stop::Journal(error) => (error.to_string(), Exit::Stopped),
         Stop::Interrupted => ("interrupted".to_owned(), Exit::Interrupted),

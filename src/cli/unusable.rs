@@ -87,6 +87,12 @@ pub(super) enum Unusable {
     #[cfg(feature = "redis")]
     #[error("workers are at it ({0}): stop them first, or wait until they are done")]
     AtWork(String),
+    #[cfg(feature = "redis")]
+    #[error(
+        "line {0} is in the results already, but of another request: these are not the results of this queue; \
+         write them elsewhere with -o"
+    )]
+    Mixed(u64),
     #[error("cannot watch for Ctrl-C: {0}")]
     Signals(#[from] ctrlc::Error),
 }

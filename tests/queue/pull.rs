@@ -61,3 +61,20 @@ fn an_interrupted_pull_says_how_to_go_on() {
         "{ran}"
     );
 }
+
+#[test]
+fn the_results_of_something_else_are_left_alone() {
+    let Some(shop) = Shop::open(2) else { return };
+    let ran =
+        shop.cli.run(&["--base-url", &shop.server.base_url(), "--rpm", "60000", "--system", "Be brief."]);
+    assert_eq!(ran.exit, 0, "{ran}");
+    shop.push();
+    assert_eq!(shop.work(&[]).end().exit, 0);
+    let before = shop.cli.results();
+    let ran = shop.run("pull", &["-o", "prompts.results.jsonl"]);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("is in the results already, but of another request"),
+        "{ran}"
+    );
+    assert_eq!(shop.cli.results(), before);
+}

@@ -56,7 +56,7 @@ pub(in crate::cli) struct Work {
     pub(in crate::cli) which: Which,
 
     /// How long a worker may give no sign of life before the others hand on its prompts
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = a_while)]
     pub(in crate::cli) claim_after: Duration,
 
     /// Stay when the queue is empty, and wait for a queue that is not there yet
@@ -69,6 +69,15 @@ pub(in crate::cli) struct Work {
 
     #[command(flatten)]
     pub(in crate::cli) calls: Calls,
+}
+
+/// Long enough for a few signs of life.
+fn a_while(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(200);
+    match duration(text)? {
+        time if time < SHORTEST => Err("give 200ms at least, and better a minute".into()),
+        time => Ok(time),
+    }
 }
 
 impl Deref for Work {
