@@ -29,9 +29,10 @@ use thiserror::Error;
 
 use crate::journal::{Results, ResultsError};
 use ledger::Ledger;
-use row::Row;
 
+pub(crate) use row::Row;
 pub(crate) use text::counted;
+pub(crate) use text::duration;
 
 pub use numbers::{
     Busiest, Calls, Excess, Failure, Gap, KeyPace, Latencies, Latency, Limit, Moment, Named, Outcome,

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::size::Density;
 use crate::api::{Counting, Usage};
 
 /// Learns from each answer.
@@ -29,9 +30,11 @@ impl Estimate {
     /// What one answer more counts.
     const WEIGHT: f64 = 0.2;
 
-    /// English has about four bytes a token; answers are a page or less.
+    /// What is thought before there is an answer to learn from.
     pub(super) fn new(counting: Counting) -> Self {
-        Estimate { counting, tokens: 25.0, bytes: 100.0, output: 400.0, spread: 50.0 }
+        let Density { input, output } = Density::default();
+        let bytes = 100.0;
+        Estimate { counting, tokens: input * bytes, bytes, output, spread: output / 8.0 }
     }
 
     /// What this request is thought to cost, as far as the server counts it.
@@ -67,7 +70,7 @@ impl Estimate {
 }
 
 /// The most tokens that the answer may have, in the APIs' several words.
-fn most_tokens(request: &[u8]) -> Option<u32> {
+pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Most {

@@ -2,6 +2,8 @@
 
 mod api;
 mod export;
+mod manual;
+mod plan;
 #[cfg(feature = "redis")]
 mod queue;
 mod report;
@@ -25,6 +27,8 @@ use crate::prompts::Format;
 
 use api::{Param, Spoken, quota};
 pub(super) use export::Export;
+pub(super) use manual::{Completions, Manual};
+pub(super) use plan::Plan;
 #[cfg(feature = "redis")]
 pub(super) use queue::{Pull, Push, Queue, Which, Work};
 pub(super) use report::Report;
@@ -52,6 +56,8 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a batch: one prompt a line in, one record a prompt out
     Run(Box<Run>),
+    /// Say what a run would send, how long it takes and how many workers to use; send nothing
+    Plan(Plan),
     /// Turn results into a table, a document or plain text, in the order of the input
     Export(Export),
     /// Say what happened: prompts, calls, the pace that was kept, and where the time went
@@ -70,6 +76,10 @@ pub(super) enum Command {
     Queue(Queue),
     /// Serve rate-limited APIs, as each maker's, to practise on
     Practice(Practice),
+    /// Write the completions for a shell to standard output
+    Completions(Completions),
+    /// Write the manual, as pages for man
+    Manual(Manual),
 }
 
 #[derive(Debug, clap::Args)]

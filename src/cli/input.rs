@@ -17,13 +17,15 @@ use crate::prompts::{Format, Prompt, PromptError, Prompts, Reading, Template, gu
 
 type Stream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
 
-/// The prompts, and how many they are where that is known. The path is that of the API.
+/// The prompts, and how many they are where that is known: in a file, each has been looked at. The path is that of the
+/// API.
 pub(super) fn open(
     args: &Run,
     api_path: &str,
     cancel: &CancelToken,
+    look: impl FnMut(&Prompt),
 ) -> Result<(Stream, Option<u64>), Unusable> {
-    stream(&args.prompts, reading(args, api_path)?, args.limit, cancel)
+    stream(&args.prompts, reading(args, api_path)?, args.limit, cancel, look)
 }
 
 /// The same, to be put aside for whoever knows how to ask.
@@ -32,7 +34,7 @@ pub(super) fn to_push(args: &Push, cancel: &CancelToken) -> Result<(Stream, Opti
     let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
     let template = args.template.as_deref().map(template).transpose()?;
     let reading = Reading { format, template, ..Reading::default() };
-    stream(&args.prompts, reading, args.limit, cancel)
+    stream(&args.prompts, reading, args.limit, cancel, |_| ())
 }
 
 fn stream(
@@ -40,6 +42,7 @@ fn stream(
     reading: Reading,
     limit: Option<usize>,
     cancel: &CancelToken,
+    look: impl FnMut(&Prompt),
 ) -> Result<(Stream, Option<u64>), Unusable> {
     let limit = limit.unwrap_or(usize::MAX);
     if path == Path::new("-") {
@@ -49,7 +52,7 @@ fn stream(
     if !is_file(path) {
         return Ok((Box::new(as_they_come(read(path, reading)?, cancel.clone()).take(limit)), None));
     }
-    let count = look_through(path, &reading, limit)?;
+    let count = look_through(path, &reading, limit, look)?;
     Ok((Box::new(read(path, reading)?.take(limit)), Some(count)))
 }
 
@@ -98,10 +101,15 @@ fn read(path: &Path, reading: Reading) -> Result<Prompts<Box<dyn BufRead + Send>
 }
 
 /// Finds what is wrong with a file before the first call is paid for.
-fn look_through(path: &Path, reading: &Reading, limit: usize) -> Result<u64, Unusable> {
+fn look_through(
+    path: &Path,
+    reading: &Reading,
+    limit: usize,
+    mut look: impl FnMut(&Prompt),
+) -> Result<u64, Unusable> {
     let mut count = 0;
     for prompt in read(path, reading.clone())?.take(limit) {
-        prompt.map_err(|source| Unusable::Input { path: path.to_owned(), source })?;
+        look(&prompt.map_err(|source| Unusable::Input { path: path.to_owned(), source })?);
         count += 1;
     }
     if count == 0 && limit > 0 { Err(Unusable::Empty(path.to_owned())) } else { Ok(count) }
@@ -155,7 +163,7 @@ mod tests {
         let words = ["paceline", "run", path.to_str().unwrap()].into_iter().chain(options.iter().copied());
         let Command::Run(args) = Args::parse_from(words).command else { unreachable!() };
         let cancel = CancelToken::new(Arc::new(SystemClock));
-        match open(&args, "/chat/completions", &cancel) {
+        match open(&args, "/chat/completions", &cancel, |_| ()) {
             Ok((prompts, count)) => Ok((count.unwrap(), prompts.filter(Result::is_ok).count())),
             Err(error) => Err(error.to_string().replace(path.to_str().unwrap(), name)),
         }

@@ -4,10 +4,14 @@
 
 mod args;
 mod display;
+mod earlier;
 mod endpoints;
 mod export;
+mod forecast;
 mod input;
 mod logging;
+mod manual;
+mod oversize;
 mod plan;
 mod practice;
 #[cfg(feature = "redis")]
@@ -73,6 +77,7 @@ pub fn main() -> Exit {
     logging::start(args.verbose, args.quiet, log_format);
     match args.command {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
+        Command::Plan(plan) => or_say_why(forecast::run(&plan, args.quiet), |_| Exit::Usage),
         Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
         Command::Report(report) => or_say_why(report::run(&report, args.quiet), report::Failure::exit),
         #[cfg(feature = "redis")]
@@ -84,6 +89,8 @@ pub fn main() -> Exit {
         #[cfg(feature = "redis")]
         Command::Queue(queue) => or_say_why(queue::run(&queue, args.quiet), |_| Exit::Usage),
         Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
+        Command::Completions(shell) => or_say_why(manual::completions(&shell), manual::Failure::exit),
+        Command::Manual(manual) => or_say_why(manual::manual(&manual), manual::Failure::exit),
     }
 }
 

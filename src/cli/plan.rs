@@ -33,10 +33,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The pace of the practice server if none is asked for.
-    const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
+    pub(super) const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
     pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
-        let output = output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts));
+        let output = Self::output(args);
         if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
@@ -45,6 +45,15 @@ impl Plan {
 
     /// What is to be sent, wherever the prompts come from and the results go.
     pub(super) fn of_calls(args: &Calls) -> Result<Self, Unusable> {
+        let (rpm, settings) = Self::settings(args)?;
+        let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
+        let clients = clients(args, &settings, practice.as_ref())?;
+        let price = args.watching.price;
+        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output: None, practice })
+    }
+
+    /// The calls a minute that are asked for, and how the batch is run.
+    pub(super) fn settings(args: &Calls) -> Result<(Option<NonZeroU32>, Settings), Unusable> {
         if args.max_delay < args.base_delay {
             return Err(Unusable::Delays);
         }
@@ -54,11 +63,17 @@ impl Plan {
             return Err(Unusable::BurstWithoutRate);
         }
         let pace = rpm.map_or(Tempo::Found, |rpm| Tempo::Kept(rate(rpm, args.burst)));
-        let settings = settings(args, pace);
-        let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
-        let clients = clients(args, &settings, practice.as_ref())?;
-        let price = args.watching.price;
-        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output: None, practice })
+        Ok((rpm, settings(args, pace)))
+    }
+
+    /// Where the results would go.
+    pub(super) fn output(args: &Run) -> Option<PathBuf> {
+        output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts))
+    }
+
+    /// A client that makes the requests of a run and needs no key, because nothing is sent.
+    pub(super) fn draft(args: &Calls) -> Result<Client, Unusable> {
+        client(args, &Endpoint { base_url: None, key: None }, 1)
     }
 }
 
@@ -101,11 +116,14 @@ fn settings(args: &Calls, pace: Tempo) -> Settings {
     }
 }
 
+/// How long the practice server takes.
+pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_millis(400), 0.3);
+
 /// A server that is strict about the pace, and about as slow as a small model.
 fn start_practice(args: &Calls, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
     let options = practice::Options {
         limits: Limits { rpm, burst: args.burst, ..Limits::default() },
-        latency: Latency::LogNormal(Duration::from_millis(400), 0.3),
+        latency: PRACTICE_LATENCY,
         ..practice::Options::default()
     };
     Server::start(options).map_err(Unusable::Practice)

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use log::Level;
+use log::{Level, warn};
 
 use super::args::Run;
 use super::display;
 use super::input;
 use super::logging;
+use super::oversize::Oversize;
 use super::plan::Plan;
 use super::results::{self, Going};
 use super::share;
@@ -27,14 +28,23 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let cancel = CancelToken::new(clock.clone());
     let plan = Plan::new(&args)?;
     let pace = share::pace(&args, &plan, &clock)?;
-    let (prompts, count) = input::open(&args, plan.clients[0].path(), &cancel)?;
-    let Going { mut sinks, resume, notes } = results::open(&args, &plan)?;
+    let ask = &plan.clients[0];
+    let mut oversize = Oversize::of(args.tpm, ask.counting());
+    let (prompts, count) = input::open(&args, ask.path(), &cancel, |prompt| oversize.look(prompt, ask))?;
+    let Going { mut sinks, resume, mut notes } = results::open(&args, &plan)?;
+    notes.extend(oversize.warning());
     watch_for_interrupts(&cancel)?;
     if !quiet {
         notes.iter().for_each(|note| tell(note));
         tell(&summary::beginning(&plan, count, &resume));
         share::note(&args).iter().for_each(|note| tell(note));
     }
+    let unseen = args.tpm.filter(|_| count.is_none());
+    let prompts = prompts.inspect(|prompt| {
+        let mut oversize = Oversize::of(unseen, ask.counting());
+        prompt.iter().for_each(|prompt| oversize.look(prompt, ask));
+        oversize.warning().into_iter().for_each(|warning| warn!("{warning}"));
+    });
     let asks = plan.clients.iter().map(|client| client as &dyn Ask);
     let batch = Batch::new(plan.settings, asks, clock.clone(), cancel).resuming(resume);
     let batch = count.into_iter().fold(batch, Batch::expecting);

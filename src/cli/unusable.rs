@@ -56,6 +56,12 @@ pub(super) enum Unusable {
     Input { path: PathBuf, source: PromptError },
     #[error("{path} holds no prompt: write one a line, or one a row of CSV", path = .0.display())]
     Empty(PathBuf),
+    #[error("cannot read earlier results from {path}: {source}", path = path.display())]
+    OpenEarlier { path: PathBuf, source: std::io::Error },
+    #[error("{path} holds no answer to go by: say how long a call takes, with --latency", path = .0.display())]
+    NothingEarlier(PathBuf),
+    #[error("cannot write to standard output: {0}")]
+    Say(std::io::Error),
     #[error(transparent)]
     Output(#[from] JournalError),
     #[error("cannot read the results back: {0}")]

@@ -110,7 +110,16 @@ impl Lane {
         };
         let tokens = limits.tokens.map(|limit| TokenWindow::per_minute(limit, start));
         let turnstile = Turnstile::new(rate, start);
-        Lane { turnstile, early: 0, tokens, adaptive, silence: None, reserved: None, holds: 0, retired: false }
+        Lane {
+            turnstile,
+            early: 0,
+            tokens,
+            adaptive,
+            silence: None,
+            reserved: None,
+            holds: 0,
+            retired: false,
+        }
     }
 
     /// The earliest instant at which a call of so many tokens may pass. It may lie in the past.

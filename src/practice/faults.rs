@@ -30,7 +30,8 @@ impl Latency {
     const LONGEST: Duration = Duration::from_secs(600);
 
     /// The latency of the call of this number.
-    pub(super) fn draw(&self, seed: u64, number: u64) -> Duration {
+    #[must_use]
+    pub fn draw(&self, seed: u64, number: u64) -> Duration {
         let mut chance = chance(seed, number, 1);
         match *self {
             Latency::Constant(latency) => latency,

@@ -10,7 +10,7 @@ use crate::journal::{Attempt, Fault};
 
 /// A record, all of it checked. Of the response, which is most of it, only the beginning and the end are looked for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Row<'a> {
+pub(crate) struct Row<'a> {
     #[serde(borrow)]
     pub(super) id: Cow<'a, str>,
     #[serde(borrow, rename = "custom_id")]
@@ -21,12 +21,12 @@ pub(super) struct Row<'a> {
     response: Option<&'a RawValue>,
     pub(super) error: Option<Fault>,
     #[serde(default)]
-    pub(super) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<Attempt>,
 }
 
 impl Row<'_> {
     /// What the response says it cost. APIs differ in the names, and some gateways send both.
-    pub(super) fn tokens(&self) -> Option<Tokens> {
+    pub(crate) fn tokens(&self) -> Option<Tokens> {
         #[derive(Deserialize)]
         struct Response {
             body: Body,

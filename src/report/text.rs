@@ -186,7 +186,7 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 }
 
 /// As people say it, to three figures or so.
-fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     let seconds = ms as f64 / 1000.0;
     match ms {
         0..1000 => format!("{ms} ms"),

@@ -1,0 +1,25 @@
+//! What can be typed after `completions` and `manual`.
+
+use std::path::PathBuf;
+
+use clap_complete::Shell;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+bash:  paceline completions bash > ~/.local/share/bash-completion/completions/paceline
+zsh:   paceline completions zsh > ~/.zfunc/_paceline    (with fpath+=~/.zfunc before compinit)
+fish:  paceline completions fish > ~/.config/fish/completions/paceline.fish")]
+pub(in crate::cli) struct Completions {
+    /// The shell to write them for
+    pub(in crate::cli) shell: Shell,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Read it at once:  paceline manual | man -l -
+Install it:       paceline manual --dir ~/.local/share/man/man1")]
+pub(in crate::cli) struct Manual {
+    /// Write a page for each command in this folder [default: the page of paceline, to standard output]
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) dir: Option<PathBuf>,
+}

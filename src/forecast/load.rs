@@ -1,0 +1,100 @@
+//! What there is to send: counted and weighed as it streams by, and of the sizes a sample kept in order.
+
+use crate::api::Counting;
+use crate::batch::{Density, RequestSize};
+
+/// The prompts of a batch, by their sizes alone.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// What the tokens are estimated by.
+    pub density: Density,
+    /// What the server counts.
+    pub counting: Counting,
+    /// How many prompts.
+    pub count: u64,
+    /// Tokens that will be read, about.
+    pub input: f64,
+    /// Tokens that will be written, about.
+    pub output: f64,
+    /// Tokens that they count for against a limit, about.
+    pub counted: f64,
+    /// Every so many-th size, from the first.
+    sample: Vec<RequestSize>,
+    stride: u64,
+}
+
+impl Load {
+    /// No more sizes are kept than twice this.
+    const KEPT: usize = 1 << 15;
+
+    /// Nothing yet, for a server that counts so.
+    #[must_use]
+    pub fn new(density: Density, counting: Counting) -> Self {
+        let (count, input, output, counted, sample, stride) = (0, 0.0, 0.0, 0.0, Vec::new(), 1);
+        Load { density, counting, count, input, output, counted, sample, stride }
+    }
+
+    /// One prompt more.
+    pub fn add(&mut self, size: RequestSize) {
+        self.input += size.input(self.density);
+        self.output += size.output(self.density);
+        self.counted += size.counted(self.density, self.counting);
+        if self.count.is_multiple_of(self.stride) {
+            self.sample.push(size);
+        }
+        self.count += 1;
+        if self.sample.len() > 2 * Self::KEPT {
+            self.sample = self.sample.iter().step_by(2).copied().collect();
+            self.stride *= 2;
+        }
+    }
+
+    /// Tokens that one prompt counts for on average; none of nothing.
+    pub(super) fn mean_counted(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.counted / self.count as f64)
+    }
+
+    /// So many sizes, evenly from the whole and in its order.
+    pub(super) fn sizes(&self, count: usize) -> impl Iterator<Item = RequestSize> + Send + '_ {
+        let kept = self.sample.len();
+        (0..count).map(move |n| self.sample[n * kept / count])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(bytes: u32) -> RequestSize {
+        RequestSize { bytes, most: None }
+    }
+
+    #[test]
+    fn all_are_counted_and_a_sample_of_them_is_kept_in_order() {
+        let mut load = Load::new(Density { input: 0.5, output: 10.0 }, Counting::Reserved);
+        (0..1_000_000).for_each(|n| load.add(size(n)));
+        assert_eq!((load.count, load.output), (1_000_000, 1e7));
+        assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
+        assert!(load.sample.len() <= 2 * Load::KEPT);
+        let sample: Vec<_> = load.sizes(1000).map(|size| size.bytes).collect();
+        assert!(sample.is_sorted() && sample[0] == 0 && sample[999] > 990_000);
+        let mean = sample.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / 1000.0;
+        assert!((mean - 500_000.0).abs() < 5_000.0, "{mean}");
+    }
+
+    #[test]
+    fn few_are_all_kept() {
+        let mut load = Load::new(Density::default(), Counting::Reserved);
+        (0..100).for_each(|n| load.add(size(n)));
+        assert!(load.sizes(100).map(|size| size.bytes).eq(0..100));
+    }
+
+    #[test]
+    fn the_most_tokens_of_an_answer_count_in_full_and_are_written_only_as_far_as_needed() {
+        let mut load = Load::new(Density { input: 0.25, output: 400.0 }, Counting::Reserved);
+        load.add(RequestSize { bytes: 100, most: Some(1000) });
+        load.add(RequestSize { bytes: 100, most: Some(50) });
+        assert_eq!((load.input, load.output, load.counted), (50.0, 450.0, 1100.0));
+        assert_eq!(load.mean_counted(), Some(550.0));
+    }
+}
