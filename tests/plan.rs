@@ -29,9 +29,9 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
     let ran = plan(&cli, &["--rpm", "10", "--latency", "2s", "--price", "1,2"]);
     let said = [
         "  to send           200\n",
-        "about 19 min 59 s, at 10 calls a minute",
+        "about 20 min 0 s, at 10 calls a minute",
         "held back by      the pace",
-        "  1 are enough",
+        "  1 is enough",
     ];
     assert_says(
         &ran,
@@ -64,7 +64,7 @@ fn an_earlier_run_says_how_long_calls_take_and_how_many_tokens_there_are() {
     let cli = Cli::of_topics(20);
     assert!(cli.run(&[&["--practice", "-o", "earlier.jsonl"], BRISK].concat()).exit == 0);
     let ran = plan(&cli, &["--rpm", "60", "--from", "earlier.jsonl"]);
-    assert_says(&ran, &["measured in 20 earlier answers", "going by the earlier run"]);
+    assert_says(&ran, &["(measured in 20 answers)", "going by the earlier run"]);
     let ran = plan(&cli, &["--from", "none.jsonl"]);
     assert!(ran.exit == 2 && ran.stderr.contains("cannot read earlier results from none.jsonl"), "{ran}");
     fs::write(cli.path("empty.jsonl"), "").unwrap();

@@ -172,7 +172,7 @@ fn known(args: &args::Plan, case: &Case, lesson: Option<&Lesson>) -> Vec<String>
     let mut lines = vec![String::new(), "What is known".to_owned()];
     lines.extend(limits(args, case.keys));
     let source = match (lesson, args.latency) {
-        (Some(lesson), _) => format!("measured in {} earlier", count(lesson.answers as f64, "answer")),
+        (Some(lesson), _) => format!("measured in {}", count(lesson.answers as f64, "answer")),
         (None, Some(_)) => "as told".to_owned(),
         (None, None) if args.run.practice => "the practice server's".to_owned(),
         (None, None) => "a guess: give --latency, or --from an earlier run".to_owned(),
@@ -220,12 +220,14 @@ fn outlook(case: &Case, forecast: &Forecast) -> Vec<String> {
     }
     lines.extend([String::new(), "Workers".to_owned()]);
     lines.extend(forecast.table(yours));
-    lines.push(match (forecast.enough, yours) {
-        (Some(enough), None) => {
+    lines.push(match forecast.enough {
+        Some(1) => {
+            "  1 is enough: more only wait. -w auto, the default, hires as many as it takes".to_owned()
+        }
+        Some(enough) => {
             format!("  {enough} are enough: more only wait. -w auto, the default, hires as many as it takes")
         }
-        (Some(enough), Some(_)) => format!("  {enough} are enough: more only wait"),
-        (None, _) => "  how many are enough depends on the limit; -w auto, the default, finds out".to_owned(),
+        None => "  how many are enough depends on the limit; -w auto, the default, finds out".to_owned(),
     });
     if case.load.count > forecast.simulated as u64 {
         let simulated = figure(forecast.simulated as f64);
