@@ -43,12 +43,15 @@ pub(super) fn run(args: &args::Pull, quiet: bool) -> Result<Exit, Unusable> {
         Some(path) => open(path, args)?,
     };
     run::watch_for_interrupts(&cancel)?;
+    let to = output.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+    if !quiet {
+        tell(&format!("records of the queue {} to {to}", queue.named()));
+    }
     let mut pull = Pull { journal, index, written: 0, known: 0 };
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
     let Pull { journal, written, known, .. } = pull;
     let ended = pulled.and_then(|status| journal.finish().map(|()| status).map_err(Stop::Journal));
     if !quiet {
-        let to = output.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
         tell(&format!("{} written to {to}, {known} were there already", counted(written, "record")));
     }
     ended.map_or_else(say_why, |status| Ok(say_how(&status, quiet)))
