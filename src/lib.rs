@@ -67,7 +67,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
-//! | 5 face | `practice`, `export`, `progress`, `report`, `forecast`, `cli` |
+//! | 5 face | `practice`, `export`, `progress`, `page`, `report`, `forecast`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `wire` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
@@ -96,6 +96,9 @@ pub mod http;
 #[cfg(feature = "wire")]
 pub mod journal;
 pub mod limiter;
+#[cfg(feature = "cli")]
+#[allow(dead_code, unused_imports)] // Until a room draws with it.
+pub(crate) mod page;
 pub mod pool;
 #[cfg(feature = "cli")]
 pub mod practice;

@@ -1,0 +1,104 @@
+//! A page that stands alone: one HTML file with its style and its pictures in it, without a script and without a word to
+//! the network.
+//!
+//! Pure: plain data in, text out. Whatever comes from outside goes through [`Escaped`]; all else here takes markup that
+//! was made here. Each picture says in words what it shows, for whoever cannot see it.
+
+mod axis;
+mod chart;
+mod parts;
+
+use std::fmt::{Display, Formatter, Result, Write};
+
+pub(crate) use axis::{Axis, grouped, span};
+pub(crate) use chart::Chart;
+pub(crate) use parts::{Cell, Share, legend, shares, table};
+
+const STYLE: &str = include_str!("page/style.css");
+
+/// A text from outside, such that it is a text and nothing else, in an element as well as in an attribute. Characters
+/// that are neither seen nor a space are shown as such.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        self.0.chars().try_for_each(|character| match character {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\'' => f.write_str("&#39;"),
+            '\n' | '\t' | '\u{2028}' | '\u{2029}' => f.write_char(' '),
+            _ if character.is_control() => f.write_char('\u{fffd}'),
+            _ => f.write_char(character),
+        })
+    }
+}
+
+/// A page in the making.
+#[derive(Debug)]
+pub(crate) struct Page {
+    title: String,
+    body: String,
+}
+
+impl Page {
+    /// A page with this heading, which is a plain text.
+    pub(crate) fn new(title: &str) -> Self {
+        Page { title: title.to_owned(), body: String::new() }
+    }
+
+    /// What stands above the sections: markup.
+    pub(crate) fn lead(&mut self, markup: impl Display) {
+        self.body += &format!("<p class=\"lead\">{markup}</p>\n");
+    }
+
+    /// A section: a heading and a sentence on how to read it, which are plain texts; and its content, which is markup.
+    pub(crate) fn section(&mut self, heading: &str, note: &str, content: impl Display) {
+        let (heading, note) = (Escaped(heading), Escaped(note));
+        self.body +=
+            &format!("<section>\n<h2>{heading}</h2>\n<p class=\"note\">{note}</p>\n{content}\n</section>\n");
+    }
+}
+
+impl Display for Page {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (title, body) = (Escaped(&self.title), &self.body);
+        // The policy forbids what the page has no need of, should a text ever come through unescaped.
+        write!(
+            f,
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+             style-src 'unsafe-inline'; img-src data:\">\n\
+             <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+             <body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_from_outside_is_a_text_wherever_it_stands() {
+        let nasty = "</script><img src=x onerror='a()'>\"&\u{0}\u{1b}[31m\u{2028}é漢";
+        let expected =
+            "&lt;/script&gt;&lt;img src=x onerror=&#39;a()&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}[31m é漢";
+        assert_eq!(Escaped(nasty).to_string(), expected);
+    }
+
+    #[test]
+    fn a_page_asks_for_nothing_and_runs_nothing() {
+        let mut page = Page::new("<b>");
+        page.lead("x");
+        page.section("<i>", "<u>", Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0)));
+        let text = page.to_string();
+        for foreign in ["http:", "https:", "src=", "@import", "url(", "<script", "<b>", "<i>", "<u>", "<s>"] {
+            assert!(!text.contains(foreign), "{foreign}");
+        }
+    }
+}
