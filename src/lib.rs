@@ -97,7 +97,6 @@ pub mod http;
 pub mod journal;
 pub mod limiter;
 #[cfg(feature = "cli")]
-#[allow(dead_code, unused_imports)] // Until a room draws with it.
 pub(crate) mod page;
 pub mod pool;
 #[cfg(feature = "cli")]

@@ -1,6 +1,6 @@
 //! What happened, from the results alone: prompts, calls, pace and time, so that anyone can check the pace a run claims.
 //!
-//! The numbers are plain data ([`Report`]), apart from whoever shows them: as text here, as JSON by `serde`.
+//! The numbers are plain data ([`Report`]), apart from whoever shows them: as text and as a page here, as JSON by `serde`.
 //!
 //! The results are read once for the numbers, in 16 bytes a prompt, 16 bytes a call and 16 bytes a hold; and once more,
 //! without a look at most of it, for the names of the few records that the numbers point out. A prompt's last record
@@ -11,13 +11,17 @@
 //! too soon.
 
 mod call;
+mod flow;
 mod holds;
+mod html;
+mod lanes;
 mod last;
 mod latency;
 mod ledger;
 mod names;
 mod numbers;
 mod pace;
+mod pictures;
 mod row;
 mod text;
 mod top;

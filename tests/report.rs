@@ -132,3 +132,32 @@ fn a_report_that_cannot_be_written_is_status_3() {
     assert_eq!(output.status.code(), Some(3));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"));
 }
+
+// ---- As a page ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_page_is_written_whole_in_place_of_an_older_one() {
+    let cli = with_results(&record(1, 0, 0));
+    fs::write(cli.path("p.html"), "old").unwrap();
+    let ran = cli.paceline(&["report", "r.jsonl", "--html", "p.html"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, ""), "{ran}");
+    assert!(ran.stderr.contains("p.html: open it in a browser"), "{ran}");
+    let page = fs::read_to_string(cli.path("p.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.ends_with("</html>\n") && page.contains("<svg"));
+    let files = fs::read_dir(cli.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!files.into_iter().any(|name| name.to_string_lossy().ends_with(".part")), "no draft is left");
+    let ran = cli.paceline(&["report", "r.jsonl", "--html", "-"]);
+    assert_eq!((ran.exit, ran.stdout == page), (0, true), "{ran}");
+}
+
+#[test]
+fn a_page_does_not_take_the_place_of_its_results_and_says_where_it_cannot_be_written() {
+    let cli = with_results(&record(1, 0, 0));
+    let ran = cli.paceline(&["report", "r.jsonl", "--html", "r.jsonl"]);
+    assert!(ran.exit == 2 && ran.stderr.contains("name another file"), "{ran}");
+    assert_eq!(fs::read_to_string(cli.path("r.jsonl")).unwrap(), record(1, 0, 0));
+    let ran = cli.paceline(&["report", "r.jsonl", "--html", "no/such/p.html"]);
+    assert!(ran.exit == 3 && ran.stderr.contains("cannot write to no/such/p.html: "), "{ran}");
+    let ran = cli.paceline(&["report", "r.jsonl", "--html", "p.html", "--json"]);
+    assert_eq!(ran.exit, 2, "{ran}");
+}

@@ -27,6 +27,7 @@ impl Axis {
     }
 
     /// From 0 to 100 %, for values from 0 to 1.
+    #[allow(dead_code)] // The comparison draws with it.
     pub(crate) fn share() -> Self {
         let ticks = [0.0, 0.5, 1.0].map(|value| (value, format!("{:.0} %", value * 100.0))).into();
         Axis { from: 0.0, to: 1.0, is_log: false, ticks }
@@ -49,7 +50,7 @@ impl Axis {
     pub(crate) fn doublings(from: f64, to: f64) -> Self {
         let from = from.max(0.5);
         let to = to.max(from * 1.2);
-        let values = if to / from < 3.0 { round_values(from, to) } else { round_doublings(from, to) };
+        let values = if to / from < 6.0 { round_values(from, to) } else { round_doublings(from, to) };
         let ticks = values.into_iter().map(|value| (value, span(value))).collect();
         Axis { from, to, is_log: true, ticks }
     }

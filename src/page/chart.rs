@@ -86,14 +86,13 @@ impl Chart {
         self.words += &format!("<span class=\"at-limit\" style=\"top:{top:.2}%\">{label}</span>\n");
     }
 
-    /// A value of x that is pointed out: a line down, and its name at the given row above the chart, from 0.
+    /// A value of x that is pointed out: a line down, and to its left its name in the given row above the chart, from 0.
+    /// Rows that rise with x keep names off the lines.
     pub(crate) fn point_out(&mut self, x: f64, label: &str, row: u32) {
         let (left, _) = self.at(x, 0.0);
-        self.marks += &format!("<path class=\"pointer\" d=\"M{left:.1} 0V{:.1}\"/>\n", self.height);
-        let side = if left > WIDTH * 0.6 { " left" } else { "" };
         let (place, label) = (left / WIDTH * 100.0, Escaped(label));
         self.words +=
-            &format!("<span class=\"pointed{side}\" style=\"left:{place:.2}%;--row:{row}\">{label}</span>\n");
+            &format!("<span class=\"pointed\" style=\"left:{place:.2}%;--row:{row}\">{label}</span>\n");
     }
 
     /// A word to the left of a height.

@@ -50,19 +50,21 @@ pub(crate) struct Share {
     pub(crate) amount: f64,
     /// The amount in words.
     pub(crate) words: String,
+    /// The amount for each of something, in words; left out where there is no room.
+    pub(crate) each: String,
 }
 
 /// The parts one below the other, each with a bar as long as its share of the whole.
 pub(crate) fn shares(parts: &[Share]) -> String {
     let whole: f64 = parts.iter().map(|part| part.amount).sum();
     let mut text = String::from("<table class=\"shares\"><tbody>\n");
-    for Share { kind, label, amount, words } in parts {
+    for Share { kind, label, amount, words, each } in parts {
         let percent = if whole > 0.0 { amount / whole * 100.0 } else { 0.0 };
-        let (label, words) = (Escaped(label), Escaped(words));
+        let [label, words, each] = [label, words, each].map(|text| Escaped(text));
         let _ = writeln!(
             text,
             "<tr><th scope=\"row\">{label}</th><td class=\"meter\"><i class=\"{kind}\" style=\"width:{percent:.2}%\"></i></td>\
-             <td class=\"figure\">{percent:.1} %</td><td class=\"figure\">{words}</td></tr>"
+             <td class=\"figure\">{percent:.1} %</td><td class=\"figure\">{words}</td><td class=\"figure each\">{each}</td></tr>"
         );
     }
     text + "</tbody></table>\n"
@@ -81,7 +83,13 @@ mod tests {
 
     #[test]
     fn shares_are_of_the_sum_and_of_nothing_they_are_none() {
-        let share = |amount| Share { kind: "flight", label: "x".to_owned(), amount, words: String::new() };
+        let share = |amount| Share {
+            kind: "flight",
+            label: "x".to_owned(),
+            amount,
+            words: String::new(),
+            each: String::new(),
+        };
         assert!(shares(&[share(1.0), share(3.0)]).contains("width:75.00%"));
         assert!(shares(&[share(0.0)]).contains("width:0.00%"));
     }

@@ -54,6 +54,17 @@ impl Held {
         self.by(until).saturating_sub(self.by(from))
     }
 
+    /// The parts of the time between these two instants that were held, in order.
+    pub(super) fn within(&self, from: u64, until: u64) -> impl Iterator<Item = (u64, u64)> {
+        let first = self.spans.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
+        let spans = self.spans.iter().enumerate().skip(first).take_while(move |(_, span)| span.0 < until);
+        let whole = spans.map(|(place, (begin, total))| {
+            let before = place.checked_sub(1).map_or(0, |last| self.spans[last].1);
+            (*begin, begin + (total - before))
+        });
+        whole.map(move |(begin, end)| (begin.max(from), end.min(until))).filter(|(begin, end)| begin < end)
+    }
+
     fn by(&self, instant: u64) -> u64 {
         let begun = self.spans.partition_point(|(from, _)| *from <= instant);
         let Some((from, total)) = begun.checked_sub(1).map(|last| self.spans[last]) else { return 0 };
@@ -80,6 +91,8 @@ mod tests {
             [(0, 100, 0), (0, 150, 50), (120, 180, 60), (150, 350, 100), (0, 999, 200), (400, 500, 0)];
         for (from, until, expected) in table {
             assert_eq!(held.between(from, until), expected, "{from} to {until}");
+            let parts = held.within(from, until).map(|(from, until)| until - from);
+            assert_eq!(parts.sum::<u64>(), expected, "{from} to {until}");
         }
     }
 
@@ -99,7 +112,10 @@ mod tests {
             let spans: Vec<_> = spans.iter().map(|(from, length)| (*from, from + length)).collect();
             let is_held = |ms: &u64| spans.iter().any(|(from, until)| (*from..*until).contains(ms));
             let counted = (from..from + length).filter(is_held).count() as u64;
-            prop_assert_eq!(held(&spans).between(from, from + length), counted);
+            let held = held(&spans);
+            prop_assert_eq!(held.between(from, from + length), counted);
+            let parts = held.within(from, from + length).map(|(from, until)| until - from);
+            prop_assert_eq!(parts.sum::<u64>(), counted);
         }
     }
 }

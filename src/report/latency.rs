@@ -32,6 +32,32 @@ impl Histogram {
         (self.count > 0).then_some(Latency { p50_ms, p95_ms, p99_ms, longest_ms: self.longest })
     }
 
+    /// How many durations there are in each of at most 61 steps that widen as the durations do: from, below, and the count.
+    pub(super) fn steps(&self) -> Vec<(u64, u64, u64)> {
+        let counts = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+        let counts = counts.map(|(bucket, count)| (Self::longest_in(bucket).min(self.longest), *count));
+        let mut steps: Vec<(u64, u64, u64)> = Vec::new();
+        let mut factor = 0.0;
+        for (ms, count) in counts {
+            if steps.is_empty() {
+                let least = ms.max(1);
+                factor = (self.longest.max(1) as f64 / least as f64).powf(1.0 / 60.0).max(1.05);
+                steps.push((least.min(ms), Self::next(least, factor), 0));
+            }
+            while let Some((_, below, _)) = steps.last().filter(|(_, below, _)| *below <= ms).copied() {
+                steps.push((below, Self::next(below, factor), 0));
+            }
+            if let Some(last) = steps.last_mut() {
+                last.2 += count;
+            }
+        }
+        steps
+    }
+
+    fn next(below: u64, factor: f64) -> u64 {
+        ((below as f64 * factor).ceil() as u64).max(below.saturating_add(1))
+    }
+
     /// The least duration that so many percent of all do not exceed, or the longest of its bucket.
     fn percentile(&self, percent: u64) -> u64 {
         let rank = (self.count * percent).div_ceil(100);

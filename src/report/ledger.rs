@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::call::Call;
-use super::holds::Holds;
+use super::flow::{Doing, Flow};
+use super::holds::{Held, Holds};
+use super::lanes::{Ended, Stays, Try};
 use super::last::{End, Lasts};
 use super::latency::Histogram;
 use super::numbers::{
     Calls, KeyPace, Latencies, Limit, Moment, Outcome, Report, Retried, Slow, Span, Times, Tokens,
 };
 use super::pace::{self, MINUTE, nameless};
+use super::pictures::{self, Pictures};
 use super::row::Row;
 use super::top::{Place, Top};
 use super::words::Words;
@@ -34,6 +37,8 @@ pub(super) struct Ledger {
     all: Histogram,
     slowest: Top,
     most_retried: Top,
+    flow: Flow,
+    stays: Stays,
 }
 
 impl Ledger {
@@ -42,19 +47,23 @@ impl Ledger {
         row.attempts.iter().for_each(|attempt| self.call(record, attempt));
         row.tokens().into_iter().for_each(|tokens| self.tokens.add(&tokens));
         self.rank(record, prompt, &row.attempts);
+        self.stays.enter(record, row.attempts.iter().map(try_of));
         let end = self.end(row);
         self.lasts.push(prompt, record, end);
     }
 
     fn call(&mut self, record: u64, attempt: &Attempt) {
         let (at, took) = (since_1970(attempt.started_at), ms(attempt.took));
-        let call = Call::new(attempt.key, at, ms(attempt.paced), record);
+        let call = Call::new(attempt.key, at, ms(attempt.paced), record).refused(was_refused(attempt));
         self.calls.push(call);
         self.times.entry(call.key()).or_default().add(&Times::of(attempt));
         if let Some(ordered) = attempt.retry_after.filter(|_| was_refused(attempt)) {
             let from = at.saturating_add(took);
             self.holds.entry(call.key()).or_default().push(from, from.saturating_add(ms(ordered)));
         }
+        let try_ = try_of(attempt);
+        self.flow.note(try_.at, try_.end, Doing::of(try_.ended));
+        self.flow.note(try_.end, try_.again, Doing::BackingOff);
         self.all.note(took);
         if attempt.outcome == "answered" {
             self.answered.note(took);
@@ -93,10 +102,13 @@ impl Ledger {
     /// There are no more records.
     pub(super) fn finish(mut self, limit: Option<Limit>) -> Report {
         Call::sort_by_key(&mut self.calls);
-        let keys = self.keys(limit);
+        let holds = std::mem::take(&mut self.holds);
+        let held = holds.into_iter().map(|(key, holds)| (key, holds.finish())).collect();
+        let keys = self.keys(limit, &held);
         Call::sort_by_departure(&mut self.calls);
         let mut times = Times::default();
         keys.iter().for_each(|key| times.add(&key.times));
+        let pictures = self.pictures(&held);
         let (words, counts) = self.outcomes;
         let outcomes = words.by_count(counts, |count| *count).into_iter();
         self.counts.outcomes = outcomes.map(|(outcome, count)| Outcome { outcome, count }).collect();
@@ -114,23 +126,54 @@ impl Ledger {
             slowest: self.slowest.into_places().into_iter().map(slow).collect(),
             most_retried: self.most_retried.into_places().into_iter().map(retried).collect(),
             torn_bytes: 0,
+            pictures,
+        }
+    }
+
+    /// The calls are sorted by departure.
+    fn pictures(&mut self, held: &BTreeMap<u64, Held>) -> Pictures {
+        let free = Held::default();
+        let of = |key: u64| held.get(&key).unwrap_or(&free);
+        for call in &self.calls {
+            self.flow.note_wait(call.asked(), call.at(), of(call.key()));
+        }
+        let latency = if self.answered.latency().is_some() { &self.answered } else { &self.all };
+        Pictures {
+            flow: self.flow.slices(),
+            lanes: std::mem::take(&mut self.stays).into_lanes(of),
+            rates: pictures::rates(&self.calls),
+            latency: latency.steps(),
         }
     }
 
     /// The pace of each key. The calls are sorted by it.
-    fn keys(&mut self, limit: Option<Limit>) -> Vec<KeyPace> {
+    fn keys(&mut self, limit: Option<Limit>, held_by_key: &BTreeMap<u64, Held>) -> Vec<KeyPace> {
         let by_key = self.calls.chunk_by(|one, next| one.key() == next.key());
         let pace = |calls: &[Call]| {
             let (key, busiest_minute) = (calls.first()?.key(), pace::busiest(calls, MINUTE)?);
-            let held = self.holds.remove(&key).unwrap_or_default().finish();
             let mut times = self.times.remove(&key).unwrap_or_default();
-            times.held_ms = calls.iter().map(|call| held.between(call.asked(), call.at())).sum();
+            let held = |held: &Held| calls.iter().map(|call| held.between(call.asked(), call.at())).sum();
+            times.held_ms = held_by_key.get(&key).map_or(0, held);
             let smallest_gap = pace::smallest_gap(calls);
             let excess = limit.map(|limit| pace::excess(calls, &limit));
             Some(KeyPace { key, calls: calls.len() as u64, smallest_gap, busiest_minute, excess, times })
         };
         by_key.filter_map(pace).collect()
     }
+}
+
+/// What a worker did for an attempt.
+fn try_of(attempt: &Attempt) -> Try {
+    let at = since_1970(attempt.started_at).min(Call::LATEST);
+    let end = at.saturating_add(ms(attempt.took)).min(Call::LATEST);
+    let again = end.saturating_add(attempt.backoff.map_or(0, ms)).min(Call::LATEST);
+    let ended = match () {
+        () if attempt.outcome == "answered" => Ended::Answered,
+        () if was_refused(attempt) => Ended::Refused,
+        () => Ended::Faulty,
+    };
+    let (key, asked) = (attempt.key as u64, at.saturating_sub(ms(attempt.paced)));
+    Try { n: attempt.n, key, asked, at, end, again, ended }
 }
 
 /// The calls are sorted by departure.

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Serialize, Serializer};
 
+use super::pictures::Pictures;
 use crate::batch::Flags;
 
 /// What happened, as the records tell it. Times are whole milliseconds.
@@ -27,12 +28,15 @@ pub struct Report {
     pub times: Times,
     /// How long calls took.
     pub latency: Latencies,
-    /// The three prompts that took longest.
+    /// The ten prompts that took longest, the slowest first.
     pub slowest: Vec<Slow>,
-    /// The three prompts that were retried most, if any was.
+    /// The ten prompts that were retried most, if any was.
     pub most_retried: Vec<Retried>,
     /// Bytes of an unfinished last line, which does not count.
     pub torn_bytes: u64,
+    /// What is drawn, not told.
+    #[serde(skip)]
+    pub(super) pictures: Pictures,
 }
 
 /// What became of the prompts, by the last record of each.

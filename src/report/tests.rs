@@ -1,6 +1,7 @@
 //! Whole reports on made-up records.
 
 mod batch;
+mod page;
 
 use super::*;
 use serde_json::{Value, json};
@@ -94,9 +95,10 @@ fn the_slowest_and_the_most_retried_are_ranked_from_the_first_call_to_the_end_of
         [(1, 2), (2, 1), (3, 5), (4, 3), (5, 4)].map(|(line, count)| answered(line, &calls(count))).into();
     let report = report(&records);
     let slowest = report.slowest.iter().map(|slow| (slow.prompt.custom_id.as_str(), slow.took_ms));
-    assert!(slowest.eq([("line-3", 4100), ("line-5", 3100), ("line-4", 2100)]));
+    let expected = [("line-3", 4100), ("line-5", 3100), ("line-4", 2100), ("line-1", 1100), ("line-2", 100)];
+    assert!(slowest.eq(expected));
     let retried = report.most_retried.iter().map(|most| (most.prompt.custom_id.as_str(), most.retries));
-    assert!(retried.eq([("line-3", 4), ("line-5", 3), ("line-4", 2)]));
+    assert!(retried.eq([("line-3", 4), ("line-5", 3), ("line-4", 2), ("line-1", 1)]));
 }
 
 // ---- Calls and their pace -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-/// The first three, each prompt once.
+/// The first ten, each prompt once.
 #[derive(Debug, Default)]
 pub(super) struct Top {
     /// The most first; of equals the one that came first.
@@ -20,7 +20,7 @@ pub(super) struct Place {
 }
 
 impl Top {
-    const MOST: usize = 3;
+    const MOST: usize = 10;
 
     pub(super) fn offer(&mut self, place: Place) {
         let is_full = self.places.len() == Self::MOST;
@@ -48,15 +48,18 @@ mod tests {
     #[test]
     fn each_prompt_has_one_place_and_of_equals_the_first_comes_first() {
         let mut top = Top::default();
-        for (record, (prompt, amount)) in
-            (1..).zip([(1, 5), (2, 9), (1, 7), (3, 7), (4, 1), (5, 8), (2, 3), (6, 7)])
-        {
+        for (record, (prompt, amount)) in (1..).zip(
+            [(1, 5), (2, 9), (1, 7), (3, 7), (4, 1), (5, 8), (2, 3), (6, 7)]
+                .into_iter()
+                .chain((7..20).map(|prompt| (prompt, 6))),
+        ) {
             top.offer(Place { amount, prompt, record });
         }
         let places = top.into_places();
-        let expected = [(2, 9, 2), (5, 8, 6), (1, 7, 3)];
+        let expected = [(2, 9, 2), (5, 8, 6), (1, 7, 3), (3, 7, 4), (6, 7, 8), (7, 6, 9)];
         assert!(
-            places.iter().map(|place| (place.prompt, place.amount, place.record)).eq(expected),
+            places.len() == 10
+                && places.iter().take(6).map(|place| (place.prompt, place.amount, place.record)).eq(expected),
             "{places:?}"
         );
     }

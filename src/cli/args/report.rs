@@ -22,6 +22,10 @@ pub(in crate::cli) struct Report {
     #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
     pub(in crate::cli) burst: NonZeroU32,
 
+    /// Write one HTML page with pictures, which needs nothing else, or - for standard output
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub(in crate::cli) html: Option<PathBuf>,
+
     /// Write the numbers as one JSON object; times are in milliseconds
     #[arg(long)]
     pub(in crate::cli) json: bool,
