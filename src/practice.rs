@@ -27,12 +27,12 @@ use parking_lot::{Condvar, Mutex};
 pub use answer::MODEL;
 pub use faults::{Faults, Latency, Outage, ParseLatencyError};
 pub use limits::Limits;
+pub(crate) use limits::{Admission, Gate};
 pub use stats::{Gaps, KeyStats, Stats};
 
 use answer::Question;
 use dialect::Dialect;
 use faults::{Fate, Fault};
-use limits::{Admission, Gate};
 use stats::{Ledger, Outcome};
 use wire::{Reply, Request};
 

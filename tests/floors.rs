@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["pool"],
     &["hints", "http", "store", "share", "api"],
     &["prompts", "journal", "batch", "queue"],
-    &["practice", "export", "progress", "page", "report", "forecast", "cli"],
+    &["practice", "export", "progress", "page", "compare", "report", "forecast", "cli"],
 ];
 
 #[test]

@@ -1,6 +1,7 @@
 //! What can be typed, with its defaults. What it means is worked out in [`plan`](super::plan).
 
 mod api;
+mod compare;
 mod export;
 mod manual;
 mod plan;
@@ -26,6 +27,7 @@ use crate::practice::{Latency, Outage};
 use crate::prompts::Format;
 
 use api::{Param, Spoken, quota};
+pub(super) use compare::Compare;
 pub(super) use export::Export;
 pub(super) use manual::{Completions, Manual};
 pub(super) use plan::Plan;
@@ -74,6 +76,8 @@ pub(super) enum Command {
     /// Say how a queue stands
     #[cfg(feature = "redis")]
     Queue(Queue),
+    /// See on a simulated clock what strategies against refusals come to, from a fixed sleep to a paced pool
+    Compare(Compare),
     /// Serve rate-limited APIs, as each maker's, to practise on
     Practice(Practice),
     /// Write the completions for a shell to standard output

@@ -3,6 +3,7 @@
 //! Results go to the results file or to standard output; everything for people goes to standard error.
 
 mod args;
+mod compare;
 mod display;
 mod earlier;
 mod endpoints;
@@ -88,6 +89,7 @@ pub fn main() -> Exit {
         Command::Pull(pull) => or_say_why(pull::run(&pull, args.quiet), |_| Exit::Usage),
         #[cfg(feature = "redis")]
         Command::Queue(queue) => or_say_why(queue::run(&queue, args.quiet), |_| Exit::Usage),
+        Command::Compare(compare) => or_say_why(compare::run(&compare), compare::Failure::exit),
         Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
         Command::Completions(shell) => or_say_why(manual::completions(&shell), manual::Failure::exit),
         Command::Manual(manual) => or_say_why(manual::manual(&manual), manual::Failure::exit),

@@ -31,7 +31,7 @@ impl Default for Limits {
 
 /// What was too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Requests,
     Tokens,
     Concurrency,
@@ -63,14 +63,14 @@ pub(super) struct Left {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     Open,
     Refused { wait: Duration, kind: Kind },
 }
 
 /// The state of all limits.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     limits: Limits,
     started: Instant,
     keys: HashMap<String, usize>,
@@ -89,12 +89,12 @@ struct Account {
 }
 
 impl Gate {
-    pub(super) fn new(limits: Limits, started: Instant) -> Self {
+    pub(crate) fn new(limits: Limits, started: Instant) -> Self {
         Gate { limits, started, keys: HashMap::new(), accounts: Vec::new(), in_flight: 0, latest: started }
     }
 
     /// Lets a call in or refuses it. Returns the key's number, in order of appearance.
-    pub(super) fn admit(&mut self, authorization: &str, tokens: u32, now: Instant) -> (usize, Admission) {
+    pub(crate) fn admit(&mut self, authorization: &str, tokens: u32, now: Instant) -> (usize, Admission) {
         // Of calls that arrive together any may be looked at first: none is refused for having come a moment before it.
         let now = now.max(self.latest);
         self.latest = now;
@@ -160,7 +160,7 @@ impl Gate {
     }
 
     /// A call that was let in is over.
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.in_flight -= 1;
     }
 
