@@ -8,6 +8,7 @@
 
 mod course;
 mod notice;
+mod picture;
 mod server;
 mod strategy;
 mod table;

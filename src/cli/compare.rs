@@ -1,6 +1,8 @@
 //! `paceline compare`: options in, a table out, and a page if one is asked for.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -13,6 +15,8 @@ use crate::compare::{Comparison, Options};
 pub(super) enum Failure {
     #[error("cannot write to standard output: {0}")]
     Write(io::Error),
+    #[error("cannot write the page to {}: {source}", path.display())]
+    Page { path: PathBuf, source: io::Error },
 }
 
 impl Failure {
@@ -23,6 +27,10 @@ impl Failure {
 
 pub(super) fn run(args: &args::Compare) -> Result<Exit, Failure> {
     let comparison = Comparison::of(options(args));
+    if let Some(path) = &args.html {
+        let page = fs::write(path, comparison.to_html());
+        page.map_err(|source| Failure::Page { path: path.clone(), source })?;
+    }
     match write(&comparison) {
         // Whoever reads has had enough, as `head` has.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Write(error)),

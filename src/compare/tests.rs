@@ -112,3 +112,11 @@ fn durations_are_said_as_people_say_them() {
     let said = |ms| table::duration(Duration::from_millis(ms));
     assert_eq!([said(1500), said(59_600), said(3_599_600)], ["1.50 s", "1 min 00 s", "1 h 00 min"]);
 }
+
+#[test]
+fn the_page_draws_each_strategy_twice_and_asks_for_nothing() {
+    let page = comparison(|_| {}).to_html();
+    assert_eq!(page.matches("<svg").count(), 12);
+    assert!(page.contains("class=\"refused\"") && page.contains("class=\"limit\""));
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
+}

@@ -1,6 +1,7 @@
 //! What can be typed after `compare`.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 
 use crate::practice::Latency;
 
@@ -37,6 +38,10 @@ pub(in crate::cli) struct Compare {
     /// For everything that is left to chance
     #[arg(long, value_name = "N", default_value = "0")]
     pub(in crate::cli) seed: u64,
+
+    /// Write a page with the waves drawn as well
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) html: Option<PathBuf>,
 }
 
 /// A number of at least 1: beyond the most, a comparison would take minutes.
