@@ -78,13 +78,13 @@ impl Report {
 
     fn extremes(&self, lines: &mut Vec<String>) {
         lines.extend([String::new(), "Slowest prompts".to_owned()]);
-        lines.extend(self.slowest.iter().map(|slow| row(&duration(slow.took_ms), &slow.prompt)));
+        lines.extend(self.slowest.iter().take(3).map(|slow| row(&duration(slow.took_ms), &slow.prompt)));
         if !self.most_retried.is_empty() {
             lines.extend([String::new(), "Most retried prompts".to_owned()]);
         }
         let retries =
             |retries| if retries == 1 { "1 retry".to_owned() } else { format!("{retries} retries") };
-        lines.extend(self.most_retried.iter().map(|most| row(&retries(most.retries), &most.prompt)));
+        lines.extend(self.most_retried.iter().take(3).map(|most| row(&retries(most.retries), &most.prompt)));
     }
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn duration(ms: u64) -> String {
 }
 
 /// A server's words, in one line.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -208,7 +208,7 @@ fn harmless(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
