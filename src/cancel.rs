@@ -6,13 +6,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread};
 use std::time::Instant;
 
-use parking_lot::Mutex;
-
 use crate::clock::{Clock, SystemClock};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
 
 /// A switch that ends waits, with the clock they are on. Clones are the same switch; it is thrown once and for all.
 ///

@@ -9,8 +9,9 @@
 mod sim;
 
 use std::fmt::Debug;
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::sync::thread::{self, Thread};
 
 pub use sim::{Seat, SimClock};
 

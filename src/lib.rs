@@ -62,7 +62,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 time | [`clock`] → [`cancel`] |
+//! | 0 time | `sync` → [`clock`] → [`cancel`] |
 //! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
@@ -116,6 +116,7 @@ pub mod retry;
 pub mod share;
 #[cfg(feature = "redis")]
 pub mod store;
+mod sync;
 
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};

@@ -17,13 +17,12 @@ mod turnstile;
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::thread::{self, Thread};
 use std::time::Instant;
-
-use parking_lot::Mutex;
 
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
+use crate::sync::Mutex;
+use crate::sync::thread::{self, Thread};
 
 pub use adaptive::Adaptive;
 use lane::Lane;

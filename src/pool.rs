@@ -10,12 +10,11 @@ use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, Scope};
-
-use crossbeam_channel::{Receiver, Select, SendError, Sender, bounded};
 
 use crate::clock::{Clock, Seat, SystemClock};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::channel::{Receiver, Select, SendError, Sender, bounded};
+use crate::sync::thread::{self, Scope};
 
 /// How many workers: plain data.
 ///

@@ -7,12 +7,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::thread::{self, Thread, ThreadId};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::Clock;
+use crate::sync::thread::{self, Thread, ThreadId};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A clock on which real threads run in simulated time. Clones are the same clock.
 ///
