@@ -220,7 +220,7 @@ impl<'a> Batch<'a> {
         };
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
-            for (job, done) in pool::run_on(self.clock.clone(), scope, size, self.jobs(prompts), work) {
+            for (job, done) in pool::run_aside(self.clock.clone(), scope, size, self.jobs(prompts), work) {
                 done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, job.id), &job.prompt));
             }
         });

@@ -3,6 +3,8 @@
 //! A status is data here, whatever it is; only a call that brought no complete response is an error. What either means
 //! for the prompt is decided above, by [`api`](crate::api).
 
+mod names;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, SendBody};
+
+use names::Names;
 
 /// How calls are made: plain data.
 ///
@@ -122,6 +127,9 @@ pub struct Http {
 }
 
 impl Http {
+    /// Of each of the two buffers that a connection has; a thousand connections are 32 MiB.
+    const BUFFER: usize = 16 << 10;
+
     /// Makes an agent.
     ///
     /// # Errors
@@ -137,13 +145,16 @@ impl Http {
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(options.timeout))
             .timeout_connect(Some(options.connect_timeout.min(options.timeout)))
+            .input_buffer_size(Self::BUFFER)
+            .output_buffer_size(Self::BUFFER)
             .max_idle_connections(options.connections)
             .max_idle_connections_per_host(options.connections)
             .tls_config(tls.build());
         if !options.proxy_from_env {
             config = config.proxy(None);
         }
-        Ok(Http { agent: config.build().into(), body_limit: options.body_limit })
+        let agent = Agent::with_parts(config.build(), DefaultConnector::new(), Names::default());
+        Ok(Http { agent, body_limit: options.body_limit })
     }
 
     /// Posts a body and reads the whole response. Calls `departs` when there is a connection and the body is about to

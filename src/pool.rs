@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Seat, SystemClock};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::channel::{Receiver, Select, SendError, Sender, bounded};
+use crate::sync::channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
 use crate::sync::thread::{self, Scope};
 
 /// How many workers: plain data.
@@ -118,15 +118,57 @@ where
     T: Send + 'scope,
     F: Fn(&I::Item, &Crew<'_>) -> T + Send + Sync + 'scope,
 {
-    let (to_workers, jobs) = bounded(size.start.get());
-    let (done, outputs) = bounded(size.start.get());
+    start(clock, scope, size, inputs, work, |_| true)
+}
+
+/// The same for work that hands its results on by itself: only the inputs whose tasks panicked come out, so that the
+/// calling thread is not woken for each.
+///
+/// # Panics
+/// If the operating system gives no thread at all.
+pub fn run_aside<'scope, I, F>(
+    clock: Arc<dyn Clock>,
+    scope: &'scope Scope<'scope, '_>,
+    size: Size,
+    inputs: I,
+    work: F,
+) -> Outputs<I::Item, ()>
+where
+    I: IntoIterator,
+    I::IntoIter: Send + 'scope,
+    I::Item: Send + 'scope,
+    F: Fn(&I::Item, &Crew<'_>) + Send + Sync + 'scope,
+{
+    start(clock, scope, size, inputs, work, Result::is_err)
+}
+
+fn start<'scope, I, T, F>(
+    clock: Arc<dyn Clock>,
+    scope: &'scope Scope<'scope, '_>,
+    size: Size,
+    inputs: I,
+    work: F,
+    wanted: fn(&Result<T, Panicked>) -> bool,
+) -> Outputs<I::Item, T>
+where
+    I: IntoIterator,
+    I::IntoIter: Send + 'scope,
+    I::Item: Send + 'scope,
+    T: Send + 'scope,
+    F: Fn(&I::Item, &Crew<'_>) -> T + Send + Sync + 'scope,
+{
+    let most = size.start.get();
+    let ((to_workers, jobs), (hungry, hunger)) = (bounded(most), bounded(1));
+    let (done, outputs) = bounded(most);
     let stopped = Arc::new(AtomicBool::new(false));
     let seat = clock.enlist().claim();
-    let feeder = Feeder { clock: clock.clone(), to_workers, _done: done.clone() };
+    let feeder = Feeder { clock: clock.clone(), to_workers, hunger, _done: done.clone() };
     let shop = Shop {
         clock: clock.clone(),
         jobs,
+        hungry,
         done,
+        wanted,
         work,
         stopped: stopped.clone(),
         size,
@@ -201,17 +243,30 @@ impl fmt::Debug for Crew<'_> {
 struct Feeder<I, T> {
     clock: Arc<dyn Clock>,
     to_workers: Sender<I>,
+    /// The workers say that half of the queue is gone.
+    hunger: Receiver<()>,
     /// Not used, only kept: the outputs end when the feeder, too, has ended.
     _done: Sender<Output<I, T>>,
 }
 
 impl<I, T> Feeder<I, T> {
-    fn feed(self, seat: Seat, inputs: impl Iterator<Item = I>) {
+    fn feed(self, seat: Seat, mut inputs: impl Iterator<Item = I>) {
         let _seat = seat.claim();
         let feeder = self;
-        for input in inputs {
-            if send(&*feeder.clock, &feeder.to_workers, input).is_err() {
-                break;
+        while inputs.next().is_some_and(|input| feeder.give(input)) {}
+    }
+
+    /// Puts an input into the queue. Where that is full it waits until half of it is gone: it is woken once for many
+    /// inputs, and not for each. False: nobody takes any more.
+    fn give(&self, mut input: I) -> bool {
+        loop {
+            input = match self.to_workers.try_send(input) {
+                Ok(()) => return true,
+                Err(TrySendError::Disconnected(_)) => return false,
+                Err(TrySendError::Full(input)) => input,
+            };
+            if receive(&*self.clock, &self.hunger).is_none() {
+                return false;
             }
         }
     }
@@ -221,7 +276,10 @@ impl<I, T> Feeder<I, T> {
 struct Shop<I, T, F> {
     clock: Arc<dyn Clock>,
     jobs: Receiver<I>,
+    hungry: Sender<()>,
     done: Sender<Output<I, T>>,
+    /// What is handed out; the rest is dropped.
+    wanted: fn(&Result<T, Panicked>) -> bool,
     work: F,
     stopped: Arc<AtomicBool>,
     size: Size,
@@ -264,16 +322,24 @@ where
         let _seat = seat.claim();
         let shop = self;
         let crew = Crew { hire: &|| Shop::hire(&shop, scope), queued: &|| shop.jobs.len() };
-        while let Some(input) = receive(&*shop.clock, &shop.jobs) {
+        while let Some(input) = shop.take() {
             if shop.stopped.load(Ordering::SeqCst) {
                 break;
             }
             let output =
                 catch_unwind(AssertUnwindSafe(|| (shop.work)(&input, &crew))).map_err(Panicked::from);
-            if send(&*shop.clock, &shop.done, (input, output)).is_err() {
+            if (shop.wanted)(&output) && send(&*shop.clock, &shop.done, (input, output)).is_err() {
                 break;
             }
         }
+    }
+
+    fn take(&self) -> Option<I> {
+        let input = receive(&*self.clock, &self.jobs)?;
+        if self.jobs.len() <= self.size.start.get() / 2 {
+            _ = self.hungry.try_send(()); // it has been told already
+        }
+        Some(input)
     }
 }
 

@@ -34,6 +34,14 @@ pub(crate) struct Receiver<M>(Arc<Shared<M>>);
 #[derive(Debug)]
 pub(crate) struct SendError<M>(pub(crate) M);
 
+#[derive(Debug)]
+pub(crate) enum TrySendError<M> {
+    /// There is no room.
+    Full(M),
+    /// All receivers have gone.
+    Disconnected(M),
+}
+
 /// All senders have gone, and all messages are received.
 #[derive(Debug)]
 pub(crate) struct RecvError;
@@ -52,6 +60,17 @@ pub(crate) fn bounded<M>(capacity: usize) -> (Sender<M>, Receiver<M>) {
 impl<M> Sender<M> {
     pub(crate) fn send(&self, message: M) -> Result<(), SendError<M>> {
         self.0.room.acquire_blocking(1).expect("nobody closes it");
+        self.put(message)
+    }
+
+    pub(crate) fn try_send(&self, message: M) -> Result<(), TrySendError<M>> {
+        if self.0.room.try_acquire(1).is_err() {
+            return Err(TrySendError::Full(message));
+        }
+        self.put(message).map_err(|SendError(message)| TrySendError::Disconnected(message))
+    }
+
+    fn put(&self, message: M) -> Result<(), SendError<M>> {
         let mut state = self.0.state.lock();
         if state.receivers == 0 {
             return Err(SendError(message));
