@@ -1,0 +1,214 @@
+//! What a turn costs: `cargo bench --bench turns`.
+//!
+//! The turnstile against `governor` (used as its documentation says for threads: check, and sleep until the time that it
+//! names) and against a lock that is held while sleeping; how late turns are granted, against the lateness of the
+//! system's own sleep; and what the retry loop adds to a call. Everything in one run; read the ratios, not the figures.
+
+mod common;
+
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Spread, sleeps};
+use governor::clock::{Clock as _, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter as Governor};
+use paceline::{CancelToken, Rate, RateLimiter, Retry, Verdict};
+
+const ROUNDS: usize = 5;
+const ROUND: Duration = Duration::from_millis(400);
+
+/// A limiter, as threads use it.
+trait Gate: Sync {
+    /// Takes a turn; false if the wait was called off.
+    fn pass(&self) -> bool;
+    fn stop(&self) {}
+}
+
+struct Ours(RateLimiter, CancelToken);
+
+impl Gate for Ours {
+    fn pass(&self) -> bool {
+        self.0.wait_unless(&self.1).is_ok()
+    }
+
+    fn stop(&self) {
+        self.1.cancel();
+    }
+}
+
+struct Governors(Governor<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>, AtomicBool);
+
+impl Gate for Governors {
+    fn pass(&self) -> bool {
+        while !self.1.load(Ordering::Relaxed) {
+            match self.0.check() {
+                Ok(()) => return true,
+                Err(not_until) => thread::sleep(not_until.wait_time_from(MonotonicClock.now())),
+            }
+        }
+        false
+    }
+
+    fn stop(&self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The one that everybody writes first: whoever has the lock sleeps with it.
+struct Plain(Mutex<Instant>, Duration, AtomicBool);
+
+impl Gate for Plain {
+    fn pass(&self) -> bool {
+        let mut next = self.0.lock().unwrap();
+        if self.2.load(Ordering::Relaxed) {
+            return false;
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        *next = Instant::now() + self.1;
+        true
+    }
+
+    fn stop(&self) {
+        self.2.store(true, Ordering::Relaxed);
+    }
+}
+
+fn gates(interval: Duration) -> [(&'static str, Box<dyn Gate>); 3] {
+    let quota = Quota::with_period(interval).unwrap().allow_burst(NonZeroU32::MIN);
+    [
+        ("paceline", Box::new(Ours(RateLimiter::new(Rate::every(interval)), CancelToken::default()))),
+        (
+            "governor",
+            Box::new(Governors(Governor::direct_with_clock(quota, MonotonicClock), AtomicBool::new(false))),
+        ),
+        ("lock and sleep", Box::new(Plain(Mutex::new(Instant::now()), interval, AtomicBool::new(false)))),
+    ]
+}
+
+/// So many threads take turns for a while. Returns the turns a second, and how often a thread went to sleep for one.
+fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
+    let (turns, slept, ready) = (AtomicU64::new(0), AtomicU64::new(0), Barrier::new(threads + 1));
+    let mut took = ROUND;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                ready.wait();
+                let before = sleeps();
+                while gate.pass() {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                }
+                slept.fetch_add(sleeps() - before, Ordering::Relaxed);
+            });
+        }
+        ready.wait();
+        let began = Instant::now();
+        thread::sleep(ROUND);
+        gate.stop();
+        took = began.elapsed();
+    });
+    let (turns, slept) = (turns.into_inner().max(1) as f64, slept.into_inner() as f64);
+    (turns / took.as_secs_f64(), slept / turns)
+}
+
+fn crowds(title: &str, interval: Duration) {
+    println!("\n{title}");
+    println!("{:<15} {:>7} {:>30} {:>30}", "", "threads", "turns a second", "wake-ups a turn");
+    for threads in [1, 16, 1000] {
+        let measured: Vec<_> =
+            (0..ROUNDS).map(|_| gates(interval).map(|(name, gate)| (name, crowd(&*gate, threads)))).collect();
+        for contender in 0..3 {
+            let of = |figure: fn((f64, f64)) -> f64| -> Spread {
+                measured.iter().map(|round| figure(round[contender].1)).collect()
+            };
+            let name = measured[0][contender].0;
+            println!("{name:<15} {threads:>7} {:>30} {:>30}", of(|round| round.0), of(|round| round.1));
+        }
+    }
+}
+
+/// Microseconds by which gaps were longer than they had to be: the half and the hundredth worst.
+fn lateness(mut late: Vec<f64>) -> (f64, f64) {
+    late.sort_by(f64::total_cmp);
+    (late[late.len() / 2], late[late.len() * 99 / 100])
+}
+
+fn late_turns(interval: Duration, turns: usize) -> (f64, f64) {
+    let limiter = RateLimiter::new(Rate::every(interval));
+    let granted = Mutex::new(Vec::new());
+    let threads = 4;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for _ in 0..turns / threads {
+                    let at = limiter.wait().at;
+                    granted.lock().unwrap().push(at);
+                }
+            });
+        }
+    });
+    let mut granted = granted.into_inner().unwrap();
+    granted.sort();
+    lateness(granted.windows(2).map(|pair| (pair[1] - pair[0] - interval).as_secs_f64() * 1e6).collect())
+}
+
+fn late_sleeps(interval: Duration, sleeps: usize) -> (f64, f64) {
+    let sleep = |_| {
+        let began = Instant::now();
+        thread::sleep(interval);
+        (began.elapsed() - interval).as_secs_f64() * 1e6
+    };
+    lateness((0..sleeps).map(sleep).collect())
+}
+
+fn grants() {
+    println!(
+        "\nLateness of grants with four threads in line, in microseconds; beside it that of the system's sleep"
+    );
+    println!("{:>9} {:>30} {:>30} {:>30}", "rpm", "p50", "p99", "sleep's own p99");
+    for (rpm, turns) in [(600, 24), (6_000, 240), (60_000, 2_400)] {
+        let interval = Duration::from_secs(60) / rpm;
+        let rounds: Vec<_> =
+            (0..ROUNDS).map(|_| (late_turns(interval, turns), late_sleeps(interval, turns / 2))).collect();
+        let p50: Spread = rounds.iter().map(|(ours, _)| ours.0).collect();
+        let p99: Spread = rounds.iter().map(|(ours, _)| ours.1).collect();
+        let own: Spread = rounds.iter().map(|(_, sleep)| sleep.1).collect();
+        println!("{rpm:>9} {p50:>30} {p99:>30} {own:>30}");
+    }
+}
+
+/// Nanoseconds a call.
+fn each(mut call: impl FnMut(u64)) -> f64 {
+    const CALLS: u64 = 200_000;
+    let began = Instant::now();
+    (0..CALLS).for_each(&mut call);
+    began.elapsed().as_secs_f64() * 1e9 / CALLS as f64
+}
+
+fn retries() {
+    println!("\nWhat the retry loop adds to a call that succeeds, in nanoseconds");
+    let (retry, token) = (Retry::default(), CancelToken::default());
+    let op = |n: u64| black_box(if n == u64::MAX { Err(n) } else { Ok(n) });
+    let bare = Spread::of(ROUNDS, || each(|n| _ = black_box(op(black_box(n)))));
+    let judge = |_: &u64| Verdict::Stop;
+    let call = Spread::of(ROUNDS, || each(|n| _ = black_box(retry.call(judge, |_| op(black_box(n))))));
+    let trace = Spread::of(ROUNDS, || {
+        each(|n| _ = black_box(retry.trace(&token, n, judge, |_| {}, |_| op(black_box(n)))))
+    });
+    println!(
+        "{:<15} {bare:>30}\n{:<15} {call:>30}\n{:<15} {trace:>30}",
+        "bare", "Retry::call", "Retry::trace"
+    );
+}
+
+fn main() {
+    crowds("At a thousand turns a second", Duration::from_millis(1));
+    crowds("As fast as it goes", Duration::from_nanos(1));
+    grants();
+    retries();
+}
