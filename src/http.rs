@@ -4,6 +4,7 @@
 //! for the prompt is decided above, by [`api`](crate::api).
 
 mod names;
+mod tcp;
 
 use std::fs;
 use std::io;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use thiserror::Error;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::DefaultConnector;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use ureq::{Agent, Body, SendBody};
 
 use names::Names;
+use tcp::Tcp;
 
 /// How calls are made: plain data.
 ///
@@ -153,7 +155,9 @@ impl Http {
         if !options.proxy_from_env {
             config = config.proxy(None);
         }
-        let agent = Agent::with_parts(config.build(), DefaultConnector::new(), Names::default());
+        let tcp = ().chain(ConnectProxyConnector::default()).chain(Tcp::new(options.timeout));
+        let connector = tcp.chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config.build(), connector, Names::default());
         Ok(Http { agent, body_limit: options.body_limit })
     }
 
