@@ -45,6 +45,9 @@ fn burst_of(turns: u32) -> Limits {
     }
 }
 
+/// What one thread does.
+type Body = Box<dyn FnOnce() + Send>;
+
 /// What the threads of a case share.
 #[derive(Clone)]
 struct Case {
@@ -53,7 +56,7 @@ struct Case {
     start: Instant,
     /// The turns that were granted, and by whom, as they were noted down.
     turns: Arc<Mutex<Vec<Turn>>>,
-    bodies: Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>,
+    bodies: Arc<Mutex<Vec<Body>>>,
 }
 
 impl Case {
