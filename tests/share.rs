@@ -78,7 +78,7 @@ fn one_that_is_killed_leaves_the_pace_to_the_others() {
     let (server, folder, all) = (strict(), tempfile::tempdir().unwrap(), four(15));
     let place = path(&folder);
     let mut doomed = start(&all[0], &server, &place, &["-v"]);
-    doomed.until("call prompt"); // the first call has been answered
+    doomed.until(" prompt=line-"); // the first call has been answered
     let rest: Vec<_> = all[1..].iter().map(|cli| start(cli, &server, &place, &[])).collect();
     doomed.kill();
     let ran: Vec<_> = rest.into_iter().map(Started::end).collect();
@@ -181,7 +181,7 @@ mod redis {
         let Some(mut redis) = Redis::start() else { return };
         let (server, cli) = (strict(), Cli::of_topics(30));
         let mut run = start(&cli, &server, &redis.url("away"), &["-v"]);
-        run.until("call prompt");
+        run.until(" prompt=line-");
         redis.kill();
         run.until("nothing is sent until it is back");
         redis.start_again();
@@ -197,7 +197,7 @@ mod redis {
         let Some(mut redis) = Redis::start() else { return };
         let (server, cli) = (strict(), Cli::of_topics(30));
         let mut run = start(&cli, &server, &redis.url("gone"), &["-v", "--max-wait", "1s"]);
-        run.until("call prompt");
+        run.until(" prompt=line-");
         redis.stop();
         let ran = run.end();
         assert!(ran.exit == 3 && ran.stderr.contains("has been away for"), "{ran}");

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::warn;
-use parking_lot::Mutex;
 
 use super::roster::{Ask, Claim, Reply, Want};
 use super::{Limits, NoTurn, Pace, Peek, Place, Rate, RateLimiter, Tempo, Turn};
 use crate::backoff::{Backoff, Delays, Jitter};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
+use crate::sync::Mutex;
 
 /// Where a [`Roster`](super::Roster) is kept, one for each lane.
 pub trait Board: Send + Sync + std::fmt::Debug {
