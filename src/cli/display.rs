@@ -2,12 +2,17 @@
 
 use std::env;
 use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
 
-use super::args::{LogFormat, Watching, When};
-use crate::progress::Look;
+use super::args::{Calls, LogFormat, Watching, When};
+use super::plan::Plan;
+use super::{logging, tell};
+use crate::batch::{Batch, Summary};
+use crate::clock::SystemClock;
+use crate::progress::{Display, Look};
 
 /// How to show a run with these arguments, in these surroundings.
-pub(super) fn look(watching: &Watching, quiet: bool) -> Look {
+fn look(watching: &Watching, quiet: bool) -> Look {
     let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
     choose(watching.progress, watching.log_format, quiet, stderr().is_terminal() && !is_dumb)
 }
@@ -21,6 +26,18 @@ fn choose(when: When, log: LogFormat, quiet: bool, terminal: bool) -> Look {
         (_, LogFormat::Json) if !quiet => Look::LinesOnly,
         _ => Look::Lines,
     }
+}
+
+/// Runs a batch, and shows it while it runs.
+pub(super) fn shown<'a>(
+    batch: Batch<'a>,
+    (args, plan, quiet): (&Calls, &Plan, bool),
+    run: impl FnOnce(Batch<'a>) -> Summary,
+) -> Summary {
+    let clock = Arc::new(SystemClock);
+    let display =
+        Display::start(look(&args.watching, quiet), plan.price, logging::screen(), clock, batch.view(), tell);
+    run(batch.watched_by(display.watch()))
 }
 
 #[cfg(test)]

@@ -73,6 +73,8 @@ pub fn main() -> Exit {
     let args = Args::parse();
     let log_format = match &args.command {
         Command::Run(run) => run.watching.log_format,
+        #[cfg(feature = "redis")]
+        Command::Work(work) => work.calls.watching.log_format,
         _ => LogFormat::Text,
     };
     logging::start(args.verbose, args.quiet, log_format);

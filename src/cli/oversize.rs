@@ -6,6 +6,8 @@
 
 use std::num::NonZeroU32;
 
+use log::warn;
+
 use crate::api::{Ask, Counting};
 use crate::batch::{RequestSize, body};
 use crate::prompts::Prompt;
@@ -61,6 +63,19 @@ impl Oversize {
         let (prompts, can) = (counted(self.count, "prompt"), "can never be let in by a server that keeps to");
         Some(format!("{prompts} {can} --tpm {limit}, being larger than that: {lines}{more}"))
     }
+}
+
+/// Warns of such prompts as they come, where nobody could look at them before.
+pub(super) fn warned<'a, E>(
+    prompts: impl Iterator<Item = Result<Prompt, E>> + Send + 'a,
+    limit: Option<NonZeroU32>,
+    ask: &'a dyn Ask,
+) -> impl Iterator<Item = Result<Prompt, E>> + Send + 'a {
+    prompts.inspect(move |prompt| {
+        let mut oversize = Oversize::of(limit, ask.counting());
+        prompt.iter().for_each(|prompt| oversize.look(prompt, ask));
+        oversize.warning().into_iter().for_each(|warning| warn!("{warning}"));
+    })
 }
 
 #[cfg(test)]

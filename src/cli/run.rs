@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use log::{Level, warn};
+use log::Level;
 
 use super::args::Run;
 use super::display;
 use super::input;
 use super::logging;
-use super::oversize::Oversize;
+use super::oversize::{self, Oversize};
 use super::plan::Plan;
 use super::results::{self, Going};
 use super::share;
@@ -20,7 +20,6 @@ use crate::api::Ask;
 use crate::batch::{Batch, Stop};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
-use crate::progress::Display;
 
 pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     ignore_hang_ups()?;
@@ -40,19 +39,13 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
         share::note(&args).iter().for_each(|note| tell(note));
     }
     let unseen = args.tpm.filter(|_| count.is_none());
-    let prompts = prompts.inspect(|prompt| {
-        let mut oversize = Oversize::of(unseen, ask.counting());
-        prompt.iter().for_each(|prompt| oversize.look(prompt, ask));
-        oversize.warning().into_iter().for_each(|warning| warn!("{warning}"));
-    });
+    let prompts = oversize::warned(prompts, unseen, ask);
     let asks = plan.clients.iter().map(|client| client as &dyn Ask);
-    let batch = Batch::new(plan.settings, asks, clock.clone(), cancel).resuming(resume);
+    let batch = Batch::new(plan.settings, asks, clock, cancel).resuming(resume);
     let batch = count.into_iter().fold(batch, Batch::expecting);
     let batch = pace.into_iter().fold(batch, Batch::paced_by);
-    let look = display::look(&args.watching, quiet);
-    let display = Display::start(look, plan.price, logging::screen(), clock, batch.view(), tell);
-    let mut summary = batch.watched_by(display.watch()).run(prompts, |record| sinks.write(record));
-    drop(display);
+    let write = |record: &_| sinks.write(record);
+    let mut summary = display::shown(batch, (&args, &plan, quiet), |batch| batch.run(prompts, write));
     if let Err(error) = sinks.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));
     }

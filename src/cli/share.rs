@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::Run;
+use super::args::Calls;
 use super::plan::Plan;
 use super::unusable::Unusable;
 use crate::clock::Clock;
@@ -12,7 +12,7 @@ use crate::share::FileBoard;
 
 /// None: it is this process's own.
 pub(super) fn pace(
-    args: &Run,
+    args: &Calls,
     plan: &Plan,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Pace>>, Unusable> {
@@ -51,7 +51,7 @@ fn redis(_place: &str, _names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
 }
 
 /// What is to be said about it at the beginning.
-pub(super) fn note(args: &Run) -> Option<String> {
+pub(super) fn note(args: &Calls) -> Option<String> {
     let place = args.share.share.as_ref()?;
     let alone = args.tpm.map_or("", |_| "; --tpm is for this process alone");
     Some(format!("the pace is shared with every process that names {place}{alone}"))

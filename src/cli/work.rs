@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
+
 use super::args::Work;
 use super::plan::Plan;
 use super::unusable::Unusable;
-use super::{Exit, queue, run, summary, tell};
+use super::{Exit, display, logging, oversize, queue, run, share, summary, tell};
 use crate::api::Ask;
 use crate::batch::{Batch, Stop, Summary};
 use crate::cancel::CancelToken;
@@ -19,19 +21,25 @@ pub(super) fn run(args: &Work, quiet: bool) -> Result<Exit, Unusable> {
     let cancel = CancelToken::new(clock.clone());
     let queue = queue::at(&args.which)?;
     let plan = Plan::of_calls(&args.calls)?;
+    let pace = share::pace(&args.calls, &plan, &clock)?;
     run::watch_for_interrupts(&cancel)?;
     let Some(worker) = join(args, &queue, &plan, &cancel)? else { return Ok(Exit::Interrupted) };
     if !quiet {
         tell(&beginning(&queue, &plan));
+        share::note(&args.calls).iter().for_each(|note| tell(note));
     }
     let asks = plan.clients.iter().map(|client| client as &dyn Ask);
     let batch = Batch::new(plan.settings, asks, clock, cancel).guarded(&worker);
-    let mut summary = worker.while_alive(|| batch.run(worker.prompts(), |record| worker.store(record)));
+    let batch = pace.into_iter().fold(batch, Batch::paced_by);
+    let prompts = oversize::warned(worker.prompts(), args.tpm, &plan.clients[0]);
+    let run = |batch: Batch<'_>| worker.while_alive(|| batch.run(prompts, |record| worker.store(record)));
+    let mut summary = display::shown(batch, (&args.calls, &plan, quiet), run);
     if let Some(error) = worker.lost() {
         summary.stop = Some(Stop::Journal(error));
     }
     if !quiet || summary.stop.is_some() {
-        tell(&end(&queue, &plan, &summary, worker.dropped()));
+        let end = end(&queue, &plan, &summary, worker.dropped());
+        logging::say(Level::Info, "ended", &end, &summary::numbers(&plan, &summary));
     }
     Ok(summary::exit(&summary))
 }

@@ -23,6 +23,10 @@ impl Rate {
     const GUARD_PART: u32 = 64;
     /// No more guard than this is needed: arrival jitter does not grow with the interval.
     const GUARD_MAX: Duration = Duration::from_millis(25);
+    /// Nor does it shrink with it: so much is wanted,
+    const GUARD_MIN: Duration = Duration::from_micros(1250);
+    /// as long as it is no more than one part in this many: 2.5 %.
+    const GUARD_MOST_PART: u32 = 40;
 
     /// So many turns a minute, evenly spaced, with the usual guard.
     #[must_use]
@@ -33,7 +37,8 @@ impl Rate {
     /// One turn after the other at this interval, with the usual guard.
     #[must_use]
     pub fn spaced(interval: Duration) -> Self {
-        let guard = (interval / Self::GUARD_PART).min(Self::GUARD_MAX);
+        let least = Self::GUARD_MIN.min(interval / Self::GUARD_MOST_PART);
+        let guard = (interval / Self::GUARD_PART).clamp(least, Self::GUARD_MAX.max(least));
         Rate { interval, burst: NonZeroU32::MIN, guard }
     }
 
