@@ -47,7 +47,7 @@ fn is_there(program: &str) -> bool {
 
 fn nginx(folder: &Path) -> Background {
     let conf = format!(
-        "worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit; events {{ worker_connections 4096; }}
+        "worker_processes 1; daemon off; master_process off; pid nginx.pid; error_log stderr crit; events {{ worker_connections 4096; }}
         http {{ access_log off; keepalive_requests 100000000; client_body_temp_path b; proxy_temp_path p;
         fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s; server {{ listen 127.0.0.1:{PORT};
         default_type application/json; location / {{ return 200 '{BODY}'; }} }} }}"
