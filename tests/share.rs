@@ -71,6 +71,7 @@ fn four_processes_keep_one_pace_through_a_file() {
     let ran = run_all(&all, &server, &path(&folder));
     assert_one_pace(&ran, 15, &server);
     assert!(ran[0].stderr.contains("the pace is shared with every process"), "{}", ran[0]);
+    assert!(ran[0].stderr.contains(" of 1200 calls a minute, which are shared"), "{}", ran[0]);
 }
 
 #[test]

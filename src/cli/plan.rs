@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     /// The limit that was asked for, for people.
     pub(super) rpm: Option<u32>,
+    /// Whether other processes take turns at the same pace, for people.
+    pub(super) shared: bool,
     /// What tokens cost, for people.
     pub(super) price: Option<Price>,
     /// Where the results go; none is standard output.
@@ -48,8 +50,8 @@ impl Plan {
         let (rpm, settings) = Self::settings(args)?;
         let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
-        let price = args.watching.price;
-        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), price, output: None, practice })
+        let (shared, price) = (args.share.share.is_some(), args.watching.price);
+        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), shared, price, output: None, practice })
     }
 
     /// The calls a minute that are asked for, and how the batch is run.

@@ -100,7 +100,8 @@ fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
     let achieved = summary.calls_a_minute().filter(|_| plan.rpm.is_some() || summary.took >= MOMENT)?;
     let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {}", rpm as usize * plan.clients.len()));
     let found = summary.found.map_or_else(String::new, |found| format!(" (found about {found:.0} allowed)"));
-    Some(format!("{achieved:.0}{limit} calls a minute{found}"))
+    let shared = if plan.shared { ", which are shared" } else { "" };
+    Some(format!("{achieved:.0}{limit} calls a minute{shared}{found}"))
 }
 
 /// What the answers cost, as far as they say.
