@@ -35,6 +35,7 @@ pub(super) use plan::Plan;
 pub(super) use queue::{Pull, Push, Queue, Which, Work};
 pub(super) use report::Report;
 pub(super) use share::Share;
+pub(super) use values::Rpm;
 use values::{change, duration, finite, outage, rate};
 pub(super) use watch::{LogFormat, Watching, When};
 
@@ -191,9 +192,9 @@ pub(super) struct Calls {
     #[arg(long, value_name = "FILE", help_heading = "The server")]
     pub(super) ca_cert: Option<PathBuf>,
 
-    /// Calls a minute [default: what the server says, or else what it is found to allow]
+    /// Calls a minute: a number, or auto for what the server says, or else is found to allow [default: auto]
     #[arg(long, value_name = "N", help_heading = "The pace")]
-    pub(super) rpm: Option<NonZeroU32>,
+    pub(super) rpm: Option<Rpm>,
 
     /// Tokens a minute, counted as the API's maker does [default: what the server says]
     #[arg(long, value_name = "N", help_heading = "The pace")]

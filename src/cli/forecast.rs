@@ -195,7 +195,7 @@ fn limits(args: &args::Plan, keys: usize) -> Vec<String> {
     let limit = |number: Option<std::num::NonZeroU32>, of| {
         number.map(|n| format!("{} {of} a minute", figure(n.get().into())))
     };
-    let rpm = args.run.rpm.or(args.run.practice.then_some(Plan::PRACTICE_RPM));
+    let rpm = Plan::rpm(&args.run);
     let told: Vec<_> = [limit(rpm, "calls"), limit(args.run.tpm, "tokens")].into_iter().flatten().collect();
     match told.is_empty() {
         false => vec![row("limit", format!("{}{each}", told.join(", ")))],

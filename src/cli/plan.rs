@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::{Calls, Run, Workers};
+use super::args::{Calls, Rpm, Run, Workers};
 use super::endpoints::{self, Endpoint};
 use super::unusable::Unusable;
 use crate::api::{Client, Kind, Params};
@@ -35,7 +35,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The pace of the practice server if none is asked for.
-    pub(super) const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
+    const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
     pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
         let output = Self::output(args);
@@ -60,12 +60,21 @@ impl Plan {
             return Err(Unusable::Delays);
         }
         check(args)?;
-        let rpm = args.rpm.or(args.practice.then_some(Self::PRACTICE_RPM));
+        let rpm = Self::rpm(args);
         if rpm.is_none() && args.burst.get() > 1 {
             return Err(Unusable::BurstWithoutRate);
         }
         let pace = rpm.map_or(Tempo::Found, |rpm| Tempo::Kept(rate(rpm, args.burst)));
         Ok((rpm, settings(args, pace)))
+    }
+
+    /// The calls a minute that are asked for, by the arguments or for practice.
+    pub(super) fn rpm(args: &Calls) -> Option<NonZeroU32> {
+        match args.rpm {
+            Some(Rpm::Told(rpm)) => Some(rpm),
+            Some(Rpm::Auto) => None,
+            None => args.practice.then_some(Self::PRACTICE_RPM),
+        }
     }
 
     /// Where the results would go.
@@ -124,7 +133,7 @@ pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_m
 /// A server that is strict about the pace, and about as slow as a small model.
 fn start_practice(args: &Calls, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
     let options = practice::Options {
-        limits: Limits { rpm, burst: args.burst, ..Limits::default() },
+        limits: Limits { rpm: rpm.or(Some(Plan::PRACTICE_RPM)), burst: args.burst, ..Limits::default() },
         latency: PRACTICE_LATENCY,
         ..practice::Options::default()
     };

@@ -74,7 +74,7 @@ fn a_pace_that_is_told_is_kept_and_nothing_is_refused() {
 #[test]
 fn told_no_limit_it_keeps_to_the_one_in_the_headers() {
     let server = practice(strict(1200), Faults::default());
-    let ran = Cli::of_topics(30).run(&["-w", "16", "--base-url", &server.base_url()]);
+    let ran = Cli::of_topics(30).run(&["-w", "16", "--rpm", "auto", "--base-url", &server.base_url()]);
     assert!(ran.is_all_answered(30), "{ran}");
     assert!(server.stats().refused <= 2, "no more than a busy machine may be to blame for: {ran}");
 }

@@ -1,9 +1,28 @@
 //! Values that are typed, and read as people write them.
 
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::practice::Outage;
+
+/// How many calls a minute: a number, or whatever the server lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Rpm {
+    Auto,
+    Told(NonZeroU32),
+}
+
+impl FromStr for Rpm {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Rpm::Auto),
+            _ => text.parse().map(Rpm::Told).map_err(|_| "give auto, or a number from 1"),
+        }
+    }
+}
 
 /// Beyond a year clocks overflow, and nobody waits.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -57,6 +76,15 @@ pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_a_minute_are_a_number_or_auto() {
+        assert_eq!(
+            ("auto".parse(), "60".parse()),
+            (Ok(Rpm::Auto), NonZeroU32::new(60).map(Rpm::Told).ok_or(""))
+        );
+        assert!(["", "0", "-1", "fast", "1.5"].iter().all(|bad| bad.parse::<Rpm>().is_err()));
+    }
 
     #[test]
     fn durations_are_read_as_people_write_them() {
