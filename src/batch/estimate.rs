@@ -3,9 +3,7 @@
 //! No vocabulary is needed: the tokens of a text are proportional to its length for one model and one kind of text, and
 //! the first few answers tell how.
 
-use serde::Deserialize;
-
-use super::size::Density;
+use super::size::{Density, most_tokens};
 use crate::api::{Counting, Usage};
 
 /// Learns from each answer.
@@ -69,23 +67,6 @@ impl Estimate {
     }
 }
 
-/// The most tokens that the answer may have, in the APIs' several words.
-pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Most {
-        max_tokens: Option<u32>,
-        max_completion_tokens: Option<u32>,
-        #[serde(alias = "maxOutputTokens")]
-        max_output_tokens: Option<u32>,
-        #[serde(alias = "generationConfig")]
-        generation_config: Option<Box<Most>>,
-    }
-    let most: Most = serde_json::from_slice(request).ok()?;
-    let configured = most.generation_config.and_then(|config| config.max_output_tokens);
-    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens).or(configured)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,21 +126,5 @@ mod tests {
         let mut estimate = Estimate::new(Counting::Input);
         assert_eq!(estimate.cost(b"{}").output, 0);
         assert_eq!(estimate.learn(b"{}", Usage { input: 10, output: 90 }), Usage { input: 10, output: 0 });
-    }
-
-    #[test]
-    fn the_most_tokens_have_a_name_in_each_api() {
-        for request in [
-            r#"{"max_tokens": 7}"#,
-            r#"{"max_completion_tokens": 7, "max_tokens": 9}"#,
-            r#"{"max_output_tokens": 7}"#,
-            r#"{"generationConfig": {"temperature": 1, "maxOutputTokens": 7}}"#,
-            r#"{"generation_config": {"max_output_tokens": 7}}"#,
-        ] {
-            assert_eq!(most_tokens(request.as_bytes()), Some(7), "{request}");
-        }
-        for request in ["no JSON", "{}", r#"{"generationConfig": {}}"#] {
-            assert_eq!(most_tokens(request.as_bytes()), None, "{request}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! How large a request is in tokens, as far as can be told before anybody has answered one.
 
-use super::estimate::most_tokens;
+use serde::Deserialize;
+
 use crate::api::Counting;
 
 /// How many tokens there are to a text: plain data.
@@ -73,6 +74,23 @@ impl RequestSize {
     }
 }
 
+/// The most tokens that the answer may have, in the APIs' several words.
+pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Most {
+        max_tokens: Option<u32>,
+        max_completion_tokens: Option<u32>,
+        #[serde(alias = "maxOutputTokens")]
+        max_output_tokens: Option<u32>,
+        #[serde(alias = "generationConfig")]
+        generation_config: Option<Box<Most>>,
+    }
+    let most: Most = serde_json::from_slice(request).ok()?;
+    let configured = most.generation_config.and_then(|config| config.max_output_tokens);
+    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens).or(configured)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +112,21 @@ mod tests {
         let counted =
             [Counting::Reserved, Counting::Used, Counting::Input].map(|so| size.counted(density, so));
         assert_eq!(counted, [800.0, 600.0, 500.0]);
+    }
+
+    #[test]
+    fn the_most_tokens_have_a_name_in_each_api() {
+        for request in [
+            r#"{"max_tokens": 7}"#,
+            r#"{"max_completion_tokens": 7, "max_tokens": 9}"#,
+            r#"{"max_output_tokens": 7}"#,
+            r#"{"generationConfig": {"temperature": 1, "maxOutputTokens": 7}}"#,
+            r#"{"generation_config": {"max_output_tokens": 7}}"#,
+        ] {
+            assert_eq!(most_tokens(request.as_bytes()), Some(7), "{request}");
+        }
+        for request in ["no JSON", "{}", r#"{"generationConfig": {}}"#] {
+            assert_eq!(most_tokens(request.as_bytes()), None, "{request}");
+        }
     }
 }
