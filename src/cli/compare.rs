@@ -27,15 +27,17 @@ impl Failure {
 
 pub(super) fn run(args: &args::Compare) -> Result<Exit, Failure> {
     let comparison = Comparison::of(options(args));
+    // The table comes first: it is there even if the page cannot be written.
+    match write(&comparison) {
+        // Whoever reads has had enough, as `head` has.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Failure::Write(error)),
+        _ => {}
+    }
     if let Some(path) = &args.html {
         let page = fs::write(path, comparison.to_html());
         page.map_err(|source| Failure::Page { path: path.clone(), source })?;
     }
-    match write(&comparison) {
-        // Whoever reads has had enough, as `head` has.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Write(error)),
-        _ => Ok(Exit::Answered),
-    }
+    Ok(Exit::Answered)
 }
 
 fn options(args: &args::Compare) -> Options {

@@ -1,9 +1,10 @@
 //! What to notice in the table, said from its figures alone.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::table::duration;
-use super::{Comparison, Course};
+use super::{Comparison, Course, Options};
 
 /// How many retries a retry loop usually has before it gives up.
 const USUAL_RETRIES: usize = 5;
@@ -52,12 +53,13 @@ fn refused(times: usize) -> String {
 /// What the long sleep costs, beside what the story says that it does.
 fn sleep(comparison: &Comparison, sleepers: &Course) -> String {
     let times = comparison.times_the_pool(sleepers);
-    let prompts = comparison.options.prompts.get();
+    let Options { prompts, rpm, burst, .. } = comparison.options;
+    let [prompts, rpm, burst] = [prompts, rpm, burst].map(NonZeroU32::get);
     let each = sleepers.time.as_secs_f64() / f64::from(prompts);
     let mut text = format!(
         "The 30 s sleep has one answer in {each:.1} s, and takes {times:.1} times as long as the pool."
     );
-    if (prompts, comparison.options.rpm.get()) == (200, 10) {
+    if (prompts, rpm, burst) == (200, 10, 1) {
         text += &format!(
             " The article behind this story says 6 times, of \"nearly two hours\" and \"about 20 minutes\": here they \
              are {} and {}.",
@@ -72,12 +74,12 @@ fn sleep(comparison: &Comparison, sleepers: &Course) -> String {
 fn most_refused(comparison: &Comparison) -> Option<String> {
     let worst = comparison.courses.iter().max_by_key(|course| course.refusals())?;
     let (refusals, calls) = (worst.refusals(), worst.calls());
-    let lost = worst.refused_more_than(USUAL_RETRIES);
+    let often = worst.refused_more_than(USUAL_RETRIES);
     (refusals > 0).then(|| {
         let share = refusals as f64 * 100.0 / calls as f64;
         format!(
-            "\"{}\" is refused most: {share:.0} % of its calls, up to {} together where the limit lets {} in. A loop \
-             that gives up after {USUAL_RETRIES} retries would have lost {lost} of its {} prompts.",
+            "\"{}\" is refused most: {share:.0} % of its calls, up to {} together where the limit lets {} in. {often} \
+             of the {} prompts were refused more than {USUAL_RETRIES} times, where many a retry loop gives up.",
             worst.name,
             worst.largest_wave(),
             comparison.options.allowed_together(),

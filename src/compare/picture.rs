@@ -22,8 +22,7 @@ impl Comparison {
         let options = &self.options;
         let mut page =
             Page::new(&format!("{} prompts at {} calls a minute, six ways", options.prompts, options.rpm));
-        let said: Vec<_> = notice(self).iter().map(|sentence| Escaped(sentence).to_string()).collect();
-        page.lead(said.join("<br>"));
+        notice(self).iter().for_each(|paragraph| page.lead(Escaped(paragraph)));
         page.section("The table", NOTE, self.table());
         let colours = legend(&[("answered", "let in"), ("refused", "refused: 429")]);
         let longest = self.courses.iter().map(|course| course.time).max().unwrap_or_default();
@@ -47,7 +46,7 @@ impl Comparison {
             })
             .collect();
         // On a phone the table is moved sideways; a name broken into pieces would be no name.
-        format!("<div style=\"overflow-x:auto;white-space:nowrap\">{}</div>", table(HEAD, &rows))
+        format!("<div style=\"white-space:nowrap\">{}</div>", table(HEAD, &rows))
     }
 
     fn caption(&self, course: &Course, near: Duration) -> String {
