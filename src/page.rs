@@ -12,7 +12,7 @@ use std::fmt::{Display, Formatter, Result, Write};
 
 pub(crate) use axis::{Axis, grouped, span};
 pub(crate) use chart::Chart;
-pub(crate) use parts::{Cell, Share, legend, shares, table};
+pub(crate) use parts::{Cell, Share, legend, shares, stacked, table};
 
 const STYLE: &str = include_str!("page/style.css");
 

@@ -26,13 +26,6 @@ impl Axis {
         Axis { from: 0.0, to, is_log: false, ticks }
     }
 
-    /// From 0 to 100 %, for values from 0 to 1.
-    #[allow(dead_code)] // The comparison draws with it.
-    pub(crate) fn share() -> Self {
-        let ticks = [0.0, 0.5, 1.0].map(|value| (value, format!("{:.0} %", value * 100.0))).into();
-        Axis { from: 0.0, to: 1.0, is_log: false, ticks }
-    }
-
     /// Rows from above to below, each of height 1, without a word beside them.
     pub(crate) fn rows(count: usize) -> Self {
         Axis { from: count.max(1) as f64, to: 0.0, is_log: false, ticks: Vec::new() }

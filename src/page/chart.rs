@@ -69,15 +69,6 @@ impl Chart {
         self.band(kind, title, &points);
     }
 
-    /// A line through points.
-    #[allow(dead_code)] // The comparison draws with it.
-    pub(crate) fn line(&mut self, kind: &str, title: &str, points: &[(f64, f64)]) {
-        let (path, title) = (path_of(points.iter().map(|(x, y)| self.at(*x, *y))), title_of(title));
-        if !path.is_empty() {
-            self.marks += &format!("<path class=\"line {kind}\" d=\"{path}\">{title}</path>\n");
-        }
-    }
-
     /// A limit: a dashed line across, and its name.
     pub(crate) fn limit(&mut self, y: f64, label: &str) {
         let (_, top) = self.at(0.0, y);
@@ -126,9 +117,11 @@ impl Display for Chart {
             let top = (1.0 - self.y.place(*value)) * 100.0;
             writeln!(f, "<span class=\"y\" style=\"top:{top:.2}%\">{word}</span>")?;
         }
-        for (value, word) in &self.x.ticks {
+        for (n, (value, word)) in self.x.ticks.iter().enumerate() {
             let left = self.x.place(*value) * 100.0;
-            writeln!(f, "<span class=\"x\" style=\"left:{left:.2}%\">{word}</span>")?;
+            // On a phone there is room for every other word.
+            let class = if n % 2 == 0 { "x" } else { "x between" };
+            writeln!(f, "<span class=\"{class}\" style=\"left:{left:.2}%\">{word}</span>")?;
         }
         f.write_str("</div></div>")
     }
@@ -152,7 +145,7 @@ mod tests {
     use super::*;
 
     fn chart() -> Chart {
-        Chart::new("calls \"a\" minute", 100, Axis::time(1000.0), Axis::share())
+        Chart::new("calls \"a\" minute", 100, Axis::time(1000.0), Axis::rows(1))
     }
 
     #[test]
@@ -161,13 +154,11 @@ mod tests {
         chart.bar("flight", "one <call>", (250.0, 500.0), (0.0, 0.5));
         chart.threads("paced", [(0.0, 100.0, 0.5), (500.0, 500.0, 1.0)]);
         chart.steps("flight", "", &[(0.0, 500.0, 1.0), (500.0, 1000.0, 0.5)]);
-        chart.line("s1", "", &[(0.0, 0.0), (1000.0, 1.0)]);
         let text = chart.to_string();
         for expected in [
-            "<rect class=\"flight\" x=\"250.0\" y=\"50.0\" width=\"250.00\" height=\"50.0\"><title>one &lt;call&gt;",
-            "M0.0 50.0h100.0M500.0 0.0h0.3",
-            "M0.0 0.0L500.0 0.0L500.0 50.0L1000.0 50.0L1000.0 100.0",
-            "M0.0 100.0L1000.0 0.0",
+            "<rect class=\"flight\" x=\"250.0\" y=\"0.0\" width=\"250.00\" height=\"50.0\"><title>one &lt;call&gt;",
+            "M0.0 50.0h100.0M500.0 100.0h0.3",
+            "M0.0 100.0L500.0 100.0L500.0 50.0L1000.0 50.0L1000.0 0.0",
             "role=\"img\" aria-label=\"calls &quot;a&quot; minute\"",
         ] {
             assert!(text.contains(expected), "{expected} is not in {text}");
@@ -179,7 +170,6 @@ mod tests {
         let mut chart = chart();
         chart.threads("paced", []);
         chart.band("flight", "", &[]);
-        chart.line("s1", "", &[]);
         assert!(chart.marks.is_empty());
     }
 }

@@ -30,13 +30,23 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[Cell; N]]) -> 
     }
     text += "</tr></thead>\n<tbody>\n";
     for row in rows {
-        let cells = row.iter().map(|cell| match cell {
-            Cell::Figure(figure) => format!("<td class=\"figure\">{}</td>", Escaped(figure)),
-            Cell::Text(text) => format!("<td><bdi>{}</bdi></td>", Escaped(text)),
+        let cells = headings.iter().zip(row).map(|(heading, cell)| match cell {
+            Cell::Figure(text) | Cell::Text(text) if text.is_empty() => "<td></td>".to_owned(),
+            Cell::Figure(figure) => {
+                format!("<td class=\"figure\" data-of=\"{}\">{}</td>", Escaped(heading), Escaped(figure))
+            }
+            Cell::Text(text) => {
+                format!("<td data-of=\"{}\"><bdi>{}</bdi></td>", Escaped(heading), Escaped(text))
+            }
         });
         let _ = writeln!(text, "<tr>{}</tr>", cells.collect::<String>());
     }
     text + "</tbody></table></div>\n"
+}
+
+/// A table whose rows become paragraphs on a phone, each figure with its heading before it.
+pub(crate) fn stacked<const N: usize>(headings: [&str; N], rows: &[[Cell; N]]) -> String {
+    format!("<div class=\"stacked\">{}</div>", table(headings, rows))
 }
 
 /// A part of a whole.
@@ -60,10 +70,12 @@ pub(crate) fn shares(parts: &[Share]) -> String {
     let mut text = String::from("<table class=\"shares\"><tbody>\n");
     for Share { kind, label, amount, words, each } in parts {
         let percent = if whole > 0.0 { amount / whole * 100.0 } else { 0.0 };
+        // The least is seen; nothing is not.
+        let least = if *amount > 0.0 { 1 } else { 0 };
         let [label, words, each] = [label, words, each].map(|text| Escaped(text));
         let _ = writeln!(
             text,
-            "<tr><th scope=\"row\">{label}</th><td class=\"meter\"><i class=\"{kind}\" style=\"width:{percent:.2}%\"></i></td>\
+            "<tr><th scope=\"row\">{label}</th><td class=\"meter\"><i class=\"{kind}\" style=\"width:{percent:.2}%;min-width:{least}px\"></i></td>\
              <td class=\"figure\">{percent:.1} %</td><td class=\"figure\">{words}</td><td class=\"figure each\">{each}</td></tr>"
         );
     }
@@ -78,7 +90,7 @@ mod tests {
     fn a_table_isolates_what_comes_from_outside() {
         let rows = [[Cell::Figure("3".to_owned()), Cell::Text("<b>\u{202e}x".to_owned())]];
         let text = table(["calls", "prompt"], &rows);
-        assert!(text.contains("<td class=\"figure\">3</td><td><bdi>&lt;b&gt;\u{202e}x</bdi></td>"), "{text}");
+        assert!(text.contains("<td class=\"figure\" data-of=\"calls\">3</td><td data-of=\"prompt\"><bdi>&lt;b&gt;\u{202e}x</bdi></td>"), "{text}");
     }
 
     #[test]
@@ -91,6 +103,6 @@ mod tests {
             each: String::new(),
         };
         assert!(shares(&[share(1.0), share(3.0)]).contains("width:75.00%"));
-        assert!(shares(&[share(0.0)]).contains("width:0.00%"));
+        assert!(shares(&[share(0.0)]).contains("width:0.00%;min-width:0px"));
     }
 }

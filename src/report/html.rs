@@ -2,12 +2,16 @@
 
 use super::flow::{Doing, Slice};
 use super::lanes::Piece;
-use super::numbers::{Failure, Latency, Named, Report};
+use super::numbers::{Example, Failure, Latency, Named, Report};
+use super::pictures::Rate;
 use super::text::{counted, cut, duration, one_line};
-use crate::page::{Axis, Cell, Chart, Page, Share, grouped, legend, shares, span, table};
+use crate::page::{Axis, Cell, Chart, Page, Share, grouped, legend, shares, span, stacked};
 
 /// With at most so many calls each can be pointed at.
 const POINTED_AT: usize = 600;
+
+/// What is a smaller part of a chart's height is hard to see, and is drawn by itself.
+const SEEN: f64 = 0.1;
 
 impl Doing {
     /// A class of the style sheet, and a name.
@@ -58,7 +62,7 @@ impl Report {
             .map_or(String::new(), |rate| format!(", {} a minute on average", grouped(rate.round() as u64)));
         let share = calls.status_429 as f64 * 100.0 / calls.total.max(1) as f64;
         text += &format!(
-            "; retries: {}, status 429: {} ({share:.1} %). ",
+            "; retries: {}, status 429: {} ({share:.1}\u{a0}%). ",
             grouped(calls.retries),
             grouped(calls.status_429)
         );
@@ -119,16 +123,12 @@ impl Report {
         let most = rates.iter().map(|rate| rate.a_minute(rate.calls)).chain(in_all).fold(0.0, f64::max);
         let about = format!("Calls a minute over time; the most are {most:.0}");
         let mut chart = Chart::new(&about, 180, Axis::time((end - origin) as f64), Axis::counts(most));
-        let from_origin = |at: u64| at.saturating_sub(origin) as f64;
-        for (kind, is_refused) in [("flight", false), ("refused", true)] {
-            let count = |rate: &super::pictures::Rate| if is_refused { rate.refused } else { rate.calls };
-            let steps: Vec<_> = rates
-                .iter()
-                .map(|rate| (from_origin(rate.from), from_origin(rate.until), rate.a_minute(count(rate))))
-                .collect();
-            if rates.iter().any(|rate| count(rate) > 0) {
-                chart.steps(kind, "", &steps);
-            }
+        let calls = |rate: &Rate| rate.calls;
+        let refused = |rate: &Rate| rate.refused;
+        chart.steps("flight", "", &steps(rates, origin, calls));
+        let has_refusals = rates.iter().any(|rate| rate.refused > 0);
+        if has_refusals {
+            chart.steps("refused", "", &steps(rates, origin, refused));
         }
         if let Some(((each, keys), in_all)) = limit.zip(in_all) {
             let each = grouped(each.into());
@@ -140,13 +140,20 @@ impl Report {
         let hint = if limit.is_none() { " With --rpm N the limit is drawn, too." } else { "" };
         let note =
             format!("Calls that left, counted over {width} at a time and told as calls a minute.{hint}");
-        let has_refusals = rates.iter().any(|rate| rate.refused > 0);
         let kinds: &[_] = if has_refusals {
             &[("flight", "calls"), ("refused", "of these refused")]
         } else {
             &[("flight", "calls")]
         };
         page.section("Calls a minute", &note, legend(kinds) + &chart.to_string());
+        let most_refused = rates.iter().map(|rate| rate.a_minute(rate.refused)).fold(0.0, f64::max);
+        if has_refusals && most_refused < most * SEEN {
+            let about = format!("Refused calls a minute over time; the most are {most_refused:.0}");
+            let x = Axis::time((end - origin) as f64);
+            let mut chart = Chart::new(&about, 90, x, Axis::counts(most_refused));
+            chart.steps("refused", "", &steps(rates, origin, refused));
+            page.section("Refused calls a minute", "The refused alone, on a scale of their own.", chart);
+        }
     }
 
     fn draw_latency(&self, page: &mut Page) {
@@ -203,45 +210,64 @@ impl Report {
         if failures.is_empty() {
             return page.section("Failures", "No prompt failed.", "");
         }
-        let row = |Failure { code, count, example, message }: &Failure| {
-            let message = Cell::Text(cut(&one_line(message), 300));
-            [Cell::Figure(grouped(*count)), Cell::Text(cut(code, 60)), name(example), message]
-        };
-        let rows: Vec<_> = failures.iter().take(MOST).map(row).collect();
+        let rows: Vec<_> = failures.iter().take(MOST).flat_map(rows_of).collect();
         let more = failures.len().saturating_sub(MOST);
         let note = if more > 0 {
             format!("The {MOST} most frequent reasons; there are {more} others.")
         } else {
-            "Prompts by the reason they failed for, with the first of each.".to_owned()
+            "Prompts by the reason they failed for, with the first few of each.".to_owned()
         };
-        page.section("Failures", &note, table(["prompts", "reason", "such as", "which says"], &rows));
+        page.section("Failures", &note, stacked(["prompts", "reason", "such as", "because"], &rows));
     }
 
     fn draw_extremes(&self, page: &mut Page) {
         let row = |amount: String, prompt: &Named| {
-            [Cell::Figure(amount), name(prompt), Cell::Figure(grouped(prompt.record))]
+            let line = Cell::Figure(grouped(prompt.record));
+            [Cell::Figure(amount), name(prompt), asked(prompt), line]
         };
         let slowest: Vec<_> =
             self.slowest.iter().map(|slow| row(duration(slow.took_ms), &slow.prompt)).collect();
         if !slowest.is_empty() {
             let note = "From the departure of the first call to the end of the last.";
-            page.section("Slowest prompts", note, table(["took", "prompt", "line of the results"], &slowest));
+            let headings = ["took", "prompt", "which asks", "line of the results"];
+            page.section("Slowest prompts", note, stacked(headings, &slowest));
         }
         let retried: Vec<_> =
             self.most_retried.iter().map(|most| row(grouped(most.retries), &most.prompt)).collect();
         if !retried.is_empty() {
             let note = "Calls after the first.";
-            page.section(
-                "Most retried prompts",
-                note,
-                table(["retries", "prompt", "line of the results"], &retried),
-            );
+            let headings = ["retries", "prompt", "which asks", "line of the results"];
+            page.section("Most retried prompts", note, stacked(headings, &retried));
         }
     }
 }
 
+/// How many a minute there were of something, from one stretch of time to the next.
+fn steps(rates: &[Rate], origin: u64, count: impl Fn(&Rate) -> u64) -> Vec<(f64, f64, f64)> {
+    let from_origin = |at: u64| at.saturating_sub(origin) as f64;
+    let step = |rate: &Rate| (from_origin(rate.from), from_origin(rate.until), rate.a_minute(count(rate)));
+    rates.iter().map(step).collect()
+}
+
 fn name(named: &Named) -> Cell {
     Cell::Text(cut(&one_line(&named.custom_id), 120))
+}
+
+fn asked(named: &Named) -> Cell {
+    Cell::Text(cut(&named.asked, 120))
+}
+
+/// A reason with its first example, and below it the others.
+fn rows_of(Failure { code, count, examples }: &Failure) -> impl Iterator<Item = [Cell; 4]> {
+    examples.iter().enumerate().map(move |(n, Example { prompt, message })| {
+        let [count, code] =
+            if n == 0 { [grouped(*count), cut(code, 60)] } else { [const { String::new() }; 2] };
+        let such_as = cut(&one_line(&prompt.custom_id), 60);
+        let such_as =
+            if prompt.asked.is_empty() { such_as } else { format!("{such_as}: {}", cut(&prompt.asked, 80)) };
+        let because = Cell::Text(cut(&one_line(message), 300));
+        [Cell::Figure(count), Cell::Text(code), Cell::Text(such_as), because]
+    })
 }
 
 /// A row a worker. Waits are thin and calls are thick, so that they differ without their colours.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::numbers::{Failure, Prompts};
+use super::numbers::{Example, Failure, Prompts};
 use super::pace::nameless;
 use super::words::Words;
 use crate::batch::Flag;
+
+/// How many prompts are shown of those that failed for one reason.
+const EXAMPLES: usize = 3;
 
 /// Records come in order; of a prompt the last one counts.
 #[derive(Debug, Default)]
@@ -70,7 +73,11 @@ impl Lasts {
                 }
                 End::Failed(code) => {
                     sum.failed += 1;
-                    failures.entry(code).or_insert((0, record)).0 += 1;
+                    let (count, examples) = failures.entry(code).or_insert((0, Vec::new()));
+                    *count += 1;
+                    if examples.len() < EXAMPLES {
+                        examples.push(record);
+                    }
                 }
             }
         }
@@ -78,11 +85,12 @@ impl Lasts {
     }
 }
 
-/// How many prompts failed with each code, and the record of one of them.
-fn by_count(failures: BTreeMap<u16, (u64, u32)>, codes: Words) -> Vec<Failure> {
-    let failure = |(code, (count, record)): (_, (_, u32))| {
-        let (example, message) = (nameless(record.into()), String::new());
-        Failure { code, count, example, message }
+/// How many prompts failed with each code, and the records of the first of them.
+fn by_count(failures: BTreeMap<u16, (u64, Vec<u32>)>, codes: Words) -> Vec<Failure> {
+    let example = |record: u32| Example { prompt: nameless(record.into()), message: String::new() };
+    let failure = |(code, (count, records)): (_, (_, Vec<u32>))| {
+        let examples = records.into_iter().map(example).collect();
+        Failure { code, count, examples }
     };
     codes.by_count(failures, |(count, _)| *count).into_iter().map(failure).collect()
 }
@@ -109,6 +117,8 @@ mod tests {
         (1..).zip(ends).for_each(|(record, (prompt, end))| lasts.push(prompt, record, end));
         let Prompts { answered, flags, failed, failures, superseded } = lasts.finish(codes);
         assert_eq!((answered, flags.cut, failed, superseded), (1, 1, 2, 2));
-        assert!(failures.len() == 1 && failures[0].code == "bad" && failures[0].example.record == 4);
+        assert!(
+            failures.len() == 1 && failures[0].code == "bad" && failures[0].examples[0].prompt.record == 4
+        );
     }
 }

@@ -7,12 +7,18 @@ use serde::Deserialize;
 
 use super::ReportError;
 use super::numbers::{Named, Report};
+use super::text::{cut, one_line};
 use crate::journal::{Fault, Results, ResultsError};
+
+/// How many characters of a prompt are shown.
+const ASKED: usize = 160;
 
 /// What is wanted of such a record.
 #[derive(Debug, Deserialize)]
 struct Name {
     custom_id: String,
+    #[serde(default)]
+    prompt: String,
     error: Option<Fault>,
 }
 
@@ -23,14 +29,22 @@ pub(super) fn fill_in<R: BufRead + Seek>(
 ) -> Result<(), ReportError> {
     let wanted = report.named().map(|named| named.record).collect();
     let names = look_up(&wanted, results)?;
-    for failure in &mut report.prompts.failures {
-        let fault = names.get(&failure.example.record).and_then(|name| name.error.as_ref());
-        failure.message = fault.map(|fault| fault.message.clone()).unwrap_or_default();
+    for example in report.prompts.failures.iter_mut().flat_map(|failure| &mut failure.examples) {
+        let fault = names.get(&example.prompt.record).and_then(|name| name.error.as_ref());
+        example.message = fault.map(|fault| fault.message.clone()).unwrap_or_default();
     }
     for named in report.named() {
-        named.custom_id = names.get(&named.record).map(|name| name.custom_id.clone()).unwrap_or_default();
+        let Some(name) = names.get(&named.record) else { continue };
+        named.custom_id = name.custom_id.clone();
+        named.asked = beginning(&name.prompt);
     }
     Ok(())
+}
+
+/// So much of a prompt that one knows it again. A prompt can be a book.
+fn beginning(prompt: &str) -> String {
+    let some: String = prompt.chars().take(ASKED * 4).collect();
+    cut(&one_line(&some), ASKED)
 }
 
 /// Reads those lines, and no further than the last of them.
@@ -62,7 +76,8 @@ fn again(error: ResultsError) -> ReportError {
 impl Report {
     /// Every record that is pointed out.
     fn named(&mut self) -> impl Iterator<Item = &mut Named> {
-        let failures = self.prompts.failures.iter_mut().map(|failure| &mut failure.example);
+        let failures = self.prompts.failures.iter_mut().flat_map(|failure| &mut failure.examples);
+        let failures = failures.map(|example| &mut example.prompt);
         let slowest = self.slowest.iter_mut().map(|slow| &mut slow.prompt);
         let retried = self.most_retried.iter_mut().map(|retried| &mut retried.prompt);
         let paces = self.keys.iter_mut().flat_map(|pace| {

@@ -63,9 +63,17 @@ pub struct Failure {
     pub code: String,
     /// Prompts that failed so.
     pub count: u64,
-    /// The first of them in the input.
-    pub example: Named,
-    /// What its record says.
+    /// The first few of them in the input, at most three.
+    pub examples: Vec<Example>,
+}
+
+/// A prompt that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Example {
+    /// Its record.
+    pub prompt: Named,
+    /// Why it failed, as its record says.
     pub message: String,
 }
 
@@ -75,6 +83,8 @@ pub struct Failure {
 pub struct Named {
     /// The prompt's name.
     pub custom_id: String,
+    /// The beginning of what was asked, in one line: at most 160 characters.
+    pub asked: String,
     /// Which line of the results the record is, from 1.
     pub record: u64,
 }

@@ -25,7 +25,7 @@ impl Limit {
 
 /// A record that has no name yet.
 pub(super) fn nameless(record: u64) -> Named {
-    Named { custom_id: String::new(), record }
+    Named { custom_id: String::new(), asked: String::new(), record }
 }
 
 /// The first of the smallest gaps; none for fewer than two calls.

@@ -3,6 +3,7 @@
 mod batch;
 mod page;
 
+use super::numbers::Example;
 use super::*;
 use serde_json::{Value, json};
 use std::io::Cursor;
@@ -80,10 +81,17 @@ fn reasons_come_with_the_most_frequent_first_and_an_example_that_still_holds() {
     let failures = report(&records).prompts.failures;
     let said: Vec<_> = failures
         .iter()
-        .map(|failure| (failure.code.as_str(), failure.count, failure.message.as_str(), &failure.example))
+        .map(|failure| {
+            let of = |Example { prompt, message }: &Example| {
+                (prompt.custom_id.clone(), prompt.record, message.clone())
+            };
+            (failure.code.as_str(), failure.count, failure.examples.iter().map(of).collect())
+        })
         .collect();
-    let example = |line: u64, record| Named { custom_id: format!("line-{line}"), record };
-    assert_eq!(said, [("timeout", 2, "of line 5", &example(5, 1)), ("bad", 1, "of line 4", &example(4, 3))]);
+    let example = |line: u64, record| (format!("line-{line}"), record, format!("of line {line}"));
+    let expected: [(_, _, Vec<_>); 2] =
+        [("timeout", 2, vec![example(5, 1), example(9, 4)]), ("bad", 1, vec![example(4, 3)])];
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::numbers::{Excess, Failure, KeyPace, Latency, Limit, Named, Report, Span, Times, Tokens};
+use super::numbers::{Example, Excess, Failure, KeyPace, Latency, Limit, Named, Report, Span, Times, Tokens};
 use crate::batch::Flags;
 
 const WIDTH: usize = 80;
@@ -143,8 +143,11 @@ fn flags(flags: Flags) -> String {
 }
 
 fn failure(failure: &Failure) -> String {
-    let Failure { code, count, example, message } = failure;
-    row("", format!("{count} {}, such as {example}: {}", cut(code, 30), one_line(message)))
+    let Failure { code, count, examples } = failure;
+    let example = examples.first().map_or(String::new(), |Example { prompt, message }| {
+        format!(", such as {prompt}: {}", one_line(message))
+    });
+    row("", format!("{count} {}{example}", cut(code, 30)))
 }
 
 fn tokens(tokens: &Tokens) -> Option<String> {

@@ -79,3 +79,31 @@ fn pictures_are_no_part_of_the_numbers_for_programs() {
     let numbers = serde_json::to_value(report(&[answered(1, &[call(1, 0, json!({}))])])).unwrap();
     assert!(numbers.get("pictures").is_none());
 }
+
+#[test]
+fn a_prompt_that_is_pointed_out_is_shown_with_what_it_asks_shortened() {
+    let asked = format!("Explain\n  tides {}", "at length ".repeat(500));
+    let fault = json!({"text": null, "prompt": asked, "error": {"code": "bad", "message": "no"}});
+    let refusals = [refused(1, 0, 5, 100), call(2, 300, json!({"outcome": "rejected", "status": 400}))];
+    let records: Vec<_> = (1..=5).map(|line| record(line, &refusals, fault.clone())).collect();
+    let page = report(&records).to_html("r");
+    for words in ["line-1: Explain tides at length", "line-3: Explain", "<bdi>Explain tides at length"] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    assert!(!page.contains("line-4: Explain"), "three examples are enough");
+    assert!(page.len() < 40_000, "{}", page.len());
+}
+
+#[test]
+fn refusals_that_are_few_among_many_calls_have_a_chart_of_their_own() {
+    let page = |every: u64| {
+        let of = |line: u64| {
+            let at = line * 100;
+            let calls = [refused(1, at, 5, 10), call(2, at + 50, json!({}))];
+            answered(line, if line % every == 0 { &calls } else { &calls[1..] })
+        };
+        report(&(1..=2_000).map(of).collect::<Vec<_>>()).to_html("r")
+    };
+    let own = "Refused calls a minute";
+    assert!(page(100).contains(own) && !page(2).contains(own) && !page(9_999).contains(own));
+}
