@@ -59,11 +59,13 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Run a batch: one prompt a line in, one record a prompt out
     Run(Box<Run>),
-    /// Say what a run would send, how long it takes and how many workers to use; send nothing
+    /// Say what a run would send and how long it takes; send nothing
+    ///
+    /// It also says what it costs, what holds it back, and how many workers to use.
     Plan(Plan),
-    /// Turn results into a table, a document or plain text, in the order of the input
+    /// Turn results into a table, a document or text, in input order
     Export(Export),
-    /// Say what happened: prompts, calls, the pace that was kept, and where the time went
+    /// Say what happened: prompts, calls, pace, and where the time went
     Report(Report),
     /// Put prompts into a queue on Redis, for many machines to work on
     #[cfg(feature = "redis")]
@@ -77,7 +79,9 @@ pub(super) enum Command {
     /// Say how a queue stands
     #[cfg(feature = "redis")]
     Queue(Queue),
-    /// See on a simulated clock what strategies against refusals come to, from a fixed sleep to a paced pool
+    /// Set fixed sleeps, backoff and a paced pool side by side
+    ///
+    /// All have the same prompts and the same server, in simulated time.
     Compare(Compare),
     /// Serve rate-limited APIs, as each maker's, to practise on
     Practice(Practice),
@@ -94,24 +98,28 @@ Durations read 500ms, 2s, 1m30s.
 Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad usage or input \
 and nothing sent, 3 stopped early, 130 interrupted.")]
 pub(super) struct Run {
-    /// The prompts: a .txt, .jsonl or .csv file, perhaps with .gz after it, or - for standard input
+    /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
     pub(super) prompts: PathBuf,
 
-    /// How the prompts are written [default: by the extension; standard input is text]
-    #[arg(long, value_name = "text|jsonl|csv")]
+    /// How the prompts are written: text, jsonl or csv [default: by the extension]
+    ///
+    /// Without an extension, as on standard input, they are text.
+    #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
 
-    /// A file with a template for the prompts, such as "Explain {{topic}} in a haiku": it takes {{prompt}}, {{id}},
-    /// {{line}} and the fields of each object or row
+    /// A file with a template, such as Explain {{topic}} in a haiku
+    ///
+    /// It takes {{prompt}}, {{id}}, {{line}} and the fields of each object or row.
     #[arg(long, value_name = "FILE")]
     pub(super) template: Option<PathBuf>,
 
-    /// Where the results go, or - for standard output [default: PROMPTS with .results.jsonl; standard output for
-    /// prompts that come through a pipe]
+    /// Where the results go [default: PROMPTS with .results.jsonl]
+    ///
+    /// - is standard output, and the default for prompts that come through a pipe.
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
 
-    /// Send at most the first N prompts
+    /// Send at most the first N prompts [default: all]
     #[arg(long, value_name = "N")]
     pub(super) limit: Option<usize>,
 
@@ -119,11 +127,13 @@ pub(super) struct Run {
     #[arg(long)]
     pub(super) retry_failed: bool,
 
-    /// Begin anew, and keep the old results aside under a dated name
+    /// Begin anew; the old results are kept under a dated name
     #[arg(long, conflicts_with_all = ["keep", "retry_failed"])]
     pub(super) restart: bool,
 
-    /// Take the old answers as they are though the prompts, the model or a parameter have changed
+    /// Take old answers as they are, though the request has changed
+    ///
+    /// Answers on record then count though the prompts, the model or a parameter have changed since.
     #[arg(long)]
     pub(super) keep: bool,
 
@@ -131,7 +141,9 @@ pub(super) struct Run {
     #[arg(long, value_name = "DIR")]
     pub(super) out_dir: Option<PathBuf>,
 
-    /// When results are forced to the disk: always (after each), interval (each second) or never
+    /// Force results to the disk: always, interval or never
+    ///
+    /// always is after each result, interval is each second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(super) sync: Durability,
 
@@ -142,45 +154,57 @@ pub(super) struct Run {
 /// How a prompt is asked: what `run` and `work` have in common.
 #[derive(Debug, clap::Args)]
 pub(super) struct Calls {
-    /// Stop once so many prompts have failed: a number, or a percentage of those done [default: never]
+    /// Stop once so many have failed, as in 20 or 5% [default: never]
+    ///
+    /// A percentage is of the prompts that are done.
     #[arg(long, value_name = "N|P%")]
     pub(super) halt: Option<Halt>,
 
-    /// Run against the embedded practice server: no key, no network, no model
+    /// Run against the embedded practice server: no key, no network
+    ///
+    /// The answers are its own: there is no model.
     #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
     pub(super) practice: bool,
 
-    /// The model to ask; not needed for prompts in the OpenAI Batch format
+    /// The model to ask
+    ///
+    /// Not needed for prompts in the OpenAI Batch format.
     #[arg(short, long, value_name = "NAME", help_heading = "The request")]
     pub(super) model: Option<String>,
 
-    /// A system message, sent before each prompt
+    /// A system message, sent before each prompt [default: none]
     #[arg(long, value_name = "TEXT", help_heading = "The request")]
     pub(super) system: Option<String>,
 
-    /// The most tokens an answer may have [default: what the server likes; 4096 with --api messages]
+    /// The most tokens an answer may have [default: the server's]
+    ///
+    /// With --api messages, which must be told, it is 4096.
     #[arg(long, value_name = "N", help_heading = "The request")]
     pub(super) max_tokens: Option<u32>,
 
-    /// The sampling temperature
+    /// The sampling temperature [default: the server's]
     #[arg(long, value_name = "X", value_parser = finite, help_heading = "The request")]
     pub(super) temperature: Option<f64>,
 
-    /// Any other field of the request's body, such as top_p=0.9 (repeatable); objects are joined, as in
-    /// generationConfig={"topP":0.9}
+    /// Any other field of the body, such as top_p=0.9 (repeatable)
+    ///
+    /// Objects are joined, as in generationConfig={"topP":0.9}.
     #[arg(long, value_name = "KEY=JSON", help_heading = "The request")]
     pub(super) param: Vec<Param>,
 
     #[command(flatten)]
     pub(super) spoken: Spoken,
 
-    /// Where the API is (repeatable as URL=KEYENV: several servers, each with its key and its pace)
-    /// [default: $OPENAI_BASE_URL (see --api), or else the API's own address]
+    /// Where the API is (repeatable) [default: $OPENAI_BASE_URL, or its own]
+    ///
+    /// Repeated as URL=KEYENV it names several servers, each with its key and its pace. The default is that of --api:
+    /// the variable that is named there, or else the address of its maker.
     #[arg(long, value_name = "URL", help_heading = "The server")]
     pub(super) base_url: Vec<String>,
 
-    /// The environment variable that holds the key (repeatable: several keys, each with its pace)
-    /// [default: OPENAI_API_KEY (see --api)]
+    /// The variable that holds the key (repeatable) [default: OPENAI_API_KEY]
+    ///
+    /// Several keys have a pace each. The default is that of --api.
     #[arg(long, value_name = "NAME", help_heading = "The server")]
     pub(super) key_env: Vec<String>,
 
@@ -188,34 +212,44 @@ pub(super) struct Calls {
     #[arg(long, value_name = "DUR", default_value = "120s", value_parser = duration, help_heading = "The server")]
     pub(super) timeout: Duration,
 
-    /// A PEM file with the certificates to trust in place of the usual ones
+    /// A PEM file with the certificates to trust [default: the usual ones]
     #[arg(long, value_name = "FILE", help_heading = "The server")]
     pub(super) ca_cert: Option<PathBuf>,
 
-    /// Calls a minute: a number, or auto for what the server says, or else is found to allow [default: auto]
+    /// Calls a minute, or auto [default: auto]
+    ///
+    /// auto keeps to what the server says, or else to what it is found to allow.
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) rpm: Option<Rpm>,
 
-    /// Tokens a minute, counted as the API's maker does [default: what the server says]
+    /// Tokens a minute [default: what the server says]
+    ///
+    /// They are counted as the API's maker does.
     #[arg(long, value_name = "N", help_heading = "The pace")]
     pub(super) tpm: Option<NonZeroU32>,
 
-    /// How many calls the server lets through at once after a quiet time; one is kept in reserve
+    /// Calls that the server lets through at once
+    ///
+    /// That is after a quiet time. One of them is kept in reserve.
     #[arg(long, value_name = "N", default_value = "1", help_heading = "The pace")]
     pub(super) burst: NonZeroU32,
 
-    /// How many calls may be under way at once: a number, or auto for what the pace needs
+    /// Calls under way at once; auto is what the pace needs
     #[arg(short, long, value_name = "N", default_value = "auto", help_heading = "The pace")]
     pub(super) workers: Workers,
 
-    /// The longest that the server may hold us without one answer before the batch stops
+    /// Stop when held so long without one answer
+    ///
+    /// The rest can be resumed: run the same command again.
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = duration, help_heading = "The pace")]
     pub(super) max_wait: Duration,
 
     #[command(flatten)]
     pub(super) share: Share,
 
-    /// How many faults a prompt is forgiven; being told to wait is none
+    /// How many faults a prompt is forgiven
+    ///
+    /// Being told to wait is none.
     #[arg(long, value_name = "N", default_value = "5", help_heading = "Retries")]
     pub(super) max_retries: u32,
 
@@ -227,7 +261,9 @@ pub(super) struct Calls {
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration, help_heading = "Retries")]
     pub(super) max_delay: Duration,
 
-    /// How chance spreads the backoffs: none, additive, full, equal, decorrelated
+    /// How chance spreads the backoffs
+    ///
+    /// One of none, additive, full, equal and decorrelated.
     #[arg(long, value_name = "KIND", default_value = "additive", help_heading = "Retries")]
     pub(super) jitter: Jitter,
 
@@ -258,11 +294,15 @@ pub(super) struct Practice {
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub(super) rpm: Option<NonZeroU32>,
 
-    /// How many calls may come at once after a quiet time; 1 is strict
+    /// Calls that may come at once after a quiet time
+    ///
+    /// 1 is strict.
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Limits")]
     pub(super) burst: NonZeroU32,
 
-    /// After a time, change the calls a minute: AFTER,N as in 60s,300
+    /// After a time, change the calls a minute, as in 60s,300 [default: never]
+    ///
+    /// It reads AFTER,N.
     #[arg(long, value_name = "CHANGE", value_parser = change, requires = "rpm", help_heading = "Limits")]
     pub(super) then: Option<(Duration, NonZeroU32)>,
 
@@ -278,7 +318,9 @@ pub(super) struct Practice {
     #[arg(long, help_heading = "Limits")]
     pub(super) no_hints: bool,
 
-    /// How long an answer takes: 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA
+    /// How long an answer takes
+    ///
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA.
     #[arg(long, value_name = "TIME", default_value = "400ms", help_heading = "Behaviour")]
     pub(super) latency: Latency,
 
@@ -314,11 +356,15 @@ pub(super) struct Practice {
     #[arg(long, value_name = "RATE", default_value = "0", value_parser = rate, help_heading = "Behaviour")]
     pub(super) hang: f64,
 
-    /// After N answers, say that the key has no money left: N for each, N@2 for only the second that comes
+    /// After so many answers, say that the key has no money left [default: never]
+    ///
+    /// N is for each key, N@2 for only the second that comes.
     #[arg(long, value_name = "N", value_parser = quota, help_heading = "Behaviour")]
     pub(super) quota: Option<(u64, Option<usize>)>,
 
-    /// Answer nothing else for a time: AFTER,LENGTH or AFTER,LENGTH,STATUS, as in 10s,5s,503
+    /// Answer nothing else for a time, as in 10s,5s,503 [default: never]
+    ///
+    /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
     #[arg(long, value_name = "WINDOW", value_parser = outage, help_heading = "Behaviour")]
     pub(super) outage: Option<Outage>,
 }

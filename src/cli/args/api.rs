@@ -8,9 +8,11 @@ use crate::api::Kind;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Spoken {
-    /// How the server is asked: chat, responses or embeddings as OpenAI and its like ($OPENAI_API_KEY, $OPENAI_BASE_URL),
+    /// chat, responses, messages, gemini or embeddings
+    ///
+    /// chat, responses and embeddings are as OpenAI and its like have them ($OPENAI_API_KEY, $OPENAI_BASE_URL),
     /// messages as Anthropic ($ANTHROPIC_API_KEY, $ANTHROPIC_BASE_URL), gemini as Google ($GEMINI_API_KEY,
-    /// $GOOGLE_GEMINI_BASE_URL). The text of an embedding is its vector, as JSON
+    /// $GOOGLE_GEMINI_BASE_URL). The text of an embedding is its vector, as JSON.
     #[arg(long, value_name = "API", default_value = "chat", help_heading = "The server")]
     pub(in crate::cli) api: Kind,
 }

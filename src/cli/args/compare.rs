@@ -23,11 +23,13 @@ pub(in crate::cli) struct Compare {
     #[arg(long, value_name = "N", default_value = "10")]
     pub(in crate::cli) rpm: NonZeroU32,
 
-    /// How many calls the server lets through at once after a quiet time
+    /// Calls that the server lets through at once
     #[arg(long, value_name = "N", default_value = "1")]
     pub(in crate::cli) burst: NonZeroU32,
 
-    /// How long an answer takes: 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA
+    /// How long an answer takes
+    ///
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     pub(in crate::cli) latency: Latency,
 

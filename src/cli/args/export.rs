@@ -18,7 +18,7 @@ pub(in crate::cli) struct Export {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,
 
-    /// csv, jsonl, md, txt or batch [default: as the ending of FILE says]
+    /// csv, jsonl, md, txt or batch [default: by the ending of FILE]
     #[arg(short, long, value_name = "NAME")]
     pub(in crate::cli) format: Option<Format>,
 
@@ -30,11 +30,15 @@ pub(in crate::cli) struct Export {
     #[arg(long, value_name = "ORDER", default_value_t)]
     pub(in crate::cli) order: Order,
 
-    /// What becomes of prompts that failed: include, exclude, or only (nothing but them)
+    /// Prompts that failed: include, exclude or only
+    ///
+    /// only is nothing but them.
     #[arg(long, value_name = "WHAT", default_value_t)]
     pub(in crate::cli) failed: Failed,
 
-    /// Make the csv safe for a spreadsheet program: UTF-8 mark, and ' before cells like formulas
+    /// Make the csv safe for a spreadsheet program
+    ///
+    /// It has a UTF-8 mark, and ' before cells like formulas.
     #[arg(long)]
     pub(in crate::cli) spreadsheet: bool,
 }

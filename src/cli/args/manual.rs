@@ -19,7 +19,7 @@ pub(in crate::cli) struct Completions {
 Read it at once:  paceline manual | man -l -
 Install it:       paceline manual --dir ~/.local/share/man/man1")]
 pub(in crate::cli) struct Manual {
-    /// Write a page for each command in this folder [default: the page of paceline, to standard output]
+    /// Write a page for each command here [default: one, to standard output]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) dir: Option<PathBuf>,
 }

@@ -40,12 +40,15 @@ pub(in crate::cli) struct Plan {
     #[command(flatten)]
     pub(in crate::cli) run: Box<Run>,
 
-    /// How long a call takes: 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA
-    /// [default: lognormal:2s,0.5, which is no more than a guess]
+    /// How long a call takes [default: lognormal:2s,0.5]
+    ///
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA. The default is no more than a guess.
     #[arg(long, value_name = "TIME", help_heading = "The forecast")]
     pub(in crate::cli) latency: Option<Latency>,
 
-    /// Results of an earlier run, with which to expect the same latencies, tokens and failures
+    /// The results of an earlier run, to expect the same
+    ///
+    /// The same latencies, tokens and failures.
     #[arg(long, value_name = "RESULTS", conflicts_with = "latency", help_heading = "The forecast")]
     pub(in crate::cli) from: Option<PathBuf>,
 }

@@ -11,7 +11,9 @@ use crate::prompts::Format;
 /// Which queue.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Which {
-    /// The queue: redis://HOST:PORT/DB?name=NAME, or rediss:// for TLS; its password comes from $PACELINE_REDIS_PASSWORD
+    /// The queue: redis://HOST:PORT/DB?name=NAME
+    ///
+    /// rediss:// is for TLS. The password comes from $PACELINE_REDIS_PASSWORD.
     #[arg(id = "queue", long = "queue", value_name = "URL")]
     pub(in crate::cli) url: String,
 }
@@ -23,22 +25,25 @@ for one input: a prompt is known by its line.
 
 Exit status: 0 all is in the queue, 2 bad usage or input, 3 stopped early, 130 interrupted.")]
 pub(in crate::cli) struct Push {
-    /// The prompts: a .txt, .jsonl or .csv file, perhaps with .gz after it, or - for standard input
+    /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
     pub(in crate::cli) prompts: PathBuf,
 
     #[command(flatten)]
     pub(in crate::cli) which: Which,
 
-    /// How the prompts are written [default: by the extension; standard input is text]
-    #[arg(long, value_name = "text|jsonl|csv")]
+    /// How the prompts are written: text, jsonl or csv [default: by the extension]
+    ///
+    /// Without an extension, as on standard input, they are text.
+    #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) format: Option<Format>,
 
-    /// A file with a template for the prompts, such as "Explain {{topic}} in a haiku": it takes {{prompt}}, {{id}},
-    /// {{line}} and the fields of each object or row
+    /// A file with a template, such as Explain {{topic}} in a haiku
+    ///
+    /// It takes {{prompt}}, {{id}}, {{line}} and the fields of each object or row.
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) template: Option<PathBuf>,
 
-    /// Put in at most the first N prompts
+    /// Put in at most the first N prompts [default: all]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) limit: Option<usize>,
 }
@@ -55,11 +60,13 @@ pub(in crate::cli) struct Work {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
 
-    /// How long a worker may give no sign of life before the others hand on its prompts
+    /// How long a silent worker keeps its prompts
+    ///
+    /// Once it has given no sign of life for so long, the others hand them on.
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = a_while)]
     pub(in crate::cli) claim_after: Duration,
 
-    /// Stay when the queue is empty, and wait for a queue that is not there yet
+    /// Stay when the queue is empty, or not there yet
     #[arg(long)]
     pub(in crate::cli) wait: bool,
 
@@ -99,7 +106,9 @@ pub(in crate::cli) struct Pull {
     #[command(flatten)]
     pub(in crate::cli) which: Which,
 
-    /// Where the records go, or - for standard output [default: the queue's name with .results.jsonl]
+    /// Where the records go [default: the queue's name, .results.jsonl]
+    ///
+    /// - is standard output.
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
 
@@ -107,7 +116,9 @@ pub(in crate::cli) struct Pull {
     #[arg(long)]
     pub(in crate::cli) snapshot: bool,
 
-    /// When records are forced to the disk: always (after each), interval (each second) or never
+    /// Force records to the disk: always, interval or never
+    ///
+    /// always is after each record, interval is each second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(in crate::cli) sync: Durability,
 }

@@ -14,15 +14,19 @@ pub(in crate::cli) struct Report {
     /// The results of a run; it may still be going on
     pub(in crate::cli) results: PathBuf,
 
-    /// Check the pace of each key against a limit of N calls a minute, evenly spaced
+    /// Check each key's pace against so many calls a minute [default: none]
+    ///
+    /// They are evenly spaced, but for --burst.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) rpm: Option<NonZeroU32>,
 
-    /// How many calls the limit lets through at once after a quiet time
+    /// How many calls the limit lets through at once
     #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
     pub(in crate::cli) burst: NonZeroU32,
 
-    /// Write one HTML page with pictures, which needs nothing else, or - for standard output
+    /// Write a page with pictures; - is standard output
+    ///
+    /// One HTML file, which needs nothing else.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     pub(in crate::cli) html: Option<PathBuf>,
 

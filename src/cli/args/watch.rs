@@ -6,21 +6,28 @@ use crate::batch::{MaxCost, Price};
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Watching {
-    /// Show how it goes: auto (live on a terminal, else a line every 10 s; nothing with -q), always (with -q, too) or
-    /// never
+    /// Show how it goes: auto, always or never
+    ///
+    /// auto is live on a terminal, else a line every 10 s, and nothing with -q; always is with -q, too.
     #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "What you see")]
     pub(in crate::cli) progress: When,
 
-    /// How the log is written: text, or json (one object a line for each call and each change of state, as if with -v)
+    /// How the log is written: text or json
+    ///
+    /// json is one object a line for each call and each change of state, as if with -v.
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "What you see")]
     pub(in crate::cli) log_format: LogFormat,
 
-    /// What a million tokens cost, input and output, as in 0.15,0.60: shows the cost so far, projected and final
+    /// What a million tokens cost, in and out, as in 0.15,0.60
+    ///
+    /// It shows the cost so far, projected and final.
     #[arg(long, value_name = "IN,OUT", help_heading = "Cost")]
     pub(in crate::cli) price: Option<Price>,
 
-    /// Stop once the answers of this run have cost so much; those in flight then come on top, and answers that do not
-    /// say what they cost are not counted [default: any]
+    /// Stop once the answers have cost so much [default: never]
+    ///
+    /// What counts are the answers of this run. Those in flight then come on top, and answers that do not say what
+    /// they cost are not counted.
     #[arg(long, value_name = "X", requires = "price", value_parser = amount, help_heading = "Cost")]
     pub(in crate::cli) max_cost: Option<f64>,
 }
