@@ -178,7 +178,8 @@ fn known(args: &args::Plan, case: &Case, lesson: Option<&Lesson>) -> Vec<String>
         (None, None) => "a guess: give --latency, or --from an earlier run".to_owned(),
     };
     let (mean, p95) = (ms(case.latency.mean()), ms(case.latency.percentile(95)));
-    lines.push(row("latency", format!("{mean} on average, 95 % within {p95} ({source})")));
+    lines.push(row("latency", format!("{mean} on average, 95 % within {p95}")));
+    lines.push(row("", source));
     let Faults { faults, rejected } = case.faults;
     if faults + rejected > 0.0 {
         let percent = |part: f64| format!("{:.1} %", part * 100.0);
@@ -200,9 +201,9 @@ fn limits(args: &args::Plan, keys: usize) -> Vec<String> {
     match told.is_empty() {
         false => vec![row("limit", format!("{}{each}", told.join(", ")))],
         true => vec![
-            row("limit", "unknown: the server's headers will tell, or it will be found out;"),
-            row("", "with --rpm N or --tpm N it is part of the plan. Until then this is"),
-            row("", "how long it takes if the server sets no limit at all"),
+            row("limit", "unknown: the server's headers will tell, or it will be"),
+            row("", "found out; with --rpm N or --tpm N it is part of the plan."),
+            row("", "Until then this is how long it takes without any limit"),
         ],
     }
 }
@@ -216,7 +217,7 @@ fn outlook(case: &Case, forecast: &Forecast) -> Vec<String> {
     }
     lines.extend(forecast.lines());
     if !forecast.ends {
-        lines.push(row("but", "the server fails so often that the batch would stop before its end"));
+        lines.push(row("but", "the server fails so often that the batch would stop early"));
     }
     lines.extend([String::new(), "Workers".to_owned()]);
     lines.extend(forecast.table(yours));

@@ -40,8 +40,10 @@ impl Forecast {
         if let Some(bottleneck) = self.bottleneck() {
             lines.push(row("held back by", format!("{bottleneck}: {}", bottleneck.advice())));
         }
-        let alone = self.alone.iter().map(|(limit, took)| format!("{limit} {}", ms(*took)));
-        lines.push(row("each alone", alone.collect::<Vec<_>>().join(", ")));
+        for (n, (limit, took)) in self.alone.iter().enumerate() {
+            let label = if n == 0 { "each alone" } else { "" };
+            lines.push(row(label, format!("{limit} {}", ms(*took))));
+        }
         lines.push(row("under way", format!("at most {} at once", count(self.busiest as f64, "call"))));
         lines
     }

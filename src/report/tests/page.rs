@@ -100,7 +100,7 @@ fn refusals_that_are_few_among_many_calls_have_a_chart_of_their_own() {
         let of = |line: u64| {
             let at = line * 100;
             let calls = [refused(1, at, 5, 10), call(2, at + 50, json!({}))];
-            answered(line, if line % every == 0 { &calls } else { &calls[1..] })
+            answered(line, if line.is_multiple_of(every) { &calls } else { &calls[1..] })
         };
         report(&(1..=2_000).map(of).collect::<Vec<_>>()).to_html("r")
     };
