@@ -13,6 +13,8 @@ pub struct Adaptive {
     phase: Phase,
     /// When the phase began.
     began: Instant,
+    /// Since when successes are counted: usually the last cut, but so many are needed to tell anything.
+    counted_from: Instant,
     /// Successes since then, and when the first and the last of them came.
     successes: u32,
     first_success: Instant,
@@ -51,6 +53,7 @@ impl Adaptive {
         Adaptive {
             phase,
             began: now,
+            counted_from: now,
             successes: 0,
             first_success: now,
             last_success: now,
@@ -100,19 +103,26 @@ impl Adaptive {
         let rate = self.rate(now);
         let limit = self.allowed(now, rate).max(Self::FLOOR);
         let start = (rate.min(limit) * Self::CUT).max(Self::FLOOR);
-        let (successes, seconds) = self.let_through;
-        let since = (now - self.began).as_secs_f64();
-        self.let_through = (successes / 2.0 + f64::from(self.successes), seconds / 2.0 + since);
-        self.phase = Phase::Cubic { start, limit };
-        (self.successes, self.began, self.meter) = (0, now, Meter::new(now));
+        if self.tells() || matches!(self.phase, Phase::Finding { .. }) {
+            self.count_anew(now);
+        }
+        (self.phase, self.began) = (Phase::Cubic { start, limit }, now);
     }
 
-    /// Whether there have been enough successes since the last cut to go by.
+    /// What was counted has been made use of.
+    fn count_anew(&mut self, now: Instant) {
+        let (successes, seconds) = self.let_through;
+        let since = (now - self.counted_from).as_secs_f64();
+        self.let_through = (successes / 2.0 + f64::from(self.successes), seconds / 2.0 + since);
+        (self.successes, self.counted_from, self.meter) = (0, now, Meter::new(now));
+    }
+
+    /// Whether there have been enough successes to go by.
     fn tells(&self) -> bool {
         self.successes >= Self::SAMPLE
     }
 
-    /// Successes a second since the last cut.
+    /// Successes a second, as they are counted.
     fn mean(&self) -> f64 {
         let span = (self.last_success - self.first_success).as_secs_f64();
         f64::from(self.successes - 1) / span.max(0.1)
@@ -201,6 +211,8 @@ mod tests {
         latency: Duration,
         now: Instant,
         held_until: Instant,
+        /// How long a refusal holds everyone.
+        hold: Duration,
         /// Refusals of calls that were sent in an earlier round are no news.
         round: u32,
         /// When each call under way is answered, whether well, and in which round it was sent.
@@ -226,7 +238,7 @@ mod tests {
             let now = Instant::now();
             let (client, server) = (Adaptive::new(now), strict(600, 1, now));
             let (round, under_way) = (0, VecDeque::new());
-            Trial { client, server, latency, now, held_until: now, round, under_way }
+            Trial { client, server, latency, now, held_until: now, hold: MS * 1000, round, under_way }
         }
 
         /// Lets the time pass at this limit; returns what it came to.
@@ -260,7 +272,7 @@ mod tests {
                 } else if round == self.round {
                     self.client.refused(self.now);
                     self.round += 1;
-                    self.held_until = self.now + MS * 1000;
+                    self.held_until = self.now + self.hold;
                 }
             }
         }
@@ -279,6 +291,16 @@ mod tests {
             assert!(f64::from(refused) <= refused_most * 3000.0, "{latency:?}: {refused} refused");
             let found = trial.client.found().unwrap();
             assert!((8.0..=11.5).contains(&found), "found {found} a second");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_falls_is_found_though_each_round_of_refusals_is_short() {
+        for hold in [MS * 100, MS * 250, MS * 500] {
+            let mut trial = Trial { hold, ..Trial::new(MS * 400) };
+            trial.pass(MS * 90_000, 600, 20);
+            let came = trial.pass(MS * 90_000, 300, 20);
+            assert!(came.let_in >= 270 && came.refused <= 22, "{hold:?}: {came:?}");
         }
     }
 
