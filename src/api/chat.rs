@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Params, Usage, count, join, put};
+use super::{Api, Params, Usage, join, put, usage};
 
 pub(super) const PATH: &str = "/chat/completions";
 
@@ -26,11 +26,7 @@ impl Api for Chat {
     }
 
     fn usage(&self, body: &Value) -> Option<Usage> {
-        let usage = body.get("usage")?;
-        Some(Usage {
-            input: count(usage, "prompt_tokens")?,
-            output: count(usage, "completion_tokens").unwrap_or(0),
-        })
+        usage(body, "prompt_tokens", "completion_tokens")
     }
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::with_version;
-use super::{Api, Counting, Key, Params, Usage, count, join, joined, put};
+use super::{Api, Counting, Key, Params, Usage, count, join, joined, put, usage};
 
 /// `POST /messages`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,12 +56,9 @@ impl Api for Messages {
 
     /// What is written to the cache is read, too; what is read from there does not count.
     fn usage(&self, body: &Value) -> Option<Usage> {
-        let usage = body.get("usage")?;
-        let cached = count(usage, "cache_creation_input_tokens").unwrap_or(0);
-        Some(Usage {
-            input: count(usage, "input_tokens")?.saturating_add(cached),
-            output: count(usage, "output_tokens").unwrap_or(0),
-        })
+        let Usage { input, output } = usage(body, "input_tokens", "output_tokens")?;
+        let cached = count(&body["usage"], "cache_creation_input_tokens").unwrap_or(0);
+        Some(Usage { input: input.saturating_add(cached), output })
     }
 
     /// The words of all blocks of text; what the model thought to itself is left out.

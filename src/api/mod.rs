@@ -183,6 +183,12 @@ fn count(usage: &Value, name: &str) -> Option<u32> {
     u32::try_from(usage.get(name)?.as_u64()?).ok()
 }
 
+/// What a body's `usage` says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
+fn usage(body: &Value, input: &str, output: &str) -> Option<Usage> {
+    let usage = body.get("usage")?;
+    Some(Usage { input: count(usage, input)?, output: count(usage, output).unwrap_or(0) })
+}
+
 /// The texts of these parts, one after the other.
 fn joined<'a>(parts: impl IntoIterator<Item = &'a Value>) -> String {
     parts.into_iter().filter_map(|part| part.get("text")?.as_str()).collect()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Params, Usage, count, join, joined, put};
+use super::{Api, Params, Usage, join, joined, put, usage};
 
 /// `POST /responses`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,11 +23,7 @@ impl Api for Responses {
     }
 
     fn usage(&self, body: &Value) -> Option<Usage> {
-        let usage = body.get("usage")?;
-        Some(Usage {
-            input: count(usage, "input_tokens")?,
-            output: count(usage, "output_tokens").unwrap_or(0),
-        })
+        usage(body, "input_tokens", "output_tokens")
     }
 
     /// The words of all messages, those of a refusal among them; what the model thought to itself is left out. A response
