@@ -100,7 +100,7 @@ impl Silence {
 impl Lane {
     /// Each call that comes early widens the guard by one part in this many of the interval,
     const GUARD_PART: u32 = 256;
-    /// so many times at most: from 1.6 % to 3.5 %.
+    /// so many times at most: from 1.8 % to 3.7 %.
     const EARLY_MOST: u32 = 5;
 
     pub(super) fn new(limits: Limits, start: Instant) -> Self {

@@ -9,9 +9,9 @@ use crate::cancel::{CancelToken, Cancelled};
 
 /// Grants turns, and hears what came of them.
 ///
-/// [`RateLimiter`] is the one inside a process. Bring your own when turns
-/// are granted elsewhere: by a gateway of yours, by a budget. Only three answers must be given; the rest is news, which a
-/// pace may leave aside.
+/// [`RateLimiter`] is the one inside a process. Bring your own when turns are granted elsewhere: by a gateway of yours, by
+/// a budget. Only [`take`](Pace::take) must be written; the rest is news, which goes to the pace that this one wraps, if
+/// it does ([`inner`](Pace::inner)), and otherwise nowhere.
 ///
 /// A lane is one key at one server, numbered from 0.
 ///
@@ -30,14 +30,6 @@ use crate::cancel::{CancelToken, Cancelled};
 ///         cancel.sleep_until(self.0 + Duration::from_secs(seconds))?;
 ///         Ok(Turn::new(SystemClock.now(), 0))
 ///     }
-///
-///     fn refused(&self, _turn: Turn, until: Option<Instant>) -> Option<Instant> {
-///         until // whoever was refused waits; nobody else does
-///     }
-///
-///     fn waiting(&self) -> usize {
-///         0
-///     }
 /// }
 /// # let cancel = CancelToken::default();
 /// # cancel.cancel();
@@ -52,52 +44,61 @@ pub trait Pace: Send + Sync + fmt::Debug {
     fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn>;
 
     /// The call was sent at `turn` and refused for coming too fast, until `until` or without saying. Returns until when
-    /// others are held, if this began a new hold.
-    fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant>;
+    /// others are held, if this began a new hold. Without an `inner` nobody is: the call itself waits until then, and one
+    /// that was not told until when comes back for another turn at once.
+    fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
+        self.inner()?.refused(turn, until)
+    }
 
-    /// How many threads are waiting for a turn.
-    fn waiting(&self) -> usize;
+    /// How many threads are waiting for a turn: while any are, a batch hires no more workers.
+    fn waiting(&self) -> usize {
+        self.inner().map_or(0, Pace::waiting)
+    }
+
+    /// The pace that this one wraps: news that it does not handle itself are passed on to that one. None, the default: it
+    /// stands alone, and leaves such news aside.
+    fn inner(&self) -> Option<&dyn Pace> {
+        None
+    }
 
     /// The call leaves only now.
     fn departed(&self, turn: Turn) {
-        let _ = turn;
+        self.inner().into_iter().for_each(|inner| inner.departed(turn));
     }
 
     /// The call was answered.
     fn answered(&self, turn: Turn) {
-        let _ = turn;
+        self.inner().into_iter().for_each(|inner| inner.answered(turn));
     }
 
     /// The call failed, but not for coming too fast.
     fn failed(&self, turn: Turn) {
-        let _ = turn;
+        self.inner().into_iter().for_each(|inner| inner.failed(turn));
     }
 
     /// The call has cost so many tokens, whatever was thought: none, if it was not counted.
     fn correct(&self, turn: Turn, tokens: u32) {
-        let _ = (turn, tokens);
+        self.inner().into_iter().for_each(|inner| inner.correct(turn, tokens));
     }
 
     /// The server has said at which rate this lane may go.
     fn keep(&self, lane: usize, rate: Rate) {
-        let _ = (lane, rate);
+        self.inner().into_iter().for_each(|inner| inner.keep(lane, rate));
     }
 
     /// The server has said how many tokens a minute this lane may use.
     fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
-        let _ = (lane, limit);
+        self.inner().into_iter().for_each(|inner| inner.keep_tokens(lane, limit));
     }
 
     /// The key of this lane is of no use any more. Returns how many lanes are left: with none the batch stops.
     fn retire(&self, lane: usize) -> usize {
-        let _ = lane;
-        0
+        self.inner().map_or(0, |inner| inner.retire(lane))
     }
 
     /// Calls a minute that the server is thought to allow in this lane, if that had to be found out and was.
     fn found(&self, lane: usize) -> Option<f64> {
-        let _ = lane;
-        None
+        self.inner()?.found(lane)
     }
 }
 

@@ -68,6 +68,10 @@ struct Desk {
     holds: Option<u64>,
     /// A hold that the others have not been told of yet.
     untold: Option<Instant>,
+    /// The last turn that was taken here, and when it was asked for.
+    passed: Option<(u64, Instant)>,
+    /// The shortest time that such a question took.
+    quickest: Option<Duration>,
     /// Whether it was said that somebody else is slower.
     warned: bool,
 }
@@ -100,7 +104,8 @@ impl Shared {
         let limits = Limits { pace: Tempo::Kept(Rate::unlimited()), tokens };
         let local = RateLimiter::with_lanes(clock.clone(), vec![limits; lanes]);
         let us = |duration: Duration| duration.as_micros() as u64;
-        let (step, slack) = (us(rate.interval + rate.guard).max(1), us(rate.guard / 2));
+        // To ask takes its time, day by day, on top of the timer's.
+        let (step, slack) = (us(rate.step()).max(1), us(rate.excused().max(rate.guard / 4)));
         let lanes = (0..lanes).map(|_| Mutex::default()).collect();
         Shared { local, clock, board, step, slack, patience, lanes, absence: Mutex::new(None) }
     }
@@ -116,9 +121,17 @@ impl Shared {
     /// The front of the line asks for its turn. None: not yet, and the lane knows when.
     fn pass(&self, lane: usize) -> Result<Option<u64>, BoardError> {
         let and_next = self.local.waiting() > 1;
+        let asked = self.clock.now();
         let reply = self.exchange(lane, Want::Pass { and_next }, None)?;
-        let due = reply.claim.map(|_| self.clock.now() + Duration::from_micros(reply.due_in));
-        self.lanes[lane].lock().claim = reply.claim;
+        let heard = self.clock.now();
+        let due = reply.claim.map(|_| heard + Duration::from_micros(reply.due_in));
+        let mut desk = self.lanes[lane].lock();
+        desk.claim = reply.claim;
+        if let Some(serial) = reply.passed {
+            desk.passed = Some((serial, asked));
+            desk.quickest = Some(desk.quickest.map_or(heard - asked, |quickest| quickest.min(heard - asked)));
+        }
+        drop(desk);
         self.local.reserve(lane, due);
         Ok(reply.passed)
     }
@@ -242,35 +255,23 @@ impl Pace for Shared {
         began
     }
 
-    fn waiting(&self) -> usize {
-        self.local.waiting()
+    fn inner(&self) -> Option<&dyn Pace> {
+        Some(&self.local)
     }
 
+    /// The rate is what all who share it were told.
+    fn keep(&self, _lane: usize, _rate: Rate) {}
+
+    /// The roster took the turn when it was asked, and knows nothing of what came after: an answer that was long on its
+    /// way, a connection that had to be made.
     fn departed(&self, turn: Turn) {
-        let late = (self.clock.now() - turn.at).as_micros() as u64;
-        if late > self.slack.max(200) {
+        let desk = self.lanes[turn.lane].lock();
+        let asked = desk.passed.filter(|(serial, _)| *serial == turn.serial);
+        let usual = desk.quickest.unwrap_or_default() + Duration::from_micros(self.slack.max(200));
+        drop(desk);
+        if asked.is_some_and(|(_, asked)| self.clock.now() - asked > usual) {
             let _ = self.exchange(turn.lane, Want::Look, Some(turn.serial));
         }
-    }
-
-    fn answered(&self, turn: Turn) {
-        self.local.answered(turn);
-    }
-
-    fn failed(&self, turn: Turn) {
-        self.local.failed(turn);
-    }
-
-    fn correct(&self, turn: Turn, tokens: u32) {
-        self.local.correct(turn, tokens);
-    }
-
-    fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
-        self.local.keep_tokens(lane, limit);
-    }
-
-    fn retire(&self, lane: usize) -> usize {
-        self.local.retire(lane)
     }
 }
 

@@ -56,18 +56,21 @@ mod turnstile {
     }
 
     #[test]
-    fn the_timers_everyday_error_does_not_add_up_and_never_eats_more_than_half_of_the_guard() {
-        let (start, rate) = (Instant::now(), each_second().with_guard(MS * 10));
-        let late_by = |late: Duration| {
-            let mut turnstile = Turnstile::new(rate, start);
+    fn the_timers_everyday_error_does_not_add_up_and_eats_little_of_the_guard() {
+        let late_by = |guard: Duration, late: Duration| {
+            let start = Instant::now();
+            let mut turnstile = Turnstile::new(each_second().with_guard(guard), start);
             turnstile.take(start + SECOND, 1);
             let due = turnstile.due(1);
             turnstile.take(due + late, 1);
-            turnstile.due(1) - (due + late)
+            turnstile.due(1) - (due + late) - SECOND
         };
-        assert_eq!(late_by(Duration::ZERO), MS * 1010);
-        assert_eq!(late_by(MS * 2), MS * 1008, "made good");
-        assert_eq!(late_by(MS * 500), MS * 1005, "kept at a distance");
+        let us = Duration::from_micros;
+        assert_eq!(late_by(MS * 10, Duration::ZERO), MS * 10);
+        assert_eq!(late_by(MS * 10, us(1200)), us(8800), "made good");
+        assert_eq!(late_by(MS * 10, MS * 500), us(8750), "kept at a distance: an eighth");
+        assert_eq!(late_by(us(400), MS * 500), us(250), "of a small one, what a timer is late every day");
+        assert_eq!(late_by(us(100), MS * 500), us(50), "and never more than half");
     }
 
     #[test]

@@ -19,22 +19,25 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The guard is one part in this many of the interval: 1.6 %.
-    const GUARD_PART: u32 = 64;
+    /// The guard is one part in this many of the interval: 1.8 %.
+    const GUARD_PART: u32 = 56;
     /// No more guard than this is needed: arrival jitter does not grow with the interval.
     const GUARD_MAX: Duration = Duration::from_millis(25);
     /// Nor does it shrink with it: so much is wanted,
     const GUARD_MIN: Duration = Duration::from_micros(1250);
     /// as long as it is no more than one part in this many: 2.5 %.
     const GUARD_MOST_PART: u32 = 40;
+    /// A timer's everyday lateness.
+    const EVERYDAY: Duration = Duration::from_micros(150);
 
-    /// So many turns a minute, evenly spaced, with the usual guard.
+    /// So many turns a minute, evenly spaced, with the usual guard: see [`spaced`](Rate::spaced).
     #[must_use]
     pub fn per_minute(turns: NonZeroU32) -> Self {
         Rate::spaced(Duration::from_secs(60) / turns.get())
     }
 
-    /// One turn after the other at this interval, with the usual guard.
+    /// One turn after the other at this interval, with the usual guard: 1/56 of the interval (1.8 %), but no more than 25 ms,
+    /// and for short intervals up to 1/40, so that it is 1.25 ms where it can be.
     #[must_use]
     pub fn spaced(interval: Duration) -> Self {
         let least = Self::GUARD_MIN.min(interval / Self::GUARD_MOST_PART);
@@ -67,8 +70,14 @@ impl Rate {
     }
 
     /// From one turn to the next as the turnstile spaces them.
-    fn step(&self) -> Duration {
+    pub(super) fn step(&self) -> Duration {
         self.interval + self.guard
+    }
+
+    /// So late a turn may be without putting off the next, so that the timer's everyday error does not add up. What is left
+    /// of the guard is still between the two: at least half, where there is enough of it most.
+    pub(super) fn excused(&self) -> Duration {
+        (self.guard / 8).max(Self::EVERYDAY.min(self.guard / 2))
     }
 }
 
@@ -114,7 +123,7 @@ impl Turnstile {
     }
 
     /// Takes a turn of this `cost` at `now`. Taken late, it does not make the next one come sooner after it than the
-    /// interval and half of the guard (but for the burst).
+    /// interval and at least half of the guard (but for the burst).
     pub fn take(&mut self, now: Instant, cost: u32) {
         let step = self.rate.step().max(self.restart_gap);
         self.full_at = self.full_at.max(self.excused(now)) + step * cost;
@@ -126,10 +135,9 @@ impl Turnstile {
         self.full_at = self.full_at.max(self.excused(at) + self.rate.step());
     }
 
-    /// As if it had been a little earlier: a lateness of up to half of the guard does not put off the next turn, so that
-    /// the timer's everyday error does not add up; the other half of the guard is still between the two.
+    /// As if it had been a little earlier.
     fn excused(&self, at: Instant) -> Instant {
-        at.checked_sub(self.rate.guard / 2).unwrap_or(at)
+        at.checked_sub(self.rate.excused()).unwrap_or(at)
     }
 
     /// From one turn to the next, as the server allows it.

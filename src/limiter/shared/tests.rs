@@ -14,11 +14,13 @@ struct Ram {
     clock: SimClock,
     roster: Mutex<Roster>,
     away: Option<(Duration, Duration)>,
+    /// From one time to another, answers are long on their way.
+    slow: Option<(Duration, Duration)>,
 }
 
 impl Ram {
     fn new(clock: &SimClock) -> Self {
-        Ram { clock: clock.clone(), roster: Mutex::new(Roster::new(1)), away: None }
+        Ram { clock: clock.clone(), roster: Mutex::new(Roster::new(1)), away: None, slow: None }
     }
 }
 
@@ -27,7 +29,13 @@ impl Board for Ram {
         let now = self.clock.elapsed();
         match self.away {
             Some((from, to)) if (from..to).contains(&now) => Err(BoardError::Away("no answer".into())),
-            _ => Ok(self.roster.lock().exchange(now.as_micros() as u64 + 1, ask)),
+            _ => {
+                let reply = self.roster.lock().exchange(now.as_micros() as u64 + 1, ask);
+                if self.slow.is_some_and(|(from, to)| (from..to).contains(&now)) {
+                    self.clock.sleep_until(self.clock.now() + MS * 7);
+                }
+                Ok(reply)
+            }
         }
     }
 }
@@ -80,6 +88,25 @@ fn four_lines_share_one_pace_evenly() {
         let share = calls.iter().filter(|(_, called)| *called == who).count();
         assert!((45..=57).contains(&share), "{share} of {} calls for line {who}", calls.len());
     }
+}
+
+#[test]
+fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
+    let clock = SimClock::new();
+    let board = Ram { slow: Some((MS * 1_040, MS * 1_055)), ..Ram::new(&clock) };
+    let board = Arc::new(board);
+    let paces: Vec<_> = (0..2).map(|_| shared(&clock, &board, MS)).collect();
+    let departed = Mutex::new(Vec::new());
+    run(&clock, &paces, MS * 1_100, |pace, who, turn| {
+        departed.lock().push((clock.elapsed(), who));
+        pace.departed(turn);
+    });
+    let mut departed = departed.into_inner();
+    departed.sort();
+    let late = departed.iter().find(|(at, _)| *at > MS * 1_040).unwrap();
+    assert_eq!(late.0, MS * 1_057, "granted at 1,050 ms, and heard of later");
+    let next = departed.iter().find(|(at, _)| *at > late.0).unwrap();
+    assert!(next.0 >= late.0 + STEP, "{departed:?}");
 }
 
 #[test]
