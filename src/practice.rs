@@ -5,6 +5,7 @@
 //! same way for the same seed. Synchronous: a thread accepts, and each connection has a thread.
 
 mod answer;
+mod arrival;
 mod dialect;
 mod faults;
 mod limits;
@@ -31,6 +32,7 @@ pub(crate) use limits::{Admission, Gate};
 pub use stats::{Gaps, KeyStats, Stats};
 
 use answer::Question;
+use arrival::Stamped;
 use dialect::Dialect;
 use faults::{Fate, Fault};
 use stats::{Ledger, Outcome};
@@ -229,7 +231,7 @@ impl Room {
 
     /// A connection's life.
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(stream);
+        let mut reader = BufReader::new(Stamped::new(stream)?);
         while !self.is_stopped() {
             let request = match wire::read(&mut reader, stream) {
                 Ok(Some(request)) => request,

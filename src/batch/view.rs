@@ -282,9 +282,11 @@ impl View {
         }
     }
 
+    /// A key is of no use any more. Each call that was under way with it says so; it is told once.
     pub(super) fn retired(&self, key: usize, error: &CallError) {
-        self.keys[key].retired.store(true, Relaxed);
-        self.tell(Event::Retired { key, error });
+        if !self.keys[key].retired.swap(true, Relaxed) {
+            self.tell(Event::Retired { key, error });
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::json;
 
+use super::arrival::Stamped;
+
 const HEAD_MOST: usize = 64 << 10;
 const BODY_MOST: usize = 32 << 20;
 
@@ -46,13 +48,13 @@ enum Length {
 
 /// Reads the next request; `None` when the client has closed the connection.
 pub(super) fn read(
-    reader: &mut BufReader<&TcpStream>,
+    reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
 ) -> Result<Option<Request>, ReadError> {
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
-    let arrived = Instant::now();
+    let arrived = reader.get_ref().arrived();
     let head = read_head(reader)?;
     let (mut request, length, continues) = parse_head(&head, arrived)?;
     if continues {
