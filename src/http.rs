@@ -129,7 +129,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// Of each of the two buffers that a connection has; a thousand connections are 32 MiB.
+    /// Of each of the two buffers that a connection has, at most until an answer has a larger head.
     const BUFFER: usize = 16 << 10;
 
     /// Makes an agent.

@@ -5,15 +5,18 @@
 //! what is to be sent is kept until an answer is awaited or much has come together; the time is rounded up to a part of
 //! the whole, so that a call that is answered soon finds it set; and only the second look asks the system.
 
+mod buffers;
+mod quiet;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::time::Duration as Left;
-use ureq::unversioned::transport::{
-    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport};
 use ureq::{Error, Timeout};
+
+use buffers::Paper;
 
 /// Makes connections; what a proxy has made is passed on.
 #[derive(Debug)]
@@ -40,11 +43,11 @@ impl<In: Transport> Connector<In> for Tcp {
         let stream = connect(&details.addrs, time_left(&details.timeout))?;
         stream.set_nodelay(true)?;
         let (input, output) = (details.config.input_buffer_size(), details.config.output_buffer_size());
-        let buffers = Kept { buffers: LazyBuffers::new(input, output), kept: 0 };
+        let paper = Paper::new(input, output);
         let (grain, set_for_read, set_for_write) = (self.grain, None, None);
         Ok(Some(Either::B(Connection {
             stream,
-            buffers,
+            paper,
             grain,
             set_for_read,
             set_for_write,
@@ -95,7 +98,7 @@ fn ran_out(error: io::Error, reason: Timeout) -> Error {
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
-    buffers: Kept,
+    paper: Paper,
     grain: Duration,
     set_for_read: Option<Duration>,
     set_for_write: Option<Duration>,
@@ -105,8 +108,7 @@ pub(super) struct Connection {
 
 impl Connection {
     fn send(&mut self, timeout: &NextTimeout) -> Result<(), Error> {
-        let amount = std::mem::take(&mut self.buffers.kept);
-        if amount == 0 {
+        if self.paper.to_send().is_empty() {
             return Ok(());
         }
         let left = time_left(timeout).map(|left| rounded_up(left, self.grain));
@@ -114,8 +116,9 @@ impl Connection {
             self.stream.set_write_timeout(left)?;
             self.set_for_write = left;
         }
-        let output = &self.buffers.buffers.output()[..amount];
-        self.stream.write_all(output).map_err(|error| ran_out(error, timeout.reason))
+        let sent = self.stream.write_all(self.paper.to_send());
+        self.paper.sent();
+        sent.map_err(|error| ran_out(error, timeout.reason))
     }
 
     fn receive(&mut self, timeout: &NextTimeout) -> Result<usize, Error> {
@@ -124,7 +127,7 @@ impl Connection {
             self.stream.set_read_timeout(left)?;
             self.set_for_read = left;
         }
-        let input = self.buffers.input_append_buf();
+        let input = self.paper.input_append_buf();
         loop {
             match self.stream.read(input) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -132,77 +135,28 @@ impl Connection {
             }
         }
     }
-
-    /// Between two calls there is nothing to read: bytes that nobody asked for, or an end, make it useless.
-    fn is_quiet(&mut self) -> io::Result<bool> {
-        self.stream.set_nonblocking(true)?;
-        let quiet =
-            matches!(self.stream.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        self.stream.set_nonblocking(false)?;
-        Ok(quiet)
-    }
 }
 
 impl Transport for Connection {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
+        &mut self.paper
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.buffers.kept += amount;
-        let is_roomy = self.buffers.output().len() >= self.buffers.kept;
-        if is_roomy { Ok(()) } else { self.send(&timeout) }
+        self.paper.keep(amount);
+        if self.paper.is_roomy() { Ok(()) } else { self.send(&timeout) }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.send(&timeout)?;
         let amount = self.receive(&timeout)?;
-        self.buffers.input_appended(amount);
+        self.paper.input_appended(amount);
         self.just_read = true;
         Ok(amount > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        std::mem::take(&mut self.just_read) || self.is_quiet().unwrap_or(false)
-    }
-}
-
-/// Buffers that keep what stands at the beginning of the output.
-#[derive(Debug)]
-struct Kept {
-    buffers: LazyBuffers,
-    /// So many bytes are to be sent.
-    kept: usize,
-}
-
-impl Buffers for Kept {
-    fn output(&mut self) -> &mut [u8] {
-        &mut self.buffers.output()[self.kept..]
-    }
-
-    fn input(&self) -> &[u8] {
-        self.buffers.input()
-    }
-
-    fn input_append_buf(&mut self) -> &mut [u8] {
-        self.buffers.input_append_buf()
-    }
-
-    fn input_appended(&mut self, amount: usize) {
-        self.buffers.input_appended(amount);
-    }
-
-    fn input_consume(&mut self, amount: usize) {
-        self.buffers.input_consume(amount);
-    }
-
-    fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        let (tmp, output) = self.buffers.tmp_and_output();
-        (tmp, &mut output[self.kept..])
-    }
-
-    fn can_use_input(&self) -> bool {
-        self.buffers.can_use_input()
+        std::mem::take(&mut self.just_read) || quiet::is_quiet(&self.stream).unwrap_or(false)
     }
 }
 
