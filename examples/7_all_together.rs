@@ -32,11 +32,11 @@ fn main() {
     };
     thread::scope(|scope| {
         let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics(20), |topic| {
-            retry.call(judge, |n| {
+            // A retry takes a turn, too; and one that is refused holds everyone.
+            retry.paced(&limiter, judge, |n| {
                 if n > 1 {
                     println!("{topic}: try {n}");
                 }
-                limiter.wait(); // a retry takes a turn, too
                 call(topic)
             })
         });

@@ -33,10 +33,8 @@
 //! };
 //! std::thread::scope(|scope| {
 //!     let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics, |topic| {
-//!         retry.call(judge, |_try| {
-//!             limiter.wait(); // a retry takes a turn, too
-//!             call_api(topic)
-//!         })
+//!         // A retry takes a turn, too; and one that is throttled holds everyone.
+//!         retry.paced(&limiter, judge, |_try| call_api(topic))
 //!     });
 //!     for (topic, article) in articles {
 //!         println!("{topic}: {article:?}"); // in order of completion

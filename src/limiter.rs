@@ -80,7 +80,7 @@ impl RateLimiter {
         RateLimiter::on(Arc::new(SystemClock), rate)
     }
 
-    /// So many turns a minute, evenly spaced, with the usual guard.
+    /// So many turns a minute, evenly spaced, with the usual guard: see [`Rate::spaced`].
     #[must_use]
     pub fn per_minute(turns: NonZeroU32) -> Self {
         RateLimiter::new(Rate::per_minute(turns))
@@ -92,12 +92,19 @@ impl RateLimiter {
         RateLimiter::with_lanes(clock, [Limits { pace: Tempo::Kept(rate), tokens: None }])
     }
 
-    /// A limiter with a lane for each of several keys, on this clock.
+    /// A limiter with a lane for each of several keys, on this clock. Lanes are numbered from 0; with none, it is as if all
+    /// were retired.
     #[must_use]
     pub fn with_lanes(clock: Arc<dyn Clock>, lanes: impl IntoIterator<Item = Limits>) -> Self {
         let start = clock.now();
         let lanes = lanes.into_iter().map(|limits| Lane::new(limits, start)).collect();
         RateLimiter { clock, line: Mutex::new(Line { lanes, waiting: VecDeque::new(), next_ticket: 0 }) }
+    }
+
+    /// The clock that turns are granted on.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     /// Waits for a turn, and takes it.
@@ -142,17 +149,26 @@ impl RateLimiter {
 
     /// A call that has its turn leaves only now, because a connection had to be made first: the next turn keeps its
     /// distance from this one as the server will see it.
+    ///
+    /// # Panics
+    /// If the turn is of a lane that is not there: one of another limiter.
     pub fn departed(&self, turn: Turn) {
         self.line.lock().lanes[turn.lane].departed(self.clock.now());
     }
 
     /// The call that was sent at `turn` was answered. A lane that finds its own pace lives on such news, and so does one
     /// that was refused without being told until when.
+    ///
+    /// # Panics
+    /// If the turn is of a lane that is not there: one of another limiter.
     pub fn answered(&self, turn: Turn) {
         self.tell(|line, now| line.lanes[turn.lane].answered(now, turn.holds));
     }
 
     /// The call that was sent at `turn` failed, but not for coming too fast.
+    ///
+    /// # Panics
+    /// If the turn is of a lane that is not there: one of another limiter.
     pub fn failed(&self, turn: Turn) {
         self.tell(|line, _| line.lanes[turn.lane].failed(turn.holds));
     }
@@ -172,26 +188,41 @@ impl RateLimiter {
     ///
     /// Where the server does not say until when, the hold grows with each round of refusals, from a tenth of a second to a
     /// minute; and after it one call passes alone, and the others wait until it is known what became of it.
+    ///
+    /// # Panics
+    /// If the turn is of a lane that is not there: one of another limiter.
     pub fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
         self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.at, turn.holds, until))
     }
 
     /// The server has said at which rate this lane may go.
+    ///
+    /// # Panics
+    /// If there is no such lane.
     pub fn keep(&self, lane: usize, rate: Rate) {
         self.tell(|line, _| line.lanes[lane].keep(rate));
     }
 
     /// The server has said how many tokens a minute this lane may use.
+    ///
+    /// # Panics
+    /// If there is no such lane.
     pub fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
         self.tell(|line, now| line.lanes[lane].keep_tokens(limit, now));
     }
 
     /// The call that was sent at `turn` has cost so many tokens, whatever was thought: none, if it was not counted.
+    ///
+    /// # Panics
+    /// If the turn is of a lane that is not there: one of another limiter.
     pub fn correct(&self, turn: Turn, tokens: u32) {
         self.tell(|line, _| line.lanes[turn.lane].correct(turn.ticket, tokens));
     }
 
     /// Nobody passes through this lane any more. Returns how many lanes are left.
+    ///
+    /// # Panics
+    /// If there is no such lane.
     pub fn retire(&self, lane: usize) -> usize {
         self.tell(|line, _| {
             line.lanes[lane].retired = true;
@@ -200,6 +231,9 @@ impl RateLimiter {
     }
 
     /// Calls a minute that the server is thought to allow in this lane, if that had to be found out and was.
+    ///
+    /// # Panics
+    /// If there is no such lane.
     #[must_use]
     pub fn found(&self, lane: usize) -> Option<f64> {
         self.line.lock().lanes[lane].found()

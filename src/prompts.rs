@@ -39,6 +39,14 @@ pub struct Prompt {
     pub body: Option<String>,
 }
 
+impl Prompt {
+    /// A prompt of plain text, named after its line.
+    #[must_use]
+    pub fn new(line: u64, text: impl Into<String>) -> Self {
+        Prompt { line, custom_id: format!("line-{line}"), text: text.into(), body: None }
+    }
+}
+
 /// How an input is read: plain data.
 ///
 /// # Default

@@ -1,12 +1,15 @@
 //! The blocking retry: call a closure until it succeeds, or until trying again is no use.
 //!
 //! The caller judges each failure with a [`Verdict`]; there is no default, because "retry on everything" is a trap.
+//! [`Retry::paced`] joins it to a limiter: a turn before each try, and a hold for everyone when one is refused.
 //! Mind the layers: a client that retries by itself inside this loop multiplies the calls. Use one layer.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::{Backoff, Delays};
 use crate::cancel::CancelToken;
+use crate::limiter::RateLimiter;
 
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,19 @@ pub enum GaveUp {
     Cancelled,
 }
 
+impl fmt::Display for GaveUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GaveUp::Stopped => "another try is no use",
+            GaveUp::RetriesSpent => "all retries are spent",
+            GaveUp::Deadline => "the next try would begin after the deadline",
+            GaveUp::Cancelled => "the wait for the next try was called off",
+        })
+    }
+}
+
+impl std::error::Error for GaveUp {}
+
 impl<T, E> Outcome<T, E> {
     /// The success, or the last error.
     ///
@@ -105,6 +121,53 @@ impl Retry {
         op: impl FnMut(u32) -> Result<T, E>,
     ) -> Result<T, E> {
         self.trace(&CancelToken::default(), rand::random(), judge, |_| {}, op).into_result()
+    }
+
+    /// The same behind a limiter: each try takes a turn first, and the limiter hears what came of it. So a
+    /// [`Verdict::Throttled`] holds everyone who takes turns there, and not only this call.
+    ///
+    /// ```
+    /// use paceline::{RateLimiter, Retry, Verdict};
+    /// use std::num::NonZeroU32;
+    ///
+    /// let limiter = RateLimiter::per_minute(NonZeroU32::new(6_000).unwrap());
+    /// let judge = |status: &u16| if *status == 429 { Verdict::Throttled(None) } else { Verdict::Stop };
+    /// let answer = Retry::default().paced(&limiter, judge, |n| if n == 1 { Err(429) } else { Ok("hello") });
+    /// assert_eq!(answer, Ok("hello"));
+    /// ```
+    ///
+    /// # Errors
+    /// The error of the last try.
+    ///
+    /// # Panics
+    /// If every lane of the limiter is retired.
+    pub fn paced<T, E>(
+        &self,
+        limiter: &RateLimiter,
+        judge: impl Fn(&E) -> Verdict,
+        mut op: impl FnMut(u32) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let clock = limiter.clock();
+        let judged = |n| {
+            let turn = limiter.wait();
+            let result = op(n).map_err(|error| (judge(&error), error));
+            match &result {
+                Ok(_) => limiter.answered(turn),
+                Err((Verdict::Throttled(wait), _)) => {
+                    _ = limiter.refused(turn, wait.map(|wait| clock.now() + wait))
+                }
+                Err(_) => limiter.failed(turn),
+            }
+            result
+        };
+        // Whom the limiter holds need not wait twice.
+        let heard = |(verdict, _): &(Verdict, E)| match verdict {
+            Verdict::Throttled(_) => Verdict::Throttled(Some(Duration::ZERO)),
+            other => *other,
+        };
+        let cancel = CancelToken::new(clock.clone());
+        let outcome = self.trace(&cancel, rand::random(), heard, |_| {}, judged);
+        outcome.into_result().map_err(|(_, error)| error)
     }
 
     /// The same, with everything that [`call`](Retry::call) takes for granted as an argument, and with the history of
@@ -180,7 +243,8 @@ impl Course<'_> {
 mod tests {
     use super::*;
     use crate::backoff::Jitter;
-    use crate::clock::SimClock;
+    use crate::clock::{Clock, SimClock};
+    use crate::limiter::Rate;
     use std::sync::Arc;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -274,6 +338,27 @@ mod tests {
         );
         assert_eq!(outcome.result, Err(GaveUp::Cancelled));
         assert_eq!((outcome.failures.len(), clock.elapsed()), (3, SECOND * 3));
+    }
+
+    #[test]
+    fn behind_a_limiter_being_throttled_holds_everyone_and_each_try_takes_a_turn() {
+        let clock = SimClock::new();
+        let limiter = RateLimiter::on(Arc::new(clock.clone()), Rate::every(SECOND));
+        let mut tries = Vec::new();
+        let result = plain(1).paced(&limiter, Verdict::clone, |n| {
+            tries.push(clock.elapsed().as_secs());
+            match n {
+                1 => Err(Verdict::Throttled(Some(SECOND * 10))),
+                2 => Err(Verdict::Retry),
+                _ => Ok(n),
+            }
+        });
+        assert_eq!((result, tries), (Ok(3), vec![0, 10, 11]));
+        let turn = limiter.wait();
+        limiter.refused(turn, Some(turn.at + SECOND * 5));
+        let held = clock.now();
+        assert_eq!(plain(1).paced(&limiter, |()| Verdict::Stop, Ok), Ok(1));
+        assert_eq!(clock.now() - held, SECOND * 5, "also whoever was not refused");
     }
 
     #[test]

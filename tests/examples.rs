@@ -93,3 +93,54 @@ fn all_together_every_topic_is_answered() {
     assert_eq!(printed.calls().0, 20);
     assert!(printed.0.contains(": try 2\n") && !printed.0.contains("lost"), "{}", printed.0);
 }
+
+#[test]
+fn around_a_client_of_your_own_a_refusal_holds_everyone() {
+    let printed = example("embed_ureq");
+    let (answered, refused) = printed.calls();
+    assert_eq!((answered, printed.number("lost")), (12, 0));
+    assert!(refused > 0, "it was told twice the pace: {refused}");
+}
+
+#[test]
+fn around_a_closure_each_failure_has_a_verdict() {
+    let printed = example("embed_closure").0;
+    assert_eq!(printed.matches("books: the database is locked, wait Some").count(), 2, "{printed}");
+    assert!(printed.contains("\nbooks: 42 rows after 3 tries\n"), "{printed}");
+    assert!(printed.contains("\nbuoks: not worth another try after 1\n"), "{printed}");
+}
+
+#[test]
+fn a_pool_among_other_threads_is_called_off_by_one_of_them() {
+    let printed = example("embed_threads");
+    assert!((10..=16).contains(&printed.number("done")), "{}", printed.0);
+    assert!(printed.number("taken from the queue, but without a turn") <= 6, "{}", printed.0);
+}
+
+#[test]
+fn two_pools_keep_one_pace() {
+    let printed = example("embed_pools");
+    assert_eq!((printed.number("turns for summaries"), printed.number("turns for translations")), (10, 10));
+    assert!(printed.0.contains("never closer than 20 ms: true\n"), "{}", printed.0);
+}
+
+#[test]
+fn a_batch_inside_a_program_tells_its_progress() {
+    let printed = example("embed_progress");
+    assert!(
+        printed.0.matches(" of 20 done\n").count() == 20 && printed.0.contains("20 of 20 done\n"),
+        "{}",
+        printed.0
+    );
+    for words in ["answered", "answers that were told of", "records"] {
+        assert_eq!(printed.number(words), 20, "{words}: {}", printed.0);
+    }
+}
+
+#[test]
+fn a_pace_of_your_own_ends_the_batch() {
+    let printed = example("embed_pace");
+    assert!(printed.0.starts_with("stopped: the budget of calls is spent\n"), "{}", printed.0);
+    let (answered, refused) = printed.calls();
+    assert_eq!(answered + refused, 8);
+}

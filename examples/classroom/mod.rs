@@ -35,11 +35,20 @@ impl Classroom {
         Classroom { server: server.expect("a port of the loopback is free"), started: Instant::now() }
     }
 
+    /// Where the server is.
+    pub(crate) fn base_url(&self) -> String {
+        self.server.base_url()
+    }
+
+    /// Where articles are asked for.
+    pub(crate) fn url(&self) -> String {
+        format!("{}/chat/completions", self.base_url())
+    }
+
     /// Asks for an article about a topic.
     pub(crate) fn call_api(&self, topic: &str) -> Result<String, Status> {
-        let url = format!("{}/chat/completions", self.server.base_url());
         let body = format!(r#"{{"model":"any","messages":[{{"role":"user","content":"{topic}"}}]}}"#);
-        match ureq::post(&url).header("content-type", "application/json").send(body) {
+        match ureq::post(self.url()).header("content-type", "application/json").send(body) {
             Ok(mut response) => response.body_mut().read_to_string().map_err(|_| 0),
             Err(ureq::Error::StatusCode(status)) => Err(status),
             Err(_) => Err(0),
