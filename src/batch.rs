@@ -206,11 +206,13 @@ impl<'a> Batch<'a> {
         let auto = || workers_for(&self.settings.pace, self.asks.len());
         let size = self.settings.workers.map_or_else(auto, Size::fixed);
         self.view.hired(size.start.get());
-        let hand_in = |course, prompt: &Prompt| {
+        let hand_in = |course: Course, prompt: &Prompt| {
+            // What can be made before anybody waits for the desk is.
+            let (account, record) = (course.account(), course.into_record(prompt));
             let mut desk = desk.lock();
             let before = (desk.summary.answered, desk.summary.failed);
             // Stops before the next in line hands in, who would go on to another prompt otherwise.
-            desk.hand_in(course, prompt).into_iter().for_each(|reason| self.stop_for(reason));
+            desk.hand_in(account, record.as_ref()).into_iter().for_each(|reason| self.stop_for(reason));
             let (answered, failed) = (desk.summary.answered, desk.summary.failed);
             self.view.done(answered, failed);
             drop(desk);

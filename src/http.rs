@@ -1,4 +1,4 @@
-//! One HTTP agent for all workers: bytes out, bytes in.
+//! The HTTP client of all workers: bytes out, bytes in.
 //!
 //! A status is data here, whatever it is; only a call that brought no complete response is an error. What either means
 //! for the prompt is decided above, by [`api`](crate::api).
@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -121,18 +122,23 @@ impl Response {
     }
 }
 
-/// The agent: cheap to clone, shared by all threads, keeps connections open.
+/// The agents: cheap to clone, shared by all threads, keep connections open.
+///
+/// An agent goes through all the connections that it keeps, one by one and behind a lock, to find one for a call. So there
+/// are several of them, each for a few threads.
 #[derive(Clone, Debug)]
 pub struct Http {
-    agent: Agent,
+    agents: Arc<[Agent]>,
     body_limit: u64,
 }
 
 impl Http {
-    /// Of each of the two buffers that a connection has, at most until an answer has a larger head.
-    const BUFFER: usize = 16 << 10;
+    /// Of each of the two buffers that a connection has besides, if it is encrypted.
+    const TLS_BUFFER: usize = 16 << 10;
+    /// Connections that an agent keeps, and so the threads that share it.
+    const AN_AGENT: usize = 8;
 
-    /// Makes an agent.
+    /// Makes the agents.
     ///
     /// # Errors
     /// [`CertError`] if `ca_cert` is given and of no use.
@@ -147,18 +153,21 @@ impl Http {
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(options.timeout))
             .timeout_connect(Some(options.connect_timeout.min(options.timeout)))
-            .input_buffer_size(Self::BUFFER)
-            .output_buffer_size(Self::BUFFER)
-            .max_idle_connections(options.connections)
-            .max_idle_connections_per_host(options.connections)
+            .input_buffer_size(Self::TLS_BUFFER)
+            .output_buffer_size(Self::TLS_BUFFER)
+            .max_idle_connections(Self::AN_AGENT.min(options.connections))
+            .max_idle_connections_per_host(Self::AN_AGENT.min(options.connections))
             .tls_config(tls.build());
         if !options.proxy_from_env {
             config = config.proxy(None);
         }
-        let tcp = ().chain(ConnectProxyConnector::default()).chain(Tcp::new(options.timeout));
-        let connector = tcp.chain(RustlsConnector::default());
-        let agent = Agent::with_parts(config.build(), connector, Names::default());
-        Ok(Http { agent, body_limit: options.body_limit })
+        let (config, names) = (config.build(), Names::default());
+        let agent = || {
+            let tcp = ().chain(ConnectProxyConnector::default()).chain(Tcp::new(options.timeout));
+            Agent::with_parts(config.clone(), tcp.chain(RustlsConnector::default()), names.clone())
+        };
+        let agents = options.connections.div_ceil(Self::AN_AGENT).max(1);
+        Ok(Http { agents: (0..agents).map(|_| agent()).collect(), body_limit: options.body_limit })
     }
 
     /// Posts a body and reads the whole response. Calls `departs` when there is a connection and the body is about to
@@ -173,13 +182,20 @@ impl Http {
         body: &[u8],
         departs: &dyn Fn(),
     ) -> Result<Response, TransportError> {
-        let mut request = self.agent.post(url).header("content-length", body.len());
+        let mut request = self.agent().post(url).header("content-length", body.len());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut body = Departing { body, departs: Some(departs) };
         let response = request.send(SendBody::from_reader(&mut body)).map_err(|error| self.explain(error))?;
         self.read(response)
+    }
+
+    /// The calling thread's.
+    fn agent(&self) -> &Agent {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
+        &self.agents[NUMBER.with(|number| number % self.agents.len())]
     }
 
     fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {

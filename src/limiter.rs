@@ -112,7 +112,10 @@ impl RateLimiter {
     /// # Panics
     /// If every lane is retired.
     pub fn wait(&self) -> Turn {
-        let place = self.queue_up(1);
+        let place = match self.arrive(1) {
+            Arrival::Turn(turn) => return turn,
+            Arrival::Place(place) => place,
+        };
         loop {
             match place.look() {
                 Look::Turn(turn) => return turn,
@@ -135,7 +138,13 @@ impl RateLimiter {
     /// # Errors
     /// [`NoTurn`]
     pub fn wait_for(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        let place = self.queue_up(tokens);
+        if cancel.is_cancelled() {
+            return Err(NoTurn::Cancelled);
+        }
+        let place = match self.arrive(tokens) {
+            Arrival::Turn(turn) => return Ok(turn),
+            Arrival::Place(place) => place,
+        };
         let _listening = cancel.listen();
         while !cancel.is_cancelled() {
             match place.look() {
@@ -275,16 +284,42 @@ impl RateLimiter {
         told
     }
 
-    fn queue_up(&self, tokens: u32) -> Place<'_> {
+    /// Takes the turn that is due if nobody is in line for it, and else a place in the line.
+    fn arrive(&self, tokens: u32) -> Arrival<'_> {
         let mut line = self.line.lock();
-        let ticket = line.next_ticket;
-        line.next_ticket += 1;
+        let now = self.clock.now();
+        let free = line.first(tokens).filter(|(_, due)| line.waiting.is_empty() && *due <= now);
+        match free {
+            Some((lane, _)) => {
+                let ticket = line.draw_ticket();
+                Arrival::Turn(line.take(now, lane, ticket, tokens, 0))
+            }
+            None => Arrival::Place(self.place_in(&mut line, tokens)),
+        }
+    }
+
+    fn queue_up(&self, tokens: u32) -> Place<'_> {
+        self.place_in(&mut self.line.lock(), tokens)
+    }
+
+    fn place_in(&self, line: &mut Line, tokens: u32) -> Place<'_> {
+        let ticket = line.draw_ticket();
         line.waiting.push_back(Waiting { ticket, tokens, thread: thread::current() });
         Place { limiter: self, ticket, tokens }
     }
 }
 
 impl Line {
+    fn draw_ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket - 1
+    }
+
+    fn take(&mut self, now: Instant, lane: usize, ticket: u64, tokens: u32, serial: u64) -> Turn {
+        self.lanes[lane].take(now, ticket, tokens);
+        Turn { at: now, lane, ticket, holds: self.lanes[lane].holds, serial }
+    }
+
     /// The lane that is free first for a call of so many tokens, and when that is. None: all are retired.
     fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
         let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.retired);
@@ -302,6 +337,14 @@ struct Place<'a> {
     limiter: &'a RateLimiter,
     ticket: u64,
     tokens: u32,
+}
+
+/// What there is for whoever comes.
+enum Arrival<'a> {
+    /// Nobody is in line, and a turn is due.
+    Turn(Turn),
+    /// A place in the line.
+    Place(Place<'a>),
 }
 
 /// What there is to see from a place.
@@ -353,9 +396,7 @@ impl Place<'_> {
     }
 
     fn take(&self, line: &mut Line, lane: usize, serial: u64) -> Turn {
-        let now = self.limiter.clock.now();
-        line.lanes[lane].take(now, self.ticket, self.tokens);
-        Turn { at: now, lane, ticket: self.ticket, holds: line.lanes[lane].holds, serial }
+        line.take(self.limiter.clock.now(), lane, self.ticket, self.tokens, serial)
     }
 
     /// Leaves the line. Returns the thread that is at the front because of it.

@@ -59,6 +59,19 @@ pub(super) struct Course {
     end: End,
 }
 
+/// The calls made for a prompt, for the summary.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub(super) calls: u64,
+    /// Those that were refused for coming too fast,
+    pub(super) throttled: u64,
+    /// and those that failed otherwise.
+    pub(super) faults: u64,
+    /// When the first was sent, and the last.
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
 #[derive(Debug)]
 enum End {
     /// The batch was stopped before this prompt was done.
@@ -134,6 +147,16 @@ impl Course {
             (Err(_), _) => End::Unfinished,
         };
         self
+    }
+
+    /// What was done for it, all in all.
+    pub(super) fn account(&self) -> Account {
+        let ended =
+            |outcome| self.attempts.iter().filter(|attempt| attempt.outcome == outcome).count() as u64;
+        let calls = self.attempts.len() as u64;
+        let (answered, throttled) = (ended("answered"), ended("rate_limited"));
+        let (first, last) = (self.turns.first().copied(), self.turns.last().copied());
+        Account { calls, throttled, faults: calls - answered - throttled, first, last }
     }
 
     /// The record; none if the prompt is not done.

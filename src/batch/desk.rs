@@ -3,10 +3,9 @@
 //! The worker that finished a prompt writes its record itself, before it takes the next prompt. So at any instant the
 //! answers that are not yet on record are those of calls in flight, and of no others.
 
-use super::attempts::Course;
+use super::attempts::Account;
 use super::{Halt, Stop, Summary};
 use crate::journal::{JournalError, Record};
-use crate::prompts::Prompt;
 
 pub(super) struct Desk<W> {
     write: W,
@@ -22,14 +21,14 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Desk<W> {
     }
 
     /// Writes and counts what has become of a prompt. Returns a reason to stop the batch, if there is one now.
-    pub(super) fn hand_in(&mut self, course: Course, prompt: &Prompt) -> Option<Stop> {
-        self.summary.count(&course);
-        let record = course.into_record(prompt).filter(|_| !self.broken)?;
-        let written = (self.write)(&record);
+    pub(super) fn hand_in(&mut self, account: Account, record: Option<&Record>) -> Option<Stop> {
+        self.summary.count(account);
+        let record = record.filter(|_| !self.broken)?;
+        let written = (self.write)(record);
         // An answer that cannot be a file of its own is on record all the same, and so can those be that follow.
         self.broken = !matches!(written, Ok(()) | Err(JournalError::Folder(_)));
         if !self.broken {
-            self.summary.written(&record);
+            self.summary.written(record);
         }
         written.map_or_else(|error| Some(Stop::Journal(error)), |()| self.enough_failed())
     }

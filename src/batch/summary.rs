@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::attempts::Course;
+use super::attempts::Account;
 use super::{Before, Stop, Tokens};
 use crate::journal::Record;
 
@@ -131,17 +131,12 @@ impl Summary {
     }
 
     /// Counts the calls of one prompt.
-    pub(super) fn count(&mut self, course: &Course) {
-        for attempt in &course.attempts {
-            self.calls += 1;
-            match &*attempt.outcome {
-                "answered" => {}
-                "rate_limited" => self.throttled += 1,
-                _ => self.faults += 1,
-            }
-        }
-        self.first_call = self.first_call.into_iter().chain(course.turns.iter().copied()).min();
-        self.last_call = self.last_call.into_iter().chain(course.turns.iter().copied()).max();
+    pub(super) fn count(&mut self, account: Account) {
+        self.calls += account.calls;
+        self.throttled += account.throttled;
+        self.faults += account.faults;
+        self.first_call = self.first_call.into_iter().chain(account.first).min();
+        self.last_call = self.last_call.into_iter().chain(account.last).max();
     }
 
     /// Counts a record that has been written.

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,7 +18,14 @@ use ureq::unversioned::transport::NextTimeout;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     looking_up: DefaultResolver,
-    known: Mutex<HashMap<String, Known>>,
+    known: Arc<Mutex<HashMap<String, Known>>>,
+}
+
+/// Clones know the same names.
+impl Clone for Names {
+    fn clone(&self) -> Self {
+        Names { looking_up: DefaultResolver::default(), known: self.known.clone() }
+    }
 }
 
 #[derive(Debug)]

@@ -42,8 +42,7 @@ impl<In: Transport> Connector<In> for Tcp {
         }
         let stream = connect(&details.addrs, time_left(&details.timeout))?;
         stream.set_nodelay(true)?;
-        let (input, output) = (details.config.input_buffer_size(), details.config.output_buffer_size());
-        let paper = Paper::new(input, output);
+        let paper = Paper::default();
         let (grain, set_for_read, set_for_write) = (self.grain, None, None);
         Ok(Some(Either::B(Connection {
             stream,
@@ -143,8 +142,7 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.paper.keep(amount);
-        if self.paper.is_roomy() { Ok(()) } else { self.send(&timeout) }
+        if self.paper.keep(amount) { self.send(&timeout) } else { Ok(()) }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {

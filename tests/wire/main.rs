@@ -94,6 +94,24 @@ fn the_key_travels_in_its_header_and_the_request_in_the_body() {
 }
 
 #[test]
+fn long_keys_long_heads_and_much_text_fit() {
+    let (key, text) = ("k".repeat(6_000), "Why? ".repeat(100_000));
+    let mut server = mockito::Server::new();
+    let mock = server.mock("POST", PATH).match_header("authorization", format!("Bearer {key}").as_str());
+    let mut mock = mock.match_request(|request| request.body().unwrap().len() > 500_000);
+    for n in 0..30 {
+        mock = mock.with_header(format!("x-{n}"), &"h".repeat(1_000));
+    }
+    mock.with_body(completion(&text)).create();
+    let params = Params { model: "m".into(), ..Params::default() };
+    let http = Http::new(&options()).unwrap();
+    let client = Client::new(http, Box::new(Chat), Some(&server.url()), Key::new(&key).as_ref(), params);
+    for _ in 0..3 {
+        assert!(client.ask(&client.request(&text), &|| {}).unwrap().text == text);
+    }
+}
+
+#[test]
 fn without_a_key_there_is_no_such_header() {
     let (tell, told) = mpsc::channel();
     let url = tcp::once(move |mut stream| {

@@ -1,13 +1,13 @@
 //! The memory that a connection has: what is to be sent, and what was received and not yet used.
 //!
-//! It is the system that makes memory real, page by page, when it is first written to. So nothing is written here before
-//! there is something to write: of a thousand connections with small answers, each has a few pages.
+//! It begins small and grows with what comes, so that a thousand connections with small questions and answers need little.
 
 use ureq::unversioned::transport::Buffers;
 
-#[derive(Debug)]
+/// A connection's two buffers.
+#[derive(Debug, Default)]
 pub(super) struct Paper {
-    /// Received; of it, `used..filled` is still to be used. It grows when it is full of what cannot be used yet.
+    /// Received; of it, `used..filled` is still to be used.
     input: Vec<u8>,
     used: usize,
     filled: usize,
@@ -16,19 +16,25 @@ pub(super) struct Paper {
     kept: usize,
     /// Whether the last look at the input used any of it.
     progress: bool,
-    sizes: (usize, usize),
 }
 
 impl Paper {
-    /// Of these sizes in bytes, for what is received and for what is sent. It takes no memory until it is used.
-    pub(super) fn new(input: usize, output: usize) -> Self {
-        let (empty, sizes) = (Vec::new, (input, output));
-        Paper { input: empty(), used: 0, filled: 0, output: empty(), kept: 0, progress: false, sizes }
-    }
+    /// What each begins with, once it is used. A line of a head must fit into the output, and some keys are long.
+    const INPUT: usize = 2 << 10;
+    /// See [`INPUT`](Paper::INPUT).
+    const OUTPUT: usize = 8 << 10;
+    /// What both grow to; the input grows further only while nothing of it can be used yet, as with a large head.
+    const USUAL: usize = 16 << 10;
 
-    /// So many bytes more are to be sent.
-    pub(super) fn keep(&mut self, amount: usize) {
+    /// So many bytes more are to be sent. Makes room for others, or says that it is time to send.
+    pub(super) fn keep(&mut self, amount: usize) -> bool {
         self.kept += amount;
+        let is_full = self.kept * 2 > self.output.len();
+        if is_full && self.output.len() < Self::USUAL {
+            self.output.resize(self.output.len() * 2, 0);
+            return false;
+        }
+        is_full
     }
 
     pub(super) fn to_send(&self) -> &[u8] {
@@ -39,24 +45,19 @@ impl Paper {
         self.kept = 0;
     }
 
-    /// Whether at least half of the room is left for what is to be sent.
-    pub(super) fn is_roomy(&self) -> bool {
-        self.output.len() >= self.kept * 2
-    }
-
-    /// `vec!` asks the system for zeroes; to fill memory with them would make it real.
     fn unfold(&mut self) {
         if self.output.is_empty() {
-            (self.input, self.output) = (vec![0; self.sizes.0], vec![0; self.sizes.1]);
+            (self.input, self.output) = (vec![0; Self::INPUT], vec![0; Self::OUTPUT]);
         }
     }
 
-    /// Moves what is still to be used to the beginning, and makes room after it if there is none.
+    /// Moves what is still to be used to the beginning; and there is more room if the last receive left none.
     fn make_room(&mut self) {
+        let was_full = self.filled == self.input.len();
         self.input.copy_within(self.used..self.filled, 0);
         (self.used, self.filled) = (0, self.filled - self.used);
-        if self.filled == self.input.len() {
-            self.input.resize(self.filled * 2, 0);
+        if was_full && (self.input.len() < Self::USUAL || self.filled == self.input.len()) {
+            self.input.resize(self.input.len() * 2, 0);
         }
     }
 }
@@ -101,39 +102,55 @@ impl Buffers for Paper {
 mod tests {
     use super::*;
 
-    fn receive(paper: &mut Paper, bytes: &[u8]) {
-        paper.input_append_buf()[..bytes.len()].copy_from_slice(bytes);
-        paper.input_appended(bytes.len());
+    fn receive(paper: &mut Paper, byte: u8, amount: usize) {
+        paper.input_append_buf()[..amount].fill(byte);
+        paper.input_appended(amount);
     }
 
     #[test]
     fn what_is_received_is_kept_until_it_is_used() {
-        let mut paper = Paper::new(4, 4);
-        receive(&mut paper, b"abc");
-        paper.input_consume(2);
+        let mut paper = Paper::default();
+        receive(&mut paper, b'a', 2000);
+        paper.input_consume(1999);
         assert!(paper.can_use_input());
-        receive(&mut paper, b"def");
-        assert_eq!(paper.input(), b"cdef");
+        receive(&mut paper, b'b', 2047);
+        assert_eq!((paper.input().len(), paper.input()[0], paper.input()[1]), (2048, b'a', b'b'));
         paper.input_consume(0);
         assert!(!paper.can_use_input(), "it takes more to use it");
-        assert_eq!(paper.input_append_buf().len(), 4, "and there is room for more");
-        receive(&mut paper, b"g");
-        assert_eq!(paper.input(), b"cdefg");
-        paper.input_consume(5);
+        assert_eq!(paper.input_append_buf().len(), 2048, "and there is room for more");
+        paper.input_consume(2048);
         assert!(paper.input().is_empty() && !paper.can_use_input());
     }
 
     #[test]
-    fn what_is_to_be_sent_comes_together() {
-        let mut paper = Paper::new(4, 8);
-        for (part, roomy) in [(b"ab", true), (b"cd", true), (b"ef", false)] {
-            paper.output()[..2].copy_from_slice(part);
-            paper.keep(2);
-            assert_eq!(paper.is_roomy(), roomy);
+    fn it_grows_where_much_comes_and_further_where_nothing_of_it_can_be_used() {
+        let mut paper = Paper::default();
+        for _ in 0..10 {
+            let room = paper.input_append_buf().len();
+            receive(&mut paper, b'a', room);
+            paper.input_consume(room);
         }
-        assert_eq!(paper.to_send(), b"abcdef");
-        assert_eq!(paper.tmp_and_output().1.len(), 2);
+        assert_eq!(paper.input_append_buf().len(), Paper::USUAL);
+        receive(&mut paper, b'a', Paper::USUAL);
+        paper.input_consume(0);
+        assert_eq!(paper.input_append_buf().len(), Paper::USUAL, "as much again");
+    }
+
+    #[test]
+    fn what_is_to_be_sent_comes_together_until_there_is_much() {
+        let mut paper = Paper::default();
+        let mut kept = 0;
+        let is_time = loop {
+            paper.output()[..1000].fill(b'x');
+            kept += 1000;
+            if paper.keep(1000) {
+                break kept;
+            }
+            assert!(!paper.output().is_empty());
+        };
+        assert!((Paper::USUAL / 2..=Paper::USUAL).contains(&is_time), "{is_time}");
+        assert_eq!(paper.to_send().len(), is_time);
         paper.sent();
-        assert!(paper.to_send().is_empty() && paper.output().len() == 8);
+        assert!(paper.to_send().is_empty() && paper.output().len() == Paper::USUAL);
     }
 }
