@@ -103,6 +103,7 @@ impl Server {
     /// If the address cannot be listened on.
     pub fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.addr)?;
+        arrival::stamp(&listener)?;
         let addr = listener.local_addr()?;
         let (running, stopped) = bounded(0);
         let started = Instant::now();
@@ -231,7 +232,7 @@ impl Room {
 
     /// A connection's life.
     fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(Stamped::new(stream)?);
+        let mut reader = BufReader::new(Stamped::new(stream));
         while !self.is_stopped() {
             let request = match wire::read(&mut reader, stream) {
                 Ok(Some(request)) => request,
