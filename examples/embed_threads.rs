@@ -1,11 +1,12 @@
 //! Embedding 3: a pool inside a program that has threads of its own, called off by one of them.
 //!
 //! A program reads orders from a channel in a thread of its own, and another thread waits for somebody to press a key;
-//! here it presses it itself, after the tenth order. What is under way is finished; what is queued is not begun.
+//! here it presses it itself, after the tenth order. What is under way is finished; what is queued is not begun. The
+//! limiter grants ten turns at once and the next in an hour, which nobody has to sit out.
 //!
 //! `cargo run --example embed_threads`
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use paceline::{CancelToken, Rate, RateLimiter, pool};
 
 fn main() {
     let cancel = CancelToken::default();
-    let limiter = RateLimiter::new(Rate::every(Duration::from_millis(10)));
+    let hourly = Rate::every(Duration::from_secs(3600)).with_burst(NonZeroU32::new(10).unwrap());
+    let limiter = RateLimiter::new(hourly);
     let ((orders, inbox), (pressed, key)) = (mpsc::sync_channel(4), mpsc::channel());
 
     // The program's own threads: one brings orders without end, one waits for the key.
@@ -45,7 +47,5 @@ fn main() {
 
     println!("done: {}", done.len());
     println!("taken from the queue, but without a turn: {undone}");
-    println!(
-        "notice: the pool ended by itself, an hour's wait would have ended as soon, and no thread is left."
-    );
+    println!("notice: the pool ended by itself, an hour's wait ended at once, and no thread is left.");
 }
