@@ -7,7 +7,7 @@ mod names;
 mod tcp;
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -137,6 +137,8 @@ impl Http {
     const TLS_BUFFER: usize = 16 << 10;
     /// Connections that an agent keeps, and so the threads that share it.
     const AN_AGENT: usize = 8;
+    /// What most bodies fit into.
+    const BODY: usize = 2 << 10;
 
     /// Makes the agents.
     ///
@@ -203,10 +205,11 @@ impl Http {
         let text = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         };
-        let body =
-            body.with_config().limit(self.body_limit).read_to_vec().map_err(|error| self.explain(error))?;
+        let mut whole = Vec::with_capacity(Self::BODY);
+        let mut body = body.with_config().limit(self.body_limit).reader();
+        body.read_to_end(&mut whole).map_err(|error| self.explain(error.into()))?;
         let headers = parts.headers.iter().filter_map(text).collect();
-        Ok(Response { status: parts.status.as_u16(), headers, body })
+        Ok(Response { status: parts.status.as_u16(), headers, body: whole })
     }
 
     fn explain(&self, error: ureq::Error) -> TransportError {

@@ -1,6 +1,7 @@
 //! The memory that a connection has: what is to be sent, and what was received and not yet used.
 //!
-//! It begins small and grows with what comes, so that a thousand connections with small questions and answers need little.
+//! It begins small and grows with what comes, and is given back when all is sent, so that a thousand connections with small
+//! questions and answers need little.
 
 use ureq::unversioned::transport::Buffers;
 
@@ -45,14 +46,24 @@ impl Paper {
         self.kept = 0;
     }
 
-    fn unfold(&mut self) {
+    fn unfold_output(&mut self) {
         if self.output.is_empty() {
-            (self.input, self.output) = (vec![0; Self::INPUT], vec![0; Self::OUTPUT]);
+            self.output = vec![0; Self::OUTPUT];
+        }
+    }
+
+    /// Who waits for an answer has nothing to send, and most connections wait most of the time.
+    fn fold_output(&mut self) {
+        if self.kept == 0 {
+            self.output = Vec::new();
         }
     }
 
     /// Moves what is still to be used to the beginning; and there is more room if the last receive left none.
     fn make_room(&mut self) {
+        if self.input.is_empty() {
+            self.input = vec![0; Self::INPUT];
+        }
         let was_full = self.filled == self.input.len();
         self.input.copy_within(self.used..self.filled, 0);
         (self.used, self.filled) = (0, self.filled - self.used);
@@ -64,7 +75,7 @@ impl Paper {
 
 impl Buffers for Paper {
     fn output(&mut self) -> &mut [u8] {
-        self.unfold();
+        self.unfold_output();
         &mut self.output[self.kept..]
     }
 
@@ -73,7 +84,7 @@ impl Buffers for Paper {
     }
 
     fn input_append_buf(&mut self) -> &mut [u8] {
-        self.unfold();
+        self.fold_output();
         self.make_room();
         &mut self.input[self.filled..]
     }
@@ -88,7 +99,7 @@ impl Buffers for Paper {
     }
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
-        self.unfold();
+        self.unfold_output();
         self.make_room();
         (&mut self.input[self.filled..], &mut self.output[self.kept..])
     }
@@ -152,5 +163,8 @@ mod tests {
         assert_eq!(paper.to_send().len(), is_time);
         paper.sent();
         assert!(paper.to_send().is_empty() && paper.output().len() == Paper::USUAL);
+        paper.input_append_buf();
+        assert!(paper.output.is_empty(), "nothing is to be sent while the answer is awaited");
+        assert_eq!(paper.output().len(), Paper::OUTPUT);
     }
 }
