@@ -44,6 +44,17 @@ pub enum StoreError {
         /// What went wrong.
         why: String,
     },
+    /// It could not prove who it is.
+    #[error(
+        "Redis at {place} is not trusted: {why}; the certificates of this system count, or in their place those in the \
+         file that $SSL_CERT_FILE names"
+    )]
+    Untrusted {
+        /// Where.
+        place: Place,
+        /// What is wrong with its certificate, or with ours.
+        why: String,
+    },
     /// It wants another password or user, or none.
     #[error(
         "Redis at {place} does not let us in: {why}; the password comes from $PACELINE_REDIS_PASSWORD, the user \
@@ -99,6 +110,7 @@ impl StoreError {
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm), _)
             | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut { place, why },
+            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted { place, why },
             (ErrorKind::Io, _) if error.is_timeout() => {
                 StoreError::Unreachable { place, why: "no answer in time".to_owned() }
             }
@@ -108,6 +120,11 @@ impl StoreError {
             _ => StoreError::Refused { place, why },
         }
     }
+}
+
+/// The client library has no kind of error for it, only these words of the libraries below.
+fn is_about_trust(why: &str) -> bool {
+    ["peer certificate", "PEM from file"].iter().any(|words| why.contains(words))
 }
 
 /// A connection that is made when it is needed, and made again when it broke.

@@ -178,6 +178,25 @@ mod redis {
     }
 
     #[test]
+    fn over_tls_only_a_redis_that_is_trusted_is_asked() {
+        let Some((_redis, place, folder)) = Redis::start_with_tls("hunter2") else { return };
+        let server = strict();
+        let (url, place) = (server.base_url(), format!("{place}?name=safe"));
+        let args = ["--base-url", url.as_str(), "--rpm", "1200", "--share", place.as_str()];
+        let knows = |cli: Cli| cli.env("PACELINE_REDIS_PASSWORD", "hunter2");
+        let ran = knows(Cli::of_topics(1)).run(&args);
+        assert!(ran.exit == 2 && ran.stderr.contains("is not trusted"), "{ran}");
+        let ran = Cli::of_topics(1).env("SSL_CERT_FILE", "/nobody/knows").run(&args);
+        assert!(ran.exit == 2 && ran.stderr.contains("is not trusted"), "{ran}");
+        let certificate = folder.path().join("certificate.pem");
+        let trusts = |cli: Cli| cli.env("SSL_CERT_FILE", certificate.to_str().unwrap());
+        let ran = trusts(Cli::of_topics(1)).run(&args);
+        assert!(ran.exit == 2 && ran.stderr.contains("does not let us in"), "{ran}");
+        let ran = trusts(knows(Cli::of_topics(2))).run(&args);
+        assert!(ran.is_all_answered(2), "{ran}");
+    }
+
+    #[test]
     fn while_redis_is_away_nothing_is_sent_and_then_it_goes_on() {
         let Some(mut redis) = Redis::start() else { return };
         let (server, cli) = (strict(), Cli::of_topics(30));

@@ -31,7 +31,7 @@ impl Redis {
     /// The same with these options, such as `--requirepass`, `hunter2`.
     pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let program = find()?;
-        let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let addr = free();
         let (folder, options) =
             (tempfile::tempdir().unwrap(), options.iter().map(|option| (*option).to_owned()));
         let options: Vec<_> = options.collect();
@@ -39,6 +39,23 @@ impl Redis {
         let mut redis = Redis { process, addr, folder, options };
         redis.is_up();
         Some(redis)
+    }
+
+    /// One that wants this password, and speaks TLS besides with a fresh certificate. Gives also its address there, and the
+    /// file that makes it trusted.
+    pub(crate) fn start_with_tls(password: &str) -> Option<(Self, String, tempfile::TempDir)> {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let [certificate, key] = ["certificate.pem", "key.pem"]
+            .map(|name| folder.path().join(name).into_os_string().into_string().unwrap());
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let port = free().port().to_string();
+        let tls = ["--tls-port", &port, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+        let trust =
+            ["--tls-ca-cert-file", &certificate, "--tls-auth-clients", "no", "--requirepass", password];
+        let redis = Redis::start_with(&[tls, trust].concat())?;
+        Some((redis, format!("rediss://127.0.0.1:{port}/0"), folder))
     }
 
     /// `redis://127.0.0.1:PORT/0?name=NAME`
@@ -95,6 +112,10 @@ impl Drop for Redis {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn spawn(program: &PathBuf, addr: SocketAddr, folder: &tempfile::TempDir, options: &[String]) -> Child {

@@ -1,8 +1,11 @@
 //! What can be typed wrong, and what is said to it.
 
+use std::fs;
+
 use super::Shop;
-use super::common::Cli;
+use super::common::redis::Redis;
 use super::common::tcp;
+use super::common::{Cli, records};
 
 const COMMANDS: [&[&str]; 4] = [&["push", "prompts.txt"], &["work", "--practice"], &["pull"], &["queue"]];
 
@@ -24,6 +27,26 @@ fn a_redis_that_does_not_run_is_named_and_nothing_is_sent() {
             "{ran}"
         );
     }
+}
+
+#[test]
+fn a_queue_may_be_behind_tls_and_a_password() {
+    let Some((_redis, place, folder)) = Redis::start_with_tls("hunter2") else { return };
+    let certificate = folder.path().join("certificate.pem");
+    let locked = Cli::of("a\nb\n").env("SSL_CERT_FILE", certificate.to_str().unwrap());
+    let ran = locked.paceline(&["push", "prompts.txt", "--queue", &place]);
+    assert!(ran.exit == 2 && ran.stderr.contains("$PACELINE_REDIS_PASSWORD"), "{ran}");
+    let cli = locked.env("PACELINE_REDIS_PASSWORD", "hunter2");
+    for command in [
+        &["push", "prompts.txt"][..],
+        &["work", "--practice", "--rpm", "60000"],
+        &["queue"],
+        &["pull", "-o", "results.jsonl"],
+    ] {
+        let ran = cli.paceline(&[command, &["--queue", &place]].concat());
+        assert!(ran.exit == 0 && !format!("{ran}").contains("hunter2"), "{ran}");
+    }
+    assert_eq!(records(&fs::read_to_string(cli.path("results.jsonl")).unwrap()).len(), 2);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::prompts::Format;
 pub(in crate::cli) struct Which {
     /// The queue: redis://HOST:PORT/DB?name=NAME
     ///
-    /// rediss:// is for TLS. The password comes from $PACELINE_REDIS_PASSWORD.
+    /// rediss:// is for TLS; $SSL_CERT_FILE names certificates to trust in place of the system's. The password comes from
+    /// $PACELINE_REDIS_PASSWORD.
     #[arg(id = "queue", long = "queue", value_name = "URL")]
     pub(in crate::cli) url: String,
 }
