@@ -35,12 +35,16 @@ enum Phase {
 impl Adaptive {
     /// The pace at the beginning, in calls a second.
     const START: f64 = 5.0;
-    /// It is never slower than this: one call in ten seconds finds out that the server is well again.
-    const FLOOR: f64 = 0.1;
+    /// It is never slower than this: one call a minute finds out that the server is well again. Free of charge, some let
+    /// three a minute through.
+    const FLOOR: f64 = 1.0 / 60.0;
     /// What a refusal leaves of it.
     const CUT: f64 = 0.8;
-    /// How long it takes to come back, in seconds.
+    /// How long it takes to come back, in seconds, and in calls where they are few: each time it has come back it asks
+    /// for too much, and the refusals are to be few among the calls.
     const RECOVERY: f64 = 10.0;
+    /// See [`RECOVERY`](Adaptive::RECOVERY).
+    const RECOVERY_CALLS: f64 = 20.0;
     /// So many successes say something about the limit.
     const SAMPLE: u32 = 10;
     /// Who has come to this without a refusal has found that there is no limit.
@@ -57,7 +61,7 @@ impl Adaptive {
             successes: 0,
             first_success: now,
             last_success: now,
-            meter: Meter::new(now),
+            meter: Meter::new(now, Meter::SECOND),
             let_through: (0.0, 0.0),
         }
     }
@@ -104,17 +108,17 @@ impl Adaptive {
         let limit = self.allowed(now, rate).max(Self::FLOOR);
         let start = (rate.min(limit) * Self::CUT).max(Self::FLOOR);
         if self.tells() || matches!(self.phase, Phase::Finding { .. }) {
-            self.count_anew(now);
+            self.count_anew(now, limit);
         }
         (self.phase, self.began) = (Phase::Cubic { start, limit }, now);
     }
 
     /// What was counted has been made use of.
-    fn count_anew(&mut self, now: Instant) {
+    fn count_anew(&mut self, now: Instant, limit: f64) {
         let (successes, seconds) = self.let_through;
         let since = (now - self.counted_from).as_secs_f64();
         self.let_through = (successes / 2.0 + f64::from(self.successes), seconds / 2.0 + since);
-        (self.successes, self.counted_from, self.meter) = (0, now, Meter::new(now));
+        (self.successes, self.counted_from, self.meter) = (0, now, Meter::new(now, Meter::period(limit)));
     }
 
     /// Whether there have been enough successes to go by.
@@ -153,45 +157,54 @@ impl Adaptive {
 
 /// From `start` to `limit` in the time of recovery, flat there, and on as it came.
 fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
-    let x = seconds / Adaptive::RECOVERY - 1.0;
+    let recovery = Adaptive::RECOVERY.max(Adaptive::RECOVERY_CALLS / limit);
+    let x = seconds / recovery - 1.0;
     let reach = if x < 0.0 { limit - start } else { limit * (1.0 - Adaptive::CUT) };
     limit + reach * x.powi(3)
 }
 
-/// Successes a second, over the last few seconds.
+/// Successes a second, over the last few seconds; over longer periods where calls are few.
 #[derive(Clone, Debug)]
 struct Meter {
     began: Instant,
-    /// Successes in the present second and in those before it.
-    seconds: [u32; Meter::KEPT],
-    /// The number of the present second.
+    period: Duration,
+    /// Successes in the present period and in those before it.
+    counts: [u32; Meter::KEPT],
+    /// The number of the present period.
     present: u64,
 }
 
 impl Meter {
     const KEPT: usize = 4;
+    const SECOND: Duration = Duration::from_secs(1);
 
-    fn new(now: Instant) -> Self {
-        Meter { began: now, seconds: [0; Self::KEPT], present: 0 }
+    fn new(began: Instant, period: Duration) -> Self {
+        Meter { began, period, counts: [0; Self::KEPT], present: 0 }
+    }
+
+    /// One that has a few calls in it at this pace.
+    fn period(rate: f64) -> Duration {
+        Duration::from_secs_f64((4.0 / rate).max(1.0))
     }
 
     fn count(&mut self, now: Instant) {
-        let second = self.second(now);
-        for gone in self.present + 1..=second.min(self.present + Self::KEPT as u64) {
-            self.seconds[gone as usize % Self::KEPT] = 0;
+        let period = self.number(now);
+        for gone in self.present + 1..=period.min(self.present + Self::KEPT as u64) {
+            self.counts[gone as usize % Self::KEPT] = 0;
         }
-        self.present = self.present.max(second);
-        self.seconds[self.present as usize % Self::KEPT] += 1;
+        self.present = self.present.max(period);
+        self.counts[self.present as usize % Self::KEPT] += 1;
     }
 
-    fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.began).as_secs()
+    fn number(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.began).div_duration_f64(self.period) as u64
     }
 
-    /// The best of the seconds kept: latency makes the successes of a growing pace come late.
+    /// The best of the periods kept: latency makes the successes of a growing pace come late.
     fn rate(&self, now: Instant) -> f64 {
-        let age = self.second(now).saturating_sub(self.present);
-        if age >= Self::KEPT as u64 { 0.0 } else { self.seconds.iter().copied().max().unwrap_or(0).into() }
+        let age = self.number(now).saturating_sub(self.present);
+        let best = self.counts.iter().copied().max().unwrap_or(0);
+        if age >= Self::KEPT as u64 { 0.0 } else { f64::from(best) / self.period.as_secs_f64() }
     }
 }
 
@@ -301,6 +314,20 @@ mod tests {
             trial.pass(MS * 90_000, 600, 20);
             let came = trial.pass(MS * 90_000, 300, 20);
             assert!(came.let_in >= 270 && came.refused <= 22, "{hold:?}: {came:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_a_few_calls_a_minute_is_found_too() {
+        for (rpm, burst) in [(3, 1), (5, 5), (20, 1)] {
+            let mut trial = Trial { hold: MS * 60_000 / rpm / 2, ..Trial::new(MS * 2000) };
+            trial.pass(MS * 600_000, rpm, burst);
+            let came = trial.pass(MS * 3_600_000, rpm, burst);
+            let possible = f64::from(rpm) * 60.0;
+            let used = f64::from(came.let_in) / possible;
+            assert!(used >= 0.85 && f64::from(came.refused) <= 0.07 * possible, "{rpm}: {used}, {came:?}");
+            let (found, truth) = (trial.client.found().unwrap(), f64::from(rpm) / 60.0);
+            assert!((0.8 * truth..=1.1 * truth).contains(&found), "{rpm}: found {found} a second");
         }
     }
 

@@ -1,86 +1,9 @@
-//! Thirty days in simulated time: nothing drifts, nothing grows.
+//! The program itself, in real time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use paceline::clock::SimClock;
-use paceline::limiter::Turnstile;
-use paceline::{Clock, Rate, RateLimiter};
-
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAYS_30: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// The memory of this process, in KiB; none where the system does not say.
-fn memory() -> Option<usize> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
-}
-
-/// When the turns are due in all this time, by the pure decision alone, if everyone is held for a while every six hours.
-fn due(rate: Rate) -> Vec<Duration> {
-    let start = Instant::now();
-    let (mut turnstile, mut hold) = (Turnstile::new(rate, start), HOUR * 6);
-    let mut turns = Vec::new();
-    loop {
-        while hold < DAYS_30 && start + hold <= turnstile.due(1) {
-            turnstile.hold_until(start + hold + MINUTE * 10);
-            hold += HOUR * 6;
-        }
-        let at = turnstile.due(1);
-        if at >= start + DAYS_30 {
-            return turns;
-        }
-        turnstile.take(at, 1);
-        turns.push(at - start);
-    }
-}
-
-#[test]
-fn in_thirty_days_at_a_kept_pace_every_turn_comes_the_instant_it_is_due_to_the_last() {
-    let rate = Rate::every(MINUTE / 6 + Duration::from_micros(1)); // never at the very instant of a hold
-    let expected = due(rate);
-    let clock = SimClock::new();
-    let start = clock.now();
-    let limiter = RateLimiter::on(Arc::new(clock.clone()), rate);
-    let taken = AtomicUsize::new(0);
-    let seats: Vec<_> = (0..5).map(|_| clock.enlist()).collect();
-    let after_a_day = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        let mut seats = seats.into_iter();
-        let (clock, limiter, taken, expected, after_a_day) =
-            (&clock, &limiter, &taken, &expected, &after_a_day);
-        for seat in seats.by_ref().take(4) {
-            scope.spawn(move || {
-                let _seat = seat.claim();
-                while taken.load(Ordering::SeqCst) + 4 <= expected.len() {
-                    let at = limiter.wait().at - start;
-                    let n = taken.fetch_add(1, Ordering::SeqCst);
-                    assert_eq!(at, expected[n], "turn {n}");
-                    if n == 8_640 {
-                        after_a_day.store(memory().unwrap_or_default(), Ordering::SeqCst);
-                    }
-                }
-            });
-        }
-        let holding = seats.next().unwrap();
-        scope.spawn(move || {
-            let _seat = holding.claim();
-            for hold in (1..).map(|n| HOUR * 6 * n).take_while(|hold| *hold < DAYS_30) {
-                clock.sleep_until(start + hold);
-                limiter.hold_until(start + hold + MINUTE * 10);
-            }
-        });
-    });
-    let (taken, grown) =
-        (taken.into_inner(), memory().unwrap_or_default() as i64 - after_a_day.into_inner() as i64);
-    println!("{taken} turns of {} in thirty days; {grown} KiB more than after one", expected.len());
-    assert!(taken > expected.len() - 4 && taken > 250_000);
-    assert!(grown < 2_048, "{grown} KiB");
-}
 
 /// What a process has: memory in KiB, threads, open files.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +36,6 @@ impl Drop for Ended {
 #[test]
 #[ignore = "it takes ten minutes of real time"]
 fn in_ten_minutes_at_two_thousand_calls_a_second_with_faults_nothing_grows() {
-    use std::io::{BufRead, BufReader, Write};
-    use std::process::{Command, Stdio};
     let told = |name: &str| std::env::var(name).ok();
     let seconds: u64 = told("SOAK_SECONDS").map_or(600, |text| text.parse().unwrap());
     let binary = told("SOAK_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_paceline").to_owned());

@@ -1,0 +1,177 @@
+//! A batch of thirty days on the simulated clock, against a server that has good days and bad ones.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use paceline::api::{Answer, Ask, CallError, Class};
+use paceline::batch::{Batch, Settings, Summary};
+use paceline::clock::SimClock;
+use paceline::limiter::{Tempo, Turnstile};
+use paceline::prompts::Prompt;
+use paceline::{CancelToken, Clock, Rate};
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::{DAY, DAYS_30, HOUR, MINUTE, alone, memory};
+
+const DAYS: usize = 30;
+/// The server's limit: three a minute, and every third day half as many where it changes.
+const USUAL: Duration = Duration::from_secs(20);
+
+/// What a day brought.
+#[derive(Clone, Copy, Debug, Default)]
+struct Day {
+    answered: u32,
+    refused: u32,
+    faults: u32,
+    rejected: u32,
+    memory: usize,
+}
+
+/// Keeps to its limit, fails one call in fifty, rejects one in two hundred, and has an outage of ten minutes each day.
+#[derive(Debug)]
+struct Server {
+    clock: SimClock,
+    start: Instant,
+    /// Whether it says when to come back, and keeps its limit for ever.
+    is_kind: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    gate: Turnstile,
+    interval: Duration,
+    chance: StdRng,
+    days: [Day; DAYS],
+}
+
+impl Server {
+    fn new(clock: &SimClock, is_kind: bool) -> Self {
+        let (start, interval) = (clock.now(), USUAL);
+        let gate = Turnstile::new(Rate::every(interval), start);
+        let state = State { gate, interval, chance: StdRng::seed_from_u64(7), days: Default::default() };
+        Server { clock: clock.clone(), start, is_kind, state: Mutex::new(state) }
+    }
+
+    /// The limit of this day.
+    fn interval(&self, day: usize) -> Duration {
+        if !self.is_kind && day % 3 == 2 { USUAL * 2 } else { USUAL }
+    }
+
+    /// One call comes in.
+    fn judge(&self) -> Result<(), CallError> {
+        let now = self.clock.now();
+        let (day, hour) = day_and_hour(now - self.start);
+        let (day, mut state) = (day.min(DAYS - 1), self.state.lock());
+        if state.interval != self.interval(day) {
+            state.interval = self.interval(day);
+            state.gate = Turnstile::new(Rate::every(state.interval), now);
+        }
+        let outage = (HOUR * 3..HOUR * 3 + MINUTE * 10).contains(&hour);
+        if state.days[day].memory == 0 {
+            state.days[day].memory = memory().unwrap_or_default();
+        }
+        let draw: f64 = state.chance.random();
+        let is_due = state.gate.due(1) <= now;
+        let (class, status, wait) = match draw {
+            _ if outage => (Class::Throttled, 429, Some(HOUR * 3 + MINUTE * 10 - hour)),
+            _ if !is_due => (Class::Throttled, 429, Some(state.gate.due(1) - now)),
+            ..0.02 => (Class::Fault, 500, None),
+            ..0.025 => (Class::Rejected, 400, None),
+            _ => {
+                state.gate.take(now, 1);
+                state.days[day].answered += 1;
+                return Ok(());
+            }
+        };
+        if class != Class::Throttled {
+            state.gate.take(now, 1);
+        }
+        let today = &mut state.days[day];
+        *match class {
+            Class::Throttled => &mut today.refused,
+            Class::Fault => &mut today.faults,
+            _ => &mut today.rejected,
+        } += 1;
+        Err(error(class, status, wait.filter(|_| self.is_kind)))
+    }
+}
+
+fn day_and_hour(since: Duration) -> (usize, Duration) {
+    let day = since.as_secs() / DAY.as_secs();
+    (day as usize, since - DAY * day as u32)
+}
+
+fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
+    let (code, message, request_id, hints, body) = Default::default();
+    CallError { class, code, message, status: Some(status), request_id, retry_after, hints, body }
+}
+
+impl Ask for Server {
+    fn request(&self, prompt: &str) -> Vec<u8> {
+        prompt.as_bytes().to_vec()
+    }
+
+    fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
+        departs();
+        let judged = self.judge();
+        self.clock.sleep_until(self.clock.now() + Duration::from_secs(2));
+        let (text, finish_reason, status) = ("text".to_owned(), Some("stop".to_owned()), 200);
+        let (request_id, usage, hints, body) = Default::default();
+        judged.map(|()| Answer { text, finish_reason, status, request_id, usage, hints, body })
+    }
+}
+
+/// Runs for thirty days, and gives what came of it and what each day brought.
+fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
+    let clock = SimClock::new();
+    let server = Server::new(&clock, is_kind);
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let settings = Settings { pace, ..Settings::default() };
+    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let end = clock.now() + DAYS_30;
+    let lines = (1..).take_while(|_| clock.now() < end);
+    let summary = batch.run(lines.map(|line| Ok(Prompt::new(line, "topic"))), |_| Ok(()));
+    (summary, server.state.into_inner().days)
+}
+
+/// Each day so much of the calls that were possible are made, and so few are refused; and nothing grows.
+fn assert_steady(days: &[Day], least_used: f64, most_refused: f64, possible: impl Fn(usize) -> f64) {
+    for (day, had) in days.iter().enumerate() {
+        let passed = f64::from(had.answered + had.faults + had.rejected);
+        let (used, refused) = (passed / possible(day), f64::from(had.refused) / passed);
+        assert!(
+            used > least_used && refused < most_refused,
+            "day {day}: {used:.3} used, {refused:.3}: {had:?}"
+        );
+    }
+    let grown = days[days.len() - 1].memory as i64 - days[1].memory as i64;
+    println!("{grown} KiB more on the last day than on the second");
+    assert!(grown < 2_048, "{grown} KiB");
+}
+
+#[test]
+fn a_batch_of_thirty_days_with_faults_and_outages_keeps_its_pace_to_the_last() {
+    let _alone = alone();
+    let rate = Rate::every(USUAL);
+    let (summary, days) = run(Tempo::Kept(rate), true);
+    println!("{} answered, {} calls, {} refused", summary.answered, summary.calls, summary.throttled);
+    assert!(summary.stop.is_none(), "{:?}", summary.stop);
+    // Who is in flight when an outage begins is refused, and nobody else.
+    assert_steady(&days, 0.99, 0.002, |_| (DAY - MINUTE * 10).div_duration_f64(USUAL));
+}
+
+#[test]
+fn a_batch_of_thirty_days_finds_its_pace_whenever_it_changes() {
+    let _alone = alone();
+    let (summary, days) = run(Tempo::Found, false);
+    println!("{} answered, {} calls, {} refused", summary.answered, summary.calls, summary.throttled);
+    assert!(summary.stop.is_none(), "{:?}", summary.stop);
+    let possible =
+        |day: usize| (DAY - MINUTE * 10).div_duration_f64(if day % 3 == 2 { USUAL * 2 } else { USUAL });
+    // On the first day it is found.
+    assert_steady(&days[..2], 0.84, 0.10, possible);
+    assert_steady(&days[1..], 0.84, 0.05, |day| possible(day + 1));
+}
