@@ -9,6 +9,7 @@ use crate::limiter::Rate;
 use serde_json::Value;
 use std::num::NonZeroU32;
 
+mod guard;
 mod tokens;
 
 const MS: Duration = Duration::from_millis(1);

@@ -1,0 +1,114 @@
+//! What a batch promises its guard: no call leaves that was not let go, and each that fails is told.
+
+use super::*;
+use crate::cancel::Cancelled;
+
+/// Opens after a while, or calls the batch off; lets no call leave at its first turns. Notes what it is asked and told.
+#[derive(Debug)]
+struct Doorman {
+    opens: Option<Duration>,
+    /// How often a prompt must not leave, by its text.
+    turns_away: fn(&str) -> usize,
+    notes: Notes,
+}
+
+/// In the order in which things happen, calls among them.
+type Notes = Arc<Mutex<Vec<String>>>;
+
+impl Guard for Doorman {
+    fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled> {
+        let Some(opens) = self.opens else {
+            cancel.cancel();
+            return Err(Cancelled);
+        };
+        let left =
+            opens.saturating_sub(cancel.clock().wall().duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        cancel.sleep_until(cancel.clock().now() + left)
+    }
+
+    fn begin(&self, prompt: &Prompt) -> bool {
+        let mut notes = self.notes.lock();
+        let asked =
+            |what: &str| notes.iter().filter(|note| **note == format!("{what} {}", prompt.text)).count();
+        let lets = asked("no") >= (self.turns_away)(&prompt.text);
+        notes.push(format!("{} {}", if lets { "begin" } else { "no" }, prompt.text));
+        lets
+    }
+
+    fn failed(&self, prompt: &Prompt) {
+        self.notes.lock().push(format!("failed {}", prompt.text));
+    }
+}
+
+impl Doorman {
+    fn open() -> Self {
+        Doorman { opens: Some(Duration::ZERO), turns_away: |_| 0, notes: Notes::default() }
+    }
+
+    /// Guards a batch. Returns what it came to, and what was noted.
+    fn guard(
+        self,
+        settings: Settings,
+        count: u32,
+        answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
+    ) -> (Ran, Vec<String>) {
+        let (clock, notes) = (SimClock::new(), self.notes.clone());
+        let noted = move |prompt: &str, before: usize| {
+            notes.lock().push(format!("call {prompt}"));
+            answer(prompt, before)
+        };
+        let (latency, calls) = (SECOND / 10, Mutex::default());
+        let server = Server { clock: clock.clone(), latency, calls, answer: Box::new(noted) };
+        let on: Arc<dyn Clock> = Arc::new(clock.clone());
+        let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+        let mut records = Vec::new();
+        let summary = batch.guarded(&self).run(prompts(count), |record| {
+            records.push(record.clone());
+            Ok(())
+        });
+        let notes = std::mem::take(&mut *self.notes.lock());
+        (Ran { summary, records, calls: server.calls.into_inner(), clock }, notes)
+    }
+}
+
+#[test]
+fn no_call_leaves_before_the_guard_is_ready_and_then_there_is_no_herd() {
+    let doorman = Doorman { opens: Some(SECOND * 60), ..Doorman::open() };
+    let (ran, _) = doorman.guard(with_workers(paced(60), 8), 20, |_, _| Ok("text"));
+    assert_eq!((ran.summary.answered, ran.calls[0].0), (20, SECOND * 60));
+    assert!(ran.calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND), "{:?}", ran.calls);
+}
+
+#[test]
+fn a_guard_that_is_called_off_lets_no_call_leave_and_the_prompts_are_left_to_another_run() {
+    let doorman = Doorman { opens: None, ..Doorman::open() };
+    let (ran, notes) = doorman.guard(with_workers(paced(60), 4), 20, |_, _| Ok("text"));
+    assert!(matches!(ran.summary.stop, Some(Stop::Interrupted)), "{:?}", ran.summary.stop);
+    assert!(ran.calls.is_empty() && ran.records.is_empty() && notes.is_empty(), "{notes:?}");
+}
+
+#[test]
+fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
+    let doorman = Doorman { turns_away: |prompt| if prompt == "2" { 2 } else { 0 }, ..Doorman::open() };
+    let retry = Retry { max_retries: 0, ..Retry::default() };
+    let settings = Settings { retry, ..with_workers(paced(60), 1) };
+    let (ran, notes) = doorman.guard(settings, 2, |_, _| Ok("text"));
+    assert_eq!(notes, ["begin 1", "call 1", "no 2", "no 2", "begin 2", "call 2"]);
+    assert_eq!(ran.calls[1].0, SECOND * 3, "its first two turns went by");
+    assert_eq!((ran.summary.answered, ran.summary.calls, ran.records[1].attempts.len()), (2, 2, 1));
+}
+
+#[test]
+fn each_call_that_fails_is_told_before_the_next_one_begins_and_no_other_is() {
+    let flaky = |prompt: &str, before| match (prompt, before) {
+        ("1", 0) => Err(error(Class::Fault, 500, None)),
+        ("1", 1) => Err(error(Class::Throttled, 429, Some(SECOND))),
+        ("2", _) => Err(error(Class::Rejected, 400, None)),
+        _ => Ok("text"),
+    };
+    let (_, notes) = Doorman::open().guard(with_workers(paced(60), 1), 3, flaky);
+    let (failing, last) = (["begin 1", "call 1", "failed 1"], ["begin 3", "call 3"]);
+    let expected =
+        [&failing[..], &failing, &failing[..2], &["begin 2", "call 2", "failed 2"], &last].concat();
+    assert_eq!(notes, expected);
+}
