@@ -13,7 +13,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Spread, sleeps};
+use common::{Spread, p50_and_p99, sleeps};
 use governor::clock::{Clock as _, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -133,11 +133,6 @@ fn crowds(title: &str, interval: Duration) {
 }
 
 /// Microseconds by which gaps were longer than they had to be: the half and the hundredth worst.
-fn lateness(mut late: Vec<f64>) -> (f64, f64) {
-    late.sort_by(f64::total_cmp);
-    (late[late.len() / 2], late[late.len() * 99 / 100])
-}
-
 fn late_turns(interval: Duration, turns: usize) -> (f64, f64) {
     let limiter = RateLimiter::new(Rate::every(interval));
     let granted = Mutex::new(Vec::new());
@@ -154,7 +149,7 @@ fn late_turns(interval: Duration, turns: usize) -> (f64, f64) {
     });
     let mut granted = granted.into_inner().unwrap();
     granted.sort();
-    lateness(granted.windows(2).map(|pair| (pair[1] - pair[0] - interval).as_secs_f64() * 1e6).collect())
+    p50_and_p99(granted.windows(2).map(|pair| (pair[1] - pair[0] - interval).as_secs_f64() * 1e6).collect())
 }
 
 fn late_sleeps(interval: Duration, sleeps: usize) -> (f64, f64) {
@@ -163,7 +158,7 @@ fn late_sleeps(interval: Duration, sleeps: usize) -> (f64, f64) {
         thread::sleep(interval);
         (began.elapsed() - interval).as_secs_f64() * 1e6
     };
-    lateness((0..sleeps).map(sleep).collect())
+    p50_and_p99((0..sleeps).map(sleep).collect())
 }
 
 fn grants() {

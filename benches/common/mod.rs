@@ -1,12 +1,13 @@
 //! What the benches share: a measured figure with its spread, and what the system counts.
 
+#![allow(dead_code)] // Included by several benches, none of which uses everything.
+
 use std::fmt;
 
 /// The same figure, measured a few times: the noise of the machine is part of it.
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
-    #[allow(dead_code)] // not both benches use it
     pub(crate) fn of(times: usize, mut measure: impl FnMut() -> f64) -> Self {
         (0..times).map(|_| measure()).collect()
     }
@@ -37,9 +38,14 @@ impl fmt::Display for Spread {
 }
 
 /// How often the calling thread has gone to sleep; 0 where the system does not count it.
-#[allow(dead_code)]
 pub(crate) fn sleeps() -> u64 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+}
+
+/// The half and the hundredth worst.
+pub(crate) fn p50_and_p99(mut figures: Vec<f64>) -> (f64, f64) {
+    figures.sort_by(f64::total_cmp);
+    (figures[figures.len() / 2], figures[figures.len() * 99 / 100])
 }
