@@ -124,8 +124,10 @@ impl Shared {
         let asked = self.clock.now();
         let reply = self.exchange(lane, Want::Pass { and_next }, None)?;
         let heard = self.clock.now();
-        let due = reply.claim.map(|_| heard + Duration::from_micros(reply.due_in));
         let mut desk = self.lanes[lane].lock();
+        // The answer took its way, and the next question will: no less than the quickest took for both.
+        let ways = desk.quickest.unwrap_or_default();
+        let due = reply.claim.map(|_| heard + Duration::from_micros(reply.due_in).saturating_sub(ways));
         desk.claim = reply.claim;
         if let Some(serial) = reply.passed {
             desk.passed = Some((serial, asked));

@@ -110,6 +110,15 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
 }
 
 #[test]
+fn the_way_to_the_board_and_back_costs_no_turn() {
+    let clock = SimClock::new();
+    let board = Arc::new(Ram { slow: Some((MS * 0, MS * 10_000)), ..Ram::new(&clock) });
+    let calls = run(&clock, &[shared(&clock, &board, MS)], MS * 5_000, |_, _, _| {});
+    assert!(gaps(&calls).iter().all(|gap| *gap >= STEP), "{calls:?}");
+    assert!(calls.len() >= 98, "{} of 100", calls.len());
+}
+
+#[test]
 fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
