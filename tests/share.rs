@@ -9,10 +9,11 @@ mod common;
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use common::started::Started;
 use common::{Cli, Ran};
-use paceline::practice::{self, Limits, Server};
+use paceline::practice::{self, Faults, Limits, Outage, Server};
 
 const RPM: u32 = 1200;
 
@@ -61,6 +62,23 @@ fn assert_one_pace(ran: &[Ran], count: usize, server: &Server) {
     assert!(refused * 5 <= arrivals, "{refused} of {arrivals} refused");
 }
 
+/// A server that is down for a while, and says when to come back.
+fn down_for_a_while() -> Server {
+    let (after, length) = (Duration::from_millis(700), Duration::from_millis(900));
+    let faults = Faults { outage: Some(Outage { after, length, status: 503 }), ..Faults::default() };
+    Server::start(practice::Options { faults, ..practice::Options::default() }).unwrap()
+}
+
+/// One of four is told to come back later, and perhaps one or two whose calls were on their way; the others need no telling.
+fn assert_held_together(place: &str) {
+    let (server, all) = (down_for_a_while(), four(15));
+    let ran = run_all(&all, &server, place);
+    let told = |ran: &Ran| ran.attempts("status").iter().filter(|status| **status == 503).count();
+    let told: Vec<_> = ran.iter().map(told).collect();
+    ran.iter().for_each(|ran| assert!(ran.is_all_answered(15), "{ran}"));
+    assert!((1..=3).contains(&told.iter().sum::<usize>()), "told: {told:?}");
+}
+
 fn path(folder: &tempfile::TempDir) -> String {
     folder.path().join("pace").to_str().unwrap().to_owned()
 }
@@ -84,6 +102,12 @@ fn one_that_is_killed_leaves_the_pace_to_the_others() {
     doomed.kill();
     let ran: Vec<_> = rest.into_iter().map(Started::end).collect();
     assert_one_pace(&ran, 15, &server);
+}
+
+#[test]
+fn what_one_is_told_holds_all_through_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_held_together(&path(&folder));
 }
 
 #[test]
@@ -143,6 +167,12 @@ mod redis {
         let (server, all) = (strict(), four(15));
         let ran = run_all(&all, &server, &redis.url("four"));
         assert_one_pace(&ran, 15, &server);
+    }
+
+    #[test]
+    fn what_one_is_told_holds_all_through_redis() {
+        let Some(redis) = Redis::start() else { return };
+        assert_held_together(&redis.url("held"));
     }
 
     #[test]
