@@ -338,7 +338,8 @@ impl Held {
             }
         });
         let (refused, told) = met.into_inner().expect("the first of them has had a turn by then");
-        let others = taken.iter().filter(|(_, who)| *who != 0);
+        // Also a ride that lasts too long, because nobody ends it in time, has turns in spite of the hold only within it.
+        let others = taken.iter().filter(|(at, who)| *who != 0 && *at < refused + HOLD);
         let last_turn = others.map(|(at, _)| at.saturating_duration_since(refused)).max().unwrap_or_default();
         Held { told: told.as_secs_f64() * 1e3, last_turn: last_turn.as_secs_f64() * 1e3 }
     }

@@ -112,7 +112,7 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
 #[test]
 fn the_way_to_the_board_and_back_costs_no_turn() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram { slow: Some((MS * 0, MS * 10_000)), ..Ram::new(&clock) });
+    let board = Arc::new(Ram { slow: Some((Duration::ZERO, MS * 10_000)), ..Ram::new(&clock) });
     let calls = run(&clock, &[shared(&clock, &board, MS)], MS * 5_000, |_, _, _| {});
     assert!(gaps(&calls).iter().all(|gap| *gap >= STEP), "{calls:?}");
     assert!(calls.len() >= 98, "{} of 100", calls.len());
