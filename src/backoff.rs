@@ -3,12 +3,16 @@
 //! The formulas are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS, 2015), and
 //! `min(base * 2^n + U(0, 1 s), max)`, known from a thousand retry decorators. Chance comes in as a seed.
 
+mod absence;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+
+pub use absence::Absence;
 
 /// How chance spreads the delays, so that callers refused together do not come back together.
 ///

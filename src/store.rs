@@ -11,7 +11,7 @@ use log::warn;
 use redis::{Connection, ConnectionLike, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use thiserror::Error;
 
-use crate::backoff::{Backoff, Jitter};
+use crate::backoff;
 use crate::cancel::CancelToken;
 
 pub use place::Place;
@@ -144,10 +144,6 @@ impl std::fmt::Debug for Link {
 }
 
 impl Link {
-    /// From one try to connect again to the next, with full jitter: a thousand machines do not come back together.
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5), jitter: Jitter::Equal };
-
     /// A link to this place, not connected yet. An answer must come within this time: give more than a command blocks.
     #[must_use]
     pub fn new(place: Place, answer_within: Duration) -> Self {
@@ -211,10 +207,7 @@ impl Link {
 
 /// Redis is away: since when, and when it is worth asking again.
 #[derive(Debug, Default)]
-pub struct Absence {
-    since: Option<Instant>,
-    delays: Option<crate::backoff::Delays>,
-}
+pub struct Absence(backoff::Absence);
 
 impl Absence {
     /// It did not answer at `now`. Returns when to ask again; says so the first time.
@@ -230,25 +223,18 @@ impl Absence {
         if !error.is_passing() {
             return Err(error);
         }
-        if self.since.is_none() {
+        if !self.0.has_begun() {
             warn!("{error}: everything waits until it is back");
         }
-        let waited = now.saturating_duration_since(*self.since.get_or_insert(now));
-        let delays = self.delays.get_or_insert_with(|| Link::BACKOFF.delays(rand::random()));
-        let delay = delays.next().unwrap_or(Link::BACKOFF.max);
-        match patience.saturating_sub(waited) {
-            Duration::ZERO => Err(StoreError::Away { waited, source: Box::new(error) }),
-            left => Ok(now + delay.min(left)),
-        }
+        let again = self.0.put_off(now, patience, rand::random());
+        again.map_err(|waited| StoreError::Away { waited, source: Box::new(error) })
     }
 
     /// It has answered: says so, if it was away.
     pub fn is_over(&mut self, now: Instant, place: &Place) {
-        if let Some(since) = self.since.take() {
-            let away = now.saturating_duration_since(since).as_secs_f64();
-            warn!("Redis at {place} is back after {away:.1} s: going on");
+        if let Some(away) = self.0.end(now) {
+            warn!("Redis at {place} is back after {:.1} s: going on", away.as_secs_f64());
         }
-        self.delays = None;
     }
 }
 

@@ -12,7 +12,7 @@ use log::warn;
 
 use super::roster::{Ask, Claim, Reply, Want};
 use super::{Limits, NoTurn, Pace, Peek, Place, Rate, RateLimiter, Tempo, Turn};
-use crate::backoff::{Backoff, Delays, Jitter};
+use crate::backoff::Absence;
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::sync::Mutex;
@@ -56,7 +56,7 @@ pub struct Shared {
     /// How long the board may be away.
     patience: Duration,
     lanes: Vec<Mutex<Desk>>,
-    absence: Mutex<Option<Absence>>,
+    absence: Mutex<Absence>,
 }
 
 /// What is known here of one lane's roster.
@@ -76,18 +76,7 @@ struct Desk {
     warned: bool,
 }
 
-/// The board is away.
-#[derive(Debug)]
-struct Absence {
-    since: Instant,
-    delays: Delays,
-}
-
 impl Shared {
-    /// From one try to reach the board to the next.
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5), jitter: Jitter::Equal };
-
     /// So often a call that leaves late is told of, at most.
     const TOLD_MOST: u32 = 2;
 
@@ -110,7 +99,7 @@ impl Shared {
         // To ask takes its time, day by day, on top of the timer's.
         let (step, slack) = (us(rate.step()).max(1), us(rate.excused().max(rate.guard / 4)));
         let lanes = (0..lanes).map(|_| Mutex::default()).collect();
-        Shared { local, clock, board, step, slack, patience, lanes, absence: Mutex::new(None) }
+        Shared { local, clock, board, step, slack, patience, lanes, absence: Mutex::default() }
     }
 
     /// Whether every roster can be reached.
@@ -178,25 +167,18 @@ impl Shared {
     /// The board does not answer: until when to wait for it.
     fn put_off(&self, error: BoardError) -> Result<Instant, NoTurn> {
         let BoardError::Away(why) = error else { return Err(NoTurn::Lost(error.to_string())) };
-        let now = self.clock.now();
         let mut absence = self.absence.lock();
-        if absence.is_none() {
+        if !absence.has_begun() {
             warn!("{why}: nothing is sent until it is back");
         }
-        let absence = absence
-            .get_or_insert_with(|| Absence { since: now, delays: Self::BACKOFF.delays(rand::random()) });
-        let waited = now - absence.since;
-        match self.patience.saturating_sub(waited) {
-            Duration::ZERO => Err(NoTurn::Lost(format!(
-                "what the pace is shared through has been away for {waited:.0?} ({why})"
-            ))),
-            left => Ok(now + absence.delays.next().unwrap_or(Self::BACKOFF.max).min(left)),
-        }
+        absence.put_off(self.clock.now(), self.patience, rand::random()).map_err(|waited| {
+            NoTurn::Lost(format!("what the pace is shared through has been away for {waited:.0?} ({why})"))
+        })
     }
 
     fn is_back(&self) {
-        if let Some(absence) = self.absence.lock().take() {
-            let away = (self.clock.now() - absence.since).as_secs_f64();
+        if let Some(away) = self.absence.lock().end(self.clock.now()) {
+            let away = away.as_secs_f64();
             warn!("what the pace is shared through is back after {away:.1} s: going on");
         }
     }

@@ -40,39 +40,16 @@ fn in_ten_minutes_at_two_thousand_calls_a_second_with_faults_nothing_grows() {
     let seconds: u64 = told("SOAK_SECONDS").map_or(600, |text| text.parse().unwrap());
     let binary = told("SOAK_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_paceline").to_owned());
     let folder = tempfile::tempdir().unwrap();
+    let words = |text: &'static str| text.split(' ');
     let mut server = Command::new(&binary);
-    server.args([
-        "practice",
-        "--latency",
-        "20ms",
-        "--error-500",
-        "0.01",
-        "--reset",
-        "0.005",
-        "--truncated",
-        "0.005",
-    ]);
+    server.args(words("practice --latency 20ms --error-500 0.01 --reset 0.005 --truncated 0.005"));
     let mut server = Ended(server.stderr(Stdio::piped()).spawn().unwrap());
     let mut said = String::new();
     BufReader::new(server.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
     let url = said.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
     let mut run = Command::new(&binary);
-    run.args([
-        "-q",
-        "run",
-        "-",
-        "-o",
-        "r.jsonl",
-        "-m",
-        "m",
-        "--base-url",
-        &url,
-        "--rpm",
-        "120000",
-        "-w",
-        "64",
-    ]);
-    run.args(["--base-delay", "50ms"]).env("OPENAI_API_KEY", "sk-soak").current_dir(&folder);
+    run.args(words("-q run - -o r.jsonl -m m --rpm 120000 --burst 8 -w 64 --base-delay 50ms --base-url"));
+    run.arg(&url).env("OPENAI_API_KEY", "sk-soak").current_dir(&folder);
     let mut run = Ended(run.stdin(Stdio::piped()).spawn().unwrap());
     let mut prompts = run.0.stdin.take().unwrap();
     // Prompts for as long as they are taken; the pipe holds them back.

@@ -1,0 +1,53 @@
+//! Somebody whom everything needs is away, such as a server that many processes share.
+
+use std::time::{Duration, Instant};
+
+use super::{Backoff, Delays, Jitter};
+
+/// Since when somebody has been away, and when it is worth asking again.
+#[derive(Debug, Default)]
+pub struct Absence {
+    begun: Option<(Instant, Delays)>,
+}
+
+impl Absence {
+    /// From one try to the next, with jitter: a thousand machines do not come back together.
+    const BACKOFF: Backoff =
+        Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5), jitter: Jitter::Equal };
+
+    /// Whether it has begun: if not, this is the time to say so.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.is_some()
+    }
+
+    /// There was no answer at `now`. Returns when to ask again, no later than `patience` ends; the same for the same seed.
+    ///
+    /// # Errors
+    /// For how long it has lasted, if that is as long as `patience`.
+    ///
+    /// ```
+    /// use paceline::backoff::Absence;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (mut absence, start, patience) = (Absence::default(), Instant::now(), Duration::from_secs(60));
+    /// let again = absence.put_off(start, patience, 0).unwrap();
+    /// assert!((100..=200).contains(&(again - start).as_millis()));
+    /// let late = start + Duration::from_secs(61);
+    /// assert_eq!(absence.put_off(late, patience, 0), Err(Duration::from_secs(61)));
+    /// assert_eq!(absence.end(late), Some(Duration::from_secs(61)));
+    /// ```
+    pub fn put_off(&mut self, now: Instant, patience: Duration, seed: u64) -> Result<Instant, Duration> {
+        let (since, delays) = self.begun.get_or_insert_with(|| (now, Self::BACKOFF.delays(seed)));
+        let waited = now.saturating_duration_since(*since);
+        match patience.saturating_sub(waited) {
+            Duration::ZERO => Err(waited),
+            left => Ok(now + delays.next().unwrap_or(Self::BACKOFF.max).min(left)),
+        }
+    }
+
+    /// There was an answer. Returns for how long it was away, if it was.
+    pub fn end(&mut self, now: Instant) -> Option<Duration> {
+        self.begun.take().map(|(since, _)| now.saturating_duration_since(since))
+    }
+}
