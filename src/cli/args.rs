@@ -230,7 +230,8 @@ pub(super) struct Calls {
 
     /// Calls that the server lets through at once
     ///
-    /// That is after a quiet time. One of them is kept in reserve.
+    /// That is after a quiet time. One of them is kept in reserve. With more than one the pace is the limit to the call,
+    /// even at thousands of calls a second, where the timer's lateness is a good part of the time between two.
     #[arg(long, value_name = "N", default_value = "1", help_heading = "The pace")]
     pub(super) burst: NonZeroU32,
 
