@@ -44,9 +44,11 @@ fn half_ms(whole: u64) -> Duration {
     MS * whole as u32 + MS / 2
 }
 
+/// A hold never begins at the instant of a turn, where either might come first: turns are at whole milliseconds, and at
+/// halves of them after a hold.
 fn holds() -> impl Strategy<Value = Vec<Hold>> {
     let hold = (0u64..20_000, 0u64..5_000)
-        .prop_map(|(at, length)| Hold { at: half_ms(at), until: half_ms(at + length) });
+        .prop_map(|(at, length)| Hold { at: half_ms(at) - MS / 4, until: half_ms(at + length) });
     proptest::collection::vec(hold, 0..4).prop_map(|mut holds| {
         holds.sort_by_key(|hold| hold.at);
         holds
