@@ -75,11 +75,11 @@ impl Adaptive {
         }
     }
 
-    /// What the server was found to let through, in calls a second; none before the first refusal.
+    /// What the server was found to let through, in calls a second; none before it has both let calls through and refused.
     #[must_use]
     pub fn found(&self) -> Option<f64> {
         let (successes, seconds) = self.let_through;
-        (seconds > 0.0).then(|| successes / seconds)
+        (successes > 0.0 && seconds > 0.0).then(|| successes / seconds)
     }
 
     fn limit(&self) -> Option<f64> {
@@ -336,6 +336,17 @@ mod tests {
         let mut trial = Trial::new(MS * 400);
         let came = trial.pass(MS * 300_000, 600, 1);
         assert!(came.let_in >= 2700 * 80 / 100 && came.refused <= 90, "{came:?}");
+    }
+
+    #[test]
+    fn who_lets_nothing_through_has_no_limit_to_be_found() {
+        let start = Instant::now();
+        let mut client = Adaptive::new(start);
+        client.refused(start + MS * 500);
+        assert_eq!(client.found(), None);
+        (1..=10).for_each(|n| client.succeeded(start + MS * 1_000 * n));
+        client.refused(start + MS * 11_000);
+        assert!(client.found().is_some_and(|found| (0.5..=1.5).contains(&found)), "{:?}", client.found());
     }
 
     #[test]
