@@ -82,10 +82,24 @@ fn run(
     latency: Duration,
     answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
 ) -> Ran {
+    run_guarded(settings, count, latency, answer, None)
+}
+
+fn run_guarded(
+    settings: Settings,
+    count: u32,
+    latency: Duration,
+    answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
+    guard: Option<&dyn Guard>,
+) -> Ran {
     let clock = SimClock::new();
     let server = Server { clock: clock.clone(), latency, calls: Mutex::default(), answer: Box::new(answer) };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let batch = match guard {
+        Some(guard) => batch.guarded(guard),
+        None => batch,
+    };
     let mut records = Vec::new();
     let summary = batch.run(prompts(count), |record| {
         records.push(record.clone());

@@ -13,8 +13,9 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::{DAY, DAYS_30, HOUR, MINUTE, alone, memory};
+use super::{DAYS_30, HOUR, MINUTE, alone, memory};
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const DAYS: usize = 30;
 /// The server's limit: three a minute, and every third day half as many where it changes.
 const USUAL: Duration = Duration::from_secs(20);
@@ -55,19 +56,15 @@ impl Server {
         Server { clock: clock.clone(), start, is_kind, state: Mutex::new(state) }
     }
 
-    /// The limit of this day.
-    fn interval(&self, day: usize) -> Duration {
-        if !self.is_kind && day % 3 == 2 { USUAL * 2 } else { USUAL }
-    }
-
     /// One call comes in.
     fn judge(&self) -> Result<(), CallError> {
         let now = self.clock.now();
         let (day, hour) = day_and_hour(now - self.start);
         let (day, mut state) = (day.min(DAYS - 1), self.state.lock());
-        if state.interval != self.interval(day) {
-            state.interval = self.interval(day);
-            state.gate = Turnstile::new(Rate::every(state.interval), now);
+        let interval = if self.is_kind { USUAL } else { changing(day) };
+        if state.interval != interval {
+            state.interval = interval;
+            state.gate = Turnstile::new(Rate::every(interval), now);
         }
         let outage = (HOUR * 3..HOUR * 3 + MINUTE * 10).contains(&hour);
         if state.days[day].memory == 0 {
@@ -97,6 +94,11 @@ impl Server {
         } += 1;
         Err(error(class, status, wait.filter(|_| self.is_kind)))
     }
+}
+
+/// The limit of this day, where it changes.
+fn changing(day: usize) -> Duration {
+    if day % 3 == 2 { USUAL * 2 } else { USUAL }
 }
 
 fn day_and_hour(since: Duration) -> (usize, Duration) {
@@ -169,8 +171,7 @@ fn a_batch_of_thirty_days_finds_its_pace_whenever_it_changes() {
     let (summary, days) = run(Tempo::Found, false);
     println!("{} answered, {} calls, {} refused", summary.answered, summary.calls, summary.throttled);
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
-    let possible =
-        |day: usize| (DAY - MINUTE * 10).div_duration_f64(if day % 3 == 2 { USUAL * 2 } else { USUAL });
+    let possible = |day| (DAY - MINUTE * 10).div_duration_f64(changing(day));
     // On the first day it is found.
     assert_steady(&days[..2], 0.84, 0.10, possible);
     assert_steady(&days[1..], 0.84, 0.05, |day| possible(day + 1));

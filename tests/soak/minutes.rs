@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::memory_of;
+
 /// What a process has: memory in KiB, threads, open files.
 #[derive(Clone, Copy, Debug)]
 struct Has {
@@ -14,11 +16,8 @@ struct Has {
 }
 
 fn has(process: u32) -> Option<Has> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let memory = memory.trim().trim_end_matches(" kB").parse().ok()?;
     let count = |what: &str| Some(std::fs::read_dir(format!("/proc/{process}/{what}")).ok()?.count());
-    Some(Has { memory, threads: count("task")?, files: count("fd")? })
+    Some(Has { memory: memory_of(&process.to_string())?, threads: count("task")?, files: count("fd")? })
 }
 
 /// Ends a process when the test ends, however it does.

@@ -52,22 +52,13 @@ impl Doorman {
         count: u32,
         answer: impl Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync + 'static,
     ) -> (Ran, Vec<String>) {
-        let (clock, notes) = (SimClock::new(), self.notes.clone());
+        let notes = self.notes.clone();
         let noted = move |prompt: &str, before: usize| {
             notes.lock().push(format!("call {prompt}"));
             answer(prompt, before)
         };
-        let (latency, calls) = (SECOND / 10, Mutex::default());
-        let server = Server { clock: clock.clone(), latency, calls, answer: Box::new(noted) };
-        let on: Arc<dyn Clock> = Arc::new(clock.clone());
-        let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
-        let mut records = Vec::new();
-        let summary = batch.guarded(&self).run(prompts(count), |record| {
-            records.push(record.clone());
-            Ok(())
-        });
-        let notes = std::mem::take(&mut *self.notes.lock());
-        (Ran { summary, records, calls: server.calls.into_inner(), clock }, notes)
+        let ran = run_guarded(settings, count, SECOND / 10, noted, Some(&self));
+        (ran, std::mem::take(&mut *self.notes.lock()))
     }
 }
 
