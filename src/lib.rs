@@ -95,6 +95,8 @@ pub mod hints;
 pub mod http;
 #[cfg(feature = "wire")]
 pub mod journal;
+#[cfg(feature = "wire")]
+pub mod json;
 pub mod limiter;
 #[cfg(feature = "cli")]
 pub(crate) mod page;

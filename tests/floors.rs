@@ -13,7 +13,7 @@ const FLOORS: &[&[&str]] = &[
     &["sync", "clock", "cancel"],
     &["backoff", "limiter", "retry"],
     &["pool"],
-    &["hints", "http", "store", "share", "api"],
+    &["json", "hints", "http", "store", "share", "api"],
     &["prompts", "journal", "batch", "queue"],
     &["practice", "export", "progress", "page", "compare", "report", "forecast", "cli"],
 ];

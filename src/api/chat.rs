@@ -1,8 +1,12 @@
 //! OpenAI's chat completions, which most other servers speak too (llama.cpp, Ollama, vLLM, gateways).
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use super::{Api, Params, Usage, join, put, usage};
+use super::view::View;
+use super::{Api, Params, Said, join, put};
+use crate::json::Json;
 
 pub(super) const PATH: &str = "/chat/completions";
 
@@ -25,22 +29,23 @@ impl Api for Chat {
         body
     }
 
-    fn usage(&self, body: &Value) -> Option<Usage> {
-        usage(body, "prompt_tokens", "completion_tokens")
-    }
-
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
-        let choice = body.get("choices")?.get(0)?;
-        let message = choice.get("message")?.as_object()?;
-        let text = message.get("content").and_then(Value::as_str).unwrap_or_default();
-        let reason = choice.get("finish_reason").and_then(Value::as_str);
-        Some((text.to_owned(), reason.map(str::to_owned)))
+    fn said(&self, body: &Json) -> Option<Said> {
+        let body = View::of(body);
+        let choice = *body.get("choices").items()?.first()?;
+        let message = Some(choice.get("message")).filter(|message| message.is_object())?;
+        Some(Said {
+            text: message.get("content").text().unwrap_or_default().into_owned(),
+            finish_reason: choice.get("finish_reason").text().map(Cow::into_owned),
+            usage: body.usage("prompt_tokens", "completion_tokens"),
+            request_id: None,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Usage;
     use super::*;
 
     #[test]
@@ -71,16 +76,22 @@ mod tests {
     #[test]
     fn the_text_is_that_of_the_first_choice() {
         let body = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
-        let text = |message| Chat.text(&body(message));
-        let stop = Some("stop".to_owned());
-        assert_eq!(text(json!({"content": "Because."})), Some(("Because.".into(), stop.clone())));
-        assert_eq!(text(json!({"content": ""})), Some((String::new(), stop.clone())));
-        assert_eq!(text(json!({"content": null, "refusal": "No."})), Some((String::new(), stop)));
+        let text = |message| {
+            let said = Chat.said(&body(message).into()).unwrap();
+            assert_eq!(said.finish_reason.as_deref(), Some("stop"));
+            said.text
+        };
+        assert_eq!(text(json!({"content": "Because."})), "Because.");
+        assert_eq!(text(json!({"content": "\"So\"\n"})), "\"So\"\n");
+        assert_eq!((text(json!({"content": ""})), text(json!({"content": ["a part"]}))), Default::default());
+        assert_eq!(text(json!({"content": null, "refusal": "No."})), "");
     }
 
     #[test]
     fn the_usage_is_read_where_there_is_one() {
-        let usage = |usage: Value| Chat.usage(&json!({"usage": usage}));
+        let usage = |usage: Value| {
+            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).into()).unwrap().usage
+        };
         let whole = json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46});
         assert_eq!(usage(whole), Some(Usage { input: 12, output: 34 }));
         assert_eq!(usage(json!({"prompt_tokens": 12})), Some(Usage { input: 12, output: 0 }));
@@ -92,7 +103,7 @@ mod tests {
         for body in
             [json!({}), json!([]), json!({"choices": []}), json!({"choices": [{"message": 1}]}), json!(null)]
         {
-            assert_eq!(Chat.text(&body), None, "{body}");
+            assert_eq!(Chat.said(&body.clone().into()), None, "{body}");
         }
     }
 }

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use log::warn;
 use serde_json::Value;
 
-use super::{Answer, Api, Ask, CallError, Counting, Key, Params, chat};
+use super::{Answer, Api, Ask, CallError, Counting, Key, Params, Said, chat};
 use crate::hints::Hints;
 use crate::http::{Http, Response};
+use crate::json::Json;
 use crate::share;
 
 /// One API at one address with one key.
@@ -61,15 +62,44 @@ impl Client {
 
     /// What a complete response means.
     fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
-        if let Some(answer) = self.answer(&response, now) {
-            return Ok(answer);
+        let body = std::mem::take(&mut response.body);
+        match self.said((200..300).contains(&response.status), body) {
+            Ok((said, body)) => Ok(self.answer(said, body, &response, now)),
+            Err(body) => Err(self.failure(Response { body, ..response }, now)),
         }
+    }
+
+    /// What a body says as an answer; or else the body.
+    fn said(&self, is_success: bool, body: Vec<u8>) -> Result<(Said, Json), Vec<u8>> {
+        if !is_success {
+            return Err(body);
+        }
+        let body = Json::read(body)?;
+        match self.api.said(&body) {
+            Some(said) => Ok((said, body)),
+            None => Err(body.into()),
+        }
+    }
+
+    fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
+        let hints = Box::new(Hints::read(|name| response.header(name), None, now));
+        self.warn_once(&hints);
+        let (status, request_id) = (response.status, request_id(response).or(said.request_id));
+        let Said { text, finish_reason, usage, .. } = said;
+        Answer { text, finish_reason, status, request_id, usage, hints, body }
+    }
+
+    fn failure(&self, mut response: Response, now: SystemTime) -> CallError {
         self.key.iter().for_each(|key| key.conceal(&mut response));
-        let body = serde_json::from_slice(&response.body).ok();
+        let body: Option<Value> = serde_json::from_slice(&response.body).ok();
         let hints = Hints::read(|name| response.header(name), body.as_ref(), now);
         self.warn_once(&hints);
-        let request_id = request_id(&response, body.as_ref());
-        Err(CallError::of_response(&response, body, hints, request_id))
+        let in_the_body = || {
+            let name = |name| body.as_ref()?.get(name)?.as_str();
+            name("request_id").or_else(|| name("responseId")).map(str::to_owned)
+        };
+        let request_id = request_id(&response).or_else(in_the_body);
+        CallError::of_response(&response, body, hints, request_id)
     }
 
     /// A server that talks nonsense does so each time; one warning will do.
@@ -80,24 +110,11 @@ impl Client {
             warn!("the server's {name} makes no sense, and is ignored");
         }
     }
-
-    fn answer(&self, response: &Response, now: SystemTime) -> Option<Answer> {
-        let status = Some(response.status).filter(|status| (200..300).contains(status))?;
-        let body = serde_json::from_slice(&response.body).ok()?;
-        let (text, finish_reason) = self.api.text(&body)?;
-        let hints = Hints::read(|name| response.header(name), None, now);
-        self.warn_once(&hints);
-        let request_id = request_id(response, Some(&body));
-        let (usage, hints) = (self.api.usage(&body), Box::new(hints));
-        Some(Answer { text, finish_reason, status, request_id, usage, hints, body })
-    }
 }
 
 /// The server's name for the call. Anthropic has a header of its own, Gemini only a field of the body.
-fn request_id(response: &Response, body: Option<&Value>) -> Option<String> {
-    let in_a_header = ["x-request-id", "request-id"].iter().find_map(|name| response.header(name));
-    let in_the_body = || ["request_id", "responseId"].iter().find_map(|name| body?.get(name)?.as_str());
-    in_a_header.or_else(in_the_body).map(str::to_owned)
+fn request_id(response: &Response) -> Option<String> {
+    ["x-request-id", "request-id"].iter().find_map(|name| response.header(name)).map(str::to_owned)
 }
 
 impl Ask for Client {
@@ -145,6 +162,7 @@ pub(super) fn with_version(base_url: &str, version: &str) -> String {
 mod tests {
     use super::super::{Chat, Gemini, Messages};
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_client_never_shows_its_key() {
@@ -176,16 +194,26 @@ mod tests {
 
     #[test]
     fn a_call_has_the_name_that_its_server_gave_it() {
-        let name = |header: Option<(&str, &str)>, body: Value| {
+        let http = Http::new(&crate::http::Options::default()).unwrap();
+        let client = Client::new(http, Box::new(Gemini), None, None, Params::default());
+        let name = |status, header: Option<&str>, body: Value| {
             let headers =
-                header.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
-            request_id(&Response { headers, ..Response::default() }, Some(&body))
+                header.iter().map(|name| ((*name).to_owned(), "in the header".to_owned())).collect();
+            let response = Response { status, headers, body: body.to_string().into_bytes() };
+            match client.read(response, SystemTime::UNIX_EPOCH) {
+                Ok(answer) => answer.request_id,
+                Err(error) => error.request_id,
+            }
         };
-        let body = || serde_json::json!({"request_id": "in the body"});
-        assert_eq!(name(Some(("x-request-id", "req_1")), body()).as_deref(), Some("req_1"));
-        assert_eq!(name(Some(("request-id", "req_2")), body()).as_deref(), Some("req_2"));
-        assert_eq!(name(None, body()).as_deref(), Some("in the body"));
-        assert_eq!(name(None, serde_json::json!({"responseId": "r"})).as_deref(), Some("r"));
-        assert_eq!((name(None, Value::Null), name(None, serde_json::json!({"responseId": 7}))), (None, None));
+        let good = || json!({"candidates": [{}], "responseId": "in the body"});
+        let bad = || json!({"error": {}, "request_id": "in the body"});
+        for header in ["x-request-id", "request-id"] {
+            assert_eq!(name(200, Some(header), good()).as_deref(), Some("in the header"));
+            assert_eq!(name(400, Some(header), bad()).as_deref(), Some("in the header"));
+        }
+        assert_eq!(name(200, None, good()).as_deref(), Some("in the body"));
+        assert_eq!(name(400, None, bad()).as_deref(), Some("in the body"));
+        assert_eq!(name(400, None, json!({"responseId": "r"})).as_deref(), Some("r"));
+        assert_eq!((name(400, None, Value::Null), name(400, None, json!({"responseId": 7}))), (None, None));
     }
 }

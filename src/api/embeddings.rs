@@ -1,8 +1,12 @@
 //! OpenAI's embeddings: a text becomes a vector. Most other servers speak it, too.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
-use super::{Api, Counting, Params, Usage, count, join};
+use super::view::View;
+use super::{Api, Counting, Params, Said, Usage, join};
+use crate::json::Json;
 
 /// `POST /embeddings`.
 ///
@@ -23,26 +27,29 @@ impl Api for Embeddings {
         body
     }
 
-    fn usage(&self, body: &Value) -> Option<Usage> {
-        Some(Usage { input: count(body.get("usage")?, "prompt_tokens")?, output: 0 })
-    }
-
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
-        let vector =
-            |item: &Value| item.get("embedding").filter(|it| it.is_array() || it.is_string()).cloned();
-        let vectors: Vec<_> = body.get("data")?.as_array()?.iter().map(vector).collect::<Option<_>>()?;
-        let text = match &vectors[..] {
+    /// The numbers are not read: a vector has many, and they stay as they came.
+    fn said(&self, body: &Json) -> Option<Said> {
+        let body = View::of(body);
+        let items = body.get("data").items()?;
+        let vectors: Vec<_> = items.into_iter().map(vector).collect::<Option<_>>()?;
+        let text = match vectors[..] {
             [] => return None,
-            [Value::String(encoded)] => encoded.clone(),
-            [vector] => vector.to_string(),
-            _ => Value::Array(vectors).to_string(),
+            [vector] => vector.text().map_or_else(|| vector.json().to_owned(), Cow::into_owned),
+            _ => format!("[{}]", vectors.iter().map(|vector| vector.json()).collect::<Vec<_>>().join(",")),
         };
-        Some((text, None))
+        let input = body.get("usage").count("prompt_tokens");
+        let usage = input.map(|input| Usage { input, output: 0 });
+        Some(Said { text, usage, ..Said::default() })
     }
 
     fn counting(&self) -> Counting {
         Counting::Input
     }
+}
+
+/// A list of numbers, or a text that stands for one.
+fn vector(item: View<'_>) -> Option<View<'_>> {
+    Some(item.get("embedding")).filter(|vector| vector.is_array() || vector.is_string())
 }
 
 #[cfg(test)]
@@ -64,22 +71,35 @@ mod tests {
         let text = |embeddings: &[Value]| {
             let item = |(index, vector)| json!({"object": "embedding", "index": index, "embedding": vector});
             let data: Vec<_> = embeddings.iter().enumerate().map(item).collect();
-            Embeddings.text(&json!({"object": "list", "data": data})).map(|(text, reason)| {
-                assert_eq!(reason, None);
-                text
+            Embeddings.said(&json!({"object": "list", "data": data}).into()).map(|said| {
+                assert_eq!(said.finish_reason, None);
+                said.text
             })
         };
         assert_eq!(text(&[json!([0.25, -1.5])]).as_deref(), Some("[0.25,-1.5]"));
         assert_eq!(text(&[json!([1]), json!([2])]).as_deref(), Some("[[1],[2]]"));
         assert_eq!(text(&[json!("AACAPw==")]).as_deref(), Some("AACAPw=="));
-        assert_eq!((text(&[]), text(&[json!(null)])), (None, None));
-        assert_eq!(Embeddings.text(&json!({"data": [{}]})), None);
+        assert_eq!((text(&[]), text(&[json!(null)]), text(&[json!({})])), (None, None, None));
+        for body in [json!({"data": [{}]}), json!({"data": [1]}), json!({}), json!([]), json!(null)] {
+            assert_eq!(Embeddings.said(&body.clone().into()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_vector_keeps_its_digits() {
+        let body = Json::read(br#"{"data": [{"embedding": [ 0.10, -1e-7 ]}]}"#.to_vec()).unwrap();
+        assert_eq!(Embeddings.said(&body).unwrap().text, "[0.10,-1e-7]");
     }
 
     #[test]
     fn there_is_only_input() {
-        let usage = json!({"usage": {"prompt_tokens": 5, "total_tokens": 5}});
-        assert_eq!(Embeddings.usage(&usage), Some(Usage { input: 5, output: 0 }));
-        assert_eq!(Embeddings.usage(&json!({})), None);
+        let usage = |usage: Value| {
+            Embeddings.said(&json!({"data": [{"embedding": [1]}], "usage": usage}).into()).unwrap().usage
+        };
+        assert_eq!(
+            usage(json!({"prompt_tokens": 5, "total_tokens": 5})),
+            Some(Usage { input: 5, output: 0 })
+        );
+        assert_eq!((usage(json!({})), usage(json!(7)), usage(json!(null))), (None, None, None));
     }
 }

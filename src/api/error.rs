@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::hints::Hints;
 use crate::http::{Response, TransportError};
+use crate::json::Json;
 use crate::retry::Verdict;
 
 use super::told::Told;
@@ -42,10 +43,10 @@ pub struct CallError {
     pub request_id: Option<String>,
     /// How long the server said to wait.
     pub retry_after: Option<Duration>,
-    /// What else the server said about pace. Boxed like the body.
+    /// What else the server said about pace. Boxed: errors travel by value.
     pub hints: Box<Hints>,
-    /// The response's body, if it was JSON. Boxed: errors travel by value, and this would be most of their size.
-    pub body: Option<Box<Value>>,
+    /// The response's body, if it was JSON. Boxed, too.
+    pub body: Option<Box<Json>>,
 }
 
 impl fmt::Display for CallError {
@@ -106,7 +107,7 @@ impl CallError {
         let code = code.unwrap_or_else(|| default_code(status).to_owned());
         let message = told.message.unwrap_or_else(|| describe(response));
         let retry_after = hints.retry_after;
-        let (status, body) = (Some(response.status), body.map(Box::new));
+        let (status, body) = (Some(response.status), body.map(|body| Box::new(body.into())));
         CallError { class, code, message, status, request_id, retry_after, hints: Box::new(hints), body }
     }
 }

@@ -1,9 +1,13 @@
 //! Google's Gemini, in its own words; it speaks a kind of chat completions, too, at another address.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::client::with_version;
-use super::{Api, Counting, Key, Params, Usage, count, join, joined, put};
+use super::view::{View, joined};
+use super::{Api, Counting, Key, Params, Said, Usage, join, put};
+use crate::json::Json;
 
 /// `POST /models/MODEL:generateContent`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,37 +55,46 @@ impl Api for Gemini {
         body
     }
 
-    /// What the model thought to itself is output that is not among the candidates' tokens.
-    fn usage(&self, body: &Value) -> Option<Usage> {
-        let usage = body.get("usageMetadata")?;
-        let sum = |names: [&str; 2]| {
-            names.iter().filter_map(|name| count(usage, name)).fold(0, u32::saturating_add)
-        };
-        count(usage, "promptTokenCount")?;
-        Some(Usage {
-            input: sum(["promptTokenCount", "toolUsePromptTokenCount"]),
-            output: sum(["candidatesTokenCount", "thoughtsTokenCount"]),
-        })
-    }
-
     /// The words of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer,
     /// ended by the filter, like one that it has withheld.
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
-        let Some(candidate) = body.get("candidates").and_then(|candidates| candidates.get(0)) else {
-            let blocked = body.get("promptFeedback")?.get("blockReason")?.is_string();
-            return blocked.then(|| (String::new(), Some("content_filter".to_owned())));
+    fn said(&self, body: &Json) -> Option<Said> {
+        let body = View::of(body);
+        let candidates = body.get("candidates").items().unwrap_or_default();
+        let (text, finish_reason) = match candidates.first() {
+            Some(candidate) if candidate.is_object() => said_by(*candidate),
+            None if body.get("promptFeedback").get("blockReason").is_string() => {
+                (String::new(), Some("content_filter".to_owned()))
+            }
+            _ => return None,
         };
-        let parts =
-            candidate.as_object()?.get("content").and_then(|content| content.get("parts")?.as_array());
-        let said = parts.into_iter().flatten().filter(|part| part["thought"] != true);
-        let calls = parts.is_some_and(|parts| parts.iter().any(|part| part.get("functionCall").is_some()));
-        let reason = candidate.get("finishReason").and_then(Value::as_str);
-        Some((joined(said), reason.map(|reason| usual(reason, calls).to_owned())))
+        let request_id = body.get("responseId").text().map(Cow::into_owned);
+        Some(Said { text, finish_reason, usage: counted(body), request_id })
     }
 
     fn counting(&self) -> Counting {
         Counting::Input
     }
+}
+
+/// What a candidate says, and why it ended.
+fn said_by(candidate: View<'_>) -> (String, Option<String>) {
+    let parts = candidate.get("content").get("parts").items().unwrap_or_default();
+    let calls = parts.iter().any(|part| !part.get("functionCall").is_null());
+    let reason = candidate.get("finishReason").text();
+    let said = parts.into_iter().filter(|part| part.get("thought").json() != "true");
+    (joined(said), reason.map(|reason| usual(&reason, calls).to_owned()))
+}
+
+/// What the model thought to itself is output that is not among the candidates' tokens.
+fn counted(body: View<'_>) -> Option<Usage> {
+    let usage = body.get("usageMetadata");
+    let sum =
+        |names: [&str; 2]| names.iter().filter_map(|name| usage.count(name)).fold(0, u32::saturating_add);
+    usage.count("promptTokenCount")?;
+    Some(Usage {
+        input: sum(["promptTokenCount", "toolUsePromptTokenCount"]),
+        output: sum(["candidatesTokenCount", "thoughtsTokenCount"]),
+    })
 }
 
 /// Why it ended, in the usual words.
@@ -159,18 +172,21 @@ mod tests {
         for (parts, finish, text, reason) in table {
             let content = json!({"role": "model", "parts": parts});
             let body = json!({"candidates": [{"content": content, "finishReason": finish, "index": 0}]});
-            assert_eq!(Gemini.text(&body), Some((text.to_owned(), Some(reason.to_owned()))), "{body}");
+            let said = Gemini.said(&body.clone().into()).unwrap();
+            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, Some(reason)), "{body}");
         }
         let bare = json!({"candidates": [{"finishReason": "SAFETY"}]});
-        assert_eq!(Gemini.text(&bare), Some((String::new(), Some("content_filter".to_owned()))));
+        let said = Gemini.said(&bare.into()).unwrap();
+        assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), ("", Some("content_filter")));
     }
 
     #[test]
     fn a_prompt_that_is_blocked_is_answered_with_nothing_by_the_filter() {
         let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
             "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 7}});
-        assert_eq!(Gemini.text(&blocked), Some((String::new(), Some("content_filter".to_owned()))));
-        assert_eq!(Gemini.usage(&blocked), Some(Usage { input: 7, output: 0 }));
+        let said = Gemini.said(&blocked.into()).unwrap();
+        assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), ("", Some("content_filter")));
+        assert_eq!(said.usage, Some(Usage { input: 7, output: 0 }));
     }
 
     #[test]
@@ -179,15 +195,26 @@ mod tests {
         for body in
             [empty, json!({}), json!([]), json!({"candidates": []}), json!({"candidates": [1]}), json!(null)]
         {
-            assert_eq!(Gemini.text(&body), None, "{body}");
+            assert_eq!(Gemini.said(&body.clone().into()), None, "{body}");
         }
     }
 
     #[test]
     fn thoughts_are_output() {
-        let usage = json!({"usageMetadata": {"promptTokenCount": 10, "candidatesTokenCount": 20,
-            "thoughtsTokenCount": 300, "totalTokenCount": 330}});
-        assert_eq!(Gemini.usage(&usage), Some(Usage { input: 10, output: 320 }));
-        assert_eq!(Gemini.usage(&json!({"usageMetadata": {}})), None);
+        let usage = |usage: Value| {
+            Gemini.said(&json!({"candidates": [{}], "usageMetadata": usage}).into()).unwrap().usage
+        };
+        let thoughtful = json!({"promptTokenCount": 10, "candidatesTokenCount": 20, "thoughtsTokenCount": 300,
+            "totalTokenCount": 330});
+        assert_eq!(usage(thoughtful), Some(Usage { input: 10, output: 320 }));
+        assert_eq!(usage(json!({})), None);
+    }
+
+    #[test]
+    fn the_name_of_the_call_is_in_the_body() {
+        let name = |id: Value| {
+            Gemini.said(&json!({"candidates": [{}], "responseId": id}).into()).unwrap().request_id
+        };
+        assert_eq!((name(json!("r")).as_deref(), name(json!(7))), (Some("r"), None));
     }
 }

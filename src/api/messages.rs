@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::client::with_version;
-use super::{Api, Counting, Key, Params, Usage, count, join, joined, put, usage};
+use super::view::{View, joined};
+use super::{Api, Counting, Key, Params, Said, Usage, join, put};
+use crate::json::Json;
 
 /// `POST /messages`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,29 +56,38 @@ impl Api for Messages {
         body
     }
 
-    /// What is written to the cache is read, too; what is read from there does not count.
-    fn usage(&self, body: &Value) -> Option<Usage> {
-        let Usage { input, output } = usage(body, "input_tokens", "output_tokens")?;
-        let cached = count(&body["usage"], "cache_creation_input_tokens").unwrap_or(0);
-        Some(Usage { input: input.saturating_add(cached), output })
-    }
-
     /// The words of all blocks of text; what the model thought to itself is left out.
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
-        let blocks = body.get("content")?.as_array()?;
-        let reason = body.get("stop_reason").and_then(Value::as_str).map(|reason| match reason {
-            "end_turn" | "stop_sequence" => "stop",
-            "max_tokens" | "model_context_window_exceeded" => "length",
-            "tool_use" => "tool_calls",
-            other => other,
-        });
-        let text = joined(blocks.iter().filter(|block| block["type"] == "text"));
-        Some((text, reason.map(str::to_owned)))
+    fn said(&self, body: &Json) -> Option<Said> {
+        let body = View::of(body);
+        let blocks = body.get("content").items()?;
+        Some(Said {
+            text: joined(blocks.into_iter().filter(|block| block.is_a("text"))),
+            finish_reason: body.get("stop_reason").text().map(|reason| usual(&reason).to_owned()),
+            usage: counted(body),
+            request_id: None,
+        })
     }
 
     fn counting(&self) -> Counting {
         Counting::Used
     }
+}
+
+/// Why it ended, in the usual words.
+fn usual(reason: &str) -> &str {
+    match reason {
+        "end_turn" | "stop_sequence" => "stop",
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "tool_use" => "tool_calls",
+        other => other,
+    }
+}
+
+/// What is written to the cache is read, too; what is read from there does not count.
+fn counted(body: View<'_>) -> Option<Usage> {
+    let Usage { input, output } = body.usage("input_tokens", "output_tokens")?;
+    let cached = body.get("usage").count("cache_creation_input_tokens").unwrap_or(0);
+    Some(Usage { input: input.saturating_add(cached), output })
 }
 
 #[cfg(test)]
@@ -120,7 +131,8 @@ mod tests {
         ];
         for (content, stop_reason, text, reason) in table {
             let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
-            assert_eq!(Messages.text(&body), Some((text.to_owned(), reason.map(str::to_owned))), "{body}");
+            let said = Messages.said(&body.clone().into()).unwrap();
+            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, reason), "{body}");
         }
     }
 
@@ -128,13 +140,14 @@ mod tests {
     fn what_has_no_blocks_is_no_answer() {
         let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
         for body in [error, json!({}), json!([]), json!(null), json!({"content": "text"})] {
-            assert_eq!(Messages.text(&body), None, "{body}");
+            assert_eq!(Messages.said(&body.clone().into()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_what_counts_against_the_limits() {
-        let usage = |usage: Value| Messages.usage(&json!({"usage": usage}));
+        let usage =
+            |usage: Value| Messages.said(&json!({"content": [], "usage": usage}).into()).unwrap().usage;
         let cached = json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
             "cache_read_input_tokens": 5000, "output_tokens": 34});
         assert_eq!(usage(cached), Some(Usage { input: 112, output: 34 }));

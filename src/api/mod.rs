@@ -13,12 +13,14 @@ mod kind;
 mod messages;
 mod responses;
 mod told;
+mod view;
 
 use std::fmt::Debug;
 
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
+use crate::json::Json;
 
 pub use chat::Chat;
 pub use client::Client;
@@ -83,16 +85,26 @@ pub trait Api: Debug + Send + Sync {
     /// The body of the call for one prompt.
     fn body(&self, prompt: &str, params: &Params) -> Value;
 
-    /// The tokens that an answer cost, if it says so.
-    fn usage(&self, body: &Value) -> Option<Usage>;
-
-    /// The text of an answer and the reason why it ended, in the words of [`Answer`]. `None`: the body is no answer.
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)>;
+    /// What an answer says. `None`: the body is no answer.
+    fn said(&self, body: &Json) -> Option<Said>;
 
     /// Which tokens its maker counts against the limits.
     fn counting(&self) -> Counting {
         Counting::Reserved
     }
+}
+
+/// What the body of a good answer says, in the words of [`Answer`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The text.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: Option<String>,
+    /// The tokens that it cost.
+    pub usage: Option<Usage>,
+    /// The server's name for the call, where it has no header for that.
+    pub request_id: Option<String>,
 }
 
 /// A good answer.
@@ -112,7 +124,7 @@ pub struct Answer {
     /// What the server said about pace. Boxed: answers travel by value.
     pub hints: Box<Hints>,
     /// The whole body.
-    pub body: Value,
+    pub body: Json,
 }
 
 /// The tokens that a call cost.
@@ -176,22 +188,6 @@ fn put<T: Into<Value>>(body: &mut Value, name: &str, given: Option<T>) {
     if let Some(given) = given {
         body[name] = given.into();
     }
-}
-
-/// A number of tokens, by its name.
-fn count(usage: &Value, name: &str) -> Option<u32> {
-    u32::try_from(usage.get(name)?.as_u64()?).ok()
-}
-
-/// What a body's `usage` says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
-fn usage(body: &Value, input: &str, output: &str) -> Option<Usage> {
-    let usage = body.get("usage")?;
-    Some(Usage { input: count(usage, input)?, output: count(usage, output).unwrap_or(0) })
-}
-
-/// The texts of these parts, one after the other.
-fn joined<'a>(parts: impl IntoIterator<Item = &'a Value>) -> String {
-    parts.into_iter().filter_map(|part| part.get("text")?.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, Params, Usage, join, joined, put, usage};
+use super::view::{View, joined};
+use super::{Api, Params, Said, join, put};
+use crate::json::Json;
 
 /// `POST /responses`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,38 +24,41 @@ impl Api for Responses {
         body
     }
 
-    fn usage(&self, body: &Value) -> Option<Usage> {
-        usage(body, "input_tokens", "output_tokens")
-    }
-
     /// The words of all messages, those of a refusal among them; what the model thought to itself is left out. A response
     /// that has failed, or is not done yet, is no answer.
-    fn text(&self, body: &Value) -> Option<(String, Option<String>)> {
-        let output = body.get("output")?.as_array()?;
-        let reason = match body.get("status").and_then(Value::as_str) {
-            None | Some("completed") => ending(output).to_owned(),
-            Some("incomplete") => cut(body).to_owned(),
+    fn said(&self, body: &Json) -> Option<Said> {
+        let body = View::of(body);
+        let output = body.get("output").items()?;
+        let parts: Vec<_> = output.iter().flat_map(|item| parts(*item)).collect();
+        let reason = match body.get("status").text().as_deref() {
+            None | Some("completed") => ending(&output, &parts).to_owned(),
+            Some("incomplete") => cut(body),
             Some(_) => return None,
         };
-        let said = output.iter().flat_map(parts).map(|part| match part.get("refusal") {
-            Some(refusal) => refusal.as_str().unwrap_or_default().to_owned(),
-            None => joined([part]),
+        let said = parts.into_iter().map(|part| match part.get("refusal") {
+            refusal if refusal.is_null() => joined([part]),
+            refusal => refusal.text().unwrap_or_default().into_owned(),
         });
-        Some((said.collect(), Some(reason)))
+        Some(Said {
+            text: said.collect(),
+            finish_reason: Some(reason),
+            usage: body.usage("input_tokens", "output_tokens"),
+            request_id: None,
+        })
     }
 }
 
 /// The parts of an item of the output, if it is a message.
-fn parts(item: &Value) -> impl Iterator<Item = &Value> {
-    let message = Some(item).filter(|item| item["type"] == "message");
-    message.and_then(|message| message["content"].as_array()).into_iter().flatten()
+fn parts(item: View<'_>) -> Vec<View<'_>> {
+    let message = Some(item).filter(|item| item.is_a("message"));
+    message.and_then(|message| message.get("content").items()).unwrap_or_default()
 }
 
 /// Why a response that is complete has ended.
-fn ending(output: &[Value]) -> &'static str {
-    if output.iter().flat_map(parts).any(|part| part["type"] == "refusal") {
+fn ending(output: &[View<'_>], parts: &[View<'_>]) -> &'static str {
+    if parts.iter().any(|part| part.is_a("refusal")) {
         "refusal"
-    } else if output.iter().any(|item| item["type"] == "function_call") {
+    } else if output.iter().any(|item| item.is_a("function_call")) {
         "tool_calls"
     } else {
         "stop"
@@ -61,12 +66,13 @@ fn ending(output: &[Value]) -> &'static str {
 }
 
 /// Why a response is not complete.
-fn cut(body: &Value) -> &str {
-    match body["incomplete_details"]["reason"].as_str() {
+fn cut(body: View<'_>) -> String {
+    match body.get("incomplete_details").get("reason").text().as_deref() {
         Some("max_output_tokens") => "length",
         Some(reason) => reason,
         None => "incomplete",
     }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -119,25 +125,28 @@ mod tests {
         ];
         for (output, mut body, text, reason) in table {
             body["output"] = output.into();
-            assert_eq!(Responses.text(&body), Some((text.to_owned(), Some(reason.to_owned()))), "{body}");
+            let said = Responses.said(&body.clone().into()).unwrap();
+            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, Some(reason)), "{body}");
         }
     }
 
     #[test]
     fn what_has_failed_or_is_not_done_is_no_answer() {
         for status in ["failed", "cancelled", "in_progress", "queued"] {
-            assert_eq!(Responses.text(&json!({"status": status, "output": []})), None, "{status}");
+            assert_eq!(Responses.said(&json!({"status": status, "output": []}).into()), None, "{status}");
         }
         for body in [json!({}), json!([]), json!(null), json!({"output": "text"}), json!({"output": null})] {
-            assert_eq!(Responses.text(&body), None, "{body}");
+            assert_eq!(Responses.said(&body.clone().into()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_read_where_there_is_one() {
-        let usage = json!({"usage": {"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}, "total_tokens": 1261}});
-        assert_eq!(Responses.usage(&usage), Some(Usage { input: 75, output: 1186 }));
-        assert_eq!(Responses.usage(&json!({"usage": null})), None);
+        let usage =
+            |usage: Value| Responses.said(&json!({"output": [], "usage": usage}).into()).unwrap().usage;
+        let whole = json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}, "total_tokens": 1261});
+        assert_eq!(usage(whole), Some(super::super::Usage { input: 75, output: 1186 }));
+        assert_eq!(usage(json!(null)), None);
     }
 }

@@ -5,8 +5,8 @@ mod watch;
 use super::*;
 use crate::api::{Answer, Class};
 use crate::clock::SimClock;
+use crate::json::Json;
 use crate::limiter::Rate;
-use serde_json::Value;
 use std::num::NonZeroU32;
 
 mod guard;
@@ -43,7 +43,7 @@ impl Ask for Server {
         self.calls.lock().push((self.clock.elapsed(), prompt.clone()));
         departs();
         self.clock.sleep_until(self.clock.now() + self.latency);
-        let (finish_reason, body) = (Some("stop".to_owned()), Value::Null);
+        let (finish_reason, body) = (Some("stop".to_owned()), Json::default());
         (self.answer)(&prompt, before).map(|text| Answer {
             text: text.to_owned(),
             finish_reason,

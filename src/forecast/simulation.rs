@@ -6,13 +6,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::Value;
 
 use super::{Case, Faults};
 use crate::api::{Answer, Ask, CallError, Class, Counting, Usage};
 use crate::batch::{Batch, Density, RequestSize, Settings};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SimClock};
+use crate::json::Json;
 use crate::prompts::{Prompt, PromptError};
 
 /// What came of it.
@@ -141,7 +141,7 @@ impl Server {
             request_id: None,
             usage: Some(Usage { input: input.round() as u32, output: output.round() as u32 }),
             hints: Box::default(),
-            body: Value::Null,
+            body: Json::default(),
         }
     }
 }

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
+
+use crate::json::Json;
 
 /// What became of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub struct Reply {
     /// The server's name for the call.
     pub request_id: Option<String>,
     /// The JSON it sent.
-    pub body: Option<Value>,
+    pub body: Option<Json>,
 }
 
 /// Why a prompt failed.
@@ -146,7 +147,7 @@ fn whole_millis(duration: &Duration) -> u64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// A failed prompt with every field filled.
     pub(in crate::journal) fn full(id: &str) -> Record {

@@ -164,8 +164,9 @@ impl Comparison {
         if let Some(example) = self.examples.iter_mut().find(|example| example.line == number) {
             let record: Record = line.parse()?;
             example.was = beginning(&prompt);
-            example.model =
-                record.response.and_then(|reply| Some(reply.body?.get("model")?.as_str()?.to_owned()));
+            example.model = record
+                .response
+                .and_then(|reply| Some(reply.body?.value().get("model")?.as_str()?.to_owned()));
         }
         Ok(())
     }
@@ -214,7 +215,7 @@ mod tests {
     /// The results of a run over these prompts with this model; a prompt without an answer failed.
     fn results(model: &str, prompts: &[(u64, &str, Option<&str>)]) -> String {
         let record = |&(line, prompt, text): &(u64, &str, Option<&str>)| {
-            let body = Some(json!({"model": format!("{model}-2024")}));
+            let body = Some(json!({"model": format!("{model}-2024")}).into());
             let response = Some(Reply { status_code: 200, request_id: None, body });
             let error = text.is_none().then(|| Fault { code: "x".into(), message: "y".into() });
             let (id, prompt, text) =

@@ -229,8 +229,8 @@ mod tests {
             let body = api.body("bees in winter", &params).to_string();
             let question = dialect.parse(body.as_bytes(), true).unwrap();
             let answer = dialect.wrap(&question, 7, false);
-            let (text, reason) = api.text(&answer).unwrap();
-            let usage = api.usage(&answer).unwrap();
+            let api::Said { text, finish_reason: reason, usage, .. } = api.said(&answer.into()).unwrap();
+            let usage = usage.unwrap();
             match dialect {
                 Dialect::Embeddings => {
                     assert!(text.starts_with('[') && reason.is_none() && usage.output == 0)

@@ -74,7 +74,7 @@ fn an_answer_comes_with_its_text_its_reason_its_name_and_its_body() {
     let answer = answered(200, &[("x-request-id", "req_1")], &completion("Because.")).unwrap();
     assert_eq!((answer.text.as_str(), answer.finish_reason.as_deref()), ("Because.", Some("stop")));
     assert_eq!((answer.status, answer.request_id.as_deref()), (200, Some("req_1")));
-    assert_eq!(answer.body["choices"][0]["message"]["role"], "assistant");
+    assert_eq!(answer.body.value()["choices"][0]["message"]["role"], "assistant");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_429_keeps_what_the_server_said() {
     let error = refused(429, &[("x-request-id", "req_2")], &body.to_string());
     assert_eq!((error.class, error.code.as_str()), (Class::Throttled, "rate_limit_exceeded"));
     assert_eq!((error.message.as_str(), error.request_id.as_deref()), ("Slow down.", Some("req_2")));
-    assert_eq!((error.status, error.body.as_deref()), (Some(429), Some(&body)));
+    assert_eq!((error.status, error.body.map(|body| body.value())), (Some(429), Some(body)));
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_200_that_is_no_answer_is_a_fault_that_says_what_came() {
     let table = [
         ("", "the answer's body is empty"),
         ("<html>\n<p>Sign in</html>", "<html> <p>Sign in</html>"),
-        (r#"{"choices": []}"#, r#"{"choices": []}"#),
+        (r#"{"choices": []}"#, r#"{"choices":[]}"#),
         (r#"{"choices": [{"message": "#, r#"{"choices": [{"message":"#),
     ];
     for (body, said) in table {

@@ -42,7 +42,7 @@ impl Ask for Apart {
             request_id: None,
             usage: Some(usage),
             hints: Box::new(hints),
-            body: Value::Null,
+            body: Json::default(),
         })
     }
 

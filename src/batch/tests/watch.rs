@@ -127,7 +127,7 @@ impl Ask for Metered {
 
     fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         departs();
-        let (text, body, usage) = (String::new(), Value::Null, Some(Usage { input: 1000, output: 1000 }));
+        let (text, body, usage) = (String::new(), Json::default(), Some(Usage { input: 1000, output: 1000 }));
         let (finish_reason, request_id, hints) = (None, None, Box::<Hints>::default());
         Ok(Answer { text, finish_reason, status: 200, request_id, usage, hints, body })
     }

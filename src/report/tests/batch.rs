@@ -1,10 +1,11 @@
 //! A report on a whole batch, in simulated time.
 
-use super::{NonZeroU32, Value, report_on, rpm};
+use super::{NonZeroU32, report_on, rpm};
 use crate::api::{Answer, Ask, CallError, Class};
 use crate::batch::{Batch, Settings};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SimClock};
+use crate::json::Json;
 use crate::limiter::{Rate, Tempo};
 use crate::prompts::Prompt;
 use crate::report::Excess;
@@ -31,7 +32,7 @@ impl Ask for Server {
             let (status, body) = (Some(429), None);
             return Err(CallError { class, code, message, status, request_id, retry_after, hints, body });
         }
-        let (text, finish_reason, body) = ("text".to_owned(), None, Value::Null);
+        let (text, finish_reason, body) = ("text".to_owned(), None, Json::default());
         Ok(Answer { text, finish_reason, status: 200, request_id, usage, hints, body })
     }
 }

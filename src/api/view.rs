@@ -1,0 +1,182 @@
+//! A body looked into: a view of its JSON, of which only what is asked for is read, and nothing is copied.
+//!
+//! A parser that makes a tree of it would allocate each text of each answer in each thread, only for most of them to be
+//! thrown away.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Usage;
+use crate::json::{Json, unescaped};
+
+/// A part of a body. What is not there is null.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'a>(&'a str);
+
+impl<'a> View<'a> {
+    /// The whole body.
+    pub(super) fn of(body: &'a Json) -> Self {
+        View(body.as_str())
+    }
+
+    /// A field of an object.
+    pub(super) fn get(self, name: &str) -> Self {
+        let mut found = None;
+        // An error only says that the rest was not read.
+        let _ = serde_json::Deserializer::from_str(self.0).deserialize_map(Find { name, found: &mut found });
+        View(found.unwrap_or("null"))
+    }
+
+    /// The items of an array.
+    pub(super) fn items(self) -> Option<Vec<Self>> {
+        let items: Vec<&'a RawValue> = serde_json::from_str(self.0).ok()?;
+        Some(items.into_iter().map(|item| View(item.get())).collect())
+    }
+
+    /// The text of a string.
+    pub(super) fn text(self) -> Option<Cow<'a, str>> {
+        let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        Some(unescaped(inside))
+    }
+
+    /// A number of tokens.
+    fn tokens(self) -> Option<u32> {
+        self.0.parse().ok()
+    }
+
+    /// The JSON as it stands there.
+    pub(super) fn json(self) -> &'a str {
+        self.0
+    }
+
+    pub(super) fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
+    pub(super) fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    pub(super) fn is_array(self) -> bool {
+        self.0.starts_with('[')
+    }
+
+    pub(super) fn is_string(self) -> bool {
+        self.0.starts_with('"')
+    }
+
+    /// Whether it is of this type, by its own account.
+    pub(super) fn is_a(self, name: &str) -> bool {
+        self.get("type").text().is_some_and(|kind| kind == name)
+    }
+
+    /// A field that is a number of tokens.
+    pub(super) fn count(self, name: &str) -> Option<u32> {
+        self.get(name).tokens()
+    }
+
+    /// What a body's `usage` says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
+    pub(super) fn usage(self, input: &str, output: &str) -> Option<Usage> {
+        let usage = self.get("usage");
+        Some(Usage { input: usage.count(input)?, output: usage.count(output).unwrap_or(0) })
+    }
+}
+
+/// The texts of these parts, one after the other.
+pub(super) fn joined<'a>(parts: impl IntoIterator<Item = View<'a>>) -> String {
+    let mut texts = parts.into_iter().filter_map(|part| part.get("text").text());
+    let first = texts.next().unwrap_or_default().into_owned();
+    texts.fold(first, |before, text| before + &text)
+}
+
+/// Looks for a field, and reads no further.
+struct Find<'n, 'a> {
+    name: &'n str,
+    found: &'n mut Option<&'a str>,
+}
+
+impl<'a> Visitor<'a> for Find<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(is_it) = map.next_key_seed(Is(self.name))? {
+            if is_it {
+                *self.found = Some(map.next_value::<&RawValue>()?.get());
+                break;
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a key is this one.
+struct Is<'n>(&'n str);
+
+impl<'a> DeserializeSeed<'a> for Is<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Is<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_there_is_found_and_what_is_not_is_null() {
+        let body =
+            Json::read(br#"{"a": {"b": [1, {"c": "x\ny"}]}, "k\u0065y": true, "d": {}}"#.to_vec()).unwrap();
+        let body = View::of(&body);
+        let items = body.get("a").get("b").items().unwrap();
+        assert_eq!((items[0].tokens(), items[1].get("c").text().as_deref()), (Some(1), Some("x\ny")));
+        assert_eq!((body.get("key").json(), body.get("d").json()), ("true", "{}"));
+        for nothing in [body.get("e"), body.get("a").get("c"), items[0].get("c"), items[1].get("c").get("x")]
+        {
+            assert!(nothing.is_null() && nothing.text().is_none() && nothing.items().is_none());
+        }
+        assert!(body.is_object() && body.get("a").get("b").is_array() && items[1].get("c").is_string());
+    }
+
+    #[test]
+    fn tokens_are_whole_numbers() {
+        let count = |number: &str| View(&format!(r#"{{"n":{number}}}"#)).count("n");
+        assert_eq!((count("0"), count("4294967295")), (Some(0), Some(u32::MAX)));
+        for number in ["-1", "1.5", "1e3", "4294967296", "\"7\"", "null"] {
+            assert_eq!(count(number), None, "{number}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_field_of_any_object_is_found(fields: std::collections::HashMap<String, String>) {
+            let body = Json::from(json!(fields));
+            for (name, text) in &fields {
+                prop_assert_eq!(View::of(&body).get(name).text().unwrap(), text.as_str());
+            }
+        }
+    }
+}
