@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::view::View;
 use super::{Api, Params, Said, join, put};
-use crate::json::Json;
 
 pub(super) const PATH: &str = "/chat/completions";
 
@@ -30,7 +29,7 @@ impl Api for Chat {
     }
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
-    fn said(&self, body: &Json) -> Option<Said> {
+    fn said(&self, body: &str) -> Option<Said> {
         let body = View::of(body);
         let choice = *body.get("choices").items()?.first()?;
         let message = Some(choice.get("message")).filter(|message| message.is_object())?;
@@ -38,7 +37,7 @@ impl Api for Chat {
             text: message.get("content").text().unwrap_or_default().into_owned(),
             finish_reason: choice.get("finish_reason").text().map(Cow::into_owned),
             usage: body.usage("prompt_tokens", "completion_tokens"),
-            request_id: None,
+            ..Said::default()
         })
     }
 }
@@ -77,7 +76,7 @@ mod tests {
     fn the_text_is_that_of_the_first_choice() {
         let body = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
         let text = |message| {
-            let said = Chat.said(&body(message).into()).unwrap();
+            let said = Chat.said(&body(message).to_string()).unwrap();
             assert_eq!(said.finish_reason.as_deref(), Some("stop"));
             said.text
         };
@@ -90,7 +89,7 @@ mod tests {
     #[test]
     fn the_usage_is_read_where_there_is_one() {
         let usage = |usage: Value| {
-            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).into()).unwrap().usage
+            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).to_string()).unwrap().usage
         };
         let whole = json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46});
         assert_eq!(usage(whole), Some(Usage { input: 12, output: 34 }));
@@ -103,7 +102,7 @@ mod tests {
         for body in
             [json!({}), json!([]), json!({"choices": []}), json!({"choices": [{"message": 1}]}), json!(null)]
         {
-            assert_eq!(Chat.said(&body.clone().into()), None, "{body}");
+            assert_eq!(Chat.said(&body.to_string()), None, "{body}");
         }
     }
 }

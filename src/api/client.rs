@@ -1,5 +1,6 @@
 //! One API at one address with one key: what goes out over the wire, and what came back.
 
+use std::string::FromUtf8Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
@@ -74,9 +75,9 @@ impl Client {
         if !is_success {
             return Err(body);
         }
-        let body = Json::read(body)?;
+        let body = String::from_utf8(body).map_err(FromUtf8Error::into_bytes)?;
         match self.api.said(&body) {
-            Some(said) => Ok((said, body)),
+            Some(said) => Ok((said, Json::read(body)?)),
             None => Err(body.into()),
         }
     }

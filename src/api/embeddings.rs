@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::view::View;
 use super::{Api, Counting, Params, Said, Usage, join};
-use crate::json::Json;
+use crate::json::compact;
 
 /// `POST /embeddings`.
 ///
@@ -27,15 +27,18 @@ impl Api for Embeddings {
         body
     }
 
-    /// The numbers are not read: a vector has many, and they stay as they came.
-    fn said(&self, body: &Json) -> Option<Said> {
+    /// The numbers are not read: a vector has many, and they stay as they came, but in one line.
+    fn said(&self, body: &str) -> Option<Said> {
         let body = View::of(body);
         let items = body.get("data").items()?;
         let vectors: Vec<_> = items.into_iter().map(vector).collect::<Option<_>>()?;
         let text = match vectors[..] {
             [] => return None,
-            [vector] => vector.text().map_or_else(|| vector.json().to_owned(), Cow::into_owned),
-            _ => format!("[{}]", vectors.iter().map(|vector| vector.json()).collect::<Vec<_>>().join(",")),
+            [vector] => vector.text().map_or_else(|| compact(vector.json()), Cow::into_owned),
+            _ => format!(
+                "[{}]",
+                vectors.iter().map(|vector| compact(vector.json())).collect::<Vec<_>>().join(",")
+            ),
         };
         let input = body.get("usage").count("prompt_tokens");
         let usage = input.map(|input| Usage { input, output: 0 });
@@ -71,7 +74,7 @@ mod tests {
         let text = |embeddings: &[Value]| {
             let item = |(index, vector)| json!({"object": "embedding", "index": index, "embedding": vector});
             let data: Vec<_> = embeddings.iter().enumerate().map(item).collect();
-            Embeddings.said(&json!({"object": "list", "data": data}).into()).map(|said| {
+            Embeddings.said(&json!({"object": "list", "data": data}).to_string()).map(|said| {
                 assert_eq!(said.finish_reason, None);
                 said.text
             })
@@ -81,20 +84,20 @@ mod tests {
         assert_eq!(text(&[json!("AACAPw==")]).as_deref(), Some("AACAPw=="));
         assert_eq!((text(&[]), text(&[json!(null)]), text(&[json!({})])), (None, None, None));
         for body in [json!({"data": [{}]}), json!({"data": [1]}), json!({}), json!([]), json!(null)] {
-            assert_eq!(Embeddings.said(&body.clone().into()), None, "{body}");
+            assert_eq!(Embeddings.said(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn a_vector_keeps_its_digits() {
-        let body = Json::read(br#"{"data": [{"embedding": [ 0.10, -1e-7 ]}]}"#.to_vec()).unwrap();
-        assert_eq!(Embeddings.said(&body).unwrap().text, "[0.10,-1e-7]");
+        let body = r#"{"data": [{"embedding": [ 0.10, -1e-7 ]}]}"#;
+        assert_eq!(Embeddings.said(body).unwrap().text, "[0.10,-1e-7]");
     }
 
     #[test]
     fn there_is_only_input() {
         let usage = |usage: Value| {
-            Embeddings.said(&json!({"data": [{"embedding": [1]}], "usage": usage}).into()).unwrap().usage
+            Embeddings.said(&json!({"data": [{"embedding": [1]}], "usage": usage}).to_string()).unwrap().usage
         };
         assert_eq!(
             usage(json!({"prompt_tokens": 5, "total_tokens": 5})),

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::client::with_version;
 use super::view::{View, joined};
 use super::{Api, Counting, Key, Params, Said, Usage, join, put};
-use crate::json::Json;
 
 /// `POST /messages`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,14 +56,14 @@ impl Api for Messages {
     }
 
     /// The words of all blocks of text; what the model thought to itself is left out.
-    fn said(&self, body: &Json) -> Option<Said> {
+    fn said(&self, body: &str) -> Option<Said> {
         let body = View::of(body);
         let blocks = body.get("content").items()?;
         Some(Said {
             text: joined(blocks.into_iter().filter(|block| block.is_a("text"))),
             finish_reason: body.get("stop_reason").text().map(|reason| usual(&reason).to_owned()),
             usage: counted(body),
-            request_id: None,
+            ..Said::default()
         })
     }
 
@@ -131,7 +130,7 @@ mod tests {
         ];
         for (content, stop_reason, text, reason) in table {
             let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
-            let said = Messages.said(&body.clone().into()).unwrap();
+            let said = Messages.said(&body.to_string()).unwrap();
             assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, reason), "{body}");
         }
     }
@@ -140,14 +139,14 @@ mod tests {
     fn what_has_no_blocks_is_no_answer() {
         let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
         for body in [error, json!({}), json!([]), json!(null), json!({"content": "text"})] {
-            assert_eq!(Messages.said(&body.clone().into()), None, "{body}");
+            assert_eq!(Messages.said(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_what_counts_against_the_limits() {
         let usage =
-            |usage: Value| Messages.said(&json!({"content": [], "usage": usage}).into()).unwrap().usage;
+            |usage: Value| Messages.said(&json!({"content": [], "usage": usage}).to_string()).unwrap().usage;
         let cached = json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
             "cache_read_input_tokens": 5000, "output_tokens": 34});
         assert_eq!(usage(cached), Some(Usage { input: 112, output: 34 }));

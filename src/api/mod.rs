@@ -85,8 +85,8 @@ pub trait Api: Debug + Send + Sync {
     /// The body of the call for one prompt.
     fn body(&self, prompt: &str, params: &Params) -> Value;
 
-    /// What an answer says. `None`: the body is no answer.
-    fn said(&self, body: &Json) -> Option<Said>;
+    /// What an answer says, given its body: a text that is thought to be JSON. `None`: it is no answer.
+    fn said(&self, body: &str) -> Option<Said>;
 
     /// Which tokens its maker counts against the limits.
     fn counting(&self) -> Counting {

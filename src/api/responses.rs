@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::view::{View, joined};
 use super::{Api, Params, Said, join, put};
-use crate::json::Json;
 
 /// `POST /responses`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +25,7 @@ impl Api for Responses {
 
     /// The words of all messages, those of a refusal among them; what the model thought to itself is left out. A response
     /// that has failed, or is not done yet, is no answer.
-    fn said(&self, body: &Json) -> Option<Said> {
+    fn said(&self, body: &str) -> Option<Said> {
         let body = View::of(body);
         let output = body.get("output").items()?;
         let parts: Vec<_> = output.iter().flat_map(|item| parts(*item)).collect();
@@ -43,7 +42,7 @@ impl Api for Responses {
             text: said.collect(),
             finish_reason: Some(reason),
             usage: body.usage("input_tokens", "output_tokens"),
-            request_id: None,
+            ..Said::default()
         })
     }
 }
@@ -125,7 +124,7 @@ mod tests {
         ];
         for (output, mut body, text, reason) in table {
             body["output"] = output.into();
-            let said = Responses.said(&body.clone().into()).unwrap();
+            let said = Responses.said(&body.to_string()).unwrap();
             assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, Some(reason)), "{body}");
         }
     }
@@ -133,17 +132,21 @@ mod tests {
     #[test]
     fn what_has_failed_or_is_not_done_is_no_answer() {
         for status in ["failed", "cancelled", "in_progress", "queued"] {
-            assert_eq!(Responses.said(&json!({"status": status, "output": []}).into()), None, "{status}");
+            assert_eq!(
+                Responses.said(&json!({"status": status, "output": []}).to_string()),
+                None,
+                "{status}"
+            );
         }
         for body in [json!({}), json!([]), json!(null), json!({"output": "text"}), json!({"output": null})] {
-            assert_eq!(Responses.said(&body.clone().into()), None, "{body}");
+            assert_eq!(Responses.said(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_read_where_there_is_one() {
         let usage =
-            |usage: Value| Responses.said(&json!({"output": [], "usage": usage}).into()).unwrap().usage;
+            |usage: Value| Responses.said(&json!({"output": [], "usage": usage}).to_string()).unwrap().usage;
         let whole = json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}, "total_tokens": 1261});
         assert_eq!(usage(whole), Some(super::super::Usage { input: 75, output: 1186 }));

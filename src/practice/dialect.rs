@@ -229,7 +229,7 @@ mod tests {
             let body = api.body("bees in winter", &params).to_string();
             let question = dialect.parse(body.as_bytes(), true).unwrap();
             let answer = dialect.wrap(&question, 7, false);
-            let api::Said { text, finish_reason: reason, usage, .. } = api.said(&answer.into()).unwrap();
+            let api::Said { text, finish_reason: reason, usage, .. } = api.said(&answer.to_string()).unwrap();
             let usage = usage.unwrap();
             match dialect {
                 Dialect::Embeddings => {

@@ -252,7 +252,7 @@ fn a_200_that_is_no_answer_is_a_fault_that_says_what_came() {
     let table = [
         ("", "the answer's body is empty"),
         ("<html>\n<p>Sign in</html>", "<html> <p>Sign in</html>"),
-        (r#"{"choices": []}"#, r#"{"choices":[]}"#),
+        (r#"{"choices": []}"#, r#"{"choices": []}"#),
         (r#"{"choices": [{"message": "#, r#"{"choices": [{"message":"#),
     ];
     for (body, said) in table {
