@@ -1,8 +1,9 @@
 //! A whole run against a raw load client: `cargo bench --bench run`.
 //!
-//! `paceline run` and `wrk` ask the same local nginx for the same answer over as many connections, in turn. What is
-//! compared is calls a second, the client's own processor time a call, and its memory. Without nginx or wrk (Debian has
-//! both) there is nothing to compare with, and this says so.
+//! `paceline run` and `wrk` ask the same local nginx for the same answer over as many connections, in turn, and so does
+//! the HTTP client of a run alone, in bare threads, which tells what of the cost is that of HTTP. What is compared is
+//! calls a second, the client's own processor time a call, and its memory. Without nginx or wrk (Debian has both) there
+//! is nothing to compare with, and this says so.
 
 mod common;
 
@@ -11,14 +12,17 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use common::Spread;
+use paceline::http::{Http, Options};
 
 const ROUNDS: usize = 3;
 const CALLS: usize = 20_000;
 const PORT: u16 = 18_081;
+const REQUEST: &str = r#"{"model":"m","messages":[{"role":"user","content":"topic 12345"}]}"#;
 const BODY: &str = r#"{"id":"c-1","object":"chat.completion","created":1795687200,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"A steady pace is a kindness to whoever rides behind."},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":11,"total_tokens":23}}"#;
 
 /// What a client's run came to.
@@ -129,6 +133,35 @@ fn wrk(folder: &Path, connections: usize) -> Ran {
     Ran { calls_a_second: rate.trim().parse().unwrap(), cpu_a_call: cpu * 1e6 / calls, peak_mib }
 }
 
+/// The HTTP client alone, in a process of its own.
+fn http(folder: &Path, connections: usize) -> Ran {
+    let this = env::current_exe().unwrap();
+    let (_, took, cpu, peak_mib) = watched(folder, &[this.to_str().unwrap(), HTTP, &connections.to_string()]);
+    Ran { calls_a_second: CALLS as f64 / took, cpu_a_call: cpu * 1e6 / CALLS as f64, peak_mib }
+}
+
+/// What makes this program that process.
+const HTTP: &str = "http";
+
+/// Bare threads that do nothing but call.
+fn call(connections: usize) {
+    let http = Http::new(&Options { connections, ..Options::default() }).unwrap();
+    let url = format!("http://127.0.0.1:{PORT}/v1/chat/completions");
+    let headers = [("content-type", "application/json"), ("authorization", "Bearer sk-bench")];
+    let begun = AtomicUsize::new(0);
+    let is_one_left = || begun.fetch_add(1, Ordering::Relaxed) < CALLS;
+    thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(|| {
+                while is_one_left() {
+                    let response = http.post(&url, &headers, REQUEST.as_bytes(), &|| ()).expect("an answer");
+                    assert_eq!(response.body, BODY.as_bytes());
+                }
+            });
+        }
+    });
+}
+
 fn row(name: &str, connections: usize, ran: &[Ran]) -> f64 {
     let of = |figure: fn(&Ran) -> f64| -> Spread { ran.iter().map(figure).collect() };
     let (rate, cpu, peak) = (of(|ran| ran.calls_a_second), of(|ran| ran.cpu_a_call), of(|ran| ran.peak_mib));
@@ -148,6 +181,11 @@ fn a_thousand_in_flight(folder: &Path) {
 }
 
 fn main() {
+    if let [_, word, connections] = &env::args().collect::<Vec<_>>()[..]
+        && word == HTTP
+    {
+        return call(connections.parse().unwrap());
+    }
     for program in ["nginx", "wrk"] {
         if !is_there(program) {
             return println!("SKIPPED: there is no {program} here (apt-get install {program})");
@@ -157,9 +195,9 @@ fn main() {
     let folder = folder.path();
     let mut prompts = fs::File::create(folder.join("prompts.txt")).unwrap();
     (1..=CALLS).for_each(|n| writeln!(prompts, "topic {n}").unwrap());
-    let body = r#"{"model":"m","messages":[{"role":"user","content":"topic 12345"}]}"#;
-    let lua =
-        format!("wrk.method = 'POST' wrk.headers['content-type'] = 'application/json' wrk.body = '{body}'");
+    let lua = format!(
+        "wrk.method = 'POST' wrk.headers['content-type'] = 'application/json' wrk.body = '{REQUEST}'"
+    );
     fs::write(folder.join("post.lua"), lua).unwrap();
     let _nginx = nginx(folder);
     println!(
@@ -167,11 +205,20 @@ fn main() {
         "", "connections", "calls a second", "CPU a call, µs", "peak, MiB"
     );
     for connections in [16, 256] {
-        let in_turn =
-            (0..ROUNDS).map(|_| (wrk(folder, connections), paceline(folder, connections, CALLS, PORT)));
-        let (theirs, ours): (Vec<_>, Vec<_>) = in_turn.unzip();
-        let ratio = row("paceline", connections, &ours) / row("wrk", connections, &theirs);
-        println!("          {:.0} % of wrk's calls a second", ratio * 100.0);
+        let (mut theirs, mut ours, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            theirs.push(wrk(folder, connections));
+            ours.push(paceline(folder, connections, CALLS, PORT));
+            alone.push(http(folder, connections));
+        }
+        let whole = row("paceline", connections, &ours);
+        let (alone, most) = (row("its HTTP", connections, &alone), row("wrk", connections, &theirs));
+        let percent = |part: f64| 100.0 * part / most;
+        println!(
+            "          {:.0} % of wrk's calls a second; its HTTP alone {:.0} %",
+            percent(whole),
+            percent(alone)
+        );
     }
     a_thousand_in_flight(folder);
 }

@@ -30,13 +30,12 @@ impl Api for Chat {
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
     fn said(&self, body: &str) -> Option<Said> {
-        let body = View::of(body);
-        let choice = *body.get("choices").items()?.first()?;
-        let message = Some(choice.get("message")).filter(|message| message.is_object())?;
-        Some(Said {
+        let [choices, usage] = View::of(body).fields(["choices", "usage"]);
+        let [message, finish_reason] = choices.items()?.first()?.fields(["message", "finish_reason"]);
+        message.is_object().then(|| Said {
             text: message.get("content").text().unwrap_or_default().into_owned(),
-            finish_reason: choice.get("finish_reason").text().map(Cow::into_owned),
-            usage: body.usage("prompt_tokens", "completion_tokens"),
+            finish_reason: finish_reason.text().map(Cow::into_owned),
+            usage: usage.spent("prompt_tokens", "completion_tokens"),
             ..Said::default()
         })
     }

@@ -76,10 +76,8 @@ impl Client {
             return Err(body);
         }
         let body = String::from_utf8(body).map_err(FromUtf8Error::into_bytes)?;
-        match self.api.said(&body) {
-            Some(said) => Ok((said, Json::read(body)?)),
-            None => Err(body.into()),
-        }
+        let both = self.api.said(&body).zip(Json::read(&body));
+        both.ok_or(body.into_bytes())
     }
 
     fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
@@ -120,7 +118,7 @@ fn request_id(response: &Response) -> Option<String> {
 
 impl Ask for Client {
     fn request(&self, prompt: &str) -> Vec<u8> {
-        self.api.body(prompt, &self.params).to_string().into_bytes()
+        serde_json::to_vec(&self.api.body(prompt, &self.params)).expect("a value can be written")
     }
 
     fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {

@@ -1,7 +1,5 @@
 //! OpenAI's embeddings: a text becomes a vector. Most other servers speak it, too.
 
-use std::borrow::Cow;
-
 use serde_json::{Value, json};
 
 use super::view::View;
@@ -29,19 +27,17 @@ impl Api for Embeddings {
 
     /// The numbers are not read: a vector has many, and they stay as they came, but in one line.
     fn said(&self, body: &str) -> Option<Said> {
-        let body = View::of(body);
-        let items = body.get("data").items()?;
-        let vectors: Vec<_> = items.into_iter().map(vector).collect::<Option<_>>()?;
+        let [data, usage] = View::of(body).fields(["data", "usage"]);
+        let vectors: Vec<_> = data.items()?.into_iter().map(vector).collect::<Option<_>>()?;
         let text = match vectors[..] {
             [] => return None,
-            [vector] => vector.text().map_or_else(|| compact(vector.json()), Cow::into_owned),
+            [vector] => vector.text().unwrap_or_else(|| compact(vector.json())).into_owned(),
             _ => format!(
                 "[{}]",
                 vectors.iter().map(|vector| compact(vector.json())).collect::<Vec<_>>().join(",")
             ),
         };
-        let input = body.get("usage").count("prompt_tokens");
-        let usage = input.map(|input| Usage { input, output: 0 });
+        let usage = usage.count("prompt_tokens").map(|input| Usage { input, output: 0 });
         Some(Said { text, usage, ..Said::default() })
     }
 

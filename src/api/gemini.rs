@@ -57,17 +57,18 @@ impl Api for Gemini {
     /// The words of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer,
     /// ended by the filter, like one that it has withheld.
     fn said(&self, body: &str) -> Option<Said> {
-        let body = View::of(body);
-        let candidates = body.get("candidates").items().unwrap_or_default();
+        let [candidates, feedback, usage, id] =
+            View::of(body).fields(["candidates", "promptFeedback", "usageMetadata", "responseId"]);
+        let candidates = candidates.items().unwrap_or_default();
         let (text, finish_reason) = match candidates.first() {
             Some(candidate) if candidate.is_object() => said_by(*candidate),
-            None if body.get("promptFeedback").get("blockReason").is_string() => {
+            None if feedback.get("blockReason").is_string() => {
                 (String::new(), Some("content_filter".to_owned()))
             }
             _ => return None,
         };
-        let request_id = body.get("responseId").text().map(Cow::into_owned);
-        Some(Said { text, finish_reason, usage: counted(body), request_id })
+        let request_id = id.text().map(Cow::into_owned);
+        Some(Said { text, finish_reason, usage: counted(usage), request_id })
     }
 
     fn counting(&self) -> Counting {
@@ -77,16 +78,15 @@ impl Api for Gemini {
 
 /// What a candidate says, and why it ended.
 fn said_by(candidate: View<'_>) -> (String, Option<String>) {
-    let parts = candidate.get("content").get("parts").items().unwrap_or_default();
+    let [content, reason] = candidate.fields(["content", "finishReason"]);
+    let parts = content.get("parts").items().unwrap_or_default();
     let calls = parts.iter().any(|part| !part.get("functionCall").is_null());
-    let reason = candidate.get("finishReason").text();
     let said = parts.into_iter().filter(|part| part.get("thought").json() != "true");
-    (joined(said), reason.map(|reason| usual(&reason, calls).to_owned()))
+    (joined(said), reason.text().map(|reason| usual(&reason, calls).to_owned()))
 }
 
 /// What the model thought to itself is output that is not among the candidates' tokens.
-fn counted(body: View<'_>) -> Option<Usage> {
-    let usage = body.get("usageMetadata");
+fn counted(usage: View<'_>) -> Option<Usage> {
     let sum =
         |names: [&str; 2]| names.iter().filter_map(|name| usage.count(name)).fold(0, u32::saturating_add);
     usage.count("promptTokenCount")?;

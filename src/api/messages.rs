@@ -57,12 +57,12 @@ impl Api for Messages {
 
     /// The words of all blocks of text; what the model thought to itself is left out.
     fn said(&self, body: &str) -> Option<Said> {
-        let body = View::of(body);
-        let blocks = body.get("content").items()?;
+        let [content, stop_reason, usage] = View::of(body).fields(["content", "stop_reason", "usage"]);
+        let blocks = content.items()?;
         Some(Said {
             text: joined(blocks.into_iter().filter(|block| block.is_a("text"))),
-            finish_reason: body.get("stop_reason").text().map(|reason| usual(&reason).to_owned()),
-            usage: counted(body),
+            finish_reason: stop_reason.text().map(|reason| usual(&reason).to_owned()),
+            usage: counted(usage),
             ..Said::default()
         })
     }
@@ -83,9 +83,9 @@ fn usual(reason: &str) -> &str {
 }
 
 /// What is written to the cache is read, too; what is read from there does not count.
-fn counted(body: View<'_>) -> Option<Usage> {
-    let Usage { input, output } = body.usage("input_tokens", "output_tokens")?;
-    let cached = body.get("usage").count("cache_creation_input_tokens").unwrap_or(0);
+fn counted(usage: View<'_>) -> Option<Usage> {
+    let Usage { input, output } = usage.spent("input_tokens", "output_tokens")?;
+    let cached = usage.count("cache_creation_input_tokens").unwrap_or(0);
     Some(Usage { input: input.saturating_add(cached), output })
 }
 

@@ -26,12 +26,13 @@ impl Api for Responses {
     /// The words of all messages, those of a refusal among them; what the model thought to itself is left out. A response
     /// that has failed, or is not done yet, is no answer.
     fn said(&self, body: &str) -> Option<Said> {
-        let body = View::of(body);
-        let output = body.get("output").items()?;
+        let [output, status, details, usage] =
+            View::of(body).fields(["output", "status", "incomplete_details", "usage"]);
+        let output = output.items()?;
         let parts: Vec<_> = output.iter().flat_map(|item| parts(*item)).collect();
-        let reason = match body.get("status").text().as_deref() {
+        let reason = match status.text().as_deref() {
             None | Some("completed") => ending(&output, &parts).to_owned(),
-            Some("incomplete") => cut(body),
+            Some("incomplete") => cut(details),
             Some(_) => return None,
         };
         let said = parts.into_iter().map(|part| match part.get("refusal") {
@@ -41,7 +42,7 @@ impl Api for Responses {
         Some(Said {
             text: said.collect(),
             finish_reason: Some(reason),
-            usage: body.usage("input_tokens", "output_tokens"),
+            usage: usage.spent("input_tokens", "output_tokens"),
             ..Said::default()
         })
     }
@@ -65,8 +66,8 @@ fn ending(output: &[View<'_>], parts: &[View<'_>]) -> &'static str {
 }
 
 /// Why a response is not complete.
-fn cut(body: View<'_>) -> String {
-    match body.get("incomplete_details").get("reason").text().as_deref() {
+fn cut(details: View<'_>) -> String {
+    match details.get("reason").text().as_deref() {
         Some("max_output_tokens") => "length",
         Some(reason) => reason,
         None => "incomplete",

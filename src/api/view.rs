@@ -24,10 +24,19 @@ impl<'a> View<'a> {
 
     /// A field of an object.
     pub(super) fn get(self, name: &str) -> Self {
-        let mut found = None;
-        // An error only says that the rest was not read.
-        let _ = serde_json::Deserializer::from_str(self.0).deserialize_map(Find { name, found: &mut found });
-        View(found.unwrap_or("null"))
+        let [field] = self.fields([name]);
+        field
+    }
+
+    /// Fields of an object, found in one reading.
+    pub(super) fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
+        let mut found = [View("null"); N];
+        if self.is_object() {
+            // An error only says that the rest is no JSON.
+            let _ =
+                serde_json::Deserializer::from_str(self.0).deserialize_map(Find { names, found: &mut found });
+        }
+        found
     }
 
     /// The items of an array.
@@ -78,10 +87,10 @@ impl<'a> View<'a> {
         self.get(name).tokens()
     }
 
-    /// What a body's `usage` says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
-    pub(super) fn usage(self, input: &str, output: &str) -> Option<Usage> {
-        let usage = self.get("usage");
-        Some(Usage { input: usage.count(input)?, output: usage.count(output).unwrap_or(0) })
+    /// What it says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
+    pub(super) fn spent(self, input: &str, output: &str) -> Option<Usage> {
+        let [input, output] = self.fields([input, output]).map(View::tokens);
+        Some(Usage { input: input?, output: output.unwrap_or(0) })
     }
 }
 
@@ -92,13 +101,13 @@ pub(super) fn joined<'a>(parts: impl IntoIterator<Item = View<'a>>) -> String {
     texts.fold(first, |before, text| before + &text)
 }
 
-/// Looks for a field, and reads no further.
-struct Find<'n, 'a> {
-    name: &'n str,
-    found: &'n mut Option<&'a str>,
+/// Looks for fields. Of those with the same name the last counts, as for most who read JSON.
+struct Find<'n, 'a, const N: usize> {
+    names: [&'n str; N],
+    found: &'n mut [View<'a>; N],
 }
 
-impl<'a> Visitor<'a> for Find<'_, 'a> {
+impl<'a, const N: usize> Visitor<'a> for Find<'_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,37 +115,36 @@ impl<'a> Visitor<'a> for Find<'_, 'a> {
     }
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
-        while let Some(is_it) = map.next_key_seed(Is(self.name))? {
-            if is_it {
-                *self.found = Some(map.next_value::<&RawValue>()?.get());
-                break;
+        while let Some(at) = map.next_key_seed(Among(&self.names))? {
+            match at {
+                Some(at) => self.found[at] = View(map.next_value::<&RawValue>()?.get()),
+                None => _ = map.next_value::<IgnoredAny>()?,
             }
-            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
     }
 }
 
-/// Whether a key is this one.
-struct Is<'n>(&'n str);
+/// At which of these names a key is.
+struct Among<'n>(&'n [&'n str]);
 
-impl<'a> DeserializeSeed<'a> for Is<'_> {
-    type Value = bool;
+impl<'a> DeserializeSeed<'a> for Among<'_> {
+    type Value = Option<usize>;
 
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Is<'_> {
-    type Value = bool;
+impl Visitor<'_> for Among<'_> {
+    type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key")
     }
 
-    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.0)
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().position(|name| *name == key))
     }
 }
 
