@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use common::Spread;
-use paceline::http::{Http, Options};
+use paceline::http::{Http, Options, Target};
 
 const ROUNDS: usize = 3;
 const CALLS: usize = 20_000;
@@ -148,13 +148,14 @@ fn call(connections: usize) {
     let http = Http::new(&Options { connections, ..Options::default() }).unwrap();
     let url = format!("http://127.0.0.1:{PORT}/v1/chat/completions");
     let headers = [("content-type", "application/json"), ("authorization", "Bearer sk-bench")];
+    let target = Target::new(&url, headers).unwrap();
     let begun = AtomicUsize::new(0);
     let is_one_left = || begun.fetch_add(1, Ordering::Relaxed) < CALLS;
     thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| {
                 while is_one_left() {
-                    let response = http.post(&url, &headers, REQUEST.as_bytes(), &|| ()).expect("an answer");
+                    let response = http.post(&target, REQUEST.as_bytes(), &|| ()).expect("an answer");
                     assert_eq!(response.body, BODY.as_bytes());
                 }
             });

@@ -3,7 +3,9 @@
 //! A status is data here, whatever it is; only a call that brought no complete response is an error. What either means
 //! for the prompt is decided above, by [`api`](crate::api).
 
+mod headers;
 mod names;
+mod target;
 mod tcp;
 
 use std::fs;
@@ -18,7 +20,9 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use ureq::{Agent, Body, SendBody};
 
+pub use headers::Headers;
 use names::Names;
+pub use target::Target;
 use tcp::Tcp;
 
 /// How calls are made: plain data.
@@ -80,7 +84,7 @@ pub enum CertError {
 }
 
 /// A call brought no complete response.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TransportError {
     /// It took longer than [`Options::timeout`] or [`Options::connect_timeout`].
@@ -108,17 +112,17 @@ pub enum TransportError {
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// Names in lower case, values that are text.
-    pub headers: Vec<(String, String)>,
+    /// What came before the body.
+    pub headers: Headers,
     /// All bytes of the body.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// The first header of this name (in lower case).
+    /// The first header of this name, which is in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.headers.get(name)
     }
 }
 
@@ -177,17 +181,8 @@ impl Http {
     ///
     /// # Errors
     /// [`TransportError`]: no complete response came. Any status is a success.
-    pub fn post(
-        &self,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-        departs: &dyn Fn(),
-    ) -> Result<Response, TransportError> {
-        let mut request = self.agent().post(url).header("content-length", body.len());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
+    pub fn post(&self, target: &Target, body: &[u8], departs: &dyn Fn()) -> Result<Response, TransportError> {
+        let request = target.request(self.agent(), body.len());
         let mut body = Departing { body, departs: Some(departs) };
         let response = request.send(SendBody::from_reader(&mut body)).map_err(|error| self.explain(error))?;
         self.read(response)
@@ -202,14 +197,10 @@ impl Http {
 
     fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {
         let (parts, mut body) = response.into_parts();
-        let text = |(name, value): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        };
         let mut whole = Vec::with_capacity(Self::BODY);
         let mut body = body.with_config().limit(self.body_limit).reader();
         body.read_to_end(&mut whole).map_err(|error| self.explain(error.into()))?;
-        let headers = parts.headers.iter().filter_map(text).collect();
-        Ok(Response { status: parts.status.as_u16(), headers, body: whole })
+        Ok(Response { status: parts.status.as_u16(), headers: Headers::of(parts.headers), body: whole })
     }
 
     fn explain(&self, error: ureq::Error) -> TransportError {

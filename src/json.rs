@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A JSON text in one line: without the white space that stood between its parts.
+/// A JSON text in one line: as it came, or, if it had several, without the white space between its parts.
 ///
 /// Two are the same if their texts are: `1.0` is not `1`.
 ///
@@ -26,17 +26,18 @@ use serde_json::value::RawValue;
 pub struct Json(Box<RawValue>);
 
 impl Json {
-    /// Keeps a text but for the white space. None: it is no JSON.
+    /// Copies a text. None: it is no JSON.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok().map(Json::in_one_line)
+        serde_json::from_str(text).ok().map(Json::of)
     }
 
-    /// It is copied, so that it takes no more room than it needs.
-    fn in_one_line(raw: &RawValue) -> Self {
-        match compact(raw.get()) {
+    /// Copied either way, to take no more room than it needs: to shrink a line would leave each thread's allocator with
+    /// the rest.
+    fn of(raw: &RawValue) -> Self {
+        match in_one_line(raw.get()) {
             Cow::Borrowed(_) => Json(raw.to_owned()),
-            Cow::Owned(compact) => Json::made(compact.as_str().to_owned()),
+            Cow::Owned(line) => Json::made(line.as_str().to_owned()),
         }
     }
 
@@ -57,33 +58,23 @@ impl Json {
     }
 }
 
-/// Without the white space between the parts.
-pub(crate) fn compact(json: &str) -> Cow<'_, str> {
-    const SPACE: [char; 4] = [' ', '\n', '\r', '\t'];
-    if pieces(json).all(|(in_string, piece)| in_string || !piece.contains(SPACE)) {
+/// As it is, or, if it has several lines, without the white space between its parts.
+pub(crate) fn in_one_line(json: &str) -> Cow<'_, str> {
+    if !json.contains('\n') && !json.contains('\r') {
         return Cow::Borrowed(json);
     }
-    let mut compact = String::with_capacity(json.len());
-    for (in_string, piece) in pieces(json) {
-        if in_string { compact.push_str(piece) } else { compact.extend(piece.split(SPACE)) }
-    }
-    Cow::Owned(compact)
-}
-
-/// A JSON text cut behind each quotation mark: whether a piece is in a string, and the piece.
-fn pieces(json: &str) -> impl Iterator<Item = (bool, &str)> {
-    let mut next_in_string = false;
-    json.split_inclusive('"').map(move |piece| {
-        let in_string = next_in_string;
-        next_in_string = !in_string || ends_escaped(piece);
-        (in_string, piece)
-    })
-}
-
-/// Whether the quotation mark at the end belongs to the string: an odd number of backslashes stands before it.
-fn ends_escaped(piece: &str) -> bool {
-    let before = piece.trim_end_matches('"');
-    (before.len() - before.trim_end_matches('\\').len()) % 2 == 1
+    let (mut in_string, mut escaped) = (false, false);
+    let mut line = String::with_capacity(json.len());
+    line.extend(json.chars().filter(|character| {
+        if in_string {
+            in_string = escaped || *character != '"';
+            escaped = !escaped && *character == '\\';
+            return true;
+        }
+        in_string = *character == '"';
+        !matches!(character, ' ' | '\n' | '\r' | '\t')
+    }));
+    Cow::Owned(line)
 }
 
 /// The text that a string means, given what stands between its quotation marks. What is half of a character (a lone
@@ -174,7 +165,7 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(|raw| Json::in_one_line(&raw))
+        Box::<RawValue>::deserialize(deserializer).map(|raw| Json::of(&raw))
     }
 }
 
@@ -185,14 +176,19 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_the_white_space_between_the_parts_is_left_out() {
+    fn one_line_is_kept_as_it_is() {
+        for line in [r#"{ "a" : [ 1 , 2.50 ] }"#, "[\t\" \u{2028} \"]", "12345678901234567890123"] {
+            assert_eq!(Json::read(&format!("\r\n{line}\n")).unwrap().as_str(), line);
+        }
+    }
+
+    #[test]
+    fn of_several_lines_only_the_white_space_between_the_parts_is_left_out() {
         let table = [
-            (r#"{ "a" : [ 1 , 2.50 , 1e2 ] }"#, r#"{"a":[1,2.50,1e2]}"#),
-            ("\r\n\t[]\n", "[]"),
-            (r#"{"\"":" ","\\":"\" ,"}"#, r#"{"\"":" ","\\":"\" ,"}"#),
-            (r#"" a \" b \\""#, r#"" a \" b \\""#),
-            ("{\"a\\\\\" : \" \u{2028} \"}", "{\"a\\\\\":\" \u{2028} \"}"),
-            ("12345678901234567890123", "12345678901234567890123"),
+            ("{\n\t\"a\" : [ 1 ,\r\n 2.50 , 1e2 ]\n}", r#"{"a":[1,2.50,1e2]}"#),
+            ("[\n\" a \\\" b \\\\\" ]", r#"[" a \" b \\"]"#),
+            ("{\"a\\\\\" :\r\" \u{2028} \"}", "{\"a\\\\\":\" \u{2028} \"}"),
+            ("{\"\\\"\":\n\" \",\"\\\\\": \"\\\" ,\"}", r#"{"\"":" ","\\":"\" ,"}"#),
         ];
         for (given, kept) in table {
             assert_eq!(Json::read(given).unwrap().as_str(), kept);
@@ -210,7 +206,7 @@ mod tests {
     fn it_is_written_into_a_line_and_read_back() {
         let list = serde_json::to_string(&[Json::read("{\n\"n\": 1.0}").unwrap()]).unwrap();
         assert_eq!(list, r#"[{"n":1.0}]"#);
-        let spaced: Vec<Json> = serde_json::from_str(r#"[ {"n" : 1.0} ]"#).unwrap();
+        let spaced: Vec<Json> = serde_json::from_str("[ {\"n\" :\n1.0} ]").unwrap();
         assert_eq!(serde_json::to_string(&spaced).unwrap(), list);
         assert_eq!(serde_json::from_str::<Option<Json>>("null").unwrap(), None);
     }

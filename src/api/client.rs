@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Answer, Api, Ask, CallError, Counting, Key, Params, Said, chat};
 use crate::hints::Hints;
-use crate::http::{Http, Response};
+use crate::http::{Http, Response, Target, TransportError};
 use crate::json::Json;
 use crate::share;
 
@@ -19,6 +19,8 @@ pub struct Client {
     http: Http,
     api: Box<dyn Api>,
     url: String,
+    /// Where the calls go, unless that is nowhere.
+    target: Result<Target, TransportError>,
     path: String,
     key: Option<Key>,
     params: Params,
@@ -39,7 +41,11 @@ impl Client {
     ) -> Self {
         let path = api.path(&params.model);
         let url = format!("{}{path}", api.complete(base_url.unwrap_or(api.base_url())));
-        Client { http, api, url, path, key: key.cloned(), params, warned: AtomicBool::new(false) }
+        let key_header = key.map(|key| api.key_header(key));
+        let key_header = key_header.iter().map(|(name, value)| (*name, value.as_str()));
+        let usual = [("content-type", "application/json")].into_iter();
+        let target = Target::new(&url, usual.chain(api.headers().iter().copied()).chain(key_header));
+        Client { http, api, url, target, path, key: key.cloned(), params, warned: AtomicBool::new(false) }
     }
 
     /// Where the calls go.
@@ -122,11 +128,8 @@ impl Ask for Client {
     }
 
     fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        let key = self.key.as_ref().map(|key| self.api.key_header(key));
-        let key = key.iter().map(|(name, value)| (*name, value.as_str()));
-        let usual = [("content-type", "application/json")].into_iter();
-        let headers: Vec<_> = usual.chain(self.api.headers().iter().copied()).chain(key).collect();
-        let response = self.http.post(&self.url, &headers, request, departs)?;
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        let response = self.http.post(target, request, departs)?;
         self.read(response, SystemTime::now())
     }
 
@@ -196,8 +199,7 @@ mod tests {
         let http = Http::new(&crate::http::Options::default()).unwrap();
         let client = Client::new(http, Box::new(Gemini), None, None, Params::default());
         let name = |status, header: Option<&str>, body: Value| {
-            let headers =
-                header.iter().map(|name| ((*name).to_owned(), "in the header".to_owned())).collect();
+            let headers = header.iter().map(|name| (*name, "in the header")).collect();
             let response = Response { status, headers, body: body.to_string().into_bytes() };
             match client.read(response, SystemTime::UNIX_EPOCH) {
                 Ok(answer) => answer.request_id,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::view::View;
 use super::{Api, Counting, Params, Said, Usage, join};
-use crate::json::compact;
+use crate::json::in_one_line;
 
 /// `POST /embeddings`.
 ///
@@ -31,10 +31,10 @@ impl Api for Embeddings {
         let vectors: Vec<_> = data.items()?.into_iter().map(vector).collect::<Option<_>>()?;
         let text = match vectors[..] {
             [] => return None,
-            [vector] => vector.text().unwrap_or_else(|| compact(vector.json())).into_owned(),
+            [vector] => vector.text().unwrap_or_else(|| in_one_line(vector.json())).into_owned(),
             _ => format!(
                 "[{}]",
-                vectors.iter().map(|vector| compact(vector.json())).collect::<Vec<_>>().join(",")
+                vectors.iter().map(|vector| in_one_line(vector.json())).collect::<Vec<_>>().join(",")
             ),
         };
         let usage = usage.count("prompt_tokens").map(|input| Usage { input, output: 0 });
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_vector_keeps_its_digits() {
-        let body = r#"{"data": [{"embedding": [ 0.10, -1e-7 ]}]}"#;
+        let body = "{\"data\": [{\"embedding\": [\n 0.10,\n -1e-7\n]}]}";
         assert_eq!(Embeddings.said(body).unwrap().text, "[0.10,-1e-7]");
     }
 

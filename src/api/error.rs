@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let headers = headers.iter().copied().collect();
         let response = Response { status, headers, body: body.as_bytes().to_vec() };
         let hints = Hints::read(|name| response.header(name), None, std::time::SystemTime::UNIX_EPOCH);
         CallError::of_response(&response, serde_json::from_str(body).ok(), hints, None)

@@ -33,9 +33,7 @@ impl Key {
         if body.contains(&self.0) {
             response.body = body.replace(&self.0, "…").into_bytes();
         }
-        for (_, value) in &mut response.headers {
-            *value = value.replace(&self.0, "…");
-        }
+        response.headers.conceal(&self.0);
     }
 }
 
