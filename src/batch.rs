@@ -103,9 +103,9 @@ pub fn workers_for(pace: &Tempo, keys: usize) -> Size {
         Tempo::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
         Tempo::Kept(rate) => {
             let in_flight = keys as f64 / rate.interval.as_secs_f64();
-            Size { start: count(in_flight.ceil() as usize + 1), most: count(MOST) }
+            Size { most: count(MOST), ..Size::fixed(count(in_flight.ceil() as usize + 1)) }
         }
-        _ => Size { start: count(8), most: count(MOST) },
+        _ => Size { most: count(MOST), ..Size::fixed(count(8)) },
     }
 }
 
@@ -203,8 +203,7 @@ impl<'a> Batch<'a> {
         write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
     ) -> Summary {
         let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
-        let auto = || workers_for(&self.settings.pace, self.asks.len());
-        let size = self.settings.workers.map_or_else(auto, Size::fixed);
+        let size = self.size();
         self.view.hired(size.start.get());
         let hand_in = |course: Course, prompt: &Prompt| {
             // What can be made before anybody waits for the desk is.
@@ -227,6 +226,16 @@ impl<'a> Batch<'a> {
             }
         });
         self.sum_up(desk.into_inner().summary)
+    }
+
+    /// As many workers as are set or needed. Prompts that are guarded wait where they come from, for others who may have
+    /// time sooner.
+    fn size(&self) -> Size {
+        const QUEUE: usize = 64;
+        let auto = || workers_for(&self.settings.pace, self.asks.len());
+        let size = self.settings.workers.map_or_else(auto, Size::fixed);
+        let at_least = NonZeroUsize::new(QUEUE).expect("64 is not 0");
+        if self.guard.is_some() { size } else { Size { queue: size.queue.max(at_least), ..size } }
     }
 
     fn sum_up(self, mut summary: Summary) -> Summary {

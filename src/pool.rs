@@ -16,23 +16,26 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
 use crate::sync::thread::{self, Scope};
 
-/// How many workers: plain data.
+/// How many workers, and how many inputs wait for them: plain data.
 ///
 /// # Default
-/// 4 workers, and no more.
+/// 4 workers, and no more; as many inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// The workers at the start.
     pub start: NonZeroUsize,
     /// The most there may be after [`Crew::hire`].
     pub most: NonZeroUsize,
+    /// The inputs that are pulled before a worker has time for them. With more, workers that are quick find the queue empty
+    /// less often; with fewer, less is held that others could have had.
+    pub queue: NonZeroUsize,
 }
 
 impl Size {
-    /// Always this many workers.
+    /// Always this many workers, and as many inputs in the queue.
     #[must_use]
     pub fn fixed(workers: NonZeroUsize) -> Self {
-        Size { start: workers, most: workers }
+        Size { start: workers, most: workers, queue: workers }
     }
 }
 
@@ -157,9 +160,8 @@ where
     T: Send + 'scope,
     F: Fn(&I::Item, &Crew<'_>) -> T + Send + Sync + 'scope,
 {
-    let most = size.start.get();
-    let ((to_workers, jobs), (hungry, hunger)) = (bounded(most), bounded(1));
-    let (done, outputs) = bounded(most);
+    let ((to_workers, jobs), (hungry, hunger)) = (bounded(size.queue.get()), bounded(1));
+    let (done, outputs) = bounded(size.start.get());
     let stopped = Arc::new(AtomicBool::new(false));
     let seat = clock.enlist().claim();
     let feeder = Feeder { clock: clock.clone(), to_workers, hunger, _done: done.clone() };
@@ -336,7 +338,7 @@ where
 
     fn take(&self) -> Option<I> {
         let input = receive(&*self.clock, &self.jobs)?;
-        if self.jobs.len() <= self.size.start.get() / 2 {
+        if self.jobs.len() <= self.size.queue.get() / 2 {
             _ = self.hungry.try_send(()); // it has been told already
         }
         Some(input)

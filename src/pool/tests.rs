@@ -69,6 +69,23 @@ fn inputs_are_pulled_only_as_they_are_needed() {
 }
 
 #[test]
+fn no_more_inputs_are_pulled_than_the_queue_has_room_for() {
+    let pulled = AtomicUsize::new(0);
+    let clock = SimClock::new();
+    thread::scope(|scope| {
+        let work = |_: &u32, _: &Crew<'_>| clock.sleep_until(clock.now() + SECOND);
+        let inputs = (0..100).inspect(|_| _ = pulled.fetch_add(1, Ordering::SeqCst));
+        let size = Size { queue: nz(10), ..Size::fixed(nz(2)) };
+        let mut outputs = run_on(Arc::new(clock.clone()), scope, size, inputs, work);
+        clock.sleep_until(clock.now() + SECOND / 2);
+        // Two with the workers, one with the feeder, and in the queue eight, if it was full before they took theirs, to ten.
+        let pulled = pulled.load(Ordering::SeqCst);
+        assert!((11..=13).contains(&pulled), "{pulled}");
+        assert_eq!(outputs.by_ref().count(), 100);
+    });
+}
+
+#[test]
 fn a_slow_consumer_holds_the_workers_and_the_feeder_back() {
     let begun = AtomicUsize::new(0);
     let clock = SimClock::new();
@@ -126,7 +143,7 @@ fn a_crew_grows_when_told_but_not_beyond_its_bound() {
             hired.fetch_add(usize::from(crew.hire()), Ordering::SeqCst);
             clock.sleep_until(clock.now() + SECOND);
         };
-        let size = Size { start: nz(1), most: nz(8) };
+        let size = Size { most: nz(8), ..Size::fixed(nz(1)) };
         let outputs = run_on(Arc::new(clock.clone()), scope, size, 0..80, work);
         assert_eq!(outputs.count(), 80);
         clock.elapsed()

@@ -22,7 +22,7 @@ pub(crate) const CHECKS: &[Check] = &[
 
 fn size(start: usize, most: usize) -> Size {
     let count = |n| NonZeroUsize::new(n).unwrap();
-    Size { start: count(start), most: count(most) }
+    Size { start: count(start), most: count(most), queue: count(start) }
 }
 
 fn every_input(workers: usize, inputs: usize) {
