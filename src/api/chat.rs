@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::view::View;
@@ -30,15 +31,38 @@ impl Api for Chat {
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
     fn said(&self, body: &str) -> Option<Said> {
-        let [choices, usage] = View::of(body).fields(["choices", "usage"]);
-        let [message, finish_reason] = choices.items()?.first()?.fields(["message", "finish_reason"]);
-        message.is_object().then(|| Said {
-            text: message.get("content").text().unwrap_or_default().into_owned(),
+        let Completion { choices, usage } = serde_json::from_str(body).ok()?;
+        let Choice { message, finish_reason } = choices.into_iter().next()?;
+        Some(Said {
+            text: message.content.text().unwrap_or_default().into_owned(),
             finish_reason: finish_reason.text().map(Cow::into_owned),
             usage: usage.spent("prompt_tokens", "completion_tokens"),
             ..Said::default()
         })
     }
+}
+
+/// What is needed of a completion, read in one pass.
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(borrow)]
+    choices: Vec<Choice<'a>>,
+    #[serde(borrow, default)]
+    usage: View<'a>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    message: Message<'a>,
+    #[serde(borrow, default)]
+    finish_reason: View<'a>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: View<'a>,
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! OpenAI's embeddings: a text becomes a vector. Most other servers speak it, too.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::view::View;
@@ -27,8 +28,8 @@ impl Api for Embeddings {
 
     /// The numbers are not read: a vector has many, and they stay as they came, but in one line.
     fn said(&self, body: &str) -> Option<Said> {
-        let [data, usage] = View::of(body).fields(["data", "usage"]);
-        let vectors: Vec<_> = data.items()?.into_iter().map(vector).collect::<Option<_>>()?;
+        let List { data, usage } = serde_json::from_str(body).ok()?;
+        let vectors: Vec<_> = data.into_iter().map(vector).collect::<Option<_>>()?;
         let text = match vectors[..] {
             [] => return None,
             [vector] => vector.text().unwrap_or_else(|| in_one_line(vector.json())).into_owned(),
@@ -46,9 +47,24 @@ impl Api for Embeddings {
     }
 }
 
+/// What is needed of a list of embeddings, read in one pass, for they are long.
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    data: Vec<Item<'a>>,
+    #[serde(borrow, default)]
+    usage: View<'a>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    embedding: View<'a>,
+}
+
 /// A list of numbers, or a text that stands for one.
-fn vector(item: View<'_>) -> Option<View<'_>> {
-    Some(item.get("embedding")).filter(|vector| vector.is_array() || vector.is_string())
+fn vector(item: Item<'_>) -> Option<View<'_>> {
+    Some(item.embedding).filter(|vector| vector.is_array() || vector.is_string())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -30,7 +31,7 @@ impl<'a> View<'a> {
 
     /// Fields of an object, found in one reading.
     pub(super) fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
-        let mut found = [View("null"); N];
+        let mut found = [View::default(); N];
         if self.is_object() {
             // An error only says that the rest is no JSON.
             let _ =
@@ -99,6 +100,19 @@ pub(super) fn joined<'a>(parts: impl IntoIterator<Item = View<'a>>) -> String {
     let mut texts = parts.into_iter().filter_map(|part| part.get("text").text());
     let first = texts.next().unwrap_or_default().into_owned();
     texts.fold(first, |before, text| before + &text)
+}
+
+/// What is left out is null.
+impl Default for View<'_> {
+    fn default() -> Self {
+        View("null")
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for View<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| View(raw.get()))
+    }
 }
 
 /// Looks for fields. Of those with the same name the last counts, as for most who read JSON.
