@@ -33,22 +33,23 @@ pub struct Hints {
 }
 
 impl Hints {
-    /// Reads the hints of a response that arrived at `now`. `header` looks up a header by its lower-case name; `error` is
-    /// the body of a failure, if it was JSON.
+    /// Reads the hints of a response that arrived at `now`, with these headers, their names in lower case; of those with the
+    /// same name the first counts. `error` is the body of a failure, if it was JSON.
     #[must_use]
     pub fn read<'a>(
-        header: impl Fn(&str) -> Option<&'a str>,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
         error: Option<&Value>,
         now: SystemTime,
     ) -> Self {
-        let mut sheet = Sheet { header: &header, now, nonsense: Vec::new() };
+        let headers = headers.into_iter().filter(|(name, _)| may_be_a_hint(name)).collect();
+        let mut sheet = Sheet { headers, now, nonsense: Vec::new() };
         let retry_after = sheet
             .read("retry-after-ms", |value, _| spelling::number_of(value, Duration::from_millis(1)))
             .or_else(|| sheet.read("retry-after", spelling::seconds_or_date))
             .or_else(|| sheet.retry_info(error));
         Hints {
             retry_after,
-            should_retry: header("x-should-retry").and_then(|value| value.trim().parse().ok()),
+            should_retry: sheet.get("x-should-retry").and_then(|value| value.trim().parse().ok()),
             requests: quota::requests(&mut sheet),
             tokens: quota::tokens(&mut sheet),
             input_tokens: quota::named(&mut sheet, &quota::INPUT_TOKENS),
@@ -58,17 +59,28 @@ impl Hints {
     }
 }
 
-/// The headers of one response, and what made no sense in them.
-struct Sheet<'s, 'a> {
-    header: &'s dyn Fn(&str) -> Option<&'a str>,
+/// Most headers are none, and to leave them out at once saves looking through them for every name that there is.
+fn may_be_a_hint(name: &str) -> bool {
+    const BEGINNINGS: [&str; 5] =
+        ["retry-after", "x-should-retry", "x-ratelimit-", "ratelimit", "anthropic-ratelimit-"];
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+}
+
+/// The headers of one response that may be hints, and what made no sense in them.
+struct Sheet<'a> {
+    headers: Vec<(&'a str, &'a str)>,
     now: SystemTime,
     nonsense: Vec<&'static str>,
 }
 
-impl<'a> Sheet<'_, 'a> {
+impl<'a> Sheet<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
     /// A header's value as `read` understands it.
     fn read<T>(&mut self, name: &'static str, read: impl Fn(&'a str, SystemTime) -> Option<T>) -> Option<T> {
-        let value = (self.header)(name)?;
+        let value = self.get(name)?;
         let sense = read(value.trim(), self.now);
         if sense.is_none() {
             self.nonsense.push(name);

@@ -119,7 +119,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// The first header of this name, which is in lower case.
+    /// The first header of this name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)

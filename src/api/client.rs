@@ -87,7 +87,7 @@ impl Client {
     }
 
     fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
-        let hints = Box::new(Hints::read(|name| response.header(name), None, now));
+        let hints = Box::new(Hints::read(response.headers.iter(), None, now));
         self.warn_once(&hints);
         let (status, request_id) = (response.status, request_id(response).or(said.request_id));
         let Said { text, finish_reason, usage, .. } = said;
@@ -97,7 +97,7 @@ impl Client {
     fn failure(&self, mut response: Response, now: SystemTime) -> CallError {
         self.key.iter().for_each(|key| key.conceal(&mut response));
         let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-        let hints = Hints::read(|name| response.header(name), body.as_ref(), now);
+        let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
         self.warn_once(&hints);
         let in_the_body = || {
             let name = |name| body.as_ref()?.get(name)?.as_str();

@@ -184,7 +184,7 @@ mod tests {
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
         let headers = headers.iter().copied().collect();
         let response = Response { status, headers, body: body.as_bytes().to_vec() };
-        let hints = Hints::read(|name| response.header(name), None, std::time::SystemTime::UNIX_EPOCH);
+        let hints = Hints::read(response.headers.iter(), None, std::time::SystemTime::UNIX_EPOCH);
         CallError::of_response(&response, serde_json::from_str(body).ok(), hints, None)
     }
 

@@ -68,21 +68,21 @@ const PLAIN: [Names; 2] = [
     ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
 ];
 
-pub(super) fn requests(sheet: &mut Sheet<'_, '_>) -> Quota {
+pub(super) fn requests(sheet: &mut Sheet<'_>) -> Quota {
     let dialects = [OPENAI_REQUESTS, ANTHROPIC_REQUESTS].into_iter().chain(PLAIN);
     first(sheet, dialects).or_else(|| draft(sheet)).unwrap_or_default()
 }
 
-pub(super) fn tokens(sheet: &mut Sheet<'_, '_>) -> Quota {
+pub(super) fn tokens(sheet: &mut Sheet<'_>) -> Quota {
     first(sheet, [OPENAI_TOKENS, ANTHROPIC_TOKENS]).unwrap_or_default()
 }
 
 /// The first dialect that says anything.
-fn first(sheet: &mut Sheet<'_, '_>, dialects: impl IntoIterator<Item = Names>) -> Option<Quota> {
+fn first(sheet: &mut Sheet<'_>, dialects: impl IntoIterator<Item = Names>) -> Option<Quota> {
     dialects.into_iter().map(|names| named(sheet, &names)).find(|quota| *quota != Quota::default())
 }
 
-pub(super) fn named(sheet: &mut Sheet<'_, '_>, names: &Names) -> Quota {
+pub(super) fn named(sheet: &mut Sheet<'_>, names: &Names) -> Quota {
     let [limit, remaining, reset] = *names;
     Quota {
         limit: sheet.read(limit, count),
@@ -93,7 +93,7 @@ pub(super) fn named(sheet: &mut Sheet<'_, '_>, names: &Names) -> Quota {
 }
 
 /// The IETF draft's `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60`.
-fn draft(sheet: &mut Sheet<'_, '_>) -> Option<Quota> {
+fn draft(sheet: &mut Sheet<'_>) -> Option<Quota> {
     let (remaining, reset) = sheet.read("ratelimit", |value, _| {
         Some((parameter(value, "r")?, parameter(value, "t").map(Duration::from_secs)))
     })?;

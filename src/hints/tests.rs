@@ -12,8 +12,7 @@ fn read(headers: &[(&str, &str)]) -> Hints {
 
 fn read_with(headers: &[(&str, &str)], error: Option<&Value>) -> Hints {
     let now = SystemTime::UNIX_EPOCH + SECOND * 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
-    let header = |name: &str| headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-    Hints::read(header, error, now)
+    Hints::read(headers.iter().copied(), error, now)
 }
 
 #[test]

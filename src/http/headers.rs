@@ -13,12 +13,15 @@ impl Headers {
         Headers(map)
     }
 
-    /// The first header of this name, which is in lower case.
+    /// The first header of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        // To check a name and hash it takes longer than to compare the few that there are.
-        let (_, value) = self.0.iter().find(|(known, _)| known.as_str() == name)?;
-        value.to_str().ok()
+        self.0.get(name)?.to_str().ok()
+    }
+
+    /// All of them, their names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
     }
 
     /// Leaves `...` wherever a header has this text.
@@ -55,6 +58,7 @@ mod tests {
         let headers = Headers::of(map);
         let got = ["a", "odd", "b", "\n"].map(|name| headers.get(name));
         assert_eq!(got, [Some("1"), None, None, None]);
+        assert!(headers.iter().eq([("a", "1"), ("a", "2")]));
     }
 
     #[test]
