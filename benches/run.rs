@@ -20,7 +20,7 @@ use common::Spread;
 use paceline::http::{Http, Options, Target};
 
 const ROUNDS: usize = 3;
-const CALLS: usize = 20_000;
+const CALLS: usize = 40_000;
 const PORT: u16 = 18_081;
 const REQUEST: &str = r#"{"model":"m","messages":[{"role":"user","content":"topic 12345"}]}"#;
 const BODY: &str = r#"{"id":"c-1","object":"chat.completion","created":1795687200,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"A steady pace is a kindness to whoever rides behind."},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":11,"total_tokens":23}}"#;

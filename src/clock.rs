@@ -68,18 +68,6 @@ pub trait Clock: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-impl SystemClock {
-    /// What is not worth a sleep: the system takes longer to put a thread to sleep and to wake it, and on Linux wakes it
-    /// up to 50 µs late.
-    const SHORT: Duration = Duration::from_micros(5);
-}
-
-fn spin_until(deadline: Instant) {
-    while Instant::now() < deadline {
-        std::hint::spin_loop();
-    }
-}
-
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()
@@ -93,7 +81,7 @@ impl Clock for SystemClock {
         match deadline {
             None => thread::park(),
             Some(deadline) => match deadline.saturating_duration_since(Instant::now()) {
-                left if left < Self::SHORT => spin_until(deadline),
+                Duration::ZERO => {}
                 left => thread::park_timeout(left),
             },
         }
