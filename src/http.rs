@@ -141,7 +141,7 @@ impl Http {
     const TLS_BUFFER: usize = 16 << 10;
     /// Connections that an agent keeps, and so the threads that share it.
     const AN_AGENT: usize = 8;
-    /// What most bodies fit into whose length is not told.
+    /// What most bodies fit into. All get as much: blocks of many sizes would each be kept for each thread by the allocator.
     const BODY: u64 = 2 << 10;
     /// What is told may be no more than a word: so much room is made at once.
     const ROOM: u64 = 64 << 10;
@@ -199,7 +199,7 @@ impl Http {
 
     fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {
         let (parts, mut body) = response.into_parts();
-        let length = body.content_length().unwrap_or(Self::BODY).min(Self::ROOM);
+        let length = body.content_length().unwrap_or_default().clamp(Self::BODY, Self::ROOM);
         let mut whole = Vec::with_capacity(length as usize);
         let mut body = body.with_config().limit(self.body_limit).reader();
         body.read_to_end(&mut whole).map_err(|error| self.explain(error.into()))?;

@@ -82,8 +82,10 @@ impl Client {
             return Err(body);
         }
         let body = String::from_utf8(body).map_err(FromUtf8Error::into_bytes)?;
-        let both = self.api.said(&body).zip(Json::read(&body));
-        both.ok_or(body.into_bytes())
+        match self.api.said(&body) {
+            Some(said) => Ok((said, Json::read(body)?)),
+            None => Err(body.into()),
+        }
     }
 
     fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {

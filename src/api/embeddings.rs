@@ -1,5 +1,7 @@
 //! OpenAI's embeddings: a text becomes a vector. Most other servers speak it, too.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -30,13 +32,11 @@ impl Api for Embeddings {
     fn said(&self, body: &str) -> Option<Said> {
         let List { data, usage } = serde_json::from_str(body).ok()?;
         let vectors: Vec<_> = data.into_iter().map(vector).collect::<Option<_>>()?;
+        let line = |vector: View<'_>| in_one_line(vector.json().to_owned());
         let text = match vectors[..] {
             [] => return None,
-            [vector] => vector.text().unwrap_or_else(|| in_one_line(vector.json())).into_owned(),
-            _ => format!(
-                "[{}]",
-                vectors.iter().map(|vector| in_one_line(vector.json())).collect::<Vec<_>>().join(",")
-            ),
+            [vector] => vector.text().map_or_else(|| line(vector), Cow::into_owned),
+            _ => format!("[{}]", vectors.into_iter().map(line).collect::<Vec<_>>().join(",")),
         };
         let usage = usage.count("prompt_tokens").map(|input| Usage { input, output: 0 });
         Some(Said { text, usage, ..Said::default() })
