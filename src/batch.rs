@@ -109,6 +109,16 @@ pub fn workers_for(pace: &Tempo, keys: usize) -> Size {
     }
 }
 
+/// The prompts that leave within some milliseconds: as many are pulled ahead, or the workers of a very fast batch would
+/// find the queue empty before the feeder has woken.
+fn ahead(pace: &Tempo) -> Option<NonZeroUsize> {
+    const WITHIN: Duration = Duration::from_millis(10);
+    const MOST: u128 = 64;
+    let Tempo::Kept(rate) = pace else { return None };
+    let leave = WITHIN.as_nanos() / rate.interval.as_nanos().max(1);
+    NonZeroUsize::new(leave.min(MOST) as usize)
+}
+
 /// A batch, ready to run.
 #[derive(Debug)]
 pub struct Batch<'a> {
@@ -231,11 +241,12 @@ impl<'a> Batch<'a> {
     /// As many workers as are set or needed. Prompts that are guarded wait where they come from, for others who may have
     /// time sooner.
     fn size(&self) -> Size {
-        const QUEUE: usize = 64;
         let auto = || workers_for(&self.settings.pace, self.asks.len());
         let size = self.settings.workers.map_or_else(auto, Size::fixed);
-        let at_least = NonZeroUsize::new(QUEUE).expect("64 is not 0");
-        if self.guard.is_some() { size } else { Size { queue: size.queue.max(at_least), ..size } }
+        match ahead(&self.settings.pace) {
+            Some(ahead) if self.guard.is_none() => Size { queue: size.queue.max(ahead), ..size },
+            _ => size,
+        }
     }
 
     fn sum_up(self, mut summary: Summary) -> Summary {

@@ -118,6 +118,15 @@ fn with_workers(settings: Settings, workers: usize) -> Settings {
 }
 
 #[test]
+fn only_a_very_fast_batch_pulls_prompts_ahead_of_its_workers() {
+    let per_minute =
+        |rpm| ahead(&Tempo::Kept(Rate::per_minute(NonZeroU32::new(rpm).unwrap()))).map(NonZeroUsize::get);
+    assert_eq!((per_minute(600), per_minute(60_000), per_minute(600_000)), (None, Some(10), Some(64)));
+    assert_eq!(ahead(&Tempo::default()).map(NonZeroUsize::get), Some(64));
+    assert_eq!(ahead(&Tempo::Found), None);
+}
+
+#[test]
 fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
     let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| Ok("text"));
     assert_eq!((ran.summary.answered, ran.summary.calls, ran.summary.throttled), (200, 200, 0));

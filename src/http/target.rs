@@ -17,7 +17,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads an address and headers. One that comes twice counts as it came last.
+    /// Reads an address and headers. One that comes twice is sent twice.
     ///
     /// # Errors
     /// [`TransportError::Unsendable`]: a bad address, a header with a line break in it.
