@@ -1,4 +1,4 @@
-//! A body looked into: a view of its JSON, of which only what is asked for is read, and nothing is copied.
+//! A body looked into: a view of its JSON, out of which only what is asked for is taken, and nothing is copied.
 //!
 //! A parser that makes a tree of it would allocate each text of each answer in each thread, only for most of them to be
 //! thrown away.
