@@ -43,8 +43,10 @@ fn in_ten_minutes_at_two_thousand_calls_a_second_with_faults_nothing_grows() {
     let mut server = Command::new(&binary);
     server.args(words("practice --latency 20ms --error-500 0.01 --reset 0.005 --truncated 0.005"));
     let mut server = Ended(server.stderr(Stdio::piped()).spawn().unwrap());
+    // Kept to the end: the server has more to say, and ends when nobody listens.
+    let mut server_says = BufReader::new(server.0.stderr.take().unwrap());
     let mut said = String::new();
-    BufReader::new(server.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    server_says.read_line(&mut said).unwrap();
     let url = said.split_whitespace().find(|word| word.starts_with("http")).unwrap().to_owned();
     let mut run = Command::new(&binary);
     run.args(words("-q run - -o r.jsonl -m m --rpm 120000 --burst 8 -w 64 --base-delay 50ms --base-url"));
