@@ -33,6 +33,13 @@ struct Ran {
     peak_mib: f64,
 }
 
+impl Ran {
+    /// So many calls took so many seconds, and so many of processor time.
+    fn of(calls: usize, took: f64, cpu: f64, peak_mib: f64) -> Self {
+        Ran { calls_a_second: calls as f64 / took, cpu_a_call: cpu * 1e6 / calls as f64, peak_mib }
+    }
+}
+
 /// A process that is ended when the bench is.
 struct Background(Child);
 
@@ -118,7 +125,7 @@ fn paceline(folder: &Path, workers: usize, calls: usize, port: u16) -> Ran {
             fs::remove_file(old).unwrap();
         }
     }
-    Ran { calls_a_second: calls as f64 / took, cpu_a_call: cpu * 1e6 / calls as f64, peak_mib }
+    Ran::of(calls, took, cpu, peak_mib)
 }
 
 fn wrk(folder: &Path, connections: usize) -> Ran {
@@ -137,7 +144,7 @@ fn wrk(folder: &Path, connections: usize) -> Ran {
 fn http(folder: &Path, connections: usize) -> Ran {
     let this = env::current_exe().unwrap();
     let (_, took, cpu, peak_mib) = watched(folder, &[this.to_str().unwrap(), HTTP, &connections.to_string()]);
-    Ran { calls_a_second: CALLS as f64 / took, cpu_a_call: cpu * 1e6 / CALLS as f64, peak_mib }
+    Ran::of(CALLS, took, cpu, peak_mib)
 }
 
 /// What makes this program that process.

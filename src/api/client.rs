@@ -89,8 +89,7 @@ impl Client {
     }
 
     fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
-        let hints = Box::new(Hints::read(response.headers.iter(), None, now));
-        self.warn_once(&hints);
+        let hints = Box::new(self.hints(response, None, now));
         let (status, request_id) = (response.status, request_id(response).or(said.request_id));
         let Said { text, finish_reason, usage, .. } = said;
         Answer { text, finish_reason, status, request_id, usage, hints, body }
@@ -99,8 +98,7 @@ impl Client {
     fn failure(&self, mut response: Response, now: SystemTime) -> CallError {
         self.key.iter().for_each(|key| key.conceal(&mut response));
         let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-        let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
-        self.warn_once(&hints);
+        let hints = self.hints(&response, body.as_ref(), now);
         let in_the_body = || {
             let name = |name| body.as_ref()?.get(name)?.as_str();
             name("request_id").or_else(|| name("responseId")).map(str::to_owned)
@@ -109,13 +107,15 @@ impl Client {
         CallError::of_response(&response, body, hints, request_id)
     }
 
-    /// A server that talks nonsense does so each time; one warning will do.
-    fn warn_once(&self, hints: &Hints) {
+    /// What the server said about pace. One that talks nonsense does so each time; one warning will do.
+    fn hints(&self, response: &Response, error: Option<&Value>, now: SystemTime) -> Hints {
+        let hints = Hints::read(response.headers.iter(), error, now);
         if let Some(name) = hints.nonsense.first()
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             warn!("the server's {name} makes no sense, and is ignored");
         }
+        hints
     }
 }
 
