@@ -36,7 +36,11 @@ struct Ran {
 impl Ran {
     /// So many calls took so many seconds, and so many of processor time.
     fn of(calls: usize, took: f64, cpu: f64, peak_mib: f64) -> Self {
-        Ran { calls_a_second: calls as f64 / took, cpu_a_call: cpu * 1e6 / calls as f64, peak_mib }
+        Ran {
+            calls_a_second: calls as f64 / took,
+            cpu_a_call: cpu * 1e6 / calls as f64,
+            peak_mib,
+        }
     }
 }
 
@@ -51,8 +55,9 @@ impl Drop for Background {
 }
 
 fn is_there(program: &str) -> bool {
-    let found =
-        Command::new("sh").args(["-c", &format!("PATH=$PATH:/usr/sbin command -v {program}")]).output();
+    let found = Command::new("sh")
+        .args(["-c", &format!("PATH=$PATH:/usr/sbin command -v {program}")])
+        .output();
     found.is_ok_and(|output| output.status.success())
 }
 
@@ -65,7 +70,11 @@ fn nginx(folder: &Path) -> Background {
     );
     fs::write(folder.join("nginx.conf"), conf).unwrap();
     let script = "PATH=$PATH:/usr/sbin; exec nginx -p \"$0\" -c \"$0/nginx.conf\" -e stderr";
-    let server = Command::new("sh").args(["-c", script]).arg(folder).spawn().expect("nginx starts");
+    let server = Command::new("sh")
+        .args(["-c", script])
+        .arg(folder)
+        .spawn()
+        .expect("nginx starts");
     wait_for(PORT);
     Background(server)
 }
@@ -86,7 +95,11 @@ fn watched(folder: &Path, words: &[&str]) -> (String, f64, f64, f64) {
         .current_dir(folder)
         .env("OPENAI_API_KEY", "sk-bench");
     let began = Instant::now();
-    let mut shell = shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("sh starts");
+    let mut shell = shell
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("sh starts");
     let mut peak: f64 = 0.0;
     while shell.try_wait().unwrap().is_none() {
         peak = peak.max(peak_of_child(shell.id()).unwrap_or_default());
@@ -94,7 +107,10 @@ fn watched(folder: &Path, words: &[&str]) -> (String, f64, f64, f64) {
     }
     let took = began.elapsed().as_secs_f64();
     let said = String::from_utf8(shell.wait_with_output().unwrap().stdout).unwrap();
-    let times = said.lines().last().expect("the shell tells the times of its children");
+    let times = said
+        .lines()
+        .last()
+        .expect("the shell tells the times of its children");
     let cpu = times.split_whitespace().map(seconds).sum();
     (said, took, cpu, peak)
 }
@@ -102,25 +118,57 @@ fn watched(folder: &Path, words: &[&str]) -> (String, f64, f64, f64) {
 fn peak_of_child(shell: u32) -> Option<f64> {
     let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
     let status = fs::read_to_string(format!("/proc/{}/status", children.trim())).ok()?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(peak.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
 /// `1m2.5s`
 fn seconds(text: &str) -> f64 {
-    let (minutes, seconds) = text.trim_end_matches('s').split_once('m').expect("minutes and seconds");
+    let (minutes, seconds) = text
+        .trim_end_matches('s')
+        .split_once('m')
+        .expect("minutes and seconds");
     minutes.parse::<f64>().unwrap() * 60.0 + seconds.parse::<f64>().unwrap()
 }
 
 fn paceline(folder: &Path, workers: usize, calls: usize, port: u16) -> Ran {
-    let (url, workers, limit) =
-        (format!("http://127.0.0.1:{port}/v1"), workers.to_string(), calls.to_string());
-    let words = [env!("CARGO_BIN_EXE_paceline"), "-q", "run", "prompts.txt", "--restart", "-m", "m"];
-    let options = ["--base-url", &url, "--rpm", "60000000", "--workers", &workers, "--limit", &limit];
+    let (url, workers, limit) = (
+        format!("http://127.0.0.1:{port}/v1"),
+        workers.to_string(),
+        calls.to_string(),
+    );
+    let words = [
+        env!("CARGO_BIN_EXE_paceline"),
+        "-q",
+        "run",
+        "prompts.txt",
+        "--restart",
+        "-m",
+        "m",
+    ];
+    let options = [
+        "--base-url",
+        &url,
+        "--rpm",
+        "60000000",
+        "--workers",
+        &workers,
+        "--limit",
+        &limit,
+    ];
     let (_, took, cpu, peak_mib) = watched(folder, &[&words[..], &options].concat());
     let results = fs::read_to_string(folder.join("prompts.results.jsonl")).unwrap();
-    assert_eq!(results.lines().count(), calls, "every call is answered and on record");
-    for old in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+    assert_eq!(
+        results.lines().count(),
+        calls,
+        "every call is answered and on record"
+    );
+    for old in fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
         if old.to_string_lossy().contains(".results.") {
             fs::remove_file(old).unwrap();
         }
@@ -129,21 +177,45 @@ fn paceline(folder: &Path, workers: usize, calls: usize, port: u16) -> Ran {
 }
 
 fn wrk(folder: &Path, connections: usize) -> Ran {
-    let (url, connections) =
-        (format!("http://127.0.0.1:{PORT}/v1/chat/completions"), connections.to_string());
-    let words = ["wrk", "-t1", "-c", &connections, "-d", "3", "-s", "post.lua", &url];
+    let (url, connections) = (
+        format!("http://127.0.0.1:{PORT}/v1/chat/completions"),
+        connections.to_string(),
+    );
+    let words = [
+        "wrk",
+        "-t1",
+        "-c",
+        &connections,
+        "-d",
+        "3",
+        "-s",
+        "post.lua",
+        &url,
+    ];
     let (said, _, cpu, peak_mib) = watched(folder, &words);
-    let rate =
-        said.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")).expect("wrk tells its rate");
-    let total = said.lines().find(|line| line.contains(" requests in ")).expect("wrk tells its calls");
+    let rate = said
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Requests/sec:"))
+        .expect("wrk tells its rate");
+    let total = said
+        .lines()
+        .find(|line| line.contains(" requests in "))
+        .expect("wrk tells its calls");
     let calls: f64 = total.split_whitespace().next().unwrap().parse().unwrap();
-    Ran { calls_a_second: rate.trim().parse().unwrap(), cpu_a_call: cpu * 1e6 / calls, peak_mib }
+    Ran {
+        calls_a_second: rate.trim().parse().unwrap(),
+        cpu_a_call: cpu * 1e6 / calls,
+        peak_mib,
+    }
 }
 
 /// The HTTP client alone, in a process of its own.
 fn http(folder: &Path, connections: usize) -> Ran {
     let this = env::current_exe().unwrap();
-    let (_, took, cpu, peak_mib) = watched(folder, &[this.to_str().unwrap(), HTTP, &connections.to_string()]);
+    let (_, took, cpu, peak_mib) = watched(
+        folder,
+        &[this.to_str().unwrap(), HTTP, &connections.to_string()],
+    );
     Ran::of(CALLS, took, cpu, peak_mib)
 }
 
@@ -152,9 +224,16 @@ const HTTP: &str = "http";
 
 /// Bare threads that do nothing but call.
 fn call(connections: usize) {
-    let http = Http::new(&Options { connections, ..Options::default() }).unwrap();
+    let http = Http::new(&Options {
+        connections,
+        ..Options::default()
+    })
+    .unwrap();
     let url = format!("http://127.0.0.1:{PORT}/v1/chat/completions");
-    let headers = [("content-type", "application/json"), ("authorization", "Bearer sk-bench")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer sk-bench"),
+    ];
     let target = Target::new(&url, headers).unwrap();
     let begun = AtomicUsize::new(0);
     let is_one_left = || begun.fetch_add(1, Ordering::Relaxed) < CALLS;
@@ -162,7 +241,9 @@ fn call(connections: usize) {
         for _ in 0..connections {
             scope.spawn(|| {
                 while is_one_left() {
-                    let response = http.post(&target, REQUEST.as_bytes(), &|| ()).expect("an answer");
+                    let response = http
+                        .post(&target, REQUEST.as_bytes(), &|| ())
+                        .expect("an answer");
                     assert_eq!(response.body, BODY.as_bytes());
                 }
             });
@@ -172,7 +253,11 @@ fn call(connections: usize) {
 
 fn row(name: &str, connections: usize, ran: &[Ran]) -> f64 {
     let of = |figure: fn(&Ran) -> f64| -> Spread { ran.iter().map(figure).collect() };
-    let (rate, cpu, peak) = (of(|ran| ran.calls_a_second), of(|ran| ran.cpu_a_call), of(|ran| ran.peak_mib));
+    let (rate, cpu, peak) = (
+        of(|ran| ran.calls_a_second),
+        of(|ran| ran.cpu_a_call),
+        of(|ran| ran.peak_mib),
+    );
     println!("{name:<9} {connections:>11} {rate:>28} {cpu:>26} {peak:>24}");
     rate.median()
 }
@@ -181,10 +266,20 @@ fn row(name: &str, connections: usize, ran: &[Ran]) -> f64 {
 fn a_thousand_in_flight(folder: &Path) {
     const SLOW: u16 = PORT + 1;
     let mut server = Command::new(env!("CARGO_BIN_EXE_paceline"));
-    server.args(["practice", "--port", &SLOW.to_string(), "--latency", "500ms"]).stderr(Stdio::null());
+    server
+        .args([
+            "practice",
+            "--port",
+            &SLOW.to_string(),
+            "--latency",
+            "500ms",
+        ])
+        .stderr(Stdio::null());
     let _server = Background(server.spawn().expect("the practice server starts"));
     wait_for(SLOW);
-    let ran: Vec<_> = (0..ROUNDS).map(|_| paceline(folder, 1000, 5_000, SLOW)).collect();
+    let ran: Vec<_> = (0..ROUNDS)
+        .map(|_| paceline(folder, 1000, 5_000, SLOW))
+        .collect();
     row("in flight", 1000, &ran);
 }
 
@@ -220,7 +315,10 @@ fn main() {
             alone.push(http(folder, connections));
         }
         let whole = row("paceline", connections, &ours);
-        let (alone, most) = (row("its HTTP", connections, &alone), row("wrk", connections, &theirs));
+        let (alone, most) = (
+            row("its HTTP", connections, &alone),
+            row("wrk", connections, &theirs),
+        );
         let percent = |part: f64| 100.0 * part / most;
         println!(
             "          {:.0} % of wrk's calls a second; its HTTP alone {:.0} %",

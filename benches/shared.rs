@@ -49,7 +49,10 @@ struct Effort {
 
 impl Effort {
     fn by(self, turns: f64) -> Self {
-        Effort { messages: self.messages / turns, cpu: self.cpu / turns }
+        Effort {
+            messages: self.messages / turns,
+            cpu: self.cpu / turns,
+        }
     }
 }
 
@@ -58,8 +61,13 @@ struct Redis(server::Redis);
 impl Redis {
     /// What it says of itself after these words.
     fn says(&self, section: &str, words: &str) -> f64 {
-        let info: String = client::cmd("INFO").arg(section).query(&mut self.0.connect()).unwrap();
-        let said = info.lines().find_map(|line| line.strip_prefix(words)?.split(',').next());
+        let info: String = client::cmd("INFO")
+            .arg(section)
+            .query(&mut self.0.connect())
+            .unwrap();
+        let said = info
+            .lines()
+            .find_map(|line| line.strip_prefix(words)?.split(',').next());
         said.map_or(0.0, |figure| figure.parse().unwrap())
     }
 }
@@ -81,7 +89,10 @@ impl Venue for Redis {
 
     fn effort(&self) -> Option<Effort> {
         let cpu = self.says("cpu", "used_cpu_user:") + self.says("cpu", "used_cpu_sys:");
-        Some(Effort { messages: self.says("commandstats", "cmdstat_evalsha:calls="), cpu })
+        Some(Effort {
+            messages: self.says("commandstats", "cmdstat_evalsha:calls="),
+            cpu,
+        })
     }
 }
 
@@ -93,7 +104,10 @@ impl Venue for Folder {
     }
 
     fn board(&self, pace: &str) -> Arc<dyn Board> {
-        Arc::new(FileBoard::new(&self.0.path().join(pace), vec!["lane".to_owned()]))
+        Arc::new(FileBoard::new(
+            &self.0.path().join(pace),
+            vec!["lane".to_owned()],
+        ))
     }
 
     fn yardstick(&self) -> Box<dyn FnMut()> {
@@ -108,7 +122,12 @@ impl Venue for Folder {
 
 /// What a board in a file cannot do without, for as many bytes.
 fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     file.lock()?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
@@ -118,7 +137,14 @@ fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
 
 fn participant(venue: &dyn Venue, pace: &str, rate: Rate) -> Shared {
     let patience = Duration::from_secs(5);
-    Shared::new(Arc::new(SystemClock), venue.board(pace), rate, None, 1, patience)
+    Shared::new(
+        Arc::new(SystemClock),
+        venue.board(pace),
+        rate,
+        None,
+        1,
+        patience,
+    )
 }
 
 /// What so many threads did in a while.
@@ -161,7 +187,12 @@ fn crowd(threads: usize, arrive: &(dyn Fn() -> Box<dyn FnMut()> + Sync)) -> Done
     let acts = (took.len() + 2 * threads) as f64;
     let a_second = took.len() as f64 / lasted.as_secs_f64();
     let (p50, p99) = p50_and_p99(took);
-    Done { acts, a_second, p50, p99 }
+    Done {
+        acts,
+        a_second,
+        p50,
+        p99,
+    }
 }
 
 /// Does something, and tells what the venue had to do for it, where it counts.
@@ -188,21 +219,37 @@ struct Most {
 fn unpaced(venue: &dyn Venue, participants: usize) -> Most {
     let cancel = CancelToken::default();
     let grant = || -> Box<dyn FnMut()> {
-        let (pace, cancel) = (participant(venue, "unpaced", Rate::unlimited()), cancel.clone());
+        let (pace, cancel) = (
+            participant(venue, "unpaced", Rate::unlimited()),
+            cancel.clone(),
+        );
         Box::new(move || _ = pace.take(0, &cancel).unwrap())
     };
     let yardstick = || venue.yardstick();
     let in_turn = (0..ROUNDS).map(|_| {
         let (ours, effort) = watched(venue, || crowd(participants, &grant));
-        (effort.map(|effort| effort.by(ours.acts)), (ours, crowd(participants, &yardstick)))
+        (
+            effort.map(|effort| effort.by(ours.acts)),
+            (ours, crowd(participants, &yardstick)),
+        )
     });
     let (effort, (ours, raw)): (Vec<_>, (Vec<_>, Vec<_>)) = in_turn.unzip();
-    let of = |done: &[Done], figure: fn(&Done) -> f64| -> Spread { done.iter().map(figure).collect() };
-    let (grants, p50, p99) = (of(&ours, |d| d.a_second), of(&ours, |d| d.p50), of(&ours, |d| d.p99));
+    let of =
+        |done: &[Done], figure: fn(&Done) -> f64| -> Spread { done.iter().map(figure).collect() };
+    let (grants, p50, p99) = (
+        of(&ours, |d| d.a_second),
+        of(&ours, |d| d.p50),
+        of(&ours, |d| d.p99),
+    );
     let raw = of(&raw, |done| done.a_second);
     let (name, ratio) = (venue.name(), grants.median() / raw.median() * 100.0);
-    println!("{name:<5} {participants:>12} {grants:>24} {p50:>22} {p99:>22} {raw:>24} {ratio:>5.0} %");
-    Most { a_second: grants.median(), effort: effort[ROUNDS / 2] }
+    println!(
+        "{name:<5} {participants:>12} {grants:>24} {p50:>22} {p99:>22} {raw:>24} {ratio:>5.0} %"
+    );
+    Most {
+        a_second: grants.median(),
+        effort: effort[ROUNDS / 2],
+    }
 }
 
 fn per_minute(rpm: u32) -> Rate {
@@ -213,7 +260,12 @@ fn per_minute(rpm: u32) -> Rate {
 type Taken = (Instant, usize);
 
 /// Participants with so many threads each take turns for a while; with each turn something is done. In order of time.
-fn ride(paces: &[Shared], threads: usize, lasts: Duration, call: impl Fn(usize, Turn) + Sync) -> Vec<Taken> {
+fn ride(
+    paces: &[Shared],
+    threads: usize,
+    lasts: Duration,
+    call: impl Fn(usize, Turn) + Sync,
+) -> Vec<Taken> {
     let (taken, cancel) = (Mutex::new(Vec::new()), CancelToken::default());
     let toil = |who: usize| {
         while let Ok(turn) = paces[who].take(0, &cancel) {
@@ -257,7 +309,9 @@ struct Kept {
 impl Paced {
     fn measure(&self, venue: &dyn Venue, pace: &str) -> Kept {
         let rate = per_minute(self.rpm);
-        let paces: Vec<_> = (0..self.participants).map(|_| participant(venue, pace, rate)).collect();
+        let paces: Vec<_> = (0..self.participants)
+            .map(|_| participant(venue, pace, rate))
+            .collect();
         paces.iter().for_each(|pace| pace.check().unwrap()); // connects
         let (taken, effort) = watched(venue, || ride(&paces, self.threads, self.lasts, |_, _| {}));
         let step = (rate.interval + rate.guard).as_secs_f64();
@@ -271,14 +325,26 @@ impl Paced {
     }
 
     fn row(&self, venue: &dyn Venue, rounds: usize) -> Vec<Kept> {
-        let Paced { rpm, participants, threads, .. } = *self;
+        let Paced {
+            rpm,
+            participants,
+            threads,
+            ..
+        } = *self;
         let pace = |round| format!("{rpm}-{participants}-{threads}-{round}");
-        let kept: Vec<_> = (0..rounds).map(|round| self.measure(venue, &pace(round))).collect();
+        let kept: Vec<_> = (0..rounds)
+            .map(|round| self.measure(venue, &pace(round)))
+            .collect();
         let of = |figure: fn(&Kept) -> f64| -> Spread { kept.iter().map(figure).collect() };
         let (p50, p99) = (of(|kept| kept.late.0), of(|kept| kept.late.1));
         let used = of(|kept| kept.turns_a_second).median() * 6000.0 / f64::from(rpm);
-        let messages: Option<Vec<_>> = kept.iter().map(|kept| Some(kept.effort?.messages)).collect();
-        let messages = messages.map_or("-".to_owned(), |all| all.into_iter().collect::<Spread>().to_string());
+        let messages: Option<Vec<_>> = kept
+            .iter()
+            .map(|kept| Some(kept.effort?.messages))
+            .collect();
+        let messages = messages.map_or("-".to_owned(), |all| {
+            all.into_iter().collect::<Spread>().to_string()
+        });
         let name = venue.name();
         println!(
             "{name:<5} {rpm:>6} {participants:>12} {threads:>7} {p50:>24} {p99:>24} {used:>6.1} % {messages:>22}"
@@ -289,9 +355,17 @@ impl Paced {
 
 /// What all that means for a thousand machines: as many connections, and a fast pace.
 fn a_thousand_machines(redis: &Redis, most: Most) {
-    const PACED: Paced = Paced { rpm: 60_000, participants: 1000, threads: 2, lasts: Duration::from_secs(4) };
+    const PACED: Paced = Paced {
+        rpm: 60_000,
+        participants: 1000,
+        threads: 2,
+        lasts: Duration::from_secs(4),
+    };
     let kept = PACED.row(redis, 1).remove(0);
-    let (least, spent) = (most.effort.expect("Redis counts"), kept.effort.expect("Redis counts"));
+    let (least, spent) = (
+        most.effort.expect("Redis counts"),
+        kept.effort.expect("Redis counts"),
+    );
     let busy = spent.cpu * kept.turns_a_second * 100.0;
     println!(
         "
@@ -337,20 +411,35 @@ impl Held {
                 });
             }
         });
-        let (refused, told) = met.into_inner().expect("the first of them has had a turn by then");
+        let (refused, told) = met
+            .into_inner()
+            .expect("the first of them has had a turn by then");
         // Also a ride that lasts too long, because nobody ends it in time, has turns in spite of the hold only within it.
-        let others = taken.iter().filter(|(at, who)| *who != 0 && *at < refused + HOLD);
-        let last_turn = others.map(|(at, _)| at.saturating_duration_since(refused)).max().unwrap_or_default();
-        Held { told: told.as_secs_f64() * 1e3, last_turn: last_turn.as_secs_f64() * 1e3 }
+        let others = taken
+            .iter()
+            .filter(|(at, who)| *who != 0 && *at < refused + HOLD);
+        let last_turn = others
+            .map(|(at, _)| at.saturating_duration_since(refused))
+            .max()
+            .unwrap_or_default();
+        Held {
+            told: told.as_secs_f64() * 1e3,
+            last_turn: last_turn.as_secs_f64() * 1e3,
+        }
     }
 
     fn row(venue: &dyn Venue) {
         const ROUNDS: u32 = 20;
-        let held: Vec<_> = (0..ROUNDS).map(|round| Held::measure(venue, round, ROUNDS)).collect();
+        let held: Vec<_> = (0..ROUNDS)
+            .map(|round| Held::measure(venue, round, ROUNDS))
+            .collect();
         let of = |figure: fn(&Held) -> f64| -> Spread { held.iter().map(figure).collect() };
         let after = |held: &Held| (held.last_turn - held.told).max(0.0);
         let (told, last_turn, after) = (of(|held| held.told), of(|held| held.last_turn), of(after));
-        println!("{:<5} {ROUNDS:>6} {told:>24} {last_turn:>24} {after:>24}", venue.name());
+        println!(
+            "{:<5} {ROUNDS:>6} {told:>24} {last_turn:>24} {after:>24}",
+            venue.name()
+        );
     }
 }
 
@@ -364,7 +453,9 @@ fn as_fast_as_it_goes(venues: &[&dyn Venue]) -> Vec<Most> {
     );
     let row = |venue: &dyn Venue| {
         let rows = [1, 4, 16, 64].map(|participants| unpaced(venue, participants));
-        rows.into_iter().max_by(|one, other| one.a_second.total_cmp(&other.a_second)).expect("four")
+        rows.into_iter()
+            .max_by(|one, other| one.a_second.total_cmp(&other.a_second))
+            .expect("four")
     };
     venues.iter().map(|venue| row(*venue)).collect()
 }
@@ -379,7 +470,13 @@ fn at_a_pace(venues: &[&dyn Venue]) {
     );
     for venue in venues {
         for threads in [1, 2] {
-            Paced { rpm: 6_000, participants: 4, threads, lasts: ROUND * 4 }.row(*venue, 3);
+            Paced {
+                rpm: 6_000,
+                participants: 4,
+                threads,
+                lasts: ROUND * 4,
+            }
+            .row(*venue, 3);
         }
     }
 }
@@ -397,14 +494,21 @@ fn in_a_hold(venues: &[&dyn Venue]) {
 }
 
 fn main() {
-    let (redis, folder) = (server::Redis::start().map(Redis), Folder(tempfile::tempdir().unwrap()));
+    let (redis, folder) = (
+        server::Redis::start().map(Redis),
+        Folder(tempfile::tempdir().unwrap()),
+    );
     if redis.is_none() {
-        println!("SKIPPED: there is no redis-server here (apt-get install redis-server): no rows of Redis");
+        println!(
+            "SKIPPED: there is no redis-server here (apt-get install redis-server): no rows of Redis"
+        );
     }
     let shared = redis.iter().map(|redis| redis as &dyn Venue);
     let venues: Vec<_> = shared.chain([&folder as &dyn Venue]).collect();
     let most = as_fast_as_it_goes(&venues);
     at_a_pace(&venues);
-    redis.iter().for_each(|redis| a_thousand_machines(redis, most[0]));
+    redis
+        .iter()
+        .for_each(|redis| a_thousand_machines(redis, most[0]));
     in_a_hold(&venues);
 }

@@ -46,7 +46,10 @@ impl Gate for Ours {
     }
 }
 
-struct Governors(Governor<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>, AtomicBool);
+struct Governors(
+    Governor<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>,
+    AtomicBool,
+);
 
 impl Gate for Governors {
     fn pass(&self) -> bool {
@@ -84,20 +87,42 @@ impl Gate for Plain {
 }
 
 fn gates(interval: Duration) -> [(&'static str, Box<dyn Gate>); 3] {
-    let quota = Quota::with_period(interval).unwrap().allow_burst(NonZeroU32::MIN);
+    let quota = Quota::with_period(interval)
+        .unwrap()
+        .allow_burst(NonZeroU32::MIN);
     [
-        ("paceline", Box::new(Ours(RateLimiter::new(Rate::every(interval)), CancelToken::default()))),
+        (
+            "paceline",
+            Box::new(Ours(
+                RateLimiter::new(Rate::every(interval)),
+                CancelToken::default(),
+            )),
+        ),
         (
             "governor",
-            Box::new(Governors(Governor::direct_with_clock(quota, MonotonicClock), AtomicBool::new(false))),
+            Box::new(Governors(
+                Governor::direct_with_clock(quota, MonotonicClock),
+                AtomicBool::new(false),
+            )),
         ),
-        ("lock and sleep", Box::new(Plain(Mutex::new(Instant::now()), interval, AtomicBool::new(false)))),
+        (
+            "lock and sleep",
+            Box::new(Plain(
+                Mutex::new(Instant::now()),
+                interval,
+                AtomicBool::new(false),
+            )),
+        ),
     ]
 }
 
 /// So many threads take turns for a while. Returns the turns a second, and how often a thread went to sleep for one.
 fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
-    let (turns, slept, ready) = (AtomicU64::new(0), AtomicU64::new(0), Barrier::new(threads + 1));
+    let (turns, slept, ready) = (
+        AtomicU64::new(0),
+        AtomicU64::new(0),
+        Barrier::new(threads + 1),
+    );
     let mut took = Duration::ZERO;
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -122,16 +147,27 @@ fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
 
 fn crowds(title: &str, interval: Duration, crowds: &[usize]) {
     println!("\n{title}");
-    println!("{:<15} {:>7} {:>30} {:>30}", "", "threads", "turns a second", "wake-ups a turn");
+    println!(
+        "{:<15} {:>7} {:>30} {:>30}",
+        "", "threads", "turns a second", "wake-ups a turn"
+    );
     for &threads in crowds {
-        let measured: Vec<_> =
-            (0..ROUNDS).map(|_| gates(interval).map(|(name, gate)| (name, crowd(&*gate, threads)))).collect();
+        let measured: Vec<_> = (0..ROUNDS)
+            .map(|_| gates(interval).map(|(name, gate)| (name, crowd(&*gate, threads))))
+            .collect();
         for contender in 0..3 {
             let of = |figure: fn((f64, f64)) -> f64| -> Spread {
-                measured.iter().map(|round| figure(round[contender].1)).collect()
+                measured
+                    .iter()
+                    .map(|round| figure(round[contender].1))
+                    .collect()
             };
             let name = measured[0][contender].0;
-            println!("{name:<15} {threads:>7} {:>30} {:>30}", of(|round| round.0), of(|round| round.1));
+            println!(
+                "{name:<15} {threads:>7} {:>30} {:>30}",
+                of(|round| round.0),
+                of(|round| round.1)
+            );
         }
     }
 }
@@ -153,7 +189,12 @@ fn late_turns(interval: Duration, turns: usize) -> (f64, f64) {
     });
     let mut granted = granted.into_inner().unwrap();
     granted.sort();
-    p50_and_p99(granted.windows(2).map(|pair| (pair[1] - pair[0] - interval).as_secs_f64() * 1e6).collect())
+    p50_and_p99(
+        granted
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0] - interval).as_secs_f64() * 1e6)
+            .collect(),
+    )
 }
 
 fn late_sleeps(interval: Duration, sleeps: usize) -> (f64, f64) {
@@ -169,11 +210,20 @@ fn grants() {
     println!(
         "\nLateness of grants with four threads in line, in microseconds; beside it that of the system's sleep"
     );
-    println!("{:>9} {:>30} {:>30} {:>30}", "rpm", "p50", "p99", "sleep's own p99");
+    println!(
+        "{:>9} {:>30} {:>30} {:>30}",
+        "rpm", "p50", "p99", "sleep's own p99"
+    );
     for (rpm, turns) in [(600, 24), (6_000, 240), (60_000, 2_400)] {
         let interval = Duration::from_secs(60) / rpm;
-        let rounds: Vec<_> =
-            (0..ROUNDS).map(|_| (late_turns(interval, turns), late_sleeps(interval, turns / 2))).collect();
+        let rounds: Vec<_> = (0..ROUNDS)
+            .map(|_| {
+                (
+                    late_turns(interval, turns),
+                    late_sleeps(interval, turns / 2),
+                )
+            })
+            .collect();
         let p50: Spread = rounds.iter().map(|(ours, _)| ours.0).collect();
         let p99: Spread = rounds.iter().map(|(ours, _)| ours.1).collect();
         let own: Spread = rounds.iter().map(|(_, sleep)| sleep.1).collect();
@@ -195,7 +245,9 @@ fn retries() {
     let op = |n: u64| black_box(if n == u64::MAX { Err(n) } else { Ok(n) });
     let bare = Spread::of(ROUNDS, || each(|n| _ = black_box(op(black_box(n)))));
     let judge = |_: &u64| Verdict::Stop;
-    let call = Spread::of(ROUNDS, || each(|n| _ = black_box(retry.call(judge, |_| op(black_box(n))))));
+    let call = Spread::of(ROUNDS, || {
+        each(|n| _ = black_box(retry.call(judge, |_| op(black_box(n)))))
+    });
     let trace = Spread::of(ROUNDS, || {
         each(|n| _ = black_box(retry.trace(&token, n, judge, |_| {}, |_| op(black_box(n)))))
     });
@@ -206,7 +258,11 @@ fn retries() {
 }
 
 fn main() {
-    crowds("At a thousand turns a second", Duration::from_millis(1), &[1, 16, 1000]);
+    crowds(
+        "At a thousand turns a second",
+        Duration::from_millis(1),
+        &[1, 16, 1000],
+    );
     crowds("As fast as it goes", Duration::from_nanos(1), &[1, 16]);
     grants();
     retries();

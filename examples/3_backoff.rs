@@ -12,7 +12,11 @@ use paceline::{Backoff, Jitter};
 fn main() {
     let room = Classroom::open();
     let topics = topics(10);
-    let backoff = Backoff { base: STORY_SECOND * 2, max: STORY_SECOND * 60, jitter: Jitter::None };
+    let backoff = Backoff {
+        base: STORY_SECOND * 2,
+        max: STORY_SECOND * 60,
+        jitter: Jitter::None,
+    };
     for (n, delay) in backoff.delays(0).take(6).enumerate() {
         println!("after refusal {}: {} ms", n + 1, delay.as_millis());
     }
@@ -27,5 +31,7 @@ fn main() {
             });
         }
     });
-    room.notice("the delays are the same for all, so the waves stay together: they only come more seldom.");
+    room.notice(
+        "the delays are the same for all, so the waves stay together: they only come more seldom.",
+    );
 }

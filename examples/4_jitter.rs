@@ -12,9 +12,17 @@ use paceline::{Backoff, Jitter};
 fn main() {
     let room = Classroom::open();
     let topics = topics(10);
-    let backoff = Backoff { base: STORY_SECOND * 2, max: STORY_SECOND * 60, jitter: Jitter::Full };
+    let backoff = Backoff {
+        base: STORY_SECOND * 2,
+        max: STORY_SECOND * 60,
+        jitter: Jitter::Full,
+    };
     for seed in 0..3 {
-        let delays: Vec<_> = backoff.delays(seed).take(6).map(|delay| delay.as_millis()).collect();
+        let delays: Vec<_> = backoff
+            .delays(seed)
+            .take(6)
+            .map(|delay| delay.as_millis())
+            .collect();
         println!("thread {seed} waits {delays:?} ms");
     }
     thread::scope(|scope| {

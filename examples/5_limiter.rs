@@ -25,5 +25,7 @@ fn main() {
             });
         }
     });
-    room.notice("one call each 100 ms, in order of arrival. But it takes a thread for every topic.");
+    room.notice(
+        "one call each 100 ms, in order of arrival. But it takes a thread for every topic.",
+    );
 }

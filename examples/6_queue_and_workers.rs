@@ -22,7 +22,8 @@ fn main() {
             (thread::current().id(), room.call_api(topic))
         });
         for (topic, done) in articles {
-            let (thread, article) = done.expect("a panic is an error of one topic, and there is none");
+            let (thread, article) =
+                done.expect("a panic is an error of one topic, and there is none");
             threads.insert(thread);
             if let Err(status) = article {
                 println!("{topic}: lost, status {status}");
@@ -30,5 +31,7 @@ fn main() {
         }
     });
     println!("threads that worked: {}", threads.len());
-    room.notice("four threads do twenty topics at the pace of the limit: more would only wait in line.");
+    room.notice(
+        "four threads do twenty topics at the pace of the limit: more would only wait in line.",
+    );
 }

@@ -23,12 +23,23 @@ fn judge(status: &Status) -> Verdict {
 fn main() {
     let room = Classroom::open();
     let limiter = RateLimiter::per_minute(RPM);
-    let backoff = Backoff { base: STORY_SECOND, max: STORY_SECOND * 60, jitter: Jitter::Full };
-    let retry = Retry { backoff, ..Retry::default() };
+    let backoff = Backoff {
+        base: STORY_SECOND,
+        max: STORY_SECOND * 60,
+        jitter: Jitter::Full,
+    };
+    let retry = Retry {
+        backoff,
+        ..Retry::default()
+    };
     let faults = AtomicU32::new(0);
     let call = |topic: &str| {
         // Something goes wrong now and then: every seventh call has no answer.
-        if faults.fetch_add(1, Ordering::Relaxed) % 7 == 6 { Err(503) } else { room.call_api(topic) }
+        if faults.fetch_add(1, Ordering::Relaxed) % 7 == 6 {
+            Err(503)
+        } else {
+            room.call_api(topic)
+        }
     };
     thread::scope(|scope| {
         let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics(20), |topic| {

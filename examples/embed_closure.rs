@@ -37,9 +37,16 @@ fn query(table: &'static str, times: u32) -> Result<u32, DbError> {
 
 fn main() {
     let limiter = RateLimiter::new(Rate::every(Duration::from_millis(5)));
-    let backoff =
-        Backoff { base: Duration::from_millis(10), max: Duration::from_secs(1), ..Backoff::default() };
-    let retry = Retry { backoff, max_retries: 3, deadline: Some(Duration::from_secs(30)) };
+    let backoff = Backoff {
+        base: Duration::from_millis(10),
+        max: Duration::from_secs(1),
+        ..Backoff::default()
+    };
+    let retry = Retry {
+        backoff,
+        max_retries: 3,
+        deadline: Some(Duration::from_secs(30)),
+    };
     // There is no default verdict: a missing table will be missing the next time, too.
     let judge = |error: &DbError| match error {
         DbError::Locked => Verdict::Retry,

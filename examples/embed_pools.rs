@@ -25,18 +25,28 @@ fn main() {
     thread::scope(|scope| {
         // Each pool in a thread that takes what it makes.
         scope.spawn(|| {
-            thread::scope(|scope| pool::run(scope, workers(2), 0..10, |_| call("summaries")).count())
+            thread::scope(|scope| {
+                pool::run(scope, workers(2), 0..10, |_| call("summaries")).count()
+            })
         });
         scope.spawn(|| {
-            thread::scope(|scope| pool::run(scope, workers(5), 0..10, |_| call("translations")).count())
+            thread::scope(|scope| {
+                pool::run(scope, workers(5), 0..10, |_| call("translations")).count()
+            })
         });
     });
     let mut turns = turns.into_inner().unwrap();
     turns.sort();
     let smallest = turns.windows(2).map(|pair| pair[1].0 - pair[0].0).min();
     for pool in ["summaries", "translations"] {
-        println!("turns for {pool}: {}", turns.iter().filter(|(_, whose)| *whose == pool).count());
+        println!(
+            "turns for {pool}: {}",
+            turns.iter().filter(|(_, whose)| *whose == pool).count()
+        );
     }
-    println!("never closer than 20 ms: {}", smallest.is_some_and(|gap| gap >= INTERVAL));
+    println!(
+        "never closer than 20 ms: {}",
+        smallest.is_some_and(|gap| gap >= INTERVAL)
+    );
     println!("notice: two pools, seven workers, one pace.");
 }

@@ -21,12 +21,23 @@ use paceline::{CancelToken, Rate};
 fn main() {
     let room = Classroom::open();
     let http = Http::new(&Options::default()).expect("no certificates of our own are asked for");
-    let params = Params { model: "any".into(), ..Params::default() };
+    let params = Params {
+        model: "any".into(),
+        ..Params::default()
+    };
     let client = Client::new(http, Box::new(Chat), Some(&room.base_url()), None, params);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let settings = Settings { pace: Tempo::Kept(Rate::per_minute(RPM)), ..Settings::default() };
-    let batch = Batch::new(settings, [&client as &dyn Ask], clock.clone(), CancelToken::default());
+    let settings = Settings {
+        pace: Tempo::Kept(Rate::per_minute(RPM)),
+        ..Settings::default()
+    };
+    let batch = Batch::new(
+        settings,
+        [&client as &dyn Ask],
+        clock.clone(),
+        CancelToken::default(),
+    );
 
     // A view shows how the batch stands, whenever you look, from any thread: plain numbers.
     let view = batch.view();
@@ -38,21 +49,35 @@ fn main() {
         Event::Held { wait, .. } => println!("everyone waits for {wait:?}"),
         Event::Done { .. } => {
             let now = view.at(clock.now());
-            println!("{} of {} done", now.answered + now.failed, now.total.unwrap_or_default());
+            println!(
+                "{} of {} done",
+                now.answered + now.failed,
+                now.total.unwrap_or_default()
+            );
         }
         _ => {}
     };
 
     let topics = topics(20);
-    let prompts = topics.iter().zip(1..).map(|(topic, line)| Ok(Prompt::new(line, topic)));
-    let batch = batch.expecting(topics.len() as u64).watched_by(Arc::new(watch));
+    let prompts = topics
+        .iter()
+        .zip(1..)
+        .map(|(topic, line)| Ok(Prompt::new(line, topic)));
+    let batch = batch
+        .expecting(topics.len() as u64)
+        .watched_by(Arc::new(watch));
     let mut records = Vec::new();
     let summary = batch.run(prompts, |record| {
         records.push(record.clone()); // or write it, as `Journal` does
         Ok(())
     });
     println!("answered: {}", summary.answered);
-    println!("answers that were told of: {}", calls.load(Ordering::Relaxed));
+    println!(
+        "answers that were told of: {}",
+        calls.load(Ordering::Relaxed)
+    );
     println!("records: {}", records.len());
-    println!("notice: a callback for what happens, a view for how it stands, a record for each prompt.");
+    println!(
+        "notice: a callback for what happens, a view for how it stands, a record for each prompt."
+    );
 }

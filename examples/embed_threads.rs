@@ -47,5 +47,7 @@ fn main() {
 
     println!("done: {}", done.len());
     println!("taken from the queue, but without a turn: {undone}");
-    println!("notice: the pool ended by itself, an hour's wait ended at once, and no thread is left.");
+    println!(
+        "notice: the pool ended by itself, an hour's wait ended at once, and no thread is left."
+    );
 }

@@ -37,9 +37,20 @@ fn ask(agent: &ureq::Agent, url: &str, topic: &str) -> Result<String, Failure> {
     let body = format!(r#"{{"model":"any","messages":[{{"role":"user","content":"{topic}"}}]}}"#);
     let request = agent.post(url).header("content-type", "application/json");
     let mut response = request.send(body).map_err(|_| Failure::Broken)?;
-    let seconds = || response.headers().get("retry-after")?.to_str().ok()?.parse().ok();
+    let seconds = || {
+        response
+            .headers()
+            .get("retry-after")?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    };
     match response.status().as_u16() {
-        200 => response.body_mut().read_to_string().map_err(|_| Failure::Broken),
+        200 => response
+            .body_mut()
+            .read_to_string()
+            .map_err(|_| Failure::Broken),
         429 => Err(Failure::TooFast(seconds().map(Duration::from_secs))),
         status => Err(Failure::Status(status)),
     }
@@ -47,14 +58,22 @@ fn ask(agent: &ureq::Agent, url: &str, topic: &str) -> Result<String, Failure> {
 
 fn main() {
     let room = Classroom::open();
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .build()
+        .into();
     let too_fast = NonZeroU32::new(RPM.get() * 2).unwrap();
     let (limiter, retry) = (RateLimiter::per_minute(too_fast), Retry::default());
-    let write = |topic: &String| retry.paced(&limiter, judge, |_try| ask(&agent, &room.url(), topic));
+    let write =
+        |topic: &String| retry.paced(&limiter, judge, |_try| ask(&agent, &room.url(), topic));
     std::thread::scope(|scope| {
         let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics(12), write);
-        let lost = articles.filter(|(_, article)| !matches!(article, Ok(Ok(_)))).count();
+        let lost = articles
+            .filter(|(_, article)| !matches!(article, Ok(Ok(_))))
+            .count();
         println!("lost: {lost}");
     });
-    room.notice("a refusal holds all four threads, as long as the server says, and costs no topic a retry.");
+    room.notice(
+        "a refusal holds all four threads, as long as the server says, and costs no topic a retry.",
+    );
 }

@@ -44,7 +44,10 @@ impl Jitter {
 
 impl fmt::Display for Jitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(kind, _)| kind == self).map_or("?", |(_, name)| name);
+        let name = Self::NAMES
+            .iter()
+            .find(|(kind, _)| kind == self)
+            .map_or("?", |(_, name)| name);
         f.pad(name)
     }
 }
@@ -67,7 +70,9 @@ impl FromStr for Jitter {
 
     fn from_str(name: &str) -> Result<Self, UnknownJitter> {
         let found = Self::NAMES.iter().find(|(_, known)| *known == name);
-        found.map(|(kind, _)| *kind).ok_or_else(|| UnknownJitter(name.to_owned()))
+        found
+            .map(|(kind, _)| *kind)
+            .ok_or_else(|| UnknownJitter(name.to_owned()))
     }
 }
 
@@ -91,7 +96,11 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Backoff { base: Duration::from_secs(1), max: Duration::from_secs(60), jitter: Jitter::default() }
+        Backoff {
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            jitter: Jitter::default(),
+        }
     }
 }
 
@@ -102,7 +111,9 @@ impl Backoff {
     /// `min(base * 2^n, max)`, whatever `n` is.
     #[must_use]
     pub fn ceiling(&self, n: u32) -> Duration {
-        let doubled = 1u32.checked_shl(n).and_then(|factor| self.base.checked_mul(factor));
+        let doubled = 1u32
+            .checked_shl(n)
+            .and_then(|factor| self.base.checked_mul(factor));
         match doubled {
             Some(delay) => delay.min(self.max),
             None if self.base.is_zero() => Duration::ZERO,
@@ -128,7 +139,12 @@ impl Backoff {
     /// ```
     #[must_use]
     pub fn delays(&self, seed: u64) -> Delays {
-        Delays { backoff: *self, chance: StdRng::seed_from_u64(seed), n: 0, previous: self.base }
+        Delays {
+            backoff: *self,
+            chance: StdRng::seed_from_u64(seed),
+            n: 0,
+            previous: self.base,
+        }
     }
 }
 
@@ -154,7 +170,11 @@ impl Delays {
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        if high <= low { low } else { self.chance.random_range(low..=high) }
+        if high <= low {
+            low
+        } else {
+            self.chance.random_range(low..=high)
+        }
     }
 }
 
@@ -166,7 +186,9 @@ impl Iterator for Delays {
         let ceiling = self.backoff.ceiling(self.n);
         let delay = match jitter {
             Jitter::None => ceiling,
-            Jitter::Additive => ceiling.saturating_add(self.between(Duration::ZERO, Backoff::ADDED)),
+            Jitter::Additive => {
+                ceiling.saturating_add(self.between(Duration::ZERO, Backoff::ADDED))
+            }
             Jitter::Full => self.between(Duration::ZERO, ceiling),
             Jitter::Equal => self.between(ceiling / 2, ceiling),
             Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
@@ -184,12 +206,17 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn with(jitter: Jitter) -> Backoff {
-        Backoff { jitter, ..Backoff::default() }
+        Backoff {
+            jitter,
+            ..Backoff::default()
+        }
     }
 
     /// The first eight delays for each of a thousand seeds.
     fn many(jitter: Jitter) -> Vec<Vec<Duration>> {
-        (0..1000).map(|seed| with(jitter).delays(seed).take(8).collect()).collect()
+        (0..1000)
+            .map(|seed| with(jitter).delays(seed).take(8).collect())
+            .collect()
     }
 
     #[test]
@@ -197,7 +224,10 @@ mod tests {
         for delays in many(Jitter::Additive) {
             for (n, delay) in delays.into_iter().enumerate() {
                 let ceiling = with(Jitter::None).ceiling(n as u32);
-                assert!(delay >= ceiling && delay <= (ceiling + SECOND).min(SECOND * 60), "{n}: {delay:?}");
+                assert!(
+                    delay >= ceiling && delay <= (ceiling + SECOND).min(SECOND * 60),
+                    "{n}: {delay:?}"
+                );
             }
         }
     }
@@ -208,7 +238,10 @@ mod tests {
             for delays in many(jitter) {
                 for (n, delay) in delays.into_iter().enumerate() {
                     let ceiling = with(jitter).ceiling(n as u32);
-                    assert!(delay <= ceiling && delay >= ceiling / 2 * part, "{jitter} {n}: {delay:?}");
+                    assert!(
+                        delay <= ceiling && delay >= ceiling / 2 * part,
+                        "{jitter} {n}: {delay:?}"
+                    );
                 }
             }
         }
@@ -226,24 +259,49 @@ mod tests {
 
     #[test]
     fn chance_uses_the_whole_range() {
-        let firsts: Vec<_> = many(Jitter::Full).into_iter().map(|delays| delays[0]).collect();
+        let firsts: Vec<_> = many(Jitter::Full)
+            .into_iter()
+            .map(|delays| delays[0])
+            .collect();
         assert!(firsts.iter().min().unwrap() < &(SECOND / 50));
         assert!(firsts.iter().max().unwrap() > &(SECOND * 49 / 50));
     }
 
     #[test]
     fn no_retry_number_overflows() {
-        let slow = Backoff { base: SECOND, max: Duration::MAX, jitter: Jitter::None };
-        let tiny = Backoff { base: Duration::from_nanos(1), max: SECOND * 3600, jitter: Jitter::None };
+        let slow = Backoff {
+            base: SECOND,
+            max: Duration::MAX,
+            jitter: Jitter::None,
+        };
+        let tiny = Backoff {
+            base: Duration::from_nanos(1),
+            max: SECOND * 3600,
+            jitter: Jitter::None,
+        };
         for n in [0, 1, 31, 32, 63, 64, 1000, u32::MAX] {
             assert!(slow.ceiling(n) >= SECOND);
             assert!(with(Jitter::None).ceiling(n) <= SECOND * 60);
             assert!(tiny.ceiling(n) <= SECOND * 3600);
         }
         assert_eq!(tiny.ceiling(34).as_secs(), 17, "2^34 nanoseconds");
-        assert_eq!(Backoff { base: Duration::ZERO, ..slow }.ceiling(u32::MAX), Duration::ZERO);
+        assert_eq!(
+            Backoff {
+                base: Duration::ZERO,
+                ..slow
+            }
+            .ceiling(u32::MAX),
+            Duration::ZERO
+        );
         for jitter in Jitter::NAMES.map(|(kind, _)| kind) {
-            let _ = Backoff { base: Duration::MAX, max: Duration::MAX, jitter }.delays(1).take(100).count();
+            let _ = Backoff {
+                base: Duration::MAX,
+                max: Duration::MAX,
+                jitter,
+            }
+            .delays(1)
+            .take(100)
+            .count();
         }
     }
 
@@ -263,13 +321,19 @@ mod tests {
             let long = delays.not_before(SECOND * 3600);
             assert!(long >= SECOND * 3600 && long <= SECOND * 3601);
         }
-        assert_eq!(Backoff::default().delays(1).not_before(Duration::MAX), Duration::MAX);
+        assert_eq!(
+            Backoff::default().delays(1).not_before(Duration::MAX),
+            Duration::MAX
+        );
     }
 
     #[test]
     fn names_are_read_and_written() {
         for (jitter, name) in Jitter::NAMES {
-            assert_eq!((name.parse(), jitter.to_string()), (Ok(jitter), name.to_owned()));
+            assert_eq!(
+                (name.parse(), jitter.to_string()),
+                (Ok(jitter), name.to_owned())
+            );
         }
         let error = "ful".parse::<Jitter>().unwrap_err().to_string();
         assert_eq!(

@@ -88,8 +88,18 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let (pace, retry, max_wait) = (Tempo::Found, Retry::default(), Duration::from_secs(15 * 60));
-        Settings { pace, tokens: None, workers: None, retry, max_wait, halt: None, max_cost: None, seed: 0 }
+        let (pace, retry, max_wait) =
+            (Tempo::Found, Retry::default(), Duration::from_secs(15 * 60));
+        Settings {
+            pace,
+            tokens: None,
+            workers: None,
+            retry,
+            max_wait,
+            halt: None,
+            max_cost: None,
+            seed: 0,
+        }
     }
 }
 
@@ -103,9 +113,15 @@ pub fn workers_for(pace: &Tempo, keys: usize) -> Size {
         Tempo::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
         Tempo::Kept(rate) => {
             let in_flight = keys as f64 / rate.interval.as_secs_f64();
-            Size { most: count(MOST), ..Size::fixed(count(in_flight.ceil() as usize + 1)) }
+            Size {
+                most: count(MOST),
+                ..Size::fixed(count(in_flight.ceil() as usize + 1))
+            }
         }
-        _ => Size { most: count(MOST), ..Size::fixed(count(8)) },
+        _ => Size {
+            most: count(MOST),
+            ..Size::fixed(count(8))
+        },
     }
 }
 
@@ -160,9 +176,25 @@ impl<'a> Batch<'a> {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "there is nobody to ask");
         let view = Arc::new(View::new(clock.now(), settings.pace, asks.len()));
-        let pacer = Pacer::new(settings, asks.len(), asks[0].counting(), clock.clone(), view.clone());
+        let pacer = Pacer::new(
+            settings,
+            asks.len(),
+            asks[0].counting(),
+            clock.clone(),
+            view.clone(),
+        );
         let (passing, stop) = (Passing::default(), Mutex::new(None));
-        Batch { settings, asks, pacer, cancel, clock, passing, view, guard: None, stop }
+        Batch {
+            settings,
+            asks,
+            pacer,
+            cancel,
+            clock,
+            passing,
+            view,
+            guard: None,
+            stop,
+        }
     }
 
     /// Tells the view how many prompts there are, those of earlier runs among them.
@@ -188,20 +220,29 @@ impl<'a> Batch<'a> {
     /// Goes on from earlier results.
     #[must_use]
     pub fn resuming(self, resume: Resume) -> Self {
-        Batch { passing: Passing::new(resume), ..self }
+        Batch {
+            passing: Passing::new(resume),
+            ..self
+        }
     }
 
     /// Takes its turns here, in place of a [`RateLimiter`](crate::RateLimiter) of its own with a lane for each of the
     /// `asks`. It must be on the same clock.
     #[must_use]
     pub fn paced_by(self, pace: Arc<dyn Pace>) -> Self {
-        Batch { pacer: self.pacer.at(pace), ..self }
+        Batch {
+            pacer: self.pacer.at(pace),
+            ..self
+        }
     }
 
     /// Makes no call that this guard does not let pass.
     #[must_use]
     pub fn guarded(self, guard: &'a dyn Guard) -> Self {
-        Batch { guard: Some(guard), ..self }
+        Batch {
+            guard: Some(guard),
+            ..self
+        }
     }
 
     /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
@@ -212,7 +253,11 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
     ) -> Summary {
-        let desk = Mutex::new(Desk::new(write, self.settings.halt, Summary::new(self.clock.now())));
+        let desk = Mutex::new(Desk::new(
+            write,
+            self.settings.halt,
+            Summary::new(self.clock.now()),
+        ));
         let size = self.size();
         self.view.hired(size.start.get());
         let hand_in = |course: Course, prompt: &Prompt| {
@@ -221,17 +266,24 @@ impl<'a> Batch<'a> {
             let mut desk = desk.lock();
             let before = (desk.summary.answered, desk.summary.failed);
             // Stops before the next in line hands in, who would go on to another prompt otherwise.
-            desk.hand_in(account, record.as_ref()).into_iter().for_each(|reason| self.stop_for(reason));
+            desk.hand_in(account, record.as_ref())
+                .into_iter()
+                .for_each(|reason| self.stop_for(reason));
             let (answered, failed) = (desk.summary.answered, desk.summary.failed);
             self.view.done(answered, failed);
             drop(desk);
             if before != (answered, failed) {
-                self.view.tell(Event::Done { prompt, answered: answered > before.0 });
+                self.view.tell(Event::Done {
+                    prompt,
+                    answered: answered > before.0,
+                });
             }
         };
         thread::scope(|scope| {
             let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
-            for (job, done) in pool::run_aside(self.clock.clone(), scope, size, self.jobs(prompts), work) {
+            for (job, done) in
+                pool::run_aside(self.clock.clone(), scope, size, self.jobs(prompts), work)
+            {
                 done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, job.id), &job.prompt));
             }
         });
@@ -244,7 +296,10 @@ impl<'a> Batch<'a> {
         let auto = || workers_for(&self.settings.pace, self.asks.len());
         let size = self.settings.workers.map_or_else(auto, Size::fixed);
         match ahead(&self.settings.pace) {
-            Some(ahead) if self.guard.is_none() => Size { queue: size.queue.max(ahead), ..size },
+            Some(ahead) if self.guard.is_none() => Size {
+                queue: size.queue.max(ahead),
+                ..size
+            },
             _ => size,
         }
     }
@@ -255,10 +310,15 @@ impl<'a> Batch<'a> {
         summary.found = self.pacer.found(self.asks.len());
         (summary.tokens, summary.unmetered) = (self.view.tokens(), self.view.unmetered());
         let cancelled = self.cancel.is_cancelled();
-        summary.stop = self.stop.into_inner().or(cancelled.then_some(Stop::Interrupted));
+        summary.stop = self
+            .stop
+            .into_inner()
+            .or(cancelled.then_some(Stop::Interrupted));
         // The last answer may be the one that costs too much: then there is nothing to stop.
         let is_done = self.view.at(self.clock.now()).left() == Some(0);
-        summary.stop.take_if(|stop| is_done && matches!(stop, Stop::Spent { .. }));
+        summary
+            .stop
+            .take_if(|stop| is_done && matches!(stop, Stop::Spent { .. }));
         summary
     }
 
@@ -268,7 +328,11 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
     ) -> impl Iterator<Item = Job> + Send {
         let going = prompts.take_while(|_| !self.cancel.is_cancelled());
-        let jobs = going.map(|prompt| prompt.map_err(Stop::Input).and_then(|prompt| self.job(prompt)));
+        let jobs = going.map(|prompt| {
+            prompt
+                .map_err(Stop::Input)
+                .and_then(|prompt| self.job(prompt))
+        });
         let good = jobs.map_while(|job| job.map_err(|reason| self.stop_for(reason)).ok());
         good.flatten()
     }
@@ -281,7 +345,12 @@ impl<'a> Batch<'a> {
         if !to_do {
             self.view.passed_over();
         }
-        Ok(to_do.then(|| Job { prompt, id, request, pulled: self.clock.now() }))
+        Ok(to_do.then(|| Job {
+            prompt,
+            id,
+            request,
+            pulled: self.clock.now(),
+        }))
     }
 
     /// One prompt, through all its attempts.
@@ -291,31 +360,46 @@ impl<'a> Batch<'a> {
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let judge = attempts::judge;
         let notify = |failure: &_| course.lock().put_off(failure, &job.prompt, &self.view);
-        let outcome = self.settings.retry.trace(&self.cancel, seed, judge, notify, |n| {
-            let (turn, paced) = self.take_turn(job)?;
-            self.hire_if_short(crew);
-            let started_at = self.wall_at(turn.at);
-            let under_way = self.view.calls(turn.at);
-            let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
-            drop(under_way);
-            let call = attempts::Call { n, turn, paced, started_at, took: self.clock.now() - turn.at };
-            self.view.called(&answer, call.took);
-            course.lock().called(call, &answer, &job.prompt, &self.view);
-            if answer.is_err() {
-                self.guard.iter().for_each(|guard| guard.failed(&job.prompt));
-            }
-            self.heed(turn, request, answer)
-        });
+        let outcome = self
+            .settings
+            .retry
+            .trace(&self.cancel, seed, judge, notify, |n| {
+                let (turn, paced) = self.take_turn(job)?;
+                self.hire_if_short(crew);
+                let started_at = self.wall_at(turn.at);
+                let under_way = self.view.calls(turn.at);
+                let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
+                drop(under_way);
+                let call = attempts::Call {
+                    n,
+                    turn,
+                    paced,
+                    started_at,
+                    took: self.clock.now() - turn.at,
+                };
+                self.view.called(&answer, call.took);
+                course.lock().called(call, &answer, &job.prompt, &self.view);
+                if answer.is_err() {
+                    self.guard
+                        .iter()
+                        .for_each(|guard| guard.failed(&job.prompt));
+                }
+                self.heed(turn, request, answer)
+            });
         course.into_inner().ended(outcome)
     }
 
     /// A turn for a call that may leave, and how long it was waited for.
     fn take_turn(&self, job: &Job) -> Result<(Turn, Duration), Miss> {
         loop {
-            self.guard.map_or(Ok(()), |guard| guard.ready(&self.cancel))?;
+            self.guard
+                .map_or(Ok(()), |guard| guard.ready(&self.cancel))?;
             let asked = self.clock.now();
             let waiting = self.view.waits();
-            let turn = self.pacer.take(&job.request, &self.cancel).map_err(|none| self.without_turn(none))?;
+            let turn = self
+                .pacer
+                .take(&job.request, &self.cancel)
+                .map_err(|none| self.without_turn(none))?;
             drop(waiting);
             if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
                 return Ok((turn, turn.at - asked));
@@ -341,12 +425,19 @@ impl<'a> Batch<'a> {
     /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
     fn hire_if_short(&self, crew: &Crew<'_>) {
         if crew.queued() > 0 && self.pacer.wants_workers() && crew.hire() {
-            self.view.tell(Event::Hired { workers: self.view.hired(1) });
+            self.view.tell(Event::Hired {
+                workers: self.view.hired(1),
+            });
         }
     }
 
     /// What an answer or a failure means for everyone, and for its prompt.
-    fn heed(&self, turn: Turn, request: &[u8], answer: Result<Answer, CallError>) -> Result<Answer, Miss> {
+    fn heed(
+        &self,
+        turn: Turn,
+        request: &[u8],
+        answer: Result<Answer, CallError>,
+    ) -> Result<Answer, Miss> {
         let error = match answer {
             Ok(answer) => {
                 self.pacer.answered(turn, request, &answer);
@@ -370,7 +461,10 @@ impl<'a> Batch<'a> {
         if let Some(max_cost) = self.settings.max_cost
             && let Some(spent) = max_cost.spent(self.view.tokens())
         {
-            self.stop_for(Stop::Spent { spent, most: max_cost.most });
+            self.stop_for(Stop::Spent {
+                spent,
+                most: max_cost.most,
+            });
         }
     }
 
@@ -389,7 +483,10 @@ impl<'a> Batch<'a> {
 /// The body to send for a prompt: its own, or the one that the API makes from its text.
 #[must_use]
 pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
-    prompt.body.as_ref().map_or_else(|| ask.request(&prompt.text), |body| body.clone().into_bytes())
+    prompt.body.as_ref().map_or_else(
+        || ask.request(&prompt.text),
+        |body| body.clone().into_bytes(),
+    )
 }
 
 /// The name of the record for this request. The same body sent to another API, or to a model that only the address

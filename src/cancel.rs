@@ -64,7 +64,11 @@ impl CancelToken {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let (cancelled, listeners) = (AtomicBool::new(false), Mutex::default());
-        CancelToken(Arc::new(Shared { clock, cancelled, listeners }))
+        CancelToken(Arc::new(Shared {
+            clock,
+            cancelled,
+            listeners,
+        }))
     }
 
     /// The clock that the waits are on.
@@ -109,7 +113,10 @@ impl CancelToken {
         let number = listeners.next;
         listeners.next += 1;
         listeners.threads.insert(number, thread::current());
-        Listening { token: self, number }
+        Listening {
+            token: self,
+            number,
+        }
     }
 }
 
@@ -135,7 +142,10 @@ mod tests {
     fn a_sleep_that_nobody_cancels_ends_at_its_deadline() {
         let clock = SimClock::new();
         let token = CancelToken::new(Arc::new(clock.clone()));
-        assert_eq!(token.sleep_until(clock.now() + Duration::from_secs(5)), Ok(()));
+        assert_eq!(
+            token.sleep_until(clock.now() + Duration::from_secs(5)),
+            Ok(())
+        );
         assert_eq!(clock.elapsed(), Duration::from_secs(5));
     }
 
@@ -153,7 +163,10 @@ mod tests {
                         clock.sleep_until(clock.now() + Duration::from_secs(3));
                         token.cancel();
                     } else {
-                        assert_eq!(token.sleep_until(clock.now() + Duration::from_secs(60)), Err(Cancelled));
+                        assert_eq!(
+                            token.sleep_until(clock.now() + Duration::from_secs(60)),
+                            Err(Cancelled)
+                        );
                     }
                     assert_eq!(clock.elapsed(), Duration::from_secs(3));
                 });
@@ -166,7 +179,10 @@ mod tests {
         let clock = SimClock::new();
         let token = CancelToken::new(Arc::new(clock.clone()));
         token.cancel();
-        assert_eq!(token.sleep_until(clock.now() + Duration::from_secs(5)), Err(Cancelled));
+        assert_eq!(
+            token.sleep_until(clock.now() + Duration::from_secs(5)),
+            Err(Cancelled)
+        );
         assert_eq!(clock.elapsed(), Duration::ZERO);
     }
 }

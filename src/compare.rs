@@ -46,7 +46,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let (prompts, rpm, workers) = (NonZeroU32::new(200), NonZeroU32::new(10), NonZeroUsize::new(10));
+        let (prompts, rpm, workers) = (
+            NonZeroU32::new(200),
+            NonZeroU32::new(10),
+            NonZeroUsize::new(10),
+        );
         Options {
             prompts: prompts.expect("200 is not 0"),
             rpm: rpm.expect("10 is not 0"),
@@ -92,7 +96,10 @@ impl Comparison {
     /// If the operating system gives no threads.
     #[must_use]
     pub fn of(options: Options) -> Self {
-        let courses = Strategy::all(&options).iter().map(|strategy| strategy.play(&options)).collect();
+        let courses = Strategy::all(&options)
+            .iter()
+            .map(|strategy| strategy.play(&options))
+            .collect();
         Comparison { options, courses }
     }
 

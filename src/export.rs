@@ -52,7 +52,11 @@ impl Format {
     /// The format that a file's name asks for by its ending, if that is one of ours.
     #[must_use]
     pub fn of_file(path: &Path) -> Option<Self> {
-        path.extension()?.to_str()?.to_ascii_lowercase().parse().ok()
+        path.extension()?
+            .to_str()?
+            .to_ascii_lowercase()
+            .parse()
+            .ok()
     }
 }
 
@@ -67,7 +71,8 @@ pub enum Order {
 }
 
 impl Order {
-    const NAMES: [(&'static str, Self); 2] = [("input", Order::Input), ("completion", Order::Completion)];
+    const NAMES: [(&'static str, Self); 2] =
+        [("input", Order::Input), ("completion", Order::Completion)];
 }
 
 /// What becomes of prompts that failed.
@@ -83,8 +88,11 @@ pub enum Failed {
 }
 
 impl Failed {
-    const NAMES: [(&'static str, Self); 3] =
-        [("include", Failed::Include), ("exclude", Failed::Exclude), ("only", Failed::Only)];
+    const NAMES: [(&'static str, Self); 3] = [
+        ("include", Failed::Include),
+        ("exclude", Failed::Exclude),
+        ("only", Failed::Only),
+    ];
 }
 
 /// How results are exported: plain data.
@@ -106,7 +114,12 @@ impl Options {
     /// This format, in the order of the input, with failed prompts, to the letter.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Options { format, order: Order::default(), failed: Failed::default(), spreadsheet: false }
+        Options {
+            format,
+            order: Order::default(),
+            failed: Failed::default(),
+            spreadsheet: false,
+        }
     }
 }
 
@@ -179,11 +192,17 @@ pub fn export<R: BufRead + Seek>(
     let places = places(results, options.order)?;
     let torn = results.torn();
     results.seek(0).map_err(ExportError::Again)?;
-    let mut exported = Exported { torn, ..Exported::default() };
+    let mut exported = Exported {
+        torn,
+        ..Exported::default()
+    };
     let mut shape = shape::of(options, to).map_err(ExportError::Write)?;
     for (_, place) in places {
         results.seek(place).map_err(ExportError::Again)?;
-        let line = results.next_line().map_err(again)?.ok_or(ExportError::Changed)?;
+        let line = results
+            .next_line()
+            .map_err(again)?
+            .ok_or(ExportError::Changed)?;
         let row: Row<'_> = line.parse().map_err(|_| ExportError::Changed)?;
         exported.count(&row);
         if options.wants(&row) {
@@ -196,12 +215,20 @@ pub fn export<R: BufRead + Seek>(
 }
 
 /// The line of each prompt and where its last record is, in the order asked for. Every record is read in full, so that none is found broken half-way.
-fn places<R: BufRead>(results: &mut Results<R>, order: Order) -> Result<Vec<(u64, u64)>, ResultsError> {
+fn places<R: BufRead>(
+    results: &mut Results<R>,
+    order: Order,
+) -> Result<Vec<(u64, u64)>, ResultsError> {
     let place = |line: &Line<'_>| {
         let row: Row<'_> = line.parse()?;
         Ok((line.id(&row.id)?.line, line.offset))
     };
-    let next = || results.next_line().and_then(|line| line.as_ref().map(place).transpose()).transpose();
+    let next = || {
+        results
+            .next_line()
+            .and_then(|line| line.as_ref().map(place).transpose())
+            .transpose()
+    };
     let mut places = ByLine::try_collect(std::iter::from_fn(next))?.into_entries();
     if order == Order::Completion {
         places.sort_unstable_by_key(|(_, place)| *place);

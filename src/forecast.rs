@@ -98,7 +98,16 @@ impl Forecast {
         let calls = case.load.count as f64 * course.calls as f64 / count.max(1) as f64;
         let (table, enough) = workers::compare(case, count, calls);
         let (took, busiest, ends) = (course.took, course.busiest, course.ended);
-        Forecast { took, calls, busiest, simulated: count, alone: case.alone(calls), table, enough, ends }
+        Forecast {
+            took,
+            calls,
+            busiest,
+            simulated: count,
+            alone: case.alone(calls),
+            table,
+            enough,
+            ends,
+        }
     }
 
     /// What holds it back; none of nothing.
@@ -121,23 +130,37 @@ impl Case {
         const MOST: u64 = 2000;
         const LEAST: u64 = 200;
         const BYTES: f64 = 32e6;
-        let bytes = self.load.input / self.load.density.input.max(1e-9) / self.load.count.max(1) as f64;
+        let bytes =
+            self.load.input / self.load.density.input.max(1e-9) / self.load.count.max(1) as f64;
         let weighed = (BYTES / bytes.max(1.0)) as u64;
-        let most = if self.settings.tokens.is_some() { MOST.min(weighed).max(LEAST) } else { MOST };
+        let most = if self.settings.tokens.is_some() {
+            MOST.min(weighed).max(LEAST)
+        } else {
+            MOST
+        };
         self.load.count.min(most) as usize
     }
 
     /// How long so many calls would take if there were but one limit, for each of them.
     fn alone(&self, calls: f64) -> Vec<(Bottleneck, Duration)> {
         let latency = self.latency.mean();
-        let workers = self.settings.workers.map_or_else(|| self.most_workers(), NonZeroUsize::get);
+        let workers = self
+            .settings
+            .workers
+            .map_or_else(|| self.most_workers(), NonZeroUsize::get);
         let limits = [
             (Bottleneck::Pace, self.paced(calls)),
             (Bottleneck::Tokens, self.metered(calls)),
-            (Bottleneck::Workers, Some(latency.mul_f64(calls / workers as f64))),
+            (
+                Bottleneck::Workers,
+                Some(latency.mul_f64(calls / workers as f64)),
+            ),
             (Bottleneck::Latency, Some(latency).filter(|_| calls > 0.0)),
         ];
-        let mut alone: Vec<_> = limits.into_iter().filter_map(|(limit, took)| Some((limit, took?))).collect();
+        let mut alone: Vec<_> = limits
+            .into_iter()
+            .filter_map(|(limit, took)| Some((limit, took?)))
+            .collect();
         alone.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
         alone
     }
@@ -150,9 +173,9 @@ impl Case {
     /// What the pace alone lets so many calls take; none if there is none to keep.
     fn paced(&self, calls: f64) -> Option<Duration> {
         match self.settings.pace {
-            Tempo::Kept(rate) if !rate.interval.is_zero() => {
-                Some((rate.interval + rate.guard).mul_f64((calls - 1.0).max(0.0) / self.keys as f64))
-            }
+            Tempo::Kept(rate) if !rate.interval.is_zero() => Some(
+                (rate.interval + rate.guard).mul_f64((calls - 1.0).max(0.0) / self.keys as f64),
+            ),
             _ => None,
         }
     }
@@ -161,7 +184,9 @@ impl Case {
     fn metered(&self, calls: f64) -> Option<Duration> {
         let tokens = f64::from(self.settings.tokens?.get()) * self.keys as f64;
         let cost = self.load.mean_counted()?;
-        Some(Duration::from_secs_f64((calls - 1.0).max(0.0) * cost * 60.0 / tokens))
+        Some(Duration::from_secs_f64(
+            (calls - 1.0).max(0.0) * cost * 60.0 / tokens,
+        ))
     }
 }
 

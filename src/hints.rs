@@ -41,15 +41,26 @@ impl Hints {
         error: Option<&Value>,
         now: SystemTime,
     ) -> Self {
-        let headers = headers.into_iter().filter(|(name, _)| may_be_a_hint(name)).collect();
-        let mut sheet = Sheet { headers, now, nonsense: Vec::new() };
+        let headers = headers
+            .into_iter()
+            .filter(|(name, _)| may_be_a_hint(name))
+            .collect();
+        let mut sheet = Sheet {
+            headers,
+            now,
+            nonsense: Vec::new(),
+        };
         let retry_after = sheet
-            .read("retry-after-ms", |value, _| spelling::number_of(value, Duration::from_millis(1)))
+            .read("retry-after-ms", |value, _| {
+                spelling::number_of(value, Duration::from_millis(1))
+            })
             .or_else(|| sheet.read("retry-after", spelling::seconds_or_date))
             .or_else(|| sheet.retry_info(error));
         Hints {
             retry_after,
-            should_retry: sheet.get("x-should-retry").and_then(|value| value.trim().parse().ok()),
+            should_retry: sheet
+                .get("x-should-retry")
+                .and_then(|value| value.trim().parse().ok()),
             requests: quota::requests(&mut sheet),
             tokens: quota::tokens(&mut sheet),
             input_tokens: quota::named(&mut sheet, &quota::INPUT_TOKENS),
@@ -61,9 +72,16 @@ impl Hints {
 
 /// Most headers are none, and to leave them out at once saves looking through them for every name that there is.
 fn may_be_a_hint(name: &str) -> bool {
-    const BEGINNINGS: [&str; 5] =
-        ["retry-after", "x-should-retry", "x-ratelimit-", "ratelimit", "anthropic-ratelimit-"];
-    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    const BEGINNINGS: [&str; 5] = [
+        "retry-after",
+        "x-should-retry",
+        "x-ratelimit-",
+        "ratelimit",
+        "anthropic-ratelimit-",
+    ];
+    BEGINNINGS
+        .iter()
+        .any(|beginning| name.starts_with(beginning))
 }
 
 /// The headers of one response that may be hints, and what made no sense in them.
@@ -75,11 +93,18 @@ struct Sheet<'a> {
 
 impl<'a> Sheet<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.headers
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| *value)
     }
 
     /// A header's value as `read` understands it.
-    fn read<T>(&mut self, name: &'static str, read: impl Fn(&'a str, SystemTime) -> Option<T>) -> Option<T> {
+    fn read<T>(
+        &mut self,
+        name: &'static str,
+        read: impl Fn(&'a str, SystemTime) -> Option<T>,
+    ) -> Option<T> {
         let value = self.get(name)?;
         let sense = read(value.trim(), self.now);
         if sense.is_none() {
@@ -98,7 +123,12 @@ impl<'a> Sheet<'a> {
                 .and_then(Value::as_str)
                 .is_some_and(|kind| kind.ends_with("google.rpc.RetryInfo"))
         };
-        let delay = details.iter().find(is_retry_info)?.get(NAME)?.as_str().unwrap_or_default();
+        let delay = details
+            .iter()
+            .find(is_retry_info)?
+            .get(NAME)?
+            .as_str()
+            .unwrap_or_default();
         let sense = spelling::units(delay);
         if sense.is_none() {
             self.nonsense.push(NAME);

@@ -76,7 +76,9 @@ pub enum CertError {
         source: io::Error,
     },
     /// The file was read, but it is not a list of PEM certificates.
-    #[error("{path} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)")]
+    #[error(
+        "{path} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)"
+    )]
     Empty {
         /// The file.
         path: PathBuf,
@@ -172,10 +174,17 @@ impl Http {
         let (config, names) = (config.build(), Names::default());
         let agent = || {
             let tcp = ().chain(ConnectProxyConnector::default()).chain(Tcp::new(options.timeout));
-            Agent::with_parts(config.clone(), tcp.chain(RustlsConnector::default()), names.clone())
+            Agent::with_parts(
+                config.clone(),
+                tcp.chain(RustlsConnector::default()),
+                names.clone(),
+            )
         };
         let agents = options.connections.div_ceil(Self::AN_AGENT).max(1);
-        Ok(Http { agents: (0..agents).map(|_| agent()).collect(), body_limit: options.body_limit })
+        Ok(Http {
+            agents: (0..agents).map(|_| agent()).collect(),
+            body_limit: options.body_limit,
+        })
     }
 
     /// Posts a body and reads the whole response. Calls `departs` when there is a connection and the body is about to
@@ -183,10 +192,20 @@ impl Http {
     ///
     /// # Errors
     /// [`TransportError`]: no complete response came. Any status is a success.
-    pub fn post(&self, target: &Target, body: &[u8], departs: &dyn Fn()) -> Result<Response, TransportError> {
+    pub fn post(
+        &self,
+        target: &Target,
+        body: &[u8],
+        departs: &dyn Fn(),
+    ) -> Result<Response, TransportError> {
         let request = target.request(self.agent(), body.len());
-        let mut body = Departing { body, departs: Some(departs) };
-        let response = request.send(SendBody::from_reader(&mut body)).map_err(|error| self.explain(error))?;
+        let mut body = Departing {
+            body,
+            departs: Some(departs),
+        };
+        let response = request
+            .send(SendBody::from_reader(&mut body))
+            .map_err(|error| self.explain(error))?;
         self.read(response)
     }
 
@@ -199,11 +218,19 @@ impl Http {
 
     fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {
         let (parts, mut body) = response.into_parts();
-        let length = body.content_length().unwrap_or_default().clamp(Self::BODY, Self::ROOM);
+        let length = body
+            .content_length()
+            .unwrap_or_default()
+            .clamp(Self::BODY, Self::ROOM);
         let mut whole = Vec::with_capacity(length as usize);
         let mut body = body.with_config().limit(self.body_limit).reader();
-        body.read_to_end(&mut whole).map_err(|error| self.explain(error.into()))?;
-        Ok(Response { status: parts.status.as_u16(), headers: Headers::of(parts.headers), body: whole })
+        body.read_to_end(&mut whole)
+            .map_err(|error| self.explain(error.into()))?;
+        Ok(Response {
+            status: parts.status.as_u16(),
+            headers: Headers::of(parts.headers),
+            body: whole,
+        })
     }
 
     fn explain(&self, error: ureq::Error) -> TransportError {
@@ -218,10 +245,13 @@ impl Http {
             Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
                 TransportError::Unreachable(error.to_string())
             }
-            Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => TransportError::Untrusted(error.to_string()),
-            Error::Http(_) | Error::BadUri(_) | Error::InvalidProxyUrl | Error::RequireHttpsOnly(_) => {
-                TransportError::Unsendable(error.to_string())
+            Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => {
+                TransportError::Untrusted(error.to_string())
             }
+            Error::Http(_)
+            | Error::BadUri(_)
+            | Error::InvalidProxyUrl
+            | Error::RequireHttpsOnly(_) => TransportError::Unsendable(error.to_string()),
             Error::Io(error) => explain_io(&error),
             other => TransportError::Broken(other.to_string()),
         }
@@ -244,7 +274,8 @@ impl io::Read for Departing<'_> {
 }
 
 /// What came back to a greeting in TLS was something else: no passing fault, but the wrong address.
-const NO_TLS: &str = "the server does not speak TLS at this address; if that is right, begin it with http://";
+const NO_TLS: &str =
+    "the server does not speak TLS at this address; if that is right, begin it with http://";
 
 fn explain_io(error: &io::Error) -> TransportError {
     use io::ErrorKind;
@@ -267,21 +298,34 @@ fn explain_io(error: &io::Error) -> TransportError {
 /// Whether the name was looked up in vain: such an error has no kind of its own, only a text.
 fn is_look_up(error: &io::Error) -> bool {
     let text = error.to_string();
-    ["failed to lookup address", "No such host"].iter().any(|words| text.starts_with(words))
+    ["failed to lookup address", "No such host"]
+        .iter()
+        .any(|words| text.starts_with(words))
 }
 
 /// Whether TLS failed inside what is reported as an error of the stream.
 fn is_tls(error: &io::Error) -> bool {
     let text = error.to_string();
-    ["certificate", "handshake", "TLS", "tls"].iter().any(|word| text.contains(word))
+    ["certificate", "handshake", "TLS", "tls"]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {
-    let pem = fs::read(path).map_err(|source| CertError::Read { path: path.to_owned(), source })?;
+    let pem = fs::read(path).map_err(|source| CertError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let only_certificates = |item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     };
     let found: Vec<_> = parse_pem(&pem).filter_map(only_certificates).collect();
-    if found.is_empty() { Err(CertError::Empty { path: path.to_owned() }) } else { Ok(found) }
+    if found.is_empty() {
+        Err(CertError::Empty {
+            path: path.to_owned(),
+        })
+    } else {
+        Ok(found)
+    }
 }

@@ -93,7 +93,10 @@ pub(crate) fn unescaped(inside: &str) -> Cow<'_, str> {
 
 /// The character that these letters after a backslash stand for, and how many they are.
 fn character(escaped: &str) -> (char, usize) {
-    let letter = escaped.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+    let letter = escaped
+        .chars()
+        .next()
+        .unwrap_or(char::REPLACEMENT_CHARACTER);
     match letter {
         'u' => by_number(escaped),
         'b' => ('\u{8}', 1),
@@ -112,8 +115,14 @@ fn by_number(escaped: &str) -> (char, usize) {
     let second = unit(escaped.get(5..11).and_then(|more| more.strip_prefix("\\u")));
     let mut characters = char::decode_utf16(first.into_iter().chain(second));
     match characters.next() {
-        Some(Ok(character)) => (character, if u32::from(character) > 0xFFFF { 11 } else { 5 }),
-        _ => (char::REPLACEMENT_CHARACTER, if first.is_some() { 5 } else { 1 }),
+        Some(Ok(character)) => (
+            character,
+            if u32::from(character) > 0xFFFF { 11 } else { 5 },
+        ),
+        _ => (
+            char::REPLACEMENT_CHARACTER,
+            if first.is_some() { 5 } else { 1 },
+        ),
     }
 }
 
@@ -151,7 +160,8 @@ impl Serialize for Json {
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(|raw| Json(in_one_line(Box::<str>::from(raw).into())))
+        Box::<RawValue>::deserialize(deserializer)
+            .map(|raw| Json(in_one_line(Box::<str>::from(raw).into())))
     }
 }
 
@@ -163,7 +173,11 @@ mod tests {
 
     #[test]
     fn one_line_is_kept_as_it_is() {
-        for line in [r#"{ "a" : [ 1 , 2.50 ] }"#, "[\t\" \u{2028} \"]", "12345678901234567890123"] {
+        for line in [
+            r#"{ "a" : [ 1 , 2.50 ] }"#,
+            "[\t\" \u{2028} \"]",
+            "12345678901234567890123",
+        ] {
             assert_eq!(Json::read(format!("{line}\r\n")).unwrap().as_str(), line);
         }
     }
@@ -171,10 +185,19 @@ mod tests {
     #[test]
     fn of_several_lines_only_the_white_space_between_the_parts_is_left_out() {
         let table = [
-            ("{\n\t\"a\" : [ 1 ,\r\n 2.50 , 1e2 ]\n}", r#"{"a":[1,2.50,1e2]}"#),
+            (
+                "{\n\t\"a\" : [ 1 ,\r\n 2.50 , 1e2 ]\n}",
+                r#"{"a":[1,2.50,1e2]}"#,
+            ),
             ("[\n\" a \\\" b \\\\\" ]", r#"[" a \" b \\"]"#),
-            ("{\"a\\\\\" :\r\" \u{2028} \"}", "{\"a\\\\\":\" \u{2028} \"}"),
-            ("{\"\\\"\":\n\" \",\"\\\\\": \"\\\" ,\"}", r#"{"\"":" ","\\":"\" ,"}"#),
+            (
+                "{\"a\\\\\" :\r\" \u{2028} \"}",
+                "{\"a\\\\\":\" \u{2028} \"}",
+            ),
+            (
+                "{\"\\\"\":\n\" \",\"\\\\\": \"\\\" ,\"}",
+                r#"{"\"":" ","\\":"\" ,"}"#,
+            ),
         ];
         for (given, kept) in table {
             assert_eq!(Json::read(given.into()).unwrap().as_str(), kept);
@@ -202,7 +225,10 @@ mod tests {
         let table = [
             (r#"\"\\\/\b\f\n\r\t"#, "\"\\/\u{8}\u{c}\n\r\t"),
             (r"\u00e9\u00E9!\ud83d\udeb4\u0000", "éé!🚴\0"),
-            (r"half \ud83d, \udeb4\ud83d\u0041", "half \u{fffd}, \u{fffd}\u{fffd}A"),
+            (
+                r"half \ud83d, \udeb4\ud83d\u0041",
+                "half \u{fffd}, \u{fffd}\u{fffd}A",
+            ),
             (r"no number \u, \u00é", "no number \u{fffd}, \u{fffd}00é"),
             ("é", "é"),
         ];

@@ -89,7 +89,13 @@ impl RateLimiter {
     /// A limiter at this rate, on this clock.
     #[must_use]
     pub fn on(clock: Arc<dyn Clock>, rate: Rate) -> Self {
-        RateLimiter::with_lanes(clock, [Limits { pace: Tempo::Kept(rate), tokens: None }])
+        RateLimiter::with_lanes(
+            clock,
+            [Limits {
+                pace: Tempo::Kept(rate),
+                tokens: None,
+            }],
+        )
     }
 
     /// A limiter with a lane for each of several keys, on this clock. Lanes are numbered from 0; with none, it is as if all
@@ -97,8 +103,18 @@ impl RateLimiter {
     #[must_use]
     pub fn with_lanes(clock: Arc<dyn Clock>, lanes: impl IntoIterator<Item = Limits>) -> Self {
         let start = clock.now();
-        let lanes = lanes.into_iter().map(|limits| Lane::new(limits, start)).collect();
-        RateLimiter { clock, line: Mutex::new(Line { lanes, waiting: VecDeque::new(), next_ticket: 0 }) }
+        let lanes = lanes
+            .into_iter()
+            .map(|limits| Lane::new(limits, start))
+            .collect();
+        RateLimiter {
+            clock,
+            line: Mutex::new(Line {
+                lanes,
+                waiting: VecDeque::new(),
+                next_ticket: 0,
+            }),
+        }
     }
 
     /// The clock that turns are granted on.
@@ -186,7 +202,11 @@ impl RateLimiter {
     ///
     /// A hold that ends sooner than the one in force changes nothing.
     pub fn hold_until(&self, until: Instant) {
-        self.line.lock().lanes.iter_mut().for_each(|lane| lane.hold_until(until));
+        self.line
+            .lock()
+            .lanes
+            .iter_mut()
+            .for_each(|lane| lane.hold_until(until));
     }
 
     /// The call that was sent at `turn` was refused for coming too fast, until `until` or without saying: holds everyone
@@ -276,7 +296,11 @@ impl RateLimiter {
         let before = line.front_is_due();
         let told = news(&mut line, now);
         let changed = line.front_is_due() != before;
-        let front = line.waiting.front().filter(|_| changed).map(|front| front.thread.clone());
+        let front = line
+            .waiting
+            .front()
+            .filter(|_| changed)
+            .map(|front| front.thread.clone());
         drop(line);
         if let Some(front) = front {
             self.clock.unpark(&front);
@@ -288,7 +312,9 @@ impl RateLimiter {
     fn arrive(&self, tokens: u32) -> Arrival<'_> {
         let mut line = self.line.lock();
         let now = self.clock.now();
-        let free = line.first(tokens).filter(|(_, due)| line.waiting.is_empty() && *due <= now);
+        let free = line
+            .first(tokens)
+            .filter(|(_, due)| line.waiting.is_empty() && *due <= now);
         match free {
             Some((lane, _)) => {
                 let ticket = line.draw_ticket();
@@ -304,8 +330,16 @@ impl RateLimiter {
 
     fn place_in(&self, line: &mut Line, tokens: u32) -> Place<'_> {
         let ticket = line.draw_ticket();
-        line.waiting.push_back(Waiting { ticket, tokens, thread: thread::current() });
-        Place { limiter: self, ticket, tokens }
+        line.waiting.push_back(Waiting {
+            ticket,
+            tokens,
+            thread: thread::current(),
+        });
+        Place {
+            limiter: self,
+            ticket,
+            tokens,
+        }
     }
 }
 
@@ -317,13 +351,24 @@ impl Line {
 
     fn take(&mut self, now: Instant, lane: usize, ticket: u64, tokens: u32, serial: u64) -> Turn {
         self.lanes[lane].take(now, ticket, tokens);
-        Turn { at: now, lane, ticket, holds: self.lanes[lane].holds, serial }
+        Turn {
+            at: now,
+            lane,
+            ticket,
+            holds: self.lanes[lane].holds,
+            serial,
+        }
     }
 
     /// The lane that is free first for a call of so many tokens, and when that is. None: all are retired.
     fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
-        let open = self.lanes.iter().enumerate().filter(|(_, lane)| !lane.retired);
-        open.map(|(number, lane)| (number, lane.due(tokens))).min_by_key(|(_, due)| *due)
+        let open = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|(_, lane)| !lane.retired);
+        open.map(|(number, lane)| (number, lane.due(tokens)))
+            .min_by_key(|(_, due)| *due)
     }
 
     /// When whoever is at the front may pass. None: nobody is, or never.
@@ -388,21 +433,40 @@ impl Place<'_> {
     }
 
     fn seen(&self, line: &Line) -> Peek {
-        let Some((lane, due)) = line.first(self.tokens) else { return Peek::Retired };
-        if line.waiting.front().is_some_and(|front| front.ticket != self.ticket) {
+        let Some((lane, due)) = line.first(self.tokens) else {
+            return Peek::Retired;
+        };
+        if line
+            .waiting
+            .front()
+            .is_some_and(|front| front.ticket != self.ticket)
+        {
             return Peek::Again(None);
         }
-        if self.limiter.clock.now() < due { Peek::Again(Some(due)) } else { Peek::Due(lane) }
+        if self.limiter.clock.now() < due {
+            Peek::Again(Some(due))
+        } else {
+            Peek::Due(lane)
+        }
     }
 
     fn take(&self, line: &mut Line, lane: usize, serial: u64) -> Turn {
-        line.take(self.limiter.clock.now(), lane, self.ticket, self.tokens, serial)
+        line.take(
+            self.limiter.clock.now(),
+            lane,
+            self.ticket,
+            self.tokens,
+            serial,
+        )
     }
 
     /// Leaves the line. Returns the thread that is at the front because of it.
     fn leave(&self) -> Option<Thread> {
         let mut line = self.limiter.line.lock();
-        let position = line.waiting.binary_search_by_key(&self.ticket, |waiting| waiting.ticket).ok()?;
+        let position = line
+            .waiting
+            .binary_search_by_key(&self.ticket, |waiting| waiting.ticket)
+            .ok()?;
         line.waiting.remove(position);
         let front = line.waiting.front().filter(|_| position == 0)?;
         Some(front.thread.clone())

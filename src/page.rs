@@ -46,7 +46,10 @@ pub(crate) struct Page {
 impl Page {
     /// A page with this heading, which is a plain text.
     pub(crate) fn new(title: &str) -> Self {
-        Page { title: title.to_owned(), body: String::new() }
+        Page {
+            title: title.to_owned(),
+            body: String::new(),
+        }
     }
 
     /// What stands above the sections: markup.
@@ -57,8 +60,9 @@ impl Page {
     /// A section: a heading and a sentence on how to read it, which are plain texts; and its content, which is markup.
     pub(crate) fn section(&mut self, heading: &str, note: &str, content: impl Display) {
         let (heading, note) = (Escaped(heading), Escaped(note));
-        self.body +=
-            &format!("<section>\n<h2>{heading}</h2>\n<p class=\"note\">{note}</p>\n{content}\n</section>\n");
+        self.body += &format!(
+            "<section>\n<h2>{heading}</h2>\n<p class=\"note\">{note}</p>\n{content}\n</section>\n"
+        );
     }
 }
 
@@ -86,8 +90,7 @@ mod tests {
     #[test]
     fn a_text_from_outside_is_a_text_wherever_it_stands() {
         let nasty = "</script><img src=x onerror='a()'>\"&\u{0}\u{1b}[31m\u{2028}é漢";
-        let expected =
-            "&lt;/script&gt;&lt;img src=x onerror=&#39;a()&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}[31m é漢";
+        let expected = "&lt;/script&gt;&lt;img src=x onerror=&#39;a()&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}[31m é漢";
         assert_eq!(Escaped(nasty).to_string(), expected);
     }
 
@@ -95,9 +98,15 @@ mod tests {
     fn a_page_asks_for_nothing_and_runs_nothing() {
         let mut page = Page::new("<b>");
         page.lead("x");
-        page.section("<i>", "<u>", Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0)));
+        page.section(
+            "<i>",
+            "<u>",
+            Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0)),
+        );
         let text = page.to_string();
-        for foreign in ["http:", "https:", "src=", "@import", "url(", "<script", "<b>", "<i>", "<u>", "<s>"] {
+        for foreign in [
+            "http:", "https:", "src=", "@import", "url(", "<script", "<b>", "<i>", "<u>", "<s>",
+        ] {
             assert!(!text.contains(foreign), "{foreign}");
         }
     }

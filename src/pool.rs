@@ -35,7 +35,11 @@ impl Size {
     /// Always this many workers, and as many inputs in the queue.
     #[must_use]
     pub fn fixed(workers: NonZeroUsize) -> Self {
-        Size { start: workers, most: workers, queue: workers }
+        Size {
+            start: workers,
+            most: workers,
+            queue: workers,
+        }
     }
 }
 
@@ -62,9 +66,13 @@ impl std::error::Error for Panicked {}
 
 impl From<Box<dyn Any + Send>> for Panicked {
     fn from(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned());
         let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Panicked { message: message.unwrap_or_else(|| "no message".to_owned()) }
+        Panicked {
+            message: message.unwrap_or_else(|| "no message".to_owned()),
+        }
     }
 }
 
@@ -100,7 +108,13 @@ where
     T: Send + 'scope,
     F: Fn(&I::Item) -> T + Send + Sync + 'scope,
 {
-    run_on(Arc::new(SystemClock), scope, Size::fixed(workers), inputs, move |input, _crew| work(input))
+    run_on(
+        Arc::new(SystemClock),
+        scope,
+        Size::fixed(workers),
+        inputs,
+        move |input, _crew| work(input),
+    )
 }
 
 /// The same on a given clock, for a crew that may grow while it works.
@@ -164,7 +178,12 @@ where
     let (done, outputs) = bounded(size.start.get());
     let stopped = Arc::new(AtomicBool::new(false));
     let seat = clock.enlist().claim();
-    let feeder = Feeder { clock: clock.clone(), to_workers, hunger, _done: done.clone() };
+    let feeder = Feeder {
+        clock: clock.clone(),
+        to_workers,
+        hunger,
+        _done: done.clone(),
+    };
     let shop = Shop {
         clock: clock.clone(),
         jobs,
@@ -180,10 +199,19 @@ where
     for _ in 0..size.start.get() {
         Shop::hire(&shop, scope);
     }
-    assert!(shop.hired.load(Ordering::SeqCst) > 0, "the operating system gives no thread");
+    assert!(
+        shop.hired.load(Ordering::SeqCst) > 0,
+        "the operating system gives no thread"
+    );
     let (inputs, feeders_seat) = (inputs.into_iter(), clock.enlist());
     scope.spawn(move || feeder.feed(feeders_seat, inputs));
-    Outputs { clock, outputs, stopped, _seat: seat, _on_one_thread: PhantomData }
+    Outputs {
+        clock,
+        outputs,
+        stopped,
+        _seat: seat,
+        _on_one_thread: PhantomData,
+    }
 }
 
 type Output<I, T> = (I, Result<T, Panicked>);
@@ -302,13 +330,18 @@ where
     {
         let most = shop.size.most.get();
         let one_more = |hired| (hired < most).then_some(hired + 1);
-        let Ok(number) = shop.hired.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more) else {
+        let Ok(number) = shop
+            .hired
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+        else {
             return false;
         };
         let seat = shop.clock.enlist();
         let worker = shop.clone();
         let body = move || worker.serve(seat, scope);
-        let spawned = thread::Builder::new().name(format!("worker-{number}")).spawn_scoped(scope, body);
+        let spawned = thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn_scoped(scope, body);
         if let Err(error) = &spawned {
             shop.hired.fetch_sub(1, Ordering::SeqCst);
             log::warn!("no further worker: the system gives no thread: {error}");
@@ -323,13 +356,16 @@ where
     {
         let _seat = seat.claim();
         let shop = self;
-        let crew = Crew { hire: &|| Shop::hire(&shop, scope), queued: &|| shop.jobs.len() };
+        let crew = Crew {
+            hire: &|| Shop::hire(&shop, scope),
+            queued: &|| shop.jobs.len(),
+        };
         while let Some(input) = shop.take() {
             if shop.stopped.load(Ordering::SeqCst) {
                 break;
             }
-            let output =
-                catch_unwind(AssertUnwindSafe(|| (shop.work)(&input, &crew))).map_err(Panicked::from);
+            let output = catch_unwind(AssertUnwindSafe(|| (shop.work)(&input, &crew)))
+                .map_err(Panicked::from);
             if (shop.wanted)(&output) && send(&*shop.clock, &shop.done, (input, output)).is_err() {
                 break;
             }

@@ -121,7 +121,12 @@ impl Server {
             let room = room.clone();
             move || room.accept(&listener)
         })?;
-        Ok(Server { addr, room, running: Some(running), accepting: Some(accepting) })
+        Ok(Server {
+            addr,
+            room,
+            running: Some(running),
+            accepting: Some(accepting),
+        })
     }
 
     /// Where it listens.
@@ -152,7 +157,9 @@ impl Server {
         last.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")?;
         last.read_to_end(&mut Vec::new())?;
         let mut connections = self.room.connections.lock();
-        self.room.deserted.wait_while(&mut connections, |connections| !connections.is_empty());
+        self.room
+            .deserted
+            .wait_while(&mut connections, |connections| !connections.is_empty());
         Ok(())
     }
 
@@ -187,11 +194,15 @@ enum Next {
 impl Room {
     /// Waits; true if the server was stopped meanwhile.
     fn wait(&self, duration: Duration) -> bool {
-        self.stopped.recv_timeout(duration).is_err_and(|error| error.is_disconnected())
+        self.stopped
+            .recv_timeout(duration)
+            .is_err_and(|error| error.is_disconnected())
     }
 
     fn is_stopped(&self) -> bool {
-        self.stopped.try_recv().is_err_and(|error| error.is_disconnected())
+        self.stopped
+            .try_recv()
+            .is_err_and(|error| error.is_disconnected())
     }
 
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
@@ -218,7 +229,10 @@ impl Room {
             }
             room.closed(number);
         };
-        thread::Builder::new().name(format!("practice-{number}")).stack_size(256 << 10).spawn(serve)?;
+        thread::Builder::new()
+            .name(format!("practice-{number}"))
+            .stack_size(256 << 10)
+            .spawn(serve)?;
         Ok(())
     }
 
@@ -239,7 +253,8 @@ impl Room {
                 Ok(None) => return Ok(()),
                 Err(wire::ReadError::Io(error)) => return Err(error),
                 Err(wire::ReadError::Bad(status, message)) => {
-                    return Reply::error(status, "invalid_request_error", message, None).send(stream, true);
+                    return Reply::error(status, "invalid_request_error", message, None)
+                        .send(stream, true);
                 }
             };
             if let Next::Close = self.answer(&request, stream)? {
@@ -250,7 +265,10 @@ impl Room {
     }
 
     fn answer(&self, request: &Request, stream: &TcpStream) -> io::Result<Next> {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+        let (path, query) = request
+            .target
+            .split_once('?')
+            .unwrap_or((&request.target, ""));
         let dialect = Dialect::of(path);
         if let Some(dialect) = dialect.filter(|_| request.method == "POST") {
             return self.call(dialect, request, stream);
@@ -258,26 +276,52 @@ impl Room {
         match (request.method.as_str(), path) {
             ("GET", "/v1/models") => Reply::json(200, &answer::models()),
             ("GET", "/health") => Reply::json(200, &serde_json::json!({"status": "ok"})),
-            ("GET", "/stats") => {
-                Reply::json(200, &self.ledger.lock().page(Instant::now(), query == "arrivals=1"))
-            }
+            ("GET", "/stats") => Reply::json(
+                200,
+                &self
+                    .ledger
+                    .lock()
+                    .page(Instant::now(), query == "arrivals=1"),
+            ),
             _ if dialect.is_some() || ["/v1/models", "/health", "/stats"].contains(&path) => {
-                Reply::error(405, "invalid_request_error", "wrong method", Some("method_not_allowed"))
+                Reply::error(
+                    405,
+                    "invalid_request_error",
+                    "wrong method",
+                    Some("method_not_allowed"),
+                )
             }
-            _ => Reply::error(404, "invalid_request_error", "there is nothing here", Some("not_found")),
+            _ => Reply::error(
+                404,
+                "invalid_request_error",
+                "there is nothing here",
+                Some("not_found"),
+            ),
         }
         .send(stream, !request.keep_alive)?;
-        Ok(if request.keep_alive { Next::KeepAlive } else { Next::Close })
+        Ok(if request.keep_alive {
+            Next::KeepAlive
+        } else {
+            Next::Close
+        })
     }
 
     /// One call of an API: admission, fate, latency, answer.
     fn call(&self, dialect: Dialect, request: &Request, stream: &TcpStream) -> io::Result<Next> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let question = dialect.parse(&request.body, request.has_version);
-        let cost = question.as_ref().map_or(1, |question| dialect.cost(question, self.options.seed));
-        let (key, admission) = self.gate.lock().admit(&request.authorization, cost, request.arrived);
+        let cost = question
+            .as_ref()
+            .map_or(1, |question| dialect.cost(question, self.options.seed));
+        let (key, admission) =
+            self.gate
+                .lock()
+                .admit(&request.authorization, cost, request.arrived);
         let admitted = matches!(admission, Admission::Open);
-        let fate = self.options.faults.fate(self.options.seed, number, request.arrived - self.started);
+        let fate =
+            self.options
+                .faults
+                .fate(self.options.seed, number, request.arrived - self.started);
         let fate = if admitted { fate } else { Fate::default() };
         if admitted {
             let latency = self.options.latency.draw(self.options.seed, number);
@@ -289,13 +333,23 @@ impl Room {
             }
         }
         let (mut reply, is_paid) = self.reply(dialect, question, admission, fate, key);
-        let outcome = Outcome { status: reply.status, admitted, is_paid, fault: fate.fault };
+        let outcome = Outcome {
+            status: reply.status,
+            admitted,
+            is_paid,
+            fault: fate.fault,
+        };
         self.ledger.lock().note(request.arrived, key, outcome);
         let id = dialect.maker().request_id();
-        id.into_iter().for_each(|name| reply.header(name, format!("req_{number:012x}")));
+        id.into_iter()
+            .for_each(|name| reply.header(name, format!("req_{number:012x}")));
         if self.options.hints {
             let left = self.gate.lock().left(key, Instant::now());
-            dialect.maker().limits(left).into_iter().for_each(|(name, value)| reply.header(name, value));
+            dialect
+                .maker()
+                .limits(left)
+                .into_iter()
+                .for_each(|(name, value)| reply.header(name, value));
         }
         debug!(key = key, status = reply.status, fault = fate.fault.map(Fault::name); "practice call");
         self.send(&reply, fate, stream, request.keep_alive)
@@ -334,13 +388,22 @@ impl Room {
                 if self.options.faults.is_out_of_money(key, answered) {
                     return (maker.no_money(), false);
                 }
-                Reply::json(200, &dialect.wrap(&question, seed, fault == Some(Fault::Empty)))
+                Reply::json(
+                    200,
+                    &dialect.wrap(&question, seed, fault == Some(Fault::Empty)),
+                )
             }
         };
         (reply, true)
     }
 
-    fn send(&self, reply: &Reply, fate: Fate, stream: &TcpStream, keep_alive: bool) -> io::Result<Next> {
+    fn send(
+        &self,
+        reply: &Reply,
+        fate: Fate,
+        stream: &TcpStream,
+        keep_alive: bool,
+    ) -> io::Result<Next> {
         match fate.fault {
             Some(Fault::Reset) => {
                 socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
@@ -353,6 +416,10 @@ impl Room {
             }
             _ => reply.send(stream, !keep_alive)?,
         }
-        Ok(if keep_alive { Next::KeepAlive } else { Next::Close })
+        Ok(if keep_alive {
+            Next::KeepAlive
+        } else {
+            Next::Close
+        })
     }
 }

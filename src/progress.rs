@@ -74,7 +74,12 @@ impl Screen {
 
 /// What the thread that shows is told.
 enum News {
-    Held { key: usize, wait: Duration, until: SystemTime, why: Why },
+    Held {
+        key: usize,
+        wait: Duration,
+        until: SystemTime,
+        why: Why,
+    },
     End,
 }
 
@@ -93,10 +98,20 @@ impl Watch for Bell {
     fn see(&self, event: &Event<'_>) {
         /// Whoever looks at a log need not be told of less.
         const LONG: Duration = Duration::from_secs(5);
-        if let Event::Held { key, wait, until, why } = *event
+        if let Event::Held {
+            key,
+            wait,
+            until,
+            why,
+        } = *event
             && wait >= LONG
         {
-            let _ = self.0.try_send(News::Held { key, wait, until, why });
+            let _ = self.0.try_send(News::Held {
+                key,
+                wait,
+                until,
+                why,
+            });
         }
     }
 }
@@ -121,8 +136,15 @@ impl Display {
             Look::LinesOnly => shown.tell(&comes, false, say),
             Look::Never => {}
         };
-        let shows = thread::Builder::new().name("display".into()).spawn(body).ok();
-        Display { news, shows, screen: screen.clone() }
+        let shows = thread::Builder::new()
+            .name("display".into())
+            .spawn(body)
+            .ok();
+        Display {
+            news,
+            shows,
+            screen: screen.clone(),
+        }
     }
 
     /// What is to watch the batch, so that long holds are told of at once.
@@ -167,7 +189,12 @@ impl Shown {
         let mut next = Instant::now() + PAUSE;
         loop {
             match news.recv_deadline(next) {
-                Ok(News::Held { key, wait, until, why }) if holds => {
+                Ok(News::Held {
+                    key,
+                    wait,
+                    until,
+                    why,
+                }) if holds => {
                     let keys = self.view.at(self.clock.now()).keys;
                     say(&words::hold((keys > 1).then_some(key), why, wait, until));
                 }
@@ -184,5 +211,7 @@ impl Shown {
 
 /// The columns of the terminal, whatever it is now.
 fn width() -> usize {
-    console::Term::stderr().size_checked().map_or(80, |(_, columns)| columns.into())
+    console::Term::stderr()
+        .size_checked()
+        .map_or(80, |(_, columns)| columns.into())
 }

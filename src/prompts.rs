@@ -43,7 +43,12 @@ impl Prompt {
     /// A prompt of plain text, named after its line.
     #[must_use]
     pub fn new(line: u64, text: impl Into<String>) -> Self {
-        Prompt { line, custom_id: format!("line-{line}"), text: text.into(), body: None }
+        Prompt {
+            line,
+            custom_id: format!("line-{line}"),
+            text: text.into(),
+            body: None,
+        }
     }
 }
 
@@ -121,7 +126,9 @@ pub enum PromptError {
         problem: String,
     },
     /// A prompt has no body of its own, though [`Reading::bodies_only`] demands one.
-    #[error("line {line}: this prompt has no body of its own, so say which model to ask, with -m NAME")]
+    #[error(
+        "line {line}: this prompt has no body of its own, so say which model to ask, with -m NAME"
+    )]
     NoBody {
         /// The line of the prompt.
         line: u64,
@@ -184,7 +191,11 @@ impl<R: BufRead> Prompts<R> {
             Format::Jsonl => Rows::Jsonl(Lines::new(reader)),
             Format::Csv => Rows::Csv(Csv::new(reader)),
         };
-        Prompts { rows, reading, ended: false }
+        Prompts {
+            rows,
+            reading,
+            ended: false,
+        }
     }
 
     /// The next prompt that is not blank.
@@ -200,10 +211,13 @@ impl<R: BufRead> Prompts<R> {
     fn next_row(&mut self) -> Result<Option<Row>, PromptError> {
         let reading = &self.reading;
         match &mut self.rows {
-            Rows::Text(lines) => Ok(lines.next()?.map(|(line, text)| Row::new(line, Some(text.to_owned())))),
-            Rows::Jsonl(lines) => {
-                lines.next()?.map(|(line, text)| jsonl::row(line, text, reading)).transpose()
-            }
+            Rows::Text(lines) => Ok(lines
+                .next()?
+                .map(|(line, text)| Row::new(line, Some(text.to_owned())))),
+            Rows::Jsonl(lines) => lines
+                .next()?
+                .map(|(line, text)| jsonl::row(line, text, reading))
+                .transpose(),
             Rows::Csv(csv) => csv.next(reading),
         }
     }
@@ -227,7 +241,11 @@ impl Reading {
     /// A prompt that is blank is none, unless the template makes the text from other fields.
     fn skips(&self, row: &Row) -> bool {
         let matters = self.template.as_ref().is_none_or(Template::takes_prompt);
-        matters && row.prompt.as_ref().is_some_and(|prompt| prompt.trim().is_empty())
+        matters
+            && row
+                .prompt
+                .as_ref()
+                .is_some_and(|prompt| prompt.trim().is_empty())
     }
 
     fn prompt(&self, row: Row) -> Result<Prompt, PromptError> {
@@ -239,17 +257,30 @@ impl Reading {
             Some(template) => template.render(&row)?,
             None => row.prompt.unwrap_or_default(),
         };
-        Ok(Prompt { line: row.line, custom_id, text, body: row.body })
+        Ok(Prompt {
+            line: row.line,
+            custom_id,
+            text,
+            body: row.body,
+        })
     }
 }
 
 impl Row {
     fn new(line: u64, prompt: Option<String>) -> Self {
-        Row { line, id: None, prompt, body: None, fields: Map::new() }
+        Row {
+            line,
+            id: None,
+            prompt,
+            body: None,
+            fields: Map::new(),
+        }
     }
 
     fn custom_id(&self) -> String {
-        self.id.clone().unwrap_or_else(|| format!("line-{}", self.line))
+        self.id
+            .clone()
+            .unwrap_or_else(|| format!("line-{}", self.line))
     }
 }
 

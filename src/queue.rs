@@ -51,7 +51,10 @@ pub enum QueueError {
         queue: Named,
     },
     /// A line is so far down that the queue cannot keep track of it.
-    #[error("line {line} is too far down for one queue: it holds lines up to {}", entry::LAST_LINE)]
+    #[error(
+        "line {line} is too far down for one queue: it holds lines up to {}",
+        entry::LAST_LINE
+    )]
     TooFar {
         /// The prompt's line.
         line: u64,
@@ -65,7 +68,9 @@ pub enum QueueError {
         ours: String,
     },
     /// What is in the queue was not put there by this program, or by a newer one.
-    #[error("the queue {queue} holds what this program did not write ({problem}): is it the right queue?")]
+    #[error(
+        "the queue {queue} holds what this program did not write ({problem}): is it the right queue?"
+    )]
     Foreign {
         /// The queue.
         queue: Named,

@@ -39,8 +39,8 @@ pub(crate) use text::counted;
 pub(crate) use text::duration;
 
 pub use numbers::{
-    Busiest, Calls, Example, Excess, Failure, Gap, KeyPace, Latencies, Latency, Limit, Moment, Named,
-    Outcome, Prompts, Report, Retried, Slow, Span, Times, Tokens, TooSoon,
+    Busiest, Calls, Example, Excess, Failure, Gap, KeyPace, Latencies, Latency, Limit, Moment,
+    Named, Outcome, Prompts, Report, Retried, Slow, Span, Times, Tokens, TooSoon,
 };
 
 /// Results cannot be reported on.

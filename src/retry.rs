@@ -43,7 +43,11 @@ pub struct Retry {
 
 impl Default for Retry {
     fn default() -> Self {
-        Retry { max_retries: 5, backoff: Backoff::default(), deadline: None }
+        Retry {
+            max_retries: 5,
+            backoff: Backoff::default(),
+            deadline: None,
+        }
     }
 }
 
@@ -97,7 +101,12 @@ impl<T, E> Outcome<T, E> {
     /// # Errors
     /// The error of the last try.
     pub fn into_result(mut self) -> Result<T, E> {
-        self.result.map_err(|_| self.failures.pop().expect("whoever gives up has failed").error)
+        self.result.map_err(|_| {
+            self.failures
+                .pop()
+                .expect("whoever gives up has failed")
+                .error
+        })
     }
 }
 
@@ -120,7 +129,8 @@ impl Retry {
         judge: impl Fn(&E) -> Verdict,
         op: impl FnMut(u32) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.trace(&CancelToken::default(), rand::random(), judge, |_| {}, op).into_result()
+        self.trace(&CancelToken::default(), rand::random(), judge, |_| {}, op)
+            .into_result()
     }
 
     /// The same behind a limiter: each try takes a turn first, and the limiter hears what came of it. So a
@@ -182,21 +192,40 @@ impl Retry {
         mut op: impl FnMut(u32) -> Result<T, E>,
     ) -> Outcome<T, E> {
         let started = cancel.clock().now();
-        let mut course = Course { retry: self, delays: self.backoff.delays(seed), retries: 0 };
+        let mut course = Course {
+            retry: self,
+            delays: self.backoff.delays(seed),
+            retries: 0,
+        };
         let mut failures = Vec::new();
         for n in 1.. {
             let error = match op(n) {
-                Ok(success) => return Outcome { result: Ok(success), failures },
+                Ok(success) => {
+                    return Outcome {
+                        result: Ok(success),
+                        failures,
+                    };
+                }
                 Err(error) => error,
             };
             let now = cancel.clock().now();
             let wait = course.wait_after(judge(&error), now - started);
-            let failure = Failure { error, backoff: wait.ok() };
+            let failure = Failure {
+                error,
+                backoff: wait.ok(),
+            };
             notify(&failure);
             failures.push(failure);
-            let slept = wait.and_then(|wait| cancel.sleep_until(now + wait).map_err(|_| GaveUp::Cancelled));
+            let slept = wait.and_then(|wait| {
+                cancel
+                    .sleep_until(now + wait)
+                    .map_err(|_| GaveUp::Cancelled)
+            });
             if let Err(reason) = slept {
-                return Outcome { result: Err(reason), failures };
+                return Outcome {
+                    result: Err(reason),
+                    failures,
+                };
             }
         }
         unreachable!("a call is not tried four billion times")
@@ -254,18 +283,31 @@ mod tests {
         let clock = SimClock::new();
         let cancel = CancelToken::new(Arc::new(clock.clone()));
         let op = |n: u32| verdicts.get(n as usize - 1).copied().map_or(Ok(n), Err);
-        (retry.trace(&cancel, 1, |verdict| *verdict, |_| {}, op), clock.elapsed())
+        (
+            retry.trace(&cancel, 1, |verdict| *verdict, |_| {}, op),
+            clock.elapsed(),
+        )
     }
 
     fn plain(max_retries: u32) -> Retry {
-        let backoff = Backoff { jitter: Jitter::None, ..Backoff::default() };
-        Retry { max_retries, backoff, deadline: None }
+        let backoff = Backoff {
+            jitter: Jitter::None,
+            ..Backoff::default()
+        };
+        Retry {
+            max_retries,
+            backoff,
+            deadline: None,
+        }
     }
 
     #[test]
     fn a_success_at_once_takes_no_time() {
         let (outcome, took) = play(plain(5), &[]);
-        assert_eq!((outcome.result, outcome.failures.len(), took), (Ok(1), 0, Duration::ZERO));
+        assert_eq!(
+            (outcome.result, outcome.failures.len(), took),
+            (Ok(1), 0, Duration::ZERO)
+        );
     }
 
     #[test]
@@ -273,8 +315,11 @@ mod tests {
         let (outcome, took) = play(plain(5), &[Verdict::Retry; 5]);
         assert_eq!(outcome.result, Ok(6));
         assert_eq!(took, SECOND * (1 + 2 + 4 + 8 + 16));
-        let waits: Vec<_> =
-            outcome.failures.iter().map(|failure| failure.backoff.unwrap().as_secs()).collect();
+        let waits: Vec<_> = outcome
+            .failures
+            .iter()
+            .map(|failure| failure.backoff.unwrap().as_secs())
+            .collect();
         assert_eq!(waits, [1, 2, 4, 8, 16]);
     }
 
@@ -308,16 +353,25 @@ mod tests {
     #[test]
     fn stop_means_stop() {
         let (outcome, took) = play(plain(5), &[Verdict::Retry, Verdict::Stop]);
-        assert_eq!((outcome.result, outcome.failures.len(), took), (Err(GaveUp::Stopped), 2, SECOND));
+        assert_eq!(
+            (outcome.result, outcome.failures.len(), took),
+            (Err(GaveUp::Stopped), 2, SECOND)
+        );
     }
 
     #[test]
     fn no_retry_is_begun_after_the_deadline() {
-        let hurried = Retry { deadline: Some(SECOND * 7), ..plain(9) };
+        let hurried = Retry {
+            deadline: Some(SECOND * 7),
+            ..plain(9)
+        };
         let (outcome, took) = play(hurried, &[Verdict::Retry; 9]);
         assert_eq!((outcome.result, took), (Err(GaveUp::Deadline), SECOND * 7));
         let (outcome, took) = play(hurried, &[Verdict::Throttled(Some(SECOND * 8))]);
-        assert_eq!((outcome.result, took), (Err(GaveUp::Deadline), Duration::ZERO));
+        assert_eq!(
+            (outcome.result, took),
+            (Err(GaveUp::Deadline), Duration::ZERO)
+        );
     }
 
     #[test]
@@ -358,7 +412,11 @@ mod tests {
         limiter.refused(turn, Some(turn.at + SECOND * 5));
         let held = clock.now();
         assert_eq!(plain(1).paced(&limiter, |()| Verdict::Stop, Ok), Ok(1));
-        assert_eq!(clock.now() - held, SECOND * 5, "also whoever was not refused");
+        assert_eq!(
+            clock.now() - held,
+            SECOND * 5,
+            "also whoever was not refused"
+        );
     }
 
     #[test]

@@ -16,10 +16,16 @@ pub use redis::RedisBoard;
 /// The name of a pace: what can be told of the server and the key without telling them, 16 hexadecimal digits.
 #[must_use]
 pub fn name(server: &str, key: &str) -> String {
-    hex(&Sha256::new().chain_update(format!("paceline pace\n{server}\n")).chain_update(key).finalize())
+    hex(&Sha256::new()
+        .chain_update(format!("paceline pace\n{server}\n"))
+        .chain_update(key)
+        .finalize())
 }
 
 /// The first eight bytes.
 fn hex(bytes: &[u8]) -> String {
-    bytes[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes[..8]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

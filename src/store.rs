@@ -23,7 +23,9 @@ pub use redis;
 #[non_exhaustive]
 pub enum StoreError {
     /// The address is none.
-    #[error("{url:?} is no address of a Redis: {why}; give one such as redis://localhost:6379/0?name=NAME")]
+    #[error(
+        "{url:?} is no address of a Redis: {why}; give one such as redis://localhost:6379/0?name=NAME"
+    )]
     BadUrl {
         /// What was given, without a password.
         url: String,
@@ -101,7 +103,10 @@ impl StoreError {
     /// Whether it may be well again by itself.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Unreachable { .. } | StoreError::NotReady { .. })
+        matches!(
+            self,
+            StoreError::Unreachable { .. } | StoreError::NotReady { .. }
+        )
     }
 
     fn of(place: &Place, error: &RedisError) -> Self {
@@ -111,11 +116,15 @@ impl StoreError {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm), _)
             | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut { place, why },
             (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted { place, why },
-            (ErrorKind::Io, _) if error.is_timeout() => {
-                StoreError::Unreachable { place, why: "no answer in time".to_owned() }
-            }
+            (ErrorKind::Io, _) if error.is_timeout() => StoreError::Unreachable {
+                place,
+                why: "no answer in time".to_owned(),
+            },
             (ErrorKind::Io | ErrorKind::Parse, _) => StoreError::Unreachable { place, why },
-            (ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain), _)
+            (
+                ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain),
+                _,
+            )
             | (_, Some("OOM" | "MISCONF" | "BUSY")) => StoreError::NotReady { place, why },
             _ => StoreError::Refused { place, why },
         }
@@ -124,7 +133,9 @@ impl StoreError {
 
 /// The client library has no kind of error for it, only these words of the libraries below.
 fn is_about_trust(why: &str) -> bool {
-    ["peer certificate", "PEM from file"].iter().any(|words| why.contains(words))
+    ["peer certificate", "PEM from file"]
+        .iter()
+        .any(|words| why.contains(words))
 }
 
 /// A connection that is made when it is needed, and made again when it broke.
@@ -138,8 +149,13 @@ pub struct Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Link { place, connection, .. } = self;
-        f.debug_struct("Link").field("place", place).field("connected", &connection.is_some()).finish()
+        let Link {
+            place, connection, ..
+        } = self;
+        f.debug_struct("Link")
+            .field("place", place)
+            .field("connected", &connection.is_some())
+            .finish()
     }
 }
 
@@ -147,7 +163,11 @@ impl Link {
     /// A link to this place, not connected yet. An answer must come within this time: give more than a command blocks.
     #[must_use]
     pub fn new(place: Place, answer_within: Duration) -> Self {
-        Link { place, answer_within, connection: None }
+        Link {
+            place,
+            answer_within,
+            connection: None,
+        }
     }
 
     /// Where it leads.
@@ -200,7 +220,9 @@ impl Link {
                 Err(error) => error,
             };
             let again = absence.put_off(cancel.clock().now(), patience, error)?;
-            cancel.sleep_until(again).map_err(|_| StoreError::Cancelled)?;
+            cancel
+                .sleep_until(again)
+                .map_err(|_| StoreError::Cancelled)?;
         }
     }
 }
@@ -227,13 +249,19 @@ impl Absence {
             warn!("{error}: everything waits until it is back");
         }
         let again = self.0.put_off(now, patience, rand::random());
-        again.map_err(|waited| StoreError::Away { waited, source: Box::new(error) })
+        again.map_err(|waited| StoreError::Away {
+            waited,
+            source: Box::new(error),
+        })
     }
 
     /// It has answered: says so, if it was away.
     pub fn is_over(&mut self, now: Instant, place: &Place) {
         if let Some(away) = self.0.end(now) {
-            warn!("Redis at {place} is back after {:.1} s: going on", away.as_secs_f64());
+            warn!(
+                "Redis at {place} is back after {:.1} s: going on",
+                away.as_secs_f64()
+            );
         }
     }
 }

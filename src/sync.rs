@@ -8,5 +8,7 @@ pub(crate) use std::sync::atomic;
 pub(crate) use std::thread;
 
 pub(crate) mod channel {
-    pub(crate) use crossbeam_channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
+    pub(crate) use crossbeam_channel::{
+        Receiver, Select, SendError, Sender, TrySendError, bounded,
+    };
 }

@@ -13,32 +13,60 @@ struct Printed(String);
 /// Runs the example of this name to its end.
 fn example(name: &str) -> Printed {
     let mut command = Command::new(built(name));
-    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+    for proxy in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+    ] {
         command.env_remove(proxy);
     }
-    let output = command.output().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{name}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Printed(text)
 }
 
 /// Examples lie in a folder beside that of the tests.
 fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
-    profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION)
+    let profile = test
+        .ancestors()
+        .nth(2)
+        .expect("tests lie in target/PROFILE/deps");
+    profile
+        .join("examples")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 impl Printed {
     /// The number after these words, at the beginning of a line.
     fn number(&self, words: &str) -> u64 {
-        let found = self.0.lines().find_map(|line| line.strip_prefix(words)?.strip_prefix(": "));
-        found.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no {words:?} in {}", self.0))
+        let found = self
+            .0
+            .lines()
+            .find_map(|line| line.strip_prefix(words)?.strip_prefix(": "));
+        found
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no {words:?} in {}", self.0))
     }
 
     /// How many calls were answered, and how many refused.
     fn calls(&self) -> (u64, u64) {
-        assert!(self.0.contains("\nnotice: "), "it says what to notice: {}", self.0);
+        assert!(
+            self.0.contains("\nnotice: "),
+            "it says what to notice: {}",
+            self.0
+        );
         (self.number("answered"), self.number("refused with 429"))
     }
 }
@@ -48,7 +76,11 @@ fn naive_calls_are_lost() {
     let printed = example("1_naive");
     let (answered, refused) = printed.calls();
     assert_eq!(answered + refused, 10);
-    assert!(refused > 0 && printed.0.contains("lost, status 429"), "{}", printed.0);
+    assert!(
+        refused > 0 && printed.0.contains("lost, status 429"),
+        "{}",
+        printed.0
+    );
 }
 
 #[test]
@@ -60,15 +92,29 @@ fn a_fixed_sleep_answers_all_after_many_refusals() {
 #[test]
 fn a_backoff_doubles_and_answers_all() {
     let printed = example("3_backoff");
-    assert!(printed.0.starts_with("after refusal 1: 33 ms\nafter refusal 2: 66 ms\n"), "{}", printed.0);
+    assert!(
+        printed
+            .0
+            .starts_with("after refusal 1: 33 ms\nafter refusal 2: 66 ms\n"),
+        "{}",
+        printed.0
+    );
     assert_eq!(printed.calls().0, 10);
 }
 
 #[test]
 fn jitter_gives_each_thread_its_own_delays() {
     let printed = example("4_jitter");
-    let delays: Vec<_> = printed.0.lines().take(3).filter_map(|line| line.split_once("waits")).collect();
-    assert!(delays.len() == 3 && delays[0].1 != delays[1].1 && delays[1].1 != delays[2].1, "{delays:?}");
+    let delays: Vec<_> = printed
+        .0
+        .lines()
+        .take(3)
+        .filter_map(|line| line.split_once("waits"))
+        .collect();
+    assert!(
+        delays.len() == 3 && delays[0].1 != delays[1].1 && delays[1].1 != delays[2].1,
+        "{delays:?}"
+    );
     assert_eq!(printed.calls().0, 10);
 }
 
@@ -76,22 +122,36 @@ fn jitter_gives_each_thread_its_own_delays() {
 #[test]
 fn who_takes_turns_is_hardly_ever_refused() {
     let (answered, refused) = example("5_limiter").calls();
-    assert!(answered + refused == 10 && refused <= 3, "{answered}, {refused}");
+    assert!(
+        answered + refused == 10 && refused <= 3,
+        "{answered}, {refused}"
+    );
 }
 
 #[test]
 fn four_workers_do_twenty_topics() {
     let printed = example("6_queue_and_workers");
     let (answered, refused) = printed.calls();
-    assert!(answered + refused == 20 && refused <= 5, "{answered}, {refused}");
-    assert!((1..=4).contains(&printed.number("threads that worked")), "{}", printed.0);
+    assert!(
+        answered + refused == 20 && refused <= 5,
+        "{answered}, {refused}"
+    );
+    assert!(
+        (1..=4).contains(&printed.number("threads that worked")),
+        "{}",
+        printed.0
+    );
 }
 
 #[test]
 fn all_together_every_topic_is_answered() {
     let printed = example("7_all_together");
     assert_eq!(printed.calls().0, 20);
-    assert!(printed.0.contains(": try 2\n") && !printed.0.contains("lost"), "{}", printed.0);
+    assert!(
+        printed.0.contains(": try 2\n") && !printed.0.contains("lost"),
+        "{}",
+        printed.0
+    );
 }
 
 #[test]
@@ -105,23 +165,49 @@ fn around_a_client_of_your_own_a_refusal_holds_everyone() {
 #[test]
 fn around_a_closure_each_failure_has_a_verdict() {
     let printed = example("embed_closure").0;
-    assert_eq!(printed.matches("books: the database is locked, wait Some").count(), 2, "{printed}");
-    assert!(printed.contains("\nbooks: 42 rows after 3 tries\n"), "{printed}");
-    assert!(printed.contains("\nbuoks: not worth another try after 1\n"), "{printed}");
+    assert_eq!(
+        printed
+            .matches("books: the database is locked, wait Some")
+            .count(),
+        2,
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\nbooks: 42 rows after 3 tries\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("\nbuoks: not worth another try after 1\n"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn a_pool_among_other_threads_is_called_off_by_one_of_them() {
     let printed = example("embed_threads");
     assert_eq!(printed.number("done"), 10);
-    assert!(printed.number("taken from the queue, but without a turn") <= 10, "{}", printed.0);
+    assert!(
+        printed.number("taken from the queue, but without a turn") <= 10,
+        "{}",
+        printed.0
+    );
 }
 
 #[test]
 fn two_pools_keep_one_pace() {
     let printed = example("embed_pools");
-    assert_eq!((printed.number("turns for summaries"), printed.number("turns for translations")), (10, 10));
-    assert!(printed.0.contains("never closer than 20 ms: true\n"), "{}", printed.0);
+    assert_eq!(
+        (
+            printed.number("turns for summaries"),
+            printed.number("turns for translations")
+        ),
+        (10, 10)
+    );
+    assert!(
+        printed.0.contains("never closer than 20 ms: true\n"),
+        "{}",
+        printed.0
+    );
 }
 
 #[test]
@@ -140,7 +226,13 @@ fn a_batch_inside_a_program_tells_its_progress() {
 #[test]
 fn a_pace_of_your_own_ends_the_batch() {
     let printed = example("embed_pace");
-    assert!(printed.0.starts_with("stopped: the budget of calls is spent\n"), "{}", printed.0);
+    assert!(
+        printed
+            .0
+            .starts_with("stopped: the budget of calls is spent\n"),
+        "{}",
+        printed.0
+    );
     let (answered, refused) = printed.calls();
     assert_eq!(answered + refused, 8);
 }

@@ -17,7 +17,9 @@ fn export(results: &Path) -> Command {
 fn results(folder: &Path, count: usize) -> std::path::PathBuf {
     let path = folder.join("r.jsonl");
     let line = |n| {
-        format!("{{\"id\":\"pl_{n}_ca978112ca1bbdca\",\"custom_id\":\"line-{n}\",\"text\":\"answer {n}\"}}\n")
+        format!(
+            "{{\"id\":\"pl_{n}_ca978112ca1bbdca\",\"custom_id\":\"line-{n}\",\"text\":\"answer {n}\"}}\n"
+        )
     };
     fs::write(&path, (1..=count).rev().map(line).collect::<String>()).unwrap();
     path
@@ -30,9 +32,15 @@ fn said(output: &Output) -> String {
 #[test]
 fn the_output_is_for_programs_and_the_count_is_for_people() {
     let folder = tempfile::tempdir().unwrap();
-    let output = export(&results(folder.path(), 2)).args(["-f", "txt"]).output().unwrap();
+    let output = export(&results(folder.path(), 2))
+        .args(["-f", "txt"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "answer 1\n\nanswer 2\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "answer 1\n\nanswer 2\n"
+    );
     assert_eq!(said(&output), "2 answered, 0 failed\n");
 }
 
@@ -41,13 +49,20 @@ fn a_reader_that_has_had_enough_ends_it_quietly() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["csv", "jsonl", "md", "txt", "batch"] {
         let mut command = export(&results(folder.path(), 20_000));
-        command.args(["-f", format]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["-f", format])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         out.read_exact(&mut [0; 10]).unwrap();
         drop(out);
         let output = child.wait_with_output().unwrap();
-        assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), ""), "{format}");
+        assert_eq!(
+            (output.status.code(), said(&output).as_str()),
+            (Some(0), ""),
+            "{format}"
+        );
     }
 }
 
@@ -55,11 +70,23 @@ fn a_reader_that_has_had_enough_ends_it_quietly() {
 fn the_ending_of_the_file_chooses_the_format() {
     let folder = tempfile::tempdir().unwrap();
     let (results, out) = (results(folder.path(), 1), folder.path().join("out.md"));
-    assert_eq!(export(&results).arg("-o").arg(&out).output().unwrap().status.code(), Some(0));
+    assert_eq!(
+        export(&results)
+            .arg("-o")
+            .arg(&out)
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(0)
+    );
     assert_eq!(fs::read_to_string(&out).unwrap(), "# line-1\n\nanswer 1\n");
     let output = export(&results).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert_eq!(said(&output), "paceline: say what to make: --format csv, jsonl, md, txt or batch\n");
+    assert_eq!(
+        said(&output),
+        "paceline: say what to make: --format csv, jsonl, md, txt or batch\n"
+    );
 }
 
 #[test]
@@ -70,5 +97,9 @@ fn results_that_cannot_be_used_are_status_2_and_name_the_line() {
     fs::write(&path, whole.replacen("\"text\"", "text", 1)).unwrap();
     let output = export(&path).args(["-f", "csv"]).output().unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-    assert!(said(&output).contains("r.jsonl: line 1 is not a whole record"), "{}", said(&output));
+    assert!(
+        said(&output).contains("r.jsonl: line 1 is not a whole record"),
+        "{}",
+        said(&output)
+    );
 }

@@ -15,18 +15,26 @@ const FLOORS: &[&[&str]] = &[
     &["pool"],
     &["json", "hints", "http", "store", "share", "api"],
     &["prompts", "journal", "batch", "queue"],
-    &["practice", "export", "progress", "page", "compare", "report", "forecast", "cli"],
+    &[
+        "practice", "export", "progress", "page", "compare", "report", "forecast", "cli",
+    ],
 ];
 
 #[test]
 fn every_import_goes_down_or_left() {
-    let complaints: Vec<_> = sources().iter().flat_map(|(path, text)| imports_upward(path, text)).collect();
+    let complaints: Vec<_> = sources()
+        .iter()
+        .flat_map(|(path, text)| imports_upward(path, text))
+        .collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
 #[test]
 fn words_stay_in_the_rooms_where_they_belong() {
-    let complaints: Vec<_> = sources().iter().flat_map(|(path, text)| stray_words(path, text)).collect();
+    let complaints: Vec<_> = sources()
+        .iter()
+        .flat_map(|(path, text)| stray_words(path, text))
+        .collect();
     assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
 }
 
@@ -35,21 +43,29 @@ fn words_stay_in_the_rooms_where_they_belong() {
 /// A room's floor, and its place there from the left.
 fn place(room: &str) -> Option<(usize, usize)> {
     let on = |floor: &&[&str]| floor.iter().position(|known| *known == room);
-    FLOORS.iter().enumerate().find_map(|(number, floor)| Some((number, on(floor)?)))
+    FLOORS
+        .iter()
+        .enumerate()
+        .find_map(|(number, floor)| Some((number, on(floor)?)))
 }
 
 /// The room that a file belongs to: `api` for `api.rs` and for all in `api/`. None for those that tie rooms together,
 /// and for tests.
 fn room(path: &Path) -> Option<&str> {
-    let is_excepted = ["main.rs", "lib.rs"].iter().any(|name| path == Path::new(name));
-    let is_test =
-        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+    let is_excepted = ["main.rs", "lib.rs"]
+        .iter()
+        .any(|name| path == Path::new(name));
+    let is_test = path
+        .components()
+        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
     let first = path.components().next()?.as_os_str().to_str()?;
     (!is_excepted && !is_test).then(|| first.trim_end_matches(".rs"))
 }
 
 fn imports_upward(path: &Path, text: &str) -> Vec<String> {
-    let Some(room) = room(path) else { return Vec::new() };
+    let Some(room) = room(path) else {
+        return Vec::new();
+    };
     let complain = |line, what: &str| format!("src/{}:{line}: {what}", path.display());
     let Some(own) = place(room) else {
         return vec![complain(
@@ -68,7 +84,10 @@ fn imports_upward(path: &Path, text: &str) -> Vec<String> {
             let where_from = if floor == own.0 { "its right" } else { "above" };
             Some(complain(
                 line,
-                &format!("{room}, on floor {}, imports {name} from {where_from} (floor {floor})", own.0),
+                &format!(
+                    "{room}, on floor {}, imports {name} from {where_from} (floor {floor})",
+                    own.0
+                ),
             ))
         }
     };
@@ -76,26 +95,54 @@ fn imports_upward(path: &Path, text: &str) -> Vec<String> {
 }
 
 fn stray_words(path: &Path, text: &str) -> Vec<String> {
-    let Some(room) = room(path) else { return Vec::new() };
+    let Some(room) = room(path) else {
+        return Vec::new();
+    };
     let is_pattern = place(room).is_some_and(|(floor, _)| floor <= 2);
     let rules: [(&[&str], bool, &str); 4] = [
-        (&["serde", "ureq", "http"], is_pattern, "floors 0 to 2 know nothing of HTTP or JSON"),
         (
-            &["parking_lot", "crossbeam", "std::thread", "std::sync::atomic"],
+            &["serde", "ureq", "http"],
+            is_pattern,
+            "floors 0 to 2 know nothing of HTTP or JSON",
+        ),
+        (
+            &[
+                "parking_lot",
+                "crossbeam",
+                "std::thread",
+                "std::sync::atomic",
+            ],
             is_pattern && room != "sync",
             "floors 0 to 2 take these from sync, where a model checker can swap them",
         ),
-        (&["env::var", "env::{"], room != "cli", "only cli reads the environment"),
-        (&["thread::sleep"], true, "sleep on a clock, so that a test need not"),
+        (
+            &["env::var", "env::{"],
+            room != "cli",
+            "only cli reads the environment",
+        ),
+        (
+            &["thread::sleep"],
+            true,
+            "sleep on a clock, so that a test need not",
+        ),
     ];
     let code = code(text);
     let broken = |line: &str| {
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
-        rules.iter().find(|(words, applies, _)| *applies && has(words)).map(|(_, _, why)| *why)
+        rules
+            .iter()
+            .find(|(words, applies, _)| *applies && has(words))
+            .map(|(_, _, why)| *why)
     };
     let numbered = (1..).zip(code.lines());
     numbered
-        .filter_map(|(number, line)| Some(format!("src/{}:{number}: {}", path.display(), broken(line)?)))
+        .filter_map(|(number, line)| {
+            Some(format!(
+                "src/{}:{number}: {}",
+                path.display(),
+                broken(line)?
+            ))
+        })
         .collect()
 }
 
@@ -116,7 +163,10 @@ fn sources() -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(sources.len() > 10, "these are not all the sources: {sources:?}");
+    assert!(
+        sources.len() > 10,
+        "these are not all the sources: {sources:?}"
+    );
     sources
 }
 
@@ -144,8 +194,9 @@ fn names(path: &str) -> Vec<(usize, &str)> {
             ',' if depth == 1 => expected = true,
             _ if c.is_whitespace() => {}
             _ if expected => {
-                let end =
-                    path[at..].find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(path.len() - at);
+                let end = path[at..]
+                    .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+                    .unwrap_or(path.len() - at);
                 names.push((at, &path[at..at + end]));
                 expected = false;
             }
@@ -165,7 +216,11 @@ fn code(source: &str) -> String {
     while !rest.is_empty() {
         let (length, is_code) = piece(rest);
         let (piece, after) = rest.split_at(length);
-        code.push_str(&if is_code { piece.to_owned() } else { blank(piece) });
+        code.push_str(&if is_code {
+            piece.to_owned()
+        } else {
+            blank(piece)
+        });
         rest = after;
     }
     while let Some(start) = code.find("#[cfg(test)]") {
@@ -181,7 +236,9 @@ fn blank(text: &str) -> String {
 
 /// The length of the next comment, literal, word or sign, and whether it is code.
 fn piece(rest: &str) -> (usize, bool) {
-    let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
+    let word = rest
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(rest.len());
     let (prefix, after) = rest.split_at(word);
     let hashes = after.len() - after.trim_start_matches('#').len();
     match after.as_bytes() {
@@ -212,7 +269,9 @@ fn quoted(rest: &str, quote: char) -> usize {
 /// The length of a raw literal that begins with so many hashes.
 fn raw_string(rest: &str, hashes: usize) -> usize {
     let (open, close) = (hashes + 1, format!("\"{}", "#".repeat(hashes)));
-    rest[open..].find(&close).map_or(rest.len(), |at| open + at + close.len())
+    rest[open..]
+        .find(&close)
+        .map_or(rest.len(), |at| open + at + close.len())
 }
 
 /// The length of a comment that may hold others.
@@ -249,7 +308,10 @@ fn item(code: &str) -> usize {
 /// The complaints about a made-up file.
 fn complaints(path: &str, text: &str) -> Vec<String> {
     let path = Path::new(path);
-    imports_upward(path, text).into_iter().chain(stray_words(path, text)).collect()
+    imports_upward(path, text)
+        .into_iter()
+        .chain(stray_words(path, text))
+        .collect()
 }
 
 #[test]
@@ -265,17 +327,24 @@ fn an_import_from_above_is_found_with_its_line() {
 fn an_import_from_the_right_is_found_and_one_from_the_left_is_none() {
     assert!(complaints("retry.rs", "use crate::backoff::Backoff;").is_empty());
     let found = complaints("backoff.rs", "use crate::retry::Retry;");
-    assert_eq!(found, ["src/backoff.rs:1: backoff, on floor 1, imports retry from its right (floor 1)"]);
+    assert_eq!(
+        found,
+        ["src/backoff.rs:1: backoff, on floor 1, imports retry from its right (floor 1)"]
+    );
     assert!(complaints("cli/run.rs", "use crate::practice::Server;").is_empty());
     assert_eq!(complaints("progress.rs", "use crate::cli::Exit;").len(), 1);
 }
 
 #[test]
 fn groups_over_many_lines_are_read_to_their_end() {
-    let text = "pub(crate) use crate::{\n    clock::{Clock, SimClock},\nbatch::Batch,\n    cli,\n};\n";
+    let text =
+        "pub(crate) use crate::{\n    clock::{Clock, SimClock},\nbatch::Batch,\n    cli,\n};\n";
     let found = complaints("pool.rs", text);
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].starts_with("src/pool.rs:3: ") && found[1].starts_with("src/pool.rs:4: "), "{found:?}");
+    assert!(
+        found[0].starts_with("src/pool.rs:3: ") && found[1].starts_with("src/pool.rs:4: "),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -289,17 +358,32 @@ fn a_path_in_the_code_is_an_import_too() {
 
 #[test]
 fn a_room_may_import_itself_and_the_files_of_a_folder_are_one_room() {
-    assert!(complaints("api/chat.rs", "use crate::api::Key;\nuse crate::hints::Hints;").is_empty());
-    assert_eq!(complaints("api/chat.rs", "use crate::batch::Batch;").len(), 1);
+    assert!(
+        complaints(
+            "api/chat.rs",
+            "use crate::api::Key;\nuse crate::hints::Hints;"
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        complaints("api/chat.rs", "use crate::batch::Batch;").len(),
+        1
+    );
 }
 
 #[test]
 fn a_room_without_a_floor_is_told_to_get_one() {
     let found = complaints("attic.rs", "");
-    assert!(found.len() == 1 && found[0].contains("give it a floor"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("give it a floor"),
+        "{found:?}"
+    );
     let found = complaints("pool.rs", "use crate::attic::Box;\nuse crate::RateLimiter;");
     assert!(
-        found.len() == 2 && found.iter().all(|complaint| complaint.contains("give it a floor")),
+        found.len() == 2
+            && found
+                .iter()
+                .all(|complaint| complaint.contains("give it a floor")),
         "{found:?}"
     );
 }
@@ -317,7 +401,11 @@ fn comments_literals_tests_and_those_who_tie_rooms_together_are_free() {
     ] {
         let text = format!("{before}{upward}{after}");
         assert!(complaints("pool.rs", &text).is_empty(), "{text}");
-        assert_eq!(complaints("pool.rs", &format!("{text}\n{upward}")).len(), 1, "{text}");
+        assert_eq!(
+            complaints("pool.rs", &format!("{text}\n{upward}")).len(),
+            1,
+            "{text}"
+        );
     }
     for free in ["pool/tests.rs", "lib.rs", "main.rs"] {
         assert!(complaints(free, upward).is_empty(), "{free}");
@@ -326,20 +414,35 @@ fn comments_literals_tests_and_those_who_tie_rooms_together_are_free() {
 
 #[test]
 fn lifetimes_and_characters_are_told_apart() {
-    let text =
-        "fn f<'a>(c: &'a char) -> bool { *c == '\"' || *c == '\\'' || *c == 'x' }\nuse crate::cli::Exit;";
+    let text = "fn f<'a>(c: &'a char) -> bool { *c == '\"' || *c == '\\'' || *c == 'x' }\nuse crate::cli::Exit;";
     let found = complaints("pool.rs", text);
-    assert!(found.len() == 1 && found[0].starts_with("src/pool.rs:2: "), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].starts_with("src/pool.rs:2: "),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn words_out_of_their_room_are_found() {
     assert_eq!(complaints("limiter.rs", "use serde::Serialize;").len(), 1);
     assert_eq!(complaints("hints.rs", "use serde::Serialize;").len(), 0);
-    assert_eq!(complaints("http.rs", "fn f() {\n    std::env::var(\"HTTPS_PROXY\");\n}").len(), 1);
-    assert_eq!(complaints("cli/plan.rs", "fn f() { std::env::var_os(\"KEY\"); }").len(), 0);
+    assert_eq!(
+        complaints(
+            "http.rs",
+            "fn f() {\n    std::env::var(\"HTTPS_PROXY\");\n}"
+        )
+        .len(),
+        1
+    );
+    assert_eq!(
+        complaints("cli/plan.rs", "fn f() { std::env::var_os(\"KEY\"); }").len(),
+        0
+    );
     assert_eq!(complaints("pool.rs", "use std::thread;").len(), 1);
     assert_eq!(complaints("batch.rs", "use std::thread;").len(), 0);
     let found = complaints("practice.rs", "fn f() {\n    thread::sleep(SECOND);\n}");
-    assert_eq!(found, ["src/practice.rs:2: sleep on a clock, so that a test need not"]);
+    assert_eq!(
+        found,
+        ["src/practice.rs:2: sleep on a clock, so that a test need not"]
+    );
 }

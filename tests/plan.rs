@@ -20,7 +20,10 @@ fn assert_says(ran: &Ran, said: &[&str]) {
     for words in said {
         assert!(ran.stdout.contains(words), "{words:?} is not in {ran}");
     }
-    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{ran}");
+    assert!(
+        ran.stdout.lines().all(|line| line.chars().count() <= 80),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -35,7 +38,15 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
     ];
     assert_says(
         &ran,
-        &[&said[..], &["  limit             10 calls a minute\n", "about 0.16", "as told"]].concat(),
+        &[
+            &said[..],
+            &[
+                "  limit             10 calls a minute\n",
+                "about 0.16",
+                "as told",
+            ],
+        ]
+        .concat(),
     );
     assert!(!cli.path("prompts.results.jsonl").exists());
 }
@@ -43,39 +54,74 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
 #[test]
 fn a_run_is_planned_by_changing_one_word_and_what_is_on_record_is_left_out() {
     let cli = Cli::of_topics(20);
-    let run = [&["--practice", "--limit", "15", "--max-retries", "2"], BRISK].concat();
+    let run = [
+        &["--practice", "--limit", "15", "--max-retries", "2"],
+        BRISK,
+    ]
+    .concat();
     assert!(cli.run(&run).is_all_answered(15));
     let before = cli.results();
     let ran = plan(&cli, &run);
     assert_says(
         &ran,
-        &["  to send           0 of 15: 15 answered and 0 failed are on record", "nothing is left to send"],
+        &[
+            "  to send           0 of 15: 15 answered and 0 failed are on record",
+            "nothing is left to send",
+        ],
     );
     let ran = plan(&cli, &[&["--practice"], BRISK].concat());
-    assert_says(&ran, &["  to send           5 of 20: 15 answered", "the practice server's"]);
+    assert_says(
+        &ran,
+        &[
+            "  to send           5 of 20: 15 answered",
+            "the practice server's",
+        ],
+    );
     let ran = plan(&cli, BRISK);
     assert_says(&ran, &["15 on record would be sent differently now"]);
-    assert_says(&plan(&cli, &[BRISK, &["--restart"]].concat()), &["  to send           20\n"]);
+    assert_says(
+        &plan(&cli, &[BRISK, &["--restart"]].concat()),
+        &["  to send           20\n"],
+    );
     assert_eq!(cli.results(), before, "the results are only read");
 }
 
 #[test]
 fn an_earlier_run_says_how_long_calls_take_and_how_many_tokens_there_are() {
     let cli = Cli::of_topics(20);
-    assert!(cli.run(&[&["--practice", "-o", "earlier.jsonl"], BRISK].concat()).exit == 0);
+    assert!(
+        cli.run(&[&["--practice", "-o", "earlier.jsonl"], BRISK].concat())
+            .exit
+            == 0
+    );
     let ran = plan(&cli, &["--rpm", "60", "--from", "earlier.jsonl"]);
-    assert_says(&ran, &["measured in 20 answers\n", "going by the earlier run"]);
+    assert_says(
+        &ran,
+        &["measured in 20 answers\n", "going by the earlier run"],
+    );
     let ran = plan(&cli, &["--from", "none.jsonl"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("cannot read earlier results from none.jsonl"), "{ran}");
+    assert!(
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("cannot read earlier results from none.jsonl"),
+        "{ran}"
+    );
     fs::write(cli.path("empty.jsonl"), "").unwrap();
     let ran = plan(&cli, &["--from", "empty.jsonl"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("holds no answer to go by"), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("holds no answer to go by"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn what_is_not_known_is_said() {
-    let said =
-        ["unknown: the server's headers will tell", "a guess: give --latency", "a guess: 4 bytes a token"];
+    let said = [
+        "unknown: the server's headers will tell",
+        "a guess: give --latency",
+        "a guess: 4 bytes a token",
+    ];
     assert_says(&plan(&Cli::of_topics(5), &[]), &said);
 }
 
@@ -91,24 +137,38 @@ fn a_prompt_that_can_never_be_let_in_is_said_by_plan_and_by_run() {
     assert!(ran.exit == 0 && ran.stderr.contains(said), "{ran}");
     let ran = cli.run(&[&run[..], &["--restart", "-q"]].concat());
     assert!(!ran.stderr.contains("never be let in"), "{ran}");
-    let ran = Cli::of("").stdin(&large).paceline(&[&["run", "-", "-m", "m"], &run[..]].concat());
-    assert!(ran.stderr.matches(said).count() == 1, "as it comes, once: {ran}");
+    let ran = Cli::of("")
+        .stdin(&large)
+        .paceline(&[&["run", "-", "-m", "m"], &run[..]].concat());
+    assert!(
+        ran.stderr.matches(said).count() == 1,
+        "as it comes, once: {ran}"
+    );
 }
 
 #[test]
 fn bad_input_and_bad_options_are_status_2() {
     let cli = Cli::of(b"fine\n\xff\n");
     let ran = plan(&cli, &["--rpm", "60"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("line 2") && ran.stdout.is_empty(), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("line 2") && ran.stdout.is_empty(),
+        "{ran}"
+    );
     assert_eq!(plan(&Cli::of("\n"), &[]).exit, 2, "no prompt at all");
     assert_eq!(plan(&Cli::of("a\n"), &["--latency", "fast"]).exit, 2);
     assert_eq!(plan(&Cli::of("a\n"), &["--burst", "3"]).exit, 2);
-    assert_eq!(Cli::of("a\n").paceline(&["plan", "prompts.txt"]).exit, 2, "no model");
+    assert_eq!(
+        Cli::of("a\n").paceline(&["plan", "prompts.txt"]).exit,
+        2,
+        "no model"
+    );
 }
 
 #[test]
 fn prompts_from_a_pipe_are_planned_too() {
-    let ran = Cli::of("").stdin("one\ntwo\n").paceline(&["plan", "-", "-m", "m", "--rpm", "60"]);
+    let ran = Cli::of("")
+        .stdin("one\ntwo\n")
+        .paceline(&["plan", "-", "-m", "m", "--rpm", "60"]);
     assert_says(&ran, &["  to send           2\n"]);
 }
 
@@ -124,12 +184,17 @@ fn completions_and_manual_know_every_command() {
     }
     assert_eq!(cli.paceline(&["completions", "none"]).exit, 2);
     let ran = cli.paceline(&["manual"]);
-    assert!(ran.exit == 0 && ran.stdout.contains(".TH paceline 1"), "{ran}");
+    assert!(
+        ran.exit == 0 && ran.stdout.contains(".TH paceline 1"),
+        "{ran}"
+    );
     let ran = cli.paceline(&["manual", "--dir", "man"]);
     assert_eq!((ran.exit, ran.stdout.as_str()), (0, ""), "{ran}");
-    for (page, word) in
-        [("paceline.1", "paceline"), ("paceline-run.1", "retry"), ("paceline-plan.1", "latency")]
-    {
+    for (page, word) in [
+        ("paceline.1", "paceline"),
+        ("paceline-run.1", "retry"),
+        ("paceline-plan.1", "latency"),
+    ] {
         let text = fs::read_to_string(cli.path("man").join(page)).unwrap();
         assert!(text.contains(".TH ") && text.contains(word), "{page}");
     }

@@ -47,8 +47,10 @@ fn half_ms(whole: u64) -> Duration {
 /// A hold never begins at the instant of a turn, where either might come first: turns are at whole milliseconds, and at
 /// halves of them after a hold.
 fn holds() -> impl Strategy<Value = Vec<Hold>> {
-    let hold = (0u64..20_000, 0u64..5_000)
-        .prop_map(|(at, length)| Hold { at: half_ms(at) - MS / 4, until: half_ms(at + length) });
+    let hold = (0u64..20_000, 0u64..5_000).prop_map(|(at, length)| Hold {
+        at: half_ms(at) - MS / 4,
+        until: half_ms(at + length),
+    });
     proptest::collection::vec(hold, 0..4).prop_map(|mut holds| {
         holds.sort_by_key(|hold| hold.at);
         holds
@@ -58,14 +60,17 @@ fn holds() -> impl Strategy<Value = Vec<Hold>> {
 fn rates() -> impl Strategy<Value = Rate> {
     let guard = prop_oneof![Just(0u64), 1u64..50];
     (1u64..2_000, 1u32..6, guard).prop_map(|(interval, burst, guard)| {
-        let rate = Rate::every(Duration::from_millis(interval)).with_guard(Duration::from_millis(guard));
+        let rate =
+            Rate::every(Duration::from_millis(interval)).with_guard(Duration::from_millis(guard));
         rate.with_burst(NonZeroU32::new(burst).unwrap())
     })
 }
 
 fn cases(lanes: std::ops::RangeInclusive<usize>, patient: bool) -> impl Strategy<Value = Case> {
-    let patience =
-        prop_oneof![Just(None), (0u64..10_000).prop_map(move |ms| (!patient).then(|| half_ms(ms)))];
+    let patience = prop_oneof![
+        Just(None),
+        (0u64..10_000).prop_map(move |ms| (!patient).then(|| half_ms(ms)))
+    ];
     let threads = proptest::collection::vec((1usize..6, patience), 1..8);
     (rates(), lanes, threads, holds()).prop_map(|(rate, lanes, threads, holds)| Case {
         rate,
@@ -79,11 +84,23 @@ fn cases(lanes: std::ops::RangeInclusive<usize>, patient: bool) -> impl Strategy
 fn play(case: &Case) -> Seen {
     let clock = SimClock::new();
     let start = clock.now();
-    let limits = vec![Limits { pace: Tempo::Kept(case.rate), tokens: None }; case.lanes];
+    let limits = vec![
+        Limits {
+            pace: Tempo::Kept(case.rate),
+            tokens: None
+        };
+        case.lanes
+    ];
     let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), limits);
     let seen = Mutex::new(Seen::default());
-    let tokens: Vec<_> = case.threads.iter().map(|_| CancelToken::new(Arc::new(clock.clone()))).collect();
-    let seats: Vec<_> = (0..case.threads.len() + 2).map(|_| clock.enlist()).collect();
+    let tokens: Vec<_> = case
+        .threads
+        .iter()
+        .map(|_| CancelToken::new(Arc::new(clock.clone())))
+        .collect();
+    let seats: Vec<_> = (0..case.threads.len() + 2)
+        .map(|_| clock.enlist())
+        .collect();
     thread::scope(|scope| {
         let mut seats = seats.into_iter();
         let (clock, limiter, seen, tokens) = (&clock, &limiter, &seen, &tokens);
@@ -96,7 +113,10 @@ fn play(case: &Case) -> Seen {
                     let Ok(turn) = limiter.wait_unless(&tokens[n]) else {
                         return seen.lock().unwrap().cancelled.push(n);
                     };
-                    seen.lock().unwrap().turns.push((turn.at - start, n, turn.lane));
+                    seen.lock()
+                        .unwrap()
+                        .turns
+                        .push((turn.at - start, n, turn.lane));
                 }
             });
         }

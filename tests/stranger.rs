@@ -34,13 +34,29 @@ impl Nginx {
         let upstream = Server::start(Options::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let addr = free();
-        fs::write(folder.path().join("nginx.conf"), configuration(folder.path(), addr, upstream.addr()))
-            .unwrap();
+        fs::write(
+            folder.path().join("nginx.conf"),
+            configuration(folder.path(), addr, upstream.addr()),
+        )
+        .unwrap();
         let said = fs::File::create(folder.path().join("said")).unwrap();
         let mut command = Command::new(program);
-        command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf"]);
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said).spawn().unwrap();
-        let mut nginx = Nginx { process, addr, upstream, folder };
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .args(["-c", "nginx.conf"]);
+        let process = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .unwrap();
+        let mut nginx = Nginx {
+            process,
+            addr,
+            upstream,
+            folder,
+        };
         nginx.is_up();
         Some(nginx)
     }
@@ -72,8 +88,11 @@ impl Drop for Nginx {
 
 fn find_nginx() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    let found = folders.map(|folder| folder.join("nginx")).find(|program| program.is_file());
+    let folders =
+        env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let found = folders
+        .map(|folder| folder.join("nginx"))
+        .find(|program| program.is_file());
     if found.is_none() {
         assert!(
             env::var("PACELINE_REQUIRE_SERVERS").as_deref() != Ok("1"),
@@ -89,7 +108,10 @@ fn find_nginx() -> Option<PathBuf> {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 fn configuration(folder: &Path, addr: SocketAddr, upstream: SocketAddr) -> String {
@@ -132,11 +154,29 @@ fn told_the_limit_it_is_never_refused() {
 #[test]
 fn told_twice_the_limit_it_is_refused_and_yet_nothing_is_lost() {
     let Some(nginx) = Nginx::start() else { return };
-    let ran =
-        nginx.run(&["--rpm", "1200", "--base-delay", "50ms", "--max-delay", "500ms", "--jitter", "full"]);
+    let ran = nginx.run(&[
+        "--rpm",
+        "1200",
+        "--base-delay",
+        "50ms",
+        "--max-delay",
+        "500ms",
+        "--jitter",
+        "full",
+    ]);
     assert!(ran.is_all_answered(30), "{ran}");
     let statuses = ran.attempts("status");
-    let refused = statuses.iter().filter(|status| **status == json!(429)).count();
-    assert!(refused > 0 && statuses.len() == 30 + refused, "{refused} refused: {ran}");
-    assert_eq!(nginx.upstream.stats().arrivals, 30, "each prompt was answered once");
+    let refused = statuses
+        .iter()
+        .filter(|status| **status == json!(429))
+        .count();
+    assert!(
+        refused > 0 && statuses.len() == 30 + refused,
+        "{refused} refused: {ran}"
+    );
+    assert_eq!(
+        nginx.upstream.stats().arrivals,
+        30,
+        "each prompt was answered once"
+    );
 }

@@ -30,22 +30,38 @@ impl FromIterator<f64> for Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |figure: f64| {
-            if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
+            if figure >= 100.0 {
+                format!("{figure:.0}")
+            } else {
+                format!("{figure:.2}")
+            }
         };
         let (min, max) = (self.0[0], self.0[self.0.len() - 1]);
-        f.pad(&format!("{} ({} to {})", short(self.median()), short(min), short(max)))
+        f.pad(&format!(
+            "{} ({} to {})",
+            short(self.median()),
+            short(min),
+            short(max)
+        ))
     }
 }
 
 /// How often the calling thread has gone to sleep; 0 where the system does not count it.
 pub(crate) fn sleeps() -> u64 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or_default()
 }
 
 /// The half and the hundredth worst.
 pub(crate) fn p50_and_p99(mut figures: Vec<f64>) -> (f64, f64) {
     figures.sort_by(f64::total_cmp);
-    (figures[figures.len() / 2], figures[figures.len() * 99 / 100])
+    (
+        figures[figures.len() / 2],
+        figures[figures.len() * 99 / 100],
+    )
 }

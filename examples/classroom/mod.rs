@@ -29,10 +29,21 @@ impl Classroom {
     pub(crate) fn open() -> Self {
         // Two may come together: a machine that is busy brings some calls late and the next ones early.
         let burst = NonZeroU32::new(2).unwrap();
-        let limits = Limits { rpm: Some(RPM), burst, ..Limits::default() };
+        let limits = Limits {
+            rpm: Some(RPM),
+            burst,
+            ..Limits::default()
+        };
         let latency = Latency::Constant(Duration::from_millis(30));
-        let server = Server::start(Options { limits, latency, ..Options::default() });
-        Classroom { server: server.expect("a port of the loopback is free"), started: Instant::now() }
+        let server = Server::start(Options {
+            limits,
+            latency,
+            ..Options::default()
+        });
+        Classroom {
+            server: server.expect("a port of the loopback is free"),
+            started: Instant::now(),
+        }
     }
 
     /// Where the server is.
@@ -47,8 +58,12 @@ impl Classroom {
 
     /// Asks for an article about a topic.
     pub(crate) fn call_api(&self, topic: &str) -> Result<String, Status> {
-        let body = format!(r#"{{"model":"any","messages":[{{"role":"user","content":"{topic}"}}]}}"#);
-        match ureq::post(self.url()).header("content-type", "application/json").send(body) {
+        let body =
+            format!(r#"{{"model":"any","messages":[{{"role":"user","content":"{topic}"}}]}}"#);
+        match ureq::post(self.url())
+            .header("content-type", "application/json")
+            .send(body)
+        {
             Ok(mut response) => response.body_mut().read_to_string().map_err(|_| 0),
             Err(ureq::Error::StatusCode(status)) => Err(status),
             Err(_) => Err(0),

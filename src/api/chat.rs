@@ -20,8 +20,13 @@ impl Api for Chat {
     }
 
     fn body(&self, prompt: &str, params: &Params) -> Value {
-        let system = params.system.iter().map(|text| json!({"role": "system", "content": text}));
-        let messages: Vec<_> = system.chain([json!({"role": "user", "content": prompt})]).collect();
+        let system = params
+            .system
+            .iter()
+            .map(|text| json!({"role": "system", "content": text}));
+        let messages: Vec<_> = system
+            .chain([json!({"role": "user", "content": prompt})])
+            .collect();
         let mut body = json!({"model": params.model, "messages": messages});
         put(&mut body, "max_tokens", params.max_tokens);
         put(&mut body, "temperature", params.temperature);
@@ -32,7 +37,10 @@ impl Api for Chat {
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
     fn said(&self, body: &str) -> Option<Said> {
         let Completion { choices, usage } = serde_json::from_str(body).ok()?;
-        let Choice { message, finish_reason } = choices.into_iter().next()?;
+        let Choice {
+            message,
+            finish_reason,
+        } = choices.into_iter().next()?;
         Some(Said {
             text: message.content.text().unwrap_or_default().into_owned(),
             finish_reason: finish_reason.text().map(Cow::into_owned),
@@ -72,14 +80,20 @@ mod tests {
 
     #[test]
     fn the_body_has_the_messages_and_only_the_parameters_that_are_set() {
-        let plain = Params { model: "m".into(), ..Params::default() };
+        let plain = Params {
+            model: "m".into(),
+            ..Params::default()
+        };
         let expected = json!({"model": "m", "messages": [{"role": "user", "content": "Why?"}]});
         assert_eq!(Chat.body("Why?", &plain), expected);
     }
 
     #[test]
     fn every_parameter_reaches_the_body_and_extra_fields_win() {
-        let extra = json!({"temperature": 1, "top_p": 0.5}).as_object().unwrap().clone();
+        let extra = json!({"temperature": 1, "top_p": 0.5})
+            .as_object()
+            .unwrap()
+            .clone();
         let params = Params {
             model: "m".into(),
             system: Some("Be brief.".into()),
@@ -97,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_text_is_that_of_the_first_choice() {
-        let body = |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+        let body =
+            |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
         let text = |message| {
             let said = Chat.said(&body(message).to_string()).unwrap();
             assert_eq!(said.finish_reason.as_deref(), Some("stop"));
@@ -105,26 +120,53 @@ mod tests {
         };
         assert_eq!(text(json!({"content": "Because."})), "Because.");
         assert_eq!(text(json!({"content": "\"So\"\n"})), "\"So\"\n");
-        assert_eq!((text(json!({"content": ""})), text(json!({"content": ["a part"]}))), Default::default());
+        assert_eq!(
+            (
+                text(json!({"content": ""})),
+                text(json!({"content": ["a part"]}))
+            ),
+            Default::default()
+        );
         assert_eq!(text(json!({"content": null, "refusal": "No."})), "");
     }
 
     #[test]
     fn the_usage_is_read_where_there_is_one() {
         let usage = |usage: Value| {
-            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).to_string()).unwrap().usage
+            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).to_string())
+                .unwrap()
+                .usage
         };
         let whole = json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46});
-        assert_eq!(usage(whole), Some(Usage { input: 12, output: 34 }));
-        assert_eq!(usage(json!({"prompt_tokens": 12})), Some(Usage { input: 12, output: 0 }));
-        assert_eq!((usage(json!(null)), usage(json!({"prompt_tokens": -1}))), (None, None));
+        assert_eq!(
+            usage(whole),
+            Some(Usage {
+                input: 12,
+                output: 34
+            })
+        );
+        assert_eq!(
+            usage(json!({"prompt_tokens": 12})),
+            Some(Usage {
+                input: 12,
+                output: 0
+            })
+        );
+        assert_eq!(
+            (usage(json!(null)), usage(json!({"prompt_tokens": -1}))),
+            (None, None)
+        );
     }
 
     #[test]
     fn what_has_no_message_is_no_answer() {
-        for body in
-            [json!({}), json!([]), json!({"choices": []}), json!({"choices": [{"message": 1}]}), json!(null)]
-        {
+        for body in [
+            json!({}),
+            json!([]),
+            json!({"choices": []}),
+            json!({"choices": [{"message": 1}]}),
+            json!(null),
+        ] {
             assert_eq!(Chat.said(&body.to_string()), None, "{body}");
         }
     }

@@ -42,10 +42,24 @@ impl Client {
         let path = api.path(&params.model);
         let url = format!("{}{path}", api.complete(base_url.unwrap_or(api.base_url())));
         let key_header = key.map(|key| api.key_header(key));
-        let key_header = key_header.iter().map(|(name, value)| (*name, value.as_str()));
+        let key_header = key_header
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()));
         let usual = [("content-type", "application/json")].into_iter();
-        let target = Target::new(&url, usual.chain(api.headers().iter().copied()).chain(key_header));
-        Client { http, api, url, target, path, key: key.cloned(), params, warned: AtomicBool::new(false) }
+        let target = Target::new(
+            &url,
+            usual.chain(api.headers().iter().copied()).chain(key_header),
+        );
+        Client {
+            http,
+            api,
+            url,
+            target,
+            path,
+            key: key.cloned(),
+            params,
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// Where the calls go.
@@ -91,8 +105,21 @@ impl Client {
     fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
         let hints = Box::new(self.hints(response, None, now));
         let (status, request_id) = (response.status, request_id(response).or(said.request_id));
-        let Said { text, finish_reason, usage, .. } = said;
-        Answer { text, finish_reason, status, request_id, usage, hints, body }
+        let Said {
+            text,
+            finish_reason,
+            usage,
+            ..
+        } = said;
+        Answer {
+            text,
+            finish_reason,
+            status,
+            request_id,
+            usage,
+            hints,
+            body,
+        }
     }
 
     fn failure(&self, mut response: Response, now: SystemTime) -> CallError {
@@ -101,7 +128,9 @@ impl Client {
         let hints = self.hints(&response, body.as_ref(), now);
         let in_the_body = || {
             let name = |name| body.as_ref()?.get(name)?.as_str();
-            name("request_id").or_else(|| name("responseId")).map(str::to_owned)
+            name("request_id")
+                .or_else(|| name("responseId"))
+                .map(str::to_owned)
         };
         let request_id = request_id(&response).or_else(in_the_body);
         CallError::of_response(&response, body, hints, request_id)
@@ -121,7 +150,10 @@ impl Client {
 
 /// The server's name for the call. Anthropic has a header of its own, Gemini only a field of the body.
 fn request_id(response: &Response) -> Option<String> {
-    ["x-request-id", "request-id"].iter().find_map(|name| response.header(name)).map(str::to_owned)
+    ["x-request-id", "request-id"]
+        .iter()
+        .find_map(|name| response.header(name))
+        .map(str::to_owned)
 }
 
 impl Ask for Client {
@@ -137,7 +169,11 @@ impl Ask for Client {
 
     /// Chat completions are what records have always been of: they need none.
     fn mark(&self) -> &str {
-        if self.path == chat::PATH { "" } else { &self.path }
+        if self.path == chat::PATH {
+            ""
+        } else {
+            &self.path
+        }
     }
 
     fn counting(&self) -> Counting {
@@ -148,8 +184,14 @@ impl Ask for Client {
 /// A base URL without a slash at the end, and with a version if it names only a host.
 pub(super) fn with_version_after_a_host(base_url: &str, version: &str) -> String {
     let base_url = base_url.trim_end_matches('/');
-    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    if host.contains('/') { base_url.to_owned() } else { format!("{base_url}{version}") }
+    let host = base_url
+        .split_once("://")
+        .map_or(base_url, |(_, rest)| rest);
+    if host.contains('/') {
+        base_url.to_owned()
+    } else {
+        format!("{base_url}{version}")
+    }
 }
 
 /// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs whose makers' own
@@ -157,9 +199,14 @@ pub(super) fn with_version_after_a_host(base_url: &str, version: &str) -> String
 pub(super) fn with_version(base_url: &str, version: &str) -> String {
     let base_url = base_url.trim_end_matches('/');
     let last = base_url.rsplit('/').next().unwrap_or_default();
-    let is_version =
-        last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if is_version { base_url.to_owned() } else { format!("{base_url}{version}") }
+    let is_version = last
+        .strip_prefix('v')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    if is_version {
+        base_url.to_owned()
+    } else {
+        format!("{base_url}{version}")
+    }
 }
 
 #[cfg(test)]
@@ -171,8 +218,13 @@ mod tests {
     #[test]
     fn a_client_never_shows_its_key() {
         let http = Http::new(&crate::http::Options::default()).unwrap();
-        let client =
-            Client::new(http, Box::new(Chat), None, Key::new("sk-secret").as_ref(), Params::default());
+        let client = Client::new(
+            http,
+            Box::new(Chat),
+            None,
+            Key::new("sk-secret").as_ref(),
+            Params::default(),
+        );
         assert!(!format!("{client:?}").contains("sk-secret"));
     }
 
@@ -181,15 +233,47 @@ mod tests {
         let table: [(&dyn Api, &str, &str); 11] = [
             (&Chat, "http://localhost:8080", "http://localhost:8080/v1"),
             (&Chat, "http://localhost:8080/", "http://localhost:8080/v1"),
-            (&Chat, "https://api.openai.com/v1/", "https://api.openai.com/v1"),
+            (
+                &Chat,
+                "https://api.openai.com/v1/",
+                "https://api.openai.com/v1",
+            ),
             (&Chat, "https://gateway/openai", "https://gateway/openai"),
-            (&Messages, "http://localhost:8080", "http://localhost:8080/v1"),
-            (&Messages, "https://gateway/anthropic/", "https://gateway/anthropic/v1"),
-            (&Messages, "https://gateway/anthropic/v1", "https://gateway/anthropic/v1"),
-            (&Gemini, "http://localhost:8080", "http://localhost:8080/v1beta"),
-            (&Gemini, "http://localhost:8080/v1", "http://localhost:8080/v1"),
-            (&Gemini, "https://gateway/gemini", "https://gateway/gemini/v1beta"),
-            (&Gemini, "https://v.example/vertex", "https://v.example/vertex/v1beta"),
+            (
+                &Messages,
+                "http://localhost:8080",
+                "http://localhost:8080/v1",
+            ),
+            (
+                &Messages,
+                "https://gateway/anthropic/",
+                "https://gateway/anthropic/v1",
+            ),
+            (
+                &Messages,
+                "https://gateway/anthropic/v1",
+                "https://gateway/anthropic/v1",
+            ),
+            (
+                &Gemini,
+                "http://localhost:8080",
+                "http://localhost:8080/v1beta",
+            ),
+            (
+                &Gemini,
+                "http://localhost:8080/v1",
+                "http://localhost:8080/v1",
+            ),
+            (
+                &Gemini,
+                "https://gateway/gemini",
+                "https://gateway/gemini/v1beta",
+            ),
+            (
+                &Gemini,
+                "https://v.example/vertex",
+                "https://v.example/vertex/v1beta",
+            ),
         ];
         for (api, given, expected) in table {
             assert_eq!(api.complete(given), expected);
@@ -202,7 +286,11 @@ mod tests {
         let client = Client::new(http, Box::new(Gemini), None, None, Params::default());
         let name = |status, header: Option<&str>, body: Value| {
             let headers = header.iter().map(|name| (*name, "in the header")).collect();
-            let response = Response { status, headers, body: body.to_string().into_bytes() };
+            let response = Response {
+                status,
+                headers,
+                body: body.to_string().into_bytes(),
+            };
             match client.read(response, SystemTime::UNIX_EPOCH) {
                 Ok(answer) => answer.request_id,
                 Err(error) => error.request_id,
@@ -211,12 +299,27 @@ mod tests {
         let good = || json!({"candidates": [{}], "responseId": "in the body"});
         let bad = || json!({"error": {}, "request_id": "in the body"});
         for header in ["x-request-id", "request-id"] {
-            assert_eq!(name(200, Some(header), good()).as_deref(), Some("in the header"));
-            assert_eq!(name(400, Some(header), bad()).as_deref(), Some("in the header"));
+            assert_eq!(
+                name(200, Some(header), good()).as_deref(),
+                Some("in the header")
+            );
+            assert_eq!(
+                name(400, Some(header), bad()).as_deref(),
+                Some("in the header")
+            );
         }
         assert_eq!(name(200, None, good()).as_deref(), Some("in the body"));
         assert_eq!(name(400, None, bad()).as_deref(), Some("in the body"));
-        assert_eq!(name(400, None, json!({"responseId": "r"})).as_deref(), Some("r"));
-        assert_eq!((name(400, None, Value::Null), name(400, None, json!({"responseId": 7}))), (None, None));
+        assert_eq!(
+            name(400, None, json!({"responseId": "r"})).as_deref(),
+            Some("r")
+        );
+        assert_eq!(
+            (
+                name(400, None, Value::Null),
+                name(400, None, json!({"responseId": 7}))
+            ),
+            (None, None)
+        );
     }
 }

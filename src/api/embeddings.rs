@@ -36,10 +36,19 @@ impl Api for Embeddings {
         let text = match vectors[..] {
             [] => return None,
             [vector] => vector.text().map_or_else(|| line(vector), Cow::into_owned),
-            _ => format!("[{}]", vectors.into_iter().map(line).collect::<Vec<_>>().join(",")),
+            _ => format!(
+                "[{}]",
+                vectors.into_iter().map(line).collect::<Vec<_>>().join(",")
+            ),
         };
-        let usage = usage.count("prompt_tokens").map(|input| Usage { input, output: 0 });
-        Some(Said { text, usage, ..Said::default() })
+        let usage = usage
+            .count("prompt_tokens")
+            .map(|input| Usage { input, output: 0 });
+        Some(Said {
+            text,
+            usage,
+            ..Said::default()
+        })
     }
 
     fn counting(&self) -> Counting {
@@ -74,7 +83,11 @@ mod tests {
     #[test]
     fn the_body_is_the_model_the_text_and_what_else_is_asked_for() {
         let extra = json!({"dimensions": 256}).as_object().unwrap().clone();
-        let params = Params { model: "m".into(), extra, ..Params::default() };
+        let params = Params {
+            model: "m".into(),
+            extra,
+            ..Params::default()
+        };
         assert_eq!(
             Embeddings.body("Why?", &params),
             json!({"model": "m", "input": "Why?", "dimensions": 256})
@@ -86,16 +99,30 @@ mod tests {
         let text = |embeddings: &[Value]| {
             let item = |(index, vector)| json!({"object": "embedding", "index": index, "embedding": vector});
             let data: Vec<_> = embeddings.iter().enumerate().map(item).collect();
-            Embeddings.said(&json!({"object": "list", "data": data}).to_string()).map(|said| {
-                assert_eq!(said.finish_reason, None);
-                said.text
-            })
+            Embeddings
+                .said(&json!({"object": "list", "data": data}).to_string())
+                .map(|said| {
+                    assert_eq!(said.finish_reason, None);
+                    said.text
+                })
         };
         assert_eq!(text(&[json!([0.25, -1.5])]).as_deref(), Some("[0.25,-1.5]"));
-        assert_eq!(text(&[json!([1]), json!([2])]).as_deref(), Some("[[1],[2]]"));
+        assert_eq!(
+            text(&[json!([1]), json!([2])]).as_deref(),
+            Some("[[1],[2]]")
+        );
         assert_eq!(text(&[json!("AACAPw==")]).as_deref(), Some("AACAPw=="));
-        assert_eq!((text(&[]), text(&[json!(null)]), text(&[json!({})])), (None, None, None));
-        for body in [json!({"data": [{}]}), json!({"data": [1]}), json!({}), json!([]), json!(null)] {
+        assert_eq!(
+            (text(&[]), text(&[json!(null)]), text(&[json!({})])),
+            (None, None, None)
+        );
+        for body in [
+            json!({"data": [{}]}),
+            json!({"data": [1]}),
+            json!({}),
+            json!([]),
+            json!(null),
+        ] {
             assert_eq!(Embeddings.said(&body.to_string()), None, "{body}");
         }
     }
@@ -109,12 +136,21 @@ mod tests {
     #[test]
     fn there_is_only_input() {
         let usage = |usage: Value| {
-            Embeddings.said(&json!({"data": [{"embedding": [1]}], "usage": usage}).to_string()).unwrap().usage
+            Embeddings
+                .said(&json!({"data": [{"embedding": [1]}], "usage": usage}).to_string())
+                .unwrap()
+                .usage
         };
         assert_eq!(
             usage(json!({"prompt_tokens": 5, "total_tokens": 5})),
-            Some(Usage { input: 5, output: 0 })
+            Some(Usage {
+                input: 5,
+                output: 0
+            })
         );
-        assert_eq!((usage(json!({})), usage(json!(7)), usage(json!(null))), (None, None, None));
+        assert_eq!(
+            (usage(json!({})), usage(json!(7)), usage(json!(null))),
+            (None, None, None)
+        );
     }
 }

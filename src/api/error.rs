@@ -102,13 +102,26 @@ impl CallError {
         let told = body.as_ref().map(Told::read).unwrap_or_default();
         let status = told.status_within(response.status);
         let class = classify(status, &told, &hints);
-        let too_large = (status == 429 && class == Class::Rejected && told.never_fits()).then_some(TOO_LARGE);
+        let too_large =
+            (status == 429 && class == Class::Rejected && told.never_fits()).then_some(TOO_LARGE);
         let code = too_large.map(str::to_owned).or(told.code);
         let code = code.unwrap_or_else(|| default_code(status).to_owned());
         let message = told.message.unwrap_or_else(|| describe(response));
         let retry_after = hints.retry_after;
-        let (status, body) = (Some(response.status), body.map(|body| Box::new(body.into())));
-        CallError { class, code, message, status, request_id, retry_after, hints: Box::new(hints), body }
+        let (status, body) = (
+            Some(response.status),
+            body.map(|body| Box::new(body.into())),
+        );
+        CallError {
+            class,
+            code,
+            message,
+            status,
+            request_id,
+            retry_after,
+            hints: Box::new(hints),
+            body,
+        }
     }
 }
 
@@ -124,7 +137,16 @@ impl From<TransportError> for CallError {
         };
         let (code, message) = (code.to_owned(), error.to_string());
         let (status, request_id, retry_after, hints, body) = Default::default();
-        CallError { class, code, message, status, request_id, retry_after, hints, body }
+        CallError {
+            class,
+            code,
+            message,
+            status,
+            request_id,
+            retry_after,
+            hints,
+            body,
+        }
     }
 }
 
@@ -159,10 +181,15 @@ fn describe(response: &Response) -> String {
     match response.status {
         300..=399 => {
             let target = response.header("location").unwrap_or("nowhere");
-            format!("the server redirects to {target}: give the address that it means with --base-url")
+            format!(
+                "the server redirects to {target}: give the address that it means with --base-url"
+            )
         }
         200..300 if response.body.is_empty() => "the answer's body is empty".to_owned(),
-        200..300 => format!("the answer is not what this API answers: {}", excerpt(&response.body)),
+        200..300 => format!(
+            "the answer is not what this API answers: {}",
+            excerpt(&response.body)
+        ),
         _ if response.body.is_empty() => "no explanation".to_owned(),
         _ => excerpt(&response.body),
     }
@@ -183,15 +210,26 @@ mod tests {
 
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
         let headers = headers.iter().copied().collect();
-        let response = Response { status, headers, body: body.as_bytes().to_vec() };
-        let hints = Hints::read(response.headers.iter(), None, std::time::SystemTime::UNIX_EPOCH);
+        let response = Response {
+            status,
+            headers,
+            body: body.as_bytes().to_vec(),
+        };
+        let hints = Hints::read(
+            response.headers.iter(),
+            None,
+            std::time::SystemTime::UNIX_EPOCH,
+        );
         CallError::of_response(&response, serde_json::from_str(body).ok(), hints, None)
     }
 
     #[test]
     fn every_status_is_classed() {
         let table = [
-            (Class::Fault, vec![200, 204, 408, 409, 425, 500, 502, 503, 504, 520, 529, 599]),
+            (
+                Class::Fault,
+                vec![200, 204, 408, 409, 425, 500, 502, 503, 504, 520, 529, 599],
+            ),
             (Class::Throttled, vec![429]),
             (Class::Rejected, vec![400, 404, 405, 413, 415, 422, 451]),
             (Class::Fatal, vec![301, 302, 307, 308, 401, 402, 403]),
@@ -205,10 +243,12 @@ mod tests {
 
     #[test]
     fn an_exhausted_quota_is_no_rate_limit() {
-        let quota =
-            json!({"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}});
+        let quota = json!({"error": {"message": "pay", "type": "insufficient_quota", "code": "insufficient_quota"}});
         let error = error(429, &quota.to_string(), &[("retry-after", "1")]);
-        assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "insufficient_quota"));
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Class::Fatal, "insufficient_quota")
+        );
         assert_eq!(error.verdict(), Verdict::Stop);
     }
 
@@ -231,9 +271,18 @@ mod tests {
 
     #[test]
     fn the_server_may_say_whether_to_retry() {
-        assert_eq!(error(500, "", &[("x-should-retry", "false")]).class, Class::Rejected);
-        assert_eq!(error(422, "", &[("x-should-retry", "true")]).class, Class::Fault);
-        assert_eq!(error(401, "", &[("x-should-retry", "true")]).class, Class::Fatal);
+        assert_eq!(
+            error(500, "", &[("x-should-retry", "false")]).class,
+            Class::Rejected
+        );
+        assert_eq!(
+            error(422, "", &[("x-should-retry", "true")]).class,
+            Class::Fault
+        );
+        assert_eq!(
+            error(401, "", &[("x-should-retry", "true")]).class,
+            Class::Fatal
+        );
     }
 
     #[test]
@@ -241,16 +290,29 @@ mod tests {
         let told = |message: &str| {
             let body = json!({"error": {"message": message, "type": "tokens", "param": null,
                 "code": "rate_limit_exceeded"}});
-            error(429, &body.to_string(), &[("retry-after", "59"), ("x-should-retry", "true")])
+            error(
+                429,
+                &body.to_string(),
+                &[("retry-after", "59"), ("x-should-retry", "true")],
+            )
         };
         let message = "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, \
                        Requested 50000. The input or output tokens must be reduced in order to run successfully.";
         let error = told(message);
-        assert_eq!((error.class, error.code.as_str()), (Class::Rejected, "request_too_large"));
-        assert_eq!((error.verdict(), error.message.as_str()), (Verdict::Stop, message));
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Class::Rejected, "request_too_large")
+        );
+        assert_eq!(
+            (error.verdict(), error.message.as_str()),
+            (Verdict::Stop, message)
+        );
         let soon = "Rate limit reached for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Used \
                     29000, Requested 2000. Please try again in 2s.";
-        assert_eq!((told(soon).class, told(soon).code.as_str()), (Class::Throttled, "rate_limit_exceeded"));
+        assert_eq!(
+            (told(soon).class, told(soon).code.as_str()),
+            (Class::Throttled, "rate_limit_exceeded")
+        );
     }
 
     #[test]
@@ -263,11 +325,9 @@ mod tests {
                 &[],
             )
         };
-        let invalid =
-            json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"});
+        let invalid = json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"});
         let error_of = |message: &str| {
-            let body =
-                json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
+            let body = json!({"type": "error", "error": {"type": "invalid_request_error", "message": message}});
             error(400, &body.to_string(), &[])
         };
         let quota = |period: &str| {
@@ -275,16 +335,34 @@ mod tests {
             json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": id}]})
         };
         assert_eq!(gemini(400, "INVALID_ARGUMENT", invalid).class, Class::Fatal);
-        assert_eq!(gemini(400, "INVALID_ARGUMENT", json!({})).class, Class::Rejected);
-        assert_eq!(gemini(400, "FAILED_PRECONDITION", json!({})).class, Class::Fatal);
-        assert_eq!(gemini(429, "RESOURCE_EXHAUSTED", quota("Minute")).class, Class::Throttled);
-        assert_eq!(gemini(429, "RESOURCE_EXHAUSTED", quota("Day")).class, Class::Fatal);
+        assert_eq!(
+            gemini(400, "INVALID_ARGUMENT", json!({})).class,
+            Class::Rejected
+        );
+        assert_eq!(
+            gemini(400, "FAILED_PRECONDITION", json!({})).class,
+            Class::Fatal
+        );
+        assert_eq!(
+            gemini(429, "RESOURCE_EXHAUSTED", quota("Minute")).class,
+            Class::Throttled
+        );
+        assert_eq!(
+            gemini(429, "RESOURCE_EXHAUSTED", quota("Day")).class,
+            Class::Fatal
+        );
         assert_eq!(
             error_of("Your credit balance is too low to access the Anthropic API.").class,
             Class::Fatal
         );
-        assert_eq!(error_of("You have reached your specified API usage limits.").class, Class::Fatal);
-        assert_eq!(error_of("max_tokens: Field required").class, Class::Rejected);
+        assert_eq!(
+            error_of("You have reached your specified API usage limits.").class,
+            Class::Fatal
+        );
+        assert_eq!(
+            error_of("max_tokens: Field required").class,
+            Class::Rejected
+        );
     }
 
     #[test]
@@ -307,7 +385,10 @@ mod tests {
             error(200, r#"{"error":{"code":429,"message":"slow down"}}"#, &[]).class,
             Class::Throttled
         );
-        assert_eq!(error(200, r#"{"error":{"code":"401","message":"who?"}}"#, &[]).class, Class::Fatal);
+        assert_eq!(
+            error(200, r#"{"error":{"code":"401","message":"who?"}}"#, &[]).class,
+            Class::Fatal
+        );
         let failed = |code: &str| {
             error(
                 200,
@@ -320,19 +401,35 @@ mod tests {
         assert_eq!(failed("rate_limit_exceeded"), Class::Throttled);
         assert_eq!(failed("server_error"), Class::Fault);
         assert_eq!(failed("invalid_prompt"), Class::Rejected);
-        assert_eq!(error(200, r#"{"error":{"code":"odd","message":"?"}}"#, &[]).class, Class::Fault);
+        assert_eq!(
+            error(200, r#"{"error":{"code":"odd","message":"?"}}"#, &[]).class,
+            Class::Fault
+        );
     }
 
     #[test]
     fn a_body_that_explains_nothing_is_quoted() {
         let table = [
-            (404, r#"{"error":"model 'x' not found"}"#, "rejected", "model 'x' not found"),
-            (502, "<html>\n  Bad Gateway\n</html>", "server_error", "<html> Bad Gateway </html>"),
+            (
+                404,
+                r#"{"error":"model 'x' not found"}"#,
+                "rejected",
+                "model 'x' not found",
+            ),
+            (
+                502,
+                "<html>\n  Bad Gateway\n</html>",
+                "server_error",
+                "<html> Bad Gateway </html>",
+            ),
             (500, "", "server_error", "no explanation"),
         ];
         for (status, body, code, message) in table {
             let error = error(status, body, &[]);
-            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message));
+            assert_eq!(
+                (error.code.as_str(), error.message.as_str()),
+                (code, message)
+            );
         }
     }
 

@@ -44,12 +44,19 @@ impl Api for Gemini {
         put(
             &mut body,
             "systemInstruction",
-            params.system.as_ref().map(|text| json!({"parts": [{"text": text}]})),
+            params
+                .system
+                .as_ref()
+                .map(|text| json!({"parts": [{"text": text}]})),
         );
         let mut config = json!({});
         put(&mut config, "maxOutputTokens", params.max_tokens);
         put(&mut config, "temperature", params.temperature);
-        put(&mut body, "generationConfig", Some(config).filter(|config| *config != json!({})));
+        put(
+            &mut body,
+            "generationConfig",
+            Some(config).filter(|config| *config != json!({})),
+        );
         join(&mut body, &params.extra);
         body
     }
@@ -57,8 +64,12 @@ impl Api for Gemini {
     /// The words of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer,
     /// ended by the filter, like one that it has withheld.
     fn said(&self, body: &str) -> Option<Said> {
-        let [candidates, feedback, usage, id] =
-            View::of(body).fields(["candidates", "promptFeedback", "usageMetadata", "responseId"]);
+        let [candidates, feedback, usage, id] = View::of(body).fields([
+            "candidates",
+            "promptFeedback",
+            "usageMetadata",
+            "responseId",
+        ]);
         let candidates = candidates.items().unwrap_or_default();
         let (text, finish_reason) = match candidates.first() {
             Some(candidate) if candidate.is_object() => said_by(*candidate),
@@ -68,7 +79,12 @@ impl Api for Gemini {
             _ => return None,
         };
         let request_id = id.text().map(Cow::into_owned);
-        Some(Said { text, finish_reason, usage: counted(usage), request_id })
+        Some(Said {
+            text,
+            finish_reason,
+            usage: counted(usage),
+            request_id,
+        })
     }
 
     fn counting(&self) -> Counting {
@@ -81,14 +97,23 @@ fn said_by(candidate: View<'_>) -> (String, Option<String>) {
     let [content, reason] = candidate.fields(["content", "finishReason"]);
     let parts = content.get("parts").items().unwrap_or_default();
     let calls = parts.iter().any(|part| !part.get("functionCall").is_null());
-    let said = parts.into_iter().filter(|part| part.get("thought").json() != "true");
-    (joined(said), reason.text().map(|reason| usual(&reason, calls).to_owned()))
+    let said = parts
+        .into_iter()
+        .filter(|part| part.get("thought").json() != "true");
+    (
+        joined(said),
+        reason.text().map(|reason| usual(&reason, calls).to_owned()),
+    )
 }
 
 /// What the model thought to itself is output that is not among the candidates' tokens.
 fn counted(usage: View<'_>) -> Option<Usage> {
-    let sum =
-        |names: [&str; 2]| names.iter().filter_map(|name| usage.count(name)).fold(0, u32::saturating_add);
+    let sum = |names: [&str; 2]| {
+        names
+            .iter()
+            .filter_map(|name| usage.count(name))
+            .fold(0, u32::saturating_add)
+    };
     usage.count("promptTokenCount")?;
     Some(Usage {
         input: sum(["promptTokenCount", "toolUsePromptTokenCount"]),
@@ -111,7 +136,13 @@ fn usual(reason: &str, calls: bool) -> &str {
 /// A model's name as it can stand in an address.
 fn escaped(model: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
-    let escape = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let escape = |byte: u8| {
+        if plain(byte) {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
     model.bytes().map(escape).collect()
 }
 
@@ -122,8 +153,14 @@ mod tests {
     #[test]
     fn the_model_is_in_the_path() {
         let table = [
-            ("gemini-2.5-flash", "/models/gemini-2.5-flash:generateContent"),
-            ("models/gemini-2.5-flash", "/models/gemini-2.5-flash:generateContent"),
+            (
+                "gemini-2.5-flash",
+                "/models/gemini-2.5-flash:generateContent",
+            ),
+            (
+                "models/gemini-2.5-flash",
+                "/models/gemini-2.5-flash:generateContent",
+            ),
             ("tunedModels/mine", "/tunedModels/mine:generateContent"),
             ("what is?\n", "/models/what%20is%3F%0A:generateContent"),
         ];
@@ -135,7 +172,10 @@ mod tests {
     #[test]
     fn what_can_be_configured_is_in_an_object_that_more_can_be_put_into() {
         let contents = json!([{"role": "user", "parts": [{"text": "Why?"}]}]);
-        let plain = Params { model: "m".into(), ..Params::default() };
+        let plain = Params {
+            model: "m".into(),
+            ..Params::default()
+        };
         assert_eq!(Gemini.body("Why?", &plain), json!({"contents": contents}));
         let extra = json!({"generationConfig": {"topP": 0.9, "temperature": 1, "thinkingConfig": {"thinkingBudget": 0}},
             "safetySettings": []});
@@ -160,23 +200,41 @@ mod tests {
         let call = json!({"functionCall": {"name": "f", "args": {}}});
         let table = [
             (json!([text("Because.")]), "STOP", "Because.", "stop"),
-            (json!([thought, text("One."), signed, text(" Two.")]), "STOP", "One. Two.", "stop"),
+            (
+                json!([thought, text("One."), signed, text(" Two.")]),
+                "STOP",
+                "One. Two.",
+                "stop",
+            ),
             (json!([call]), "STOP", "", "tool_calls"),
             (json!([text("Half a")]), "MAX_TOKENS", "Half a", "length"),
             (json!(null), "MAX_TOKENS", "", "length"),
             (json!(null), "SAFETY", "", "content_filter"),
             (json!(null), "RECITATION", "", "content_filter"),
-            (json!(null), "MALFORMED_FUNCTION_CALL", "", "MALFORMED_FUNCTION_CALL"),
+            (
+                json!(null),
+                "MALFORMED_FUNCTION_CALL",
+                "",
+                "MALFORMED_FUNCTION_CALL",
+            ),
         ];
         for (parts, finish, text, reason) in table {
             let content = json!({"role": "model", "parts": parts});
-            let body = json!({"candidates": [{"content": content, "finishReason": finish, "index": 0}]});
+            let body =
+                json!({"candidates": [{"content": content, "finishReason": finish, "index": 0}]});
             let said = Gemini.said(&body.to_string()).unwrap();
-            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, Some(reason)), "{body}");
+            assert_eq!(
+                (said.text.as_str(), said.finish_reason.as_deref()),
+                (text, Some(reason)),
+                "{body}"
+            );
         }
         let bare = json!({"candidates": [{"finishReason": "SAFETY"}]});
         let said = Gemini.said(&bare.to_string()).unwrap();
-        assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), ("", Some("content_filter")));
+        assert_eq!(
+            (said.text.as_str(), said.finish_reason.as_deref()),
+            ("", Some("content_filter"))
+        );
     }
 
     #[test]
@@ -184,16 +242,30 @@ mod tests {
         let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
             "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 7}});
         let said = Gemini.said(&blocked.to_string()).unwrap();
-        assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), ("", Some("content_filter")));
-        assert_eq!(said.usage, Some(Usage { input: 7, output: 0 }));
+        assert_eq!(
+            (said.text.as_str(), said.finish_reason.as_deref()),
+            ("", Some("content_filter"))
+        );
+        assert_eq!(
+            said.usage,
+            Some(Usage {
+                input: 7,
+                output: 0
+            })
+        );
     }
 
     #[test]
     fn what_has_no_candidate_is_no_answer() {
         let empty = json!({"usageMetadata": {"promptTokenCount": 7}});
-        for body in
-            [empty, json!({}), json!([]), json!({"candidates": []}), json!({"candidates": [1]}), json!(null)]
-        {
+        for body in [
+            empty,
+            json!({}),
+            json!([]),
+            json!({"candidates": []}),
+            json!({"candidates": [1]}),
+            json!(null),
+        ] {
             assert_eq!(Gemini.said(&body.to_string()), None, "{body}");
         }
     }
@@ -201,19 +273,34 @@ mod tests {
     #[test]
     fn thoughts_are_output() {
         let usage = |usage: Value| {
-            Gemini.said(&json!({"candidates": [{}], "usageMetadata": usage}).to_string()).unwrap().usage
+            Gemini
+                .said(&json!({"candidates": [{}], "usageMetadata": usage}).to_string())
+                .unwrap()
+                .usage
         };
         let thoughtful = json!({"promptTokenCount": 10, "candidatesTokenCount": 20, "thoughtsTokenCount": 300,
             "totalTokenCount": 330});
-        assert_eq!(usage(thoughtful), Some(Usage { input: 10, output: 320 }));
+        assert_eq!(
+            usage(thoughtful),
+            Some(Usage {
+                input: 10,
+                output: 320
+            })
+        );
         assert_eq!(usage(json!({})), None);
     }
 
     #[test]
     fn the_name_of_the_call_is_in_the_body() {
         let name = |id: Value| {
-            Gemini.said(&json!({"candidates": [{}], "responseId": id}).to_string()).unwrap().request_id
+            Gemini
+                .said(&json!({"candidates": [{}], "responseId": id}).to_string())
+                .unwrap()
+                .request_id
         };
-        assert_eq!((name(json!("r")).as_deref(), name(json!(7))), (Some("r"), None));
+        assert_eq!(
+            (name(json!("r")).as_deref(), name(json!(7))),
+            (Some("r"), None)
+        );
     }
 }

@@ -52,6 +52,9 @@ mod tests {
         let key = Key::new(" sk-secret\n").unwrap();
         assert_eq!(key.expose(), "sk-secret");
         assert_eq!(format!("{key:?}"), "Key(…)");
-        assert_eq!((Key::new("  "), Key::new("two words"), Key::new("smörgås")), (None, None, None));
+        assert_eq!(
+            (Key::new("  "), Key::new("two words"), Key::new("smörgås")),
+            (None, None, None)
+        );
     }
 }

@@ -63,7 +63,9 @@ impl FromStr for Kind {
 
     fn from_str(text: &str) -> Result<Self, UnknownApi> {
         let named = Self::NAMES.iter().find(|(_, name)| *name == text);
-        named.map(|(kind, _)| *kind).ok_or_else(|| UnknownApi(text.to_owned()))
+        named
+            .map(|(kind, _)| *kind)
+            .ok_or_else(|| UnknownApi(text.to_owned()))
     }
 }
 
@@ -87,7 +89,10 @@ mod tests {
     #[test]
     fn each_api_has_a_name_and_another_name_is_none() {
         for (kind, name) in Kind::NAMES {
-            assert_eq!((name.parse(), kind.to_string()), (Ok(kind), name.to_owned()));
+            assert_eq!(
+                (name.parse(), kind.to_string()),
+                (Ok(kind), name.to_owned())
+            );
         }
         let expected =
             "no API is called \"gpt\": choose one of chat, responses, messages, gemini, embeddings";

@@ -57,7 +57,8 @@ impl Api for Messages {
 
     /// The words of all blocks of text; what the model thought to itself is left out.
     fn said(&self, body: &str) -> Option<Said> {
-        let [content, stop_reason, usage] = View::of(body).fields(["content", "stop_reason", "usage"]);
+        let [content, stop_reason, usage] =
+            View::of(body).fields(["content", "stop_reason", "usage"]);
         let blocks = content.items()?;
         Some(Said {
             text: joined(blocks.into_iter().filter(|block| block.is_a("text"))),
@@ -86,7 +87,10 @@ fn usual(reason: &str) -> &str {
 fn counted(usage: View<'_>) -> Option<Usage> {
     let Usage { input, output } = usage.spent("input_tokens", "output_tokens")?;
     let cached = usage.count("cache_creation_input_tokens").unwrap_or(0);
-    Some(Usage { input: input.saturating_add(cached), output })
+    Some(Usage {
+        input: input.saturating_add(cached),
+        output,
+    })
 }
 
 #[cfg(test)]
@@ -95,11 +99,17 @@ mod tests {
 
     #[test]
     fn the_most_tokens_are_always_said_and_the_system_message_is_a_field() {
-        let plain = Params { model: "m".into(), ..Params::default() };
+        let plain = Params {
+            model: "m".into(),
+            ..Params::default()
+        };
         let messages = json!([{"role": "user", "content": "Why?"}]);
         let expected = json!({"model": "m", "max_tokens": 4096, "messages": messages});
         assert_eq!(Messages.body("Why?", &plain), expected);
-        let extra = json!({"top_k": 5, "thinking": {"type": "enabled"}}).as_object().unwrap().clone();
+        let extra = json!({"top_k": 5, "thinking": {"type": "enabled"}})
+            .as_object()
+            .unwrap()
+            .clone();
         let params = Params {
             system: Some("Be brief.".into()),
             max_tokens: Some(9),
@@ -118,12 +128,42 @@ mod tests {
         let thinking = json!({"type": "thinking", "thinking": "Hm.", "signature": "x"});
         let tool = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
         let table = [
-            (json!([text("Because.")]), json!("end_turn"), "Because.", Some("stop")),
-            (json!([thinking, text("One."), text(" Two.")]), json!("end_turn"), "One. Two.", Some("stop")),
-            (json!([text("Half a")]), json!("max_tokens"), "Half a", Some("length")),
-            (json!([text("Full")]), json!("model_context_window_exceeded"), "Full", Some("length")),
-            (json!([text("a")]), json!("stop_sequence"), "a", Some("stop")),
-            (json!([text("Let me see."), tool]), json!("tool_use"), "Let me see.", Some("tool_calls")),
+            (
+                json!([text("Because.")]),
+                json!("end_turn"),
+                "Because.",
+                Some("stop"),
+            ),
+            (
+                json!([thinking, text("One."), text(" Two.")]),
+                json!("end_turn"),
+                "One. Two.",
+                Some("stop"),
+            ),
+            (
+                json!([text("Half a")]),
+                json!("max_tokens"),
+                "Half a",
+                Some("length"),
+            ),
+            (
+                json!([text("Full")]),
+                json!("model_context_window_exceeded"),
+                "Full",
+                Some("length"),
+            ),
+            (
+                json!([text("a")]),
+                json!("stop_sequence"),
+                "a",
+                Some("stop"),
+            ),
+            (
+                json!([text("Let me see."), tool]),
+                json!("tool_use"),
+                "Let me see.",
+                Some("tool_calls"),
+            ),
             (json!([]), json!("refusal"), "", Some("refusal")),
             (json!([]), json!("pause_turn"), "", Some("pause_turn")),
             (json!([]), json!(null), "", None),
@@ -131,28 +171,51 @@ mod tests {
         for (content, stop_reason, text, reason) in table {
             let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
             let said = Messages.said(&body.to_string()).unwrap();
-            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, reason), "{body}");
+            assert_eq!(
+                (said.text.as_str(), said.finish_reason.as_deref()),
+                (text, reason),
+                "{body}"
+            );
         }
     }
 
     #[test]
     fn what_has_no_blocks_is_no_answer() {
         let error = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
-        for body in [error, json!({}), json!([]), json!(null), json!({"content": "text"})] {
+        for body in [
+            error,
+            json!({}),
+            json!([]),
+            json!(null),
+            json!({"content": "text"}),
+        ] {
             assert_eq!(Messages.said(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_what_counts_against_the_limits() {
-        let usage =
-            |usage: Value| Messages.said(&json!({"content": [], "usage": usage}).to_string()).unwrap().usage;
+        let usage = |usage: Value| {
+            Messages
+                .said(&json!({"content": [], "usage": usage}).to_string())
+                .unwrap()
+                .usage
+        };
         let cached = json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
             "cache_read_input_tokens": 5000, "output_tokens": 34});
-        assert_eq!(usage(cached), Some(Usage { input: 112, output: 34 }));
+        assert_eq!(
+            usage(cached),
+            Some(Usage {
+                input: 112,
+                output: 34
+            })
+        );
         assert_eq!(
             usage(json!({"input_tokens": 12, "output_tokens": 34})),
-            Some(Usage { input: 12, output: 34 })
+            Some(Usage {
+                input: 12,
+                output: 34
+            })
         );
         assert_eq!(usage(json!({})), None);
     }
@@ -160,7 +223,10 @@ mod tests {
     #[test]
     fn the_key_and_the_version_have_headers_of_their_own() {
         let key = Key::new("sk-ant-1").unwrap();
-        assert_eq!(Messages.key_header(&key), ("x-api-key", "sk-ant-1".to_owned()));
+        assert_eq!(
+            Messages.key_header(&key),
+            ("x-api-key", "sk-ant-1".to_owned())
+        );
         assert_eq!(Messages.headers(), [("anthropic-version", "2023-06-01")]);
     }
 }

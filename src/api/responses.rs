@@ -51,7 +51,9 @@ impl Api for Responses {
 /// The parts of an item of the output, if it is a message.
 fn parts(item: View<'_>) -> Vec<View<'_>> {
     let message = Some(item).filter(|item| item.is_a("message"));
-    message.and_then(|message| message.get("content").items()).unwrap_or_default()
+    message
+        .and_then(|message| message.get("content").items())
+        .unwrap_or_default()
 }
 
 /// Why a response that is complete has ended.
@@ -81,9 +83,18 @@ mod tests {
 
     #[test]
     fn each_parameter_has_its_name_in_the_body() {
-        let plain = Params { model: "m".into(), ..Params::default() };
-        assert_eq!(Responses.body("Why?", &plain), json!({"model": "m", "input": "Why?"}));
-        let extra = json!({"store": false, "reasoning": {"effort": "low"}}).as_object().unwrap().clone();
+        let plain = Params {
+            model: "m".into(),
+            ..Params::default()
+        };
+        assert_eq!(
+            Responses.body("Why?", &plain),
+            json!({"model": "m", "input": "Why?"})
+        );
+        let extra = json!({"store": false, "reasoning": {"effort": "low"}})
+            .as_object()
+            .unwrap()
+            .clone();
         let params = Params {
             system: Some("Be brief.".into()),
             max_tokens: Some(9),
@@ -106,27 +117,60 @@ mod tests {
 
     #[test]
     fn the_text_is_what_the_messages_say_and_the_reason_is_in_the_usual_words() {
-        let thought =
-            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "content": []});
+        let thought = json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}], "content": []});
         let refusal = message(json!([{"type": "refusal", "refusal": "I cannot."}]));
         let call = json!({"type": "function_call", "name": "f", "arguments": "{}"});
         let cut = |reason: Value| json!({"status": "incomplete", "incomplete_details": reason});
         let done = || json!({"status": "completed", "error": null, "incomplete_details": null});
         let table = [
-            (vec![thought.clone(), words("Because.")], done(), "Because.", "stop"),
-            (vec![words("One."), call.clone(), words(" Two.")], done(), "One. Two.", "tool_calls"),
+            (
+                vec![thought.clone(), words("Because.")],
+                done(),
+                "Because.",
+                "stop",
+            ),
+            (
+                vec![words("One."), call.clone(), words(" Two.")],
+                done(),
+                "One. Two.",
+                "tool_calls",
+            ),
             (vec![refusal], done(), "I cannot.", "refusal"),
             (vec![call], done(), "", "tool_calls"),
-            (vec![words("Half a")], cut(json!({"reason": "max_output_tokens"})), "Half a", "length"),
-            (vec![thought], cut(json!({"reason": "max_output_tokens"})), "", "length"),
-            (vec![words("Half")], cut(json!({"reason": "content_filter"})), "Half", "content_filter"),
+            (
+                vec![words("Half a")],
+                cut(json!({"reason": "max_output_tokens"})),
+                "Half a",
+                "length",
+            ),
+            (
+                vec![thought],
+                cut(json!({"reason": "max_output_tokens"})),
+                "",
+                "length",
+            ),
+            (
+                vec![words("Half")],
+                cut(json!({"reason": "content_filter"})),
+                "Half",
+                "content_filter",
+            ),
             (vec![], cut(Value::Null), "", "incomplete"),
-            (vec![words("From a local server.")], json!({}), "From a local server.", "stop"),
+            (
+                vec![words("From a local server.")],
+                json!({}),
+                "From a local server.",
+                "stop",
+            ),
         ];
         for (output, mut body, text, reason) in table {
             body["output"] = output.into();
             let said = Responses.said(&body.to_string()).unwrap();
-            assert_eq!((said.text.as_str(), said.finish_reason.as_deref()), (text, Some(reason)), "{body}");
+            assert_eq!(
+                (said.text.as_str(), said.finish_reason.as_deref()),
+                (text, Some(reason)),
+                "{body}"
+            );
         }
     }
 
@@ -139,18 +183,34 @@ mod tests {
                 "{status}"
             );
         }
-        for body in [json!({}), json!([]), json!(null), json!({"output": "text"}), json!({"output": null})] {
+        for body in [
+            json!({}),
+            json!([]),
+            json!(null),
+            json!({"output": "text"}),
+            json!({"output": null}),
+        ] {
             assert_eq!(Responses.said(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn the_usage_is_read_where_there_is_one() {
-        let usage =
-            |usage: Value| Responses.said(&json!({"output": [], "usage": usage}).to_string()).unwrap().usage;
+        let usage = |usage: Value| {
+            Responses
+                .said(&json!({"output": [], "usage": usage}).to_string())
+                .unwrap()
+                .usage
+        };
         let whole = json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
             "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}, "total_tokens": 1261});
-        assert_eq!(usage(whole), Some(super::super::Usage { input: 75, output: 1186 }));
+        assert_eq!(
+            usage(whole),
+            Some(super::super::Usage {
+                input: 75,
+                output: 1186
+            })
+        );
         assert_eq!(usage(json!(null)), None);
     }
 }

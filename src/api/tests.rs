@@ -8,5 +8,8 @@ fn what_is_put_into_a_body_wins_and_objects_are_joined() {
     let mut body = json!({"a": 1, "b": {"c": 2, "d": {"e": 3}}, "f": {"g": 4}});
     let extra = json!({"a": null, "b": {"d": {"h": 5}, "c": [6]}, "f": 7, "i": {"j": 8}});
     join(&mut body, extra.as_object().unwrap());
-    assert_eq!(body, json!({"a": null, "b": {"c": [6], "d": {"e": 3, "h": 5}}, "f": 7, "i": {"j": 8}}));
+    assert_eq!(
+        body,
+        json!({"a": null, "b": {"c": [6], "d": {"e": 3, "h": 5}}, "f": 7, "i": {"j": 8}})
+    );
 }

@@ -21,14 +21,24 @@ impl Told {
         let body = body.get(0).unwrap_or(body);
         let error = body.get("error").unwrap_or(body);
         let word = |name: &str| error.get(name)?.as_str().filter(|word| !word.is_empty());
-        let number = error.get("code").filter(|code| code.is_number()).map(Value::to_string);
-        let status = word("code").or(number.as_deref()).and_then(|code| code.parse().ok());
+        let number = error
+            .get("code")
+            .filter(|code| code.is_number())
+            .map(Value::to_string);
+        let status = word("code")
+            .or(number.as_deref())
+            .and_then(|code| code.parse().ok());
         let a_word = |name: &str| word(name).filter(|word| word.parse::<u16>().is_err());
         // Where the code repeats the status as a number, the word is beside it.
-        let named = ["code", "status", "type"].iter().find_map(|name| a_word(name)).map(str::to_owned);
+        let named = ["code", "status", "type"]
+            .iter()
+            .find_map(|name| a_word(name))
+            .map(str::to_owned);
         Told {
             code: named.or_else(|| word("code").map(str::to_owned)).or(number),
-            message: word("message").or_else(|| error.as_str()).map(str::to_owned),
+            message: word("message")
+                .or_else(|| error.as_str())
+                .map(str::to_owned),
             status,
             key_is_useless: details(error).any(is_about_the_key),
         }
@@ -46,17 +56,30 @@ impl Told {
             "invalid_prompt" => Some(400),
             _ => None,
         };
-        self.status.filter(|inner| (400..600).contains(inner)).or_else(in_words).unwrap_or(status)
+        self.status
+            .filter(|inner| (400..600).contains(inner))
+            .or_else(in_words)
+            .unwrap_or(status)
     }
 
     /// Whether no call with this key will be answered for long: no money, no such key, a quota by the day used up.
     pub(super) fn is_about_the_key(&self) -> bool {
-        const CODES: [&str; 4] =
-            ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "FAILED_PRECONDITION"];
+        const CODES: [&str; 4] = [
+            "insufficient_quota",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "FAILED_PRECONDITION",
+        ];
         // Anthropic has neither a status nor a code for it, only these words.
-        const WORDS: [&str; 2] = ["credit balance is too low", "reached your specified API usage limits"];
+        const WORDS: [&str; 2] = [
+            "credit balance is too low",
+            "reached your specified API usage limits",
+        ];
         self.key_is_useless
-            || self.code.as_deref().is_some_and(|code| CODES.contains(&code))
+            || self
+                .code
+                .as_deref()
+                .is_some_and(|code| CODES.contains(&code))
             || WORDS.iter().any(|words| self.says(words))
     }
 
@@ -64,39 +87,57 @@ impl Told {
     pub(super) fn never_fits(&self) -> bool {
         let stated = |name: &str| number_after(self.message.as_deref()?, name);
         self.says("Request too large for")
-            || stated("Limit ").zip(stated("Requested ")).is_some_and(|(limit, requested)| requested > limit)
+            || stated("Limit ")
+                .zip(stated("Requested "))
+                .is_some_and(|(limit, requested)| requested > limit)
     }
 
     /// Whether the server only has no room now: its queue is full, its model is still loading.
     pub(super) fn is_busy(&self) -> bool {
-        ["server busy", "Slow down", "Loading model"].iter().any(|words| self.says(words))
+        ["server busy", "Slow down", "Loading model"]
+            .iter()
+            .any(|words| self.says(words))
     }
 
     fn says(&self, words: &str) -> bool {
-        self.message.as_deref().is_some_and(|message| message.contains(words))
+        self.message
+            .as_deref()
+            .is_some_and(|message| message.contains(words))
     }
 }
 
 /// Google's list of what else there is to say.
 fn details(error: &Value) -> impl Iterator<Item = &Value> {
-    error.get("details").and_then(Value::as_array).into_iter().flatten()
+    error
+        .get("details")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// Whether a detail says that the key is none, or that its quota for the day is used up. When that will be whole again
 /// it does not say: the wait beside it is for another quota.
 fn is_about_the_key(detail: &Value) -> bool {
     let by_the_day = |violation: &Value| {
-        violation.get("quotaId").and_then(Value::as_str).is_some_and(|id| id.contains("PerDay"))
+        violation
+            .get("quotaId")
+            .and_then(Value::as_str)
+            .is_some_and(|id| id.contains("PerDay"))
     };
     let violations = detail.get("violations").and_then(Value::as_array);
-    detail.get("reason").is_some_and(|reason| reason == "API_KEY_INVALID")
+    detail
+        .get("reason")
+        .is_some_and(|reason| reason == "API_KEY_INVALID")
         || violations.is_some_and(|violations| violations.iter().any(by_the_day))
 }
 
 /// The whole number that follows a word.
 fn number_after(text: &str, word: &str) -> Option<u64> {
     let (_, rest) = text.split_once(word)?;
-    let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == ',').collect();
+    let digits: String = rest
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || *c == ',')
+        .collect();
     digits.replace(',', "").parse().ok()
 }
 
@@ -159,7 +200,11 @@ mod tests {
                 "model 'x' not found",
             ),
             // gateways
-            (r#"{"error":{"message":"slow down","code":"429"}}"#, "429", "slow down"),
+            (
+                r#"{"error":{"message":"slow down","code":"429"}}"#,
+                "429",
+                "slow down",
+            ),
             (r#"{"message":"flat","code":7}"#, "7", "flat"),
         ];
         for (body, code, message) in table {
@@ -171,15 +216,23 @@ mod tests {
             );
         }
         let text = Told::read(&serde_json::json!({"error": "model 'x' not found"}));
-        assert_eq!((text.code, text.message.as_deref()), (None, Some("model 'x' not found")));
+        assert_eq!(
+            (text.code, text.message.as_deref()),
+            (None, Some("model 'x' not found"))
+        );
         let nothing = Told::read(&serde_json::json!({"error": null}));
         assert_eq!((nothing.code, nothing.message), (None, None));
     }
 
     #[test]
     fn a_request_never_fits_if_it_is_larger_than_the_whole_limit() {
-        let never =
-            |message: &str| Told { message: Some(message.to_owned()), ..Told::default() }.never_fits();
+        let never = |message: &str| {
+            Told {
+                message: Some(message.to_owned()),
+                ..Told::default()
+            }
+            .never_fits()
+        };
         for message in [
             "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 30601.",
             "Request too large for gpt-4o on tokens per min (TPM)",

@@ -34,8 +34,10 @@ impl<'a> View<'a> {
         let mut found = [View::default(); N];
         if self.is_object() {
             // An error only says that the rest is no JSON.
-            let _ =
-                serde_json::Deserializer::from_str(self.0).deserialize_map(Find { names, found: &mut found });
+            let _ = serde_json::Deserializer::from_str(self.0).deserialize_map(Find {
+                names,
+                found: &mut found,
+            });
         }
         found
     }
@@ -91,7 +93,10 @@ impl<'a> View<'a> {
     /// What it says of tokens, by the names of the two numbers. Who wrote nothing may leave the second out.
     pub(super) fn spent(self, input: &str, output: &str) -> Option<Usage> {
         let [input, output] = self.fields([input, output]).map(View::tokens);
-        Some(Usage { input: input?, output: output.unwrap_or(0) })
+        Some(Usage {
+            input: input?,
+            output: output.unwrap_or(0),
+        })
     }
 }
 
@@ -172,13 +177,25 @@ mod tests {
     fn what_is_there_is_found_and_what_is_not_is_null() {
         let body = View::of(r#" {"a": {"b": [1, {"c": "x\ny"}]}, "k\u0065y": true, "d": {}}"#);
         let items = body.get("a").get("b").items().unwrap();
-        assert_eq!((items[0].tokens(), items[1].get("c").text().as_deref()), (Some(1), Some("x\ny")));
-        assert_eq!((body.get("key").json(), body.get("d").json()), ("true", "{}"));
-        for nothing in [body.get("e"), body.get("a").get("c"), items[0].get("c"), items[1].get("c").get("x")]
-        {
+        assert_eq!(
+            (items[0].tokens(), items[1].get("c").text().as_deref()),
+            (Some(1), Some("x\ny"))
+        );
+        assert_eq!(
+            (body.get("key").json(), body.get("d").json()),
+            ("true", "{}")
+        );
+        for nothing in [
+            body.get("e"),
+            body.get("a").get("c"),
+            items[0].get("c"),
+            items[1].get("c").get("x"),
+        ] {
             assert!(nothing.is_null() && nothing.text().is_none() && nothing.items().is_none());
         }
-        assert!(body.is_object() && body.get("a").get("b").is_array() && items[1].get("c").is_string());
+        assert!(
+            body.is_object() && body.get("a").get("b").is_array() && items[1].get("c").is_string()
+        );
     }
 
     #[test]

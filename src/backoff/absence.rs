@@ -12,8 +12,11 @@ pub struct Absence {
 
 impl Absence {
     /// From one try to the next, with jitter: a thousand machines do not come back together.
-    const BACKOFF: Backoff =
-        Backoff { base: Duration::from_millis(200), max: Duration::from_secs(5), jitter: Jitter::Equal };
+    const BACKOFF: Backoff = Backoff {
+        base: Duration::from_millis(200),
+        max: Duration::from_secs(5),
+        jitter: Jitter::Equal,
+    };
 
     /// Whether it has begun: if not, this is the time to say so.
     #[must_use]
@@ -37,8 +40,15 @@ impl Absence {
     /// assert_eq!(absence.put_off(late, patience, 0), Err(Duration::from_secs(61)));
     /// assert_eq!(absence.end(late), Some(Duration::from_secs(61)));
     /// ```
-    pub fn put_off(&mut self, now: Instant, patience: Duration, seed: u64) -> Result<Instant, Duration> {
-        let (since, delays) = self.begun.get_or_insert_with(|| (now, Self::BACKOFF.delays(seed)));
+    pub fn put_off(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        seed: u64,
+    ) -> Result<Instant, Duration> {
+        let (since, delays) = self
+            .begun
+            .get_or_insert_with(|| (now, Self::BACKOFF.delays(seed)));
         let waited = now.saturating_duration_since(*since);
         match patience.saturating_sub(waited) {
             Duration::ZERO => Err(waited),
@@ -48,6 +58,8 @@ impl Absence {
 
     /// There was an answer. Returns for how long it was away, if it was.
     pub fn end(&mut self, now: Instant) -> Option<Duration> {
-        self.begun.take().map(|(since, _)| now.saturating_duration_since(since))
+        self.begun
+            .take()
+            .map(|(since, _)| now.saturating_duration_since(since))
     }
 }

@@ -21,7 +21,10 @@ pub(super) struct Allowance {
 impl Allowance {
     /// So many, input and output together.
     pub(super) fn together(limit: Option<NonZeroU32>) -> Self {
-        Allowance { together: limit, ..Self::default() }
+        Allowance {
+            together: limit,
+            ..Self::default()
+        }
     }
 
     /// Takes over what a response states; what it does not state is as before.
@@ -33,12 +36,17 @@ impl Allowance {
 
     /// The limit that is kept. None: nothing is stated.
     pub(super) fn tightest(&self) -> Option<NonZeroU32> {
-        [self.together, self.input, self.output].into_iter().flatten().min()
+        [self.together, self.input, self.output]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What a call costs of the [`tightest`](Allowance::tightest) limit.
     pub(super) fn weigh(&self, usage: Usage) -> u32 {
-        let Some(tightest) = self.tightest() else { return 0 };
+        let Some(tightest) = self.tightest() else {
+            return 0;
+        };
         let parts = [
             (usage.input.saturating_add(usage.output), self.together),
             (usage.input, self.input),
@@ -54,7 +62,9 @@ impl Allowance {
 
 /// The limit, if it is one a minute, as it usually is.
 fn a_minute(quota: &Quota) -> Option<NonZeroU32> {
-    let limit = quota.limit.filter(|_| quota.window.is_none_or(|window| window.as_secs() == 60))?;
+    let limit = quota
+        .limit
+        .filter(|_| quota.window.is_none_or(|window| window.as_secs() == 60))?;
     NonZeroU32::new(limit.try_into().ok()?)
 }
 
@@ -64,10 +74,14 @@ mod tests {
     use std::time::Duration;
 
     fn hints(together: u64, input: u64, output: u64) -> Hints {
-        let quota = |limit| Quota { limit: Some(limit).filter(|limit| *limit > 0), ..Quota::default() };
+        let quota = |limit| Quota {
+            limit: Some(limit).filter(|limit| *limit > 0),
+            ..Quota::default()
+        };
         let (tokens, input_tokens, output_tokens) = (quota(together), quota(input), quota(output));
         let mut hints = Hints::default();
-        (hints.tokens, hints.input_tokens, hints.output_tokens) = (tokens, input_tokens, output_tokens);
+        (hints.tokens, hints.input_tokens, hints.output_tokens) =
+            (tokens, input_tokens, output_tokens);
         hints
     }
 
@@ -81,18 +95,64 @@ mod tests {
     fn a_call_costs_the_largest_part_that_it_takes_of_any_limit() {
         let usage = |input, output| Usage { input, output };
         let table = [
-            (stated(60_000, 0, 0), usage(1000, 500), 60_000, 1500, "one limit for both"),
-            (stated(0, 50_000, 10_000), usage(1000, 10), 10_000, 200, "input binds: a 50th of the minute"),
-            (stated(0, 50_000, 10_000), usage(100, 500), 10_000, 500, "output binds"),
-            (stated(60_000, 50_000, 10_000), usage(5000, 1000), 10_000, 1000, "both, and their sum"),
-            (stated(30_000, 50_000, 10_000), usage(5000, 100), 10_000, 1700, "the sum binds"),
-            (stated(0, 50_000, 0), usage(1000, 9999), 50_000, 1000, "output has no limit"),
+            (
+                stated(60_000, 0, 0),
+                usage(1000, 500),
+                60_000,
+                1500,
+                "one limit for both",
+            ),
+            (
+                stated(0, 50_000, 10_000),
+                usage(1000, 10),
+                10_000,
+                200,
+                "input binds: a 50th of the minute",
+            ),
+            (
+                stated(0, 50_000, 10_000),
+                usage(100, 500),
+                10_000,
+                500,
+                "output binds",
+            ),
+            (
+                stated(60_000, 50_000, 10_000),
+                usage(5000, 1000),
+                10_000,
+                1000,
+                "both, and their sum",
+            ),
+            (
+                stated(30_000, 50_000, 10_000),
+                usage(5000, 100),
+                10_000,
+                1700,
+                "the sum binds",
+            ),
+            (
+                stated(0, 50_000, 0),
+                usage(1000, 9999),
+                50_000,
+                1000,
+                "output has no limit",
+            ),
         ];
         for (allowance, usage, tightest, cost, why) in table {
-            assert_eq!(allowance.tightest().map(NonZeroU32::get), Some(tightest), "{why}");
+            assert_eq!(
+                allowance.tightest().map(NonZeroU32::get),
+                Some(tightest),
+                "{why}"
+            );
             assert_eq!(allowance.weigh(usage), cost, "{why}");
         }
-        assert_eq!((stated(0, 0, 0).tightest(), stated(0, 0, 0).weigh(usage(1, 1))), (None, 0));
+        assert_eq!(
+            (
+                stated(0, 0, 0).tightest(),
+                stated(0, 0, 0).weigh(usage(1, 1))
+            ),
+            (None, 0)
+        );
     }
 
     #[test]
@@ -100,14 +160,20 @@ mod tests {
         let allowance = stated(45_000, 40_000, 8000);
         let (mut spent, mut input, mut output) = (0, 0, 0);
         for n in 0u32.. {
-            let usage = Usage { input: n.wrapping_mul(7919) % 1500, output: n.wrapping_mul(104_729) % 400 };
+            let usage = Usage {
+                input: n.wrapping_mul(7919) % 1500,
+                output: n.wrapping_mul(104_729) % 400,
+            };
             let cost = allowance.weigh(usage);
             if spent + cost > 8000 {
                 break;
             }
             (spent, input, output) = (spent + cost, input + usage.input, output + usage.output);
         }
-        assert!(input <= 40_000 && output <= 8000 && input + output <= 45_000, "{input} {output}");
+        assert!(
+            input <= 40_000 && output <= 8000 && input + output <= 45_000,
+            "{input} {output}"
+        );
     }
 
     #[test]

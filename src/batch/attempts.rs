@@ -31,9 +31,12 @@ pub(super) fn judge(miss: &Miss) -> Verdict {
     const AT_ONCE: Verdict = Verdict::Throttled(Some(Duration::ZERO));
     match miss {
         // The limiter holds everyone: nobody need wait twice.
-        Miss::Call(CallError { class: Class::Throttled, retry_after: None, .. }) | Miss::Retired(_) => {
-            AT_ONCE
-        }
+        Miss::Call(CallError {
+            class: Class::Throttled,
+            retry_after: None,
+            ..
+        })
+        | Miss::Retired(_) => AT_ONCE,
         Miss::Call(error) => error.verdict(),
         Miss::Cancelled => Verdict::Stop,
     }
@@ -83,12 +86,21 @@ enum End {
 
 impl Course {
     pub(super) fn new(id: RecordId, queued: Duration) -> Self {
-        Course { id, attempts: Vec::new(), turns: Vec::new(), queued, end: End::Unfinished }
+        Course {
+            id,
+            attempts: Vec::new(),
+            turns: Vec::new(),
+            queued,
+            end: End::Unfinished,
+        }
     }
 
     /// The prompt's task broke; what it had come to is lost.
     pub(super) fn panicked(panic: &Panicked, id: RecordId) -> Self {
-        Course { end: End::Panicked(panic.to_string()), ..Course::new(id, Duration::ZERO) }
+        Course {
+            end: End::Panicked(panic.to_string()),
+            ..Course::new(id, Duration::ZERO)
+        }
     }
 
     /// A call has ended.
@@ -100,11 +112,27 @@ impl Course {
         view: &View,
     ) {
         let (status, request_id, outcome, retry_after) = match answer {
-            Ok(answer) => (Some(answer.status), answer.request_id.clone(), "answered", None),
-            Err(error) => (error.status, error.request_id.clone(), error.outcome(), error.retry_after),
+            Ok(answer) => (
+                Some(answer.status),
+                answer.request_id.clone(),
+                "answered",
+                None,
+            ),
+            Err(error) => (
+                error.status,
+                error.request_id.clone(),
+                error.outcome(),
+                error.retry_after,
+            ),
         };
         let queued = std::mem::take(&mut self.queued);
-        let Call { n, turn, paced, started_at, took } = call;
+        let Call {
+            n,
+            turn,
+            paced,
+            started_at,
+            took,
+        } = call;
         self.turns.push(turn.at);
         let (key, backoff) = (turn.lane, None);
         let attempt = Attempt {
@@ -121,7 +149,11 @@ impl Course {
             request_id,
         };
         if answer.is_ok() {
-            view.tell(Event::Attempt { prompt, attempt: &attempt, error: None });
+            view.tell(Event::Attempt {
+                prompt,
+                attempt: &attempt,
+                error: None,
+            });
         }
         self.attempts.push(attempt);
     }
@@ -132,7 +164,11 @@ impl Course {
             (&failure.error, self.attempts.last_mut())
         {
             attempt.backoff = failure.backoff;
-            view.tell(Event::Attempt { prompt, attempt, error: Some(error) });
+            view.tell(Event::Attempt {
+                prompt,
+                attempt,
+                error: Some(error),
+            });
         }
     }
 
@@ -141,9 +177,13 @@ impl Course {
         self.end = match (outcome.result, outcome.failures.pop()) {
             (Ok(answer), _) => End::Answered(answer),
             (Err(GaveUp::Cancelled), _) => End::Unfinished,
-            (Err(_), Some(Failure { error: Miss::Call(error), .. })) if !error.is_fatal() => {
-                End::Failed(error)
-            }
+            (
+                Err(_),
+                Some(Failure {
+                    error: Miss::Call(error),
+                    ..
+                }),
+            ) if !error.is_fatal() => End::Failed(error),
             (Err(_), _) => End::Unfinished,
         };
         self
@@ -151,22 +191,43 @@ impl Course {
 
     /// What was done for it, all in all.
     pub(super) fn account(&self) -> Account {
-        let ended =
-            |outcome| self.attempts.iter().filter(|attempt| attempt.outcome == outcome).count() as u64;
+        let ended = |outcome| {
+            self.attempts
+                .iter()
+                .filter(|attempt| attempt.outcome == outcome)
+                .count() as u64
+        };
         let calls = self.attempts.len() as u64;
         let (answered, throttled) = (ended("answered"), ended("rate_limited"));
         let (first, last) = (self.turns.first().copied(), self.turns.last().copied());
-        Account { calls, throttled, faults: calls - answered - throttled, first, last }
+        Account {
+            calls,
+            throttled,
+            faults: calls - answered - throttled,
+            first,
+            last,
+        }
     }
 
     /// The record; none if the prompt is not done.
     pub(super) fn into_record(self, prompt: &Prompt) -> Option<Record> {
         let (text, finish_reason, response, error) = match self.end {
             End::Unfinished => return None,
-            End::Answered(Answer { text, finish_reason, status, request_id, body, .. }) => (
+            End::Answered(Answer {
+                text,
+                finish_reason,
+                status,
+                request_id,
+                body,
+                ..
+            }) => (
                 Some(text),
                 finish_reason,
-                Some(Reply { status_code: status, request_id, body: Some(body) }),
+                Some(Reply {
+                    status_code: status,
+                    request_id,
+                    body: Some(body),
+                }),
                 None,
             ),
             End::Failed(error) => {
@@ -176,12 +237,41 @@ impl Course {
                     body: error.body.map(|body| *body),
                 };
                 let response = error.status.map(reply);
-                (None, None, response, Some(Fault { code: error.code, message: error.message }))
+                (
+                    None,
+                    None,
+                    response,
+                    Some(Fault {
+                        code: error.code,
+                        message: error.message,
+                    }),
+                )
             }
-            End::Panicked(message) => (None, None, None, Some(Fault { code: "panic".to_owned(), message })),
+            End::Panicked(message) => (
+                None,
+                None,
+                None,
+                Some(Fault {
+                    code: "panic".to_owned(),
+                    message,
+                }),
+            ),
         };
-        let (id, custom_id, prompt, attempts) =
-            (self.id.to_string(), prompt.custom_id.clone(), prompt.text.clone(), self.attempts);
-        Some(Record { id, custom_id, prompt, text, finish_reason, response, error, attempts })
+        let (id, custom_id, prompt, attempts) = (
+            self.id.to_string(),
+            prompt.custom_id.clone(),
+            prompt.text.clone(),
+            self.attempts,
+        );
+        Some(Record {
+            id,
+            custom_id,
+            prompt,
+            text,
+            finish_reason,
+            response,
+            error,
+            attempts,
+        })
     }
 }

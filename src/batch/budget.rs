@@ -17,7 +17,10 @@ pub(super) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { balance: Self::RESERVE, overdrawn: None }
+        Budget {
+            balance: Self::RESERVE,
+            overdrawn: None,
+        }
     }
 }
 
@@ -53,7 +56,8 @@ impl Budget {
 
     /// Whether it has been overdrawn for so long that the batch should stop.
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
-        self.overdrawn.is_some_and(|since| now.saturating_duration_since(since) >= Self::PATIENCE)
+        self.overdrawn
+            .is_some_and(|since| now.saturating_duration_since(since) >= Self::PATIENCE)
     }
 }
 
@@ -74,7 +78,10 @@ mod tests {
         };
         assert_eq!(every(&mut budget, 10, 10_000), 0);
         let too_many = every(&mut budget, 5, 200);
-        assert!((15..25).contains(&too_many), "{too_many} of 40 retries, after the reserve");
+        assert!(
+            (15..25).contains(&too_many),
+            "{too_many} of 40 retries, after the reserve"
+        );
     }
 
     #[test]
@@ -92,6 +99,9 @@ mod tests {
         assert!(budget.is_exhausted(start + Duration::from_secs(60)));
         (0..60).for_each(|_| budget.pay_in());
         assert!(budget.draw(start + Duration::from_secs(61)));
-        assert!(!budget.is_exhausted(start + Duration::from_secs(61)), "it has recovered");
+        assert!(
+            !budget.is_exhausted(start + Duration::from_secs(61)),
+            "it has recovered"
+        );
     }
 }

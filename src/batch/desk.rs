@@ -17,7 +17,12 @@ pub(super) struct Desk<W> {
 
 impl<W: FnMut(&Record) -> Result<(), JournalError>> Desk<W> {
     pub(super) fn new(write: W, halt: Option<Halt>, summary: Summary) -> Self {
-        Desk { write, halt, summary, broken: false }
+        Desk {
+            write,
+            halt,
+            summary,
+            broken: false,
+        }
     }
 
     /// Writes and counts what has become of a prompt. Returns a reason to stop the batch, if there is one now.
@@ -30,12 +35,22 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Desk<W> {
         if !self.broken {
             self.summary.written(record);
         }
-        written.map_or_else(|error| Some(Stop::Journal(error)), |()| self.enough_failed())
+        written.map_or_else(
+            |error| Some(Stop::Journal(error)),
+            |()| self.enough_failed(),
+        )
     }
 
     fn enough_failed(&self) -> Option<Stop> {
-        let (failed, finished) = (self.summary.failed, self.summary.failed + self.summary.answered);
+        let (failed, finished) = (
+            self.summary.failed,
+            self.summary.failed + self.summary.answered,
+        );
         let halt = self.halt.filter(|halt| halt.is_reached(failed, finished))?;
-        Some(Stop::Halted { failed, finished, halt })
+        Some(Stop::Halted {
+            failed,
+            finished,
+            halt,
+        })
     }
 }

@@ -32,7 +32,13 @@ impl Estimate {
     pub(super) fn new(counting: Counting) -> Self {
         let Density { input, output } = Density::default();
         let bytes = 100.0;
-        Estimate { counting, tokens: input * bytes, bytes, output, spread: output / 8.0 }
+        Estimate {
+            counting,
+            tokens: input * bytes,
+            bytes,
+            output,
+            spread: output / 8.0,
+        }
     }
 
     /// What this request is thought to cost, as far as the server counts it.
@@ -63,7 +69,10 @@ impl Estimate {
             Counting::Used => usage.output,
             Counting::Input => 0,
         };
-        Usage { input: usage.input, output }
+        Usage {
+            input: usage.input,
+            output,
+        }
     }
 }
 
@@ -79,11 +88,29 @@ mod tests {
     fn an_estimate_comes_near_after_a_few_answers() {
         let mut estimate = Estimate::new(Counting::Reserved);
         let request = vec![b' '; 1000];
-        assert_eq!(estimate.cost(&request), Usage { input: 275, output: 500 });
+        assert_eq!(
+            estimate.cost(&request),
+            Usage {
+                input: 275,
+                output: 500
+            }
+        );
         for _ in 0..40 {
-            assert_eq!(sum(estimate.learn(&request, Usage { input: 500, output: 90 })), 590);
+            assert_eq!(
+                sum(estimate.learn(
+                    &request,
+                    Usage {
+                        input: 500,
+                        output: 90
+                    }
+                )),
+                590
+            );
         }
-        assert!(sum(estimate.cost(&request)).abs_diff(550 + 90) < 15, "{estimate:?}");
+        assert!(
+            sum(estimate.cost(&request)).abs_diff(550 + 90) < 15,
+            "{estimate:?}"
+        );
     }
 
     #[test]
@@ -93,12 +120,19 @@ mod tests {
         let mut too_low = 0;
         for n in 0..200 {
             let output = 70 + n * 37 % 65;
-            let (request, input) = if n % 2 == 0 { (&short, 14) } else { (&long, 2490) };
+            let (request, input) = if n % 2 == 0 {
+                (&short, 14)
+            } else {
+                (&long, 2490)
+            };
             too_low += u32::from(n > 20 && sum(estimate.cost(request)) < input + output);
             estimate.learn(request, Usage { input, output });
         }
         assert!(too_low <= 5, "{too_low} of 180 were too low: {estimate:?}");
-        assert!(sum(estimate.cost(&long)) < 2490 * 112 / 100 + 180, "{estimate:?}");
+        assert!(
+            sum(estimate.cost(&long)) < 2490 * 112 / 100 + 180,
+            "{estimate:?}"
+        );
     }
 
     #[test]
@@ -106,8 +140,21 @@ mod tests {
         let mut estimate = Estimate::new(Counting::Reserved);
         let request = br#"{"max_tokens": 1000, "x": 1}"#;
         assert_eq!(sum(estimate.cost(request)), 1008);
-        assert_eq!(sum(estimate.learn(request, Usage { input: 10, output: 90 })), 1010);
-        assert_eq!(sum(estimate.cost(b"{}")), 501, "and nothing is learnt about answers without a limit");
+        assert_eq!(
+            sum(estimate.learn(
+                request,
+                Usage {
+                    input: 10,
+                    output: 90
+                }
+            )),
+            1010
+        );
+        assert_eq!(
+            sum(estimate.cost(b"{}")),
+            501,
+            "and nothing is learnt about answers without a limit"
+        );
     }
 
     #[test]
@@ -116,15 +163,50 @@ mod tests {
         let request = br#"{"max_tokens": 4096}"#;
         assert_eq!(estimate.cost(request).output, 500);
         assert_eq!(estimate.cost(br#"{"max_tokens": 9}"#).output, 9);
-        assert_eq!(estimate.learn(request, Usage { input: 10, output: 90 }), Usage { input: 10, output: 90 });
-        (0..20).for_each(|_| _ = estimate.learn(request, Usage { input: 10, output: 90 }));
-        assert!(estimate.cost(request).output < 200, "and something is learnt");
+        assert_eq!(
+            estimate.learn(
+                request,
+                Usage {
+                    input: 10,
+                    output: 90
+                }
+            ),
+            Usage {
+                input: 10,
+                output: 90
+            }
+        );
+        (0..20).for_each(|_| {
+            _ = estimate.learn(
+                request,
+                Usage {
+                    input: 10,
+                    output: 90,
+                },
+            )
+        });
+        assert!(
+            estimate.cost(request).output < 200,
+            "and something is learnt"
+        );
     }
 
     #[test]
     fn where_only_input_counts_output_costs_nothing() {
         let mut estimate = Estimate::new(Counting::Input);
         assert_eq!(estimate.cost(b"{}").output, 0);
-        assert_eq!(estimate.learn(b"{}", Usage { input: 10, output: 90 }), Usage { input: 10, output: 0 });
+        assert_eq!(
+            estimate.learn(
+                b"{}",
+                Usage {
+                    input: 10,
+                    output: 90
+                }
+            ),
+            Usage {
+                input: 10,
+                output: 0
+            }
+        );
     }
 }

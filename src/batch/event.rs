@@ -143,13 +143,30 @@ impl Event<'_> {
     /// One line for people, with fields that tools can read. What a call does not have is left out.
     pub(super) fn log(&self) {
         match *self {
-            Event::Attempt { prompt, attempt, error } => log_attempt(prompt, attempt, error),
-            Event::Held { key, wait, until, why } => log_hold(key, wait, until, why),
+            Event::Attempt {
+                prompt,
+                attempt,
+                error,
+            } => log_attempt(prompt, attempt, error),
+            Event::Held {
+                key,
+                wait,
+                until,
+                why,
+            } => log_hold(key, wait, until, why),
             Event::Released { key } => log::info!(event = "released", key; "the hold is over"),
-            Event::Pace { key, per_minute, origin: Origin::Stated } => {
+            Event::Pace {
+                key,
+                per_minute,
+                origin: Origin::Stated,
+            } => {
                 log::info!(event = "pace", key, per_minute, origin = "stated"; "the server says: {per_minute:.0} calls a minute");
             }
-            Event::Pace { key, per_minute, origin: Origin::Found } => {
+            Event::Pace {
+                key,
+                per_minute,
+                origin: Origin::Found,
+            } => {
                 log::info!(event = "pace", key, per_minute, origin = "found"; "found: about {per_minute:.0} calls a minute");
             }
             Event::Retired { key, error } => {
@@ -169,7 +186,8 @@ impl Event<'_> {
 
 fn log_hold(key: usize, wait: Duration, until: SystemTime, why: Why) {
     let hold_ms = wait.as_millis() as u64;
-    let until = Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
+    let until =
+        Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
     let until = until.as_str();
     log::info!(event = "held", key, hold_ms, until, why = why.name(); "{why} until {until}, with this key");
 }
@@ -192,10 +210,16 @@ fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {
         ("backoff_ms", attempt.backoff.map(ms)),
         ("retry_after_ms", attempt.retry_after.map(ms)),
     ];
-    let there: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let there: Vec<_> = fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
     let fields = there.as_slice();
     let mut record = log::Record::builder();
-    record.level(Level::Info).target(module_path!()).key_values(&fields);
+    record
+        .level(Level::Info)
+        .target(module_path!())
+        .key_values(&fields);
     let logger = log::logger();
     match error {
         None => logger.log(&record.args(format_args!("call")).build()),

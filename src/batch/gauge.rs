@@ -21,7 +21,11 @@ impl Gauge {
         let seconds = latency.as_secs_f64();
         let before = self.now.unwrap_or(seconds);
         let now = before + Self::WEIGHT * (seconds - before);
-        self.lowest = if self.now.is_none() { now } else { self.lowest.min(now) };
+        self.lowest = if self.now.is_none() {
+            now
+        } else {
+            self.lowest.min(now)
+        };
         self.now = Some(now);
     }
 

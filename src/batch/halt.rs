@@ -34,7 +34,8 @@ impl Halt {
         match self {
             Halt::Count(most) => failed >= most.get(),
             Halt::Percent(most) => {
-                finished >= Self::SAMPLE && failed.saturating_mul(100) >= finished.saturating_mul(most.into())
+                finished >= Self::SAMPLE
+                    && failed.saturating_mul(100) >= finished.saturating_mul(most.into())
             }
         }
     }
@@ -60,7 +61,11 @@ impl FromStr for Halt {
     fn from_str(text: &str) -> Result<Self, ParseHaltError> {
         let rule = match text.strip_suffix('%') {
             None => text.parse().ok().map(Halt::Count),
-            Some(percent) => percent.parse().ok().filter(|p| (1..=100).contains(p)).map(Halt::Percent),
+            Some(percent) => percent
+                .parse()
+                .ok()
+                .filter(|p| (1..=100).contains(p))
+                .map(Halt::Percent),
         };
         rule.ok_or(ParseHaltError(()))
     }

@@ -12,7 +12,9 @@ pub(super) struct Meter {
 
 impl Default for Meter {
     fn default() -> Self {
-        Meter { slots: std::array::from_fn(|_| AtomicU64::new(0)) }
+        Meter {
+            slots: std::array::from_fn(|_| AtomicU64::new(0)),
+        }
     }
 }
 
@@ -25,20 +27,33 @@ impl Meter {
     /// A call is made, so long after the start.
     pub(super) fn count(&self, elapsed: Duration) {
         let second = elapsed.as_secs();
-        let one_more = |slot: u64| if slot >> 32 == second { slot + 1 } else { second << 32 | 1 };
-        let _ = self.slots[(second % Self::SLOTS) as usize]
-            .fetch_update(Relaxed, Relaxed, |slot| Some(one_more(slot)));
+        let one_more = |slot: u64| {
+            if slot >> 32 == second {
+                slot + 1
+            } else {
+                second << 32 | 1
+            }
+        };
+        let _ =
+            self.slots[(second % Self::SLOTS) as usize]
+                .fetch_update(Relaxed, Relaxed, |slot| Some(one_more(slot)));
     }
 
     /// Calls a minute over the last seconds: as many seconds as it takes to tell.
     pub(super) fn a_minute(&self, elapsed: Duration) -> f64 {
         let counts = Self::WINDOWS.map(|window| (window, self.over(window, elapsed.as_secs())));
-        let (window, calls) =
-            counts.into_iter().find(|(_, calls)| *calls >= Self::ENOUGH).unwrap_or(counts[3]);
+        let (window, calls) = counts
+            .into_iter()
+            .find(|(_, calls)| *calls >= Self::ENOUGH)
+            .unwrap_or(counts[3]);
         let whole = (window - 1).min(elapsed.as_secs());
         let span = whole as f64 + f64::from(elapsed.subsec_millis()) / 1000.0;
         // The first call came at the very beginning.
-        let begun = if whole < window - 1 && calls > 0 { 0.5 } else { 0.0 };
+        let begun = if whole < window - 1 && calls > 0 {
+            0.5
+        } else {
+            0.0
+        };
         (calls as f64 - begun) * 60.0 / span.max(1.0)
     }
 
@@ -58,7 +73,9 @@ mod tests {
 
     /// Counts calls so far apart, from one time to another.
     fn calls(meter: &Meter, from: u32, to: u32, apart: u32) {
-        (from..to).step_by(apart as usize).for_each(|at| meter.count(MS * at));
+        (from..to)
+            .step_by(apart as usize)
+            .for_each(|at| meter.count(MS * at));
     }
 
     #[test]
@@ -67,7 +84,10 @@ mod tests {
             let meter = Meter::default();
             calls(&meter, 0, 200_000, apart);
             let read = meter.a_minute(MS * 199_990);
-            assert!((read / expected - 1.0f64).abs() < 0.05, "{read} for {expected}");
+            assert!(
+                (read / expected - 1.0f64).abs() < 0.05,
+                "{read} for {expected}"
+            );
         }
     }
 

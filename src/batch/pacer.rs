@@ -60,7 +60,10 @@ impl Pacer {
         clock: Arc<dyn Clock>,
         view: Arc<View>,
     ) -> Self {
-        let limits = Limits { pace: settings.pace, tokens: settings.tokens };
+        let limits = Limits {
+            pace: settings.pace,
+            tokens: settings.tokens,
+        };
         let limiter = Arc::new(RateLimiter::with_lanes(clock.clone(), vec![limits; keys]));
         let counts_tokens = AtomicBool::new(settings.tokens.is_some());
         let estimate = Mutex::new(Estimate::new(counting));
@@ -83,13 +86,20 @@ impl Pacer {
 
     /// The same at a pace that others grant.
     pub(super) fn at(self, pace: Arc<dyn Pace>) -> Self {
-        Pacer { limiter: pace, ..self }
+        Pacer {
+            limiter: pace,
+            ..self
+        }
     }
 
     /// Waits for a turn for this request.
     pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
         let counts = self.counts_tokens.load(Ordering::Relaxed);
-        let tokens = if counts { self.weigh(self.estimate.lock().cost(request)) } else { 0 };
+        let tokens = if counts {
+            self.weigh(self.estimate.lock().cost(request))
+        } else {
+            0
+        };
         let turn = self.limiter.take(tokens, cancel)?;
         self.view.passed(turn.lane, turn.at);
         self.budget.lock().pay_in();
@@ -148,7 +158,9 @@ impl Pacer {
 
     /// Calls a minute that the server was found to allow, all keys together.
     pub(super) fn found(&self, keys: usize) -> Option<f64> {
-        let found: Vec<_> = (0..keys).filter_map(|lane| self.limiter.found(lane)).collect();
+        let found: Vec<_> = (0..keys)
+            .filter_map(|lane| self.limiter.found(lane))
+            .collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
@@ -176,21 +188,33 @@ impl Pacer {
 
     /// What a call costs, whichever key it is made with.
     fn weigh(&self, usage: Usage) -> u32 {
-        self.allowances.lock().iter().map(|allowance| allowance.weigh(usage)).max().unwrap_or(0)
+        self.allowances
+            .lock()
+            .iter()
+            .map(|allowance| allowance.weigh(usage))
+            .max()
+            .unwrap_or(0)
     }
 
     fn refused(&self, turn: Turn, error: &CallError) -> Meaning {
         let now = self.clock.now();
         // Not all at the same instant, when several processes were told the same; and never earlier.
         let chance = self.settings.seed ^ self.holds.fetch_add(1, Ordering::Relaxed);
-        let until =
-            error.retry_after.map(|wait| now + self.settings.retry.backoff.delays(chance).not_before(wait));
+        let until = error
+            .retry_after
+            .map(|wait| now + self.settings.retry.backoff.delays(chance).not_before(wait));
         match self.limiter.refused(turn, until) {
             Some(held) => {
-                let why = if until.is_some() { Why::Said } else { Why::Silent };
+                let why = if until.is_some() {
+                    Why::Said
+                } else {
+                    Why::Silent
+                };
                 self.held(turn.lane, now, held, why);
             }
-            None => until.into_iter().for_each(|until| self.view.held_longer(turn.lane, now, until)),
+            None => until
+                .into_iter()
+                .for_each(|until| self.view.held_longer(turn.lane, now, until)),
         }
         self.patience(now, error)
     }
@@ -206,14 +230,21 @@ impl Pacer {
         } else if let Some(until) = self.limiter.refused(turn, None) {
             self.held(turn.lane, now, until, Why::Faults);
         }
-        if exhausted { Meaning::Stop(Stop::Broken(Box::new(error.clone()))) } else { Meaning::Nothing }
+        if exhausted {
+            Meaning::Stop(Stop::Broken(Box::new(error.clone())))
+        } else {
+            Meaning::Nothing
+        }
     }
 
     /// A hold has begun; a pace that is being found out changes with it.
     fn held(&self, lane: usize, now: Instant, until: Instant, why: Why) {
         let wait = until.saturating_duration_since(now);
         self.view.held(lane, (now, self.clock.wall()), wait, why);
-        self.limiter.found(lane).into_iter().for_each(|found| self.view.found(lane, found));
+        self.limiter
+            .found(lane)
+            .into_iter()
+            .for_each(|found| self.view.found(lane, found));
     }
 
     /// How much longer the batch lets itself be held.
@@ -225,7 +256,12 @@ impl Pacer {
             return Meaning::Nothing;
         }
         let come_back = self.clock.wall() + more;
-        Meaning::Stop(Stop::Held { waited, more, come_back, error: Box::new(error.clone()) })
+        Meaning::Stop(Stop::Held {
+            waited,
+            more,
+            come_back,
+            error: Box::new(error.clone()),
+        })
     }
 
     fn retire(&self, lane: usize, error: &CallError) -> Meaning {

@@ -19,7 +19,10 @@ pub struct Tokens {
 
 impl From<Usage> for Tokens {
     fn from(usage: Usage) -> Self {
-        Tokens { input: usage.input.into(), output: usage.output.into() }
+        Tokens {
+            input: usage.input.into(),
+            output: usage.output.into(),
+        }
     }
 }
 
@@ -70,9 +73,17 @@ impl FromStr for Price {
     type Err = ParsePriceError;
 
     fn from_str(text: &str) -> Result<Self, ParsePriceError> {
-        let amount = |text: &str| text.trim().parse().ok().filter(|n: &f64| n.is_finite() && *n >= 0.0);
-        let both = text.split_once(',').and_then(|(input, output)| amount(input).zip(amount(output)));
-        both.map(|(input, output)| Price { input, output }).ok_or(ParsePriceError(()))
+        let amount = |text: &str| {
+            text.trim()
+                .parse()
+                .ok()
+                .filter(|n: &f64| n.is_finite() && *n >= 0.0)
+        };
+        let both = text
+            .split_once(',')
+            .and_then(|(input, output)| amount(input).zip(amount(output)));
+        both.map(|(input, output)| Price { input, output })
+            .ok_or(ParsePriceError(()))
     }
 }
 
@@ -110,27 +121,63 @@ mod tests {
 
     #[test]
     fn a_price_is_two_numbers_that_are_not_negative() {
-        assert_eq!("2.5, 10".parse(), Ok(Price { input: 2.5, output: 10.0 }));
+        assert_eq!(
+            "2.5, 10".parse(),
+            Ok(Price {
+                input: 2.5,
+                output: 10.0
+            })
+        );
         assert_eq!("0,0".parse::<Price>().unwrap().to_string(), "0,0");
-        for bad in ["", "1", "1,", ",1", "1,2,3", "-1,2", "1,inf", "NaN,1", "1;2"] {
+        for bad in [
+            "", "1", "1,", ",1", "1,2,3", "-1,2", "1,inf", "NaN,1", "1;2",
+        ] {
             assert!(bad.parse::<Price>().is_err(), "{bad}");
         }
     }
 
     #[test]
     fn what_is_read_and_what_is_written_are_paid_apart() {
-        let price = Price { input: 1.0, output: 4.0 };
-        assert_eq!(price.cost(Usage { input: 500_000, output: 250_000 }), 1.5);
+        let price = Price {
+            input: 1.0,
+            output: 4.0,
+        };
+        assert_eq!(
+            price.cost(Usage {
+                input: 500_000,
+                output: 250_000
+            }),
+            1.5
+        );
         let mut tokens = Tokens::default();
-        tokens += Usage { input: u32::MAX, output: 1 }.into();
-        tokens += Usage { input: u32::MAX, output: 1 }.into();
-        assert_eq!(tokens, Tokens { input: 2 * u64::from(u32::MAX), output: 2 });
+        tokens += Usage {
+            input: u32::MAX,
+            output: 1,
+        }
+        .into();
+        tokens += Usage {
+            input: u32::MAX,
+            output: 1,
+        }
+        .into();
+        assert_eq!(
+            tokens,
+            Tokens {
+                input: 2 * u64::from(u32::MAX),
+                output: 2
+            }
+        );
     }
 
     #[test]
     fn amounts_show_the_figures_that_matter() {
-        let table =
-            [(0.0, "0"), (0.000_042, "0.000042"), (0.0123, "0.0123"), (1.5, "1.50"), (1234.0, "1234.00")];
+        let table = [
+            (0.0, "0"),
+            (0.000_042, "0.000042"),
+            (0.0123, "0.0123"),
+            (1.5, "1.50"),
+            (1234.0, "1234.00"),
+        ];
         for (cost, expected) in table {
             assert_eq!(amount(cost), expected);
         }

@@ -38,7 +38,10 @@ pub(super) struct Passing {
 
 impl Passing {
     pub(super) fn new(resume: Resume) -> Self {
-        Passing { resume, before: Mutex::default() }
+        Passing {
+            resume,
+            before: Mutex::default(),
+        }
     }
 
     /// Whether the prompt is still to do. An error is a reason to stop the batch.
@@ -71,29 +74,62 @@ mod tests {
     /// What becomes of four prompts: a new one, an answered one, a failed one, one that changed since its answer.
     fn pass(retry_failed: bool, keep: bool) -> (Vec<Option<bool>>, Before) {
         let id = |line| RecordId::of(line, b"request");
-        let index = [(id(2), true), (id(3), false), (RecordId::of(4, b"old"), true)].into_iter().collect();
-        let passing = Passing::new(Resume { index, retry_failed, keep });
-        ((1..=4).map(|line| passing.is_to_do(&id(line)).ok()).collect(), passing.before())
+        let index = [
+            (id(2), true),
+            (id(3), false),
+            (RecordId::of(4, b"old"), true),
+        ]
+        .into_iter()
+        .collect();
+        let passing = Passing::new(Resume {
+            index,
+            retry_failed,
+            keep,
+        });
+        (
+            (1..=4)
+                .map(|line| passing.is_to_do(&id(line)).ok())
+                .collect(),
+            passing.before(),
+        )
     }
 
     #[test]
     fn what_is_done_is_passed_over_and_a_change_stops_the_batch() {
         let (to_do, before) = pass(false, false);
         assert_eq!(to_do, [Some(true), Some(false), Some(false), None]);
-        assert_eq!(before, Before { answered: 1, failed: 1 });
+        assert_eq!(
+            before,
+            Before {
+                answered: 1,
+                failed: 1
+            }
+        );
     }
 
     #[test]
     fn failed_prompts_are_run_again_when_that_is_wished() {
         let (to_do, before) = pass(true, false);
         assert_eq!(to_do[2], Some(true));
-        assert_eq!(before, Before { answered: 1, failed: 0 });
+        assert_eq!(
+            before,
+            Before {
+                answered: 1,
+                failed: 0
+            }
+        );
     }
 
     #[test]
     fn old_answers_are_kept_when_that_is_wished() {
         let (to_do, before) = pass(false, true);
         assert_eq!(to_do[3], Some(false));
-        assert_eq!(before, Before { answered: 2, failed: 1 });
+        assert_eq!(
+            before,
+            Before {
+                answered: 2,
+                failed: 1
+            }
+        );
     }
 }

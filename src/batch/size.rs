@@ -21,7 +21,10 @@ pub struct Density {
 
 impl Default for Density {
     fn default() -> Self {
-        Density { input: 0.25, output: 400.0 }
+        Density {
+            input: 0.25,
+            output: 400.0,
+        }
     }
 }
 
@@ -39,7 +42,10 @@ impl RequestSize {
     #[must_use]
     pub fn of(request: &[u8]) -> Self {
         let bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
-        RequestSize { bytes, most: most_tokens(request) }
+        RequestSize {
+            bytes,
+            most: most_tokens(request),
+        }
     }
 
     /// Tokens that are read.
@@ -51,7 +57,8 @@ impl RequestSize {
     /// Tokens that are written.
     #[must_use]
     pub fn output(&self, density: Density) -> f64 {
-        self.most.map_or(density.output, |most| density.output.min(most.into()))
+        self.most
+            .map_or(density.output, |most| density.output.min(most.into()))
     }
 
     /// Tokens that the call counts for against a limit.
@@ -87,8 +94,13 @@ pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
         generation_config: Option<Box<Most>>,
     }
     let most: Most = serde_json::from_slice(request).ok()?;
-    let configured = most.generation_config.and_then(|config| config.max_output_tokens);
-    most.max_completion_tokens.or(most.max_tokens).or(most.max_output_tokens).or(configured)
+    let configured = most
+        .generation_config
+        .and_then(|config| config.max_output_tokens);
+    most.max_completion_tokens
+        .or(most.max_tokens)
+        .or(most.max_output_tokens)
+        .or(configured)
 }
 
 #[cfg(test)]
@@ -99,7 +111,13 @@ mod tests {
     fn a_server_counts_at_least_what_it_reads_and_what_it_must_keep_for_the_answer() {
         let request = format!("{:<1000}", r#"{"max_tokens": 300}"#);
         let size = RequestSize::of(request.as_bytes());
-        assert_eq!(size, RequestSize { bytes: 1000, most: Some(300) });
+        assert_eq!(
+            size,
+            RequestSize {
+                bytes: 1000,
+                most: Some(300)
+            }
+        );
         assert_eq!(size.least(Counting::Reserved), 550.0);
         assert_eq!(size.least(Counting::Used), 250.0, "where nothing is kept");
         assert_eq!(
@@ -107,10 +125,13 @@ mod tests {
             250.0,
             "whatever the answer will be"
         );
-        let density = Density { input: 0.5, output: 100.0 };
+        let density = Density {
+            input: 0.5,
+            output: 100.0,
+        };
         assert_eq!((size.input(density), size.output(density)), (500.0, 100.0));
-        let counted =
-            [Counting::Reserved, Counting::Used, Counting::Input].map(|so| size.counted(density, so));
+        let counted = [Counting::Reserved, Counting::Used, Counting::Input]
+            .map(|so| size.counted(density, so));
         assert_eq!(counted, [800.0, 600.0, 500.0]);
     }
 

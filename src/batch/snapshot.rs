@@ -101,6 +101,9 @@ impl Snapshot {
     /// Prompts that are still to do, if it is known how many.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
-        Some(self.total?.saturating_sub(self.before + self.answered + self.failed))
+        Some(
+            self.total?
+                .saturating_sub(self.before + self.answered + self.failed),
+        )
     }
 }

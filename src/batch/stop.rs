@@ -17,7 +17,9 @@ pub enum Stop {
     #[error("{0}")]
     Refused(Box<CallError>),
     /// The server has held us too long.
-    #[error("the server has given no answer for {waited:?}, and says to wait {more:?} more ({error})")]
+    #[error(
+        "the server has given no answer for {waited:?}, and says to wait {more:?} more ({error})"
+    )]
     Held {
         /// How long there has been no answer.
         waited: Duration,

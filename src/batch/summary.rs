@@ -70,8 +70,10 @@ impl fmt::Display for Flags {
             (self.empty, "empty"),
             (self.other, "ended in another way"),
         ];
-        let said =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+        let said = counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"));
         f.write_str(&said.collect::<Vec<_>>().join(", "))
     }
 }
@@ -158,7 +160,10 @@ impl Summary {
     /// The calls a minute, from the first call to the last; `None` for fewer than two.
     #[must_use]
     pub fn calls_a_minute(&self) -> Option<f64> {
-        let span = self.last_call?.duration_since(self.first_call?).as_secs_f64();
+        let span = self
+            .last_call?
+            .duration_since(self.first_call?)
+            .as_secs_f64();
         (self.calls > 1 && span > 0.0).then(|| (self.calls - 1) as f64 * 60.0 / span)
     }
 }
@@ -180,10 +185,24 @@ mod tests {
             ("I cannot", Some("refusal")),
             ("", Some("tool_calls")),
         ] {
-            Flag::of(text, reason).into_iter().for_each(|flag| flags.count(flag));
+            Flag::of(text, reason)
+                .into_iter()
+                .for_each(|flag| flags.count(flag));
         }
-        assert_eq!(flags, Flags { empty: 2, cut: 1, filtered: 2, other: 1 });
-        let said = "1 cut at the most tokens, 2 withheld by a filter, 2 empty, 1 ended in another way";
-        assert_eq!((flags.to_string(), Flags::default().to_string()), (said.to_owned(), String::new()));
+        assert_eq!(
+            flags,
+            Flags {
+                empty: 2,
+                cut: 1,
+                filtered: 2,
+                other: 1
+            }
+        );
+        let said =
+            "1 cut at the most tokens, 2 withheld by a filter, 2 empty, 1 ended in another way";
+        assert_eq!(
+            (flags.to_string(), Flags::default().to_string()),
+            (said.to_owned(), String::new())
+        );
     }
 }

@@ -39,8 +39,15 @@ impl Ask for Server {
 
     fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         let prompt = String::from_utf8(request.to_vec()).unwrap();
-        let before = self.calls.lock().iter().filter(|(_, asked)| *asked == prompt).count();
-        self.calls.lock().push((self.clock.elapsed(), prompt.clone()));
+        let before = self
+            .calls
+            .lock()
+            .iter()
+            .filter(|(_, asked)| *asked == prompt)
+            .count();
+        self.calls
+            .lock()
+            .push((self.clock.elapsed(), prompt.clone()));
         departs();
         self.clock.sleep_until(self.clock.now() + self.latency);
         let (finish_reason, body) = (Some("stop".to_owned()), Json::default());
@@ -59,7 +66,16 @@ impl Ask for Server {
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
     let (code, message) = ("code".to_owned(), "message".to_owned());
     let (status, (request_id, hints, body)) = (Some(status), Default::default());
-    CallError { class, code, message, status, request_id, retry_after, hints, body }
+    CallError {
+        class,
+        code,
+        message,
+        status,
+        request_id,
+        retry_after,
+        hints,
+        body,
+    }
 }
 
 struct Ran {
@@ -72,7 +88,12 @@ struct Ran {
 fn prompts(count: u32) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     (1..=count).map(|n| {
         let (line, custom_id, text) = (n.into(), format!("line-{n}"), format!("{n}"));
-        Ok(Prompt { line, custom_id, text, body: None })
+        Ok(Prompt {
+            line,
+            custom_id,
+            text,
+            body: None,
+        })
     })
 }
 
@@ -93,9 +114,19 @@ fn run_guarded(
     guard: Option<&dyn Guard>,
 ) -> Ran {
     let clock = SimClock::new();
-    let server = Server { clock: clock.clone(), latency, calls: Mutex::default(), answer: Box::new(answer) };
+    let server = Server {
+        clock: clock.clone(),
+        latency,
+        calls: Mutex::default(),
+        answer: Box::new(answer),
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let batch = Batch::new(
+        settings,
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let batch = match guard {
         Some(guard) => batch.guarded(guard),
         None => batch,
@@ -105,35 +136,68 @@ fn run_guarded(
         records.push(record.clone());
         Ok(())
     });
-    Ran { summary, records, calls: server.calls.into_inner(), clock }
+    Ran {
+        summary,
+        records,
+        calls: server.calls.into_inner(),
+        clock,
+    }
 }
 
 fn paced(per_minute: u32) -> Settings {
     let rate = Rate::per_minute(NonZeroU32::new(per_minute).unwrap()).with_guard(Duration::ZERO);
-    Settings { pace: Tempo::Kept(rate), ..Settings::default() }
+    Settings {
+        pace: Tempo::Kept(rate),
+        ..Settings::default()
+    }
 }
 
 fn with_workers(settings: Settings, workers: usize) -> Settings {
-    Settings { workers: NonZeroUsize::new(workers), ..settings }
+    Settings {
+        workers: NonZeroUsize::new(workers),
+        ..settings
+    }
 }
 
 #[test]
 fn only_a_very_fast_batch_pulls_prompts_ahead_of_its_workers() {
-    let per_minute =
-        |rpm| ahead(&Tempo::Kept(Rate::per_minute(NonZeroU32::new(rpm).unwrap()))).map(NonZeroUsize::get);
-    assert_eq!((per_minute(600), per_minute(60_000), per_minute(600_000)), (None, Some(10), Some(64)));
+    let per_minute = |rpm| {
+        ahead(&Tempo::Kept(Rate::per_minute(
+            NonZeroU32::new(rpm).unwrap(),
+        )))
+        .map(NonZeroUsize::get)
+    };
+    assert_eq!(
+        (per_minute(600), per_minute(60_000), per_minute(600_000)),
+        (None, Some(10), Some(64))
+    );
     assert_eq!(ahead(&Tempo::default()).map(NonZeroUsize::get), Some(64));
     assert_eq!(ahead(&Tempo::Found), None);
 }
 
 #[test]
 fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
-    let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| Ok("text"));
-    assert_eq!((ran.summary.answered, ran.summary.calls, ran.summary.throttled), (200, 200, 0));
-    assert_eq!(ran.summary.took, SECOND * (199 * 6 + 2), "19.9 minutes and the last answer");
+    let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| {
+        Ok("text")
+    });
+    assert_eq!(
+        (
+            ran.summary.answered,
+            ran.summary.calls,
+            ran.summary.throttled
+        ),
+        (200, 200, 0)
+    );
+    assert_eq!(
+        ran.summary.took,
+        SECOND * (199 * 6 + 2),
+        "19.9 minutes and the last answer"
+    );
     assert_eq!(ran.summary.calls_a_minute(), Some(10.0));
     assert!(
-        ran.records.iter().all(|record| record.text.as_deref() == Some("text") && record.attempts.len() == 1)
+        ran.records
+            .iter()
+            .all(|record| record.text.as_deref() == Some("text") && record.attempts.len() == 1)
     );
 }
 
@@ -147,28 +211,61 @@ fn the_crew_grows_until_no_turn_goes_unused() {
 
 #[test]
 fn a_fault_is_retried_and_its_attempts_are_in_the_record() {
-    let flaky = |_: &str, before| if before < 2 { Err(error(Class::Fault, 500, None)) } else { Ok("text") };
+    let flaky = |_: &str, before| {
+        if before < 2 {
+            Err(error(Class::Fault, 500, None))
+        } else {
+            Ok("text")
+        }
+    };
     let ran = run(paced(600), 1, SECOND, flaky);
     let attempts = &ran.records[0].attempts;
-    let outcomes: Vec<_> =
-        attempts.iter().map(|attempt| (attempt.n, &*attempt.outcome, attempt.status)).collect();
+    let outcomes: Vec<_> = attempts
+        .iter()
+        .map(|attempt| (attempt.n, &*attempt.outcome, attempt.status))
+        .collect();
     assert_eq!(
         outcomes,
-        [(1, "server_error", Some(500)), (2, "server_error", Some(500)), (3, "answered", Some(200))]
+        [
+            (1, "server_error", Some(500)),
+            (2, "server_error", Some(500)),
+            (3, "answered", Some(200))
+        ]
     );
     assert!(attempts[0].backoff.unwrap() >= SECOND && attempts[1].backoff.unwrap() >= SECOND * 2);
     assert_eq!((attempts[2].backoff, attempts[2].took), (None, SECOND));
-    assert_eq!((ran.summary.answered, ran.summary.calls, ran.summary.faults), (1, 3, 2));
+    assert_eq!(
+        (ran.summary.answered, ran.summary.calls, ran.summary.faults),
+        (1, 3, 2)
+    );
 }
 
 #[test]
 fn a_prompt_that_fails_has_a_record_that_says_why_and_the_others_go_on() {
-    let picky =
-        |prompt: &str, _| if prompt == "3" { Err(error(Class::Rejected, 400, None)) } else { Ok("text") };
+    let picky = |prompt: &str, _| {
+        if prompt == "3" {
+            Err(error(Class::Rejected, 400, None))
+        } else {
+            Ok("text")
+        }
+    };
     let ran = run(paced(600), 5, SECOND, picky);
-    assert_eq!((ran.summary.answered, ran.summary.failed, ran.summary.calls), (4, 1, 5));
-    let failed = ran.records.iter().find(|record| record.text.is_none()).unwrap();
-    assert_eq!((failed.custom_id.as_str(), failed.error.as_ref().unwrap().code.as_str()), ("line-3", "code"));
+    assert_eq!(
+        (ran.summary.answered, ran.summary.failed, ran.summary.calls),
+        (4, 1, 5)
+    );
+    let failed = ran
+        .records
+        .iter()
+        .find(|record| record.text.is_none())
+        .unwrap();
+    assert_eq!(
+        (
+            failed.custom_id.as_str(),
+            failed.error.as_ref().unwrap().code.as_str()
+        ),
+        ("line-3", "code")
+    );
     assert_eq!(failed.response.as_ref().unwrap().status_code, 400);
 }
 
@@ -178,49 +275,105 @@ fn one_refusal_holds_everyone_and_spends_no_retry() {
         ("5", 0..3) => Err(error(Class::Throttled, 429, Some(SECOND * 30))),
         _ => Ok("text"),
     };
-    let settings = Settings { retry: Retry { max_retries: 0, ..Retry::default() }, ..paced(60) };
+    let settings = Settings {
+        retry: Retry {
+            max_retries: 0,
+            ..Retry::default()
+        },
+        ..paced(60)
+    };
     let ran = run(settings, 20, SECOND / 10, refusing);
     assert_eq!((ran.summary.answered, ran.summary.throttled), (20, 3));
     for (at, _) in ran.calls.iter().filter(|(_, prompt)| prompt == "5").take(3) {
         let until = *at + SECOND / 10 + SECOND * 30;
         assert!(
-            !ran.calls.iter().any(|(other, _)| other > at && *other < until),
+            !ran.calls
+                .iter()
+                .any(|(other, _)| other > at && *other < until),
             "nobody calls until {until:?}"
         );
     }
-    assert!(ran.calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND), "and then no herd");
+    assert!(
+        ran.calls
+            .windows(2)
+            .all(|pair| pair[1].0 - pair[0].0 >= SECOND),
+        "and then no herd"
+    );
 }
 
 #[test]
 fn a_batch_halts_when_enough_prompts_have_failed() {
-    let settings = Settings { halt: Some("3".parse().unwrap()), ..with_workers(paced(60), 1) };
-    let ran = run(settings, 100, MS, |_, _| Err(error(Class::Rejected, 400, None)));
-    assert!(matches!(ran.summary.stop, Some(Stop::Halted { failed: 3, finished: 3, .. })));
+    let settings = Settings {
+        halt: Some("3".parse().unwrap()),
+        ..with_workers(paced(60), 1)
+    };
+    let ran = run(settings, 100, MS, |_, _| {
+        Err(error(Class::Rejected, 400, None))
+    });
+    assert!(matches!(
+        ran.summary.stop,
+        Some(Stop::Halted {
+            failed: 3,
+            finished: 3,
+            ..
+        })
+    ));
     assert!((3..=4).contains(&ran.calls.len()), "one may be under way");
     assert_eq!(ran.records.len(), ran.calls.len());
 }
 
 #[test]
 fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
-    let refusing =
-        |prompt: &str, _| if prompt == "3" { Err(error(Class::Fatal, 401, None)) } else { Ok("text") };
+    let refusing = |prompt: &str, _| {
+        if prompt == "3" {
+            Err(error(Class::Fatal, 401, None))
+        } else {
+            Ok("text")
+        }
+    };
     let ran = run(with_workers(paced(60), 4), 100, MS * 2500, refusing);
     assert!(matches!(ran.summary.stop, Some(Stop::Refused(_))));
-    assert_eq!(ran.calls.len(), 5, "the third, at 2 s, is refused at 4.5 s; two more have been sent by then");
-    assert_eq!(ran.records.len(), 4, "the calls in flight are kept; the refused prompt is not done");
+    assert_eq!(
+        ran.calls.len(),
+        5,
+        "the third, at 2 s, is refused at 4.5 s; two more have been sent by then"
+    );
+    assert_eq!(
+        ran.records.len(),
+        4,
+        "the calls in flight are kept; the refused prompt is not done"
+    );
     assert_eq!(ran.clock.elapsed(), MS * 6500);
 }
 
 #[test]
 fn a_server_that_holds_too_long_stops_the_batch() {
-    let ran = run(paced(60), 100, SECOND, |_, _| Err(error(Class::Throttled, 429, Some(SECOND * 3600))));
-    let Some(Stop::Held { more, come_back, .. }) = ran.summary.stop else { panic!("{:?}", ran.summary.stop) };
-    assert_eq!((more, come_back), (SECOND * 3600, SystemTime::UNIX_EPOCH + SECOND * 3601));
-    assert!(ran.clock.elapsed() < SECOND * 10, "at once, not after an hour");
+    let ran = run(paced(60), 100, SECOND, |_, _| {
+        Err(error(Class::Throttled, 429, Some(SECOND * 3600)))
+    });
+    let Some(Stop::Held {
+        more, come_back, ..
+    }) = ran.summary.stop
+    else {
+        panic!("{:?}", ran.summary.stop)
+    };
+    assert_eq!(
+        (more, come_back),
+        (SECOND * 3600, SystemTime::UNIX_EPOCH + SECOND * 3601)
+    );
+    assert!(
+        ran.clock.elapsed() < SECOND * 10,
+        "at once, not after an hour"
+    );
 
-    let ran = run(paced(60), 100, SECOND, |_, _| Err(error(Class::Throttled, 429, None)));
+    let ran = run(paced(60), 100, SECOND, |_, _| {
+        Err(error(Class::Throttled, 429, None))
+    });
     assert!(matches!(ran.summary.stop, Some(Stop::Held { .. })));
-    assert!(ran.clock.elapsed() > SECOND * 60 * 15, "patient for a quarter of an hour");
+    assert!(
+        ran.clock.elapsed() > SECOND * 60 * 15,
+        "patient for a quarter of an hour"
+    );
     assert!(ran.clock.elapsed() < SECOND * 60 * 18);
 }
 
@@ -228,32 +381,66 @@ fn a_server_that_holds_too_long_stops_the_batch() {
 fn results_that_cannot_be_written_stop_the_batch() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
-    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer,
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch =
-        Batch::new(with_workers(paced(60), 2), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
-    let full = || JournalError::Write { to: "disk".into(), source: std::io::ErrorKind::StorageFull.into() };
+    let batch = Batch::new(
+        with_workers(paced(60), 2),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
+    let full = || JournalError::Write {
+        to: "disk".into(),
+        source: std::io::ErrorKind::StorageFull.into(),
+    };
     let summary = batch.run(prompts(100), |_| Err(full()));
     assert!(matches!(summary.stop, Some(Stop::Journal(_))));
     assert_eq!(summary.answered, 0);
-    assert!(server.calls.lock().len() <= 2, "no call is sent after the failure");
+    assert!(
+        server.calls.lock().len() <= 2,
+        "no call is sent after the failure"
+    );
 }
 
 #[test]
 fn an_input_that_breaks_off_stops_the_batch_cleanly() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
-    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer,
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(paced(600), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
-    let broken = prompts(3).chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })]).chain(prompts(9));
+    let batch = Batch::new(
+        paced(600),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
+    let broken = prompts(3)
+        .chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })])
+        .chain(prompts(9));
     let mut records = 0;
     let summary = batch.run(broken, |_| {
         records += 1;
         Ok(())
     });
-    assert!(matches!(summary.stop, Some(Stop::Input(PromptError::NotUtf8 { line: 4, .. }))));
-    assert_eq!(server.calls.lock().len(), records, "what was sent is written");
+    assert!(matches!(
+        summary.stop,
+        Some(Stop::Input(PromptError::NotUtf8 { line: 4, .. }))
+    ));
+    assert_eq!(
+        server.calls.lock().len(),
+        records,
+        "what was sent is written"
+    );
 }
 
 #[test]
@@ -268,8 +455,18 @@ fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
         }
         Ok("text")
     });
-    let server = Server { clock: clock.clone(), latency: SECOND * 5, calls: Mutex::default(), answer };
-    let batch = Batch::new(with_workers(paced(60), 4), [&server as &dyn Ask], on, cancel);
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND * 5,
+        calls: Mutex::default(),
+        answer,
+    };
+    let batch = Batch::new(
+        with_workers(paced(60), 4),
+        [&server as &dyn Ask],
+        on,
+        cancel,
+    );
     let mut records = Vec::new();
     let summary = batch.run(prompts(100), |record| {
         records.push(record.custom_id.clone());
@@ -284,18 +481,35 @@ fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
 fn a_batch_goes_on_where_an_earlier_run_stopped() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
-    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer,
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let done = (1..=90u64).map(|line| (RecordId::of(line, line.to_string().as_bytes()), line != 7));
-    let resume = Resume { index: done.collect(), retry_failed: true, keep: false };
-    let batch =
-        Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on)).resuming(resume);
+    let resume = Resume {
+        index: done.collect(),
+        retry_failed: true,
+        keep: false,
+    };
+    let batch = Batch::new(
+        paced(60),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    )
+    .resuming(resume);
     let mut written = Vec::new();
     let summary = batch.run(prompts(100), |record| {
         written.push(record.custom_id.clone());
         Ok(())
     });
-    assert_eq!((summary.before.answered, summary.answered, summary.calls), (89, 11, 11));
+    assert_eq!(
+        (summary.before.answered, summary.answered, summary.calls),
+        (89, 11, 11)
+    );
     assert_eq!(written[..2], ["line-7", "line-91"]);
     assert_eq!(summary.took, SECOND * 11, "what is done takes no turn");
 }
@@ -309,11 +523,17 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
         calls: Mutex::default(),
         answer,
     };
-    let spent = server(Box::new(|prompt: &str, _| match prompt.parse::<u32>().unwrap() {
-        0..=150 => Ok("text"),
-        _ => Err(error(Class::Fatal, 429, None)),
+    let spent = server(Box::new(|prompt: &str, _| {
+        match prompt.parse::<u32>().unwrap() {
+            0..=150 => Ok("text"),
+            _ => Err(error(Class::Fatal, 429, None)),
+        }
     }));
-    let servers = [server(Box::new(|_, _| Ok("text"))), spent, server(Box::new(|_, _| Ok("text")))];
+    let servers = [
+        server(Box::new(|_, _| Ok("text"))),
+        spent,
+        server(Box::new(|_, _| Ok("text"))),
+    ];
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let asks = servers.iter().map(|server| server as &dyn Ask);
     let batch = Batch::new(paced(200), asks, on.clone(), CancelToken::new(on));
@@ -323,24 +543,56 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
         Ok(())
     });
     assert!(summary.stop.is_none());
-    assert_eq!((summary.answered, records.len()), (450, 450), "nothing is lost");
+    assert_eq!(
+        (summary.answered, records.len()),
+        (450, 450),
+        "nothing is lost"
+    );
     let calls = servers.map(|server| server.calls.into_inner());
     for calls in &calls {
-        assert!(calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= MS * 300), "each keeps its pace");
+        assert!(
+            calls
+                .windows(2)
+                .all(|pair| pair[1].0 - pair[0].0 >= MS * 300),
+            "each keeps its pace"
+        );
     }
-    let in_the_first_fifteen_seconds: usize =
-        calls.iter().map(|calls| calls.iter().filter(|(at, _)| *at < SECOND * 15).count()).sum();
+    let in_the_first_fifteen_seconds: usize = calls
+        .iter()
+        .map(|calls| calls.iter().filter(|(at, _)| *at < SECOND * 15).count())
+        .sum();
     assert_eq!(in_the_first_fifteen_seconds, 150, "600 a minute in all");
-    assert!(calls[1].len() < 60, "retired after its first refusal, but for what was under way");
-    assert!(records.iter().any(|record| record.attempts[0].key == 1 && record.attempts.len() == 2));
+    assert!(
+        calls[1].len() < 60,
+        "retired after its first refusal, but for what was under way"
+    );
+    assert!(
+        records
+            .iter()
+            .any(|record| record.attempts[0].key == 1 && record.attempts.len() == 2)
+    );
 }
 
 #[test]
 fn a_broken_server_is_not_hammered_and_then_the_batch_stops() {
-    let ran = run(paced(6000), 10_000, MS * 20, |_, _| Err(error(Class::Fault, 500, None)));
-    assert!(matches!(ran.summary.stop, Some(Stop::Broken(_))), "{:?}", ran.summary.stop);
-    assert!((SECOND * 60..SECOND * 90).contains(&ran.clock.elapsed()), "{:?}", ran.clock.elapsed());
-    assert!(ran.calls.len() < 150, "{} calls to a server that answers none", ran.calls.len());
+    let ran = run(paced(6000), 10_000, MS * 20, |_, _| {
+        Err(error(Class::Fault, 500, None))
+    });
+    assert!(
+        matches!(ran.summary.stop, Some(Stop::Broken(_))),
+        "{:?}",
+        ran.summary.stop
+    );
+    assert!(
+        (SECOND * 60..SECOND * 90).contains(&ran.clock.elapsed()),
+        "{:?}",
+        ran.clock.elapsed()
+    );
+    assert!(
+        ran.calls.len() < 150,
+        "{} calls to a server that answers none",
+        ran.calls.len()
+    );
 }
 
 #[test]
@@ -351,16 +603,30 @@ fn a_few_faults_slow_nobody_down() {
     };
     let ran = run(paced(600), 1000, SECOND / 10, flaky);
     assert_eq!((ran.summary.answered, ran.summary.calls), (1000, 1083));
-    assert!(ran.summary.took <= MS * 100 * 1083 + SECOND * 3, "{:?}", ran.summary.took);
+    assert!(
+        ran.summary.took <= MS * 100 * 1083 + SECOND * 3,
+        "{:?}",
+        ran.summary.took
+    );
 }
 
 #[test]
 fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
-    let server = Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer };
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer,
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let batch = Batch::new(
+        paced(60),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let turn = clock.now() + SECOND;
     clock.sleep_until(turn + MS * 5);
     assert_eq!(batch.wall_at(turn), SystemTime::UNIX_EPOCH + SECOND);
@@ -373,13 +639,26 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
         0 => Err(error(Class::Throttled, 429, Some(SECOND))),
         _ => Ok("text"),
     };
-    let server =
-        Server { clock: clock.clone(), latency: SECOND, calls: Mutex::default(), answer: Box::new(answer) };
+    let server = Server {
+        clock: clock.clone(),
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer: Box::new(answer),
+    };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let batch = Batch::new(paced(60), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let batch = Batch::new(
+        paced(60),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let an_hour_later = prompts(1).inspect(|_| clock.sleep_until(clock.now() + SECOND * 3600));
     let summary = batch.run(an_hour_later, |_| Ok(()));
-    assert!(summary.stop.is_none() && summary.answered == 1, "{:?}", summary.stop);
+    assert!(
+        summary.stop.is_none() && summary.answered == 1,
+        "{:?}",
+        summary.stop
+    );
 }
 
 #[test]
@@ -391,18 +670,44 @@ fn an_outage_costs_few_calls_however_many_workers_there_are_and_the_pace_is_back
         let refusing = move |_: &str, _| {
             let arrived = at.elapsed() - LATENCY;
             let is_out = (SECOND * 5..SECOND * 15).contains(&arrived);
-            if is_out { Err(error(Class::Throttled, 429, None)) } else { Ok("text") }
+            if is_out {
+                Err(error(Class::Throttled, 429, None))
+            } else {
+                Ok("text")
+            }
         };
         let (calls, answer) = (Mutex::default(), Box::new(refusing));
-        let server = Server { clock: clock.clone(), latency: LATENCY, calls, answer };
+        let server = Server {
+            clock: clock.clone(),
+            latency: LATENCY,
+            calls,
+            answer,
+        };
         let on: Arc<dyn Clock> = Arc::new(clock.clone());
         let settings = with_workers(paced(600), workers);
-        let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+        let batch = Batch::new(
+            settings,
+            [&server as &dyn Ask],
+            on.clone(),
+            CancelToken::new(on),
+        );
         let summary = batch.run(prompts(200), |_| Ok(()));
         assert_eq!(summary.answered, 200);
         let calls = server.calls.into_inner();
-        let within = |from, to| calls.iter().filter(|(at, _)| (from..to).contains(at)).count();
-        assert!(within(SECOND * 5, SECOND * 15) <= 8 + 10, "{workers} workers: {calls:?}");
-        assert_eq!(within(SECOND * 16, SECOND * 17), 10, "{workers} workers: back at the limit");
+        let within = |from, to| {
+            calls
+                .iter()
+                .filter(|(at, _)| (from..to).contains(at))
+                .count()
+        };
+        assert!(
+            within(SECOND * 5, SECOND * 15) <= 8 + 10,
+            "{workers} workers: {calls:?}"
+        );
+        assert_eq!(
+            within(SECOND * 16, SECOND * 17),
+            10,
+            "{workers} workers: back at the limit"
+        );
     }
 }

@@ -76,7 +76,10 @@ impl View {
             Tempo::Kept(rate) => a_minute(rate),
             Tempo::Found => 0.0,
         };
-        let key = || KeyView { per_minute: per_minute.to_bits().into(), ..KeyView::default() };
+        let key = || KeyView {
+            per_minute: per_minute.to_bits().into(),
+            ..KeyView::default()
+        };
         let none = || AtomicU64::new(0);
         View {
             start,
@@ -130,7 +133,10 @@ impl View {
     }
 
     pub(super) fn tokens(&self) -> Tokens {
-        Tokens { input: self.tokens_in.load(Relaxed), output: self.tokens_out.load(Relaxed) }
+        Tokens {
+            input: self.tokens_in.load(Relaxed),
+            output: self.tokens_out.load(Relaxed),
+        }
     }
 
     pub(super) fn unmetered(&self) -> u64 {
@@ -142,7 +148,10 @@ impl View {
     }
 
     fn allowed(&self) -> Allowed {
-        let each = || self.open().map(|key| f64::from_bits(key.per_minute.load(Relaxed)));
+        let each = || {
+            self.open()
+                .map(|key| f64::from_bits(key.per_minute.load(Relaxed)))
+        };
         let (all, found) = (each().sum(), self.open().any(|key| key.found.load(Relaxed)));
         match each().any(|per_minute| per_minute == 0.0) {
             true if self.told => Allowed::Any,
@@ -157,7 +166,10 @@ impl View {
     fn hold(&self, now: Instant) -> Option<Hold> {
         let holds: Option<Vec<_>> = self.open().map(|key| *key.hold.lock()).collect();
         let (until, why) = holds?.into_iter().min_by_key(|(until, _)| *until)?;
-        (until > now).then(|| Hold { left: until - now, why })
+        (until > now).then(|| Hold {
+            left: until - now,
+            why,
+        })
     }
 
     // ---- What the batch says ----------------------------------------------------------------------------------------
@@ -175,7 +187,10 @@ impl View {
     /// Logs an event and shows it.
     pub(super) fn tell(&self, event: Event<'_>) {
         event.log();
-        self.watch.get().into_iter().for_each(|watch| watch.see(&event));
+        self.watch
+            .get()
+            .into_iter()
+            .for_each(|watch| watch.see(&event));
     }
 
     pub(super) fn passed_over(&self) {
@@ -220,8 +235,15 @@ impl View {
     /// Two at once may lose one of theirs: it is an average.
     fn smooth(&self, took: Duration) {
         const PART: i64 = 8;
-        let (before, took) = (self.latency.load(Relaxed) as i64, took.as_micros().max(1) as i64);
-        let now = if before == 0 { took } else { before + (took - before) / PART };
+        let (before, took) = (
+            self.latency.load(Relaxed) as i64,
+            took.as_micros().max(1) as i64,
+        );
+        let now = if before == 0 {
+            took
+        } else {
+            before + (took - before) / PART
+        };
         self.latency.store(now as u64, Relaxed);
     }
 
@@ -249,7 +271,11 @@ impl View {
     fn pace(&self, key: usize, per_minute: f64, origin: Origin) {
         let bits = per_minute.to_bits();
         if self.keys[key].per_minute.swap(bits, Relaxed) != bits {
-            self.tell(Event::Pace { key, per_minute, origin });
+            self.tell(Event::Pace {
+                key,
+                per_minute,
+                origin,
+            });
         }
     }
 
@@ -258,7 +284,12 @@ impl View {
         let (until, by_the_calendar) = (now.0 + wait, now.1 + wait);
         *self.keys[key].hold.lock() = Some((until, why));
         self.keys[key].held.store(true, Relaxed);
-        self.tell(Event::Held { key, wait, until: by_the_calendar, why });
+        self.tell(Event::Held {
+            key,
+            wait,
+            until: by_the_calendar,
+            why,
+        });
     }
 
     /// A hold that is in force lasts longer, perhaps.
@@ -275,7 +306,11 @@ impl View {
         if !self.keys[key].held.load(Relaxed) {
             return;
         }
-        let over = self.keys[key].hold.lock().take_if(|(until, _)| *until <= at).is_some();
+        let over = self.keys[key]
+            .hold
+            .lock()
+            .take_if(|(until, _)| *until <= at)
+            .is_some();
         if over {
             self.keys[key].held.store(false, Relaxed);
             self.tell(Event::Released { key });
@@ -298,5 +333,9 @@ impl std::fmt::Debug for View {
 
 /// Zero: no limit.
 fn a_minute(rate: Rate) -> f64 {
-    if rate.interval.is_zero() { 0.0 } else { 60.0 / rate.interval.as_secs_f64() }
+    if rate.interval.is_zero() {
+        0.0
+    } else {
+        60.0 / rate.interval.as_secs_f64()
+    }
 }

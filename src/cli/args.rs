@@ -236,7 +236,13 @@ pub(super) struct Calls {
     pub(super) burst: NonZeroU32,
 
     /// Calls under way at once; auto is what the pace needs
-    #[arg(short, long, value_name = "N", default_value = "auto", help_heading = "The pace")]
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "auto",
+        help_heading = "The pace"
+    )]
     pub(super) workers: Workers,
 
     /// Stop when held so long without one answer
@@ -265,7 +271,12 @@ pub(super) struct Calls {
     /// How chance spreads the backoffs
     ///
     /// One of none, additive, full, equal and decorrelated.
-    #[arg(long, value_name = "KIND", default_value = "additive", help_heading = "Retries")]
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "additive",
+        help_heading = "Retries"
+    )]
     pub(super) jitter: Jitter,
 
     #[command(flatten)]
@@ -322,7 +333,12 @@ pub(super) struct Practice {
     /// How long an answer takes
     ///
     /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA.
-    #[arg(long, value_name = "TIME", default_value = "400ms", help_heading = "Behaviour")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "400ms",
+        help_heading = "Behaviour"
+    )]
     pub(super) latency: Latency,
 
     /// How often to answer with status 500
@@ -382,12 +398,16 @@ impl FromStr for Workers {
 
     fn from_str(text: &str) -> Result<Self, String> {
         const MOST: usize = 10_000;
-        let number = || text.parse().ok().filter(|number: &NonZeroUsize| number.get() <= MOST);
+        let number = || {
+            text.parse()
+                .ok()
+                .filter(|number: &NonZeroUsize| number.get() <= MOST)
+        };
         match text {
             "auto" => Ok(Workers::Auto),
-            _ => {
-                number().map(Workers::Fixed).ok_or_else(|| format!("give auto, or a number from 1 to {MOST}"))
-            }
+            _ => number()
+                .map(Workers::Fixed)
+                .ok_or_else(|| format!("give auto, or a number from 1 to {MOST}")),
         }
     }
 }

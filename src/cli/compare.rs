@@ -30,19 +30,39 @@ pub(super) fn run(args: &args::Compare) -> Result<Exit, Failure> {
     // The table comes first: it is there even if the page cannot be written.
     match write(&comparison) {
         // Whoever reads has had enough, as `head` has.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(Failure::Write(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::Write(error));
+        }
         _ => {}
     }
     if let Some(path) = &args.html {
         let page = fs::write(path, comparison.to_html());
-        page.map_err(|source| Failure::Page { path: path.clone(), source })?;
+        page.map_err(|source| Failure::Page {
+            path: path.clone(),
+            source,
+        })?;
     }
     Ok(Exit::Answered)
 }
 
 fn options(args: &args::Compare) -> Options {
-    let args::Compare { prompts, rpm, burst, latency, workers, seed, .. } = *args;
-    Options { prompts, rpm, burst, latency, workers, seed }
+    let args::Compare {
+        prompts,
+        rpm,
+        burst,
+        latency,
+        workers,
+        seed,
+        ..
+    } = *args;
+    Options {
+        prompts,
+        rpm,
+        burst,
+        latency,
+        workers,
+        seed,
+    }
 }
 
 fn write(comparison: &Comparison) -> io::Result<()> {

@@ -14,7 +14,12 @@ use crate::progress::{Display, Look};
 /// How to show a run with these arguments, in these surroundings.
 fn look(watching: &Watching, quiet: bool) -> Look {
     let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
-    choose(watching.progress, watching.log_format, quiet, stderr().is_terminal() && !is_dumb)
+    choose(
+        watching.progress,
+        watching.log_format,
+        quiet,
+        stderr().is_terminal() && !is_dumb,
+    )
 }
 
 fn choose(when: When, log: LogFormat, quiet: bool, terminal: bool) -> Look {
@@ -35,8 +40,14 @@ pub(super) fn shown<'a>(
     run: impl FnOnce(Batch<'a>) -> Summary,
 ) -> Summary {
     let clock = Arc::new(SystemClock);
-    let display =
-        Display::start(look(&args.watching, quiet), plan.price, logging::screen(), clock, batch.view(), tell);
+    let display = Display::start(
+        look(&args.watching, quiet),
+        plan.price,
+        logging::screen(),
+        clock,
+        batch.view(),
+        tell,
+    );
     run(batch.watched_by(display.watch()))
 }
 
@@ -53,6 +64,9 @@ mod tests {
         assert_eq!(text(When::Always, true, true), Look::Live);
         assert_eq!(text(When::Always, true, false), Look::Lines);
         assert_eq!(text(When::Never, false, true), Look::Never);
-        assert_eq!(choose(When::Auto, LogFormat::Json, false, false), Look::LinesOnly);
+        assert_eq!(
+            choose(When::Auto, LogFormat::Json, false, false),
+            Look::LinesOnly
+        );
     }
 }

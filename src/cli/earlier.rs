@@ -26,14 +26,22 @@ pub(super) struct Lesson {
 
 /// Reads the results of an earlier run; what was asked then is measured as it would be asked now.
 pub(super) fn read(path: &Path, ask: &dyn Ask) -> Result<Lesson, Unusable> {
-    let failed = |source| JournalError::Results { path: path.to_owned(), source };
+    let failed = |source| JournalError::Results {
+        path: path.to_owned(),
+        source,
+    };
     let opened = Results::open(path);
-    let mut results = opened.map_err(|source| Unusable::OpenEarlier { path: path.to_owned(), source })?;
+    let mut results = opened.map_err(|source| Unusable::OpenEarlier {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut ledger = Ledger::default();
     while let Some(line) = results.next_line().map_err(failed)? {
         ledger.enter(&line, ask).map_err(failed)?;
     }
-    ledger.finish().ok_or_else(|| Unusable::NothingEarlier(path.to_owned()))
+    ledger
+        .finish()
+        .ok_or_else(|| Unusable::NothingEarlier(path.to_owned()))
 }
 
 #[derive(Default)]
@@ -97,10 +105,22 @@ impl Ledger {
         let (stated, density) = (self.stated as f64, Density::default());
         let density = match self.stated {
             0 => density,
-            _ => Density { input: self.input / self.bytes, output: self.output / stated },
+            _ => Density {
+                input: self.input / self.bytes,
+                output: self.output / stated,
+            },
         };
         let calls = (self.answers + self.faults + self.rejected) as f64;
-        let faults = Faults { faults: self.faults as f64 / calls, rejected: self.rejected as f64 / calls };
-        Some(Lesson { latency, density, faults, answers: self.answers, tells_tokens: self.stated > 0 })
+        let faults = Faults {
+            faults: self.faults as f64 / calls,
+            rejected: self.rejected as f64 / calls,
+        };
+        Some(Lesson {
+            latency,
+            density,
+            faults,
+            answers: self.answers,
+            tells_tokens: self.stated > 0,
+        })
     }
 }

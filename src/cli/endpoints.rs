@@ -43,7 +43,12 @@ fn keys_at_one(args: &Calls, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
         let key = usual_key(api.key_env(), base_url.is_some())?;
         return Ok(vec![Endpoint { base_url, key }]);
     }
-    let endpoint = |name: &String| Ok(Endpoint { base_url: base_url.clone(), key: Some(named_key(name)?) });
+    let endpoint = |name: &String| {
+        Ok(Endpoint {
+            base_url: base_url.clone(),
+            key: Some(named_key(name)?),
+        })
+    };
     args.key_env.iter().map(endpoint).collect()
 }
 
@@ -55,7 +60,10 @@ fn pairs_of(args: &Calls, pairs: &[String]) -> Result<Vec<Endpoint>, Unusable> {
     let endpoint = |text: &String| {
         let (url, name) = pair(text).ok_or_else(|| Unusable::NoPair(text.clone()))?;
         let base_url = Some(checked("--base-url", url.to_owned())?);
-        Ok(Endpoint { base_url, key: Some(named_key(name)?) })
+        Ok(Endpoint {
+            base_url,
+            key: Some(named_key(name)?),
+        })
     };
     pairs.iter().map(endpoint).collect()
 }
@@ -66,14 +74,18 @@ fn pair(text: &str) -> Option<(&str, &str)> {
         name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    text.rsplit_once('=').filter(|(url, name)| is_name(name) && !url.contains('?'))
+    text.rsplit_once('=')
+        .filter(|(url, name)| is_name(name) && !url.contains('?'))
 }
 
 /// Two endpoints that are one.
 fn twice(endpoints: &[Endpoint]) -> Option<(usize, usize)> {
-    let same = |one: &Endpoint, other: &Endpoint| one.base_url == other.base_url && one.key == other.key;
+    let same =
+        |one: &Endpoint, other: &Endpoint| one.base_url == other.base_url && one.key == other.key;
     (1..endpoints.len()).find_map(|other| {
-        let one = endpoints[..other].iter().position(|one| same(one, &endpoints[other]))?;
+        let one = endpoints[..other]
+            .iter()
+            .position(|one| same(one, &endpoints[other]))?;
         Some((one, other))
     })
 }
@@ -89,29 +101,51 @@ fn usual_key(name: &str, elsewhere: bool) -> Result<Option<Key>, Unusable> {
 
 fn named_key(name: &str) -> Result<Key, Unusable> {
     let text = env::var_os(name).ok_or_else(|| Unusable::NoSuchVariable(name.to_owned()))?;
-    text.to_str().and_then(Key::new).ok_or_else(|| Unusable::BadKey(name.to_owned()))
+    text.to_str()
+        .and_then(Key::new)
+        .ok_or_else(|| Unusable::BadKey(name.to_owned()))
 }
 
 /// The address that is typed, or else the one in the environment, if there is one.
 fn base_url(args: &Calls, api: &dyn Api) -> Result<Option<String>, Unusable> {
-    let typed = args.base_url.first().map(|url| checked("--base-url", url.clone()));
+    let typed = args
+        .base_url
+        .first()
+        .map(|url| checked("--base-url", url.clone()));
     let name = api.base_url_env();
     let from_env = || env::var(name).ok().filter(|url| !url.is_empty());
-    typed.or_else(|| from_env().map(|url| checked(&format!("${name}"), url))).transpose()
+    typed
+        .or_else(|| from_env().map(|url| checked(&format!("${name}"), url)))
+        .transpose()
 }
 
 fn checked(from: &str, url: String) -> Result<String, Unusable> {
     let uri: Result<ureq::http::Uri, _> = url.parse();
-    let usable =
-        uri.is_ok_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
-    if usable { Ok(url) } else { Err(Unusable::BadUrl { from: from.to_owned(), url }) }
+    let usable = uri.is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+    });
+    if usable {
+        Ok(url)
+    } else {
+        Err(Unusable::BadUrl {
+            from: from.to_owned(),
+            url,
+        })
+    }
 }
 
 fn is_loopback(url: &str) -> bool {
     let uri: Option<ureq::http::Uri> = url.parse().ok();
-    let host =
-        uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let host = uri
+        .as_ref()
+        .and_then(|uri| uri.host())
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -120,7 +154,11 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        for good in ["http://localhost:8080", "https://gateway.example/openai/v1", "http://[::1]:1/v1"] {
+        for good in [
+            "http://localhost:8080",
+            "https://gateway.example/openai/v1",
+            "http://[::1]:1/v1",
+        ] {
             assert!(checked("", good.to_owned()).is_ok(), "{good}");
         }
         for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
@@ -130,24 +168,45 @@ mod tests {
 
     #[test]
     fn this_machine_is_known_by_its_names() {
-        for near in ["http://localhost:1/v1", "http://127.0.0.1", "http://127.9.9.9:2", "http://[::1]:3"] {
+        for near in [
+            "http://localhost:1/v1",
+            "http://127.0.0.1",
+            "http://127.9.9.9:2",
+            "http://[::1]:3",
+        ] {
             assert!(is_loopback(near), "{near}");
         }
-        assert!(!is_loopback("https://api.openai.com/v1") && !is_loopback("http://localhost.example"));
+        assert!(
+            !is_loopback("https://api.openai.com/v1") && !is_loopback("http://localhost.example")
+        );
     }
 
     #[test]
     fn an_address_may_name_the_variable_with_its_key() {
         assert_eq!(pair("http://a/v1=KEY_2"), Some(("http://a/v1", "KEY_2")));
-        for plain in ["http://a/v1", "http://a/v1?x=y", "http://a/v1=", "http://a/v1=two words"] {
+        for plain in [
+            "http://a/v1",
+            "http://a/v1?x=y",
+            "http://a/v1=",
+            "http://a/v1=two words",
+        ] {
             assert_eq!(pair(plain), None, "{plain}");
         }
     }
 
     #[test]
     fn the_same_key_is_not_taken_for_two() {
-        let endpoint = |url: &str, key| Endpoint { base_url: Some(url.into()), key: Key::new(key) };
-        assert_eq!(twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "l")]), None);
-        assert_eq!(twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "k")]), Some((0, 2)));
+        let endpoint = |url: &str, key| Endpoint {
+            base_url: Some(url.into()),
+            key: Key::new(key),
+        };
+        assert_eq!(
+            twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "l")]),
+            None
+        );
+        assert_eq!(
+            twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "k")]),
+            Some((0, 2))
+        );
     }
 }

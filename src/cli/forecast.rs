@@ -29,14 +29,31 @@ const GUESS: Latency = Latency::LogNormal(Duration::from_secs(2), 0.5);
 pub(super) fn run(args: &args::Plan, _quiet: bool) -> Result<Exit, Unusable> {
     let client = Plan::draft(&args.run)?;
     let (_, settings) = Plan::settings(&args.run)?;
-    let settings = Settings { seed: 0, ..settings };
-    let lesson = args.from.as_deref().map(|path| earlier::read(path, &client)).transpose()?;
-    let density = lesson.as_ref().map_or_else(Density::default, |lesson| lesson.density);
+    let settings = Settings {
+        seed: 0,
+        ..settings
+    };
+    let lesson = args
+        .from
+        .as_deref()
+        .map(|path| earlier::read(path, &client))
+        .transpose()?;
+    let density = lesson
+        .as_ref()
+        .map_or_else(Density::default, |lesson| lesson.density);
     let survey = Survey::of(&args.run, &client, density)?;
     let keys = args.run.key_env.len().max(args.run.base_url.len()).max(1);
     let latency = latency(args, lesson.as_ref());
-    let faults = lesson.as_ref().map_or_else(Faults::default, |lesson| lesson.faults);
-    let case = Case { settings, keys, load: survey.load.clone(), latency, faults };
+    let faults = lesson
+        .as_ref()
+        .map_or_else(Faults::default, |lesson| lesson.faults);
+    let case = Case {
+        settings,
+        keys,
+        load: survey.load.clone(),
+        latency,
+        faults,
+    };
     let forecast = Forecast::of(&case);
     let sections = [
         prompts(args, &survey, lesson.as_ref()),
@@ -47,8 +64,15 @@ pub(super) fn run(args: &args::Plan, _quiet: bool) -> Result<Exit, Unusable> {
 }
 
 fn latency(args: &args::Plan, lesson: Option<&Lesson>) -> Latencies {
-    let usual = if args.run.practice { PRACTICE_LATENCY } else { GUESS };
-    lesson.map_or_else(|| args.latency.unwrap_or(usual).into(), |lesson| lesson.latency.clone())
+    let usual = if args.run.practice {
+        PRACTICE_LATENCY
+    } else {
+        GUESS
+    };
+    lesson.map_or_else(
+        || args.latency.unwrap_or(usual).into(),
+        |lesson| lesson.latency.clone(),
+    )
 }
 
 // ---- What there is to send ------------------------------------------------------------------------------------------
@@ -66,11 +90,22 @@ struct Survey {
 impl Survey {
     fn of(args: &args::Run, client: &Client, density: Density) -> Result<Self, Unusable> {
         let index = on_record(args)?;
-        let (load, oversize) =
-            (Load::new(density, client.counting()), Oversize::of(args.tpm, client.counting()));
-        let mut survey = Survey { load, total: 0, before: Before::default(), changed: 0, oversize };
+        let (load, oversize) = (
+            Load::new(density, client.counting()),
+            Oversize::of(args.tpm, client.counting()),
+        );
+        let mut survey = Survey {
+            load,
+            total: 0,
+            before: Before::default(),
+            changed: 0,
+            oversize,
+        };
         for prompt in stream(args, client)? {
-            let prompt = prompt.map_err(|source| Unusable::Input { path: args.prompts.clone(), source })?;
+            let prompt = prompt.map_err(|source| Unusable::Input {
+                path: args.prompts.clone(),
+                source,
+            })?;
             survey.total += 1;
             let request = body(client, &prompt);
             if survey.is_to_do(args, &index, &record_id(client, prompt.line, &request)) {
@@ -125,22 +160,37 @@ fn on_record(args: &args::Run) -> Result<Index, Unusable> {
         return Ok(Index::default());
     };
     let opened = Results::open(&path);
-    let mut results = opened.map_err(|source| Unusable::OpenEarlier { path: path.clone(), source })?;
+    let mut results = opened.map_err(|source| Unusable::OpenEarlier {
+        path: path.clone(),
+        source,
+    })?;
     Ok(Index::read(&mut results).map_err(|source| JournalError::Results { path, source })?)
 }
 
 // ---- What is said ---------------------------------------------------------------------------------------------------
 
 fn prompts(args: &args::Plan, survey: &Survey, lesson: Option<&Lesson>) -> Vec<String> {
-    let Survey { load, total, before, changed, oversize } = survey;
+    let Survey {
+        load,
+        total,
+        before,
+        changed,
+        oversize,
+    } = survey;
     let mut lines = vec!["Prompts".to_owned()];
     let done = match (before.answered, before.failed) {
         (0, 0) => String::new(),
         (answered, failed) => {
-            format!(" of {}: {answered} answered and {failed} failed are on record", figure(*total as f64))
+            format!(
+                " of {}: {answered} answered and {failed} failed are on record",
+                figure(*total as f64)
+            )
         }
     };
-    lines.push(row("to send", format!("{}{done}", figure(load.count as f64))));
+    lines.push(row(
+        "to send",
+        format!("{}{done}", figure(load.count as f64)),
+    ));
     if *changed > 0 {
         lines.push(row(
             "changed",
@@ -148,7 +198,14 @@ fn prompts(args: &args::Plan, survey: &Survey, lesson: Option<&Lesson>) -> Vec<S
         ));
         lines.push(row("", "without --keep or --restart"));
     }
-    lines.push(row("tokens", format!("about {} read, {} written", figure(load.input), figure(load.output))));
+    lines.push(row(
+        "tokens",
+        format!(
+            "about {} read, {} written",
+            figure(load.input),
+            figure(load.output)
+        ),
+    ));
     let source = match lesson {
         Some(lesson) if lesson.tells_tokens => "going by the earlier run".to_owned(),
         _ => format!(
@@ -159,8 +216,14 @@ fn prompts(args: &args::Plan, survey: &Survey, lesson: Option<&Lesson>) -> Vec<S
     };
     lines.push(row("", source));
     if let Some(price) = args.run.watching.price {
-        let tokens = Tokens { input: load.input as u64, output: load.output as u64 };
-        lines.push(row("cost", format!("about {}, at {price} a million", amount(price.cost(tokens)))));
+        let tokens = Tokens {
+            input: load.input as u64,
+            output: load.output as u64,
+        };
+        lines.push(row(
+            "cost",
+            format!("about {}, at {price} a million", amount(price.cost(tokens))),
+        ));
     }
     lines.extend(oversize.warning().map(|warning| row("too large", warning)));
     lines
@@ -178,31 +241,51 @@ fn known(args: &args::Plan, case: &Case, lesson: Option<&Lesson>) -> Vec<String>
         (None, None) => "a guess: give --latency, or --from an earlier run".to_owned(),
     };
     let (mean, p95) = (ms(case.latency.mean()), ms(case.latency.percentile(95)));
-    lines.push(row("latency", format!("{mean} on average, 95 % within {p95}")));
+    lines.push(row(
+        "latency",
+        format!("{mean} on average, 95 % within {p95}"),
+    ));
     lines.push(row("", source));
     let Faults { faults, rejected } = case.faults;
     if faults + rejected > 0.0 {
         let percent = |part: f64| format!("{:.1} %", part * 100.0);
         lines.push(row(
             "failures",
-            format!("{} of the calls, and {} for good", percent(faults), percent(rejected)),
+            format!(
+                "{} of the calls, and {} for good",
+                percent(faults),
+                percent(rejected)
+            ),
         ));
     }
     lines
 }
 
 fn limits(args: &args::Plan, keys: usize) -> Vec<String> {
-    let each = if keys > 1 { format!(" with each of {keys} keys") } else { String::new() };
+    let each = if keys > 1 {
+        format!(" with each of {keys} keys")
+    } else {
+        String::new()
+    };
     let limit = |number: Option<std::num::NonZeroU32>, of| {
         number.map(|n| format!("{} {of} a minute", figure(n.get().into())))
     };
     let rpm = Plan::rpm(&args.run);
-    let told: Vec<_> = [limit(rpm, "calls"), limit(args.run.tpm, "tokens")].into_iter().flatten().collect();
+    let told: Vec<_> = [limit(rpm, "calls"), limit(args.run.tpm, "tokens")]
+        .into_iter()
+        .flatten()
+        .collect();
     match told.is_empty() {
         false => vec![row("limit", format!("{}{each}", told.join(", ")))],
         true => vec![
-            row("limit", "unknown: the server's headers will tell, or it will be"),
-            row("", "found out; with --rpm N or --tpm N it is part of the plan."),
+            row(
+                "limit",
+                "unknown: the server's headers will tell, or it will be",
+            ),
+            row(
+                "",
+                "found out; with --rpm N or --tpm N it is part of the plan.",
+            ),
             row("", "Until then this is how long it takes without any limit"),
         ],
     }
@@ -217,7 +300,10 @@ fn outlook(case: &Case, forecast: &Forecast) -> Vec<String> {
     }
     lines.extend(forecast.lines());
     if !forecast.ends {
-        lines.push(row("but", "the server fails so often that the batch would stop early"));
+        lines.push(row(
+            "but",
+            "the server fails so often that the batch would stop early",
+        ));
     }
     lines.extend([String::new(), "Workers".to_owned()]);
     lines.extend(forecast.table(yours));

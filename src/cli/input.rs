@@ -25,15 +25,28 @@ pub(super) fn open(
     cancel: &CancelToken,
     look: impl FnMut(&Prompt),
 ) -> Result<(Stream, Option<u64>), Unusable> {
-    stream(&args.prompts, reading(args, api_path)?, args.limit, cancel, look)
+    stream(
+        &args.prompts,
+        reading(args, api_path)?,
+        args.limit,
+        cancel,
+        look,
+    )
 }
 
 /// The same, to be put aside for whoever knows how to ask.
 #[cfg(feature = "redis")]
-pub(super) fn to_push(args: &Push, cancel: &CancelToken) -> Result<(Stream, Option<u64>), Unusable> {
+pub(super) fn to_push(
+    args: &Push,
+    cancel: &CancelToken,
+) -> Result<(Stream, Option<u64>), Unusable> {
     let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
     let template = args.template.as_deref().map(template).transpose()?;
-    let reading = Reading { format, template, ..Reading::default() };
+    let reading = Reading {
+        format,
+        template,
+        ..Reading::default()
+    };
     stream(&args.prompts, reading, args.limit, cancel, |_| ())
 }
 
@@ -47,10 +60,16 @@ fn stream(
     let limit = limit.unwrap_or(usize::MAX);
     if path == Path::new("-") {
         let prompts = Prompts::with(BufReader::new(io::stdin()), reading);
-        return Ok((Box::new(as_they_come(prompts, cancel.clone()).take(limit)), None));
+        return Ok((
+            Box::new(as_they_come(prompts, cancel.clone()).take(limit)),
+            None,
+        ));
     }
     if !is_file(path) {
-        return Ok((Box::new(as_they_come(read(path, reading)?, cancel.clone()).take(limit)), None));
+        return Ok((
+            Box::new(as_they_come(read(path, reading)?, cancel.clone()).take(limit)),
+            None,
+        ));
     }
     let count = look_through(path, &reading, limit, look)?;
     Ok((Box::new(read(path, reading)?.take(limit)), Some(count)))
@@ -80,24 +99,46 @@ fn reading(args: &Run, api_path: &str) -> Result<Reading, Unusable> {
         return Err(Unusable::NoModel);
     }
     let template = args.template.as_deref().map(template).transpose()?;
-    Ok(Reading { format, template, api_path: api_path.to_owned(), bodies_only })
+    Ok(Reading {
+        format,
+        template,
+        api_path: api_path.to_owned(),
+        bodies_only,
+    })
 }
 
 fn template(path: &Path) -> Result<Template, Unusable> {
     let source = fs::read_to_string(path);
-    let source = source.map_err(|source| Unusable::OpenTemplate { path: path.to_owned(), source })?;
+    let source = source.map_err(|source| Unusable::OpenTemplate {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Template::new(&source, &path.display().to_string())?)
 }
 
 fn read(path: &Path, reading: Reading) -> Result<Prompts<Box<dyn BufRead + Send>>, Unusable> {
     let open = |path| {
         let file = File::open(path)?;
-        if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+        if file.metadata()?.is_dir() {
+            Err(io::ErrorKind::IsADirectory.into())
+        } else {
+            Ok(file)
+        }
     };
-    let file = open(path).map_err(|source| Unusable::Open { path: path.to_owned(), source })?;
+    let file = open(path).map_err(|source| Unusable::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     let file = BufReader::with_capacity(64 << 10, file);
     let (_, is_gzip) = Format::of(path);
-    Ok(Prompts::with(if is_gzip { Box::new(gunzip(file)) } else { Box::new(file) }, reading))
+    Ok(Prompts::with(
+        if is_gzip {
+            Box::new(gunzip(file))
+        } else {
+            Box::new(file)
+        },
+        reading,
+    ))
 }
 
 /// Finds what is wrong with a file before the first call is paid for.
@@ -109,10 +150,17 @@ fn look_through(
 ) -> Result<u64, Unusable> {
     let mut count = 0;
     for prompt in read(path, reading.clone())?.take(limit) {
-        look(&prompt.map_err(|source| Unusable::Input { path: path.to_owned(), source })?);
+        look(&prompt.map_err(|source| Unusable::Input {
+            path: path.to_owned(),
+            source,
+        })?);
         count += 1;
     }
-    if count == 0 && limit > 0 { Err(Unusable::Empty(path.to_owned())) } else { Ok(count) }
+    if count == 0 && limit > 0 {
+        Err(Unusable::Empty(path.to_owned()))
+    } else {
+        Ok(count)
+    }
 }
 
 /// Prompts of standard input or another pipe, read by a thread that nobody waits for: a batch that stops does not wait
@@ -160,8 +208,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, content).unwrap();
-        let words = ["paceline", "run", path.to_str().unwrap()].into_iter().chain(options.iter().copied());
-        let Command::Run(args) = Args::parse_from(words).command else { unreachable!() };
+        let words = ["paceline", "run", path.to_str().unwrap()]
+            .into_iter()
+            .chain(options.iter().copied());
+        let Command::Run(args) = Args::parse_from(words).command else {
+            unreachable!()
+        };
         let cancel = CancelToken::new(Arc::new(SystemClock));
         match open(&args, "/chat/completions", &cancel, |_| ()) {
             Ok((prompts, count)) => Ok((count.unwrap(), prompts.filter(Result::is_ok).count())),
@@ -174,7 +226,10 @@ mod tests {
         let csv = "prompt\none\ntwo\n";
         assert_eq!(opened("a.csv", csv, &["-mm"]), Ok((2, 2)));
         assert_eq!(opened("a.txt", csv, &["-mm"]), Ok((3, 3)));
-        assert_eq!(opened("a.txt", csv, &["-mm", "--format=csv", "--limit=1"]), Ok((1, 1)));
+        assert_eq!(
+            opened("a.txt", csv, &["-mm", "--format=csv", "--limit=1"]),
+            Ok((1, 1))
+        );
     }
 
     #[test]
@@ -182,16 +237,22 @@ mod tests {
         let lines = format!("{BATCH_LINE}\n{}\n", BATCH_LINE.replace("POST", "GET"));
         let expected = "a.jsonl: line 2, column 27: expected \"method\" to be POST, found \"GET\"";
         assert_eq!(opened("a.jsonl", &lines, &["-mm"]).unwrap_err(), expected);
-        let expected = "a.gz: line 1: the gzip data is damaged, or no gzip data (invalid gzip header)";
-        assert_eq!(opened("a.gz", "some plain text", &["-mm"]).unwrap_err(), expected);
+        let expected =
+            "a.gz: line 1: the gzip data is damaged, or no gzip data (invalid gzip header)";
+        assert_eq!(
+            opened("a.gz", "some plain text", &["-mm"]).unwrap_err(),
+            expected
+        );
     }
 
     #[test]
     fn a_model_is_needed_unless_every_prompt_brings_its_body() {
         assert_eq!(opened("a.jsonl", BATCH_LINE, &[]), Ok((1, 1)));
-        let expected =
-            "a.jsonl: line 2: this prompt has no body of its own, so say which model to ask, with -m NAME";
-        assert_eq!(opened("a.jsonl", &format!("{BATCH_LINE}\n\"why\"\n"), &[]).unwrap_err(), expected);
+        let expected = "a.jsonl: line 2: this prompt has no body of its own, so say which model to ask, with -m NAME";
+        assert_eq!(
+            opened("a.jsonl", &format!("{BATCH_LINE}\n\"why\"\n"), &[]).unwrap_err(),
+            expected
+        );
         for name in ["a.txt", "a.csv"] {
             assert_eq!(
                 opened(name, "prompt\nwhy\n", &[]).unwrap_err(),

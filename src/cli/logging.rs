@@ -27,7 +27,10 @@ struct Redacted(Logger);
 impl Redacted {
     fn may_show_a_key(metadata: &Metadata<'_>) -> bool {
         let target = metadata.target();
-        metadata.level() == Level::Trace && ["ureq", "rustls"].iter().any(|name| target.starts_with(name))
+        metadata.level() == Level::Trace
+            && ["ureq", "rustls"]
+                .iter()
+                .any(|name| target.starts_with(name))
     }
 }
 
@@ -57,8 +60,9 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
         (_, 1) => LevelFilter::Info,
         _ => LevelFilter::Debug,
     };
-    let mut builder =
-        Builder::from_env(Env::default().default_filter_or(format!("{level},ureq=warn,ureq_proto=warn")));
+    let mut builder = Builder::from_env(
+        Env::default().default_filter_or(format!("{level},ureq=warn,ureq_proto=warn")),
+    );
     if in_json {
         builder.format(|to, record| writeln!(to, "{}", json::line(record, Timestamp::now())));
     }
@@ -78,11 +82,17 @@ pub(super) fn screen() -> &'static Screen {
 /// be listening is no reason to stop.
 pub(super) fn say(level: Level, event: &str, text: &str, fields: &[(&str, Value<'_>)]) {
     let text = if IN_JSON.load(Ordering::Relaxed) {
-        let fields: Vec<_> = [("event", event.into())].into_iter().chain(fields.iter().cloned()).collect();
+        let fields: Vec<_> = [("event", event.into())]
+            .into_iter()
+            .chain(fields.iter().cloned())
+            .collect();
         let fields = fields.as_slice();
         let mut record = Record::builder();
         record.level(level).key_values(&fields);
-        json::line(&record.args(format_args!("{text}")).build(), Timestamp::now())
+        json::line(
+            &record.args(format_args!("{text}")).build(),
+            Timestamp::now(),
+        )
     } else {
         text.to_owned()
     };

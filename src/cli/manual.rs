@@ -37,13 +37,18 @@ pub(super) fn manual(args: &Manual) -> Result<Exit, Failure> {
     match &args.dir {
         None => {
             let mut page = Vec::new();
-            Man::new(Args::command()).render(&mut page).map_err(Failure::Output)?;
+            Man::new(Args::command())
+                .render(&mut page)
+                .map_err(Failure::Output)?;
             to_stdout(&page)
         }
         Some(folder) => {
-            let written =
-                fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(Args::command(), folder));
-            written.map_err(|source| Failure::Pages { folder: folder.clone(), source })?;
+            let written = fs::create_dir_all(folder)
+                .and_then(|()| clap_mangen::generate_to(Args::command(), folder));
+            written.map_err(|source| Failure::Pages {
+                folder: folder.clone(),
+                source,
+            })?;
             Ok(Exit::Answered)
         }
     }

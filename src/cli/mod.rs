@@ -81,8 +81,12 @@ pub fn main() -> Exit {
     match args.command {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
         Command::Plan(plan) => or_say_why(forecast::run(&plan, args.quiet), |_| Exit::Usage),
-        Command::Export(export) => or_say_why(export::run(&export, args.quiet), export::Failure::exit),
-        Command::Report(report) => or_say_why(report::run(&report, args.quiet), report::Failure::exit),
+        Command::Export(export) => {
+            or_say_why(export::run(&export, args.quiet), export::Failure::exit)
+        }
+        Command::Report(report) => {
+            or_say_why(report::run(&report, args.quiet), report::Failure::exit)
+        }
         #[cfg(feature = "redis")]
         Command::Push(push) => or_say_why(push::run(&push, args.quiet), |_| Exit::Usage),
         #[cfg(feature = "redis")]
@@ -93,7 +97,9 @@ pub fn main() -> Exit {
         Command::Queue(queue) => or_say_why(queue::run(&queue, args.quiet), |_| Exit::Usage),
         Command::Compare(compare) => or_say_why(compare::run(&compare), compare::Failure::exit),
         Command::Practice(practice) => or_say_why(practice::serve(&practice), |_| Exit::Usage),
-        Command::Completions(shell) => or_say_why(manual::completions(&shell), manual::Failure::exit),
+        Command::Completions(shell) => {
+            or_say_why(manual::completions(&shell), manual::Failure::exit)
+        }
         Command::Manual(manual) => or_say_why(manual::manual(&manual), manual::Failure::exit),
     }
 }

@@ -29,7 +29,12 @@ impl Oversize {
 
     /// A server with this limit, which counts so.
     pub(super) fn of(limit: Option<NonZeroU32>, counting: Counting) -> Self {
-        Oversize { limit, counting, count: 0, first: Vec::new() }
+        Oversize {
+            limit,
+            counting,
+            count: 0,
+            first: Vec::new(),
+        }
     }
 
     /// Looks at one prompt, as it would be sent.
@@ -42,7 +47,10 @@ impl Oversize {
     /// Looks at one call.
     pub(super) fn weigh(&mut self, line: u64, size: RequestSize) {
         let least = size.least(self.counting);
-        if self.limit.is_none_or(|limit| least <= f64::from(limit.get())) {
+        if self
+            .limit
+            .is_none_or(|limit| least <= f64::from(limit.get()))
+        {
             return;
         }
         self.count += 1;
@@ -54,14 +62,22 @@ impl Oversize {
     /// What is to be said about them; nothing if there is none.
     pub(super) fn warning(&self) -> Option<String> {
         let limit = self.limit.filter(|_| self.count > 0)?;
-        let lines = self.first.iter().map(|(line, least)| format!("line {line} (about {least:.0} tokens)"));
+        let lines = self
+            .first
+            .iter()
+            .map(|(line, least)| format!("line {line} (about {least:.0} tokens)"));
         let lines = lines.collect::<Vec<_>>().join(", ");
         let more = match self.count - self.first.len() as u64 {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let (prompts, can) = (counted(self.count, "prompt"), "can never be let in by a server that keeps to");
-        Some(format!("{prompts} {can} --tpm {limit}, being larger than that: {lines}{more}"))
+        let (prompts, can) = (
+            counted(self.count, "prompt"),
+            "can never be let in by a server that keeps to",
+        );
+        Some(format!(
+            "{prompts} {can} --tpm {limit}, being larger than that: {lines}{more}"
+        ))
     }
 }
 
@@ -74,7 +90,10 @@ pub(super) fn warned<'a, E>(
     prompts.inspect(move |prompt| {
         let mut oversize = Oversize::of(limit, ask.counting());
         prompt.iter().for_each(|prompt| oversize.look(prompt, ask));
-        oversize.warning().into_iter().for_each(|warning| warn!("{warning}"));
+        oversize
+            .warning()
+            .into_iter()
+            .for_each(|warning| warn!("{warning}"));
     })
 }
 
@@ -91,7 +110,8 @@ mod tests {
         oversize.weigh(2, size(404, Some(900)));
         let said = oversize.warning().unwrap();
         assert!(
-            said.starts_with("1 prompt can never") && said.ends_with(": line 2 (about 1001 tokens)"),
+            said.starts_with("1 prompt can never")
+                && said.ends_with(": line 2 (about 1001 tokens)"),
             "{said}"
         );
         (3..9).for_each(|line| oversize.weigh(line, size(8000, None)));
@@ -105,7 +125,13 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_too_large() {
         let mut oversize = Oversize::of(None, Counting::Reserved);
-        oversize.weigh(1, RequestSize { bytes: u32::MAX, most: Some(u32::MAX) });
+        oversize.weigh(
+            1,
+            RequestSize {
+                bytes: u32::MAX,
+                most: Some(u32::MAX),
+            },
+        );
         assert_eq!(oversize.warning(), None);
     }
 }

@@ -39,19 +39,36 @@ impl Plan {
 
     pub(super) fn new(args: &Run) -> Result<Self, Unusable> {
         let output = Self::output(args);
-        if output.as_deref().is_some_and(|output| is_same_file(output, &args.prompts)) {
+        if output
+            .as_deref()
+            .is_some_and(|output| is_same_file(output, &args.prompts))
+        {
             return Err(Unusable::Overwriting(args.prompts.clone()));
         }
-        Ok(Plan { output, ..Plan::of_calls(&args.calls)? })
+        Ok(Plan {
+            output,
+            ..Plan::of_calls(&args.calls)?
+        })
     }
 
     /// What is to be sent, wherever the prompts come from and the results go.
     pub(super) fn of_calls(args: &Calls) -> Result<Self, Unusable> {
         let (rpm, settings) = Self::settings(args)?;
-        let practice = args.practice.then(|| start_practice(args, rpm)).transpose()?;
+        let practice = args
+            .practice
+            .then(|| start_practice(args, rpm))
+            .transpose()?;
         let clients = clients(args, &settings, practice.as_ref())?;
         let (shared, price) = (args.share.share.is_some(), args.watching.price);
-        Ok(Plan { clients, settings, rpm: rpm.map(Into::into), shared, price, output: None, practice })
+        Ok(Plan {
+            clients,
+            settings,
+            rpm: rpm.map(Into::into),
+            shared,
+            price,
+            output: None,
+            practice,
+        })
     }
 
     /// The calls a minute that are asked for, and how the batch is run.
@@ -79,12 +96,23 @@ impl Plan {
 
     /// Where the results would go.
     pub(super) fn output(args: &Run) -> Option<PathBuf> {
-        output(&args.prompts, args.output.as_deref(), is_pipe(&args.prompts))
+        output(
+            &args.prompts,
+            args.output.as_deref(),
+            is_pipe(&args.prompts),
+        )
     }
 
     /// A client that makes the requests of a run and needs no key, because nothing is sent.
     pub(super) fn draft(args: &Calls) -> Result<Client, Unusable> {
-        client(args, &Endpoint { base_url: None, key: None }, 1)
+        client(
+            args,
+            &Endpoint {
+                base_url: None,
+                key: None,
+            },
+            1,
+        )
     }
 }
 
@@ -109,8 +137,16 @@ fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
 }
 
 fn settings(args: &Calls, pace: Tempo) -> Settings {
-    let backoff = Backoff { base: args.base_delay, max: args.max_delay, jitter: args.jitter };
-    let retry = Retry { max_retries: args.max_retries, backoff, deadline: None };
+    let backoff = Backoff {
+        base: args.base_delay,
+        max: args.max_delay,
+        jitter: args.jitter,
+    };
+    let retry = Retry {
+        max_retries: args.max_retries,
+        backoff,
+        deadline: None,
+    };
     let workers = match args.workers {
         Workers::Auto => None,
         Workers::Fixed(workers) => Some(workers),
@@ -133,20 +169,36 @@ pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_m
 /// A server that is strict about the pace, and about as slow as a small model.
 fn start_practice(args: &Calls, rpm: Option<NonZeroU32>) -> Result<Server, Unusable> {
     let options = practice::Options {
-        limits: Limits { rpm: rpm.or(Some(Plan::PRACTICE_RPM)), burst: args.burst, ..Limits::default() },
+        limits: Limits {
+            rpm: rpm.or(Some(Plan::PRACTICE_RPM)),
+            burst: args.burst,
+            ..Limits::default()
+        },
         latency: PRACTICE_LATENCY,
         ..practice::Options::default()
     };
     Server::start(options).map_err(Unusable::Practice)
 }
 
-fn clients(args: &Calls, settings: &Settings, practice: Option<&Server>) -> Result<Vec<Client>, Unusable> {
+fn clients(
+    args: &Calls,
+    settings: &Settings,
+    practice: Option<&Server>,
+) -> Result<Vec<Client>, Unusable> {
     let endpoints = match practice {
-        Some(server) => vec![Endpoint { base_url: Some(format!("http://{}", server.addr())), key: None }],
+        Some(server) => vec![Endpoint {
+            base_url: Some(format!("http://{}", server.addr())),
+            key: None,
+        }],
         None => endpoints::of(args, &*args.spoken.api.api())?,
     };
-    let most = settings.workers.unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
-    endpoints.iter().map(|endpoint| client(args, endpoint, most.get())).collect()
+    let most = settings
+        .workers
+        .unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
+    endpoints
+        .iter()
+        .map(|endpoint| client(args, endpoint, most.get()))
+        .collect()
 }
 
 fn client(args: &Calls, endpoint: &Endpoint, connections: usize) -> Result<Client, Unusable> {
@@ -159,7 +211,13 @@ fn client(args: &Calls, endpoint: &Endpoint, connections: usize) -> Result<Clien
     };
     let Endpoint { base_url, key } = endpoint;
     let (http, api) = (Http::new(&options)?, args.spoken.api.api());
-    Ok(Client::new(http, api, base_url.as_deref(), key.as_ref(), params(args)))
+    Ok(Client::new(
+        http,
+        api,
+        base_url.as_deref(),
+        key.as_ref(),
+        params(args),
+    ))
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) sees to it.
@@ -167,9 +225,23 @@ fn params(args: &Calls) -> Params {
     // Whatever -m says: a practice answer must never pass for one that was asked of a real model.
     let practice = args.practice.then(|| practice::MODEL.to_owned());
     let model = practice.or_else(|| args.model.clone()).unwrap_or_default();
-    let extra = args.param.iter().map(|param| (param.name.clone(), param.value.clone())).collect();
-    let Calls { max_tokens, temperature, .. } = *args;
-    Params { model, system: args.system.clone(), max_tokens, temperature, extra }
+    let extra = args
+        .param
+        .iter()
+        .map(|param| (param.name.clone(), param.value.clone()))
+        .collect();
+    let Calls {
+        max_tokens,
+        temperature,
+        ..
+    } = *args;
+    Params {
+        model,
+        system: args.system.clone(),
+        max_tokens,
+        temperature,
+        extra,
+    }
 }
 
 /// `None` is standard output: asked for with `-`, and the default when the prompts come through a pipe.
@@ -183,7 +255,9 @@ fn output(prompts: &Path, given: Option<&Path>, from_pipe: bool) -> Option<PathB
 /// Standard input, or a pipe that has a name: beside that is no place for results.
 fn is_pipe(prompts: &Path) -> bool {
     prompts == Path::new("-")
-        || prompts.metadata().is_ok_and(|prompts| !prompts.is_file() && !prompts.is_dir())
+        || prompts
+            .metadata()
+            .is_ok_and(|prompts| !prompts.is_file() && !prompts.is_dir())
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
@@ -198,11 +272,24 @@ mod tests {
     #[test]
     fn results_go_beside_the_prompts_unless_told_otherwise() {
         let output = |prompts: &str, given: Option<&str>| {
-            output(Path::new(prompts), given.map(Path::new), is_pipe(Path::new(prompts)))
+            output(
+                Path::new(prompts),
+                given.map(Path::new),
+                is_pipe(Path::new(prompts)),
+            )
         };
-        assert_eq!(output("dir/prompts.txt", None), Some("dir/prompts.results.jsonl".into()));
-        assert_eq!(output("prompts", None), Some("prompts.results.jsonl".into()));
+        assert_eq!(
+            output("dir/prompts.txt", None),
+            Some("dir/prompts.results.jsonl".into())
+        );
+        assert_eq!(
+            output("prompts", None),
+            Some("prompts.results.jsonl".into())
+        );
         assert_eq!(output("prompts.txt", Some("out")), Some("out".into()));
-        assert_eq!((output("prompts.txt", Some("-")), output("-", None)), (None, None));
+        assert_eq!(
+            (output("prompts.txt", Some("-")), output("-", None)),
+            (None, None)
+        );
     }
 }

@@ -43,16 +43,32 @@ pub(super) fn run(args: &args::Pull, quiet: bool) -> Result<Exit, Unusable> {
         Some(path) => open(path, args)?,
     };
     run::watch_for_interrupts(&cancel)?;
-    let to = output.map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+    let to = output.map_or_else(
+        || "standard output".to_owned(),
+        |path| path.display().to_string(),
+    );
     if !quiet {
         tell(&format!("records of the queue {} to {to}", queue.named()));
     }
-    let mut pull = Pull { journal, index, written: 0, known: 0 };
+    let mut pull = Pull {
+        journal,
+        index,
+        written: 0,
+        known: 0,
+    };
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
-    let Pull { journal, written, known, .. } = pull;
+    let Pull {
+        journal,
+        written,
+        known,
+        ..
+    } = pull;
     let ended = pulled.and_then(|status| journal.finish().map(|()| status).map_err(Stop::Journal));
     if !quiet {
-        tell(&format!("{} written to {to}, {known} were there already", counted(written, "record")));
+        tell(&format!(
+            "{} written to {to}, {known} were there already",
+            counted(written, "record")
+        ));
     }
     ended.map_or_else(say_why, |status| Ok(say_how(&status, quiet)))
 }
@@ -66,9 +82,16 @@ fn output(args: &args::Pull, queue: &Queue) -> Option<PathBuf> {
 }
 
 fn open(path: &Path, args: &args::Pull) -> Result<(Journal, Index), Unusable> {
-    let Opened { journal, index, torn } = Journal::open(path, args.sync)?;
+    let Opened {
+        journal,
+        index,
+        torn,
+    } = Journal::open(path, args.sync)?;
     if torn > 0 {
-        tell(&format!("cut off an unfinished record ({torn} bytes) at the end of {}", path.display()));
+        tell(&format!(
+            "cut off an unfinished record ({torn} bytes) at the end of {}",
+            path.display()
+        ));
     }
     Ok((journal, index))
 }
@@ -102,7 +125,9 @@ impl Pull {
 
     /// Whether the file had it before.
     fn is_known(&self, record: &Record) -> Result<bool, Stop> {
-        let Ok(id) = record.id.parse::<RecordId>() else { return Ok(false) };
+        let Ok(id) = record.id.parse::<RecordId>() else {
+            return Ok(false);
+        };
         match self.index.standing(&id) {
             Standing::Answered => Ok(true),
             Standing::Failed => Ok(record.text.is_none()),
@@ -113,7 +138,10 @@ impl Pull {
 }
 
 /// Asks until there is an answer; waits for as long as it takes while Redis is away.
-fn insist<T>(cancel: &CancelToken, mut ask: impl FnMut() -> Result<T, QueueError>) -> Result<T, Stop> {
+fn insist<T>(
+    cancel: &CancelToken,
+    mut ask: impl FnMut() -> Result<T, QueueError>,
+) -> Result<T, Stop> {
     const PATIENCE: Duration = Duration::from_secs(15 * 60);
     let mut absence = Absence::default();
     loop {
@@ -132,15 +160,22 @@ fn say_how(status: &Status, quiet: bool) -> Exit {
     let (exit, what) = match (status.standing(), status.failed) {
         (queues::Standing::Open, _) => (
             Exit::Stopped,
-            format!("not finished yet: {} waiting, {} in flight", status.waiting, status.in_flight),
+            format!(
+                "not finished yet: {} waiting, {} in flight",
+                status.waiting, status.in_flight
+            ),
         ),
-        (queues::Standing::BrokenOff, _) => {
-            (Exit::Stopped, "a push broke off: push the same again, for there is more to come".to_owned())
+        (queues::Standing::BrokenOff, _) => (
+            Exit::Stopped,
+            "a push broke off: push the same again, for there is more to come".to_owned(),
+        ),
+        (queues::Standing::Done, 0) => {
+            (Exit::Answered, format!("all {} answered", status.answered))
         }
-        (queues::Standing::Done, 0) => (Exit::Answered, format!("all {} answered", status.answered)),
-        (queues::Standing::Done, failed) => {
-            (Exit::SomeFailed, format!("{} answered, {failed} failed", status.answered))
-        }
+        (queues::Standing::Done, failed) => (
+            Exit::SomeFailed,
+            format!("{} answered, {failed} failed", status.answered),
+        ),
     };
     if !quiet {
         tell(&what);
@@ -155,6 +190,8 @@ fn say_why(stop: Stop) -> Result<Exit, Unusable> {
         Stop::Journal(error) => (error.to_string(), Exit::Stopped),
         Stop::Interrupted => ("interrupted".to_owned(), Exit::Interrupted),
     };
-    tell(&format!("stopped: {why}\nrun the same command again to go on where it stopped"));
+    tell(&format!(
+        "stopped: {why}\nrun the same command again to go on where it stopped"
+    ));
     Ok(exit)
 }

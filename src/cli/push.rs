@@ -33,7 +33,9 @@ pub(super) fn run(args: &args::Push, quiet: bool) -> Result<Exit, Unusable> {
         let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
         tell(&format!("{count} to the queue {}", queue.named()));
     }
-    let stop = put_in(&mut push, prompts, &cancel).and_then(|()| push.finish().map_err(Stop::Queue)).err();
+    let stop = put_in(&mut push, prompts, &cancel)
+        .and_then(|()| push.finish().map_err(Stop::Queue))
+        .err();
     let Pushed { added, known } = push.pushed();
     if !quiet {
         tell(&format!("{added} added, {known} were there already"));
@@ -60,7 +62,11 @@ fn put_in(
 ) -> Result<(), Stop> {
     let (to_us, come) = bounded(1000);
     thread::scope(|scope| {
-        scope.spawn(move || prompts.map_while(|prompt| to_us.send(prompt).ok()).for_each(drop));
+        scope.spawn(move || {
+            prompts
+                .map_while(|prompt| to_us.send(prompt).ok())
+                .for_each(drop)
+        });
         let put_in = take_in(push, come, cancel);
         cancel.cancel(); // whoever still reads a pipe stops
         put_in
@@ -84,9 +90,15 @@ fn take_in(
         match next {
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(prompt) => push.add(&prompt.map_err(Stop::Input)?).map_err(Stop::Queue)?,
+            Ok(prompt) => push
+                .add(&prompt.map_err(Stop::Input)?)
+                .map_err(Stop::Queue)?,
         }
-        let due = if push.is_flushed() { Push::BEAT } else { LATEST };
+        let due = if push.is_flushed() {
+            Push::BEAT
+        } else {
+            LATEST
+        };
         if now >= flushed + due || quiet && !push.is_flushed() {
             push.flush().map_err(Stop::Queue)?;
             flushed = now;
@@ -96,10 +108,15 @@ fn take_in(
 
 fn say_why(stop: &Stop) -> Exit {
     let (why, exit) = match stop {
-        Stop::Input(error) => (format!("{error}\nmend the input from that line on"), Exit::Stopped),
+        Stop::Input(error) => (
+            format!("{error}\nmend the input from that line on"),
+            Exit::Stopped,
+        ),
         Stop::Queue(error) => (error.to_string(), Exit::Stopped),
         Stop::Interrupted => ("interrupted".to_owned(), Exit::Interrupted),
     };
-    tell(&format!("stopped: {why}\npush the same again to go on: what is in the queue stays there"));
+    tell(&format!(
+        "stopped: {why}\npush the same again to go on: what is in the queue stays there"
+    ));
     exit
 }

@@ -22,7 +22,9 @@ pub(super) fn run(args: &args::Queue, quiet: bool) -> Result<Exit, Unusable> {
     if args.retry_failed {
         let count = counted(queue.retry_failed()?, "prompt");
         if !quiet {
-            tell(&format!("{count} that failed: put into the queue once more"));
+            tell(&format!(
+                "{count} that failed: put into the queue once more"
+            ));
         }
         return Ok(Exit::Answered);
     }
@@ -39,32 +41,55 @@ pub(super) fn run(args: &args::Queue, quiet: bool) -> Result<Exit, Unusable> {
 /// Not under the hands of those who work on it: their answers would be lost.
 fn remove(queue: &Queue, quiet: bool) -> Result<Exit, Unusable> {
     let status = queue.status()?;
-    let alive: Vec<_> =
-        status.workers.iter().filter(|peer| peer.alive).map(|peer| peer.name.clone()).collect();
+    let alive: Vec<_> = status
+        .workers
+        .iter()
+        .filter(|peer| peer.alive)
+        .map(|peer| peer.name.clone())
+        .collect();
     if !alive.is_empty() {
         return Err(Unusable::AtWork(alive.join(", ")));
     }
     queue.remove()?;
     if !quiet {
-        let (records, left) = (counted(status.answered + status.failed, "record"), status.left());
-        tell(&format!("removed the queue {}: {records}, and {left} not finished", queue.named()));
+        let (records, left) = (
+            counted(status.answered + status.failed, "record"),
+            status.left(),
+        );
+        tell(&format!(
+            "removed the queue {}: {records}, and {left} not finished",
+            queue.named()
+        ));
     }
     Ok(Exit::Answered)
 }
 
 fn describe(queue: &Queue, status: &Status) -> String {
-    let Status { waiting, in_flight, answered, failed, .. } = status;
+    let Status {
+        waiting,
+        in_flight,
+        answered,
+        failed,
+        ..
+    } = status;
     let mut lines = vec![
         format!("queue {}: {}", queue.named(), standing(status)),
         format!("{waiting} waiting, {in_flight} in flight, {answered} answered, {failed} failed"),
     ];
-    let oldest = status.oldest.map(|age| format!("the oldest has waited for {}", seconds(age)));
+    let oldest = status
+        .oldest
+        .map(|age| format!("the oldest has waited for {}", seconds(age)));
     lines.extend(oldest);
     let dropped = counted(status.dropped, "answer");
-    lines.extend((status.dropped > 0).then(|| format!("{dropped} dropped: another had come first")));
+    lines
+        .extend((status.dropped > 0).then(|| format!("{dropped} dropped: another had come first")));
     lines.push(counted(status.workers.len() as u64, "worker"));
     lines.extend(status.workers.iter().map(|peer| {
-        let sign = if peer.alive { "" } else { ", and gives no sign of life" };
+        let sign = if peer.alive {
+            ""
+        } else {
+            ", and gives no sign of life"
+        };
         format!("  {}: {} in flight{sign}", peer.name, peer.in_flight)
     }));
     lines.join("\n")

@@ -9,6 +9,8 @@ use crate::store::Place;
 const PASSWORD: &str = "PACELINE_REDIS_PASSWORD";
 
 pub(super) fn place(address: &str) -> Result<Place, Unusable> {
-    let password = env::var(PASSWORD).ok().filter(|password| !password.is_empty());
+    let password = env::var(PASSWORD)
+        .ok()
+        .filter(|password| !password.is_empty());
     Ok(Place::parse(address, password.as_deref())?)
 }

@@ -26,13 +26,19 @@ pub(super) enum Failure {
 
 impl Failure {
     pub(super) fn exit(&self) -> Exit {
-        if matches!(self, Failure::Write { .. }) { Exit::Stopped } else { Exit::Usage }
+        if matches!(self, Failure::Write { .. }) {
+            Exit::Stopped
+        } else {
+            Exit::Usage
+        }
     }
 }
 
 pub(super) fn run(args: &args::Report, quiet: bool) -> Result<Exit, Failure> {
     let page = args.html.as_deref().filter(|path| *path != Path::new("-"));
-    let target = page.map(|path| target_of(path, &args.results)).transpose()?;
+    let target = page
+        .map(|path| target_of(path, &args.results))
+        .transpose()?;
     let report = read(args)?;
     if report.torn_bytes > 0 && !quiet {
         tell(&format!(
@@ -51,15 +57,29 @@ pub(super) fn run(args: &args::Report, quiet: bool) -> Result<Exit, Failure> {
 fn target_of(path: &Path, results: &Path) -> Result<PathBuf, Failure> {
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let is_itself = fs::canonicalize(results).is_ok_and(|results| results == target);
-    if is_itself { Err(Failure::OntoItself(path.to_owned())) } else { Ok(target) }
+    if is_itself {
+        Err(Failure::OntoItself(path.to_owned()))
+    } else {
+        Ok(target)
+    }
 }
 
 /// Whole or not at all, unless it is a device or a pipe.
-fn write_page(report: &Report, args: &args::Report, target: &Path, quiet: bool) -> Result<(), Failure> {
+fn write_page(
+    report: &Report,
+    args: &args::Report,
+    target: &Path,
+    quiet: bool,
+) -> Result<(), Failure> {
     let page = html(report, args);
-    let is_special = target.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
+    let is_special = target
+        .metadata()
+        .is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
     let written = if is_special {
-        fs::OpenOptions::new().write(true).open(target).and_then(|mut to| to.write_all(page.as_bytes()))
+        fs::OpenOptions::new()
+            .write(true)
+            .open(target)
+            .and_then(|mut to| to.write_all(page.as_bytes()))
     } else {
         Draft::of(target).and_then(|mut draft| {
             draft.write_all(page.as_bytes())?;
@@ -80,16 +100,26 @@ fn html(report: &Report, args: &args::Report) -> String {
 
 fn read(args: &args::Report) -> Result<Report, Failure> {
     let path = || args.results.clone();
-    let mut results =
-        Results::open(&args.results).map_err(|source| Failure::Open { path: path(), source })?;
-    let limit = args.rpm.map(|calls_a_minute| Limit { calls_a_minute, burst: args.burst });
-    Report::read(&mut results, limit).map_err(|source| Failure::Unusable { path: path(), source })
+    let mut results = Results::open(&args.results).map_err(|source| Failure::Open {
+        path: path(),
+        source,
+    })?;
+    let limit = args.rpm.map(|calls_a_minute| Limit {
+        calls_a_minute,
+        burst: args.burst,
+    });
+    Report::read(&mut results, limit).map_err(|source| Failure::Unusable {
+        path: path(),
+        source,
+    })
 }
 
 fn write(report: &Report, args: &args::Report) -> Result<(), Failure> {
     let text = match args.html {
         Some(_) => html(report, args),
-        None if args.json => serde_json::to_string(report).map_err(|error| failed(error.into()))? + "\n",
+        None if args.json => {
+            serde_json::to_string(report).map_err(|error| failed(error.into()))? + "\n"
+        }
         None => format!("{report}\n"),
     };
     let mut to = io::stdout().lock();
@@ -101,5 +131,8 @@ fn write(report: &Report, args: &args::Report) -> Result<(), Failure> {
 }
 
 fn failed(source: io::Error) -> Failure {
-    Failure::Write { to: "standard output".to_owned(), source }
+    Failure::Write {
+        to: "standard output".to_owned(),
+        source,
+    }
 }

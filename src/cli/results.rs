@@ -27,7 +27,12 @@ pub(super) struct Sinks {
 
 /// Opens the results, and holds what is in them against the input.
 pub(super) fn open(args: &Run, plan: &Plan) -> Result<Going, Unusable> {
-    let folder = args.out_dir.as_deref().map(Folder::open).transpose().map_err(JournalError::from)?;
+    let folder = args
+        .out_dir
+        .as_deref()
+        .map(Folder::open)
+        .transpose()
+        .map_err(JournalError::from)?;
     let mut notes = Vec::new();
     let (mut journal, mut resume) = match plan.output.as_deref() {
         None => (Journal::stdout(), Resume::default()),
@@ -39,27 +44,42 @@ pub(super) fn open(args: &Run, plan: &Plan) -> Result<Going, Unusable> {
         compare(args, plan, &mut journal, &resume, &mut notes)?;
         catch_up(&mut journal, folder.as_ref())?;
     }
-    Ok(Going { sinks: Sinks { journal, folder }, resume, notes })
+    Ok(Going {
+        sinks: Sinks { journal, folder },
+        resume,
+        notes,
+    })
 }
 
 fn restart(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<Journal, Unusable> {
     let (journal, aside) = Journal::restart(path, args.sync, SystemTime::now())?;
     // Named as the results were named, unless those were a link to somewhere else.
-    let near = |aside: &Path| Some(path.with_file_name(aside.file_name()?)).filter(|near| near.exists());
+    let near =
+        |aside: &Path| Some(path.with_file_name(aside.file_name()?)).filter(|near| near.exists());
     let aside = aside.map(|aside| near(&aside).unwrap_or(aside));
     notes.extend(aside.map(|aside| format!("the results so far are kept as {}", aside.display())));
     Ok(journal)
 }
 
 fn go_on(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<(Journal, Resume), Unusable> {
-    let Opened { journal, index, torn } = Journal::open(path, args.sync)?;
+    let Opened {
+        journal,
+        index,
+        torn,
+    } = Journal::open(path, args.sync)?;
     if torn > 0 {
         notes.push(format!(
             "cut off an unfinished record ({torn} bytes) at the end of {}: its prompt is still to do",
             path.display()
         ));
     }
-    Ok((journal, Resume { index, ..Resume::default() }))
+    Ok((
+        journal,
+        Resume {
+            index,
+            ..Resume::default()
+        },
+    ))
 }
 
 /// Finds out, before anything is sent, whether the prompts are still those of the results. Standard input is compared as
@@ -71,29 +91,58 @@ fn compare(
     resume: &Resume,
     notes: &mut Vec<String>,
 ) -> Result<(), Unusable> {
-    let Some(prompts) = input::read_again(args, plan.clients[0].path())? else { return Ok(()) };
+    let Some(prompts) = input::read_again(args, plan.clients[0].path())? else {
+        return Ok(());
+    };
     let mut tally = Tally::new(&resume.index);
     for prompt in prompts {
-        let prompt = prompt.map_err(|source| Unusable::Input { path: args.prompts.clone(), source })?;
+        let prompt = prompt.map_err(|source| Unusable::Input {
+            path: args.prompts.clone(),
+            source,
+        })?;
         let request = body(&plan.clients[0], &prompt);
-        tally.count(&record_id(&plan.clients[0], prompt.line, &request), &prompt.text);
+        tally.count(
+            &record_id(&plan.clients[0], prompt.line, &request),
+            &prompt.text,
+        );
     }
     let comparison = tally.finish();
-    let gone = comparison.gone + if args.limit.is_none() { comparison.beyond } else { 0 };
+    let gone = comparison.gone
+        + if args.limit.is_none() {
+            comparison.beyond
+        } else {
+            0
+        };
     if gone > 0 {
-        notes.push(format!("not in the input any more, and left on record: {}", counted(gone, "prompt")));
+        notes.push(format!(
+            "not in the input any more, and left on record: {}",
+            counted(gone, "prompt")
+        ));
     }
-    if comparison.changed > 0 && !args.keep { explain(comparison, plan, journal) } else { Ok(()) }
+    if comparison.changed > 0 && !args.keep {
+        explain(comparison, plan, journal)
+    } else {
+        Ok(())
+    }
 }
 
 fn explain(comparison: Comparison, plan: &Plan, journal: &mut Journal) -> Result<(), Unusable> {
     let path = plan.output.clone().unwrap_or_default();
     let recorded = comparison.recorded();
-    let Some(mut results) = results_of(journal)? else { return Ok(()) };
+    let Some(mut results) = results_of(journal)? else {
+        return Ok(());
+    };
     let changes = comparison
         .explain(&mut results)
-        .map_err(|source| JournalError::Results { path: path.clone(), source })?;
-    Err(Unusable::Misfit(Misfit { path, recorded, changes }))
+        .map_err(|source| JournalError::Results {
+            path: path.clone(),
+            source,
+        })?;
+    Err(Unusable::Misfit(Misfit {
+        path,
+        recorded,
+        changes,
+    }))
 }
 
 fn results_of(journal: &mut Journal) -> Result<Option<Results<impl std::io::BufRead>>, Unusable> {

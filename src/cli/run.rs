@@ -29,8 +29,14 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let pace = share::pace(&args, &plan, &clock)?;
     let ask = &plan.clients[0];
     let mut oversize = Oversize::of(args.tpm, ask.counting());
-    let (prompts, count) = input::open(&args, ask.path(), &cancel, |prompt| oversize.look(prompt, ask))?;
-    let Going { mut sinks, resume, mut notes } = results::open(&args, &plan)?;
+    let (prompts, count) = input::open(&args, ask.path(), &cancel, |prompt| {
+        oversize.look(prompt, ask)
+    })?;
+    let Going {
+        mut sinks,
+        resume,
+        mut notes,
+    } = results::open(&args, &plan)?;
     notes.extend(oversize.warning());
     watch_for_interrupts(&cancel)?;
     if !quiet {
@@ -45,7 +51,9 @@ pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     let batch = count.into_iter().fold(batch, Batch::expecting);
     let batch = pace.into_iter().fold(batch, Batch::paced_by);
     let write = |record: &_| sinks.write(record);
-    let mut summary = display::shown(batch, (&args, &plan, quiet), |batch| batch.run(prompts, write));
+    let mut summary = display::shown(batch, (&args, &plan, quiet), |batch| {
+        batch.run(prompts, write)
+    });
     if let Err(error) = sinks.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));
     }
@@ -69,7 +77,9 @@ pub(super) fn ignore_hang_ups() -> Result<(), Unusable> {
     if stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal() {
         return Ok(());
     }
-    SigSet::from(Signal::SIGHUP).thread_block().map_err(|error| Unusable::Signals(error.into()))
+    SigSet::from(Signal::SIGHUP)
+        .thread_block()
+        .map_err(|error| Unusable::Signals(error.into()))
 }
 
 #[cfg(not(unix))]

@@ -16,15 +16,23 @@ pub(super) fn pace(
     plan: &Plan,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn Pace>>, Unusable> {
-    let Some(place) = &args.share.share else { return Ok(None) };
+    let Some(place) = &args.share.share else {
+        return Ok(None);
+    };
     if args.practice {
         return Err(Unusable::ShareAlone);
     }
-    let Tempo::Kept(rate) = plan.settings.pace else { return Err(Unusable::ShareWithoutRate) };
+    let Tempo::Kept(rate) = plan.settings.pace else {
+        return Err(Unusable::ShareWithoutRate);
+    };
     if args.burst.get() > 1 {
         return Err(Unusable::ShareBurst);
     }
-    let names: Vec<_> = plan.clients.iter().map(|client| client.pace_name()).collect();
+    let names: Vec<_> = plan
+        .clients
+        .iter()
+        .map(|client| client.pace_name())
+        .collect();
     let (lanes, patience) = (names.len(), args.max_wait);
     let board = board(place, names)?;
     let shared = Shared::new(clock.clone(), board, rate, args.tpm, lanes, patience);
@@ -42,7 +50,10 @@ fn board(place: &str, names: Vec<String>) -> Result<Arc<dyn Board>, Unusable> {
 
 #[cfg(feature = "redis")]
 fn redis(place: &str, names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
-    Ok(Arc::new(crate::share::RedisBoard::new(super::redis::place(place)?, names)))
+    Ok(Arc::new(crate::share::RedisBoard::new(
+        super::redis::place(place)?,
+        names,
+    )))
 }
 
 #[cfg(not(feature = "redis"))]
@@ -54,5 +65,7 @@ fn redis(_place: &str, _names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
 pub(super) fn note(args: &Calls) -> Option<String> {
     let place = args.share.share.as_ref()?;
     let alone = args.tpm.map_or("", |_| "; --tpm is for this process alone");
-    Some(format!("the pace is shared with every process that names {place}{alone}"))
+    Some(format!(
+        "the pace is shared with every process that names {place}{alone}"
+    ))
 }

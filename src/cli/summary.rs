@@ -12,14 +12,23 @@ use crate::report::counted;
 
 pub(super) fn beginning(plan: &Plan, count: Option<u64>, resume: &Resume) -> String {
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
-    let pace =
-        plan.rpm.map_or_else(|| "as fast as it lets us".to_owned(), |rpm| format!("at {rpm} calls a minute"));
+    let pace = plan.rpm.map_or_else(
+        || "as fast as it lets us".to_owned(),
+        |rpm| format!("at {rpm} calls a minute"),
+    );
     let each = match plan.clients.len() {
         1 => String::new(),
         keys => format!(" with each of {keys} keys"),
     };
-    let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
-    let mut lines = vec![format!("{count} to {}{server}, {pace}{each}", plan.clients[0].url())];
+    let server = if plan.practice.is_some() {
+        " (the practice server, not a model)"
+    } else {
+        ""
+    };
+    let mut lines = vec![format!(
+        "{count} to {}{server}, {pace}{each}",
+        plan.clients[0].url()
+    )];
     lines.extend(done(resume));
     lines.join("\n")
 }
@@ -43,7 +52,12 @@ pub(super) fn end(plan: &Plan, summary: &Summary) -> String {
         Some(path) => format!("results: {}", path.display()),
         None => "results: standard output".to_owned(),
     });
-    lines.extend(summary.stop.as_ref().map(|stop| why(stop, plan.output.is_some())));
+    lines.extend(
+        summary
+            .stop
+            .as_ref()
+            .map(|stop| why(stop, plan.output.is_some())),
+    );
     lines.join("\n")
 }
 
@@ -64,10 +78,13 @@ pub(super) fn outcome(plan: &Plan, summary: &Summary) -> Vec<String> {
 
 /// Together with what earlier runs had done.
 fn with_those_before(summary: &Summary) -> Option<String> {
-    let Before { answered, failed, .. } = summary.before;
+    let Before {
+        answered, failed, ..
+    } = summary.before;
     let (all_answered, all_failed) = (answered + summary.answered, failed + summary.failed);
-    (answered + failed > 0)
-        .then(|| format!("with those of earlier runs: {all_answered} answered, {all_failed} failed"))
+    (answered + failed > 0).then(|| {
+        format!("with those of earlier runs: {all_answered} answered, {all_failed} failed")
+    })
 }
 
 pub(super) fn exit(summary: &Summary) -> Exit {
@@ -80,28 +97,61 @@ pub(super) fn exit(summary: &Summary) -> Exit {
 }
 
 fn prompts(summary: &Summary) -> String {
-    let Summary { answered, failed, took, .. } = *summary;
-    format!("{answered} answered{}, {failed} failed, in {}", flags(summary.flags), seconds(took))
+    let Summary {
+        answered,
+        failed,
+        took,
+        ..
+    } = *summary;
+    format!(
+        "{answered} answered{}, {failed} failed, in {}",
+        flags(summary.flags),
+        seconds(took)
+    )
 }
 
 /// What is to be said about the answers, in brackets; usually nothing.
 fn flags(flags: Flags) -> String {
-    if flags == Flags::default() { String::new() } else { format!(" ({flags}: see finish_reason)") }
+    if flags == Flags::default() {
+        String::new()
+    } else {
+        format!(" ({flags}: see finish_reason)")
+    }
 }
 
 fn calls(summary: &Summary) -> String {
-    let Summary { calls, throttled, faults, .. } = *summary;
-    format!("{}: {throttled} refused as too fast (429), {faults} failed otherwise", counted(calls, "call"))
+    let Summary {
+        calls,
+        throttled,
+        faults,
+        ..
+    } = *summary;
+    format!(
+        "{}: {throttled} refused as too fast (429), {faults} failed otherwise",
+        counted(calls, "call")
+    )
 }
 
 /// The pace that was kept. Of a moment there is nothing to say, unless a pace was asked for.
 fn pace(plan: &Plan, summary: &Summary) -> Option<String> {
     const MOMENT: Duration = Duration::from_secs(1);
-    let achieved = summary.calls_a_minute().filter(|_| plan.rpm.is_some() || summary.took >= MOMENT)?;
-    let limit = plan.rpm.map_or_else(String::new, |rpm| format!(" of {}", rpm as usize * plan.clients.len()));
-    let found = summary.found.map_or_else(String::new, |found| format!(" (found about {found:.0} allowed)"));
-    let shared = if plan.shared { ", which are shared" } else { "" };
-    Some(format!("{achieved:.0}{limit} calls a minute{shared}{found}"))
+    let achieved = summary
+        .calls_a_minute()
+        .filter(|_| plan.rpm.is_some() || summary.took >= MOMENT)?;
+    let limit = plan.rpm.map_or_else(String::new, |rpm| {
+        format!(" of {}", rpm as usize * plan.clients.len())
+    });
+    let found = summary.found.map_or_else(String::new, |found| {
+        format!(" (found about {found:.0} allowed)")
+    });
+    let shared = if plan.shared {
+        ", which are shared"
+    } else {
+        ""
+    };
+    Some(format!(
+        "{achieved:.0}{limit} calls a minute{shared}{found}"
+    ))
 }
 
 /// What the answers cost, as far as they say.
@@ -109,16 +159,26 @@ fn cost(plan: &Plan, summary: &Summary) -> Option<String> {
     let (price, Tokens { input, output }) = (plan.price?, summary.tokens);
     let silent = match summary.unmetered {
         0 => String::new(),
-        answers => format!(", and {} that did not say what they cost", counted(answers, "answer")),
+        answers => format!(
+            ", and {} that did not say what they cost",
+            counted(answers, "answer")
+        ),
     };
     let cost = amount(price.cost(summary.tokens));
-    Some(format!("cost {cost}: {input} tokens in, {output} out, at {price} a million{silent}"))
+    Some(format!(
+        "cost {cost}: {input} tokens in, {output} out, at {price} a million{silent}"
+    ))
 }
 
 /// The same for tools.
 pub(super) fn numbers(plan: &Plan, summary: &Summary) -> Vec<(&'static str, Value<'static>)> {
-    let stopped = summary.stop.as_ref().map(|_| ("stopped", Value::from(true)));
-    let cost = plan.price.map(|price| ("cost", price.cost(summary.tokens).into()));
+    let stopped = summary
+        .stop
+        .as_ref()
+        .map(|_| ("stopped", Value::from(true)));
+    let cost = plan
+        .price
+        .map(|price| ("cost", price.cost(summary.tokens).into()));
     let numbers = [
         ("answered", summary.answered.into()),
         ("failed", summary.failed.into()),
@@ -153,7 +213,9 @@ fn why(stop: &Stop, in_a_file: bool) -> String {
             format!("the results have that answer, too: see to --out-dir, and {resume}")
         }
         Stop::Journal(_) if in_a_file => {
-            format!("make room, and {resume}; or move the results to where there is room, and say so with -o")
+            format!(
+                "make room, and {resume}; or move the results to where there is room, and say so with -o"
+            )
         }
         Stop::Changed { .. } => {
             "take the old answers as they are with --keep, or begin anew with --restart".to_owned()
@@ -167,12 +229,20 @@ fn why(stop: &Stop, in_a_file: bool) -> String {
 
 pub(super) fn what(stop: &Stop) -> String {
     match stop {
-        Stop::Held { waited, more, error, .. } => {
+        Stop::Held {
+            waited,
+            more,
+            error,
+            ..
+        } => {
             let wait = match more.is_zero() {
                 true => String::new(),
                 false => format!(", and says to wait another {}", seconds(*more)),
             };
-            format!("the server has given no answer for {}{wait} ({error})", seconds(*waited))
+            format!(
+                "the server has given no answer for {}{wait} ({error})",
+                seconds(*waited)
+            )
         }
         _ => stop.to_string(),
     }
@@ -192,10 +262,18 @@ mod tests {
 
     #[test]
     fn times_are_said_as_people_say_them() {
-        let table = [(2_600, "2.6 s"), (59_940, "59.9 s"), (61_000, "1 min 1 s"), (7_260_000, "2 h 1 min")];
+        let table = [
+            (2_600, "2.6 s"),
+            (59_940, "59.9 s"),
+            (61_000, "1 min 1 s"),
+            (7_260_000, "2 h 1 min"),
+        ];
         for (ms, expected) in table {
             assert_eq!(seconds(Duration::from_millis(ms)), expected);
         }
-        assert_eq!((counted(1, "call"), counted(0, "call")), ("1 call".into(), "0 calls".into()));
+        assert_eq!(
+            (counted(1, "call"), counted(0, "call")),
+            ("1 call".into(), "0 calls".into())
+        );
     }
 }

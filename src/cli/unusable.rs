@@ -22,7 +22,9 @@ pub(super) enum Unusable {
     NoKey(String),
     #[error("--key-env names ${0}, which is not set")]
     NoSuchVariable(String),
-    #[error("what is in ${0} cannot be a key: it is empty or has characters that no header can carry")]
+    #[error(
+        "what is in ${0} cannot be a key: it is empty or has characters that no header can carry"
+    )]
     BadKey(String),
     #[error(
         "--base-url {0:?} names no variable with its key: where several addresses are given, each is URL=KEYENV"
@@ -30,13 +32,17 @@ pub(super) enum Unusable {
     NoPair(String),
     #[error("give each address its key as URL=KEYENV, and leave --key-env out")]
     KeysApart,
-    #[error("keys {0} and {1} are the same at the same address: the pace would be twice what is allowed")]
+    #[error(
+        "keys {0} and {1} are the same at the same address: the pace would be twice what is allowed"
+    )]
     SameKey(usize, usize),
     #[error("say which model to ask, with -m NAME")]
     NoModel,
     #[error("{from} is {url:?}, which is no address: give one such as http://localhost:8080/v1")]
     BadUrl { from: String, url: String },
-    #[error("--api embeddings turns texts into vectors: leave --system, --max-tokens and --temperature out")]
+    #[error(
+        "--api embeddings turns texts into vectors: leave --system, --max-tokens and --temperature out"
+    )]
     NoChat,
     #[error("--max-delay is shorter than --base-delay")]
     Delays,
@@ -47,9 +53,15 @@ pub(super) enum Unusable {
     #[error("the practice server cannot start: {0}")]
     Practice(std::io::Error),
     #[error("cannot read prompts from {path}: {source}", path = path.display())]
-    Open { path: PathBuf, source: std::io::Error },
+    Open {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot read the template from {path}: {source}", path = path.display())]
-    OpenTemplate { path: PathBuf, source: std::io::Error },
+    OpenTemplate {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Template(#[from] TemplateError),
     #[error("{path}: {source}", path = path.display())]
@@ -57,7 +69,10 @@ pub(super) enum Unusable {
     #[error("{path} holds no prompt: write one a line, or one a row of CSV", path = .0.display())]
     Empty(PathBuf),
     #[error("cannot read earlier results from {path}: {source}", path = path.display())]
-    OpenEarlier { path: PathBuf, source: std::io::Error },
+    OpenEarlier {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{path} holds no answer to go by: say how long a call takes, with --latency", path = .0.display())]
     NothingEarlier(PathBuf),
     #[error("cannot write to standard output: {0}")]
@@ -70,9 +85,13 @@ pub(super) enum Unusable {
     Misfit(Misfit),
     #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
     Overwriting(PathBuf),
-    #[error("--share is for a pace that is known: give --rpm, the same to every process that shares it")]
+    #[error(
+        "--share is for a pace that is known: give --rpm, the same to every process that shares it"
+    )]
     ShareWithoutRate,
-    #[error("--share keeps turns evenly apart, and --burst asks for several at once: leave one of them out")]
+    #[error(
+        "--share keeps turns evenly apart, and --burst asks for several at once: leave one of them out"
+    )]
     ShareBurst,
     #[error(
         "--share has nothing to share with --practice, whose server is this process's own: start one with \
@@ -82,7 +101,9 @@ pub(super) enum Unusable {
     #[error("{0}")]
     Share(BoardError),
     #[cfg(not(feature = "redis"))]
-    #[error("this program was built without the feature redis: share a file, or build it with that")]
+    #[error(
+        "this program was built without the feature redis: share a file, or build it with that"
+    )]
     NoRedis,
     #[cfg(feature = "redis")]
     #[error(transparent)]
@@ -109,7 +130,8 @@ fn what_to_do(error: &crate::queue::QueueError) -> String {
     use crate::queue::QueueError;
     match error {
         QueueError::Changed { .. } => {
-            "; one queue is for one input: name another with ?name=NAME, or remove this one".to_owned()
+            "; one queue is for one input: name another with ?name=NAME, or remove this one"
+                .to_owned()
         }
         QueueError::OtherRequest { theirs, ours } => {
             format!(
@@ -132,7 +154,12 @@ pub(super) struct Misfit {
 
 impl Misfit {
     fn say(&self) -> String {
-        let Changes { prompts, settings, examples, .. } = &self.changes;
+        let Changes {
+            prompts,
+            settings,
+            examples,
+            ..
+        } = &self.changes;
         let mut lines = vec![format!(
             "{} of the {} prompts on record in {} would be sent differently now:",
             prompts + settings,
@@ -141,7 +168,10 @@ impl Misfit {
         )];
         let kinds = [
             (*prompts, "the text is another"),
-            (*settings, "the model, the system message, the template or a parameter is another"),
+            (
+                *settings,
+                "the model, the system message, the template or a parameter is another",
+            ),
         ];
         let said = kinds.iter().filter(|(count, _)| *count > 0);
         lines.extend(said.map(|(count, what)| format!("  {}: {what}", counted(*count, "prompt"))));

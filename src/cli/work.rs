@@ -23,7 +23,9 @@ pub(super) fn run(args: &Work, quiet: bool) -> Result<Exit, Unusable> {
     let plan = Plan::of_calls(&args.calls)?;
     let pace = share::pace(&args.calls, &plan, &clock)?;
     run::watch_for_interrupts(&cancel)?;
-    let Some(worker) = join(args, &queue, &plan, &cancel)? else { return Ok(Exit::Interrupted) };
+    let Some(worker) = join(args, &queue, &plan, &cancel)? else {
+        return Ok(Exit::Interrupted);
+    };
     if !quiet {
         tell(&beginning(&queue, &plan));
         share::note(&args.calls).iter().for_each(|note| tell(note));
@@ -32,20 +34,31 @@ pub(super) fn run(args: &Work, quiet: bool) -> Result<Exit, Unusable> {
     let batch = Batch::new(plan.settings, asks, clock, cancel).guarded(&worker);
     let batch = pace.into_iter().fold(batch, Batch::paced_by);
     let prompts = oversize::warned(worker.prompts(), args.tpm, &plan.clients[0]);
-    let run = |batch: Batch<'_>| worker.while_alive(|| batch.run(prompts, |record| worker.store(record)));
+    let run =
+        |batch: Batch<'_>| worker.while_alive(|| batch.run(prompts, |record| worker.store(record)));
     let mut summary = display::shown(batch, (&args.calls, &plan, quiet), run);
     if let Some(error) = worker.lost() {
         summary.stop = Some(Stop::Journal(error));
     }
     if !quiet || summary.stop.is_some() {
         let end = end(&queue, &plan, &summary, worker.dropped());
-        logging::say(Level::Info, "ended", &end, &summary::numbers(&plan, &summary));
+        logging::say(
+            Level::Info,
+            "ended",
+            &end,
+            &summary::numbers(&plan, &summary),
+        );
     }
     Ok(summary::exit(&summary))
 }
 
 /// Joins the others; none if it was called off while it waited for the queue to be made.
-fn join(args: &Work, queue: &Queue, plan: &Plan, cancel: &CancelToken) -> Result<Option<Worker>, Unusable> {
+fn join(
+    args: &Work,
+    queue: &Queue,
+    plan: &Plan,
+    cancel: &CancelToken,
+) -> Result<Option<Worker>, Unusable> {
     const LOOK: Duration = Duration::from_millis(500);
     let has_model = args.model.is_some() || args.practice;
     let joining = Joining {
@@ -74,21 +87,44 @@ fn join(args: &Work, queue: &Queue, plan: &Plan, cancel: &CancelToken) -> Result
 /// The machine, the process, and some chance, as containers may have both in common.
 fn name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "worker" } else { host.trim() };
-    format!("{host}-{}-{:04x}", std::process::id(), rand::random::<u16>())
+    let host = if host.trim().is_empty() {
+        "worker"
+    } else {
+        host.trim()
+    };
+    format!(
+        "{host}-{}-{:04x}",
+        std::process::id(),
+        rand::random::<u16>()
+    )
 }
 
 fn beginning(queue: &Queue, plan: &Plan) -> String {
-    let pace =
-        plan.rpm.map_or_else(|| "as fast as it lets us".to_owned(), |rpm| format!("at {rpm} calls a minute"));
-    let server = if plan.practice.is_some() { " (the practice server, not a model)" } else { "" };
-    format!("working on the queue {}: to {}{server}, {pace}", queue.named(), plan.clients[0].url())
+    let pace = plan.rpm.map_or_else(
+        || "as fast as it lets us".to_owned(),
+        |rpm| format!("at {rpm} calls a minute"),
+    );
+    let server = if plan.practice.is_some() {
+        " (the practice server, not a model)"
+    } else {
+        ""
+    };
+    format!(
+        "working on the queue {}: to {}{server}, {pace}",
+        queue.named(),
+        plan.clients[0].url()
+    )
 }
 
 fn end(queue: &Queue, plan: &Plan, summary: &Summary, dropped: u64) -> String {
     let mut lines = summary::outcome(plan, summary);
-    lines.extend((dropped > 0).then(|| format!("{dropped} of them dropped: another worker had been first")));
-    lines.push(format!("records: in the queue {}, for paceline pull", queue.named()));
+    lines.extend(
+        (dropped > 0).then(|| format!("{dropped} of them dropped: another worker had been first")),
+    );
+    lines.push(format!(
+        "records: in the queue {}, for paceline pull",
+        queue.named()
+    ));
     lines.extend(summary.stop.as_ref().map(why));
     lines.join("\n")
 }

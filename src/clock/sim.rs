@@ -73,7 +73,10 @@ impl SimClock {
     /// A clock that stands at its origin: the calendar says 1 January 1970.
     #[must_use]
     pub fn new() -> Self {
-        SimClock(Arc::new(Shared { origin: Instant::now(), schedule: Mutex::default() }))
+        SimClock(Arc::new(Shared {
+            origin: Instant::now(),
+            schedule: Mutex::default(),
+        }))
     }
 
     /// The simulated time that has passed since the clock was made.
@@ -126,7 +129,15 @@ impl Clock for SimClock {
     }
 
     fn poll(&self, ready: &mut dyn FnMut() -> bool) {
-        let Some(&seat) = self.0.schedule.lock().by_thread.get(&thread::current().id()) else { return };
+        let Some(&seat) = self
+            .0
+            .schedule
+            .lock()
+            .by_thread
+            .get(&thread::current().id())
+        else {
+            return;
+        };
         self.0.schedule.lock().work += 1;
         while !ready() {
             let mut schedule = self.0.schedule.lock();
@@ -143,7 +154,12 @@ impl Schedule {
         let number = self.next_seat;
         self.next_seat += 1;
         self.waits += 1;
-        let occupant = Occupant { thread, state: State::Ready, since: self.waits, unparked: false };
+        let occupant = Occupant {
+            thread,
+            state: State::Ready,
+            since: self.waits,
+            unparked: false,
+        };
         self.seats.insert(number, occupant);
         number
     }
@@ -161,12 +177,16 @@ impl Schedule {
     }
 
     fn occupant(&mut self, seat: u64) -> &mut Occupant {
-        self.seats.get_mut(&seat).expect("a seat is removed only by its own thread")
+        self.seats
+            .get_mut(&seat)
+            .expect("a seat is removed only by its own thread")
     }
 
     /// Parks a seat and lets the next run. False: there is nothing to wait for.
     fn park(&mut self, seat: u64, until: Option<Duration>) -> bool {
-        if std::mem::take(&mut self.occupant(seat).unparked) || until.is_some_and(|at| at <= self.elapsed) {
+        if std::mem::take(&mut self.occupant(seat).unparked)
+            || until.is_some_and(|at| at <= self.elapsed)
+        {
             return false;
         }
         self.work += 1;
@@ -200,7 +220,9 @@ impl Schedule {
     }
 
     fn leave(&mut self, seat: u64) {
-        let Some(occupant) = self.seats.remove(&seat) else { return };
+        let Some(occupant) = self.seats.remove(&seat) else {
+            return;
+        };
         if let Some(thread) = occupant.thread {
             self.by_thread.remove(&thread.id());
         }
@@ -215,7 +237,9 @@ impl Schedule {
         if self.running.is_some() {
             return;
         }
-        let Some((seat, wakes_at)) = self.next() else { return };
+        let Some((seat, wakes_at)) = self.next() else {
+            return;
+        };
         self.elapsed = self.elapsed.max(wakes_at);
         self.running = Some(seat);
         let occupant = self.occupant(seat);
@@ -233,8 +257,10 @@ impl Schedule {
             State::Parked { until: Some(until) } => Some((2, until)),
             _ => None,
         };
-        let candidates =
-            self.seats.iter().filter_map(|(&seat, o)| key(o).map(|(class, at)| (class, at, o.since, seat)));
+        let candidates = self
+            .seats
+            .iter()
+            .filter_map(|(&seat, o)| key(o).map(|(class, at)| (class, at, o.since, seat)));
         candidates.min().map(|(_, at, _, seat)| (seat, at))
     }
 }
@@ -248,7 +274,9 @@ impl Seat {
     /// Takes the seat for the calling thread, and waits until it may run. A thread has one seat: claiming another
     /// leaves that one empty.
     pub fn claim(self) -> Self {
-        let Some((clock, seat)) = &self.0 else { return self };
+        let Some((clock, seat)) = &self.0 else {
+            return self;
+        };
         let mut schedule = clock.0.schedule.lock();
         let thread = thread::current();
         if schedule.by_thread.contains_key(&thread.id()) {
@@ -301,7 +329,10 @@ mod tests {
         let sleeper = |seconds: u32| -> Body {
             Box::new(move |clock| clock.sleep_until(clock.now() + SECOND * seconds))
         };
-        assert_eq!(simulate(vec![sleeper(1), sleeper(3600), sleeper(60)]), SECOND * 3600);
+        assert_eq!(
+            simulate(vec![sleeper(1), sleeper(3600), sleeper(60)]),
+            SECOND * 3600
+        );
     }
 
     #[test]
@@ -316,7 +347,13 @@ mod tests {
         };
         for _ in 0..20 {
             order.lock().clear();
-            simulate(vec![body(0, 5), body(1, 2), body(2, 2), body(3, 1), body(4, 5)]);
+            simulate(vec![
+                body(0, 5),
+                body(1, 2),
+                body(2, 2),
+                body(3, 1),
+                body(4, 5),
+            ]);
             assert_eq!(*order.lock(), [3, 1, 2, 0, 4]);
         }
     }
@@ -343,7 +380,11 @@ mod tests {
             let consumer = Box::new(move |clock: &SimClock| {
                 for n in 1..=100 {
                     clock.poll(&mut || receive.try_recv().is_ok());
-                    assert_eq!(clock.elapsed(), SECOND * n, "taken at the instant it was sent");
+                    assert_eq!(
+                        clock.elapsed(),
+                        SECOND * n,
+                        "taken at the instant it was sent"
+                    );
                 }
             });
             let producer = Box::new(move |clock: &SimClock| {

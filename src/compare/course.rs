@@ -41,7 +41,10 @@ impl Course {
     /// How many of them were refused.
     #[must_use]
     pub fn refusals(&self) -> usize {
-        self.arrivals.iter().filter(|arrival| !arrival.accepted).count()
+        self.arrivals
+            .iter()
+            .filter(|arrival| !arrival.accepted)
+            .count()
     }
 
     /// The most calls that reached the server within a [`WAVE`]. The first call of each thread is left out: it is the
@@ -68,7 +71,10 @@ impl Course {
     /// How many prompts were refused more often than this: so many would be lost to who gives up after so many retries.
     #[must_use]
     pub fn refused_more_than(&self, times: usize) -> usize {
-        self.refusals_by_prompt().values().filter(|refusals| **refusals > times).count()
+        self.refusals_by_prompt()
+            .values()
+            .filter(|refusals| **refusals > times)
+            .count()
     }
 
     fn refusals_by_prompt(&self) -> HashMap<u32, usize> {

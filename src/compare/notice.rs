@@ -11,7 +11,9 @@ const USUAL_RETRIES: usize = 5;
 
 /// A few sentences, each for a line of its own.
 pub(super) fn notice(comparison: &Comparison) -> Vec<String> {
-    let [.., sleepers, backoff, jitter, pool] = &comparison.courses[..] else { return Vec::new() };
+    let [.., sleepers, backoff, jitter, pool] = &comparison.courses[..] else {
+        return Vec::new();
+    };
     let sentences = [
         Some(limit(comparison, pool)),
         Some(sleep(comparison, sleepers)),
@@ -33,13 +35,19 @@ fn limit(comparison: &Comparison, pool: &Course) -> String {
         refused(pool.refusals()),
     );
     if last > best.mul_f64(1.05) + Duration::from_secs(1) {
-        text += &format!(" With answers this slow, {} workers cannot use the whole limit.", options.workers);
+        text += &format!(
+            " With answers this slow, {} workers cannot use the whole limit.",
+            options.workers
+        );
     }
     text
 }
 
 fn last_call(course: &Course) -> Duration {
-    course.arrivals.last().map_or(Duration::ZERO, |arrival| arrival.at)
+    course
+        .arrivals
+        .last()
+        .map_or(Duration::ZERO, |arrival| arrival.at)
 }
 
 fn refused(times: usize) -> String {
@@ -53,7 +61,12 @@ fn refused(times: usize) -> String {
 /// What the long sleep costs, beside what the story says that it does.
 fn sleep(comparison: &Comparison, sleepers: &Course) -> String {
     let times = comparison.times_the_pool(sleepers);
-    let Options { prompts, rpm, burst, .. } = comparison.options;
+    let Options {
+        prompts,
+        rpm,
+        burst,
+        ..
+    } = comparison.options;
     let [prompts, rpm, burst] = [prompts, rpm, burst].map(NonZeroU32::get);
     let each = sleepers.time.as_secs_f64() / f64::from(prompts);
     let mut text = format!(
@@ -72,7 +85,10 @@ fn sleep(comparison: &Comparison, sleepers: &Course) -> String {
 
 /// Who troubled the server most, and what that does to a retry loop with an end.
 fn most_refused(comparison: &Comparison) -> Option<String> {
-    let worst = comparison.courses.iter().max_by_key(|course| course.refusals())?;
+    let worst = comparison
+        .courses
+        .iter()
+        .max_by_key(|course| course.refusals())?;
     let (refusals, calls) = (worst.refusals(), worst.calls());
     let often = worst.refused_more_than(USUAL_RETRIES);
     (refusals > 0).then(|| {

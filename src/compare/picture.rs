@@ -20,13 +20,25 @@ impl Comparison {
     #[must_use]
     pub fn to_html(&self) -> String {
         let options = &self.options;
-        let mut page =
-            Page::new(&format!("{} prompts at {} calls a minute, six ways", options.prompts, options.rpm));
-        notice(self).iter().for_each(|paragraph| page.lead(Escaped(paragraph)));
+        let mut page = Page::new(&format!(
+            "{} prompts at {} calls a minute, six ways",
+            options.prompts, options.rpm
+        ));
+        notice(self)
+            .iter()
+            .for_each(|paragraph| page.lead(Escaped(paragraph)));
         page.section("The table", NOTE, self.table());
         let colours = legend(&[("answered", "let in"), ("refused", "refused: 429")]);
-        let longest = self.courses.iter().map(|course| course.time).max().unwrap_or_default();
-        let views = [View::of(self, (options.interval() * INTERVALS).min(longest)), View::of(self, longest)];
+        let longest = self
+            .courses
+            .iter()
+            .map(|course| course.time)
+            .max()
+            .unwrap_or_default();
+        let views = [
+            View::of(self, (options.interval() * INTERVALS).min(longest)),
+            View::of(self, longest),
+        ];
         for course in &self.courses {
             let [near, whole] = views.each_ref().map(|view| view.draw(self, course));
             let drawn = format!("{colours}{near}{whole}");
@@ -46,7 +58,10 @@ impl Comparison {
             })
             .collect();
         // On a phone the table is moved sideways; a name broken into pieces would be no name.
-        format!("<div style=\"white-space:nowrap\">{}</div>", table(HEAD, &rows))
+        format!(
+            "<div style=\"white-space:nowrap\">{}</div>",
+            table(HEAD, &rows)
+        )
     }
 
     fn caption(&self, course: &Course, near: Duration) -> String {
@@ -75,12 +90,21 @@ struct View {
 impl View {
     fn of(comparison: &Comparison, length: Duration) -> Self {
         let highest = |course| bars(course, length).into_iter().map(|(all, _)| all).max();
-        let most = comparison.courses.iter().filter_map(highest).max().unwrap_or(0);
+        let most = comparison
+            .courses
+            .iter()
+            .filter_map(highest)
+            .max()
+            .unwrap_or(0);
         View { length, most }
     }
 
     fn draw(&self, comparison: &Comparison, course: &Course) -> String {
-        let about = format!("calls that arrived within the first {}: {}", duration(self.length), course.name);
+        let about = format!(
+            "calls that arrived within the first {}: {}",
+            duration(self.length),
+            course.name
+        );
         let (x, y) = (Axis::time(ms(self.length)), Axis::counts(self.most as f64));
         let mut chart = Chart::new(&about, HEIGHT, x, y);
         let width = ms(self.length) / f64::from(BARS);
@@ -88,10 +112,20 @@ impl View {
             let (from, to) = (n as f64 * width, (n as f64 + 0.86) * width);
             let (all, accepted) = (all as f64, accepted as f64);
             if accepted > 0.0 {
-                chart.bar("answered", &format!("{accepted} let in"), (from, to), (0.0, accepted));
+                chart.bar(
+                    "answered",
+                    &format!("{accepted} let in"),
+                    (from, to),
+                    (0.0, accepted),
+                );
             }
             if all > accepted {
-                chart.bar("refused", &format!("{} refused", all - accepted), (from, to), (accepted, all));
+                chart.bar(
+                    "refused",
+                    &format!("{} refused", all - accepted),
+                    (from, to),
+                    (accepted, all),
+                );
             }
         }
         let interval = ms(comparison.options.interval());
@@ -106,7 +140,9 @@ fn bars(course: &Course, length: Duration) -> Vec<(usize, usize)> {
     let part = |arrival: &Arrival| (ms(arrival.at) / ms(length) * f64::from(BARS)) as usize;
     for arrival in &course.arrivals {
         // The last call may arrive at the very end, where the next bar would begin.
-        let Some((all, accepted)) = bars.get_mut(part(arrival)) else { continue };
+        let Some((all, accepted)) = bars.get_mut(part(arrival)) else {
+            continue;
+        };
         *all += 1;
         *accepted += usize::from(arrival.accepted);
     }

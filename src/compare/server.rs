@@ -30,7 +30,11 @@ pub(super) struct Refused {
 impl Server {
     pub(super) fn new(options: &Options, clock: SimClock) -> Self {
         let started = clock.now();
-        let limits = Limits { rpm: Some(options.rpm), burst: options.burst, ..Limits::default() };
+        let limits = Limits {
+            rpm: Some(options.rpm),
+            burst: options.burst,
+            ..Limits::default()
+        };
         Server {
             clock,
             started,
@@ -46,11 +50,16 @@ impl Server {
         let now = self.clock.now();
         let (_, admission) = self.gate.lock().admit("", 0, now);
         let accepted = admission == Admission::Open;
-        self.arrivals.lock().push(Arrival { at: now - self.started, prompt, accepted });
+        self.arrivals.lock().push(Arrival {
+            at: now - self.started,
+            prompt,
+            accepted,
+        });
         if let Admission::Refused { wait, .. } = admission {
             return Err(Refused { wait });
         }
-        self.clock.sleep_until(now + self.latency.draw(self.seed, prompt.into()));
+        self.clock
+            .sleep_until(now + self.latency.draw(self.seed, prompt.into()));
         self.gate.lock().leave();
         Ok(())
     }

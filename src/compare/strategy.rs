@@ -29,11 +29,27 @@ impl Strategy {
     /// The story in order: from the first naive loop to the paced pool.
     pub(super) fn all(options: &Options) -> Vec<Strategy> {
         let threads = options.workers;
-        let crew = if threads.get() == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
-        let at_will = |name: String, threads, backoff| Strategy { name, threads, backoff, pace: None };
-        let plain = Backoff { jitter: Jitter::None, ..Backoff::default() };
+        let crew = if threads.get() == 1 {
+            "1 thread".to_owned()
+        } else {
+            format!("{threads} threads")
+        };
+        let at_will = |name: String, threads, backoff| Strategy {
+            name,
+            threads,
+            backoff,
+            pace: None,
+        };
+        let plain = Backoff {
+            jitter: Jitter::None,
+            ..Backoff::default()
+        };
         vec![
-            at_will("1 thread, 5 s sleep".to_owned(), NonZeroUsize::MIN, sleep(5)),
+            at_will(
+                "1 thread, 5 s sleep".to_owned(),
+                NonZeroUsize::MIN,
+                sleep(5),
+            ),
             at_will(format!("{crew}, 5 s sleep"), threads, sleep(5)),
             at_will(format!("{crew}, 30 s sleep"), threads, sleep(30)),
             at_will(format!("{crew}, backoff"), threads, plain),
@@ -53,8 +69,13 @@ impl Strategy {
         let server = Server::new(options, clock.clone());
         let client = Client {
             server: &server,
-            limiter: self.pace.map(|rate| RateLimiter::on(Arc::new(clock.clone()), rate)),
-            retry: Retry { backoff: self.backoff, ..Retry::default() },
+            limiter: self
+                .pace
+                .map(|rate| RateLimiter::on(Arc::new(clock.clone()), rate)),
+            retry: Retry {
+                backoff: self.backoff,
+                ..Retry::default()
+            },
             cancel: CancelToken::new(Arc::new(clock.clone())),
             seed: options.seed,
         };
@@ -65,14 +86,23 @@ impl Strategy {
             pool::run_on(clock, scope, size, 0..options.prompts.get(), ask).for_each(drop);
         });
         let time = clock.elapsed();
-        Course { name: self.name.clone(), threads: self.threads, time, arrivals: server.into_arrivals() }
+        Course {
+            name: self.name.clone(),
+            threads: self.threads,
+            time,
+            arrivals: server.into_arrivals(),
+        }
     }
 }
 
 /// Always the same wait.
 fn sleep(seconds: u64) -> Backoff {
     let wait = Duration::from_secs(seconds);
-    Backoff { base: wait, max: wait, jitter: Jitter::None }
+    Backoff {
+        base: wait,
+        max: wait,
+        jitter: Jitter::None,
+    }
 }
 
 /// What `paceline run` keeps to when it is told this limit: of a burst, one call is held in reserve.
@@ -96,15 +126,25 @@ struct Client<'a> {
 impl Client<'_> {
     /// Asks until there is an answer: a refusal spends no retry, so that every strategy answers every prompt.
     fn ask(&self, prompt: u32) {
-        let seed = self.seed.wrapping_add(u64::from(prompt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = self
+            .seed
+            .wrapping_add(u64::from(prompt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         // Only the paced pool listens to the server: the others sleep as their loop says.
-        let judge = |refused: &Refused| Verdict::Throttled(self.limiter.as_ref().map(|_| refused.wait));
-        let outcome = self.retry.trace(&self.cancel, seed, judge, |_| {}, |_| self.call(prompt));
-        debug_assert!(outcome.result.is_ok(), "nobody cancels, and no refusal is final");
+        let judge =
+            |refused: &Refused| Verdict::Throttled(self.limiter.as_ref().map(|_| refused.wait));
+        let outcome = self
+            .retry
+            .trace(&self.cancel, seed, judge, |_| {}, |_| self.call(prompt));
+        debug_assert!(
+            outcome.result.is_ok(),
+            "nobody cancels, and no refusal is final"
+        );
     }
 
     fn call(&self, prompt: u32) -> Result<(), Refused> {
-        let Some(limiter) = &self.limiter else { return self.server.call(prompt) };
+        let Some(limiter) = &self.limiter else {
+            return self.server.call(prompt);
+        };
         let turn = limiter.wait();
         let answer = self.server.call(prompt);
         match &answer {

@@ -12,10 +12,16 @@ impl Display for Comparison {
     /// Ends without a line feed.
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let [name, time, times, calls, refusals, wave, worst] = HEAD;
-        writeln!(f, "{name:<23}{time:>11}{times:>8}{calls:>8}{refusals:>8}{wave:>7}{worst:>14}")?;
+        writeln!(
+            f,
+            "{name:<23}{time:>11}{times:>8}{calls:>8}{refusals:>8}{wave:>7}{worst:>14}"
+        )?;
         for course in &self.courses {
             let [name, time, times, calls, refusals, wave, worst] = self.cells(course);
-            writeln!(f, "{name:<23}{time:>11}{times:>8}{calls:>8}{refusals:>8}{wave:>7}{worst:>14}")?;
+            writeln!(
+                f,
+                "{name:<23}{time:>11}{times:>8}{calls:>8}{refusals:>8}{wave:>7}{worst:>14}"
+            )?;
         }
         for paragraph in notice(self) {
             write!(f, "\n{}", wrapped(&paragraph))?;
@@ -25,7 +31,15 @@ impl Display for Comparison {
 }
 
 /// What stands above the columns.
-pub(super) const HEAD: [&str; 7] = ["strategy", "time", "x pool", "calls", "429s", "wave", "worst prompt"];
+pub(super) const HEAD: [&str; 7] = [
+    "strategy",
+    "time",
+    "x pool",
+    "calls",
+    "429s",
+    "wave",
+    "worst prompt",
+];
 
 impl Comparison {
     /// A row of the table.

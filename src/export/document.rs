@@ -17,18 +17,31 @@ impl<W: Write> Document<W> {
 
     fn answer(&mut self, row: &Row<'_>, text: &str) -> io::Result<()> {
         let text = text.trim_end();
-        let text = if text.trim_start().is_empty() { "*An empty answer.*" } else { text };
+        let text = if text.trim_start().is_empty() {
+            "*An empty answer.*"
+        } else {
+            text
+        };
         writeln!(self.to, "\n{text}")?;
         if let Some(fence) = open_fence(text) {
             writeln!(self.to, "{fence}")?;
         }
-        row.odd_ending()
-            .map_or(Ok(()), |reason| writeln!(self.to, "\n*The answer ended with: {}.*", escaped(reason)))
+        row.odd_ending().map_or(Ok(()), |reason| {
+            writeln!(self.to, "\n*The answer ended with: {}.*", escaped(reason))
+        })
     }
 
     fn failure(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let (code, message) = row.error.as_ref().map_or(("", ""), |fault| (&fault.code, &fault.message));
-        writeln!(self.to, "\n**Failed** ({}): {}", escaped(code), escaped(&on_one_line(message)))
+        let (code, message) = row
+            .error
+            .as_ref()
+            .map_or(("", ""), |fault| (&fault.code, &fault.message));
+        writeln!(
+            self.to,
+            "\n**Failed** ({}): {}",
+            escaped(code),
+            escaped(&on_one_line(message))
+        )
     }
 }
 
@@ -52,12 +65,20 @@ impl<W: Write> Shape for Document<W> {
 /// The first line of the prompt that is not blank, shortened; or else its name.
 fn heading(row: &Row<'_>) -> String {
     const LONGEST: usize = 80;
-    let first = row.prompt.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or(&row.custom_id);
+    let first = row
+        .prompt
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or(&row.custom_id);
     match first.char_indices().nth(LONGEST) {
         None => first.to_owned(),
         Some((end, _)) => {
             let short = &first[..end];
-            let words = short.rfind(' ').filter(|at| *at > end / 2).map_or(short, |at| &short[..at]);
+            let words = short
+                .rfind(' ')
+                .filter(|at| *at > end / 2)
+                .map_or(short, |at| &short[..at]);
             format!("{}…", words.trim_end())
         }
     }
@@ -70,16 +91,25 @@ fn on_one_line(text: &str) -> String {
 /// Text that stands for itself in Markdown.
 fn escaped(text: &str) -> String {
     let special = |c: char| "\\`*_[]<>#&".contains(c);
-    text.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+    text.chars()
+        .flat_map(|c| special(c).then_some('\\').into_iter().chain([c]))
+        .collect()
 }
 
 /// The fence of a code block that is not closed: it would take in all that follows.
 fn open_fence(text: &str) -> Option<&str> {
-    text.lines().fold(None, |open, line| match (open, fence(line)) {
-        (None, Some((mark, rest))) if !(mark.starts_with('`') && rest.contains('`')) => Some(mark),
-        (Some(open), Some((mark, rest))) if mark.starts_with(open) && rest.trim().is_empty() => None,
-        (open, _) => open,
-    })
+    text.lines()
+        .fold(None, |open, line| match (open, fence(line)) {
+            (None, Some((mark, rest))) if !(mark.starts_with('`') && rest.contains('`')) => {
+                Some(mark)
+            }
+            (Some(open), Some((mark, rest)))
+                if mark.starts_with(open) && rest.trim().is_empty() =>
+            {
+                None
+            }
+            (open, _) => open,
+        })
 }
 
 /// The backticks or tildes that a line begins with, if they are enough for a fence, and what follows them.
@@ -98,15 +128,30 @@ mod tests {
     fn row(prompt: &str) -> Row<'static> {
         let (id, custom_id, prompt) = (String::new(), "line-1".to_owned(), prompt.to_owned());
         let (text, finish_reason, response, error, attempts) = (None, None, None, None, Vec::new());
-        Row { id, custom_id, prompt, text, finish_reason, response, error, attempts }
+        Row {
+            id,
+            custom_id,
+            prompt,
+            text,
+            finish_reason,
+            response,
+            error,
+            attempts,
+        }
     }
 
     #[test]
     fn a_heading_is_the_first_line_of_the_prompt_shortened() {
         assert_eq!(heading(&row("\n  Why? \nBecause")), "Why?");
         assert_eq!(heading(&row(" \n")), "line-1");
-        assert_eq!(heading(&row(&"word ".repeat(50))), format!("{}…", ["word"; 16].join(" ")));
-        assert_eq!(heading(&row(&"é".repeat(100))), format!("{}…", "é".repeat(80)));
+        assert_eq!(
+            heading(&row(&"word ".repeat(50))),
+            format!("{}…", ["word"; 16].join(" "))
+        );
+        assert_eq!(
+            heading(&row(&"é".repeat(100))),
+            format!("{}…", "é".repeat(80))
+        );
     }
 
     #[test]

@@ -25,12 +25,19 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// Whether it is an answer that is empty or did not end by itself.
     pub(super) fn is_flagged(&self) -> bool {
-        self.odd_ending().is_some() || self.text.as_ref().is_some_and(|text| text.trim().is_empty())
+        self.odd_ending().is_some()
+            || self
+                .text
+                .as_ref()
+                .is_some_and(|text| text.trim().is_empty())
     }
 
     /// Why the answer ended, if it did not end by itself.
     pub(super) fn odd_ending(&self) -> Option<&str> {
-        let reason = self.finish_reason.as_deref().filter(|reason| *reason != "stop");
+        let reason = self
+            .finish_reason
+            .as_deref()
+            .filter(|reason| *reason != "stop");
         reason.filter(|_| self.text.is_some())
     }
 

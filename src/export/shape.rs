@@ -25,8 +25,14 @@ pub(super) fn of<'a>(options: &Options, to: impl Write + 'a) -> io::Result<Box<d
     let to = BufWriter::with_capacity(64 << 10, to);
     Ok(match options.format {
         Format::Csv => Box::new(Table::begin(to, options.spreadsheet)?),
-        Format::Jsonl => Box::new(Lines { to, line: plain_line }),
-        Format::Batch => Box::new(Lines { to, line: batch_line }),
+        Format::Jsonl => Box::new(Lines {
+            to,
+            line: plain_line,
+        }),
+        Format::Batch => Box::new(Lines {
+            to,
+            line: batch_line,
+        }),
         Format::Md => Box::new(Document::begin(to)),
         Format::Txt => Box::new(Answers { to, first: true }),
     })
@@ -58,9 +64,25 @@ fn plain_line(to: &mut impl Write, row: &Row<'_>) -> io::Result<()> {
         finish_reason: Option<&'a str>,
         error: Option<&'a Fault>,
     }
-    let Row { custom_id, prompt, text, finish_reason, error, .. } = row;
+    let Row {
+        custom_id,
+        prompt,
+        text,
+        finish_reason,
+        error,
+        ..
+    } = row;
     let (text, finish_reason, error) = (text.as_deref(), finish_reason.as_deref(), error.as_ref());
-    Ok(serde_json::to_writer(to, &Line { custom_id, prompt, text, finish_reason, error })?)
+    Ok(serde_json::to_writer(
+        to,
+        &Line {
+            custom_id,
+            prompt,
+            text,
+            finish_reason,
+            error,
+        },
+    )?)
 }
 
 fn batch_line(to: &mut impl Write, row: &Row<'_>) -> io::Result<()> {
@@ -71,8 +93,22 @@ fn batch_line(to: &mut impl Write, row: &Row<'_>) -> io::Result<()> {
         response: Option<&'a RawValue>,
         error: Option<&'a Fault>,
     }
-    let Row { id, custom_id, response, error, .. } = row;
-    Ok(serde_json::to_writer(to, &Line { id, custom_id, response: *response, error: error.as_ref() })?)
+    let Row {
+        id,
+        custom_id,
+        response,
+        error,
+        ..
+    } = row;
+    Ok(serde_json::to_writer(
+        to,
+        &Line {
+            id,
+            custom_id,
+            response: *response,
+            error: error.as_ref(),
+        },
+    )?)
 }
 
 /// The answers alone.

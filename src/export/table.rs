@@ -16,7 +16,15 @@ fn as_io(error: csv::Error) -> io::Error {
     }
 }
 
-const COLUMNS: [&str; 7] = ["custom_id", "prompt", "text", "finish_reason", "error", "status", "attempts"];
+const COLUMNS: [&str; 7] = [
+    "custom_id",
+    "prompt",
+    "text",
+    "finish_reason",
+    "error",
+    "status",
+    "attempts",
+];
 
 pub(super) struct Table<W: Write> {
     to: Writer<W>,
@@ -31,29 +39,54 @@ impl<W: Write> Table<W> {
         if spreadsheet {
             to.write_all(b"\xef\xbb\xbf")?;
         }
-        let terminator = if spreadsheet { Terminator::CRLF } else { Terminator::Any(b'\n') };
+        let terminator = if spreadsheet {
+            Terminator::CRLF
+        } else {
+            Terminator::Any(b'\n')
+        };
         let mut to = WriterBuilder::new().terminator(terminator).from_writer(to);
         to.write_record(COLUMNS).map_err(as_io)?;
-        Ok(Table { to, guarded: spreadsheet, formulas: 0 })
+        Ok(Table {
+            to,
+            guarded: spreadsheet,
+            formulas: 0,
+        })
     }
 
     /// A cell, and before it an apostrophe if it needs one.
     fn cell<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
         let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
         self.formulas += u64::from(formula);
-        if formula && self.guarded { format!("'{text}").into() } else { text.into() }
+        if formula && self.guarded {
+            format!("'{text}").into()
+        } else {
+            text.into()
+        }
     }
 }
 
 impl<W: Write> Shape for Table<W> {
     fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let error = row.error.as_ref().map(|fault| format!("{}: {}", fault.code, fault.message));
-        let status = row.status().map_or_else(String::new, |status| status.to_string());
+        let error = row
+            .error
+            .as_ref()
+            .map(|fault| format!("{}: {}", fault.code, fault.message));
+        let status = row
+            .status()
+            .map_or_else(String::new, |status| status.to_string());
         let (text, ending) = (row.text.as_deref(), row.finish_reason.as_deref());
-        let texts = [Some(&*row.custom_id), Some(&row.prompt), text, ending, error.as_deref()];
+        let texts = [
+            Some(&*row.custom_id),
+            Some(&row.prompt),
+            text,
+            ending,
+            error.as_deref(),
+        ];
         let cells = texts.map(|text| self.cell(text.unwrap_or_default()));
         let numbers = [status.into(), row.attempts.len().to_string().into()];
-        self.to.write_record(cells.iter().chain(&numbers).map(|cell| cell.as_bytes())).map_err(as_io)
+        self.to
+            .write_record(cells.iter().chain(&numbers).map(|cell| cell.as_bytes()))
+            .map_err(as_io)
     }
 
     fn end(&mut self) -> io::Result<u64> {

@@ -9,7 +9,10 @@ fn results() -> String {
     let line = |line: u64, prompt: &str, rest: Value| {
         let mut record = json!({"id": format!("pl_{line}_ca978112ca1bbdca"), "custom_id": format!("line-{line}"),
             "prompt": prompt, "text": null, "finish_reason": null, "response": null, "error": null, "attempts": []});
-        record.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        record
+            .as_object_mut()
+            .unwrap()
+            .extend(rest.as_object().unwrap().clone());
         format!("{record}\n")
     };
     [
@@ -61,13 +64,23 @@ line-4,d,,stop,,,0
 
 #[test]
 fn a_table_for_a_spreadsheet_runs_no_formulas() {
-    let options = Options { spreadsheet: true, ..Options::new(Format::Csv) };
+    let options = Options {
+        spreadsheet: true,
+        ..Options::new(Format::Csv)
+    };
     let (text, exported) = made(options);
     assert!(
-        text.starts_with("\u{feff}custom_id,") && text.contains("\"'- one\n- two\",length,,200,2\r\n"),
+        text.starts_with("\u{feff}custom_id,")
+            && text.contains("\"'- one\n- two\",length,,200,2\r\n"),
         "{text}"
     );
-    assert_eq!((exported.formulas, made(Options::new(Format::Csv)).1.formulas), (1, 1));
+    assert_eq!(
+        (
+            exported.formulas,
+            made(Options::new(Format::Csv)).1.formulas
+        ),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -76,9 +89,9 @@ fn lines_of_json_have_the_fields_that_people_ask_for() {
     let first = r#"{"custom_id":"line-1","prompt":"a, \"b\"\nc","text":"- one\n- two","finish_reason":"length","error":null}"#;
     assert_eq!(lines.split('\n').next(), Some(first));
     assert_eq!(lines.split_terminator('\n').count(), 4);
-    assert!(
-        lines.contains(r#""text":null,"finish_reason":null,"error":{"code":"bad","message":"second\ntime"}"#)
-    );
+    assert!(lines.contains(
+        r#""text":null,"finish_reason":null,"error":{"code":"bad","message":"second\ntime"}"#
+    ));
 }
 
 #[test]
@@ -122,22 +135,53 @@ fn text_is_the_answers_with_a_blank_line_between() {
 #[test]
 fn everything_is_counted() {
     let (_, exported) = made(Options::new(Format::Txt));
-    let expected = Exported { answered: 3, flagged: 2, failed: 1, written: 3, formulas: 0, torn: 0 };
+    let expected = Exported {
+        answered: 3,
+        flagged: 2,
+        failed: 1,
+        written: 3,
+        formulas: 0,
+        torn: 0,
+    };
     assert_eq!(exported, expected);
 }
 
 #[test]
 fn the_order_of_completion_is_that_of_the_last_records() {
-    let options = Options { order: Order::Completion, ..Options::new(Format::Batch) };
-    let ids: Vec<_> = made(options).0.lines().map(|line| line[10..11].to_owned()).collect();
+    let options = Options {
+        order: Order::Completion,
+        ..Options::new(Format::Batch)
+    };
+    let ids: Vec<_> = made(options)
+        .0
+        .lines()
+        .map(|line| line[10..11].to_owned())
+        .collect();
     assert_eq!(ids, ["4", "1", "3", "2"]);
 }
 
 #[test]
 fn failed_prompts_can_be_left_out_or_be_all_there_is() {
-    let count = |failed| made(Options { failed, ..Options::new(Format::Jsonl) }).0.lines().count();
-    assert_eq!([Failed::Include, Failed::Exclude, Failed::Only].map(count), [4, 3, 1]);
-    let (error, _) = error("", Options { failed: Failed::Only, ..Options::new(Format::Txt) });
+    let count = |failed| {
+        made(Options {
+            failed,
+            ..Options::new(Format::Jsonl)
+        })
+        .0
+        .lines()
+        .count()
+    };
+    assert_eq!(
+        [Failed::Include, Failed::Exclude, Failed::Only].map(count),
+        [4, 3, 1]
+    );
+    let (error, _) = error(
+        "",
+        Options {
+            failed: Failed::Only,
+            ..Options::new(Format::Txt)
+        },
+    );
     assert!(error.starts_with("txt has answers only"), "{error}");
 }
 
@@ -151,8 +195,14 @@ fn an_unfinished_last_line_is_left_out_and_counted() {
 
 #[test]
 fn a_broken_line_is_named_before_anything_is_written() {
-    let (error, to) = error(&(results() + "{\"id\":1}\n" + &results()), Options::new(Format::Csv));
-    assert!(error.starts_with("line 6 is not a whole record (invalid type: integer"), "{error}");
+    let (error, to) = error(
+        &(results() + "{\"id\":1}\n" + &results()),
+        Options::new(Format::Csv),
+    );
+    assert!(
+        error.starts_with("line 6 is not a whole record (invalid type: integer"),
+        "{error}"
+    );
     assert!(to.is_empty());
 }
 
@@ -168,8 +218,12 @@ fn a_pipe_that_nobody_reads_is_known_as_one_in_every_format() {
         }
     }
     for (name, format) in Format::NAMES {
-        let error =
-            export(&mut Results::new(Cursor::new(results())), &Options::new(format), Gone).unwrap_err();
+        let error = export(
+            &mut Results::new(Cursor::new(results())),
+            &Options::new(format),
+            Gone,
+        )
+        .unwrap_err();
         assert!(
             matches!(error, ExportError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe),
             "{name}"
@@ -182,7 +236,10 @@ fn names_of_formats_are_read_and_endings_of_files_too() {
     for name in ["csv", "jsonl", "md", "txt", "batch"] {
         assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
     }
-    assert_eq!("pdf".parse::<Format>().unwrap_err().to_string(), "give csv, jsonl, md, txt, batch");
+    assert_eq!(
+        "pdf".parse::<Format>().unwrap_err().to_string(),
+        "give csv, jsonl, md, txt, batch"
+    );
     assert_eq!(Format::of_file(Path::new("a/b.MD")), Some(Format::Md));
     assert_eq!(Format::of_file(Path::new("csv")), None);
 }

@@ -44,9 +44,16 @@ impl Latencies {
     #[must_use]
     pub fn spread(&self) -> f64 {
         let mean = self.mean().as_secs_f64();
-        let squares = self.sorted.iter().map(|latency| (latency.as_secs_f64() - mean).powi(2));
+        let squares = self
+            .sorted
+            .iter()
+            .map(|latency| (latency.as_secs_f64() - mean).powi(2));
         let variance = squares.sum::<f64>() / self.sorted.len() as f64;
-        if mean > 0.0 { variance.sqrt() / mean } else { 0.0 }
+        if mean > 0.0 {
+            variance.sqrt() / mean
+        } else {
+            0.0
+        }
     }
 
     /// So many latencies in an order left to chance. Of a few hundred that follow each other, each comes from another of
@@ -58,8 +65,9 @@ impl Latencies {
         while sample.len() < count {
             let parts = BLOCK.min(count - sample.len());
             let within: f64 = if parts == count { 0.5 } else { chance.random() };
-            let mut block: Vec<_> =
-                (0..parts).map(|part| self.at((part as f64 + within) / parts as f64)).collect();
+            let mut block: Vec<_> = (0..parts)
+                .map(|part| self.at((part as f64 + within) / parts as f64))
+                .collect();
             block.shuffle(&mut chance);
             sample.append(&mut block);
         }
@@ -74,9 +82,15 @@ impl Latencies {
 
 impl From<Latency> for Latencies {
     fn from(latency: Latency) -> Self {
-        let count = if matches!(latency, Latency::Constant(_)) { 1 } else { Self::DRAWN };
+        let count = if matches!(latency, Latency::Constant(_)) {
+            1
+        } else {
+            Self::DRAWN
+        };
         const SEED: u64 = 0x5eed;
-        let mut sorted: Vec<_> = (0..count).map(|number| latency.draw(SEED, number)).collect();
+        let mut sorted: Vec<_> = (0..count)
+            .map(|number| latency.draw(SEED, number))
+            .collect();
         sorted.sort_unstable();
         Latencies { sorted }
     }
@@ -90,7 +104,10 @@ mod tests {
 
     #[test]
     fn a_sample_has_the_mean_of_the_whole_however_small_it_is() {
-        for latency in [Latency::LogNormal(MS * 800, 0.5), Latency::Uniform(MS * 100, MS * 2000)] {
+        for latency in [
+            Latency::LogNormal(MS * 800, 0.5),
+            Latency::Uniform(MS * 100, MS * 2000),
+        ] {
             let all = Latencies::from(latency);
             for count in [50, 500, 5000] {
                 let sample = Latencies::measured(all.sample(count, 1)).unwrap();
@@ -109,13 +126,20 @@ mod tests {
         let sample = all.sample(100, 1);
         assert_ne!(sample, all.sample(100, 2));
         assert_ne!(sample, all.sorted);
-        assert_eq!(Latencies::measured(sample), Some(all), "but each is there once");
+        assert_eq!(
+            Latencies::measured(sample),
+            Some(all),
+            "but each is there once"
+        );
     }
 
     #[test]
     fn percentiles_are_among_what_was_measured() {
         let all = Latencies::measured((1..=100).rev().map(|n| MS * n).collect()).unwrap();
-        assert_eq!([50, 95, 100].map(|p| all.percentile(p)), [MS * 50, MS * 95, MS * 100]);
+        assert_eq!(
+            [50, 95, 100].map(|p| all.percentile(p)),
+            [MS * 50, MS * 95, MS * 100]
+        );
         assert_eq!(Latencies::measured(Vec::new()), None);
     }
 }

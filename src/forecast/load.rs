@@ -31,7 +31,16 @@ impl Load {
     #[must_use]
     pub fn new(density: Density, counting: Counting) -> Self {
         let (count, input, output, counted, sample, stride) = (0, 0.0, 0.0, 0.0, Vec::new(), 1);
-        Load { density, counting, count, input, output, counted, sample, stride }
+        Load {
+            density,
+            counting,
+            count,
+            input,
+            output,
+            counted,
+            sample,
+            stride,
+        }
     }
 
     /// One prompt more.
@@ -71,7 +80,13 @@ mod tests {
 
     #[test]
     fn all_are_counted_and_a_sample_of_them_is_kept_in_order() {
-        let mut load = Load::new(Density { input: 0.5, output: 10.0 }, Counting::Reserved);
+        let mut load = Load::new(
+            Density {
+                input: 0.5,
+                output: 10.0,
+            },
+            Counting::Reserved,
+        );
         (0..1_000_000).for_each(|n| load.add(size(n)));
         assert_eq!((load.count, load.output), (1_000_000, 1e7));
         assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
@@ -91,10 +106,25 @@ mod tests {
 
     #[test]
     fn the_most_tokens_of_an_answer_count_in_full_and_are_written_only_as_far_as_needed() {
-        let mut load = Load::new(Density { input: 0.25, output: 400.0 }, Counting::Reserved);
-        load.add(RequestSize { bytes: 100, most: Some(1000) });
-        load.add(RequestSize { bytes: 100, most: Some(50) });
-        assert_eq!((load.input, load.output, load.counted), (50.0, 450.0, 1100.0));
+        let mut load = Load::new(
+            Density {
+                input: 0.25,
+                output: 400.0,
+            },
+            Counting::Reserved,
+        );
+        load.add(RequestSize {
+            bytes: 100,
+            most: Some(1000),
+        });
+        load.add(RequestSize {
+            bytes: 100,
+            most: Some(50),
+        });
+        assert_eq!(
+            (load.input, load.output, load.counted),
+            (50.0, 450.0, 1100.0)
+        );
         assert_eq!(load.mean_counted(), Some(550.0));
     }
 }

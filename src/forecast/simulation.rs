@@ -46,14 +46,23 @@ pub(super) fn run(case: &Case, settings: Settings, count: usize) -> Course {
     let busiest = server.calls.into_inner().busiest;
     let rest = case.load.count.saturating_sub(count as u64) as f64;
     let took = summary.took + steady(&done, busiest).mul_f64(rest);
-    Course { took, calls: summary.calls, busiest, simulated: count, ended: summary.stop.is_none() }
+    Course {
+        took,
+        calls: summary.calls,
+        busiest,
+        simulated: count,
+        ended: summary.stop.is_none(),
+    }
 }
 
 /// What one prompt more takes, between the beginning, when the pace is found and workers are hired, and the end, when
 /// the last calls run out.
 fn steady(done: &[Duration], busiest: usize) -> Duration {
     let first = done.len() / 5;
-    let last = done.len().saturating_sub(busiest + 1).max(done.len() * 3 / 5);
+    let last = done
+        .len()
+        .saturating_sub(busiest + 1)
+        .max(done.len() * 3 / 5);
     match (done.get(first), done.get(last)) {
         (Some(from), Some(to)) if last > first => (*to - *from).div_f64((last - first) as f64),
         _ => Duration::ZERO,
@@ -68,13 +77,21 @@ fn prompts(
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send + '_ {
     (1..).zip(case.load.sizes(count)).map(move |(line, size)| {
         let body = Some(if weighs { body(size) } else { String::new() });
-        Ok(Prompt { line, custom_id: String::new(), text: String::new(), body })
+        Ok(Prompt {
+            line,
+            custom_id: String::new(),
+            text: String::new(),
+            body,
+        })
     })
 }
 
 /// A request of this size.
 fn body(RequestSize { bytes, most }: RequestSize) -> String {
-    let fields = most.map_or_else(|| "{}".to_owned(), |most| format!("{{\"max_tokens\":{most}}}"));
+    let fields = most.map_or_else(
+        || "{}".to_owned(),
+        |most| format!("{{\"max_tokens\":{most}}}"),
+    );
     format!("{fields:<width$}", width = bytes as usize)
 }
 
@@ -102,7 +119,12 @@ impl Server {
 
     fn new(case: &Case, count: usize, clock: SimClock) -> Self {
         let chance = StdRng::seed_from_u64(Self::SEED);
-        let calls = Mutex::new(Calls { number: 0, under_way: 0, busiest: 0, chance });
+        let calls = Mutex::new(Calls {
+            number: 0,
+            under_way: 0,
+            busiest: 0,
+            chance,
+        });
         let latencies = case.latency.sample(count, Self::SEED);
         Server {
             clock,
@@ -139,7 +161,10 @@ impl Server {
             finish_reason: None,
             status: 200,
             request_id: None,
-            usage: Some(Usage { input: input.round() as u32, output: output.round() as u32 }),
+            usage: Some(Usage {
+                input: input.round() as u32,
+                output: output.round() as u32,
+            }),
             hints: Box::default(),
             body: Json::default(),
         }
@@ -148,7 +173,16 @@ impl Server {
 
 fn error(class: Class, status: u16) -> CallError {
     let (code, message, request_id, retry_after, hints, body) = Default::default();
-    CallError { class, code, message, status: Some(status), request_id, retry_after, hints, body }
+    CallError {
+        class,
+        code,
+        message,
+        status: Some(status),
+        request_id,
+        retry_after,
+        hints,
+        body,
+    }
 }
 
 impl Ask for Server {

@@ -10,12 +10,34 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Case {
-    let pace = NonZeroU32::new(rpm)
-        .map_or(Tempo::Found, |rpm| Tempo::Kept(Rate::per_minute(rpm).with_guard(Duration::ZERO)));
-    let settings = Settings { pace, workers: workers.and_then(NonZeroUsize::new), ..Settings::default() };
-    let mut load = Load::new(Density { input: 0.25, output: 100.0 }, crate::api::Counting::Reserved);
-    (0..prompts).for_each(|_| load.add(RequestSize { bytes: 400, most: None }));
-    Case { settings, keys: 1, load, latency: latency.into(), faults: Faults::default() }
+    let pace = NonZeroU32::new(rpm).map_or(Tempo::Found, |rpm| {
+        Tempo::Kept(Rate::per_minute(rpm).with_guard(Duration::ZERO))
+    });
+    let settings = Settings {
+        pace,
+        workers: workers.and_then(NonZeroUsize::new),
+        ..Settings::default()
+    };
+    let mut load = Load::new(
+        Density {
+            input: 0.25,
+            output: 100.0,
+        },
+        crate::api::Counting::Reserved,
+    );
+    (0..prompts).for_each(|_| {
+        load.add(RequestSize {
+            bytes: 400,
+            most: None,
+        })
+    });
+    Case {
+        settings,
+        keys: 1,
+        load,
+        latency: latency.into(),
+        faults: Faults::default(),
+    }
 }
 
 #[track_caller]
@@ -29,7 +51,12 @@ fn the_articles_batch_takes_its_twenty_minutes_and_two_workers_are_enough() {
     let forecast = Forecast::of(&case(200, 10, None, Latency::Constant(SECOND * 2)));
     assert_eq!(forecast.took, SECOND * (199 * 6 + 2));
     assert_eq!(forecast.bottleneck(), Some(Bottleneck::Pace));
-    assert_eq!(forecast.enough, Some(1), "one is back before the next turn: {:?}", forecast.table);
+    assert_eq!(
+        forecast.enough,
+        Some(1),
+        "one is back before the next turn: {:?}",
+        forecast.table
+    );
 }
 
 #[test]
@@ -42,7 +69,12 @@ fn a_large_batch_is_extended_from_its_steady_part() {
 
 #[test]
 fn with_too_few_workers_they_are_the_bottleneck_and_enough_are_named() {
-    let forecast = Forecast::of(&case(10_000, 600, Some(10), Latency::LogNormal(SECOND * 2, 0.5)));
+    let forecast = Forecast::of(&case(
+        10_000,
+        600,
+        Some(10),
+        Latency::LogNormal(SECOND * 2, 0.5),
+    ));
     let mean = 2.0 * (0.125f64).exp();
     let expected = Duration::from_secs_f64(10_000.0 * mean / 10.0);
     near(forecast.took, expected, 0.02);
@@ -50,17 +82,32 @@ fn with_too_few_workers_they_are_the_bottleneck_and_enough_are_named() {
         forecast.took > expected,
         "turns are a distance apart, and so the workers get into each other's way"
     );
-    assert_eq!((forecast.bottleneck(), forecast.busiest), (Some(Bottleneck::Workers), 10));
+    assert_eq!(
+        (forecast.bottleneck(), forecast.busiest),
+        (Some(Bottleneck::Workers), 10)
+    );
     let enough = forecast.enough.unwrap();
-    assert!((23..32).contains(&enough), "{enough}, a few more than {mean} x 10");
-    let took = |workers| forecast.table.iter().find(|row| row.workers == workers).unwrap().took;
-    near(took(enough), MS * 100 * 9_999 + SECOND * 3, 0.02);
     assert!(
+        (23..32).contains(&enough),
+        "{enough}, a few more than {mean} x 10"
+    );
+    let took = |workers| {
         forecast
             .table
-            .is_sorted_by(|one, other| one.workers < other.workers && one.took >= other.took.mul_f64(0.99))
+            .iter()
+            .find(|row| row.workers == workers)
+            .unwrap()
+            .took
+    };
+    near(took(enough), MS * 100 * 9_999 + SECOND * 3, 0.02);
+    assert!(forecast.table.is_sorted_by(
+        |one, other| one.workers < other.workers && one.took >= other.took.mul_f64(0.99)
+    ));
+    assert_eq!(
+        took(10),
+        forecast.took,
+        "the table has the number that was asked for"
     );
-    assert_eq!(took(10), forecast.took, "the table has the number that was asked for");
 }
 
 #[test]
@@ -82,15 +129,24 @@ fn a_handful_of_calls_takes_as_long_as_a_call_takes() {
 #[test]
 fn nothing_to_send_takes_no_time() {
     let forecast = Forecast::of(&case(0, 600, None, Latency::Constant(SECOND)));
-    assert_eq!((forecast.took, forecast.calls, forecast.enough), (Duration::ZERO, 0.0, None));
+    assert_eq!(
+        (forecast.took, forecast.calls, forecast.enough),
+        (Duration::ZERO, 0.0, None)
+    );
 }
 
 #[test]
 fn faults_cost_calls_and_a_broken_server_is_said_to_stop_the_batch() {
     let mut case = case(2000, 600, None, Latency::Constant(SECOND));
-    case.faults = Faults { faults: 0.05, rejected: 0.01 };
+    case.faults = Faults {
+        faults: 0.05,
+        rejected: 0.01,
+    };
     let forecast = Forecast::of(&case);
-    assert!(forecast.ends && (2060.0..2150.0).contains(&forecast.calls), "{forecast:?}");
+    assert!(
+        forecast.ends && (2060.0..2150.0).contains(&forecast.calls),
+        "{forecast:?}"
+    );
     near(forecast.took, (MS * 100).mul_f64(forecast.calls), 0.01);
     case.faults.faults = 0.9;
     assert!(!Forecast::of(&case).ends);
@@ -101,7 +157,11 @@ fn without_a_limit_every_doubling_of_workers_is_shown_and_none_is_enough() {
     let forecast = Forecast::of(&case(300, 0, Some(4), Latency::Constant(SECOND)));
     assert_eq!(forecast.enough, None);
     assert_eq!(
-        forecast.table.iter().map(|row| row.workers).collect::<Vec<_>>(),
+        forecast
+            .table
+            .iter()
+            .map(|row| row.workers)
+            .collect::<Vec<_>>(),
         [1, 2, 4, 8, 16, 32, 64, 128, 256]
     );
     near(forecast.took, SECOND * 300 / 4, 0.02);

@@ -13,7 +13,9 @@ const HARDLY: f64 = 1.01;
 /// The durations of several numbers of workers, and the fewest that are enough.
 pub(super) fn compare(case: &Case, count: usize, calls: f64) -> (Vec<Row>, Option<usize>) {
     let mut table = try_all(case, count, candidates(case, calls));
-    let Some(best) = table.iter().map(|row| row.took).min() else { return (table, None) };
+    let Some(best) = table.iter().map(|row| row.took).min() else {
+        return (table, None);
+    };
     if !is_limited(case) {
         return (table, None);
     }
@@ -23,7 +25,10 @@ pub(super) fn compare(case: &Case, count: usize, calls: f64) -> (Vec<Row>, Optio
         table.extend(try_all(case, count, vec![between]));
         table.sort_by_key(|row| row.workers);
     }
-    let enough = table.iter().find(|row| is_enough(row.took)).map(|row| row.workers);
+    let enough = table
+        .iter()
+        .find(|row| is_enough(row.took))
+        .map(|row| row.workers);
     (table, enough)
 }
 
@@ -41,15 +46,20 @@ fn gap(table: &[Row], is_enough: impl Fn(Duration) -> bool) -> Option<usize> {
 
 /// Numbers to try, around that of Little's law: rate x latency. Without a rate, each is twice the last.
 fn candidates(case: &Case, calls: f64) -> Vec<usize> {
-    let fastest = case.paced(calls).max(case.metered(calls)).map(|took| took.as_secs_f64());
+    let fastest = case
+        .paced(calls)
+        .max(case.metered(calls))
+        .map(|took| took.as_secs_f64());
     let in_flight = |took: f64| calls * case.latency.mean().as_secs_f64() / took;
     let numbers: Vec<_> = match fastest.filter(|took| *took > 0.0).map(in_flight) {
-        Some(flight) => {
-            [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0].map(|part| (flight * part).ceil() + 1.0).into()
-        }
+        Some(flight) => [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
+            .map(|part| (flight * part).ceil() + 1.0)
+            .into(),
         None => (0..9).map(|power| f64::from(1 << power)).collect(),
     };
-    let most = case.most_workers().min(usize::try_from(case.load.count).unwrap_or(usize::MAX));
+    let most = case
+        .most_workers()
+        .min(usize::try_from(case.load.count).unwrap_or(usize::MAX));
     let yours = case.settings.workers.map(NonZeroUsize::get);
     let mut numbers: Vec<_> = numbers
         .into_iter()
@@ -66,12 +76,22 @@ fn candidates(case: &Case, calls: f64) -> Vec<usize> {
 fn try_all(case: &Case, count: usize, numbers: Vec<usize>) -> Vec<Row> {
     let at_once = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let run = |workers: &usize| {
-        let settings = crate::batch::Settings { workers: NonZeroUsize::new(*workers), ..case.settings };
+        let settings = crate::batch::Settings {
+            workers: NonZeroUsize::new(*workers),
+            ..case.settings
+        };
         simulation::run(case, settings, count).took
     };
     let mut table: Vec<_> = thread::scope(|scope| {
         let tried = pool::run(scope, at_once, numbers, run);
-        tried.filter_map(|(workers, took)| Some(Row { workers, took: took.ok()? })).collect()
+        tried
+            .filter_map(|(workers, took)| {
+                Some(Row {
+                    workers,
+                    took: took.ok()?,
+                })
+            })
+            .collect()
     });
     table.sort_by_key(|row| row.workers);
     table

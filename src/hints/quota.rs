@@ -38,10 +38,16 @@ impl Quota {
 /// The headers in which one limit is stated: limit, remaining, reset.
 pub(super) type Names = [&'static str; 3];
 
-const OPENAI_REQUESTS: Names =
-    ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
-const OPENAI_TOKENS: Names =
-    ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+const OPENAI_REQUESTS: Names = [
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+];
+const OPENAI_TOKENS: Names = [
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
+];
 const ANTHROPIC_REQUESTS: Names = [
     "anthropic-ratelimit-requests-limit",
     "anthropic-ratelimit-requests-remaining",
@@ -64,13 +70,21 @@ pub(super) const OUTPUT_TOKENS: Names = [
 ];
 /// Of whatever the server counts, which is calls.
 const PLAIN: [Names; 2] = [
-    ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"],
+    [
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    ],
     ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
 ];
 
 pub(super) fn requests(sheet: &mut Sheet<'_>) -> Quota {
-    let dialects = [OPENAI_REQUESTS, ANTHROPIC_REQUESTS].into_iter().chain(PLAIN);
-    first(sheet, dialects).or_else(|| draft(sheet)).unwrap_or_default()
+    let dialects = [OPENAI_REQUESTS, ANTHROPIC_REQUESTS]
+        .into_iter()
+        .chain(PLAIN);
+    first(sheet, dialects)
+        .or_else(|| draft(sheet))
+        .unwrap_or_default()
 }
 
 pub(super) fn tokens(sheet: &mut Sheet<'_>) -> Quota {
@@ -79,7 +93,10 @@ pub(super) fn tokens(sheet: &mut Sheet<'_>) -> Quota {
 
 /// The first dialect that says anything.
 fn first(sheet: &mut Sheet<'_>, dialects: impl IntoIterator<Item = Names>) -> Option<Quota> {
-    dialects.into_iter().map(|names| named(sheet, &names)).find(|quota| *quota != Quota::default())
+    dialects
+        .into_iter()
+        .map(|names| named(sheet, &names))
+        .find(|quota| *quota != Quota::default())
 }
 
 pub(super) fn named(sheet: &mut Sheet<'_>, names: &Names) -> Quota {
@@ -95,29 +112,47 @@ pub(super) fn named(sheet: &mut Sheet<'_>, names: &Names) -> Quota {
 /// The IETF draft's `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60`.
 fn draft(sheet: &mut Sheet<'_>) -> Option<Quota> {
     let (remaining, reset) = sheet.read("ratelimit", |value, _| {
-        Some((parameter(value, "r")?, parameter(value, "t").map(Duration::from_secs)))
+        Some((
+            parameter(value, "r")?,
+            parameter(value, "t").map(Duration::from_secs),
+        ))
     })?;
     let policy = sheet.read("ratelimit-policy", |value, _| {
-        Some((parameter(value, "q")?, parameter(value, "w").map(Duration::from_secs)))
+        Some((
+            parameter(value, "q")?,
+            parameter(value, "w").map(Duration::from_secs),
+        ))
     });
     let (limit, window) = policy.map_or((None, None), |(limit, window)| (Some(limit), window));
-    Some(Quota { limit, remaining: Some(remaining), reset, window })
+    Some(Quota {
+        limit,
+        remaining: Some(remaining),
+        reset,
+        window,
+    })
 }
 
 /// A parameter of the first item of a structured field.
 fn parameter(value: &str, name: &str) -> Option<u64> {
     let item = value.split(',').next()?;
-    let pairs = item.split(';').skip(1).filter_map(|pair| pair.split_once('='));
-    let (_, number) =
-        pairs.map(|(name, value)| (name.trim(), value.trim())).find(|(known, _)| *known == name)?;
+    let pairs = item
+        .split(';')
+        .skip(1)
+        .filter_map(|pair| pair.split_once('='));
+    let (_, number) = pairs
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .find(|(known, _)| *known == name)?;
     number.parse().ok()
 }
 
 /// A whole number; some write it as `100.0`, or with the policy behind it: `100, 100;w=60`.
 fn count(value: &str, _: SystemTime) -> Option<u64> {
     let first = value.split([',', ';']).next()?.trim();
-    first
-        .parse()
-        .ok()
-        .or_else(|| first.parse().ok().filter(|n: &f64| (0.0..1e15).contains(n)).map(|n| n as u64))
+    first.parse().ok().or_else(|| {
+        first
+            .parse()
+            .ok()
+            .filter(|n: &f64| (0.0..1e15).contains(n))
+            .map(|n| n as u64)
+    })
 }

@@ -13,7 +13,9 @@ pub(super) fn number_of(value: &str, unit: Duration) -> Option<Duration> {
 
 /// `retry-after`: a number of seconds or an HTTP date; some write `20s`.
 pub(super) fn seconds_or_date(value: &str, now: SystemTime) -> Option<Duration> {
-    seconds(value).or_else(|| units(value)).or_else(|| until(httpdate::parse_http_date(value).ok()?, now))
+    seconds(value)
+        .or_else(|| units(value))
+        .or_else(|| until(httpdate::parse_http_date(value).ok()?, now))
 }
 
 /// A reset: `1s`, `6m0s`, an RFC 3339 instant, a number of seconds from now, or since 1970, or of milliseconds since.
@@ -35,7 +37,9 @@ pub(super) fn units(value: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(digits);
-        let letters = tail.find(|c: char| !c.is_alphabetic()).unwrap_or(tail.len());
+        let letters = tail
+            .find(|c: char| !c.is_alphabetic())
+            .unwrap_or(tail.len());
         let (name, tail) = tail.split_at(letters);
         total = total.checked_add(number_of(number, unit(name)?)?)?;
         rest = tail;
@@ -66,8 +70,15 @@ fn instant(value: &str, now: SystemTime) -> Option<Duration> {
 fn epoch(value: &str, now: SystemTime) -> Option<Duration> {
     const MILLISECONDS_FROM: f64 = 1e11; // as seconds, this is the year 5138
     let number = value.parse::<f64>().ok()?;
-    let seconds = if number < MILLISECONDS_FROM { number } else { number / 1e3 };
-    until(SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?, now)
+    let seconds = if number < MILLISECONDS_FROM {
+        number
+    } else {
+        number / 1e3
+    };
+    until(
+        SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)?,
+        now,
+    )
 }
 
 /// From now until then; what has passed is now.

@@ -38,8 +38,16 @@ fn waits_are_read_in_every_form_and_nonsense_is_named() {
     ];
     for (name, value, expected) in table {
         let hints = read(&[(name, value)]);
-        assert_eq!(hints.retry_after.map(|wait| wait.as_millis()), expected, "{name}: {value}");
-        let nonsense = if expected.is_none() { vec![name] } else { vec![] };
+        assert_eq!(
+            hints.retry_after.map(|wait| wait.as_millis()),
+            expected,
+            "{name}: {value}"
+        );
+        let nonsense = if expected.is_none() {
+            vec![name]
+        } else {
+            vec![]
+        };
         assert_eq!(hints.nonsense, nonsense, "{name}: {value}");
     }
 }
@@ -55,24 +63,36 @@ fn milliseconds_win_over_whole_seconds_unless_they_make_no_sense() {
 fn googles_retry_info_is_in_the_body() {
     let told = |delay: Value| {
         let kind = "type.googleapis.com/google.rpc.RetryInfo";
-        let details =
-            json!([{"@type": "type.googleapis.com/google.rpc.Help"}, {"@type": kind, "retryDelay": delay}]);
-        read_with(&[], Some(&json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": details}})))
+        let details = json!([{"@type": "type.googleapis.com/google.rpc.Help"}, {"@type": kind, "retryDelay": delay}]);
+        read_with(
+            &[],
+            Some(&json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": details}})),
+        )
     };
     assert_eq!(told(json!("17s")).retry_after, Some(SECOND * 17));
     assert_eq!(told(json!("0.5s")).retry_after, Some(MS * 500));
     for nonsense in [json!("-17s"), json!("soon"), json!(17), json!("9999999s")] {
         let hints = told(nonsense.clone());
-        assert_eq!((hints.retry_after, hints.nonsense), (None, vec!["retryDelay"]), "{nonsense}");
+        assert_eq!(
+            (hints.retry_after, hints.nonsense),
+            (None, vec!["retryDelay"]),
+            "{nonsense}"
+        );
     }
-    let header_first = read_with(&[("retry-after", "2")], Some(&json!({"error": {"details": [1, null]}})));
+    let header_first = read_with(
+        &[("retry-after", "2")],
+        Some(&json!({"error": {"details": [1, null]}})),
+    );
     assert_eq!(header_first.retry_after, Some(SECOND * 2));
 }
 
 #[test]
 fn should_retry_is_true_false_or_unsaid() {
     assert_eq!(read(&[("x-should-retry", "true")]).should_retry, Some(true));
-    assert_eq!(read(&[("x-should-retry", "false")]).should_retry, Some(false));
+    assert_eq!(
+        read(&[("x-should-retry", "false")]).should_retry,
+        Some(false)
+    );
     assert_eq!(read(&[("x-should-retry", "maybe")]).should_retry, None);
     assert_eq!(read(&[]), Hints::default());
 }
@@ -102,7 +122,11 @@ fn resets_are_read_in_every_form() {
     ];
     for (value, expected) in table {
         let hints = read(&[("x-ratelimit-reset-requests", value)]);
-        assert_eq!(hints.requests.reset.map(|wait| wait.as_millis()), expected, "{value}");
+        assert_eq!(
+            hints.requests.reset.map(|wait| wait.as_millis()),
+            expected,
+            "{value}"
+        );
         assert_eq!(hints.nonsense.is_empty(), expected.is_some(), "{value}");
     }
 }
@@ -131,11 +155,21 @@ fn limits_are_read_in_every_makers_dialect() {
             ("x-ratelimit-remaining", "499.0"),
             ("x-ratelimit-reset", "784111807"),
         ],
-        &[("ratelimit-limit", "500"), ("ratelimit-remaining", "499"), ("ratelimit-reset", "30")],
-        &[("ratelimit", "\"default\";r=499;t=30"), ("ratelimit-policy", "\"default\";q=500;w=60")],
+        &[
+            ("ratelimit-limit", "500"),
+            ("ratelimit-remaining", "499"),
+            ("ratelimit-reset", "30"),
+        ],
+        &[
+            ("ratelimit", "\"default\";r=499;t=30"),
+            ("ratelimit-policy", "\"default\";q=500;w=60"),
+        ],
         &[
             ("ratelimit", "\"burst\"; r=499; t=30, \"day\";r=1;t=2"),
-            ("ratelimit-policy", "\"burst\";q=500;w=60,\"day\";q=9;w=86400"),
+            (
+                "ratelimit-policy",
+                "\"burst\";q=500;w=60,\"day\";q=9;w=86400",
+            ),
         ],
     ];
     for (n, headers) in dialects.into_iter().enumerate() {
@@ -148,8 +182,14 @@ fn limits_are_read_in_every_makers_dialect() {
 
 #[test]
 fn tokens_are_counted_together_or_apart() {
-    let openai = read(&[("x-ratelimit-limit-tokens", "90000"), ("x-ratelimit-remaining-tokens", "89000")]);
-    assert_eq!((openai.tokens.limit, openai.tokens.remaining), (Some(90_000), Some(89_000)));
+    let openai = read(&[
+        ("x-ratelimit-limit-tokens", "90000"),
+        ("x-ratelimit-remaining-tokens", "89000"),
+    ]);
+    assert_eq!(
+        (openai.tokens.limit, openai.tokens.remaining),
+        (Some(90_000), Some(89_000))
+    );
     let anthropic = read(&[
         ("anthropic-ratelimit-tokens-limit", "80000"),
         ("anthropic-ratelimit-input-tokens-limit", "50000"),
@@ -162,8 +202,17 @@ fn tokens_are_counted_together_or_apart() {
 
 #[test]
 fn azure_says_what_remains_and_not_the_limit() {
-    let azure = read(&[("x-ratelimit-remaining-requests", "9"), ("retry-after-ms", "1200")]);
-    assert_eq!(azure.requests, Quota { remaining: Some(9), ..Quota::default() });
+    let azure = read(&[
+        ("x-ratelimit-remaining-requests", "9"),
+        ("retry-after-ms", "1200"),
+    ]);
+    assert_eq!(
+        azure.requests,
+        Quota {
+            remaining: Some(9),
+            ..Quota::default()
+        }
+    );
     assert_eq!(azure.retry_after, Some(MS * 1200));
 }
 
@@ -171,7 +220,11 @@ fn azure_says_what_remains_and_not_the_limit() {
 fn a_count_that_is_none_is_ignored() {
     for value in ["many", "-1", "", "1e99", "NaN"] {
         let hints = read(&[("x-ratelimit-limit-requests", value)]);
-        assert_eq!((hints.requests.limit, hints.nonsense.len()), (None, 1), "{value}");
+        assert_eq!(
+            (hints.requests.limit, hints.nonsense.len()),
+            (None, 1),
+            "{value}"
+        );
     }
 }
 
@@ -181,8 +234,8 @@ fn no_header_whatever_it_says_breaks_anything() {
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
     const LETTERS: &[char] = &[
-        '0', '9', '.', '-', '+', 'e', 's', 'm', 'h', 'd', 'µ', ';', '=', 'r', 't', ',', ' ', 'T', 'Z', ':',
-        '\u{fffd}',
+        '0', '9', '.', '-', '+', 'e', 's', 'm', 'h', 'd', 'µ', ';', '=', 'r', 't', ',', ' ', 'T',
+        'Z', ':', '\u{fffd}',
     ];
     const NAMES: [&str; 6] = [
         "retry-after",
@@ -195,10 +248,16 @@ fn no_header_whatever_it_says_breaks_anything() {
     let mut chance = StdRng::seed_from_u64(1);
     for _ in 0..20_000 {
         let length = chance.random_range(0..24);
-        let value: String = (0..length).map(|_| LETTERS[chance.random_range(0..LETTERS.len())]).collect();
+        let value: String = (0..length)
+            .map(|_| LETTERS[chance.random_range(0..LETTERS.len())])
+            .collect();
         for name in NAMES {
             let hints = read(&[(name, &value), ("ratelimit", "x;r=1")]);
-            assert!(hints.retry_after.is_none_or(|wait| wait <= SECOND * 7 * 24 * 3600));
+            assert!(
+                hints
+                    .retry_after
+                    .is_none_or(|wait| wait <= SECOND * 7 * 24 * 3600)
+            );
         }
     }
 }
@@ -213,14 +272,33 @@ fn a_quota_is_spread_over_its_window_and_what_is_left_over_the_time_until_the_re
     };
     let table = [
         (quota(600, 599, 100, 0), 100, "a whole bucket"),
-        (quota(600, 0, 100, 0), 100, "a strict server: nothing is left, but soon there is"),
-        (quota(600, 60, 54_000, 0), 900, "nearly used up: what is left must last"),
+        (
+            quota(600, 0, 100, 0),
+            100,
+            "a strict server: nothing is left, but soon there is",
+        ),
+        (
+            quota(600, 60, 54_000, 0),
+            900,
+            "nearly used up: what is left must last",
+        ),
         (quota(100, 99, 100, 10), 100, "a stated window"),
-        (quota(200, 100, 43_200_000, 0), 60_000, "by the day: slow, but not so slow that it looks dead"),
+        (
+            quota(200, 100, 43_200_000, 0),
+            60_000,
+            "by the day: slow, but not so slow that it looks dead",
+        ),
         (quota(0, 0, 0, 0), 60_000, "nothing at all"),
     ];
     for (quota, interval, why) in table {
         assert_eq!(quota.rate().unwrap().interval, MS * interval, "{why}");
     }
-    assert_eq!(Quota { remaining: Some(9), ..Quota::default() }.rate(), None);
+    assert_eq!(
+        Quota {
+            remaining: Some(9),
+            ..Quota::default()
+        }
+        .rate(),
+        None
+    );
 }

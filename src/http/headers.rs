@@ -21,7 +21,9 @@ impl Headers {
 
     /// All of them, their names in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
     }
 
     /// Leaves `...` wherever a header has this text.
@@ -38,8 +40,12 @@ impl Headers {
 /// What no header can be is left out.
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        let header =
-            |(name, value)| Some((HeaderName::from_str(name).ok()?, HeaderValue::from_str(value).ok()?));
+        let header = |(name, value)| {
+            Some((
+                HeaderName::from_str(name).ok()?,
+                HeaderValue::from_str(value).ok()?,
+            ))
+        };
         Headers(pairs.into_iter().filter_map(header).collect())
     }
 }
@@ -63,8 +69,13 @@ mod tests {
 
     #[test]
     fn what_is_concealed_is_gone() {
-        let mut headers: Headers = [("a", "of sk-1, of sk-1"), ("b", "of sk-2")].into_iter().collect();
+        let mut headers: Headers = [("a", "of sk-1, of sk-1"), ("b", "of sk-2")]
+            .into_iter()
+            .collect();
         headers.conceal("sk-1");
-        assert_eq!((headers.get("a"), headers.get("b")), (Some("of ..., of ..."), Some("of sk-2")));
+        assert_eq!(
+            (headers.get("a"), headers.get("b")),
+            (Some("of ..., of ..."), Some("of sk-2"))
+        );
     }
 }

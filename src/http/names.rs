@@ -24,7 +24,10 @@ pub(super) struct Names {
 /// Clones know the same names.
 impl Clone for Names {
     fn clone(&self) -> Self {
-        Names { looking_up: DefaultResolver::default(), known: self.known.clone() }
+        Names {
+            looking_up: DefaultResolver::default(),
+            known: self.known.clone(),
+        }
     }
 }
 
@@ -39,25 +42,47 @@ struct Known {
 impl Names {
     const FRESH: Duration = Duration::from_secs(30);
 
-    fn known(&self, scheme: &Scheme, authority: &Authority, now: Instant) -> Option<ResolvedSocketAddrs> {
+    fn known(
+        &self,
+        scheme: &Scheme,
+        authority: &Authority,
+        now: Instant,
+    ) -> Option<ResolvedSocketAddrs> {
         let is_it = |known: &&Known| known.scheme == *scheme && known.authority == *authority;
         let known = self.known.lock();
-        let fresh =
-            known.iter().find(is_it).filter(|known| now.saturating_duration_since(known.since) < Self::FRESH);
+        let fresh = known
+            .iter()
+            .find(is_it)
+            .filter(|known| now.saturating_duration_since(known.since) < Self::FRESH);
         fresh.map(|known| known.addresses.clone())
     }
 
-    fn learn(&self, scheme: &Scheme, authority: &Authority, now: Instant, addresses: &ResolvedSocketAddrs) {
+    fn learn(
+        &self,
+        scheme: &Scheme,
+        authority: &Authority,
+        now: Instant,
+        addresses: &ResolvedSocketAddrs,
+    ) {
         let (scheme, authority, addresses) = (scheme.clone(), authority.clone(), addresses.clone());
         let mut known = self.known.lock();
         known.retain(|known| known.scheme != scheme || known.authority != authority);
-        known.push(Known { scheme, authority, since: now, addresses });
+        known.push(Known {
+            scheme,
+            authority,
+            since: now,
+            addresses,
+        });
     }
 
     /// The address that is written out.
     fn number(&self, scheme: &Scheme, authority: &Authority) -> Option<ResolvedSocketAddrs> {
         let mut list = self.empty();
-        list.push(DefaultResolver::host_and_port(scheme, authority)?.parse().ok()?);
+        list.push(
+            DefaultResolver::host_and_port(scheme, authority)?
+                .parse()
+                .ok()?,
+        );
         Some(list)
     }
 }
@@ -99,7 +124,9 @@ mod tests {
         };
         let number = |uri| {
             let (scheme, authority) = parts(uri);
-            names.number(&scheme, &authority).map(|list| list[0].to_string())
+            names
+                .number(&scheme, &authority)
+                .map(|list| list[0].to_string())
         };
         assert_eq!(number("http://127.0.0.1/").as_deref(), Some("127.0.0.1:80"));
         assert_eq!(number("https://[::1]:81/").as_deref(), Some("[::1]:81"));
@@ -107,7 +134,9 @@ mod tests {
 
         let (scheme, authority) = parts("https://example/");
         let known = |seconds| {
-            names.known(&scheme, &authority, now + Duration::from_secs(seconds)).map(|list| list[0].port())
+            names
+                .known(&scheme, &authority, now + Duration::from_secs(seconds))
+                .map(|list| list[0].port())
         };
         assert_eq!(known(0), None);
         for port in [443, 444] {
@@ -117,6 +146,9 @@ mod tests {
             assert_eq!((known(29), known(30)), (Some(port), None));
         }
         let (other, _) = parts("http://example/");
-        assert!(names.known(&other, &authority, now).is_none(), "another port");
+        assert!(
+            names.known(&other, &authority, now).is_none(),
+            "another port"
+        );
     }
 }

@@ -66,14 +66,22 @@ mod tests {
     fn what_no_call_can_be_made_with_is_told_at_once() {
         let header = |name, value| Target::new("http://localhost/v1", [(name, value)]);
         assert!(header("content-type", "application/json").is_ok());
-        for bad in [Target::new("http://no host/", []), header("a b", "c"), header("a", "b\nc")] {
+        for bad in [
+            Target::new("http://no host/", []),
+            header("a b", "c"),
+            header("a", "b\nc"),
+        ] {
             assert!(matches!(bad, Err(TransportError::Unsendable(_))), "{bad:?}");
         }
     }
 
     #[test]
     fn it_is_shown_without_its_headers() {
-        let target = Target::new("http://localhost/v1", [("authorization", "Bearer sk-secret")]).unwrap();
+        let target = Target::new(
+            "http://localhost/v1",
+            [("authorization", "Bearer sk-secret")],
+        )
+        .unwrap();
         assert_eq!(format!("{target:?}"), "Target(http://localhost/v1)");
     }
 }

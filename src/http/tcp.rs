@@ -13,7 +13,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::time::Duration as Left;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, NextTimeout, Transport,
+};
 use ureq::{Error, Timeout};
 
 use buffers::Paper;
@@ -29,14 +31,20 @@ impl Tcp {
     /// For calls of which each may take so long. A time-out may come late by a small part of it.
     pub(super) fn new(timeout: Duration) -> Self {
         const PART: u32 = 64;
-        Tcp { grain: (timeout / PART).max(Duration::from_millis(1)) }
+        Tcp {
+            grain: (timeout / PART).max(Duration::from_millis(1)),
+        }
     }
 }
 
 impl<In: Transport> Connector<In> for Tcp {
     type Out = Either<In, Connection>;
 
-    fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
         if let Some(made) = chained {
             return Ok(Some(Either::A(made)));
         }
@@ -142,7 +150,11 @@ impl Transport for Connection {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        if self.paper.keep(amount) { self.send(&timeout) } else { Ok(()) }
+        if self.paper.keep(amount) {
+            self.send(&timeout)
+        } else {
+            Ok(())
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -164,22 +176,37 @@ mod tests {
 
     #[test]
     fn what_is_left_is_rounded_up_so_that_a_quick_call_sets_it_once() {
-        let (second, grain) = (Duration::from_secs(1), Tcp::new(Duration::from_secs(128)).grain);
+        let (second, grain) = (
+            Duration::from_secs(1),
+            Tcp::new(Duration::from_secs(128)).grain,
+        );
         assert_eq!(grain, second * 2);
         assert_eq!(rounded_up(second * 128, grain), second * 128);
-        assert_eq!(rounded_up(second * 128 - Duration::from_millis(3), grain), second * 128);
+        assert_eq!(
+            rounded_up(second * 128 - Duration::from_millis(3), grain),
+            second * 128
+        );
         assert_eq!(rounded_up(Duration::from_millis(1), grain), grain);
-        assert_eq!(rounded_up(Duration::ZERO, grain), grain, "zero would mean for ever");
+        assert_eq!(
+            rounded_up(Duration::ZERO, grain),
+            grain,
+            "zero would mean for ever"
+        );
     }
 
     #[test]
     fn nobody_at_the_first_address_is_no_end() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let there = listener.local_addr().unwrap();
         let made = connect(&[free, there], Some(Duration::from_secs(60))).unwrap();
         assert_eq!(made.peer_addr().unwrap(), there);
-        let Err(Error::Io(error)) = connect(&[free], None) else { panic!("nobody is there") };
+        let Err(Error::Io(error)) = connect(&[free], None) else {
+            panic!("nobody is there")
+        };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -31,7 +31,9 @@ impl<T: Copy> ByLine<T> {
     }
 
     /// Collects until the first error.
-    pub(crate) fn try_collect<E>(entries: impl Iterator<Item = Result<(u64, T), E>>) -> Result<Self, E> {
+    pub(crate) fn try_collect<E>(
+        entries: impl Iterator<Item = Result<(u64, T), E>>,
+    ) -> Result<Self, E> {
         let mut list = ByLine::default();
         for entry in entries {
             let (line, value) = entry?;
@@ -70,7 +72,9 @@ impl<T: Copy> ByLine<T> {
 
 impl<T> Default for ByLine<T> {
     fn default() -> Self {
-        ByLine { entries: Vec::new() }
+        ByLine {
+            entries: Vec::new(),
+        }
     }
 }
 
@@ -85,7 +89,11 @@ mod tests {
     fn what_was_replaced_takes_no_room() {
         let mut list = ByLine::default();
         (0..100_000).for_each(|n| list.push(n % 1000, n));
-        assert!(list.entries.capacity() <= 4096, "{}", list.entries.capacity());
+        assert!(
+            list.entries.capacity() <= 4096,
+            "{}",
+            list.entries.capacity()
+        );
         list.settle();
         assert!(list.values().eq(99_000..100_000));
     }

@@ -27,7 +27,10 @@ pub(super) struct Claim {
 impl Claim {
     /// Opens a file, or creates it, and locks it.
     pub(super) fn take(path: &Path) -> Result<Self, JournalError> {
-        let failed = |source| JournalError::Open { path: path.to_owned(), source };
+        let failed = |source| JournalError::Open {
+            path: path.to_owned(),
+            source,
+        };
         let plain = path.metadata().map_or(true, |metadata| metadata.is_file());
         let file = options(plain).create(true).open(path).map_err(failed)?;
         Claim::lock(file, path, plain)
@@ -36,14 +39,20 @@ impl Claim {
     fn lock(file: File, path: &Path, plain: bool) -> Result<Self, JournalError> {
         let (busy, failed) = (
             || JournalError::Busy(path.to_owned()),
-            |source| JournalError::Open { path: path.to_owned(), source },
+            |source| JournalError::Open {
+                path: path.to_owned(),
+                source,
+            },
         );
         if plain {
             match lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(busy()),
                 Err(TryLockError::Error(error)) => {
-                    log::warn!("cannot lock {} ({error}): see that no other run writes it", path.display());
+                    log::warn!(
+                        "cannot lock {} ({error}): see that no other run writes it",
+                        path.display()
+                    );
                 }
             }
             if !names(path, &file).map_err(failed)? {
@@ -51,19 +60,31 @@ impl Claim {
             }
         }
         let length = file.metadata().map_err(failed)?.len();
-        Ok(Claim { file, path: path.to_owned(), length, plain, created: length == 0 })
+        Ok(Claim {
+            file,
+            path: path.to_owned(),
+            length,
+            plain,
+            created: length == 0,
+        })
     }
 
     /// Gives the file a name with the time in it, and takes a new file under the old name. The new name, too.
     pub(super) fn put_aside(self, now: SystemTime) -> Result<(Self, PathBuf), JournalError> {
-        let failed = |source| JournalError::Open { path: self.path.clone(), source };
+        let failed = |source| JournalError::Open {
+            path: self.path.clone(),
+            source,
+        };
         let path = fs::canonicalize(&self.path).map_err(failed)?;
         let aside = reserve(&path, now).map_err(failed)?;
         fs::rename(&path, &aside).map_err(failed)?;
-        let file = options(true).create_new(true).open(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => JournalError::Busy(path.clone()),
-            _ => failed(source),
-        })?;
+        let file = options(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => JournalError::Busy(path.clone()),
+                _ => failed(source),
+            })?;
         Ok((Claim::lock(file, &self.path, true)?, aside))
     }
 }
@@ -117,8 +138,14 @@ fn reserve(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
 
 /// The name beside this one with the time in it; the second of the same second has a 2 in it, too.
 fn dated(path: &Path, now: SystemTime, n: u32) -> PathBuf {
-    let date = jiff::Timestamp::try_from(now).unwrap_or_default().strftime("%Y-%m-%dT%H-%M-%SZ");
-    let count = if n == 1 { String::new() } else { format!("-{n}") };
+    let date = jiff::Timestamp::try_from(now)
+        .unwrap_or_default()
+        .strftime("%Y-%m-%dT%H-%M-%SZ");
+    let count = if n == 1 {
+        String::new()
+    } else {
+        format!("-{n}")
+    };
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push(format!(".{date}{count}"));
     if let Some(extension) = path.extension() {
@@ -131,7 +158,10 @@ fn dated(path: &Path, now: SystemTime, n: u32) -> PathBuf {
 /// Takes a file's name to the disk, as syncing takes what is in it. Not every file system knows how, and none loses more
 /// than a power cut would have taken.
 pub(super) fn sync_folder_of(path: &Path) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     if cfg!(unix)
         && let Err(error) = File::open(folder).and_then(|folder| folder.sync_all())
     {
@@ -148,7 +178,10 @@ mod tests {
     #[test]
     fn a_name_with_the_time_in_it_keeps_its_ending() {
         let name = |path: &str, n| dated(Path::new(path), SystemTime::UNIX_EPOCH + NOW, n);
-        assert_eq!(name("d/r.results.jsonl", 1), Path::new("d/r.results.2026-11-24T10-00-00Z.jsonl"));
+        assert_eq!(
+            name("d/r.results.jsonl", 1),
+            Path::new("d/r.results.2026-11-24T10-00-00Z.jsonl")
+        );
         assert_eq!(name("r", 2), Path::new("r.2026-11-24T10-00-00Z-2"));
     }
 
@@ -156,8 +189,13 @@ mod tests {
     fn a_name_that_is_taken_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let names: Vec<_> = (0..3).map(|_| reserve(&path, SystemTime::UNIX_EPOCH + NOW).unwrap()).collect();
-        assert_eq!(names, [1, 2, 3].map(|n| dated(&path, SystemTime::UNIX_EPOCH + NOW, n)));
+        let names: Vec<_> = (0..3)
+            .map(|_| reserve(&path, SystemTime::UNIX_EPOCH + NOW).unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [1, 2, 3].map(|n| dated(&path, SystemTime::UNIX_EPOCH + NOW, n))
+        );
     }
 
     #[test]
@@ -168,6 +206,9 @@ mod tests {
         let file = options(true).create(true).open(&path).unwrap();
         fs::rename(&path, folder.path().join("aside")).unwrap();
         File::create_new(&path).unwrap();
-        assert!(matches!(Claim::lock(file, &path, true), Err(JournalError::Busy(_))));
+        assert!(matches!(
+            Claim::lock(file, &path, true),
+            Err(JournalError::Busy(_))
+        ));
     }
 }

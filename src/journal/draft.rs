@@ -26,7 +26,11 @@ impl Draft {
         let path = target.with_file_name(hidden);
         // One may be left from a process of the same number that was killed.
         let _ = fs::remove_file(&path);
-        Ok(Draft { file: File::create_new(&path)?, path, target: target.to_owned() })
+        Ok(Draft {
+            file: File::create_new(&path)?,
+            path,
+            target: target.to_owned(),
+        })
     }
 
     /// Gives it its name, in place of what had it before.
@@ -72,7 +76,11 @@ mod tests {
         draft.write_all(b"new").unwrap();
         draft.publish().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing is left behind"
+        );
     }
 
     #[test]

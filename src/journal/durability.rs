@@ -35,8 +35,11 @@ pub enum Durability {
 }
 
 impl Durability {
-    const NAMES: [(&'static str, Self); 3] =
-        [("always", Durability::Always), ("interval", Durability::Interval), ("never", Durability::Never)];
+    const NAMES: [(&'static str, Self); 3] = [
+        ("always", Durability::Always),
+        ("interval", Durability::Interval),
+        ("never", Durability::Never),
+    ];
 }
 
 /// A text that names no [`Durability`].
@@ -49,13 +52,17 @@ impl FromStr for Durability {
 
     fn from_str(text: &str) -> Result<Self, ParseDurabilityError> {
         let named = Self::NAMES.iter().find(|(name, _)| *name == text);
-        named.map(|(_, durability)| *durability).ok_or(ParseDurabilityError)
+        named
+            .map(|(_, durability)| *durability)
+            .ok_or(ParseDurabilityError)
     }
 }
 
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NAMES.iter().find(|(_, durability)| durability == self);
+        let named = Self::NAMES
+            .iter()
+            .find(|(_, durability)| durability == self);
         f.write_str(named.map_or("", |(name, _)| name))
     }
 }
@@ -94,7 +101,11 @@ impl Syncing {
 
     /// Something is about to be written: has all gone well so far?
     pub(super) fn before(&self) -> io::Result<()> {
-        if let Syncing::Interval(syncer) = self { syncer.failure() } else { Ok(()) }
+        if let Syncing::Interval(syncer) = self {
+            syncer.failure()
+        } else {
+            Ok(())
+        }
     }
 
     /// Something has been written.
@@ -150,7 +161,11 @@ impl Syncer {
 
     fn start(disk: Box<dyn Disk>, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let seat = clock.enlist();
-        let shared = Arc::new(Shared { disk, clock, state: Mutex::default() });
+        let shared = Arc::new(Shared {
+            disk,
+            clock,
+            state: Mutex::default(),
+        });
         let on_thread = shared.clone();
         let work = move || {
             let _seat = seat.claim();
@@ -236,7 +251,11 @@ mod tests {
     impl Disk for Probe {
         fn sync(&self) -> io::Result<()> {
             self.syncs.lock().push(self.clock.elapsed());
-            if self.broken.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if self.broken.load(Ordering::SeqCst) {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(())
+            }
         }
     }
 
@@ -246,12 +265,17 @@ mod tests {
         story: impl FnOnce(&SimClock, &Probe, &mut Syncing) + Send,
     ) -> Vec<Duration> {
         let clock = SimClock::new();
-        let probe = Probe { clock: clock.clone(), syncs: Arc::default(), broken: Arc::default() };
+        let probe = Probe {
+            clock: clock.clone(),
+            syncs: Arc::default(),
+            broken: Arc::default(),
+        };
         let seat = clock.enlist();
         thread::scope(|scope| {
             scope.spawn(|| {
                 let _seat = seat.claim();
-                let mut syncing = Syncing::start(durability, probe.clone(), Arc::new(clock.clone())).unwrap();
+                let mut syncing =
+                    Syncing::start(durability, probe.clone(), Arc::new(clock.clone())).unwrap();
                 story(&clock, &probe, &mut syncing);
             });
         });
@@ -281,7 +305,10 @@ mod tests {
             }
         });
         assert!((10..=12).contains(&syncs.len()), "{syncs:?}");
-        assert!(syncs.windows(2).all(|pair| pair[1] - pair[0] <= SECOND), "{syncs:?}");
+        assert!(
+            syncs.windows(2).all(|pair| pair[1] - pair[0] <= SECOND),
+            "{syncs:?}"
+        );
     }
 
     #[test]
@@ -302,9 +329,15 @@ mod tests {
             syncing.after().unwrap();
             assert!(syncing.before().is_ok());
             pass(clock, SECOND);
-            assert_eq!(syncing.before().unwrap_err().kind(), io::ErrorKind::StorageFull);
+            assert_eq!(
+                syncing.before().unwrap_err().kind(),
+                io::ErrorKind::StorageFull
+            );
             syncing.after().unwrap();
-            assert_eq!(syncing.end().unwrap_err().kind(), io::ErrorKind::StorageFull);
+            assert_eq!(
+                syncing.end().unwrap_err().kind(),
+                io::ErrorKind::StorageFull
+            );
         });
     }
 
@@ -316,10 +349,16 @@ mod tests {
                 pass(clock, SECOND);
             }
             probe.broken.store(true, Ordering::SeqCst);
-            assert_eq!(syncing.after().is_err(), matches!(syncing, Syncing::Always(_)));
+            assert_eq!(
+                syncing.after().is_err(),
+                matches!(syncing, Syncing::Always(_))
+            );
             syncing.end().unwrap();
         };
-        assert_eq!(play(Durability::Always, story), [Duration::ZERO, SECOND, SECOND * 2, SECOND * 3]);
+        assert_eq!(
+            play(Durability::Always, story),
+            [Duration::ZERO, SECOND, SECOND * 2, SECOND * 3]
+        );
         assert!(play(Durability::Never, story).is_empty());
     }
 

@@ -53,9 +53,14 @@ impl Folder {
     /// # Errors
     /// [`FolderError::Write`]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let failed = |source| FolderError::Write { path: path.to_owned(), source };
+        let failed = |source| FolderError::Write {
+            path: path.to_owned(),
+            source,
+        };
         fs::create_dir_all(path).map_err(failed)?;
-        Ok(Folder { path: path.to_owned() })
+        Ok(Folder {
+            path: path.to_owned(),
+        })
     }
 
     /// Where the answer to this prompt goes.
@@ -125,11 +130,19 @@ fn slug(text: &str) -> String {
         slug.push_str(if before == 0 { "" } else { "-" });
         slug.push_str(&word);
         if slug.len() > LONGEST {
-            slug.truncate(if before > LONGEST / 2 { before } else { slug.floor_char_boundary(LONGEST) });
+            slug.truncate(if before > LONGEST / 2 {
+                before
+            } else {
+                slug.floor_char_boundary(LONGEST)
+            });
             break;
         }
     }
-    if slug.is_empty() { "prompt".to_owned() } else { slug }
+    if slug.is_empty() {
+        "prompt".to_owned()
+    } else {
+        slug
+    }
 }
 
 /// The words of a text that a name may take in, without reading all of it.
@@ -137,7 +150,9 @@ fn words(text: &str) -> impl Iterator<Item = String> {
     let known = |c: char| c.to_lowercase().filter(|c| c.is_alphanumeric());
     let near = &text[..text.floor_char_boundary(1000)];
     let words = near.split(|c: char| !c.is_alphanumeric());
-    words.map(move |word| word.chars().flat_map(known).collect()).filter(|word: &String| !word.is_empty())
+    words
+        .map(move |word| word.chars().flat_map(known).collect())
+        .filter(|word: &String| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -148,9 +163,18 @@ mod tests {
 
     #[test]
     fn a_name_has_the_line_and_the_beginning_of_the_prompt() {
-        assert_eq!(file_name(1, "Why is the sky blue?"), "0001-why-is-the-sky-blue.md");
-        assert_eq!(file_name(123_456, "  C++ & Rust, \"2024\"!\n"), "123456-c-rust-2024.md");
-        assert_eq!(file_name(2, "Pourquoi l’été à Zürich?"), "0002-pourquoi-l-été-à-zürich.md");
+        assert_eq!(
+            file_name(1, "Why is the sky blue?"),
+            "0001-why-is-the-sky-blue.md"
+        );
+        assert_eq!(
+            file_name(123_456, "  C++ & Rust, \"2024\"!\n"),
+            "123456-c-rust-2024.md"
+        );
+        assert_eq!(
+            file_name(2, "Pourquoi l’été à Zürich?"),
+            "0002-pourquoi-l-été-à-zürich.md"
+        );
         assert_eq!(file_name(3, "空はなぜ青い?"), "0003-空はなぜ青い.md");
     }
 
@@ -175,12 +199,18 @@ mod tests {
     fn a_long_prompt_makes_a_short_name_of_whole_words() {
         let name = file_name(1, &"word ".repeat(1000));
         assert_eq!(name, format!("0001-{}.md", ["word"; 12].join("-")));
-        assert_eq!(file_name(1, &"x".repeat(5000)), format!("0001-{}.md", "x".repeat(60)));
+        assert_eq!(
+            file_name(1, &"x".repeat(5000)),
+            format!("0001-{}.md", "x".repeat(60))
+        );
         assert_eq!(
             file_name(1, &format!("Q: {}", "x".repeat(5000))),
             format!("0001-q-{}.md", "x".repeat(58))
         );
-        assert_eq!(file_name(1, &"青".repeat(5000)), format!("0001-{}.md", "青".repeat(20)));
+        assert_eq!(
+            file_name(1, &"青".repeat(5000)),
+            format!("0001-{}.md", "青".repeat(20))
+        );
     }
 
     #[test]
@@ -210,20 +240,37 @@ mod tests {
         let folder = Folder::open(dir.path()).unwrap();
         let record = |line: u64| {
             let id = format!("pl_{line}_ca978112ca1bbdca");
-            serde_json::to_string(&Record { text: Some("answer".into()), ..full(&id) }).unwrap() + "\n"
+            serde_json::to_string(&Record {
+                text: Some("answer".into()),
+                ..full(&id)
+            })
+            .unwrap()
+                + "\n"
         };
         let file = record(1) + &record(2);
         fs::write(folder.path_of(1, "a\u{2028}b\nc"), "edited by hand").unwrap();
-        assert_eq!(folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(), 1);
-        assert_eq!(folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(), 0);
-        assert_eq!(fs::read_to_string(folder.path_of(1, "a\u{2028}b\nc")).unwrap(), "edited by hand");
+        assert_eq!(
+            folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(),
+            1
+        );
+        assert_eq!(
+            folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(),
+            0
+        );
+        assert_eq!(
+            fs::read_to_string(folder.path_of(1, "a\u{2028}b\nc")).unwrap(),
+            "edited by hand"
+        );
     }
 
     #[test]
     fn a_folder_that_cannot_be_is_an_error_that_names_it() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = Folder::open(file.path()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("cannot write to {}", file.path().display())), "{error}");
+        assert!(
+            error.starts_with(&format!("cannot write to {}", file.path().display())),
+            "{error}"
+        );
     }
 
     proptest! {

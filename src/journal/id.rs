@@ -30,13 +30,19 @@ impl RecordId {
     /// The name for this line and this request's body.
     #[must_use]
     pub fn of(line: u64, request: &[u8]) -> Self {
-        RecordId { line, digest: digest(request) }
+        RecordId {
+            line,
+            digest: digest(request),
+        }
     }
 }
 
 /// The first 64 bits of the SHA-256.
 pub(super) fn digest(bytes: &[u8]) -> u64 {
-    Sha256::digest(bytes).iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
+    Sha256::digest(bytes)
+        .iter()
+        .take(8)
+        .fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
 /// 63 bits of a digest, and in place of the last one a bit for something else: what must fit in 16 bytes a prompt.
@@ -78,7 +84,9 @@ impl FromStr for RecordId {
 
     /// Takes what `Display` writes, and nothing else.
     fn from_str(text: &str) -> Result<Self, ForeignId> {
-        let parts = text.strip_prefix("pl_").and_then(|rest| rest.split_once('_'));
+        let parts = text
+            .strip_prefix("pl_")
+            .and_then(|rest| rest.split_once('_'));
         let (line, digits) = parts.ok_or(ForeignId)?;
         let in_our_hand = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if digits.len() != 16
@@ -88,7 +96,10 @@ impl FromStr for RecordId {
             return Err(ForeignId);
         }
         let digest = u64::from_str_radix(digits, 16).map_err(|_| ForeignId)?;
-        Ok(RecordId { line: line.parse().map_err(|_| ForeignId)?, digest })
+        Ok(RecordId {
+            line: line.parse().map_err(|_| ForeignId)?,
+            digest,
+        })
     }
 }
 
@@ -99,10 +110,17 @@ mod tests {
 
     #[test]
     fn an_id_tells_places_and_requests_apart() {
-        let ids =
-            [(1, "a"), (2, "a"), (1, "b"), (11, "")].map(|(line, text)| RecordId::of(line, text.as_bytes()));
-        assert_eq!(ids.iter().collect::<std::collections::HashSet<_>>().len(), 4);
-        assert_eq!(ids[0].to_string(), "pl_1_ca978112ca1bbdca", "the well-known digest of \"a\" begins so");
+        let ids = [(1, "a"), (2, "a"), (1, "b"), (11, "")]
+            .map(|(line, text)| RecordId::of(line, text.as_bytes()));
+        assert_eq!(
+            ids.iter().collect::<std::collections::HashSet<_>>().len(),
+            4
+        );
+        assert_eq!(
+            ids[0].to_string(),
+            "pl_1_ca978112ca1bbdca",
+            "the well-known digest of \"a\" begins so"
+        );
     }
 
     #[test]

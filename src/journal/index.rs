@@ -62,14 +62,25 @@ impl Index {
     /// # Errors
     /// [`ResultsError`], at the first line that is no record of ours.
     pub fn read<R: BufRead>(results: &mut Results<R>) -> Result<Self, ResultsError> {
-        let next = || results.next_line().and_then(|line| line.as_ref().map(glance).transpose()).transpose();
-        Ok(Index { tags: ByLine::try_collect(iter::from_fn(next))? })
+        let next = || {
+            results
+                .next_line()
+                .and_then(|line| line.as_ref().map(glance).transpose())
+                .transpose()
+        };
+        Ok(Index {
+            tags: ByLine::try_collect(iter::from_fn(next))?,
+        })
     }
 
     /// How the prompt stands whose record would have this name.
     #[must_use]
     pub fn standing(&self, id: &RecordId) -> Standing {
-        match self.tags.get(id.line).map(|tag| (tag.is_of(id.digest), tag.bit())) {
+        match self
+            .tags
+            .get(id.line)
+            .map(|tag| (tag.is_of(id.digest), tag.bit()))
+        {
             None => Standing::New,
             Some((true, true)) => Standing::Answered,
             Some((true, false)) => Standing::Failed,
@@ -104,7 +115,9 @@ impl Index {
 impl FromIterator<(RecordId, bool)> for Index {
     /// From names of records, the last of a line winning, and whether they hold an answer.
     fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
-        let entries = records.into_iter().map(|(id, answered)| Ok::<_, Infallible>(entry(id, answered)));
+        let entries = records
+            .into_iter()
+            .map(|(id, answered)| Ok::<_, Infallible>(entry(id, answered)));
         let Ok(tags) = ByLine::try_collect(entries);
         Index { tags }
     }
@@ -130,22 +143,39 @@ mod tests {
     #[test]
     fn a_prompt_is_known_by_its_place_and_its_request() {
         let index = Index::from_iter([(id(1, "a"), true), (id(2, "a"), false), (id(4, "b"), true)]);
-        let standings =
-            [id(1, "a"), id(2, "a"), id(3, "a"), id(4, "c"), id(2, "b")].map(|id| index.standing(&id));
-        let (yes, no) = (Standing::Changed { answered: true }, Standing::Changed { answered: false });
-        assert_eq!(standings, [Standing::Answered, Standing::Failed, Standing::New, yes, no]);
+        let standings = [id(1, "a"), id(2, "a"), id(3, "a"), id(4, "c"), id(2, "b")]
+            .map(|id| index.standing(&id));
+        let (yes, no) = (
+            Standing::Changed { answered: true },
+            Standing::Changed { answered: false },
+        );
+        assert_eq!(
+            standings,
+            [Standing::Answered, Standing::Failed, Standing::New, yes, no]
+        );
         assert_eq!((index.len(), index.answered(), index.up_to(3)), (3, 2, 2));
     }
 
     #[test]
     fn the_last_record_of_a_prompt_wins() {
-        let file = [(7, "a", "null"), (3, "a", "\"yes\""), (7, "a", "\"\""), (3, "b", "null")].map(
-            |(line, request, text)| {
-                format!("{{\"id\":\"{}\",\"prompt\":[],\"text\":{text}}}\n", id(line, request))
-            },
-        );
+        let file = [
+            (7, "a", "null"),
+            (3, "a", "\"yes\""),
+            (7, "a", "\"\""),
+            (3, "b", "null"),
+        ]
+        .map(|(line, request, text)| {
+            format!(
+                "{{\"id\":\"{}\",\"prompt\":[],\"text\":{text}}}\n",
+                id(line, request)
+            )
+        });
         let index = Index::read(&mut Results::new(file.concat().as_bytes())).unwrap();
-        assert_eq!(index.standing(&id(7, "a")), Standing::Answered, "an empty answer is one");
+        assert_eq!(
+            index.standing(&id(7, "a")),
+            Standing::Answered,
+            "an empty answer is one"
+        );
         assert_eq!(index.standing(&id(3, "b")), Standing::Failed);
         assert_eq!(index.len(), 2);
     }
@@ -153,7 +183,9 @@ mod tests {
     #[test]
     fn results_of_another_program_are_refused() {
         let theirs = b"{\"id\":\"batch_req_1\",\"custom_id\":\"a\",\"response\":null}\n";
-        let error = Index::read(&mut Results::new(&theirs[..])).unwrap_err().to_string();
+        let error = Index::read(&mut Results::new(&theirs[..]))
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "line 1 was not written by paceline (\"batch_req_1\" is none of its ids): is this the right file?"

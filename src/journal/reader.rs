@@ -27,7 +27,9 @@ pub enum ResultsError {
         reason: String,
     },
     /// A line is a record, but none that this program wrote.
-    #[error("line {line} was not written by paceline ({id:?} is none of its ids): is this the right file?")]
+    #[error(
+        "line {line} was not written by paceline ({id:?} is none of its ids): is this the right file?"
+    )]
     Foreign {
         /// Which line of the results, from 1.
         line: u64,
@@ -117,7 +119,14 @@ impl<R: BufRead> Results<R> {
 
     /// Reads results from here.
     pub fn new(reader: R) -> Self {
-        Results { reader, buffer: Vec::new(), lines: 0, offset: 0, torn: 0, ended: false }
+        Results {
+            reader,
+            buffer: Vec::new(),
+            lines: 0,
+            offset: 0,
+            torn: 0,
+            ended: false,
+        }
     }
 
     /// The next whole line. After the last one, and after an error, there is none.
@@ -128,9 +137,17 @@ impl<R: BufRead> Results<R> {
         if self.ended || !self.read_line(Self::LONGEST)? {
             return Ok(None);
         }
-        let (number, offset, bytes) = (self.lines, self.offset, &self.buffer[..self.buffer.len() - 1]);
+        let (number, offset, bytes) = (
+            self.lines,
+            self.offset,
+            &self.buffer[..self.buffer.len() - 1],
+        );
         self.offset += self.buffer.len() as u64;
-        Ok(Some(Line { number, offset, bytes }))
+        Ok(Some(Line {
+            number,
+            offset,
+            bytes,
+        }))
     }
 
     /// How many bytes the last line has, if it has no end; known once all lines are read.
@@ -150,7 +167,9 @@ impl<R: BufRead> Results<R> {
         self.lines += 1;
         self.ended = true;
         let line = self.lines;
-        let read = self.fill(longest).map_err(|source| ResultsError::Read { line, source })?;
+        let read = self
+            .fill(longest)
+            .map_err(|source| ResultsError::Read { line, source })?;
         let whole = self.buffer.ends_with(b"\n");
         self.ended = !whole;
         if whole {
@@ -163,7 +182,11 @@ impl<R: BufRead> Results<R> {
                 .map_err(|source| ResultsError::Read { line, source })?
                 .ok_or(ResultsError::TooLong { line })?;
         }
-        if self.begins_as_a_record() { Ok(false) } else { Err(ResultsError::NotARecord { line }) }
+        if self.begins_as_a_record() {
+            Ok(false)
+        } else {
+            Err(ResultsError::NotARecord { line })
+        }
     }
 
     fn fill(&mut self, longest: usize) -> io::Result<usize> {
@@ -191,7 +214,9 @@ impl<R: BufRead> Results<R> {
     /// Whether what is read of the last line may be half a record. A power cut leaves zeros behind.
     fn begins_as_a_record(&self) -> bool {
         let mut pairs = self.buffer.iter().zip(Self::BEGINNING);
-        pairs.find(|(byte, expected)| byte != expected).is_none_or(|(byte, _)| *byte == 0)
+        pairs
+            .find(|(byte, expected)| byte != expected)
+            .is_none_or(|(byte, _)| *byte == 0)
     }
 }
 
@@ -204,7 +229,8 @@ impl<R: BufRead + io::Seek> Results<R> {
     /// What the system says.
     pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
         let place = self.offset + self.torn;
-        self.reader.seek_relative(offset.wrapping_sub(place) as i64)?;
+        self.reader
+            .seek_relative(offset.wrapping_sub(place) as i64)?;
         (self.offset, self.torn, self.ended) = (offset, 0, false);
         Ok(())
     }
@@ -224,7 +250,10 @@ impl<'a> Line<'a> {
     /// # Errors
     /// [`ResultsError::Foreign`].
     pub fn id(&self, id: &str) -> Result<RecordId, ResultsError> {
-        id.parse().map_err(|_| ResultsError::Foreign { line: self.number, id: id.to_owned() })
+        id.parse().map_err(|_| ResultsError::Foreign {
+            line: self.number,
+            id: id.to_owned(),
+        })
     }
 
     /// Says the column and leaves out the line, which is always line 1 of this line.
@@ -233,9 +262,14 @@ impl<'a> Line<'a> {
             return ResultsError::NotARecord { line: 1 };
         }
         let text = error.to_string();
-        let what = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+        let what = text
+            .rsplit_once(" at line ")
+            .map_or(&*text, |(what, _)| what);
         let reason = format!("{what}, column {}", error.column());
-        ResultsError::Broken { line: self.number, reason }
+        ResultsError::Broken {
+            line: self.number,
+            reason,
+        }
     }
 }
 
@@ -244,7 +278,9 @@ impl<R: BufRead> Iterator for Results<R> {
 
     /// After an error there is nothing more.
     fn next(&mut self) -> Option<Self::Item> {
-        let record = self.next_line().and_then(|line| line.map(|line| line.parse()).transpose());
+        let record = self
+            .next_line()
+            .and_then(|line| line.map(|line| line.parse()).transpose());
         self.ended |= record.is_err();
         record.transpose()
     }
@@ -269,7 +305,10 @@ mod tests {
 
     fn error(bytes: &[u8]) -> String {
         let mut results = Results::new(bytes);
-        let error = results.find_map(Result::err).expect("there is an error").to_string();
+        let error = results
+            .find_map(Result::err)
+            .expect("there is an error")
+            .to_string();
         assert!(results.next().is_none(), "an error ends the stream");
         error
     }
@@ -291,7 +330,10 @@ mod tests {
             broken("{\"id\":\"pl_1"),
             "line 2 is not a whole record (EOF while parsing a string, column 11): mend the line or take it out"
         );
-        assert!(broken("").starts_with("line 2 is not a whole record"), "a blank line is none either");
+        assert!(
+            broken("").starts_with("line 2 is not a whole record"),
+            "a blank line is none either"
+        );
         assert!(broken("{}").contains("missing field `id`"));
         assert!(broken("\0\0").starts_with("line 2 is not a whole record"));
     }
@@ -306,7 +348,14 @@ mod tests {
 
     #[test]
     fn a_file_of_something_else_is_not_taken_for_an_unfinished_record() {
-        for text in ["Dear diary", "Dear diary\n", "\n", "[1, 2]", "{\"custom_id\"", " {\"id\":\"pl_1"] {
+        for text in [
+            "Dear diary",
+            "Dear diary\n",
+            "\n",
+            "[1, 2]",
+            "{\"custom_id\"",
+            " {\"id\":\"pl_1",
+        ] {
             assert_eq!(
                 error(text.as_bytes()),
                 "line 1 does not begin as a record does: is this the right file?"
@@ -317,7 +366,10 @@ mod tests {
     #[test]
     fn a_line_has_a_longest_length_unless_it_is_torn_anyway() {
         let mut results = Results::new(&b"12345678\nnext\n"[..]);
-        assert!(matches!(results.read_line(8), Err(ResultsError::TooLong { line: 1 })));
+        assert!(matches!(
+            results.read_line(8),
+            Err(ResultsError::TooLong { line: 1 })
+        ));
         assert!(results.next().is_none());
         let torn = [RECORD.as_bytes(), &[0; 200_000]].concat();
         let mut results = Results::new(&torn[..]);

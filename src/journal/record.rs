@@ -87,7 +87,12 @@ pub struct Attempt {
     )]
     pub retry_after: Option<Duration>,
     /// How long the next attempt was put off.
-    #[serde(rename = "backoff_ms", with = "some_millis", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "backoff_ms",
+        with = "some_millis",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
     pub backoff: Option<Duration>,
     /// The server's name for the call.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,14 +102,19 @@ pub struct Attempt {
 mod rfc3339 {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &SystemTime,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match jiff::Timestamp::try_from(*time) {
             Ok(time) => serializer.collect_str(&format_args!("{time:.3}")),
             Err(error) => Err(serde::ser::Error::custom(error)),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<SystemTime, D::Error> {
         let text: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
         let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
         SystemTime::try_from(time).map_err(serde::de::Error::custom)
@@ -114,11 +124,16 @@ mod rfc3339 {
 mod millis {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(whole_millis(duration))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
@@ -170,8 +185,15 @@ pub(super) mod tests {
             prompt: "a\u{2028}b\nc".into(),
             text: None,
             finish_reason: None,
-            response: Some(Reply { status_code: 429, request_id: None, body: None }),
-            error: Some(Fault { code: "rate_limited".into(), message: "slow down".into() }),
+            response: Some(Reply {
+                status_code: 429,
+                request_id: None,
+                body: None,
+            }),
+            error: Some(Fault {
+                code: "rate_limited".into(),
+                message: "slow down".into(),
+            }),
             attempts: vec![attempt],
         }
     }
@@ -195,7 +217,12 @@ pub(super) mod tests {
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         let mut bare = record;
         let attempt = &mut bare.attempts[0];
-        (attempt.status, attempt.retry_after, attempt.backoff, attempt.request_id) = (None, None, None, None);
+        (
+            attempt.status,
+            attempt.retry_after,
+            attempt.backoff,
+            attempt.request_id,
+        ) = (None, None, None, None);
         let text = serde_json::to_string(&bare).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), bare);
     }
@@ -212,6 +239,13 @@ pub(super) mod tests {
         let text = r#"{"id": "pl_1", "new": [1], "custom_id": "line-1",
             "attempts": [{"n": 1, "started_at": "2026-11-26T10:00:00Z", "outcome": "odd", "more": null}]}"#;
         let record: Record = serde_json::from_str(text).unwrap();
-        assert_eq!((record.text, record.error, record.attempts[0].outcome.as_ref()), (None, None, "odd"));
+        assert_eq!(
+            (
+                record.text,
+                record.error,
+                record.attempts[0].outcome.as_ref()
+            ),
+            (None, None, "odd")
+        );
     }
 }

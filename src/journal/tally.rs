@@ -91,7 +91,11 @@ impl<'a> Tally<'a> {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(index: &'a Index) -> Self {
-        Tally { index, comparison: Comparison::default(), last: 0 }
+        Tally {
+            index,
+            comparison: Comparison::default(),
+            last: 0,
+        }
     }
 
     /// Counts a prompt, by the name that its record would have and its text.
@@ -113,7 +117,9 @@ impl<'a> Tally<'a> {
         let (recorded, seen) = (self.index.len() as u64, self.index.up_to(self.last) as u64);
         self.comparison.beyond = recorded - seen;
         self.comparison.gone = seen.saturating_sub(self.comparison.recorded());
-        self.comparison.changes.sort_unstable_by_key(|changed| changed.line);
+        self.comparison
+            .changes
+            .sort_unstable_by_key(|changed| changed.line);
         self.comparison
     }
 }
@@ -129,9 +135,17 @@ impl Comparison {
 
     fn note(&mut self, line: u64, prompt: &str) {
         self.changed += 1;
-        self.changes.push(Changed { line, text: Tag::new(digest(prompt.as_bytes()), false) });
+        self.changes.push(Changed {
+            line,
+            text: Tag::new(digest(prompt.as_bytes()), false),
+        });
         if self.examples.len() < Self::EXAMPLES {
-            self.examples.push(Change { line, was: String::new(), now: beginning(prompt), model: None });
+            self.examples.push(Change {
+                line,
+                was: String::new(),
+                now: beginning(prompt),
+                model: None,
+            });
         }
     }
 
@@ -139,12 +153,23 @@ impl Comparison {
     ///
     /// # Errors
     /// [`ResultsError`]
-    pub fn explain<R: BufRead>(mut self, results: &mut Results<R>) -> Result<Changes, ResultsError> {
+    pub fn explain<R: BufRead>(
+        mut self,
+        results: &mut Results<R>,
+    ) -> Result<Changes, ResultsError> {
         while let Some(line) = results.next_line()? {
             self.compare(&line)?;
         }
-        let settings = self.changes.iter().filter(|changed| changed.text.bit()).count() as u64;
-        Ok(Changes { prompts: self.changed - settings, settings, examples: self.examples })
+        let settings = self
+            .changes
+            .iter()
+            .filter(|changed| changed.text.bit())
+            .count() as u64;
+        Ok(Changes {
+            prompts: self.changed - settings,
+            settings,
+            examples: self.examples,
+        })
     }
 
     fn compare(&mut self, line: &Line<'_>) -> Result<(), ResultsError> {
@@ -156,12 +181,19 @@ impl Comparison {
         }
         let Asked { id, prompt } = line.parse()?;
         let number = line.id(&id)?.line;
-        let Ok(at) = self.changes.binary_search_by_key(&number, |changed| changed.line) else {
+        let Ok(at) = self
+            .changes
+            .binary_search_by_key(&number, |changed| changed.line)
+        else {
             return Ok(());
         };
         let text = &mut self.changes[at].text;
         *text = text.with(text.is_of(digest(prompt.as_bytes())));
-        if let Some(example) = self.examples.iter_mut().find(|example| example.line == number) {
+        if let Some(example) = self
+            .examples
+            .iter_mut()
+            .find(|example| example.line == number)
+        {
             let record: Record = line.parse()?;
             example.was = beginning(&prompt);
             example.model = record
@@ -179,20 +211,38 @@ fn beginning(text: &str) -> String {
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Change { line, was, now, model } = self;
+        let Change {
+            line,
+            was,
+            now,
+            model,
+        } = self;
         if was == now {
-            let by =
-                model.as_ref().map_or_else(String::new, |model| format!(" (it was answered by {model})"));
-            return write!(f, "line {line}: the prompt begins as it did, {:?}{by}", excerpt(now, 0));
+            let by = model.as_ref().map_or_else(String::new, |model| {
+                format!(" (it was answered by {model})")
+            });
+            return write!(
+                f,
+                "line {line}: the prompt begins as it did, {:?}{by}",
+                excerpt(now, 0)
+            );
         }
         let from = common(was, now);
-        write!(f, "line {line}: the prompt was {:?} and is {:?}", excerpt(was, from), excerpt(now, from))
+        write!(
+            f,
+            "line {line}: the prompt was {:?} and is {:?}",
+            excerpt(was, from),
+            excerpt(now, from)
+        )
     }
 }
 
 /// How many characters two texts have in common at their beginning.
 fn common(one: &str, other: &str) -> usize {
-    one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count()
+    one.chars()
+        .zip(other.chars())
+        .take_while(|(one, other)| one == other)
+        .count()
 }
 
 /// A piece of a text, of at most 50 characters, that shows the one at this place.
@@ -216,11 +266,27 @@ mod tests {
     fn results(model: &str, prompts: &[(u64, &str, Option<&str>)]) -> String {
         let record = |&(line, prompt, text): &(u64, &str, Option<&str>)| {
             let body = Some(json!({"model": format!("{model}-2024")}).into());
-            let response = Some(Reply { status_code: 200, request_id: None, body });
-            let error = text.is_none().then(|| Fault { code: "x".into(), message: "y".into() });
-            let (id, prompt, text) =
-                (id(model, line, prompt).to_string(), prompt.to_owned(), text.map(str::to_owned));
-            let record = Record { prompt, text, response, error, ..full(&id) };
+            let response = Some(Reply {
+                status_code: 200,
+                request_id: None,
+                body,
+            });
+            let error = text.is_none().then(|| Fault {
+                code: "x".into(),
+                message: "y".into(),
+            });
+            let (id, prompt, text) = (
+                id(model, line, prompt).to_string(),
+                prompt.to_owned(),
+                text.map(str::to_owned),
+            );
+            let record = Record {
+                prompt,
+                text,
+                response,
+                error,
+                ..full(&id)
+            };
             serde_json::to_string(&record).unwrap() + "\n"
         };
         prompts.iter().map(record).collect()
@@ -240,51 +306,103 @@ mod tests {
     }
 
     fn explain(file: &str, comparison: Comparison) -> Changes {
-        comparison.explain(&mut Results::new(file.as_bytes())).unwrap()
+        comparison
+            .explain(&mut Results::new(file.as_bytes()))
+            .unwrap()
     }
 
     #[test]
     fn every_prompt_is_counted_once_by_how_it_stands() {
         let file = results(
             "m",
-            &[(1, "a", Some("A")), (2, "b", None), (4, "d", Some("D")), (5, "e", Some("E")), (9, "i", None)],
+            &[
+                (1, "a", Some("A")),
+                (2, "b", None),
+                (4, "d", Some("D")),
+                (5, "e", Some("E")),
+                (9, "i", None),
+            ],
         );
-        let comparison = compare(&file, "m", &[(1, "a"), (2, "b"), (3, "c"), (5, "changed"), (7, "g")]);
-        let Comparison { new, answered, failed, changed, gone, beyond, .. } = comparison;
-        assert_eq!((new, answered, failed, changed, gone, beyond), (2, 1, 1, 1, 1, 1));
+        let comparison = compare(
+            &file,
+            "m",
+            &[(1, "a"), (2, "b"), (3, "c"), (5, "changed"), (7, "g")],
+        );
+        let Comparison {
+            new,
+            answered,
+            failed,
+            changed,
+            gone,
+            beyond,
+            ..
+        } = comparison;
+        assert_eq!(
+            (new, answered, failed, changed, gone, beyond),
+            (2, 1, 1, 1, 1, 1)
+        );
     }
 
     #[test]
     fn a_changed_prompt_is_told_from_a_changed_setting() {
-        let file =
-            results("old", &[(3, "c", None), (1, "a", Some("A")), (2, "b", Some("B")), (3, "c", Some("C"))]);
-        let settings = explain(&file, compare(&file, "new", &[(1, "a"), (2, "b"), (3, "c")]));
+        let file = results(
+            "old",
+            &[
+                (3, "c", None),
+                (1, "a", Some("A")),
+                (2, "b", Some("B")),
+                (3, "c", Some("C")),
+            ],
+        );
+        let settings = explain(
+            &file,
+            compare(&file, "new", &[(1, "a"), (2, "b"), (3, "c")]),
+        );
         assert_eq!((settings.prompts, settings.settings), (0, 3));
         assert_eq!(
             settings.examples[0].to_string(),
             "line 1: the prompt begins as it did, \"a\" (it was answered by old-2024)"
         );
-        let prompts = explain(&file, compare(&file, "old", &[(1, "a"), (2, "x"), (3, "y")]));
+        let prompts = explain(
+            &file,
+            compare(&file, "old", &[(1, "a"), (2, "x"), (3, "y")]),
+        );
         assert_eq!((prompts.prompts, prompts.settings), (2, 0));
-        assert_eq!(prompts.examples[1].to_string(), "line 3: the prompt was \"c\" and is \"y\"");
+        assert_eq!(
+            prompts.examples[1].to_string(),
+            "line 3: the prompt was \"c\" and is \"y\""
+        );
     }
 
     #[test]
     fn the_last_record_says_what_was_asked() {
         let file = results("m", &[(1, "first", Some("1")), (1, "second", Some("2"))]);
         let changes = explain(&file, compare(&file, "n", &[(1, "second")]));
-        assert_eq!((changes.prompts, changes.settings, changes.examples[0].was.as_str()), (0, 1, "second"));
+        assert_eq!(
+            (
+                changes.prompts,
+                changes.settings,
+                changes.examples[0].was.as_str()
+            ),
+            (0, 1, "second")
+        );
         let changes = explain(&file, compare(&file, "n", &[(1, "first")]));
         assert_eq!((changes.prompts, changes.settings), (1, 0));
     }
 
     #[test]
     fn only_the_first_few_changes_are_kept_as_examples() {
-        let prompts: Vec<_> = (1..=100).map(|line| (line, "old", Some("answer"))).collect();
+        let prompts: Vec<_> = (1..=100)
+            .map(|line| (line, "old", Some("answer")))
+            .collect();
         let file = results("m", &prompts);
         let now: Vec<_> = (1..=100).map(|line| (line, "new")).collect();
         let changes = explain(&file, compare(&file, "m", &now));
-        let lines: Vec<_> = changes.examples.iter().map(|example| example.line).collect();
+        let lines: Vec<_> = changes
+            .examples
+            .iter()
+            .map(|example| example.line)
+            .collect();
         assert_eq!((changes.prompts, lines), (100, vec![1, 2, 3]));
     }
 
@@ -292,7 +410,13 @@ mod tests {
     fn a_change_deep_in_a_long_prompt_is_shown_where_it_is() {
         let change = |was: &str, now: &str| {
             let (was, now) = (beginning(was), beginning(now));
-            Change { line: 1, was, now, model: None }.to_string()
+            Change {
+                line: 1,
+                was,
+                now,
+                model: None,
+            }
+            .to_string()
         };
         let long = "Summarise this text in three sentences for a child of ten years: ";
         assert_eq!(
@@ -301,6 +425,9 @@ mod tests {
         );
         let far = "ä".repeat(2000);
         let said = change(&far, &far);
-        assert!(said.ends_with("ä…\"") && said.chars().count() < 100, "{said}");
+        assert!(
+            said.ends_with("ä…\"") && said.chars().count() < 100,
+            "{said}"
+        );
     }
 }

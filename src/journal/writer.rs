@@ -73,12 +73,23 @@ impl Journal {
     /// [`JournalError::Open`]; [`JournalError::Busy`]; [`JournalError::Results`], with the file left as it is.
     pub fn open(path: &Path, durability: Durability) -> Result<Opened, JournalError> {
         let claim = Claim::take(path)?;
-        let (index, whole, torn) = if claim.plain { look_through(&claim)? } else { Default::default() };
+        let (index, whole, torn) = if claim.plain {
+            look_through(&claim)?
+        } else {
+            Default::default()
+        };
         let journal = Journal::on(claim, whole, durability)?;
         if torn > 0 {
-            journal.cut_off(torn).map_err(|source| JournalError::Open { path: path.to_owned(), source })?;
+            journal.cut_off(torn).map_err(|source| JournalError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
         }
-        Ok(Opened { journal, index, torn })
+        Ok(Opened {
+            journal,
+            index,
+            torn,
+        })
     }
 
     /// Begins new results. Old ones, which are not looked at, are kept beside them under a name with the time in it,
@@ -102,11 +113,19 @@ impl Journal {
     /// Writes to standard output.
     #[must_use]
     pub fn stdout() -> Self {
-        Journal { sink: Sink::Stdout(io::stdout()), line: Vec::new(), closed: false }
+        Journal {
+            sink: Sink::Stdout(io::stdout()),
+            line: Vec::new(),
+            closed: false,
+        }
     }
 
     fn on(claim: Claim, length: u64, durability: Durability) -> Result<Self, JournalError> {
-        let durability = if claim.plain { durability } else { Durability::Never };
+        let durability = if claim.plain {
+            durability
+        } else {
+            Durability::Never
+        };
         let syncing = || {
             if claim.created && durability != Durability::Never {
                 claim::sync_folder_of(&claim.path);
@@ -115,10 +134,21 @@ impl Journal {
         };
         match syncing() {
             Ok(syncing) => {
-                let sink = Sink::File(Tail { claim, length, syncing });
-                Ok(Journal { sink, line: Vec::new(), closed: false })
+                let sink = Sink::File(Tail {
+                    claim,
+                    length,
+                    syncing,
+                });
+                Ok(Journal {
+                    sink,
+                    line: Vec::new(),
+                    closed: false,
+                })
             }
-            Err(source) => Err(JournalError::Open { path: claim.path, source }),
+            Err(source) => Err(JournalError::Open {
+                path: claim.path,
+                source,
+            }),
         }
     }
 
@@ -130,7 +160,9 @@ impl Journal {
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         const USUAL: usize = 1 << 20;
         if self.closed {
-            return Err(JournalError::Closed { to: self.sink.to_string() });
+            return Err(JournalError::Closed {
+                to: self.sink.to_string(),
+            });
         }
         self.line.clear();
         self.line.shrink_to(USUAL);
@@ -162,12 +194,20 @@ impl Journal {
 
     fn checked(&mut self, result: io::Result<()>) -> Result<(), JournalError> {
         self.closed |= result.is_err();
-        result.map_err(|source| JournalError::Write { to: self.sink.to_string(), source })
+        result.map_err(|source| JournalError::Write {
+            to: self.sink.to_string(),
+            source,
+        })
     }
 
     fn cut_off(&self, torn: u64) -> io::Result<()> {
-        let Sink::File(tail) = &self.sink else { return Ok(()) };
-        log::debug!("cutting off {torn} bytes of an unfinished record at the end of {}", self.sink);
+        let Sink::File(tail) = &self.sink else {
+            return Ok(());
+        };
+        log::debug!(
+            "cutting off {torn} bytes of an unfinished record at the end of {}",
+            self.sink
+        );
         tail.cut()?;
         tail.claim.file.sync_all()
     }
@@ -184,8 +224,14 @@ impl Drop for Journal {
 /// What is done, how many bytes of whole lines there are, and how many after them.
 fn look_through(claim: &Claim) -> Result<(Index, u64, u64), JournalError> {
     let path = || claim.path.clone();
-    let mut results = claim.results().map_err(|source| JournalError::Open { path: path(), source })?;
-    let index = Index::read(&mut results).map_err(|source| JournalError::Results { path: path(), source })?;
+    let mut results = claim.results().map_err(|source| JournalError::Open {
+        path: path(),
+        source,
+    })?;
+    let index = Index::read(&mut results).map_err(|source| JournalError::Results {
+        path: path(),
+        source,
+    })?;
     Ok((index, results.whole(), results.torn()))
 }
 
@@ -208,7 +254,11 @@ impl Sink {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        if let Sink::File(tail) = self { tail.syncing.end() } else { Ok(()) }
+        if let Sink::File(tail) = self {
+            tail.syncing.end()
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -230,7 +280,11 @@ impl Tail {
     }
 
     fn cut(&self) -> io::Result<()> {
-        if self.claim.plain { self.claim.file.set_len(self.length) } else { Ok(()) }
+        if self.claim.plain {
+            self.claim.file.set_len(self.length)
+        } else {
+            Ok(())
+        }
     }
 }
 

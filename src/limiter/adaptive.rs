@@ -117,8 +117,12 @@ impl Adaptive {
     fn count_anew(&mut self, now: Instant, limit: f64) {
         let (successes, seconds) = self.let_through;
         let since = (now - self.counted_from).as_secs_f64();
-        self.let_through = (successes / 2.0 + f64::from(self.successes), seconds / 2.0 + since);
-        (self.successes, self.counted_from, self.meter) = (0, now, Meter::new(now, Meter::period(limit)));
+        self.let_through = (
+            successes / 2.0 + f64::from(self.successes),
+            seconds / 2.0 + since,
+        );
+        (self.successes, self.counted_from, self.meter) =
+            (0, now, Meter::new(now, Meter::period(limit)));
     }
 
     /// Whether there have been enough successes to go by.
@@ -150,8 +154,10 @@ impl Adaptive {
             Phase::Cubic { start, limit } => cubic(start, limit, (now - self.began).as_secs_f64()),
         };
         // Growing further than what is really sent would find out nothing.
-        rate.min((2.0 * self.meter.rate(now)).max(Self::START.max(self.limit().unwrap_or_default())))
-            .max(Self::FLOOR)
+        rate.min(
+            (2.0 * self.meter.rate(now)).max(Self::START.max(self.limit().unwrap_or_default())),
+        )
+        .max(Self::FLOOR)
     }
 }
 
@@ -159,7 +165,11 @@ impl Adaptive {
 fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
     let recovery = Adaptive::RECOVERY.max(Adaptive::RECOVERY_CALLS / limit);
     let x = seconds / recovery - 1.0;
-    let reach = if x < 0.0 { limit - start } else { limit * (1.0 - Adaptive::CUT) };
+    let reach = if x < 0.0 {
+        limit - start
+    } else {
+        limit * (1.0 - Adaptive::CUT)
+    };
     limit + reach * x.powi(3)
 }
 
@@ -179,7 +189,12 @@ impl Meter {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn new(began: Instant, period: Duration) -> Self {
-        Meter { began, period, counts: [0; Self::KEPT], present: 0 }
+        Meter {
+            began,
+            period,
+            counts: [0; Self::KEPT],
+            present: 0,
+        }
     }
 
     /// One that has a few calls in it at this pace.
@@ -197,14 +212,19 @@ impl Meter {
     }
 
     fn number(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.began).div_duration_f64(self.period) as u64
+        now.saturating_duration_since(self.began)
+            .div_duration_f64(self.period) as u64
     }
 
     /// The best of the periods kept: latency makes the successes of a growing pace come late.
     fn rate(&self, now: Instant) -> f64 {
         let age = self.number(now).saturating_sub(self.present);
         let best = self.counts.iter().copied().max().unwrap_or(0);
-        if age >= Self::KEPT as u64 { 0.0 } else { f64::from(best) / self.period.as_secs_f64() }
+        if age >= Self::KEPT as u64 {
+            0.0
+        } else {
+            f64::from(best) / self.period.as_secs_f64()
+        }
     }
 }
 
@@ -251,7 +271,16 @@ mod tests {
             let now = Instant::now();
             let (client, server) = (Adaptive::new(now), strict(600, 1, now));
             let (round, under_way) = (0, VecDeque::new());
-            Trial { client, server, latency, now, held_until: now, hold: MS * 1000, round, under_way }
+            Trial {
+                client,
+                server,
+                latency,
+                now,
+                held_until: now,
+                hold: MS * 1000,
+                round,
+                under_way,
+            }
         }
 
         /// Lets the time pass at this limit; returns what it came to.
@@ -274,12 +303,15 @@ mod tests {
             if good {
                 self.server.take(self.now, 1);
             }
-            self.under_way.push_back((self.now + self.latency, good, self.round));
+            self.under_way
+                .push_back((self.now + self.latency, good, self.round));
             good
         }
 
         fn hear(&mut self) {
-            while let Some((_, good, round)) = self.under_way.pop_front_if(|(at, ..)| *at <= self.now) {
+            while let Some((_, good, round)) =
+                self.under_way.pop_front_if(|(at, ..)| *at <= self.now)
+            {
                 if good {
                     self.client.succeeded(self.now);
                 } else if round == self.round {
@@ -301,7 +333,10 @@ mod tests {
                 assert!(used >= 0.9, "{latency:?}, {rpm} a minute: {used} used");
             }
             let refused: u32 = came.iter().map(|(_, came)| came.refused).sum();
-            assert!(f64::from(refused) <= refused_most * 3000.0, "{latency:?}: {refused} refused");
+            assert!(
+                f64::from(refused) <= refused_most * 3000.0,
+                "{latency:?}: {refused} refused"
+            );
             let found = trial.client.found().unwrap();
             assert!((8.0..=11.5).contains(&found), "found {found} a second");
         }
@@ -310,24 +345,39 @@ mod tests {
     #[test]
     fn a_limit_that_falls_is_found_though_each_round_of_refusals_is_short() {
         for hold in [MS * 100, MS * 250, MS * 500] {
-            let mut trial = Trial { hold, ..Trial::new(MS * 400) };
+            let mut trial = Trial {
+                hold,
+                ..Trial::new(MS * 400)
+            };
             trial.pass(MS * 90_000, 600, 20);
             let came = trial.pass(MS * 90_000, 300, 20);
-            assert!(came.let_in >= 270 && came.refused <= 22, "{hold:?}: {came:?}");
+            assert!(
+                came.let_in >= 270 && came.refused <= 22,
+                "{hold:?}: {came:?}"
+            );
         }
     }
 
     #[test]
     fn a_limit_of_a_few_calls_a_minute_is_found_too() {
         for (rpm, burst) in [(3, 1), (5, 5), (20, 1)] {
-            let mut trial = Trial { hold: MS * 60_000 / rpm / 2, ..Trial::new(MS * 2000) };
+            let mut trial = Trial {
+                hold: MS * 60_000 / rpm / 2,
+                ..Trial::new(MS * 2000)
+            };
             trial.pass(MS * 600_000, rpm, burst);
             let came = trial.pass(MS * 3_600_000, rpm, burst);
             let possible = f64::from(rpm) * 60.0;
             let used = f64::from(came.let_in) / possible;
-            assert!(used >= 0.85 && f64::from(came.refused) <= 0.07 * possible, "{rpm}: {used}, {came:?}");
+            assert!(
+                used >= 0.85 && f64::from(came.refused) <= 0.07 * possible,
+                "{rpm}: {used}, {came:?}"
+            );
             let (found, truth) = (trial.client.found().unwrap(), f64::from(rpm) / 60.0);
-            assert!((0.8 * truth..=1.1 * truth).contains(&found), "{rpm}: found {found} a second");
+            assert!(
+                (0.8 * truth..=1.1 * truth).contains(&found),
+                "{rpm}: found {found} a second"
+            );
         }
     }
 
@@ -335,7 +385,10 @@ mod tests {
     fn a_strict_limit_is_used_well_too() {
         let mut trial = Trial::new(MS * 400);
         let came = trial.pass(MS * 300_000, 600, 1);
-        assert!(came.let_in >= 2700 * 80 / 100 && came.refused <= 90, "{came:?}");
+        assert!(
+            came.let_in >= 2700 * 80 / 100 && came.refused <= 90,
+            "{came:?}"
+        );
     }
 
     #[test]
@@ -346,7 +399,13 @@ mod tests {
         assert_eq!(client.found(), None);
         (1..=10).for_each(|n| client.succeeded(start + MS * 1_000 * n));
         client.refused(start + MS * 11_000);
-        assert!(client.found().is_some_and(|found| (0.5..=1.5).contains(&found)), "{:?}", client.found());
+        assert!(
+            client
+                .found()
+                .is_some_and(|found| (0.5..=1.5).contains(&found)),
+            "{:?}",
+            client.found()
+        );
     }
 
     #[test]
@@ -368,7 +427,10 @@ mod tests {
         trial.pass(MS * 60_000, 600, 20);
         let outage = trial.pass(MS * 60_000, 1, 1);
         assert!(trial.client.interval(trial.now) <= MS * 10_000, "the floor");
-        assert!(outage.refused <= 65, "little more than one a hold of a second: {outage:?}");
+        assert!(
+            outage.refused <= 65,
+            "little more than one a hold of a second: {outage:?}"
+        );
         let after = trial.pass(MS * 60_000, 600, 20);
         assert!(after.let_in >= 270, "{after:?}");
     }

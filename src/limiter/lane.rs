@@ -86,13 +86,19 @@ impl Silence {
     /// Until when the others wait for the call that is finding out. A server that refuses does so soon: a call that has
     /// not been refused in twice the longest time that this took is being answered.
     fn probed_until(&self) -> Option<Instant> {
-        let patience = self.slowest.saturating_mul(2).saturating_add(Self::SLACK).min(Self::PROBE);
+        let patience = self
+            .slowest
+            .saturating_mul(2)
+            .saturating_add(Self::SLACK)
+            .min(Self::PROBE);
         self.probe.map(|sent| sent + patience)
     }
 
     fn hold(&self, now: Instant, interval: Duration) -> Duration {
         let first = Self::HOLD_FIRST.max(interval.saturating_mul(2));
-        let doubled = first.saturating_mul(1 << self.rounds.min(16)).min(Self::HOLD_DOUBLED);
+        let doubled = first
+            .saturating_mul(1 << self.rounds.min(16))
+            .min(Self::HOLD_DOUBLED);
         doubled.max((now - self.since) / 12).min(Self::HOLD_MOST)
     }
 }
@@ -108,7 +114,9 @@ impl Lane {
             Tempo::Kept(rate) => (rate, None),
             Tempo::Found => (Rate::unlimited(), Some(Adaptive::new(start))),
         };
-        let tokens = limits.tokens.map(|limit| TokenWindow::per_minute(limit, start));
+        let tokens = limits
+            .tokens
+            .map(|limit| TokenWindow::per_minute(limit, start));
         let turnstile = Turnstile::new(rate, start);
         Lane {
             turnstile,
@@ -126,8 +134,13 @@ impl Lane {
     pub(super) fn due(&self, tokens: u32) -> Instant {
         let calls = self.turnstile.due(1);
         let calls = self.reserved.map_or(calls, |reserved| reserved.max(calls));
-        let due = self.tokens.as_ref().map_or(calls, |window| window.due(tokens).max(calls));
-        self.silence.and_then(|silence| silence.probed_until()).map_or(due, |probed| due.max(probed))
+        let due = self
+            .tokens
+            .as_ref()
+            .map_or(calls, |window| window.due(tokens).max(calls));
+        self.silence
+            .and_then(|silence| silence.probed_until())
+            .map_or(due, |probed| due.max(probed))
     }
 
     /// A call passes.
@@ -178,11 +191,15 @@ impl Lane {
         if new {
             self.holds += 1;
             self.cut(now);
-            until.into_iter().for_each(|until| self.learn(until.saturating_duration_since(now)));
+            until
+                .into_iter()
+                .for_each(|until| self.learn(until.saturating_duration_since(now)));
         }
         let until = until.or_else(|| new.then(|| self.silent(now, sent)));
         if new || self.turnstile.is_held(now) {
-            until.into_iter().for_each(|until| self.turnstile.hold_until(until));
+            until
+                .into_iter()
+                .for_each(|until| self.turnstile.hold_until(until));
         }
         until.filter(|_| new)
     }
@@ -190,7 +207,10 @@ impl Lane {
     /// A refusal for less than two intervals says that the rate is right, but that the call came early: the network has
     /// more jitter than the guard allows for.
     fn learn(&mut self, wait: Duration) {
-        if self.adaptive.is_none() && wait < self.turnstile.interval() * 2 && self.early < Self::EARLY_MOST {
+        if self.adaptive.is_none()
+            && wait < self.turnstile.interval() * 2
+            && self.early < Self::EARLY_MOST
+        {
             self.early += 1;
             let rate = self.turnstile.rate();
             self.turnstile.set_rate(Self::widened(rate, 1));
@@ -199,7 +219,11 @@ impl Lane {
 
     /// A rate with a guard as wide as so many early calls taught. Who wants none gets none.
     fn widened(rate: Rate, early: u32) -> Rate {
-        let more = if rate.guard.is_zero() { Duration::ZERO } else { rate.interval / Self::GUARD_PART };
+        let more = if rate.guard.is_zero() {
+            Duration::ZERO
+        } else {
+            rate.interval / Self::GUARD_PART
+        };
         rate.with_guard(rate.guard + more * early)
     }
 
@@ -211,7 +235,12 @@ impl Lane {
 
     /// A call that was sent then is refused without a word: until when to hold.
     fn silent(&mut self, now: Instant, sent: Instant) -> Instant {
-        let first = Silence { since: now, rounds: 0, slowest: Duration::ZERO, probe: None };
+        let first = Silence {
+            since: now,
+            rounds: 0,
+            slowest: Duration::ZERO,
+            probe: None,
+        };
         let silence = self.silence.get_or_insert(first);
         silence.slowest = silence.slowest.max(now.saturating_duration_since(sent));
         // From one probe to the next: the server's latency is no reason to ask more seldom.
@@ -238,7 +267,9 @@ impl Lane {
 
     /// The server has said its limit of tokens.
     pub(super) fn keep_tokens(&mut self, limit: NonZeroU32, now: Instant) {
-        self.tokens.get_or_insert_with(|| TokenWindow::per_minute(limit, now)).set_limit(limit);
+        self.tokens
+            .get_or_insert_with(|| TokenWindow::per_minute(limit, now))
+            .set_limit(limit);
     }
 
     pub(super) fn correct(&mut self, ticket: u64, tokens: u32) {
@@ -261,7 +292,13 @@ mod tests {
 
     fn lane(rpm: u32, start: Instant) -> Lane {
         let rate = Rate::per_minute(NonZeroU32::new(rpm).unwrap()).with_guard(Duration::ZERO);
-        Lane::new(Limits { pace: Tempo::Kept(rate), tokens: None }, start)
+        Lane::new(
+            Limits {
+                pace: Tempo::Kept(rate),
+                tokens: None,
+            },
+            start,
+        )
     }
 
     /// How long a server takes.
@@ -282,12 +319,21 @@ mod tests {
                 Some(at) => {
                     let (ended, at, holds, good) = under_way.remove(at);
                     now = ended;
-                    if good { lane.answered(now, holds) } else { _ = lane.refused(now, at, holds, None) }
+                    if good {
+                        lane.answered(now, holds)
+                    } else {
+                        _ = lane.refused(now, at, holds, None)
+                    }
                 }
                 None => {
                     now = lane.due(1).max(now);
                     let good = now - start >= until;
-                    let ends = now + if good { takes.to_answer } else { takes.to_refuse };
+                    let ends = now
+                        + if good {
+                            takes.to_answer
+                        } else {
+                            takes.to_refuse
+                        };
                     lane.take(now, sent.len() as u64, 1);
                     under_way.push((ends, now, lane.holds, good));
                     sent.push(now - start);
@@ -299,18 +345,41 @@ mod tests {
 
     #[test]
     fn an_outage_of_ten_seconds_costs_about_a_call_a_second_and_is_over_within_one() {
-        let table = [(5, 5), (50, 50), (400, 400), (400, 5), (2000, 5), (2000, 100)];
+        let table = [
+            (5, 5),
+            (50, 50),
+            (400, 400),
+            (400, 5),
+            (2000, 5),
+            (2000, 100),
+        ];
         for (to_answer, to_refuse) in table {
             let (start, end) = (Instant::now(), MS * 10_000);
-            let takes = Takes { to_answer: MS * to_answer, to_refuse: MS * to_refuse };
+            let takes = Takes {
+                to_answer: MS * to_answer,
+                to_refuse: MS * to_refuse,
+            };
             let sent = outage(&mut lane(600, start), start, end, takes);
             let in_vain = sent.iter().filter(|at| **at < end).count();
             let at_once = to_refuse as usize / 100 + 1;
-            assert!(in_vain <= at_once + 13, "{in_vain} calls in vain: {takes:?}");
-            let within =
-                |from: Duration| sent.iter().filter(|at| **at >= from && **at < from + MS * 5000).count();
-            assert!(within(end) + at_once > 40, "back within a second: {} of 50, {takes:?}", within(end));
-            assert!(within(end + MS * 2000) >= 49, "and at the full pace: {takes:?}");
+            assert!(
+                in_vain <= at_once + 13,
+                "{in_vain} calls in vain: {takes:?}"
+            );
+            let within = |from: Duration| {
+                sent.iter()
+                    .filter(|at| **at >= from && **at < from + MS * 5000)
+                    .count()
+            };
+            assert!(
+                within(end) + at_once > 40,
+                "back within a second: {} of 50, {takes:?}",
+                within(end)
+            );
+            assert!(
+                within(end + MS * 2000) >= 49,
+                "and at the full pace: {takes:?}"
+            );
         }
     }
 
@@ -318,25 +387,50 @@ mod tests {
     fn calls_that_come_early_widen_the_guard_a_little() {
         let start = Instant::now();
         let rate = Rate::per_minute(NonZeroU32::new(600).unwrap());
-        let mut lane = Lane::new(Limits { pace: Tempo::Kept(rate), tokens: None }, start);
-        let refused = |lane: &mut Lane, wait| lane.refused(start, start, lane.holds, Some(start + wait));
+        let mut lane = Lane::new(
+            Limits {
+                pace: Tempo::Kept(rate),
+                tokens: None,
+            },
+            start,
+        );
+        let refused =
+            |lane: &mut Lane, wait| lane.refused(start, start, lane.holds, Some(start + wait));
         refused(&mut lane, MS * 200);
-        assert_eq!(lane.turnstile.rate(), rate, "longer than early: that is another matter");
+        assert_eq!(
+            lane.turnstile.rate(),
+            rate,
+            "longer than early: that is another matter"
+        );
         refused(&mut lane, MS * 3);
-        assert_eq!(lane.turnstile.rate().guard, rate.guard + rate.interval / 256);
+        assert_eq!(
+            lane.turnstile.rate().guard,
+            rate.guard + rate.interval / 256
+        );
         (0..100).for_each(|_| _ = refused(&mut lane, MS * 3));
         let widest = rate.guard + rate.interval / 256 * 5;
         assert_eq!(lane.turnstile.rate().guard, widest);
         lane.keep(rate);
-        assert_eq!(lane.turnstile.rate().guard, widest, "though the server says its limit again");
+        assert_eq!(
+            lane.turnstile.rate().guard,
+            widest,
+            "though the server says its limit again"
+        );
         lane.keep(rate.with_guard(Duration::ZERO));
-        assert_eq!(lane.turnstile.rate().guard, Duration::ZERO, "who wants none gets none");
+        assert_eq!(
+            lane.turnstile.rate().guard,
+            Duration::ZERO,
+            "who wants none gets none"
+        );
     }
 
     #[test]
     fn a_long_outage_is_asked_about_less_and_less() {
         let start = Instant::now();
-        let takes = Takes { to_answer: MS * 50, to_refuse: MS * 50 };
+        let takes = Takes {
+            to_answer: MS * 50,
+            to_refuse: MS * 50,
+        };
         let sent = outage(&mut lane(600, start), start, MS * 3_600_000, takes);
         let in_vain = sent.iter().filter(|at| **at < MS * 3_600_000).count();
         assert!(in_vain < 120, "{in_vain} calls in an hour");
@@ -354,7 +448,11 @@ mod tests {
         let free = held + MS * 20 * 2 + Silence::SLACK;
         assert_eq!(lane.due(1), free);
         lane.failed(0);
-        assert_eq!(lane.due(1), free, "what an earlier call came to says nothing");
+        assert_eq!(
+            lane.due(1),
+            free,
+            "what an earlier call came to says nothing"
+        );
         lane.take(free, 2, 1);
         assert_eq!(lane.due(1), free + MS * 10, "the others go on at the pace");
         lane.failed(1);

@@ -63,32 +63,44 @@ pub trait Pace: Send + Sync + fmt::Debug {
 
     /// The call leaves only now.
     fn departed(&self, turn: Turn) {
-        self.inner().into_iter().for_each(|inner| inner.departed(turn));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.departed(turn));
     }
 
     /// The call was answered.
     fn answered(&self, turn: Turn) {
-        self.inner().into_iter().for_each(|inner| inner.answered(turn));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.answered(turn));
     }
 
     /// The call failed, but not for coming too fast.
     fn failed(&self, turn: Turn) {
-        self.inner().into_iter().for_each(|inner| inner.failed(turn));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.failed(turn));
     }
 
     /// The call has cost so many tokens, whatever was thought: none, if it was not counted.
     fn correct(&self, turn: Turn, tokens: u32) {
-        self.inner().into_iter().for_each(|inner| inner.correct(turn, tokens));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.correct(turn, tokens));
     }
 
     /// The server has said at which rate this lane may go.
     fn keep(&self, lane: usize, rate: Rate) {
-        self.inner().into_iter().for_each(|inner| inner.keep(lane, rate));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.keep(lane, rate));
     }
 
     /// The server has said how many tokens a minute this lane may use.
     fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
-        self.inner().into_iter().for_each(|inner| inner.keep_tokens(lane, limit));
+        self.inner()
+            .into_iter()
+            .for_each(|inner| inner.keep_tokens(lane, limit));
     }
 
     /// The key of this lane is of no use any more. Returns how many lanes are left: with none the batch stops.
@@ -120,7 +132,13 @@ impl Turn {
     /// A turn granted at `at` in this lane, by a [`Pace`] of your own.
     #[must_use]
     pub fn new(at: Instant, lane: usize) -> Self {
-        Turn { at, lane, ticket: 0, holds: 0, serial: 0 }
+        Turn {
+            at,
+            lane,
+            ticket: 0,
+            holds: 0,
+            serial: 0,
+        }
     }
 }
 

@@ -108,13 +108,24 @@ impl Roster {
     /// Nobody has passed yet. Turns have numbers that no earlier roster gave.
     #[must_use]
     pub fn new(now: u64) -> Self {
-        Roster { next: now, free: now, serial: now, passed: now, seen: now, ..Roster::default() }
+        Roster {
+            next: now,
+            free: now,
+            serial: now,
+            passed: now,
+            seen: now,
+            ..Roster::default()
+        }
     }
 
     /// What was known is lost: somebody may have passed just now.
     #[must_use]
     pub fn after_loss(now: u64, step: u64) -> Self {
-        Roster { next: now + step, free: now + step, ..Roster::new(now) }
+        Roster {
+            next: now + step,
+            free: now + step,
+            ..Roster::new(now)
+        }
     }
 
     /// Answers one message.
@@ -125,12 +136,22 @@ impl Roster {
         self.seen = self.seen.max(now);
         self.agree_on_step(now, ask.step);
         let began = ask.hold.is_some_and(|hold| self.hold_until(now + hold));
-        ask.departed.into_iter().for_each(|serial| self.departed(now, ask.slack, serial));
-        let mut reply = Reply { began, claim: ask.claim, ..Reply::default() };
+        ask.departed
+            .into_iter()
+            .for_each(|serial| self.departed(now, ask.slack, serial));
+        let mut reply = Reply {
+            began,
+            claim: ask.claim,
+            ..Reply::default()
+        };
         match ask.want {
             Want::Look => {}
             Want::GiveBack => {
-                reply.claim.take().into_iter().for_each(|claim| self.give_back(claim));
+                reply
+                    .claim
+                    .take()
+                    .into_iter()
+                    .for_each(|claim| self.give_back(claim));
             }
             Want::Pass { and_next } => {
                 let claim = ask.claim.filter(|claim| self.is_good(claim));
@@ -144,7 +165,9 @@ impl Roster {
                 }
             }
         }
-        reply.due_in = reply.claim.map_or(0, |claim| self.due(&claim).saturating_sub(now));
+        reply.due_in = reply
+            .claim
+            .map_or(0, |claim| self.due(&claim).saturating_sub(now));
         (reply.held_for, reply.holds, reply.step) =
             (self.held_until.saturating_sub(now), self.holds, self.step);
         reply
@@ -182,7 +205,12 @@ impl Roster {
     fn reserve(&mut self, now: u64) -> Claim {
         let at = self.next.max(now);
         (self.serial, self.next) = (self.serial + 1, at + self.step);
-        Claim { serial: self.serial, at, shift: self.shift, holds: self.holds }
+        Claim {
+            serial: self.serial,
+            at,
+            shift: self.shift,
+            holds: self.holds,
+        }
     }
 
     fn pass(&mut self, now: u64, slack: u64, claim: &Claim) {
@@ -221,11 +249,22 @@ mod tests {
     const SLACK: u64 = 400;
 
     fn pass(claim: Option<Claim>) -> Ask {
-        Ask { step: STEP, slack: SLACK, claim, want: Want::Pass { and_next: true }, ..Ask::default() }
+        Ask {
+            step: STEP,
+            slack: SLACK,
+            claim,
+            want: Want::Pass { and_next: true },
+            ..Ask::default()
+        }
     }
 
     fn hold(us: u64) -> Ask {
-        Ask { step: STEP, slack: SLACK, hold: Some(us), ..Ask::default() }
+        Ask {
+            step: STEP,
+            slack: SLACK,
+            hold: Some(us),
+            ..Ask::default()
+        }
     }
 
     /// Some processes that each pass as soon as they may, each so late as `late` says. Returns who passed when.
@@ -249,7 +288,10 @@ mod tests {
     }
 
     fn gaps(passed: &[(u64, usize)]) -> Vec<u64> {
-        passed.windows(2).map(|pair| pair[1].0 - pair[0].0).collect()
+        passed
+            .windows(2)
+            .map(|pair| pair[1].0 - pair[0].0)
+            .collect()
     }
 
     #[test]
@@ -279,11 +321,23 @@ mod tests {
         let first = roster.exchange(0, &pass(None));
         let other = roster.exchange(0, &pass(None));
         assert!(roster.exchange(10, &hold(1_000_000)).began);
-        let (one, two) =
-            (roster.exchange(STEP, &pass(first.claim)), roster.exchange(2 * STEP, &pass(other.claim)));
-        assert_eq!((one.passed, two.passed), (None, None), "the sleepers at the front, too");
-        assert_eq!((STEP + one.due_in, 2 * STEP + two.due_in), (1_000_010, 1_000_010 + STEP));
-        assert!(!roster.exchange(20, &hold(500_000)).began, "a shorter one changes nothing");
+        let (one, two) = (
+            roster.exchange(STEP, &pass(first.claim)),
+            roster.exchange(2 * STEP, &pass(other.claim)),
+        );
+        assert_eq!(
+            (one.passed, two.passed),
+            (None, None),
+            "the sleepers at the front, too"
+        );
+        assert_eq!(
+            (STEP + one.due_in, 2 * STEP + two.due_in),
+            (1_000_010, 1_000_010 + STEP)
+        );
+        assert!(
+            !roster.exchange(20, &hold(500_000)).began,
+            "a shorter one changes nothing"
+        );
     }
 
     #[test]
@@ -292,16 +346,30 @@ mod tests {
         roster.exchange(0, &pass(None)); // takes one, reserves the next, and is killed
         let reply = roster.exchange(0, &pass(None));
         assert_eq!(reply.due_in, 2 * STEP);
-        assert!(roster.exchange(2 * STEP, &pass(reply.claim)).passed.is_some());
+        assert!(
+            roster
+                .exchange(2 * STEP, &pass(reply.claim))
+                .passed
+                .is_some()
+        );
     }
 
     #[test]
     fn a_turn_is_given_back_if_nobody_sleeps_until_a_later_one() {
         let mut roster = Roster::new(0);
         let reply = roster.exchange(0, &pass(None));
-        roster.exchange(1, &Ask { want: Want::GiveBack, ..pass(reply.claim) });
+        roster.exchange(
+            1,
+            &Ask {
+                want: Want::GiveBack,
+                ..pass(reply.claim)
+            },
+        );
         assert_eq!(roster.exchange(1, &pass(None)).due_in, STEP - 1);
-        assert!(roster.exchange(STEP, &pass(reply.claim)).passed.is_some(), "who wakes first, passes");
+        assert!(
+            roster.exchange(STEP, &pass(reply.claim)).passed.is_some(),
+            "who wakes first, passes"
+        );
     }
 
     #[test]
@@ -319,7 +387,12 @@ mod tests {
     fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
         let mut roster = Roster::new(0);
         let reply = roster.exchange(0, &pass(None));
-        let departed = Ask { step: STEP, slack: SLACK, departed: reply.passed, ..Ask::default() };
+        let departed = Ask {
+            step: STEP,
+            slack: SLACK,
+            departed: reply.passed,
+            ..Ask::default()
+        };
         roster.exchange(20_000, &departed);
         let early = roster.exchange(STEP, &pass(reply.claim));
         assert_eq!((early.passed, early.due_in), (None, 20_000 - SLACK));
@@ -328,7 +401,10 @@ mod tests {
     #[test]
     fn the_slowest_rules_until_it_is_not_heard_of_any_more() {
         let mut roster = Roster::new(0);
-        let ask = |step| Ask { step, ..Ask::default() };
+        let ask = |step| Ask {
+            step,
+            ..Ask::default()
+        };
         assert_eq!(roster.exchange(0, &ask(STEP)).step, STEP);
         assert_eq!(roster.exchange(1, &ask(2 * STEP)).step, 2 * STEP);
         assert_eq!(roster.exchange(2, &ask(STEP)).step, 2 * STEP);

@@ -93,13 +93,28 @@ impl Shared {
         lanes: usize,
         patience: Duration,
     ) -> Self {
-        let limits = Limits { pace: Tempo::Kept(Rate::unlimited()), tokens };
+        let limits = Limits {
+            pace: Tempo::Kept(Rate::unlimited()),
+            tokens,
+        };
         let local = RateLimiter::with_lanes(clock.clone(), vec![limits; lanes]);
         let us = |duration: Duration| duration.as_micros() as u64;
         // To ask takes its time, day by day, on top of the timer's.
-        let (step, slack) = (us(rate.step()).max(1), us(rate.excused().max(rate.guard / 4)));
+        let (step, slack) = (
+            us(rate.step()).max(1),
+            us(rate.excused().max(rate.guard / 4)),
+        );
         let lanes = (0..lanes).map(|_| Mutex::default()).collect();
-        Shared { local, clock, board, step, slack, patience, lanes, absence: Mutex::default() }
+        Shared {
+            local,
+            clock,
+            board,
+            step,
+            slack,
+            patience,
+            lanes,
+            absence: Mutex::default(),
+        }
     }
 
     /// Whether every roster can be reached.
@@ -119,11 +134,16 @@ impl Shared {
         let mut desk = self.lanes[lane].lock();
         // The answer took its way, and the next question will: no less than the quickest took for both.
         let ways = desk.quickest.unwrap_or_default();
-        let due = reply.claim.map(|_| heard + Duration::from_micros(reply.due_in).saturating_sub(ways));
+        let due = reply
+            .claim
+            .map(|_| heard + Duration::from_micros(reply.due_in).saturating_sub(ways));
         desk.claim = reply.claim;
         if let Some(serial) = reply.passed {
             desk.passed = Some((serial, asked));
-            desk.quickest = Some(desk.quickest.map_or(heard - asked, |quickest| quickest.min(heard - asked)));
+            desk.quickest = Some(
+                desk.quickest
+                    .map_or(heard - asked, |quickest| quickest.min(heard - asked)),
+            );
         }
         drop(desk);
         self.local.reserve(lane, due);
@@ -131,14 +151,40 @@ impl Shared {
     }
 
     /// One message, with what the others should know; the answer is heard before it is returned.
-    fn exchange(&self, lane: usize, want: Want, departed: Option<u64>) -> Result<Reply, BoardError> {
+    fn exchange(
+        &self,
+        lane: usize,
+        want: Want,
+        departed: Option<u64>,
+    ) -> Result<Reply, BoardError> {
         let (claim, untold) = {
             let mut desk = self.lanes[lane].lock();
-            (desk.claim.filter(|_| want != Want::Look), desk.untold.take())
+            (
+                desk.claim.filter(|_| want != Want::Look),
+                desk.untold.take(),
+            )
         };
-        let left = |until: Instant| until.saturating_duration_since(self.clock.now()).as_micros() as u64;
-        let (step, slack, hold) = (self.step, self.slack, untold.map(left).filter(|left| *left > 0));
-        let answer = self.board.exchange(lane, &Ask { step, slack, claim, want, hold, departed });
+        let left = |until: Instant| {
+            until
+                .saturating_duration_since(self.clock.now())
+                .as_micros() as u64
+        };
+        let (step, slack, hold) = (
+            self.step,
+            self.slack,
+            untold.map(left).filter(|left| *left > 0),
+        );
+        let answer = self.board.exchange(
+            lane,
+            &Ask {
+                step,
+                slack,
+                claim,
+                want,
+                hold,
+                departed,
+            },
+        );
         match &answer {
             Ok(reply) => self.hear(lane, reply),
             Err(_) => {
@@ -151,29 +197,44 @@ impl Shared {
 
     fn hear(&self, lane: usize, reply: &Reply) {
         let mut desk = self.lanes[lane].lock();
-        let known = desk.holds.replace(reply.holds).map_or(0, |known| known + u64::from(reply.began));
-        let warn = reply.step > self.step && !std::mem::replace(&mut desk.warned, reply.step > self.step);
+        let known = desk
+            .holds
+            .replace(reply.holds)
+            .map_or(0, |known| known + u64::from(reply.began));
+        let warn =
+            reply.step > self.step && !std::mem::replace(&mut desk.warned, reply.step > self.step);
         drop(desk);
         // Also one that is over: it was news once.
         if reply.holds > known {
-            self.local.hold_lane(lane, self.clock.now() + Duration::from_micros(reply.held_for));
+            self.local.hold_lane(
+                lane,
+                self.clock.now() + Duration::from_micros(reply.held_for),
+            );
         }
         if warn {
             let rpm = 60e6 / reply.step as f64;
-            warn!("another process that shares this pace makes {rpm:.1} calls a minute: the slowest rules");
+            warn!(
+                "another process that shares this pace makes {rpm:.1} calls a minute: the slowest rules"
+            );
         }
     }
 
     /// The board does not answer: until when to wait for it.
     fn put_off(&self, error: BoardError) -> Result<Instant, NoTurn> {
-        let BoardError::Away(why) = error else { return Err(NoTurn::Lost(error.to_string())) };
+        let BoardError::Away(why) = error else {
+            return Err(NoTurn::Lost(error.to_string()));
+        };
         let mut absence = self.absence.lock();
         if !absence.has_begun() {
             warn!("{why}: nothing is sent until it is back");
         }
-        absence.put_off(self.clock.now(), self.patience, rand::random()).map_err(|waited| {
-            NoTurn::Lost(format!("what the pace is shared through has been away for {waited:.0?} ({why})"))
-        })
+        absence
+            .put_off(self.clock.now(), self.patience, rand::random())
+            .map_err(|waited| {
+                NoTurn::Lost(format!(
+                    "what the pace is shared through has been away for {waited:.0?} ({why})"
+                ))
+            })
     }
 
     fn is_back(&self) {

@@ -34,17 +34,27 @@ mod turnstile {
     fn turns_are_one_interval_apart_and_the_first_is_due_at_once() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second(), start);
-        assert_eq!(take_all(&mut turnstile, start, &[1; 4]), [0, 1, 2, 3].map(|n| SECOND * n));
+        assert_eq!(
+            take_all(&mut turnstile, start, &[1; 4]),
+            [0, 1, 2, 3].map(|n| SECOND * n)
+        );
     }
 
     #[test]
     fn the_guard_lengthens_each_interval_and_is_small() {
         let rate = Rate::per_minute(nz(600));
         assert_eq!(rate.interval, MS * 100);
-        assert!(rate.guard > MS && rate.guard * 100 < rate.interval * 2, "{:?}", rate.guard);
+        assert!(
+            rate.guard > MS && rate.guard * 100 < rate.interval * 2,
+            "{:?}",
+            rate.guard
+        );
         assert_eq!(Rate::per_minute(nz(1)).guard, MS * 25);
         let start = Instant::now();
-        assert_eq!(take_all(&mut Turnstile::new(rate, start), start, &[1, 1])[1], rate.interval + rate.guard);
+        assert_eq!(
+            take_all(&mut Turnstile::new(rate, start), start, &[1, 1])[1],
+            rate.interval + rate.guard
+        );
     }
 
     #[test]
@@ -68,9 +78,21 @@ mod turnstile {
         let us = Duration::from_micros;
         assert_eq!(late_by(MS * 10, Duration::ZERO), MS * 10);
         assert_eq!(late_by(MS * 10, us(1200)), us(8800), "made good");
-        assert_eq!(late_by(MS * 10, MS * 500), us(8750), "kept at a distance: an eighth");
-        assert_eq!(late_by(us(400), MS * 500), us(250), "of a small one, what a timer is late every day");
-        assert_eq!(late_by(us(100), MS * 500), us(50), "and never more than half");
+        assert_eq!(
+            late_by(MS * 10, MS * 500),
+            us(8750),
+            "kept at a distance: an eighth"
+        );
+        assert_eq!(
+            late_by(us(400), MS * 500),
+            us(250),
+            "of a small one, what a timer is late every day"
+        );
+        assert_eq!(
+            late_by(us(100), MS * 500),
+            us(50),
+            "and never more than half"
+        );
     }
 
     #[test]
@@ -82,14 +104,21 @@ mod turnstile {
         assert_eq!(turnstile.due(1), start + MS * 1300);
         turnstile.take(start + MS * 1300, 1);
         turnstile.departed(start + MS * 1200);
-        assert_eq!(turnstile.due(1), start + MS * 2300, "one that left before changes nothing");
+        assert_eq!(
+            turnstile.due(1),
+            start + MS * 2300,
+            "one that left before changes nothing"
+        );
     }
 
     #[test]
     fn a_burst_passes_at_once_after_a_quiet_time_and_then_the_pace_rules() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second().with_burst(nz(3)), start);
-        assert_eq!(take_all(&mut turnstile, start, &[1; 5]), [0, 0, 0, 1, 2].map(|n| SECOND * n));
+        assert_eq!(
+            take_all(&mut turnstile, start, &[1; 5]),
+            [0, 0, 0, 1, 2].map(|n| SECOND * n)
+        );
         assert_eq!(
             take_all(&mut turnstile, start + SECOND * 9, &[1; 5]),
             [0, 0, 0, 1, 2].map(|n| SECOND * n)
@@ -101,7 +130,10 @@ mod turnstile {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second().with_burst(nz(3)), start);
         turnstile.hold_until(start + SECOND * 60);
-        assert_eq!(take_all(&mut turnstile, start, &[1; 3]), [60, 61, 62].map(|n| SECOND * n));
+        assert_eq!(
+            take_all(&mut turnstile, start, &[1; 3]),
+            [60, 61, 62].map(|n| SECOND * n)
+        );
     }
 
     #[test]
@@ -117,14 +149,20 @@ mod turnstile {
     fn a_call_larger_than_the_limit_passes_when_the_allowance_is_full_and_is_waited_off() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(each_second().with_burst(nz(10)), start);
-        assert_eq!(take_all(&mut turnstile, start, &[4, 25, 1]), [0, 4, 20].map(|n| SECOND * n));
+        assert_eq!(
+            take_all(&mut turnstile, start, &[4, 25, 1]),
+            [0, 4, 20].map(|n| SECOND * n)
+        );
     }
 
     #[test]
     fn without_a_rate_turns_are_free_and_start_gently_after_a_hold() {
         let start = Instant::now();
         let mut turnstile = Turnstile::new(Rate::unlimited(), start);
-        assert_eq!(take_all(&mut turnstile, start, &[1; 3]), [Duration::ZERO; 3]);
+        assert_eq!(
+            take_all(&mut turnstile, start, &[1; 3]),
+            [Duration::ZERO; 3]
+        );
         turnstile.hold_until(start + SECOND);
         let turns = take_all(&mut turnstile, start, &[1; 100]);
         assert_eq!(turns[..3], [SECOND, SECOND + MS * 50, SECOND + MS * 95]);
@@ -178,8 +216,12 @@ fn watch(
 #[test]
 fn a_thousand_waiting_threads_pass_in_order_of_arrival_at_the_pace() {
     let seen = watch(each_second(), 1000, 2, |_, _| {});
-    let expected: Vec<_> =
-        seen.arrivals.iter().enumerate().map(|(n, &thread)| (SECOND * n as u32, thread)).collect();
+    let expected: Vec<_> = seen
+        .arrivals
+        .iter()
+        .enumerate()
+        .map(|(n, &thread)| (SECOND * n as u32, thread))
+        .collect();
     assert_eq!(seen.turns.len(), 2000);
     assert_eq!(seen.turns, expected);
 }
@@ -204,22 +246,38 @@ fn a_late_refusal_neither_restarts_a_hold_nor_lengthens_it_beyond_what_it_says()
     let limiter = RateLimiter::on(Arc::new(clock.clone()), each_second().with_burst(nz(3)));
     let burst = [limiter.wait(), limiter.wait(), limiter.wait()];
 
-    assert!(limiter.refused(burst[0], Some(start + SECOND * 5)).is_some(), "the first begins a hold");
-    assert!(limiter.refused(burst[1], Some(start + SECOND * 2)).is_none(), "a shorter one changes nothing");
     assert!(
-        limiter.refused(burst[1], Some(start + SECOND * 6)).is_none(),
+        limiter
+            .refused(burst[0], Some(start + SECOND * 5))
+            .is_some(),
+        "the first begins a hold"
+    );
+    assert!(
+        limiter
+            .refused(burst[1], Some(start + SECOND * 2))
+            .is_none(),
+        "a shorter one changes nothing"
+    );
+    assert!(
+        limiter
+            .refused(burst[1], Some(start + SECOND * 6))
+            .is_none(),
         "a longer one lengthens it, to what it says"
     );
     let after = limiter.wait();
     assert_eq!(after.at, start + SECOND * 6);
 
     assert!(
-        limiter.refused(burst[2], Some(clock.now() + SECOND * 60)).is_none(),
+        limiter
+            .refused(burst[2], Some(clock.now() + SECOND * 60))
+            .is_none(),
         "too late: that hold is over"
     );
     assert_eq!(limiter.wait().at, start + SECOND * 7);
     assert!(
-        limiter.refused(after, Some(clock.now() + SECOND * 60)).is_some(),
+        limiter
+            .refused(after, Some(clock.now() + SECOND * 60))
+            .is_some(),
         "a call sent since then does begin one"
     );
     assert_eq!(limiter.wait().at, start + SECOND * 67);
@@ -287,7 +345,10 @@ fn on_the_real_clock_no_gap_is_shorter_than_the_interval() {
 fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_would_wait_no_less() {
     let clock = SimClock::new();
     let start = clock.now();
-    let limits = Limits { pace: Tempo::Kept(Rate::every(SECOND * 55)), tokens: Some(nz(6000)) };
+    let limits = Limits {
+        pace: Tempo::Kept(Rate::every(SECOND * 55)),
+        tokens: Some(nz(6000)),
+    };
     let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), [limits]);
     let nobody = CancelToken::new(Arc::new(clock.clone()));
     let first = limiter.wait_for(5000, &nobody).unwrap();
@@ -297,7 +358,10 @@ fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_wo
         let [waiting, correcting] = seats;
         scope.spawn(move || {
             let _seat = waiting.claim();
-            assert_eq!(limiter.wait_for(2000, nobody).unwrap().at, start + SECOND * 55);
+            assert_eq!(
+                limiter.wait_for(2000, nobody).unwrap().at,
+                start + SECOND * 55
+            );
         });
         scope.spawn(move || {
             let _seat = correcting.claim();

@@ -41,7 +41,12 @@ impl TokenWindow {
     /// So many tokens in any minute, the first of them at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32, start: Instant) -> Self {
-        TokenWindow { limit, whole_at: start, spent: VecDeque::new(), sum: 0 }
+        TokenWindow {
+            limit,
+            whole_at: start,
+            spent: VecDeque::new(),
+            sum: 0,
+        }
     }
 
     /// The limit may change while the window is in use.
@@ -66,11 +71,19 @@ impl TokenWindow {
 
     /// A call of this cost passes at `now`. The `ticket` names it for [`correct`](TokenWindow::correct); tickets ascend.
     pub fn take(&mut self, now: Instant, ticket: u64, cost: u32) {
-        while let Some(oldest) = self.spent.front().filter(|spent| now >= spent.at + Self::SPAN) {
+        while let Some(oldest) = self
+            .spent
+            .front()
+            .filter(|spent| now >= spent.at + Self::SPAN)
+        {
             self.sum -= u64::from(oldest.cost);
             self.spent.pop_front();
         }
-        self.spent.push_back(Spent { ticket, at: now, cost });
+        self.spent.push_back(Spent {
+            ticket,
+            at: now,
+            cost,
+        });
         self.sum += u64::from(cost);
         let caught_up = now.checked_sub(Self::SLACK).unwrap_or(now);
         self.whole_at = self.whole_at.max(caught_up) + self.time_for(cost);
@@ -78,7 +91,12 @@ impl TokenWindow {
 
     /// The call cost something else than was thought: nothing, if it failed before it was counted.
     pub fn correct(&mut self, ticket: u64, cost: u32) {
-        let Ok(place) = self.spent.binary_search_by_key(&ticket, |spent| spent.ticket) else { return };
+        let Ok(place) = self
+            .spent
+            .binary_search_by_key(&ticket, |spent| spent.ticket)
+        else {
+            return;
+        };
         let thought = std::mem::replace(&mut self.spent[place].cost, cost);
         self.sum = self.sum - u64::from(thought) + u64::from(cost);
         if cost >= thought {
@@ -124,18 +142,27 @@ mod tests {
     fn a_call_waits_until_what_the_last_one_cost_has_come_back() {
         let start = Instant::now();
         let passed = pass(&mut window(6000, start), start, [1000, 500, 100, 1]);
-        assert_eq!(passed.iter().map(|(at, _)| at.as_secs()).collect::<Vec<_>>(), [0, 10, 15, 16]);
+        assert_eq!(
+            passed
+                .iter()
+                .map(|(at, _)| at.as_secs())
+                .collect::<Vec<_>>(),
+            [0, 10, 15, 16]
+        );
     }
 
     #[test]
     fn no_minute_is_above_the_limit_and_hardly_anything_of_it_is_wasted() {
         let start = Instant::now();
-        let cost =
-            |n: u32| 10.0 * 500f64.powf(f64::from(n.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX));
+        let cost = |n: u32| {
+            10.0 * 500f64.powf(f64::from(n.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX))
+        };
         let costs = (0..2000).map(|n| cost(n) as u32); // from 10 to 5,000
         let passed = pass(&mut window(60_000, start), start, costs);
         for (first, (begin, _)) in passed.iter().enumerate() {
-            let minute = passed[first..].iter().take_while(|(at, _)| *at < *begin + SECOND * 60);
+            let minute = passed[first..]
+                .iter()
+                .take_while(|(at, _)| *at < *begin + SECOND * 60);
             let spent: u32 = minute.map(|(_, cost)| cost).sum();
             assert!(spent <= 60_000, "{spent} in the minute from {begin:?}");
         }
@@ -149,7 +176,11 @@ mod tests {
         let start = Instant::now();
         let passed = pass(&mut window(6000, start), start, [600, 12_000, 600, 600]);
         let seconds: Vec<_> = passed.iter().map(|(at, _)| at.as_secs()).collect();
-        assert_eq!(seconds, [0, 60, 160, 166], "its two minutes, but for the slack");
+        assert_eq!(
+            seconds,
+            [0, 60, 160, 166],
+            "its two minutes, but for the slack"
+        );
     }
 
     #[test]
@@ -161,11 +192,19 @@ mod tests {
         window.correct(7, 1000);
         assert_eq!(window.due(100), start + SECOND * 10);
         window.correct(7, 5950);
-        assert_eq!(window.due(100), start + TokenWindow::SPAN, "no room for 100 more in this minute");
+        assert_eq!(
+            window.due(100),
+            start + TokenWindow::SPAN,
+            "no room for 100 more in this minute"
+        );
         window.correct(7, 0);
         assert_eq!(window.due(6000), start, "as if it had never been");
         window.correct(99, 1);
-        assert_eq!(window.due(6000), start, "what is not on the book is not corrected");
+        assert_eq!(
+            window.due(6000),
+            start,
+            "what is not on the book is not corrected"
+        );
     }
 
     #[test]

@@ -42,13 +42,21 @@ impl Rate {
     pub fn spaced(interval: Duration) -> Self {
         let least = Self::GUARD_MIN.min(interval / Self::GUARD_MOST_PART);
         let guard = (interval / Self::GUARD_PART).clamp(least, Self::GUARD_MAX.max(least));
-        Rate { interval, burst: NonZeroU32::MIN, guard }
+        Rate {
+            interval,
+            burst: NonZeroU32::MIN,
+            guard,
+        }
     }
 
     /// One turn after the other at exactly this interval, without a guard.
     #[must_use]
     pub fn every(interval: Duration) -> Self {
-        Rate { interval, burst: NonZeroU32::MIN, guard: Duration::ZERO }
+        Rate {
+            interval,
+            burst: NonZeroU32::MIN,
+            guard: Duration::ZERO,
+        }
     }
 
     /// No pace of its own.
@@ -60,7 +68,10 @@ impl Rate {
     /// Lets `turns` pass at once after a quiet time.
     #[must_use]
     pub fn with_burst(self, turns: NonZeroU32) -> Self {
-        Rate { burst: turns, ..self }
+        Rate {
+            burst: turns,
+            ..self
+        }
     }
 
     /// Sets the guard: zero for exactly the interval.
@@ -109,7 +120,12 @@ impl Turnstile {
     /// A turnstile whose first turn is due at `start`.
     #[must_use]
     pub fn new(rate: Rate, start: Instant) -> Self {
-        Turnstile { rate, full_at: start, held_until: start, restart_gap: Duration::ZERO }
+        Turnstile {
+            rate,
+            full_at: start,
+            held_until: start,
+            restart_gap: Duration::ZERO,
+        }
     }
 
     /// The earliest instant at which a call of this `cost` may pass. It may lie in the past.
@@ -118,7 +134,10 @@ impl Turnstile {
     #[must_use]
     pub fn due(&self, cost: u32) -> Instant {
         let spare = self.rate.burst.get().saturating_sub(cost);
-        let paced = self.full_at.checked_sub(self.rate.step() * spare).unwrap_or(self.held_until);
+        let paced = self
+            .full_at
+            .checked_sub(self.rate.step() * spare)
+            .unwrap_or(self.held_until);
         paced.max(self.held_until)
     }
 
@@ -176,7 +195,9 @@ impl Turnstile {
             return;
         }
         self.held_until = until;
-        self.full_at = self.full_at.max(until + self.rate.step() * (self.rate.burst.get() - 1));
+        self.full_at = self
+            .full_at
+            .max(until + self.rate.step() * (self.rate.burst.get() - 1));
         if self.rate.interval.is_zero() {
             self.restart_gap = Self::RESTART_GAP;
         }

@@ -26,7 +26,14 @@ impl Chart {
     /// What it shows, in a sentence; its height in pixels; and its axes.
     pub(crate) fn new(about: &str, height: u32, x: Axis, y: Axis) -> Self {
         let (about, height) = (about.to_owned(), f64::from(height));
-        Chart { about, height, x, y, marks: String::new(), words: String::new() }
+        Chart {
+            about,
+            height,
+            x,
+            y,
+            marks: String::new(),
+            words: String::new(),
+        }
     }
 
     /// A bar over a stretch of x, between two values of y.
@@ -41,7 +48,11 @@ impl Chart {
     }
 
     /// Threads along x, each from a value to a value at a height: one mark, however many they are.
-    pub(crate) fn threads(&mut self, kind: &str, threads: impl IntoIterator<Item = (f64, f64, f64)>) {
+    pub(crate) fn threads(
+        &mut self,
+        kind: &str,
+        threads: impl IntoIterator<Item = (f64, f64, f64)>,
+    ) {
         let mut path = String::new();
         for (from, to, y) in threads {
             let ((left, top), (right, _)) = (self.at(from, y), self.at(to, y));
@@ -64,8 +75,10 @@ impl Chart {
 
     /// A surface below steps: from a value of x up to the next, one y.
     pub(crate) fn steps(&mut self, kind: &str, title: &str, steps: &[(f64, f64, f64)]) {
-        let points: Vec<_> =
-            steps.iter().flat_map(|(from, to, y)| [(*from, 0.0, *y), (*to, 0.0, *y)]).collect();
+        let points: Vec<_> = steps
+            .iter()
+            .flat_map(|(from, to, y)| [(*from, 0.0, *y), (*to, 0.0, *y)])
+            .collect();
         self.band(kind, title, &points);
     }
 
@@ -82,8 +95,9 @@ impl Chart {
     pub(crate) fn point_out(&mut self, x: f64, label: &str, row: u32) {
         let (left, _) = self.at(x, 0.0);
         let (place, label) = (left / WIDTH * 100.0, Escaped(label));
-        self.words +=
-            &format!("<span class=\"pointed\" style=\"left:{place:.2}%;--row:{row}\">{label}</span>\n");
+        self.words += &format!(
+            "<span class=\"pointed\" style=\"left:{place:.2}%;--row:{row}\">{label}</span>\n"
+        );
     }
 
     /// A word to the left of a height.
@@ -93,13 +107,18 @@ impl Chart {
     }
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        (self.x.place(x) * WIDTH, (1.0 - self.y.place(y)) * self.height)
+        (
+            self.x.place(x) * WIDTH,
+            (1.0 - self.y.place(y)) * self.height,
+        )
     }
 
     /// Faint lines at the values that are written beside the chart.
     fn grid(&self) -> String {
         let heights = self.y.ticks.iter().map(|(value, _)| self.at(0.0, *value).1);
-        heights.fold(String::new(), |path, top| path + &format!("M0 {top:.1}H{WIDTH}"))
+        heights.fold(String::new(), |path, top| {
+            path + &format!("M0 {top:.1}H{WIDTH}")
+        })
     }
 }
 
@@ -121,7 +140,10 @@ impl Display for Chart {
             let left = self.x.place(*value) * 100.0;
             // On a phone there is room for every other word.
             let class = if n % 2 == 0 { "x" } else { "x between" };
-            writeln!(f, "<span class=\"{class}\" style=\"left:{left:.2}%\">{word}</span>")?;
+            writeln!(
+                f,
+                "<span class=\"{class}\" style=\"left:{left:.2}%\">{word}</span>"
+            )?;
         }
         f.write_str("</div></div>")
     }
@@ -129,13 +151,21 @@ impl Display for Chart {
 
 /// What a pointer that rests there is told.
 fn title_of(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!("<title>{}</title>", Escaped(text)) }
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("<title>{}</title>", Escaped(text))
+    }
 }
 
 fn path_of(points: impl Iterator<Item = (f64, f64)>) -> String {
     let mut path = String::new();
     for (x, y) in points {
-        let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { 'M' } else { 'L' });
+        let _ = write!(
+            path,
+            "{}{x:.1} {y:.1}",
+            if path.is_empty() { 'M' } else { 'L' }
+        );
     }
     path
 }

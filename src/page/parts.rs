@@ -6,9 +6,13 @@ use super::Escaped;
 
 /// Kinds and what they are called: plain texts.
 pub(crate) fn legend(kinds: &[(&str, &str)]) -> String {
-    let entry =
-        |(kind, label): &(&str, &str)| format!("<li><i class=\"swatch {kind}\"></i>{}</li>", Escaped(label));
-    format!("<ul class=\"legend\">{}</ul>\n", kinds.iter().map(entry).collect::<String>())
+    let entry = |(kind, label): &(&str, &str)| {
+        format!("<li><i class=\"swatch {kind}\"></i>{}</li>", Escaped(label))
+    };
+    format!(
+        "<ul class=\"legend\">{}</ul>\n",
+        kinds.iter().map(entry).collect::<String>()
+    )
 }
 
 /// What stands in a table: a plain text.
@@ -24,7 +28,9 @@ pub(crate) enum Cell {
 pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[Cell; N]]) -> String {
     let mut text = String::from("<div class=\"wide\"><table>\n<thead><tr>");
     for (column, heading) in headings.iter().enumerate() {
-        let is_figure = rows.first().is_some_and(|row| matches!(row[column], Cell::Figure(_)));
+        let is_figure = rows
+            .first()
+            .is_some_and(|row| matches!(row[column], Cell::Figure(_)));
         let class = if is_figure { " class=\"figure\"" } else { "" };
         let _ = write!(text, "<th scope=\"col\"{class}>{}</th>", Escaped(heading));
     }
@@ -33,10 +39,18 @@ pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[Cell; N]]) -> 
         let cells = headings.iter().zip(row).map(|(heading, cell)| match cell {
             Cell::Figure(text) | Cell::Text(text) if text.is_empty() => "<td></td>".to_owned(),
             Cell::Figure(figure) => {
-                format!("<td class=\"figure\" data-of=\"{}\">{}</td>", Escaped(heading), Escaped(figure))
+                format!(
+                    "<td class=\"figure\" data-of=\"{}\">{}</td>",
+                    Escaped(heading),
+                    Escaped(figure)
+                )
             }
             Cell::Text(text) => {
-                format!("<td data-of=\"{}\"><bdi>{}</bdi></td>", Escaped(heading), Escaped(text))
+                format!(
+                    "<td data-of=\"{}\"><bdi>{}</bdi></td>",
+                    Escaped(heading),
+                    Escaped(text)
+                )
             }
         });
         let _ = writeln!(text, "<tr>{}</tr>", cells.collect::<String>());
@@ -68,8 +82,19 @@ pub(crate) struct Share {
 pub(crate) fn shares(parts: &[Share]) -> String {
     let whole: f64 = parts.iter().map(|part| part.amount).sum();
     let mut text = String::from("<table class=\"shares\"><tbody>\n");
-    for Share { kind, label, amount, words, each } in parts {
-        let percent = if whole > 0.0 { amount / whole * 100.0 } else { 0.0 };
+    for Share {
+        kind,
+        label,
+        amount,
+        words,
+        each,
+    } in parts
+    {
+        let percent = if whole > 0.0 {
+            amount / whole * 100.0
+        } else {
+            0.0
+        };
         // The least is seen; nothing is not.
         let least = if *amount > 0.0 { 1 } else { 0 };
         let [label, words, each] = [label, words, each].map(|text| Escaped(text));
@@ -88,7 +113,10 @@ mod tests {
 
     #[test]
     fn a_table_isolates_what_comes_from_outside() {
-        let rows = [[Cell::Figure("3".to_owned()), Cell::Text("<b>\u{202e}x".to_owned())]];
+        let rows = [[
+            Cell::Figure("3".to_owned()),
+            Cell::Text("<b>\u{202e}x".to_owned()),
+        ]];
         let text = table(["calls", "prompt"], &rows);
         assert!(text.contains("<td class=\"figure\" data-of=\"calls\">3</td><td data-of=\"prompt\"><bdi>&lt;b&gt;\u{202e}x</bdi></td>"), "{text}");
     }

@@ -26,27 +26,49 @@ fn simulate<T: Send>(
     thread::scope(|scope| {
         let on = clock.clone();
         let task = move |input: &usize, _: &Crew<'_>| work(input, &on);
-        let outputs = run_on(Arc::new(clock.clone()), scope, Size::fixed(nz(workers)), 0..inputs, task);
-        outputs.map(|(input, output)| (clock.elapsed().as_secs_f64(), input, output.unwrap())).collect()
+        let outputs = run_on(
+            Arc::new(clock.clone()),
+            scope,
+            Size::fixed(nz(workers)),
+            0..inputs,
+            task,
+        );
+        outputs
+            .map(|(input, output)| (clock.elapsed().as_secs_f64(), input, output.unwrap()))
+            .collect()
     })
 }
 
 #[test]
 fn every_input_comes_out_once_in_order_of_completion() {
-    let outputs = simulate(3, 6, |&n, clock| clock.sleep_until(clock.now() + SECOND * (6 - n as u32)));
+    let outputs = simulate(3, 6, |&n, clock| {
+        clock.sleep_until(clock.now() + SECOND * (6 - n as u32))
+    });
     let order: Vec<_> = outputs.iter().map(|&(at, input, ())| (at, input)).collect();
-    assert_eq!(order, [(4.0, 2), (5.0, 1), (6.0, 0), (7.0, 3), (7.0, 4), (7.0, 5)]);
+    assert_eq!(
+        order,
+        [(4.0, 2), (5.0, 1), (6.0, 0), (7.0, 3), (7.0, 4), (7.0, 5)]
+    );
 }
 
 #[test]
 fn a_panicking_task_is_an_error_of_that_item_alone() {
     let outputs: Vec<_> = thread::scope(|scope| {
-        let work = |n: &usize| if *n == 3 { panic!("expected by the test: {n}") } else { *n };
+        let work = |n: &usize| {
+            if *n == 3 {
+                panic!("expected by the test: {n}")
+            } else {
+                *n
+            }
+        };
         let mut outputs: Vec<_> = run(scope, nz(2), 0..10, work).collect();
         outputs.sort_by_key(|(input, _)| *input);
         outputs
     });
-    let failed: Vec<_> = outputs.iter().filter(|(_, output)| output.is_err()).collect();
+    let failed: Vec<_> = outputs
+        .iter()
+        .filter(|(_, output)| output.is_err())
+        .collect();
     let message = "expected by the test: 3".to_owned();
     assert_eq!(outputs.len(), 10);
     assert_eq!(failed, [&(3, Err(Panicked { message }))]);
@@ -75,7 +97,10 @@ fn no_more_inputs_are_pulled_than_the_queue_has_room_for() {
     thread::scope(|scope| {
         let work = |_: &u32, _: &Crew<'_>| clock.sleep_until(clock.now() + SECOND);
         let inputs = (0..100).inspect(|_| _ = pulled.fetch_add(1, Ordering::SeqCst));
-        let size = Size { queue: nz(10), ..Size::fixed(nz(2)) };
+        let size = Size {
+            queue: nz(10),
+            ..Size::fixed(nz(2))
+        };
         let mut outputs = run_on(Arc::new(clock.clone()), scope, size, inputs, work);
         clock.sleep_until(clock.now() + SECOND / 2);
         // Two with the workers, one with the feeder, and in the queue eight, if it was full before they took theirs, to ten.
@@ -91,11 +116,20 @@ fn a_slow_consumer_holds_the_workers_and_the_feeder_back() {
     let clock = SimClock::new();
     thread::scope(|scope| {
         let work = |_: &u32, _: &Crew<'_>| _ = begun.fetch_add(1, Ordering::SeqCst);
-        let mut outputs = run_on(Arc::new(clock.clone()), scope, Size::fixed(nz(2)), 0..100, work);
+        let mut outputs = run_on(
+            Arc::new(clock.clone()),
+            scope,
+            Size::fixed(nz(2)),
+            0..100,
+            work,
+        );
         for taken in 1..=20 {
             outputs.next().unwrap().1.unwrap();
             clock.sleep_until(clock.now() + SECOND);
-            assert!(begun.load(Ordering::SeqCst) <= taken + 4, "two done and two with the workers");
+            assert!(
+                begun.load(Ordering::SeqCst) <= taken + 4,
+                "two done and two with the workers"
+            );
         }
     });
     assert_eq!(clock.elapsed(), SECOND * 20);
@@ -110,7 +144,13 @@ fn dropping_the_outputs_stops_the_pool_after_the_running_tasks() {
             clock.sleep_until(clock.now() + SECOND);
             finished.fetch_add(1, Ordering::SeqCst);
         };
-        let mut outputs = run_on(Arc::new(clock.clone()), scope, Size::fixed(nz(4)), 0.., work);
+        let mut outputs = run_on(
+            Arc::new(clock.clone()),
+            scope,
+            Size::fixed(nz(4)),
+            0..,
+            work,
+        );
         outputs.next().unwrap().1.unwrap();
     });
     assert_eq!(clock.elapsed(), SECOND * 2);
@@ -124,7 +164,13 @@ fn a_caller_that_lives_on_the_clock_already_may_drop_the_outputs_early() {
     let _seat = clock.enlist().claim();
     thread::scope(|scope| {
         let work = |_: &u32, _: &Crew<'_>| clock.sleep_until(clock.now() + SECOND);
-        drop(run_on(Arc::new(clock.clone()), scope, Size::fixed(nz(4)), 0.., work));
+        drop(run_on(
+            Arc::new(clock.clone()),
+            scope,
+            Size::fixed(nz(4)),
+            0..,
+            work,
+        ));
     });
     assert!(clock.elapsed() <= SECOND);
 }
@@ -143,7 +189,10 @@ fn a_crew_grows_when_told_but_not_beyond_its_bound() {
             hired.fetch_add(usize::from(crew.hire()), Ordering::SeqCst);
             clock.sleep_until(clock.now() + SECOND);
         };
-        let size = Size { most: nz(8), ..Size::fixed(nz(1)) };
+        let size = Size {
+            most: nz(8),
+            ..Size::fixed(nz(1))
+        };
         let outputs = run_on(Arc::new(clock.clone()), scope, size, 0..80, work);
         assert_eq!(outputs.count(), 80);
         clock.elapsed()
@@ -157,17 +206,39 @@ fn articles_job(seed: u64) -> (Vec<(Duration, usize)>, Duration) {
     let clock = SimClock::new();
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let rate = Rate::per_minute(NonZeroU32::new(10).unwrap()).with_guard(Duration::ZERO);
-    let (limiter, cancel) = (RateLimiter::on(on.clone(), rate), CancelToken::new(on.clone()));
-    let backoff = Backoff { base: SECOND * 20, jitter: Jitter::Full, ..Backoff::default() };
-    let retry = Retry { backoff, ..Retry::default() };
+    let (limiter, cancel) = (
+        RateLimiter::on(on.clone(), rate),
+        CancelToken::new(on.clone()),
+    );
+    let backoff = Backoff {
+        base: SECOND * 20,
+        jitter: Jitter::Full,
+        ..Backoff::default()
+    };
+    let retry = Retry {
+        backoff,
+        ..Retry::default()
+    };
     let answers = thread::scope(|scope| {
         let work = |&topic: &usize, _: &Crew<'_>| {
             let call = |n| {
                 limiter.wait();
                 clock.sleep_until(clock.now() + SECOND * 2);
-                if topic % 10 == 0 && n == 1 { Err(503) } else { Ok(()) }
+                if topic % 10 == 0 && n == 1 {
+                    Err(503)
+                } else {
+                    Ok(())
+                }
             };
-            retry.trace(&cancel, seed + topic as u64, |_| Verdict::Retry, |_| {}, call).into_result()
+            retry
+                .trace(
+                    &cancel,
+                    seed + topic as u64,
+                    |_| Verdict::Retry,
+                    |_| {},
+                    call,
+                )
+                .into_result()
         };
         let outputs = run_on(on.clone(), scope, Size::fixed(nz(4)), 0..200, work);
         let answered = |(topic, answer): (usize, Result<Result<(), u16>, Panicked>)| {
@@ -183,7 +254,11 @@ fn articles_job(seed: u64) -> (Vec<(Duration, usize)>, Duration) {
 fn the_articles_twenty_minutes_pass_in_an_instant_and_the_same_each_time() {
     let (answers, took) = articles_job(1);
     assert_eq!(answers.len(), 200);
-    assert_eq!(took, SECOND * (219 * 6 + 2), "200 calls and 20 retries, one every six seconds");
+    assert_eq!(
+        took,
+        SECOND * (219 * 6 + 2),
+        "200 calls and 20 retries, one every six seconds"
+    );
     for _ in 0..3 {
         assert_eq!(articles_job(1), (answers.clone(), took));
     }

@@ -39,27 +39,40 @@ impl Said {
 
 impl Question {
     pub(super) fn answer(&self, seed: u64, empty: bool) -> Said {
-        let text = if empty { String::new() } else { prose(&self.topics[0], seed) };
+        let text = if empty {
+            String::new()
+        } else {
+            prose(&self.topics[0], seed)
+        };
         match self.max_tokens {
-            Some(most) if tokens(&text) > most => {
-                Said { text: text.chars().take(most as usize * 4).collect(), cut: true }
-            }
+            Some(most) if tokens(&text) > most => Said {
+                text: text.chars().take(most as usize * 4).collect(),
+                cut: true,
+            },
             _ => Said { text, cut: false },
         }
     }
 
     /// What the answer is called.
     pub(super) fn name(&self, seed: u64) -> String {
-        format!("practice-{:08x}", chance(&self.topics[0], seed).random::<u32>())
+        format!(
+            "practice-{:08x}",
+            chance(&self.topics[0], seed).random::<u32>()
+        )
     }
 }
 
 /// A direction that depends on the text and the seed alone, of length 1.
 pub(super) fn vector(text: &str, seed: u64, dimensions: usize) -> Vec<f64> {
     let mut chance = chance(text, seed);
-    let vector: Vec<f64> = (0..dimensions).map(|_| chance.random_range(-1.0..1.0)).collect();
+    let vector: Vec<f64> = (0..dimensions)
+        .map(|_| chance.random_range(-1.0..1.0))
+        .collect();
     let length = vector.iter().map(|part| part * part).sum::<f64>().sqrt();
-    vector.iter().map(|part| (part / length * 1e6).round() / 1e6).collect()
+    vector
+        .iter()
+        .map(|part| (part / length * 1e6).round() / 1e6)
+        .collect()
 }
 
 /// The list of models: one.
@@ -74,7 +87,10 @@ pub(super) fn tokens(text: &str) -> u32 {
 
 /// Chance that depends on the topic and the seed alone.
 fn chance(topic: &str, seed: u64) -> StdRng {
-    let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(topic).finalize();
+    let digest = Sha256::new()
+        .chain_update(seed.to_le_bytes())
+        .chain_update(topic)
+        .finalize();
     StdRng::from_seed(digest.into())
 }
 
@@ -100,7 +116,10 @@ const CLOSINGS: &[&str] = &[
 
 fn prose(topic: &str, seed: u64) -> String {
     let mut chance = chance(topic, seed);
-    let opening = OPENINGS.choose(&mut chance).expect("there are some").replace("{}", &short(topic));
+    let opening = OPENINGS
+        .choose(&mut chance)
+        .expect("there are some")
+        .replace("{}", &short(topic));
     let count = chance.random_range(2..=4);
     let middle: Vec<&str> = MIDDLES.sample(&mut chance, count).copied().collect();
     let closing = CLOSINGS.choose(&mut chance).expect("there are some");
@@ -112,7 +131,11 @@ fn short(topic: &str) -> String {
     const MOST: usize = 60;
     let start: String = topic.chars().take(4 * MOST).collect();
     let line = start.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= MOST { line } else { line.chars().take(MOST).chain(['…']).collect() }
+    if line.chars().count() <= MOST {
+        line
+    } else {
+        line.chars().take(MOST).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +143,13 @@ mod tests {
     use super::*;
 
     fn ask(prompt: &str, max_tokens: Option<u32>) -> Said {
-        Question { topics: vec![prompt.to_owned()], input: 1, max_tokens, dimensions: 0 }.answer(7, false)
+        Question {
+            topics: vec![prompt.to_owned()],
+            input: 1,
+            max_tokens,
+            dimensions: 0,
+        }
+        .answer(7, false)
     }
 
     #[test]
@@ -139,7 +168,12 @@ mod tests {
 
     #[test]
     fn any_prompt_will_do() {
-        for prompt in ["", "\u{1f41d}".repeat(5000).as_str(), "a\u{2028}b\n\"c\"", "\u{0}"] {
+        for prompt in [
+            "",
+            "\u{1f41d}".repeat(5000).as_str(),
+            "a\u{2028}b\n\"c\"",
+            "\u{0}",
+        ] {
             assert!(ask(prompt, None).text.chars().count() < 900);
         }
     }

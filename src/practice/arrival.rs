@@ -21,7 +21,10 @@ pub(super) struct Stamped<'a> {
 
 impl<'a> Stamped<'a> {
     pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Stamped { stream, arrived: Instant::now() }
+        Stamped {
+            stream,
+            arrived: Instant::now(),
+        }
     }
 
     /// When the last bytes that were read arrived.
@@ -64,12 +67,18 @@ mod system {
         let mut space = cmsg_space!(TimeSpec);
         let mut parts = [IoSliceMut::new(buffer)];
         loop {
-            let received: Result<RecvMsg<'_, '_, ()>, _> =
-                recvmsg(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
+            let received: Result<RecvMsg<'_, '_, ()>, _> = recvmsg(
+                stream.as_raw_fd(),
+                &mut parts,
+                Some(&mut space),
+                MsgFlags::empty(),
+            );
             match received {
                 Err(Errno::EINTR) => {}
                 received => {
-                    return received.map(|message| (message.bytes, ago(&message))).map_err(Into::into);
+                    return received
+                        .map(|message| (message.bytes, ago(&message)))
+                        .map_err(Into::into);
                 }
             }
         }
@@ -81,7 +90,9 @@ mod system {
             ControlMessageOwned::ScmTimestampns(at) => Some(UNIX_EPOCH + Duration::from(at)),
             _ => None,
         });
-        let ago = stamp.last().and_then(|at| SystemTime::now().duration_since(at).ok());
+        let ago = stamp
+            .last()
+            .and_then(|at| SystemTime::now().duration_since(at).ok());
         ago.filter(|ago| *ago < MOST).unwrap_or_default()
     }
 }

@@ -24,9 +24,13 @@ impl Dialect {
             "/v1/messages" => Some(Dialect::Messages),
             "/v1/embeddings" => Some(Dialect::Embeddings),
             _ => {
-                let rest = path.strip_prefix("/v1beta/").or_else(|| path.strip_prefix("/v1/"))?;
+                let rest = path
+                    .strip_prefix("/v1beta/")
+                    .or_else(|| path.strip_prefix("/v1/"))?;
                 let model = rest.strip_suffix(":generateContent")?;
-                let is_model = ["models/", "tunedModels/"].iter().any(|folder| model.starts_with(folder));
+                let is_model = ["models/", "tunedModels/"]
+                    .iter()
+                    .any(|folder| model.starts_with(folder));
                 is_model.then_some(Dialect::Gemini)
             }
         }
@@ -49,17 +53,31 @@ impl Dialect {
         if self == Dialect::Messages && !has_version {
             return Err("anthropic-version: header is required");
         }
-        let most = |field: &Value| field.as_u64().map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        let most = |field: &Value| {
+            field
+                .as_u64()
+                .map(|most| u32::try_from(most).unwrap_or(u32::MAX))
+        };
         let (system, asked, max_tokens) = match self {
             Dialect::Chat => {
                 let most = most(&body["max_completion_tokens"]).or(most(&body["max_tokens"]));
-                (None, talk(&body["messages"], "content").ok_or("the body has no messages of a user")?, most)
+                (
+                    None,
+                    talk(&body["messages"], "content")
+                        .ok_or("the body has no messages of a user")?,
+                    most,
+                )
             }
             Dialect::Responses => {
                 let asked = words(&body["input"]).map(|text| (text.clone(), tokens(&text)));
-                let asked =
-                    asked.or_else(|| talk(&body["input"], "content")).ok_or("the body has no input")?;
-                (words(&body["instructions"]), asked, most(&body["max_output_tokens"]))
+                let asked = asked
+                    .or_else(|| talk(&body["input"], "content"))
+                    .ok_or("the body has no input")?;
+                (
+                    words(&body["instructions"]),
+                    asked,
+                    most(&body["max_output_tokens"]),
+                )
             }
             Dialect::Messages => {
                 let most = most(&body["max_tokens"]).ok_or("max_tokens: Field required")?;
@@ -75,7 +93,12 @@ impl Dialect {
         };
         let (topic, count) = asked;
         let input = count.saturating_add(system.map_or(0, |system| tokens(&system) + 4));
-        Ok(Question { topics: vec![topic], input, max_tokens, dimensions: 0 })
+        Ok(Question {
+            topics: vec![topic],
+            input,
+            max_tokens,
+            dimensions: 0,
+        })
     }
 
     /// The tokens that a call counts for: with OpenAI the most that the answer may have, with Anthropic those that it
@@ -108,9 +131,12 @@ impl Dialect {
 fn words(field: &Value) -> Option<String> {
     match field {
         Value::String(text) => Some(text.clone()),
-        Value::Array(parts) if parts.iter().any(|part| part["text"].is_string()) => {
-            Some(parts.iter().filter_map(|part| part["text"].as_str()).collect())
-        }
+        Value::Array(parts) if parts.iter().any(|part| part["text"].is_string()) => Some(
+            parts
+                .iter()
+                .filter_map(|part| part["text"].as_str())
+                .collect(),
+        ),
         _ => None,
     }
 }
@@ -118,21 +144,46 @@ fn words(field: &Value) -> Option<String> {
 /// What the user said last in a talk, and the tokens of all of it.
 fn talk(turns: &Value, content: &str) -> Option<(String, u32)> {
     let turns = turns.as_array()?;
-    let said: Vec<_> = turns.iter().map(|turn| words(&turn[content])).collect::<Option<_>>()?;
-    let last = turns.iter().rposition(|turn| matches!(turn["role"].as_str(), None | Some("user")))?;
-    Some((said[last].clone(), said.iter().map(|text| tokens(text) + 4).fold(0, u32::saturating_add)))
+    let said: Vec<_> = turns
+        .iter()
+        .map(|turn| words(&turn[content]))
+        .collect::<Option<_>>()?;
+    let last = turns
+        .iter()
+        .rposition(|turn| matches!(turn["role"].as_str(), None | Some("user")))?;
+    Some((
+        said[last].clone(),
+        said.iter()
+            .map(|text| tokens(text) + 4)
+            .fold(0, u32::saturating_add),
+    ))
 }
 
 fn embed(body: &Value) -> Result<Question, &'static str> {
     let topics: Option<Vec<_>> = match &body["input"] {
         Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(texts) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
+        Value::Array(texts) => texts
+            .iter()
+            .map(|text| text.as_str().map(str::to_owned))
+            .collect(),
         _ => None,
     };
-    let topics = topics.filter(|topics| !topics.is_empty()).ok_or("input is neither a text nor texts")?;
-    let input = topics.iter().map(|text| tokens(text)).fold(0, u32::saturating_add);
-    let dimensions = body["dimensions"].as_u64().map_or(8, |dimensions| dimensions.clamp(1, 4096) as usize);
-    Ok(Question { topics, input, max_tokens: None, dimensions })
+    let topics = topics
+        .filter(|topics| !topics.is_empty())
+        .ok_or("input is neither a text nor texts")?;
+    let input = topics
+        .iter()
+        .map(|text| tokens(text))
+        .fold(0, u32::saturating_add);
+    let dimensions = body["dimensions"]
+        .as_u64()
+        .map_or(8, |dimensions| dimensions.clamp(1, 4096) as usize);
+    Ok(Question {
+        topics,
+        input,
+        max_tokens: None,
+        dimensions,
+    })
 }
 
 fn chat(said: &Said, input: u32, name: &str) -> Value {
@@ -213,9 +264,19 @@ mod tests {
         for (dialect, kind) in DIALECTS {
             let api = kind.api();
             let url = format!("{}{}", api.complete("http://host"), api.path("m"));
-            assert_eq!(Dialect::of(url.strip_prefix("http://host").unwrap()), Some(dialect), "{url}");
+            assert_eq!(
+                Dialect::of(url.strip_prefix("http://host").unwrap()),
+                Some(dialect),
+                "{url}"
+            );
         }
-        for path in ["/v1/models", "/v1/models/m", "/v1/files/m:generateContent", "/v1/completions", "/"] {
+        for path in [
+            "/v1/models",
+            "/v1/models/m",
+            "/v1/files/m:generateContent",
+            "/v1/completions",
+            "/",
+        ] {
             assert_eq!(Dialect::of(path), None, "{path}");
         }
     }
@@ -224,12 +285,20 @@ mod tests {
     fn what_each_api_asks_is_understood_and_answered_in_its_words() {
         for (dialect, kind) in DIALECTS {
             let api = kind.api();
-            let params =
-                api::Params { system: Some("Be brief.".into()), max_tokens: Some(5), ..Default::default() };
+            let params = api::Params {
+                system: Some("Be brief.".into()),
+                max_tokens: Some(5),
+                ..Default::default()
+            };
             let body = api.body("bees in winter", &params).to_string();
             let question = dialect.parse(body.as_bytes(), true).unwrap();
             let answer = dialect.wrap(&question, 7, false);
-            let api::Said { text, finish_reason: reason, usage, .. } = api.said(&answer.to_string()).unwrap();
+            let api::Said {
+                text,
+                finish_reason: reason,
+                usage,
+                ..
+            } = api.said(&answer.to_string()).unwrap();
             let usage = usage.unwrap();
             match dialect {
                 Dialect::Embeddings => {
@@ -254,22 +323,53 @@ mod tests {
             dialect.cost(&question, 7) - question.input
         };
         let talk = json!([{"role": "user", "content": "bees"}]);
-        assert_eq!(cost(Dialect::Chat, json!({"messages": talk, "max_tokens": 900})), 900);
-        assert_eq!(cost(Dialect::Messages, json!({"messages": talk, "max_tokens": 5})), 5);
-        assert!((20..300).contains(&cost(Dialect::Messages, json!({"messages": talk, "max_tokens": 4096}))));
-        assert_eq!(cost(Dialect::Gemini, json!({"contents": [{"parts": [{"text": "bees"}]}]})), 0);
+        assert_eq!(
+            cost(Dialect::Chat, json!({"messages": talk, "max_tokens": 900})),
+            900
+        );
+        assert_eq!(
+            cost(
+                Dialect::Messages,
+                json!({"messages": talk, "max_tokens": 5})
+            ),
+            5
+        );
+        assert!((20..300).contains(&cost(
+            Dialect::Messages,
+            json!({"messages": talk, "max_tokens": 4096})
+        )));
+        assert_eq!(
+            cost(
+                Dialect::Gemini,
+                json!({"contents": [{"parts": [{"text": "bees"}]}]})
+            ),
+            0
+        );
     }
 
     #[test]
     fn what_is_no_request_is_not_answered() {
         for (dialect, _) in DIALECTS {
-            for body in ["", "{", "{}", "[1]", r#"{"messages":[]}"#, r#"{"messages":[{"role":"user"}]}"#] {
-                assert!(dialect.parse(body.as_bytes(), true).is_err(), "{dialect:?}: {body}");
+            for body in [
+                "",
+                "{",
+                "{}",
+                "[1]",
+                r#"{"messages":[]}"#,
+                r#"{"messages":[{"role":"user"}]}"#,
+            ] {
+                assert!(
+                    dialect.parse(body.as_bytes(), true).is_err(),
+                    "{dialect:?}: {body}"
+                );
             }
         }
         let messages = br#"{"max_tokens":1,"messages":[{"role":"user","content":"a"}]}"#;
         assert!(Dialect::Messages.parse(messages, true).is_ok());
-        assert!(Dialect::Messages.parse(messages, false).is_err(), "the version is demanded");
+        assert!(
+            Dialect::Messages.parse(messages, false).is_err(),
+            "the version is demanded"
+        );
     }
 
     #[test]
@@ -284,6 +384,9 @@ mod tests {
             .map(|item| item["embedding"].as_array().unwrap().len())
             .collect();
         assert_eq!(lengths, [3, 3]);
-        assert_ne!(answer["data"][0]["embedding"], answer["data"][1]["embedding"]);
+        assert_ne!(
+            answer["data"][0]["embedding"],
+            answer["data"][1]["embedding"]
+        );
     }
 }

@@ -67,10 +67,15 @@ impl FromStr for Latency {
 }
 
 fn parse_latency(text: &str) -> Option<Latency> {
-    let duration = |text: &str| Duration::try_from(text.trim().parse::<jiff::SignedDuration>().ok()?).ok();
+    let duration =
+        |text: &str| Duration::try_from(text.trim().parse::<jiff::SignedDuration>().ok()?).ok();
     if let Some(rest) = text.strip_prefix("lognormal:") {
         let (median, sigma) = rest.split_once(',')?;
-        let sigma = sigma.trim().parse().ok().filter(|sigma: &f64| (0.0..=5.0).contains(sigma))?;
+        let sigma = sigma
+            .trim()
+            .parse()
+            .ok()
+            .filter(|sigma: &f64| (0.0..=5.0).contains(sigma))?;
         return Some(Latency::LogNormal(duration(median)?, sigma));
     }
     match text.split_once("..") {
@@ -160,21 +165,27 @@ pub(super) struct Fate {
 impl Faults {
     /// The fate of the call of this number, `elapsed` after the server's start.
     pub(super) fn fate(&self, seed: u64, number: u64, elapsed: Duration) -> Fate {
-        let within = |outage: &Outage| elapsed >= outage.after && elapsed - outage.after < outage.length;
+        let within =
+            |outage: &Outage| elapsed >= outage.after && elapsed - outage.after < outage.length;
         if let Some(outage) = self.outage.filter(within) {
-            return Fate { fault: Some(Fault::Status(outage.status)) };
+            return Fate {
+                fault: Some(Fault::Status(outage.status)),
+            };
         }
         let mut draw = chance(seed, number, 2).random::<f64>();
         let hit = self.rates().into_iter().find(|(rate, _)| {
             draw -= rate;
             draw < 0.0
         });
-        Fate { fault: hit.map(|(_, fault)| fault) }
+        Fate {
+            fault: hit.map(|(_, fault)| fault),
+        }
     }
 
     /// Whether the key of this number has no money left after so many answers.
     pub(super) fn is_out_of_money(&self, key: usize, answered: u64) -> bool {
-        self.quota_key.is_none_or(|only| only == key) && self.quota.is_some_and(|quota| answered > quota)
+        self.quota_key.is_none_or(|only| only == key)
+            && self.quota.is_some_and(|quota| answered > quota)
     }
 
     fn rates(&self) -> [(f64, Fault); 8] {
@@ -193,7 +204,9 @@ impl Faults {
 
 /// Chance that depends on the seed, the call and the question alone.
 fn chance(seed: u64, number: u64, question: u64) -> StdRng {
-    StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ question.rotate_left(48))
+    StdRng::seed_from_u64(
+        seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ question.rotate_left(48),
+    )
 }
 
 #[cfg(test)]
@@ -206,9 +219,23 @@ mod tests {
     fn latencies_are_read() {
         assert_eq!("400ms".parse(), Ok(Latency::Constant(MS * 400)));
         assert_eq!("1m30s".parse(), Ok(Latency::Constant(MS * 90_000)));
-        assert_eq!("100ms..2s".parse(), Ok(Latency::Uniform(MS * 100, MS * 2000)));
-        assert_eq!("lognormal:800ms,0.5".parse(), Ok(Latency::LogNormal(MS * 800, 0.5)));
-        for bad in ["", "fast", "2s..1s", "-1s", "lognormal:1s", "lognormal:1s,-1", "lognormal:1s,NaN"] {
+        assert_eq!(
+            "100ms..2s".parse(),
+            Ok(Latency::Uniform(MS * 100, MS * 2000))
+        );
+        assert_eq!(
+            "lognormal:800ms,0.5".parse(),
+            Ok(Latency::LogNormal(MS * 800, 0.5))
+        );
+        for bad in [
+            "",
+            "fast",
+            "2s..1s",
+            "-1s",
+            "lognormal:1s",
+            "lognormal:1s,-1",
+            "lognormal:1s,NaN",
+        ] {
             assert!(bad.parse::<Latency>().is_err(), "{bad}");
         }
     }
@@ -224,16 +251,37 @@ mod tests {
         assert!(uniform[0] >= MS * 100 && uniform[2000] <= MS * 300);
         assert!(uniform[1000].abs_diff(MS * 200) < MS * 10);
         let long_tailed = draws(Latency::LogNormal(MS * 800, 0.5));
-        assert!(long_tailed[1000].abs_diff(MS * 800) < MS * 50, "{:?}", long_tailed[1000]);
+        assert!(
+            long_tailed[1000].abs_diff(MS * 800) < MS * 50,
+            "{:?}",
+            long_tailed[1000]
+        );
         assert!(long_tailed[1980] > MS * 2000);
-        assert_eq!(Latency::LogNormal(MS, 0.5).draw(3, 4), Latency::LogNormal(MS, 0.5).draw(3, 4));
+        assert_eq!(
+            Latency::LogNormal(MS, 0.5).draw(3, 4),
+            Latency::LogNormal(MS, 0.5).draw(3, 4)
+        );
     }
 
     #[test]
     fn faults_come_as_often_as_told_and_the_same_for_the_same_seed() {
-        let faults = Faults { error_500: 0.1, reset: 0.05, hang: 0.01, ..Faults::default() };
-        let fates = |seed| (0..10_000).map(|number| faults.fate(seed, number, MS)).collect::<Vec<_>>();
-        let count = |fault| fates(1).iter().filter(|fate| fate.fault == Some(fault)).count();
+        let faults = Faults {
+            error_500: 0.1,
+            reset: 0.05,
+            hang: 0.01,
+            ..Faults::default()
+        };
+        let fates = |seed| {
+            (0..10_000)
+                .map(|number| faults.fate(seed, number, MS))
+                .collect::<Vec<_>>()
+        };
+        let count = |fault| {
+            fates(1)
+                .iter()
+                .filter(|fate| fate.fault == Some(fault))
+                .count()
+        };
         assert!(count(Fault::Status(500)).abs_diff(1000) < 150);
         assert!(count(Fault::Reset).abs_diff(500) < 100);
         assert!(count(Fault::Hang).abs_diff(100) < 50);
@@ -244,17 +292,39 @@ mod tests {
 
     #[test]
     fn in_an_outage_everyone_gets_its_status() {
-        let outage = Some(Outage { after: MS * 10, length: MS * 5, status: 503 });
-        let fault = |at| Faults { outage, ..Faults::default() }.fate(1, 1, MS * at).fault;
+        let outage = Some(Outage {
+            after: MS * 10,
+            length: MS * 5,
+            status: 503,
+        });
+        let fault = |at| {
+            Faults {
+                outage,
+                ..Faults::default()
+            }
+            .fate(1, 1, MS * at)
+            .fault
+        };
         let during = Some(Fault::Status(503));
-        assert_eq!([fault(9), fault(10), fault(14), fault(15)], [None, during, during, None]);
+        assert_eq!(
+            [fault(9), fault(10), fault(14), fault(15)],
+            [None, during, during, None]
+        );
     }
 
     #[test]
     fn money_runs_out_for_each_key_or_for_one() {
-        let each = Faults { quota: Some(3), ..Faults::default() };
-        assert!(each.is_out_of_money(0, 4) && each.is_out_of_money(1, 4) && !each.is_out_of_money(1, 3));
-        let one = Faults { quota_key: Some(1), ..each };
+        let each = Faults {
+            quota: Some(3),
+            ..Faults::default()
+        };
+        assert!(
+            each.is_out_of_money(0, 4) && each.is_out_of_money(1, 4) && !each.is_out_of_money(1, 3)
+        );
+        let one = Faults {
+            quota_key: Some(1),
+            ..each
+        };
         assert!(one.is_out_of_money(1, 4) && !one.is_out_of_money(0, 4));
     }
 }

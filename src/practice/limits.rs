@@ -25,7 +25,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { rpm: None, burst: NonZeroU32::MIN, tpm: None, max_inflight: None, then: None }
+        Limits {
+            rpm: None,
+            burst: NonZeroU32::MIN,
+            tpm: None,
+            max_inflight: None,
+            then: None,
+        }
     }
 }
 
@@ -90,11 +96,23 @@ struct Account {
 
 impl Gate {
     pub(crate) fn new(limits: Limits, started: Instant) -> Self {
-        Gate { limits, started, keys: HashMap::new(), accounts: Vec::new(), in_flight: 0, latest: started }
+        Gate {
+            limits,
+            started,
+            keys: HashMap::new(),
+            accounts: Vec::new(),
+            in_flight: 0,
+            latest: started,
+        }
     }
 
     /// Lets a call in or refuses it. Returns the key's number, in order of appearance.
-    pub(crate) fn admit(&mut self, authorization: &str, tokens: u32, now: Instant) -> (usize, Admission) {
+    pub(crate) fn admit(
+        &mut self,
+        authorization: &str,
+        tokens: u32,
+        now: Instant,
+    ) -> (usize, Admission) {
         // Of calls that arrive together any may be looked at first: none is refused for having come a moment before it.
         let now = now.max(self.latest);
         self.latest = now;
@@ -103,15 +121,25 @@ impl Gate {
         let admission = self.look(key, tokens, now);
         if admission == Admission::Open {
             let account = &mut self.accounts[key];
-            account.requests.iter_mut().for_each(|turnstile| turnstile.take(now, 1));
-            account.tokens.iter_mut().for_each(|turnstile| turnstile.take(now, tokens));
+            account
+                .requests
+                .iter_mut()
+                .for_each(|turnstile| turnstile.take(now, 1));
+            account
+                .tokens
+                .iter_mut()
+                .for_each(|turnstile| turnstile.take(now, tokens));
             self.in_flight += 1;
         }
         (key, admission)
     }
 
     fn change(&mut self, now: Instant) {
-        let Some((_, rpm)) = self.limits.then.take_if(|(after, _)| now >= self.started + *after) else {
+        let Some((_, rpm)) = self
+            .limits
+            .then
+            .take_if(|(after, _)| now >= self.started + *after)
+        else {
             return;
         };
         self.limits.rpm = Some(rpm);
@@ -123,7 +151,9 @@ impl Gate {
     }
 
     fn rate(&self, rpm: NonZeroU32) -> Rate {
-        Rate::per_minute(rpm).with_burst(self.limits.burst).with_guard(Duration::ZERO)
+        Rate::per_minute(rpm)
+            .with_burst(self.limits.burst)
+            .with_guard(Duration::ZERO)
     }
 
     fn key(&mut self, authorization: &str) -> usize {
@@ -132,10 +162,24 @@ impl Gate {
         }
         let key = self.accounts.len();
         self.keys.insert(authorization.to_owned(), key);
-        let whole_minute = |tpm| Rate::per_minute(tpm).with_burst(tpm).with_guard(Duration::ZERO);
-        let requests = self.limits.rpm.map(|rpm| Turnstile::new(self.rate(rpm), self.started));
-        let tokens = self.limits.tpm.map(|tpm| Turnstile::new(whole_minute(tpm), self.started));
-        self.accounts.push(Account { requests, tokens, answered: 0 });
+        let whole_minute = |tpm| {
+            Rate::per_minute(tpm)
+                .with_burst(tpm)
+                .with_guard(Duration::ZERO)
+        };
+        let requests = self
+            .limits
+            .rpm
+            .map(|rpm| Turnstile::new(self.rate(rpm), self.started));
+        let tokens = self
+            .limits
+            .tpm
+            .map(|tpm| Turnstile::new(whole_minute(tpm), self.started));
+        self.accounts.push(Account {
+            requests,
+            tokens,
+            answered: 0,
+        });
         key
     }
 
@@ -146,14 +190,33 @@ impl Gate {
             (due > now).then(|| due - now)
         };
         if let Some(limit) = self.limits.tpm.filter(|limit| tokens > limit.get()) {
-            let kind = Kind::TooLarge { limit, requested: tokens };
-            Admission::Refused { wait: Duration::ZERO, kind }
+            let kind = Kind::TooLarge {
+                limit,
+                requested: tokens,
+            };
+            Admission::Refused {
+                wait: Duration::ZERO,
+                kind,
+            }
         } else if let Some(wait) = early(&account.requests, 1) {
-            Admission::Refused { wait, kind: Kind::Requests }
+            Admission::Refused {
+                wait,
+                kind: Kind::Requests,
+            }
         } else if let Some(wait) = early(&account.tokens, tokens) {
-            Admission::Refused { wait, kind: Kind::Tokens }
-        } else if self.limits.max_inflight.is_some_and(|most| self.in_flight >= most) {
-            Admission::Refused { wait: Duration::from_millis(100), kind: Kind::Concurrency }
+            Admission::Refused {
+                wait,
+                kind: Kind::Tokens,
+            }
+        } else if self
+            .limits
+            .max_inflight
+            .is_some_and(|most| self.in_flight >= most)
+        {
+            Admission::Refused {
+                wait: Duration::from_millis(100),
+                kind: Kind::Concurrency,
+            }
         } else {
             Admission::Open
         }
@@ -178,7 +241,11 @@ impl Gate {
             let whole_in = turnstile.due(burst.get()).saturating_duration_since(now);
             let interval = Duration::from_secs(60) / limit.get();
             let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
-            Some(Left { limit, remaining: u128::from(burst.get()).saturating_sub(used), whole_in })
+            Some(Left {
+                limit,
+                remaining: u128::from(burst.get()).saturating_sub(used),
+                whole_in,
+            })
         };
         let tpm = self.limits.tpm;
         [
@@ -194,11 +261,31 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn gate(rpm: u32, burst: u32, tpm: Option<u32>, max_inflight: Option<usize>) -> (Gate, Instant) {
+    fn gate(
+        rpm: u32,
+        burst: u32,
+        tpm: Option<u32>,
+        max_inflight: Option<usize>,
+    ) -> (Gate, Instant) {
         let now = Instant::now();
-        let (rpm, burst, tpm) =
-            (NonZeroU32::new(rpm), NonZeroU32::new(burst).unwrap(), tpm.and_then(NonZeroU32::new));
-        (Gate::new(Limits { rpm, burst, tpm, max_inflight, then: None }, now), now)
+        let (rpm, burst, tpm) = (
+            NonZeroU32::new(rpm),
+            NonZeroU32::new(burst).unwrap(),
+            tpm.and_then(NonZeroU32::new),
+        );
+        (
+            Gate::new(
+                Limits {
+                    rpm,
+                    burst,
+                    tpm,
+                    max_inflight,
+                    then: None,
+                },
+                now,
+            ),
+            now,
+        )
     }
 
     fn refused(wait: Duration, kind: Kind) -> Admission {
@@ -209,8 +296,14 @@ mod tests {
     fn a_strict_gate_admits_one_call_an_interval_and_says_when_the_next_may_come() {
         let (mut gate, now) = gate(600, 1, None, None);
         assert_eq!(gate.admit("a", 1, now), (0, Admission::Open));
-        assert_eq!(gate.admit("a", 1, now + MS * 15).1, refused(MS * 85, Kind::Requests));
-        assert_eq!(gate.admit("a", 1, now + MS * 99).1, refused(MS, Kind::Requests));
+        assert_eq!(
+            gate.admit("a", 1, now + MS * 15).1,
+            refused(MS * 85, Kind::Requests)
+        );
+        assert_eq!(
+            gate.admit("a", 1, now + MS * 99).1,
+            refused(MS, Kind::Requests)
+        );
         assert_eq!(gate.admit("a", 1, now + MS * 100).1, Admission::Open);
     }
 
@@ -227,7 +320,10 @@ mod tests {
         gate.limits.then = NonZeroU32::new(60).map(|rpm| (MS * 1000, rpm));
         assert_eq!(gate.admit("a", 1, now + MS * 900).1, Admission::Open);
         assert_eq!(gate.admit("a", 1, now + MS * 1000).1, Admission::Open);
-        assert_eq!(gate.admit("a", 1, now + MS * 1100).1, refused(MS * 900, Kind::Requests));
+        assert_eq!(
+            gate.admit("a", 1, now + MS * 1100).1,
+            refused(MS * 900, Kind::Requests)
+        );
         assert_eq!(gate.left(0, now + MS * 1100)[0].unwrap().limit.get(), 60);
     }
 
@@ -243,7 +339,10 @@ mod tests {
     fn tokens_run_out_and_come_back() {
         let (mut gate, now) = gate(0, 1, Some(6000), None);
         assert_eq!(gate.admit("", 5000, now).1, Admission::Open);
-        assert_eq!(gate.admit("", 2000, now).1, refused(MS * 10_000, Kind::Tokens));
+        assert_eq!(
+            gate.admit("", 2000, now).1,
+            refused(MS * 10_000, Kind::Tokens)
+        );
         assert_eq!(gate.admit("", 2000, now + MS * 10_000).1, Admission::Open);
     }
 
@@ -251,7 +350,13 @@ mod tests {
     fn calls_at_the_same_time_are_counted() {
         let (mut gate, now) = gate(0, 1, None, Some(1));
         assert_eq!(gate.admit("a", 1, now).1, Admission::Open);
-        assert!(matches!(gate.admit("b", 1, now).1, Admission::Refused { kind: Kind::Concurrency, .. }));
+        assert!(matches!(
+            gate.admit("b", 1, now).1,
+            Admission::Refused {
+                kind: Kind::Concurrency,
+                ..
+            }
+        ));
         gate.leave();
         assert_eq!(gate.admit("b", 1, now).1, Admission::Open);
     }
@@ -262,8 +367,15 @@ mod tests {
         gate.admit("", 1, now);
         gate.admit("", 1, now);
         let [requests, tokens] = gate.left(0, now);
-        let Left { limit, remaining, whole_in } = requests.unwrap();
-        assert_eq!((limit.get(), remaining, whole_in, tokens.is_none()), (600, 3, MS * 200, true));
+        let Left {
+            limit,
+            remaining,
+            whole_in,
+        } = requests.unwrap();
+        assert_eq!(
+            (limit.get(), remaining, whole_in, tokens.is_none()),
+            (600, 3, MS * 200, true)
+        );
     }
 
     #[test]
@@ -271,7 +383,13 @@ mod tests {
         let (mut gate, now) = gate(0, 1, Some(6000), None);
         assert_eq!(gate.admit("", 6000, now).1, Admission::Open);
         let limit = NonZeroU32::new(6000).unwrap();
-        let kind = Kind::TooLarge { limit, requested: 6001 };
-        assert_eq!(gate.admit("", 6001, now + MS * 3_600_000).1, refused(Duration::ZERO, kind));
+        let kind = Kind::TooLarge {
+            limit,
+            requested: 6001,
+        };
+        assert_eq!(
+            gate.admit("", 6001, now + MS * 3_600_000).1,
+            refused(Duration::ZERO, kind)
+        );
     }
 }

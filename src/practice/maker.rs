@@ -38,10 +38,18 @@ impl Maker {
         let what = kind.words();
         let mut reply = match self {
             Maker::OpenAi => {
-                let advice =
-                    if hints { format!(" Please try again in {}.", spell(wait)) } else { String::new() };
-                let message = format!("Rate limit reached for {what} on the practice server.{advice}");
-                let kind = if kind == Kind::Tokens { "tokens" } else { "requests" };
+                let advice = if hints {
+                    format!(" Please try again in {}.", spell(wait))
+                } else {
+                    String::new()
+                };
+                let message =
+                    format!("Rate limit reached for {what} on the practice server.{advice}");
+                let kind = if kind == Kind::Tokens {
+                    "tokens"
+                } else {
+                    "requests"
+                };
                 Reply::error(429, kind, &message, Some("rate_limit_exceeded"))
             }
             Maker::Anthropic => self.error(
@@ -53,7 +61,11 @@ impl Maker {
                 let info = json!({"@type": "type.googleapis.com/google.rpc.RetryInfo",
                     "retryDelay": format!("{}s", wait_ms(wait) as f64 / 1e3)});
                 let details = if hints { vec![info] } else { Vec::new() };
-                google(429, &format!("Quota exceeded for {what} on the practice server."), details)
+                google(
+                    429,
+                    &format!("Quota exceeded for {what} on the practice server."),
+                    details,
+                )
             }
         };
         if hints && self != Maker::Google {
@@ -76,7 +88,8 @@ impl Maker {
             }
             Maker::Anthropic => self.error(413, "Request exceeds the maximum size", None),
             Maker::Google => {
-                let message = format!("The input token count ({requested}) exceeds the maximum of {limit}.");
+                let message =
+                    format!("The input token count ({requested}) exceeds the maximum of {limit}.");
                 google(400, &message, Vec::new())
             }
         }
@@ -84,12 +97,15 @@ impl Maker {
 
     /// The answer to a key that has no money left.
     pub(super) fn no_money(self) -> Reply {
-        let message = "You exceeded your current quota, please check your plan and billing details.";
+        let message =
+            "You exceeded your current quota, please check your plan and billing details.";
         match self {
             Maker::OpenAi => self.error(429, message, Some("insufficient_quota")),
-            Maker::Anthropic => {
-                self.error(400, "Your credit balance is too low to access the practice server.", None)
-            }
+            Maker::Anthropic => self.error(
+                400,
+                "Your credit balance is too low to access the practice server.",
+                None,
+            ),
             Maker::Google => {
                 let id = "GenerateRequestsPerDayPerProjectPerModel-FreeTier";
                 let failure = json!({"@type": "type.googleapis.com/google.rpc.QuotaFailure",
@@ -131,7 +147,11 @@ impl Maker {
                     "x-ratelimit-remaining-requests",
                     "x-ratelimit-reset-requests",
                 ],
-                ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"],
+                [
+                    "x-ratelimit-limit-tokens",
+                    "x-ratelimit-remaining-tokens",
+                    "x-ratelimit-reset-tokens",
+                ],
             ],
             Maker::Anthropic => [
                 [
@@ -147,10 +167,21 @@ impl Maker {
             ],
             Maker::Google => return Vec::new(),
         };
-        let stated = names.into_iter().zip(left).filter_map(|(names, left)| Some((names, left?)));
+        let stated = names
+            .into_iter()
+            .zip(left)
+            .filter_map(|(names, left)| Some((names, left?)));
         let spelled = stated.flat_map(|([limit, remaining, reset], left)| {
-            let whole = if self == Maker::Anthropic { instant(left.whole_in) } else { spell(left.whole_in) };
-            [(limit, left.limit.to_string()), (remaining, left.remaining.to_string()), (reset, whole)]
+            let whole = if self == Maker::Anthropic {
+                instant(left.whole_in)
+            } else {
+                spell(left.whole_in)
+            };
+            [
+                (limit, left.limit.to_string()),
+                (remaining, left.remaining.to_string()),
+                (reset, whole),
+            ]
         });
         spelled.collect()
     }
@@ -212,7 +243,9 @@ fn spell(duration: Duration) -> String {
 /// An instant as Anthropic spells it, in whole seconds, rounded up.
 fn instant(from_now: Duration) -> String {
     let at = SystemTime::now() + from_now + Duration::from_millis(999);
-    jiff::Timestamp::try_from(at).map(|at| format!("{at:.0}")).unwrap_or_default()
+    jiff::Timestamp::try_from(at)
+        .map(|at| format!("{at:.0}"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -227,10 +260,18 @@ mod tests {
 
     #[test]
     fn each_maker_says_in_its_own_way_when_to_come_back() {
-        let refusals = MAKERS.map(|maker| maker.refusal(Duration::from_millis(1500), Kind::Requests, true));
+        let refusals =
+            MAKERS.map(|maker| maker.refusal(Duration::from_millis(1500), Kind::Requests, true));
         assert!(refusals.iter().all(|reply| reply.status == 429));
         let headers = refusals.each_ref().map(|reply| reply.names());
-        assert_eq!(headers, [vec!["retry-after", "retry-after-ms"], vec!["retry-after"], vec![]]);
+        assert_eq!(
+            headers,
+            [
+                vec!["retry-after", "retry-after-ms"],
+                vec!["retry-after"],
+                vec![]
+            ]
+        );
         let [openai, anthropic, google] = refusals.each_ref().map(body);
         assert_eq!(openai["error"]["code"], "rate_limit_exceeded");
         assert_eq!(anthropic["error"]["type"], "rate_limit_error");
@@ -247,25 +288,49 @@ mod tests {
 
     #[test]
     fn only_openai_calls_a_request_that_is_too_large_too_fast() {
-        let kind = Kind::TooLarge { limit: NonZeroU32::new(30_000).unwrap(), requested: 50_000 };
+        let kind = Kind::TooLarge {
+            limit: NonZeroU32::new(30_000).unwrap(),
+            requested: 50_000,
+        };
         let statuses = MAKERS.map(|maker| maker.refusal(Duration::ZERO, kind, true).status);
         assert_eq!(statuses, [429, 413, 400]);
     }
 
     #[test]
     fn limits_are_said_in_headers_or_not_at_all() {
-        let left =
-            Left { limit: NonZeroU32::new(600).unwrap(), remaining: 3, whole_in: Duration::from_millis(200) };
+        let left = Left {
+            limit: NonZeroU32::new(600).unwrap(),
+            remaining: 3,
+            whole_in: Duration::from_millis(200),
+        };
         let [openai, anthropic, google] = MAKERS.map(|maker| maker.limits([Some(left), None]));
-        assert_eq!(openai.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>(), ["600", "3", "200ms"]);
-        assert_eq!(anthropic[0], ("anthropic-ratelimit-requests-limit", "600".to_owned()));
-        assert!(anthropic[2].1.parse::<jiff::Timestamp>().is_ok(), "{anthropic:?}");
+        assert_eq!(
+            openai
+                .iter()
+                .map(|(_, value)| value.as_str())
+                .collect::<Vec<_>>(),
+            ["600", "3", "200ms"]
+        );
+        assert_eq!(
+            anthropic[0],
+            ("anthropic-ratelimit-requests-limit", "600".to_owned())
+        );
+        assert!(
+            anthropic[2].1.parse::<jiff::Timestamp>().is_ok(),
+            "{anthropic:?}"
+        );
         assert_eq!(google, []);
     }
 
     #[test]
     fn durations_are_spelled_as_openai_does() {
-        let table = [(0, "0ms"), (85, "85ms"), (1000, "1s"), (1500, "1.5s"), (360_000, "6m0s")];
+        let table = [
+            (0, "0ms"),
+            (85, "85ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (360_000, "6m0s"),
+        ];
         for (ms, expected) in table {
             assert_eq!(spell(Duration::from_millis(ms)), expected);
         }

@@ -101,7 +101,12 @@ impl Ledger {
     const KEPT: usize = 100_000;
 
     pub(super) fn new(started: Instant) -> Self {
-        Ledger { started, in_flight: 0, counts: Stats::default(), arrivals: VecDeque::new() }
+        Ledger {
+            started,
+            in_flight: 0,
+            counts: Stats::default(),
+            arrivals: VecDeque::new(),
+        }
     }
 
     /// A call has been let in.
@@ -112,9 +117,16 @@ impl Ledger {
 
     /// A call is over.
     pub(super) fn note(&mut self, arrived: Instant, key: usize, outcome: Outcome) {
-        let Outcome { status, admitted, is_paid, fault } = outcome;
+        let Outcome {
+            status,
+            admitted,
+            is_paid,
+            fault,
+        } = outcome;
         let counts = &mut self.counts;
-        counts.keys.resize(counts.keys.len().max(key + 1), KeyStats::default());
+        counts
+            .keys
+            .resize(counts.keys.len().max(key + 1), KeyStats::default());
         self.in_flight -= u64::from(admitted);
         counts.arrivals += 1;
         counts.keys[key].arrivals += 1;
@@ -130,14 +142,23 @@ impl Ledger {
         if self.arrivals.len() == Self::KEPT {
             self.arrivals.pop_front();
         }
-        self.arrivals.push_back(Arrival { at: arrived - self.started, status, key, admitted });
+        self.arrivals.push_back(Arrival {
+            at: arrived - self.started,
+            status,
+            key,
+            admitted,
+        });
     }
 
     pub(super) fn stats(&self, now: Instant) -> Stats {
         let mut all: Vec<_> = self.arrivals.iter().map(|arrival| arrival.at).collect();
         all.sort_unstable();
-        let mut admitted: Vec<_> =
-            self.arrivals.iter().filter(|arrival| arrival.admitted).map(|a| a.at).collect();
+        let mut admitted: Vec<_> = self
+            .arrivals
+            .iter()
+            .filter(|arrival| arrival.admitted)
+            .map(|a| a.at)
+            .collect();
         admitted.sort_unstable();
         Stats {
             uptime_s: (now - self.started).as_secs_f64(),
@@ -162,9 +183,15 @@ impl Ledger {
 }
 
 fn calls_a_minute(times: &[Duration]) -> f64 {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else { return 0.0 };
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
+        return 0.0;
+    };
     let span = (*last - *first).as_secs_f64();
-    if span > 0.0 { (times.len() - 1) as f64 * 60.0 / span } else { 0.0 }
+    if span > 0.0 {
+        (times.len() - 1) as f64 * 60.0 / span
+    } else {
+        0.0
+    }
 }
 
 /// The most of the sorted times that lie in a window shorter than this.
@@ -180,11 +207,21 @@ fn most_within(times: &[Duration], window: Duration) -> usize {
 }
 
 fn gaps(times: &[Duration]) -> Gaps {
-    let mut gaps: Vec<_> = times.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3).collect();
+    let mut gaps: Vec<_> = times
+        .windows(2)
+        .map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
+        .collect();
     gaps.sort_by(f64::total_cmp);
-    let rank = |part: f64| gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)));
+    let rank = |part: f64| {
+        gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)))
+    };
     let at = |part| rank(part).copied().unwrap_or_default();
-    Gaps { min: at(0.0), p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    Gaps {
+        min: at(0.0),
+        p50: at(0.5),
+        p99: at(0.99),
+        max: at(1.0),
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +236,15 @@ mod tests {
         assert_eq!(most_within(&times, MS * 50), 4);
         assert_eq!(most_within(&times, MS * 51), 5);
         assert_eq!(most_within(&[], MS), 0);
-        assert_eq!(gaps(&times), Gaps { min: 1.0, p50: 10.0, p99: 950.0, max: 950.0 });
+        assert_eq!(
+            gaps(&times),
+            Gaps {
+                min: 1.0,
+                p50: 10.0,
+                p99: 950.0,
+                max: 950.0
+            }
+        );
         assert_eq!(gaps(&times[..1]), Gaps::default());
         assert_eq!(calls_a_minute(&times), 300.0);
     }
@@ -222,15 +267,34 @@ mod tests {
             if admitted {
                 ledger.entered();
             }
-            let outcome = Outcome { status, admitted, is_paid, fault };
+            let outcome = Outcome {
+                status,
+                admitted,
+                is_paid,
+                fault,
+            };
             ledger.note(started + MS * n as u32, key, outcome);
         }
         let stats = ledger.stats(started + MS * 500);
         assert_eq!((stats.arrivals, stats.refused, stats.no_money), (6, 1, 1));
-        assert_eq!((stats.answered, stats.good), (3, 2), "an empty answer is one, half an answer is none");
+        assert_eq!(
+            (stats.answered, stats.good),
+            (3, 2),
+            "an empty answer is one, half an answer is none"
+        );
         assert_eq!(stats.faults.get("error_500"), Some(&1));
-        assert_eq!(stats.keys[1], KeyStats { arrivals: 2, admitted: 1, refused: 1 });
+        assert_eq!(
+            stats.keys[1],
+            KeyStats {
+                arrivals: 2,
+                admitted: 1,
+                refused: 1
+            }
+        );
         assert_eq!((stats.most_in_flight, stats.uptime_s), (1, 0.5));
-        assert_eq!(ledger.page(started, true)["arrival_list"][1], json!([1.0, 429, 1]));
+        assert_eq!(
+            ledger.page(started, true)["arrival_list"][1],
+            json!([1.0, 429, 1])
+        );
     }
 }

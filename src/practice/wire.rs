@@ -90,29 +90,45 @@ fn parse_head(head: &[u8], arrived: Instant) -> Result<(Request, Length, bool), 
         return Err(ReadError::Bad(400, "the head of the request is not HTTP"));
     }
     let header = |name: &str| {
-        let found = parsed.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map_or("", |header| std::str::from_utf8(header.value).unwrap_or_default())
+        let found = parsed
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map_or("", |header| {
+            std::str::from_utf8(header.value).unwrap_or_default()
+        })
     };
     let length = match header("content-length") {
         _ if header("transfer-encoding").eq_ignore_ascii_case("chunked") => Length::Chunked,
         "" => Length::Known(0),
-        digits => {
-            Length::Known(digits.parse().map_err(|_| ReadError::Bad(400, "content-length is no number"))?)
-        }
+        digits => Length::Known(
+            digits
+                .parse()
+                .map_err(|_| ReadError::Bad(400, "content-length is no number"))?,
+        ),
     };
     // Each maker has a header of its own for the key.
     let keys = ["authorization", "x-api-key", "x-goog-api-key"].map(header);
-    let keep_alive = parsed.version == Some(1) && !header("connection").eq_ignore_ascii_case("close");
+    let keep_alive =
+        parsed.version == Some(1) && !header("connection").eq_ignore_ascii_case("close");
     let request = Request {
         method: parsed.method.unwrap_or_default().to_owned(),
         target: parsed.path.unwrap_or_default().to_owned(),
-        authorization: keys.into_iter().find(|key| !key.is_empty()).unwrap_or_default().to_owned(),
+        authorization: keys
+            .into_iter()
+            .find(|key| !key.is_empty())
+            .unwrap_or_default()
+            .to_owned(),
         has_version: !header("anthropic-version").is_empty(),
         keep_alive,
         body: Vec::new(),
         arrived,
     };
-    Ok((request, length, header("expect").eq_ignore_ascii_case("100-continue")))
+    Ok((
+        request,
+        length,
+        header("expect").eq_ignore_ascii_case("100-continue"),
+    ))
 }
 
 fn read_exactly(reader: &mut impl Read, length: usize) -> Result<Vec<u8>, ReadError> {
@@ -129,8 +145,8 @@ fn read_chunks(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
     loop {
         let size = read_line(reader)?;
         let digits = size.split(';').next().unwrap_or_default().trim();
-        let size =
-            usize::from_str_radix(digits, 16).map_err(|_| ReadError::Bad(400, "a chunk has no size"))?;
+        let size = usize::from_str_radix(digits, 16)
+            .map_err(|_| ReadError::Bad(400, "a chunk has no size"))?;
         if size == 0 {
             while !read_line(reader)?.is_empty() {}
             return Ok(body);
@@ -146,8 +162,9 @@ fn read_chunks(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
 fn read_line(reader: &mut impl BufRead) -> Result<String, ReadError> {
     let mut line = Vec::new();
     reader.by_ref().take(1024).read_until(b'\n', &mut line)?;
-    let text =
-        String::from_utf8(line).ok().and_then(|line| Some(line.strip_suffix('\n')?.trim_end().to_owned()));
+    let text = String::from_utf8(line)
+        .ok()
+        .and_then(|line| Some(line.strip_suffix('\n')?.trim_end().to_owned()));
     text.ok_or(ReadError::Bad(400, "a chunk is not as it should be"))
 }
 
@@ -161,11 +178,18 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn text(status: u16, body: &str) -> Self {
-        Reply { status, headers: Vec::new(), body: body.to_owned() }
+        Reply {
+            status,
+            headers: Vec::new(),
+            body: body.to_owned(),
+        }
     }
 
     pub(super) fn json(status: u16, body: &impl Serialize) -> Self {
-        Reply::text(status, &serde_json::to_string(body).expect("what this server says is JSON"))
+        Reply::text(
+            status,
+            &serde_json::to_string(body).expect("what this server says is JSON"),
+        )
     }
 
     /// An error as OpenAI words them.
@@ -197,7 +221,10 @@ impl Reply {
 
     fn bytes(&self, close: bool) -> String {
         let (status, length) = (self.status, self.body.len());
-        let mut bytes = format!("HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\n", reason(status));
+        let mut bytes = format!(
+            "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\n",
+            reason(status)
+        );
         for (name, value) in &self.headers {
             bytes.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -239,31 +266,64 @@ mod tests {
     fn a_head_is_read() {
         let text = "POST /v1/x?y HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n";
         let (request, length, continues) = head(text).unwrap();
-        assert_eq!((request.method.as_str(), request.target.as_str()), ("POST", "/v1/x?y"));
-        assert_eq!((request.authorization.as_str(), request.keep_alive, continues), ("Bearer k", true, true));
+        assert_eq!(
+            (request.method.as_str(), request.target.as_str()),
+            ("POST", "/v1/x?y")
+        );
+        assert_eq!(
+            (
+                request.authorization.as_str(),
+                request.keep_alive,
+                continues
+            ),
+            ("Bearer k", true, true)
+        );
         assert!(matches!(length, Length::Known(7)));
     }
 
     #[test]
     fn each_makers_key_tells_one_client_from_another() {
-        let key = |line: &str| head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n")).unwrap().0.authorization;
-        let keys = ["Authorization: Bearer a", "x-api-key: b", "X-Goog-Api-Key: c", "Host: d"].map(key);
+        let key = |line: &str| {
+            head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n"))
+                .unwrap()
+                .0
+                .authorization
+        };
+        let keys = [
+            "Authorization: Bearer a",
+            "x-api-key: b",
+            "X-Goog-Api-Key: c",
+            "Host: d",
+        ]
+        .map(key);
         assert_eq!(keys, ["Bearer a", "b", "c", ""]);
     }
 
     #[test]
     fn what_is_not_http_is_refused() {
         assert_eq!(head("hello\r\n\r\n").unwrap_err(), 400);
-        assert_eq!(head("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n").unwrap_err(), 400);
+        assert_eq!(
+            head("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n").unwrap_err(),
+            400
+        );
         let endless = vec![b'x'; HEAD_MOST + 9];
-        assert!(matches!(read_head(&mut endless.as_slice()), Err(ReadError::Bad(431, _))));
-        assert!(matches!(read_exactly(&mut io::empty(), BODY_MOST + 1), Err(ReadError::Bad(413, _))));
+        assert!(matches!(
+            read_head(&mut endless.as_slice()),
+            Err(ReadError::Bad(431, _))
+        ));
+        assert!(matches!(
+            read_exactly(&mut io::empty(), BODY_MOST + 1),
+            Err(ReadError::Bad(413, _))
+        ));
     }
 
     #[test]
     fn chunks_are_put_together() {
         let chunks = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
-        assert_eq!(read_chunks(&mut chunks.as_slice()).ok().unwrap(), b"hello world");
+        assert_eq!(
+            read_chunks(&mut chunks.as_slice()).ok().unwrap(),
+            b"hello world"
+        );
         assert!(read_chunks(&mut b"zz\r\n".as_slice()).is_err());
         assert!(read_chunks(&mut b"ffffffffff\r\n".as_slice()).is_err());
     }

@@ -15,13 +15,19 @@ pub(super) fn to_go(now: &Snapshot) -> Option<Duration> {
     let to_send = left as f64 * calls_a_prompt(now) - under_way;
     let hold = now.hold.map_or(Duration::ZERO, |hold| hold.left);
     let sending = Duration::try_from_secs_f64(to_send.max(0.0) * 60.0 / pace).ok()?;
-    sending.checked_add(hold)?.checked_add(now.latency.unwrap_or_default())
+    sending
+        .checked_add(hold)?
+        .checked_add(now.latency.unwrap_or_default())
 }
 
 /// A fault is followed by another call, unless it was the prompt's last.
 fn calls_a_prompt(now: &Snapshot) -> f64 {
     let done = now.answered + now.failed;
-    if done == 0 { 1.0 } else { 1.0 + now.faults.saturating_sub(now.failed) as f64 / done as f64 }
+    if done == 0 {
+        1.0
+    } else {
+        1.0 + now.faults.saturating_sub(now.failed) as f64 / done as f64
+    }
 }
 
 /// Calls a minute, from here to the end.
@@ -40,7 +46,12 @@ fn pace(now: &Snapshot) -> Option<f64> {
     let settled = now.elapsed >= SETTLED.0 && now.calls >= SETTLED.1;
     let for_tokens = settled && now.waiting > 0 && now.hold.is_none() && now.refused == 0;
     let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
-    Some(allowed).into_iter().chain(workers).chain(tokens).chain(let_in(now)).reduce(f64::min)
+    Some(allowed)
+        .into_iter()
+        .chain(workers)
+        .chain(tokens)
+        .chain(let_in(now))
+        .reduce(f64::min)
 }
 
 /// A server that refuses many calls allows less than it is thought to: what gets through.
@@ -48,7 +59,8 @@ fn let_in(now: &Snapshot) -> Option<f64> {
     // While a pace is being found out, refusals are what it is found by.
     let is_finding = matches!(now.allowed, Allowed::Found(_));
     let many = now.refused.saturating_mul(10) > now.calls && now.rate > 0.0 && !is_finding;
-    many.then(|| now.rate * (1.0 - now.refused as f64 / now.calls as f64)).filter(|rate| *rate > 0.0)
+    many.then(|| now.rate * (1.0 - now.refused as f64 / now.calls as f64))
+        .filter(|rate| *rate > 0.0)
 }
 
 #[cfg(test)]
@@ -59,53 +71,118 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn at(pace: f64, left: u64) -> Snapshot {
-        Snapshot { allowed: Allowed::Told(pace), workers: 9, waiting: 1, ..Snapshot::new(Some(left)) }
+        Snapshot {
+            allowed: Allowed::Told(pace),
+            workers: 9,
+            waiting: 1,
+            ..Snapshot::new(Some(left))
+        }
     }
 
     #[test]
     fn it_is_what_is_left_at_the_pace_and_not_at_the_average() {
-        let slow_start = Snapshot { elapsed: SECOND * 50, rate: 10.0, ..at(600.0, 1200) };
+        let slow_start = Snapshot {
+            elapsed: SECOND * 50,
+            rate: 10.0,
+            ..at(600.0, 1200)
+        };
         assert_eq!(to_go(&slow_start), Some(SECOND * 120));
     }
 
     #[test]
     fn the_rest_of_a_hold_and_the_last_answer_come_on_top() {
-        let hold = Some(Hold { left: SECOND * 12, why: Why::Said });
-        let held = Snapshot { hold, latency: Some(SECOND * 3), ..at(600.0, 100) };
+        let hold = Some(Hold {
+            left: SECOND * 12,
+            why: Why::Said,
+        });
+        let held = Snapshot {
+            hold,
+            latency: Some(SECOND * 3),
+            ..at(600.0, 100)
+        };
         assert_eq!(to_go(&held), Some(SECOND * (10 + 12 + 3)));
     }
 
     #[test]
     fn where_all_workers_are_busy_they_are_the_limit() {
-        let few =
-            Snapshot { workers: 2, in_flight: 2, waiting: 0, latency: Some(SECOND * 4), ..at(600.0, 100) };
-        assert_eq!(to_go(&few), Some(SECOND * (98 * 2 + 4)), "half a call a second");
+        let few = Snapshot {
+            workers: 2,
+            in_flight: 2,
+            waiting: 0,
+            latency: Some(SECOND * 4),
+            ..at(600.0, 100)
+        };
+        assert_eq!(
+            to_go(&few),
+            Some(SECOND * (98 * 2 + 4)),
+            "half a call a second"
+        );
     }
 
     #[test]
     fn where_tokens_are_the_limit_it_is_what_they_let_through() {
-        let short = Snapshot { elapsed: SECOND * 90, calls: 90, rate: 60.0, ..at(600.0, 100) };
+        let short = Snapshot {
+            elapsed: SECOND * 90,
+            calls: 90,
+            rate: 60.0,
+            ..at(600.0, 100)
+        };
         assert_eq!(to_go(&short), Some(SECOND * 100));
     }
 
     #[test]
     fn where_the_limit_is_not_what_we_were_told_it_is_what_gets_through() {
-        let wrong = Snapshot { calls: 100, refused: 50, rate: 120.0, ..at(600.0, 100) };
+        let wrong = Snapshot {
+            calls: 100,
+            refused: 50,
+            rate: 120.0,
+            ..at(600.0, 100)
+        };
         assert_eq!(to_go(&wrong), Some(SECOND * 100));
     }
 
     #[test]
     fn faults_cost_a_call_more_each_unless_they_were_the_last() {
-        let faulty = Snapshot { answered: 50, failed: 50, faults: 60, ..at(600.0, 200) };
-        assert_eq!(to_go(&faulty), Some(SECOND * 11), "100 prompts, 1.1 calls each");
+        let faulty = Snapshot {
+            answered: 50,
+            failed: 50,
+            faults: 60,
+            ..at(600.0, 200)
+        };
+        assert_eq!(
+            to_go(&faulty),
+            Some(SECOND * 11),
+            "100 prompts, 1.1 calls each"
+        );
     }
 
     #[test]
     fn without_a_limit_it_is_the_pace_of_the_last_seconds() {
-        let free = Snapshot { allowed: Allowed::Unknown, rate: 300.0, ..at(0.0, 100) };
+        let free = Snapshot {
+            allowed: Allowed::Unknown,
+            rate: 300.0,
+            ..at(0.0, 100)
+        };
         assert_eq!(to_go(&free), Some(SECOND * 20));
-        assert_eq!(to_go(&Snapshot { rate: 0.0, ..free }), None, "nothing is known yet");
-        assert_eq!(to_go(&Snapshot { total: None, ..free }), None, "nobody knows how many");
-        assert_eq!(to_go(&Snapshot { answered: 100, ..free }), Some(Duration::ZERO));
+        assert_eq!(
+            to_go(&Snapshot { rate: 0.0, ..free }),
+            None,
+            "nothing is known yet"
+        );
+        assert_eq!(
+            to_go(&Snapshot {
+                total: None,
+                ..free
+            }),
+            None,
+            "nobody knows how many"
+        );
+        assert_eq!(
+            to_go(&Snapshot {
+                answered: 100,
+                ..free
+            }),
+            Some(Duration::ZERO)
+        );
     }
 }

@@ -20,7 +20,10 @@ pub(super) struct Pane {
 
 impl Pane {
     pub(super) fn new() -> Self {
-        Pane { term: Term::buffered_stderr(), lines: Mutex::default() }
+        Pane {
+            term: Term::buffered_stderr(),
+            lines: Mutex::default(),
+        }
     }
 }
 
@@ -70,15 +73,23 @@ impl TermLike for Pane {
     fn flush(&self) -> io::Result<()> {
         // What a terminal that has become narrower has broken into more lines stands below.
         self.term.clear_to_end_of_screen()?;
-        self.term.write_str(&joined(std::mem::take(&mut *self.lines.lock())))?;
+        self.term
+            .write_str(&joined(std::mem::take(&mut *self.lines.lock())))?;
         self.term.flush()
     }
 }
 
 /// The lines without what fills them.
 fn joined(lines: Vec<String>) -> String {
-    let lines: Vec<_> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
-    if lines.is_empty() { String::new() } else { lines.join("\r\n") + "\r" }
+    let lines: Vec<_> = lines
+        .into_iter()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    if lines.is_empty() {
+        String::new()
+    } else {
+        lines.join("\r\n") + "\r"
+    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,9 @@ pub(super) fn lines(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<S
 /// Everything in one line, for where there is no terminal.
 pub(super) fn line(now: &Snapshot, price: Option<Price>) -> String {
     let [pace, ..] = pace(now);
-    let cost = tokens(now, price).filter(|_| price.is_some()).map(|[said, ..]| said);
+    let cost = tokens(now, price)
+        .filter(|_| price.is_some())
+        .map(|[said, ..]| said);
     let trouble = trouble(now).map(|[said, ..]| said);
     let parts = [Some(counts(now)), Some(pace), cost, trouble, waiting(now)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
@@ -38,21 +40,38 @@ pub(super) fn hold(key: Option<usize>, why: Why, wait: Duration, until: SystemTi
 
 /// The first that fits, or as much of the last as does.
 fn fit(room: usize, ways: &[String]) -> String {
-    let fits = ways.iter().find(|said| said.chars().count() <= room).or(ways.last());
-    fits.map(|said| said.chars().take(room).collect()).unwrap_or_default()
+    let fits = ways
+        .iter()
+        .find(|said| said.chars().count() <= room)
+        .or(ways.last());
+    fits.map(|said| said.chars().take(room).collect())
+        .unwrap_or_default()
 }
 
 fn prompts(now: &Snapshot, room: usize) -> String {
     let short = format!("{} answered, {} failed", now.answered, now.failed);
-    let Some(total) = now.total else { return fit(room, &[counts(now), short]) };
+    let Some(total) = now.total else {
+        return fit(room, &[counts(now), short]);
+    };
     let done = now.before + now.answered + now.failed;
-    let share = if total == 0 { 1.0 } else { (done as f64 / total as f64).min(1.0) };
+    let share = if total == 0 {
+        1.0
+    } else {
+        (done as f64 / total as f64).min(1.0)
+    };
     let percent = format!("{:3.0} %", (share * 100.0).floor());
     let least = format!("{percent} {} ok {} failed", now.answered, now.failed);
-    let ways = [format!("{percent}  {}", counts(now)), format!("{percent}  {short}"), least];
+    let ways = [
+        format!("{percent}  {}", counts(now)),
+        format!("{percent}  {short}"),
+        least,
+    ];
     let text = fit(room, &ways);
     match room.saturating_sub(text.chars().count() + 1) {
-        8.. => format!("{} {text}", bar(share, (room - text.chars().count() - 1).min(42))),
+        8.. => format!(
+            "{} {text}",
+            bar(share, (room - text.chars().count() - 1).min(42))
+        ),
         _ => text,
     }
 }
@@ -66,26 +85,40 @@ fn bar(share: f64, columns: usize) -> String {
 }
 
 fn counts(now: &Snapshot) -> String {
-    let before = if now.before > 0 { format!("{} before, ", now.before) } else { String::new() };
-    let left = now.left().map_or_else(String::new, |left| format!(", {left} left"));
-    format!("{before}{} answered, {} failed{left}", now.answered, now.failed)
+    let before = if now.before > 0 {
+        format!("{} before, ", now.before)
+    } else {
+        String::new()
+    };
+    let left = now
+        .left()
+        .map_or_else(String::new, |left| format!(", {left} left"));
+    format!(
+        "{before}{} answered, {} failed{left}",
+        now.answered, now.failed
+    )
 }
 
 /// The pace against the limit, and how much longer.
 fn pace(now: &Snapshot) -> [String; 3] {
     let rate = now.rate;
     let (long, short) = match now.allowed {
-        Allowed::Told(limit) | Allowed::Stated(limit) => {
-            (format!("{rate:.0} of {limit:.0} calls a minute"), format!("{rate:.0} of {limit:.0}/min"))
-        }
+        Allowed::Told(limit) | Allowed::Stated(limit) => (
+            format!("{rate:.0} of {limit:.0} calls a minute"),
+            format!("{rate:.0} of {limit:.0}/min"),
+        ),
         Allowed::Found(limit) => (
             format!("{rate:.0} calls a minute, about {limit:.0} found to be allowed"),
             format!("{rate:.0}/min, found {limit:.0}"),
         ),
-        Allowed::Unknown => {
-            (format!("{rate:.0} calls a minute, finding the pace"), format!("{rate:.0}/min, finding"))
-        }
-        _ => (format!("{rate:.0} calls a minute"), format!("{rate:.0}/min")),
+        Allowed::Unknown => (
+            format!("{rate:.0} calls a minute, finding the pace"),
+            format!("{rate:.0}/min, finding"),
+        ),
+        _ => (
+            format!("{rate:.0} calls a minute"),
+            format!("{rate:.0}/min"),
+        ),
     };
     let to_go = eta::to_go(now).map(span);
     let with = |said: &str| match &to_go {
@@ -102,9 +135,16 @@ fn workers(now: &Snapshot) -> [String; 2] {
     let what = match (now.hold, resting) {
         (Some(_), _) => format!("{} busy, {idle} held", now.in_flight),
         (None, 0) => format!("{} busy, {} paced", now.in_flight, now.waiting),
-        (None, _) => format!("{} busy, {} paced, {resting} resting", now.in_flight, now.waiting),
+        (None, _) => format!(
+            "{} busy, {} paced, {resting} resting",
+            now.in_flight, now.waiting
+        ),
     };
-    let worker = if now.workers == 1 { "worker" } else { "workers" };
+    let worker = if now.workers == 1 {
+        "worker"
+    } else {
+        "workers"
+    };
     [format!("{} {worker}: {what}", now.workers), what]
 }
 
@@ -115,7 +155,9 @@ fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
         return None;
     }
     let read = format!("tokens: {} in, {} out", rough(input), rough(output));
-    let Some(price) = price else { return Some([read.clone(), read.clone(), read]) };
+    let Some(price) = price else {
+        return Some([read.clone(), read.clone(), read]);
+    };
     let cost = price.cost(now.tokens);
     let so_far = format!("cost {} so far", amount(cost));
     let projected = now.left().filter(|_| now.answered > 0);
@@ -129,18 +171,30 @@ fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
 
 /// What goes wrong.
 fn trouble(now: &Snapshot) -> Option<[String; 2]> {
-    let kinds = [(now.refused, "refused as too fast", "refused"), (now.faults, "failed otherwise", "failed")];
+    let kinds = [
+        (now.refused, "refused as too fast", "refused"),
+        (now.faults, "failed otherwise", "failed"),
+    ];
     let there = || kinds.iter().filter(|(count, ..)| *count > 0);
-    let long: Vec<_> = there().map(|(count, what, _)| format!("{count} {what}")).collect();
-    let short: Vec<_> = there().map(|(count, _, what)| format!("{count} {what}")).collect();
+    let long: Vec<_> = there()
+        .map(|(count, what, _)| format!("{count} {what}"))
+        .collect();
+    let short: Vec<_> = there()
+        .map(|(count, _, what)| format!("{count} {what}"))
+        .collect();
     let calls = now.calls;
-    (!long.is_empty())
-        .then(|| [format!("of {calls} calls: {}", long.join(", ")), format!("calls: {}", short.join(", "))])
+    (!long.is_empty()).then(|| {
+        [
+            format!("of {calls} calls: {}", long.join(", ")),
+            format!("calls: {}", short.join(", ")),
+        ]
+    })
 }
 
 /// What everyone waits for, with its countdown.
 fn waiting(now: &Snapshot) -> Option<String> {
-    now.hold.map(|hold| format!("{}, {}", hold.why, span(hold.left)))
+    now.hold
+        .map(|hold| format!("{}, {}", hold.why, span(hold.left)))
 }
 
 /// A time as people say it; a moment is a second, so that a countdown ends with one.

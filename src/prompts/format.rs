@@ -40,7 +40,11 @@ impl Format {
     pub fn of(path: impl AsRef<Path>) -> (Self, bool) {
         let path = path.as_ref();
         let is_gzip = extension(path).is_some_and(|extension| extension == "gz");
-        let plain = if is_gzip { path.with_extension("") } else { path.to_owned() };
+        let plain = if is_gzip {
+            path.with_extension("")
+        } else {
+            path.to_owned()
+        };
         let format = extension(&plain).and_then(|extension| extension.parse().ok());
         (format.unwrap_or_default(), is_gzip)
     }
@@ -55,7 +59,9 @@ impl FromStr for Format {
 
     fn from_str(name: &str) -> Result<Self, UnknownFormat> {
         let found = Self::NAMES.iter().find(|(_, known)| *known == name);
-        found.map(|(format, _)| *format).ok_or_else(|| UnknownFormat(name.to_owned()))
+        found
+            .map(|(format, _)| *format)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
     }
 }
 
@@ -65,7 +71,11 @@ pub struct UnknownFormat(String);
 
 impl fmt::Display for UnknownFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no format is called {:?}: choose one of text, jsonl, csv", self.0)
+        write!(
+            f,
+            "no format is called {:?}: choose one of text, jsonl, csv",
+            self.0
+        )
     }
 }
 

@@ -37,7 +37,9 @@ impl<R: BufRead> Read for Gunzip<R> {
 
 fn in_plain_words(error: io::Error) -> io::Error {
     let words = match error.kind() {
-        ErrorKind::UnexpectedEof => "the gzip data ends too early: the file was cut short".to_owned(),
+        ErrorKind::UnexpectedEof => {
+            "the gzip data ends too early: the file was cut short".to_owned()
+        }
         ErrorKind::InvalidInput | ErrorKind::InvalidData => {
             format!("the gzip data is damaged, or no gzip data ({error})")
         }
@@ -74,7 +76,10 @@ mod tests {
     #[test]
     fn the_members_of_a_file_are_one_text() {
         let bytes = [zipped(b"one\ntw"), zipped(b""), zipped(b"o\nthree")].concat();
-        assert_eq!(read(&bytes), (["one", "two", "three"].map(str::to_owned).into(), None));
+        assert_eq!(
+            read(&bytes),
+            (["one", "two", "three"].map(str::to_owned).into(), None)
+        );
     }
 
     #[test]
@@ -84,7 +89,10 @@ mod tests {
         for end in (0..whole.len()).filter(|end| *end != first.len()) {
             let (_, error) = read(&whole[..end]);
             let error = error.unwrap_or_else(|| panic!("no error at {end}"));
-            assert!(error.ends_with("ends too early: the file was cut short"), "{error}");
+            assert!(
+                error.ends_with("ends too early: the file was cut short"),
+                "{error}"
+            );
         }
     }
 
@@ -95,7 +103,16 @@ mod tests {
         bytes[checksum] ^= 1;
         let (texts, error) = read(&bytes);
         assert_eq!(texts, ["one", "two"]);
-        assert!(error.unwrap().starts_with("line 3: the gzip data is damaged"));
-        assert!(read(b"plain text").1.unwrap().starts_with("line 1: the gzip data is damaged, or no gzip"));
+        assert!(
+            error
+                .unwrap()
+                .starts_with("line 3: the gzip data is damaged")
+        );
+        assert!(
+            read(b"plain text")
+                .1
+                .unwrap()
+                .starts_with("line 1: the gzip data is damaged, or no gzip")
+        );
     }
 }

@@ -16,7 +16,12 @@ pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<Row, Pro
     let json = text.trim_start();
     match json.bytes().next() {
         Some(b'"') => Ok(Row::new(number, Some(line.parse(text)?))),
-        Some(b'{') => Object { line, at: json, fields: line.parse(text)? }.row(reading),
+        Some(b'{') => Object {
+            line,
+            at: json,
+            fields: line.parse(text)?,
+        }
+        .row(reading),
         _ => Err(line.unlike_json(json)),
     }
 }
@@ -36,7 +41,11 @@ impl<'a> Line<'a> {
 
     fn error_at(&self, byte: usize, problem: String) -> PromptError {
         let before = &self.text[..self.text.floor_char_boundary(byte)];
-        PromptError::Json { line: self.number, column: before.chars().count() + 1, problem }
+        PromptError::Json {
+            line: self.number,
+            column: before.chars().count() + 1,
+            problem,
+        }
     }
 
     fn unlike_json(&self, found: &str) -> PromptError {
@@ -53,13 +62,20 @@ impl<'a> Line<'a> {
     fn parse<T: serde::Deserialize<'a>>(&self, part: &'a str) -> Result<T, PromptError> {
         serde_json::from_str(part).map_err(|error| {
             let message = error.to_string();
-            let reason = message.rsplit_once(" at line ").map_or(&*message, |(reason, _)| reason);
+            let reason = message
+                .rsplit_once(" at line ")
+                .map_or(&*message, |(reason, _)| reason);
             let problem = if error.is_eof() {
-                format!("the line ends before its JSON does ({reason}); each line holds one whole value")
+                format!(
+                    "the line ends before its JSON does ({reason}); each line holds one whole value"
+                )
             } else {
                 format!("not JSON: {reason}")
             };
-            self.error_at(self.offset(part) + error.column().saturating_sub(1), problem)
+            self.error_at(
+                self.offset(part) + error.column().saturating_sub(1),
+                problem,
+            )
         })
     }
 }
@@ -77,19 +93,36 @@ impl<'a> Object<'a> {
         if self.is_batch_line(reading) {
             return self.batch(reading);
         }
-        let prompt = self.field("prompt").map(|json| self.string("prompt", json)).transpose()?;
+        let prompt = self
+            .field("prompt")
+            .map(|json| self.string("prompt", json))
+            .transpose()?;
         if prompt.is_none() && reading.template.is_none() {
             return Err(self.without_prompt());
         }
         let wanted = reading.template.is_some();
-        let fields = if wanted { self.all_fields()? } else { Map::new() };
-        Ok(Row { id: self.id()?, fields, ..Row::new(self.line.number, prompt) })
+        let fields = if wanted {
+            self.all_fields()?
+        } else {
+            Map::new()
+        };
+        Ok(Row {
+            id: self.id()?,
+            fields,
+            ..Row::new(self.line.number, prompt)
+        })
     }
 
     /// With a template, `body` and `url` may well be fields for it; all three together are a request.
     fn is_batch_line(&self, reading: &Reading) -> bool {
-        let mut parts = ["method", "url", "body"].iter().map(|name| self.fields.contains_key(*name));
-        let enough = if reading.template.is_some() { parts.all(|is| is) } else { parts.any(|is| is) };
+        let mut parts = ["method", "url", "body"]
+            .iter()
+            .map(|name| self.fields.contains_key(*name));
+        let enough = if reading.template.is_some() {
+            parts.all(|is| is)
+        } else {
+            parts.any(|is| is)
+        };
         enough && !self.fields.contains_key("prompt")
     }
 
@@ -107,7 +140,11 @@ impl<'a> Object<'a> {
             &format!("an address that ends with {path} (or choose another --api)"),
         )?;
         let (body, text) = self.body()?;
-        Ok(Row { id: Some(id), body: Some(body), ..Row::new(self.line.number, Some(text)) })
+        Ok(Row {
+            id: Some(id),
+            body: Some(body),
+            ..Row::new(self.line.number, Some(text))
+        })
     }
 
     /// The body as it is, and its text for people.
@@ -117,19 +154,33 @@ impl<'a> Object<'a> {
             return Err(self.unlike("body", json, "an object"));
         }
         let body: Value = self.line.parse(json)?;
-        Ok((json.to_owned(), question(&body).unwrap_or_else(|| body.to_string())))
+        Ok((
+            json.to_owned(),
+            question(&body).unwrap_or_else(|| body.to_string()),
+        ))
     }
 
-    fn check(&self, name: &str, is_good: impl Fn(&str) -> bool, expected: &str) -> Result<(), PromptError> {
+    fn check(
+        &self,
+        name: &str,
+        is_good: impl Fn(&str) -> bool,
+        expected: &str,
+    ) -> Result<(), PromptError> {
         let json = self.required(name)?;
         let text = self.string(name, json)?;
-        if is_good(&text) { Ok(()) } else { Err(self.unlike(name, json, expected)) }
+        if is_good(&text) {
+            Ok(())
+        } else {
+            Err(self.unlike(name, json, expected))
+        }
     }
 
     /// Its name: `custom_id`, or else `id`. Null or blank is as good as none.
     fn id(&self) -> Result<Option<String>, PromptError> {
         for name in ["custom_id", "id"] {
-            let Some(json) = self.field(name) else { continue };
+            let Some(json) = self.field(name) else {
+                continue;
+            };
             let id = match json.as_bytes()[0] {
                 b'n' => continue,
                 b'-' | b'0'..=b'9' => json.to_owned(),
@@ -144,7 +195,9 @@ impl<'a> Object<'a> {
     }
 
     fn all_fields(&self) -> Result<Map<String, Value>, PromptError> {
-        let field = |(name, json): (&String, &&'a RawValue)| Ok((name.clone(), self.line.parse(json.get())?));
+        let field = |(name, json): (&String, &&'a RawValue)| {
+            Ok((name.clone(), self.line.parse(json.get())?))
+        };
         self.fields.iter().map(field).collect()
     }
 
@@ -157,37 +210,67 @@ impl<'a> Object<'a> {
     }
 
     fn string(&self, name: &str, json: &'a str) -> Result<String, PromptError> {
-        if json.starts_with('"') { self.line.parse(json) } else { Err(self.unlike(name, json, "a string")) }
+        if json.starts_with('"') {
+            self.line.parse(json)
+        } else {
+            Err(self.unlike(name, json, "a string"))
+        }
     }
 
     fn unlike(&self, name: &str, json: &str, expected: &str) -> PromptError {
-        self.line.error(json, format!("expected \"{name}\" to be {expected}, found {}", short(json)))
+        self.line.error(
+            json,
+            format!(
+                "expected \"{name}\" to be {expected}, found {}",
+                short(json)
+            ),
+        )
     }
 
     fn missing(&self, name: &str) -> PromptError {
-        let problem = format!("expected a Batch line to have \"{name}\", found only {}", self.names());
+        let problem = format!(
+            "expected a Batch line to have \"{name}\", found only {}",
+            self.names()
+        );
         self.line.error(self.at, problem)
     }
 
     fn without_prompt(&self) -> PromptError {
-        let problem =
-            format!("expected a \"prompt\", found {}; rename a field, or use a template", self.names());
+        let problem = format!(
+            "expected a \"prompt\", found {}; rename a field, or use a template",
+            self.names()
+        );
         self.line.error(self.at, problem)
     }
 
     /// The names of its fields, for people.
     fn names(&self) -> String {
         let names: Vec<_> = self.fields.keys().map(String::as_str).collect();
-        if names.is_empty() { "an empty object".to_owned() } else { short(&names.join(", ")) }
+        if names.is_empty() {
+            "an empty object".to_owned()
+        } else {
+            short(&names.join(", "))
+        }
     }
 }
 
 /// What a ready-made request asks: the last thing that the user says in it.
 fn question(body: &Value) -> Option<String> {
-    let talk = ["messages", "input"].iter().find_map(|name| body.get(name)?.as_array());
-    let said = talk.and_then(|messages| messages.iter().rev().find(|message| message["role"] == "user"));
+    let talk = ["messages", "input"]
+        .iter()
+        .find_map(|name| body.get(name)?.as_array());
+    let said = talk.and_then(|messages| {
+        messages
+            .iter()
+            .rev()
+            .find(|message| message["role"] == "user")
+    });
     let said = said.and_then(|message| content(&message["content"]));
-    let plain = || ["input", "prompt"].iter().find_map(|name| Some(body.get(name)?.as_str()?.to_owned()));
+    let plain = || {
+        ["input", "prompt"]
+            .iter()
+            .find_map(|name| Some(body.get(name)?.as_str()?.to_owned()))
+    };
     said.or_else(plain).filter(|text| !text.trim().is_empty())
 }
 
@@ -196,7 +279,10 @@ fn content(content: &Value) -> Option<String> {
     match content {
         Value::String(text) => Some(text.clone()),
         Value::Array(parts) => {
-            let texts: Vec<_> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+            let texts: Vec<_> = parts
+                .iter()
+                .filter_map(|part| part["text"].as_str())
+                .collect();
             Some(texts.join("\n"))
         }
         _ => None,
@@ -209,15 +295,24 @@ mod tests {
     use super::*;
 
     fn reading() -> Reading {
-        Reading { format: Format::Jsonl, api_path: "/chat/completions".to_owned(), ..Reading::default() }
+        Reading {
+            format: Format::Jsonl,
+            api_path: "/chat/completions".to_owned(),
+            ..Reading::default()
+        }
     }
 
     fn read(text: &str) -> Vec<Prompt> {
-        Prompts::with(text.as_bytes(), reading()).collect::<Result<_, _>>().unwrap()
+        Prompts::with(text.as_bytes(), reading())
+            .collect::<Result<_, _>>()
+            .unwrap()
     }
 
     fn error(text: &str) -> String {
-        Prompts::with(text.as_bytes(), reading()).find_map(Result::err).unwrap().to_string()
+        Prompts::with(text.as_bytes(), reading())
+            .find_map(Result::err)
+            .unwrap()
+            .to_string()
     }
 
     fn batch(body: &str) -> String {
@@ -226,11 +321,13 @@ mod tests {
 
     #[test]
     fn a_line_is_an_object_or_a_string() {
-        let text =
-            "\u{feff}{\"prompt\":\"one\",\"more\":[1]}\r\n\r\n \"two\" \n{\"id\":\"x\",\"prompt\":\"a\\nb\"}";
+        let text = "\u{feff}{\"prompt\":\"one\",\"more\":[1]}\r\n\r\n \"two\" \n{\"id\":\"x\",\"prompt\":\"a\\nb\"}";
         let expected = [(1, "line-1", "one"), (3, "line-3", "two"), (4, "x", "a\nb")];
         let found = read(text);
-        let found: Vec<_> = found.iter().map(|p| (p.line, &*p.custom_id, &*p.text)).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|p| (p.line, &*p.custom_id, &*p.text))
+            .collect();
         assert_eq!(found, expected);
     }
 
@@ -244,13 +341,20 @@ mod tests {
         let table = [
             (r#""id":7"#, "7"),
             (r#""id":-7.0"#, "-7.0"),
-            (r#""id":123456789012345678901234567890"#, "123456789012345678901234567890"),
+            (
+                r#""id":123456789012345678901234567890"#,
+                "123456789012345678901234567890",
+            ),
             (r#""custom_id":"c","id":"i""#, "c"),
             (r#""id":null"#, "line-1"),
             (r#""custom_id":" ","id":"i""#, "i"),
         ];
         for (id, expected) in table {
-            assert_eq!(read(&format!(r#"{{"prompt":"p",{id}}}"#))[0].custom_id, expected, "{id}");
+            assert_eq!(
+                read(&format!(r#"{{"prompt":"p",{id}}}"#))[0].custom_id,
+                expected,
+                "{id}"
+            );
         }
     }
 
@@ -270,7 +374,8 @@ mod tests {
 
     #[test]
     fn the_body_of_a_batch_line_is_passed_on_byte_for_byte() {
-        let body = r#"{ "messages": [ {"role":"user","content":"Why?"} ], "seed": 1e400, "seed": 2 }"#;
+        let body =
+            r#"{ "messages": [ {"role":"user","content":"Why?"} ], "seed": 1e400, "seed": 2 }"#;
         let body = body.replace("1e400", "1.00");
         let prompts = read(&batch(&body));
         assert_eq!((&*prompts[0].custom_id, &*prompts[0].text), ("a", "Why?"));
@@ -280,13 +385,22 @@ mod tests {
     #[test]
     fn the_text_of_a_batch_line_is_what_the_user_said_last() {
         let table = [
-            (r#"{"messages":[{"role":"user","content":"1"},{"role":"user","content":"2"}]}"#, "2"),
-            (r#"{"messages":[{"role":"user","content":"1"},{"role":"assistant","content":"2"}]}"#, "1"),
+            (
+                r#"{"messages":[{"role":"user","content":"1"},{"role":"user","content":"2"}]}"#,
+                "2",
+            ),
+            (
+                r#"{"messages":[{"role":"user","content":"1"},{"role":"assistant","content":"2"}]}"#,
+                "1",
+            ),
             (
                 r#"{"messages":[{"role":"user","content":[{"text":"a"},{"image_url":1},{"text":"b"}]}]}"#,
                 "a\nb",
             ),
-            (r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]}]}"#, "hi"),
+            (
+                r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"hi"}]}]}"#,
+                "hi",
+            ),
             (r#"{"input":"in"}"#, "in"),
             (r#"{"prompt":"old"}"#, "old"),
             (r#"{ "input" : ["a", "b"] }"#, r#"{"input":["a","b"]}"#),
@@ -312,9 +426,18 @@ mod tests {
                 "\"a\"\n  [1]",
                 "line 2, column 3: expected JSON, an object {…} or a string \"…\" on each line, found [1]",
             ),
-            ("{\"prompt\":\"ö\",}", "line 1, column 15: not JSON: trailing comma"),
-            ("\"a\" \"b\"", "line 1, column 5: not JSON: trailing characters"),
-            ("{\"ö\":1,\"prompt\":7}", "line 1, column 17: expected \"prompt\" to be a string, found 7"),
+            (
+                "{\"prompt\":\"ö\",}",
+                "line 1, column 15: not JSON: trailing comma",
+            ),
+            (
+                "\"a\" \"b\"",
+                "line 1, column 5: not JSON: trailing characters",
+            ),
+            (
+                "{\"ö\":1,\"prompt\":7}",
+                "line 1, column 17: expected \"prompt\" to be a string, found 7",
+            ),
             (
                 r#"{"prompt":"p","id":[1]}"#,
                 "line 1, column 20: expected \"id\" to be a string or a number, found [1]",
@@ -376,9 +499,15 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_not_an_overflow() {
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(read(&format!(r#"{{"prompt":"p","unused":{deep}}}"#))[0].text, "p");
+        assert_eq!(
+            read(&format!(r#"{{"prompt":"p","unused":{deep}}}"#))[0].text,
+            "p"
+        );
         let error = error(&batch(&format!(r#"{{"deep":{deep}}}"#)));
-        assert!(error.ends_with("not JSON: recursion limit exceeded"), "{error}");
+        assert!(
+            error.ends_with("not JSON: recursion limit exceeded"),
+            "{error}"
+        );
     }
 
     #[test]

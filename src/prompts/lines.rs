@@ -17,7 +17,11 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Lines { reader, line: 0, buffer: Vec::new() }
+        Lines {
+            reader,
+            line: 0,
+            buffer: Vec::new(),
+        }
     }
 
     /// The next line that is not blank, and its number.
@@ -38,7 +42,11 @@ impl<R: BufRead> Lines<R> {
         let mut bounded = io::Read::take(&mut self.reader, LONGEST as u64 + 1);
         let read = bounded.read_until(b'\n', &mut self.buffer);
         let read = read.map_err(|source| PromptError::Read { line, source })?;
-        if read > LONGEST { Err(PromptError::TooLong { line }) } else { Ok(read > 0) }
+        if read > LONGEST {
+            Err(PromptError::TooLong { line })
+        } else {
+            Ok(read > 0)
+        }
     }
 
     fn text(&self) -> Result<&str, PromptError> {
@@ -53,6 +61,10 @@ impl<R: BufRead> Lines<R> {
     fn content(&self) -> &[u8] {
         let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line }
+        if self.line == 1 {
+            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+        } else {
+            line
+        }
     }
 }

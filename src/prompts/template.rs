@@ -55,14 +55,21 @@ impl Template {
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_debug(true);
         let source = source.strip_prefix('\u{feff}').unwrap_or(source).to_owned();
-        environment.add_template_owned(Self::NAME, source).map_err(|error| TemplateError {
-            name: name.to_owned(),
-            line: error.line().unwrap_or(1),
-            problem: in_plain_words(&error),
-        })?;
-        let template = environment.get_template(Self::NAME).expect("it has just been added");
+        environment
+            .add_template_owned(Self::NAME, source)
+            .map_err(|error| TemplateError {
+                name: name.to_owned(),
+                line: error.line().unwrap_or(1),
+                problem: in_plain_words(&error),
+            })?;
+        let template = environment
+            .get_template(Self::NAME)
+            .expect("it has just been added");
         let takes_prompt = template.undeclared_variables(false).contains("prompt");
-        Ok(Template { environment: Arc::new(environment), takes_prompt })
+        Ok(Template {
+            environment: Arc::new(environment),
+            takes_prompt,
+        })
     }
 
     /// Whether it has a place for the `prompt`.
@@ -71,8 +78,14 @@ impl Template {
     }
 
     pub(super) fn render(&self, row: &Row) -> Result<String, PromptError> {
-        let error = |problem| PromptError::Template { line: row.line, problem };
-        let template = self.environment.get_template(Self::NAME).expect("it is there since the beginning");
+        let error = |problem| PromptError::Template {
+            line: row.line,
+            problem,
+        };
+        let template = self
+            .environment
+            .get_template(Self::NAME)
+            .expect("it is there since the beginning");
         let text = template.render(Value::from_pairs(names(row)));
         let text = text.map_err(|source| error(misfit(&source, row)))?;
         if text.trim().is_empty() {
@@ -96,9 +109,20 @@ fn misfit(error: &minijinja::Error, row: &Row) -> String {
 
 /// What a template may name. A field of its own wins over what is given to every prompt.
 fn names(row: &Row) -> BTreeMap<&str, Value> {
-    let mut names = BTreeMap::from([("line", Value::from(row.line)), ("id", Value::from(row.custom_id()))]);
-    names.extend(row.prompt.iter().map(|prompt| ("prompt", Value::from(prompt.as_str()))));
-    names.extend(row.fields.iter().map(|(name, value)| (name.as_str(), Value::from(Serde(value)))));
+    let mut names = BTreeMap::from([
+        ("line", Value::from(row.line)),
+        ("id", Value::from(row.custom_id())),
+    ]);
+    names.extend(
+        row.prompt
+            .iter()
+            .map(|prompt| ("prompt", Value::from(prompt.as_str()))),
+    );
+    names.extend(
+        row.fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), Value::from(Serde(value)))),
+    );
     names
 }
 
@@ -123,9 +147,16 @@ mod tests {
 
     fn read(format: Format, template: &str, input: &str) -> Result<Vec<String>, String> {
         let template = Some(Template::new(template, "t.html").unwrap());
-        let reading = Reading { format, template, ..Reading::default() };
-        let texts = Prompts::with(input.as_bytes(), reading).map(|prompt| prompt.map(|prompt| prompt.text));
-        texts.collect::<Result<_, _>>().map_err(|error: PromptError| error.to_string())
+        let reading = Reading {
+            format,
+            template,
+            ..Reading::default()
+        };
+        let texts =
+            Prompts::with(input.as_bytes(), reading).map(|prompt| prompt.map(|prompt| prompt.text));
+        texts
+            .collect::<Result<_, _>>()
+            .map_err(|error: PromptError| error.to_string())
     }
 
     fn text(template: &str, input: &str) -> Result<String, String> {
@@ -135,9 +166,17 @@ mod tests {
     #[test]
     fn a_template_takes_the_prompt_its_name_and_its_line_in_every_format() {
         let template = "{{line}}/{{id}}: {{prompt}}!\n";
-        assert_eq!(read(Format::Text, template, "\na b\n").unwrap(), ["2/line-2: a b!"]);
         assert_eq!(
-            read(Format::Jsonl, template, "\"a\"\n{\"id\":7,\"prompt\":\"b\"}").unwrap(),
+            read(Format::Text, template, "\na b\n").unwrap(),
+            ["2/line-2: a b!"]
+        );
+        assert_eq!(
+            read(
+                Format::Jsonl,
+                template,
+                "\"a\"\n{\"id\":7,\"prompt\":\"b\"}"
+            )
+            .unwrap(),
             ["1/line-1: a!", "2/7: b!"]
         );
         assert_eq!(
@@ -148,45 +187,76 @@ mod tests {
 
     #[test]
     fn fields_may_be_nested_and_win_over_what_every_prompt_has() {
-        let input = r#"{"prompt":"p","line":"mine","tags":["a","b"],"meta":{"n":{"x":1.5}},"yes":true}"#;
-        let template =
-            "{{line}} {{tags|join('+')}} {{meta.n.x}} {% for t in tags %}<{{t}}>{% endfor %} {{yes}}";
+        let input =
+            r#"{"prompt":"p","line":"mine","tags":["a","b"],"meta":{"n":{"x":1.5}},"yes":true}"#;
+        let template = "{{line}} {{tags|join('+')}} {{meta.n.x}} {% for t in tags %}<{{t}}>{% endfor %} {{yes}}";
         assert_eq!(text(template, input).unwrap(), "mine a+b 1.5 <a><b> True");
     }
 
     #[test]
     fn nothing_is_escaped_and_one_line_break_at_the_end_is_dropped() {
-        assert_eq!(text("{{prompt}}\r\n\r\n", r#""<a href=\"b\">&'""#).unwrap(), "<a href=\"b\">&'\r\n");
+        assert_eq!(
+            text("{{prompt}}\r\n\r\n", r#""<a href=\"b\">&'""#).unwrap(),
+            "<a href=\"b\">&'\r\n"
+        );
     }
 
     #[test]
     fn a_name_that_is_not_there_is_an_error_with_both_lines() {
         let input = "{\"a\":1}\n{\"b\":1}";
         let expected = "line 2: `a` is undefined in line 2 of the template; there are b, id, line";
-        assert_eq!(read(Format::Jsonl, "hi\n{{a}}", input).unwrap_err(), expected);
-        assert!(text("{{m.x.y}}", r#"{"m":{}}"#).unwrap_err().contains("`m.x` is undefined"));
-        assert!(text("{% if b %}{% endif %}", r#"{"m":{}}"#).unwrap_err().contains("`b` is undefined"));
-        assert!(text("{{prompt}}", r#"{"m":{}}"#).unwrap_err().contains("`prompt` is undefined"));
+        assert_eq!(
+            read(Format::Jsonl, "hi\n{{a}}", input).unwrap_err(),
+            expected
+        );
+        assert!(
+            text("{{m.x.y}}", r#"{"m":{}}"#)
+                .unwrap_err()
+                .contains("`m.x` is undefined")
+        );
+        assert!(
+            text("{% if b %}{% endif %}", r#"{"m":{}}"#)
+                .unwrap_err()
+                .contains("`b` is undefined")
+        );
+        assert!(
+            text("{{prompt}}", r#"{"m":{}}"#)
+                .unwrap_err()
+                .contains("`prompt` is undefined")
+        );
     }
 
     #[test]
     fn a_text_that_comes_out_blank_is_an_error() {
-        assert_eq!(text("{{a}} ", r#"{"a":""}"#).unwrap_err(), "line 1: the template makes a blank text");
+        assert_eq!(
+            text("{{a}} ", r#"{"a":""}"#).unwrap_err(),
+            "line 1: the template makes a blank text"
+        );
     }
 
     #[test]
     fn a_blank_prompt_is_skipped_only_where_the_template_has_a_place_for_it() {
         let input = "topic,prompt\nrain, \nsnow,why\n";
-        assert_eq!(read(Format::Csv, "{{prompt}} {{topic}}", input).unwrap(), ["why snow"]);
-        assert_eq!(read(Format::Csv, "{{topic}}", input).unwrap(), ["rain", "snow"]);
+        assert_eq!(
+            read(Format::Csv, "{{prompt}} {{topic}}", input).unwrap(),
+            ["why snow"]
+        );
+        assert_eq!(
+            read(Format::Csv, "{{topic}}", input).unwrap(),
+            ["rain", "snow"]
+        );
     }
 
     #[test]
     fn a_batch_line_takes_no_template() {
         let input = r#" {"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}"#;
-        let expected = "line 1, column 2: a Batch line brings its own request: leave the template out";
+        let expected =
+            "line 1, column 2: a Batch line brings its own request: leave the template out";
         assert_eq!(text("{{body}}", input).unwrap_err(), expected);
-        assert_eq!(text("{{title}}: {{body}}", r#"{"title":"t","body":"b"}"#).unwrap(), "t: b");
+        assert_eq!(
+            text("{{title}}: {{body}}", r#"{"title":"t","body":"b"}"#).unwrap(),
+            "t: b"
+        );
     }
 
     #[test]
@@ -197,7 +267,11 @@ mod tests {
             "{}",
             error("one\n{{ two")
         );
-        assert!(error("{% if %}").starts_with("t.txt, line 1: "), "{}", error("{% if %}"));
+        assert!(
+            error("{% if %}").starts_with("t.txt, line 1: "),
+            "{}",
+            error("{% if %}")
+        );
         assert!(
             error("{% nonsense %}").contains("unknown statement nonsense"),
             "{}",

@@ -7,7 +7,11 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(bytes: &[u8]) -> Vec<(String, String)> {
-    let pair = |prompt: Result<Prompt, _>| prompt.map(|prompt| (prompt.custom_id, prompt.text)).unwrap();
+    let pair = |prompt: Result<Prompt, _>| {
+        prompt
+            .map(|prompt| (prompt.custom_id, prompt.text))
+            .unwrap()
+    };
     Prompts::new(bytes).map(pair).collect()
 }
 
@@ -23,7 +27,10 @@ fn one_prompt_a_line_named_by_its_line() {
     let expected = [("line-1", "one"), ("line-2", " two "), ("line-5", "five")];
     let expected = expected.map(|(id, text)| (id.to_owned(), text.to_owned()));
     assert_eq!(read(b"one\n two \n\n \t\nfive"), expected);
-    assert_eq!(read(b"\xef\xbb\xbfone\r\n two \r\n\r\n \t\r\nfive\r\n"), expected);
+    assert_eq!(
+        read(b"\xef\xbb\xbfone\r\n two \r\n\r\n \t\r\nfive\r\n"),
+        expected
+    );
 }
 
 #[test]
@@ -36,28 +43,44 @@ fn an_input_without_prompts_is_empty() {
 #[test]
 fn lines_end_at_line_feeds_only() {
     let text = "a\u{2028}b\u{85}c\u{0b}d\re";
-    assert_eq!(read(text.as_bytes()), [("line-1".to_owned(), text.to_owned())]);
+    assert_eq!(
+        read(text.as_bytes()),
+        [("line-1".to_owned(), text.to_owned())]
+    );
 }
 
 #[test]
 fn what_is_not_utf_8_names_its_line_and_byte() {
-    assert_eq!(error(b"fine\nbad \xff\n"), "line 2, byte 5: not UTF-8; save the file as UTF-8");
+    assert_eq!(
+        error(b"fine\nbad \xff\n"),
+        "line 2, byte 5: not UTF-8; save the file as UTF-8"
+    );
 }
 
 #[test]
 fn a_line_may_be_sixteen_mebibytes_long_but_no_longer() {
     assert_eq!(read(&vec![b'x'; LONGEST]).len(), 1);
-    assert_eq!(error(&vec![b'x'; LONGEST + 1]), "line 1: longer than 16 MiB; one prompt is one line");
+    assert_eq!(
+        error(&vec![b'x'; LONGEST + 1]),
+        "line 1: longer than 16 MiB; one prompt is one line"
+    );
 }
 
 #[test]
 fn a_prompt_without_a_body_is_an_error_where_there_is_no_model() {
-    let reading = Reading { format: Format::Jsonl, bodies_only: true, ..Reading::default() };
+    let reading = Reading {
+        format: Format::Jsonl,
+        bodies_only: true,
+        ..Reading::default()
+    };
     let batch = r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{}}"#;
     let input = format!("{batch}\n\"why\"\n");
     let mut prompts = Prompts::with(input.as_bytes(), reading);
     assert_eq!(prompts.next().unwrap().unwrap().body.as_deref(), Some("{}"));
-    assert!(matches!(prompts.next(), Some(Err(PromptError::NoBody { line: 2 }))));
+    assert!(matches!(
+        prompts.next(),
+        Some(Err(PromptError::NoBody { line: 2 }))
+    ));
     assert!(prompts.next().is_none());
 }
 
@@ -95,8 +118,8 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         b"\xff",
         b"\xe2\x80\xa8",
     ];
-    let words =
-        prop::collection::vec(prop::sample::select(&WORDS[..]), 0..40).prop_map(|words| words.concat());
+    let words = prop::collection::vec(prop::sample::select(&WORDS[..]), 0..40)
+        .prop_map(|words| words.concat());
     prop_oneof![prop::collection::vec(any::<u8>(), 0..200), words]
 }
 
@@ -112,16 +135,26 @@ fn zipped(text: &[u8]) -> Vec<u8> {
 
 /// What is read, with the error, if there is one, in words.
 fn outcome(reader: impl BufRead, reading: &Reading) -> Vec<Result<Prompt, String>> {
-    Prompts::with(reader, reading.clone()).map(|prompt| prompt.map_err(|error| error.to_string())).collect()
+    Prompts::with(reader, reading.clone())
+        .map(|prompt| prompt.map_err(|error| error.to_string()))
+        .collect()
 }
 
 /// Prompts that come in order, one a line at most, none of them blank, and no more after an error.
 fn check(outcome: &[Result<Prompt, String>]) {
-    let (last, before) = outcome.split_last().map_or((None, &[][..]), |(last, before)| (Some(last), before));
+    let (last, before) = outcome
+        .split_last()
+        .map_or((None, &[][..]), |(last, before)| (Some(last), before));
     assert!(before.iter().all(Result::is_ok), "{outcome:?}");
     let prompts: Vec<_> = before.iter().chain(last).flatten().collect();
-    assert!(prompts.iter().all(|prompt| !prompt.text.trim().is_empty()), "{outcome:?}");
-    assert!(prompts.windows(2).all(|pair| pair[0].line < pair[1].line), "{outcome:?}");
+    assert!(
+        prompts.iter().all(|prompt| !prompt.text.trim().is_empty()),
+        "{outcome:?}"
+    );
+    assert!(
+        prompts.windows(2).all(|pair| pair[0].line < pair[1].line),
+        "{outcome:?}"
+    );
 }
 
 /// The texts as a file of this format.
@@ -148,8 +181,8 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
         any::<char>(),
         prop::sample::select(&['\n', '\r', '"', ',', '\\', ' ', 'x', '\u{2028}', '\u{feff}'][..])
     ];
-    let text =
-        prop::collection::vec(character, 0..12).prop_map(|characters| characters.into_iter().collect());
+    let text = prop::collection::vec(character, 0..12)
+        .prop_map(|characters| characters.into_iter().collect());
     prop::collection::vec(text, 0..8)
 }
 

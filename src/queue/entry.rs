@@ -21,16 +21,40 @@ struct Written<'a> {
 
 /// The prompt as JSON.
 pub(super) fn write(prompt: &Prompt) -> String {
-    let Prompt { line, custom_id, text, body } = prompt;
+    let Prompt {
+        line,
+        custom_id,
+        text,
+        body,
+    } = prompt;
     let body = body.as_deref().map(Cow::from);
-    let written = Written { line: *line, custom_id: custom_id.into(), text: text.into(), body };
+    let written = Written {
+        line: *line,
+        custom_id: custom_id.into(),
+        text: text.into(),
+        body,
+    };
     serde_json::to_string(&written).expect("strings and a number are JSON")
 }
 
 pub(super) fn read(json: &str) -> Result<Prompt, serde_json::Error> {
-    let Written { line, custom_id, text, body } = serde_json::from_str(json)?;
-    let (custom_id, text, body) = (custom_id.into_owned(), text.into_owned(), body.map(Cow::into_owned));
-    Ok(Prompt { line, custom_id, text, body })
+    let Written {
+        line,
+        custom_id,
+        text,
+        body,
+    } = serde_json::from_str(json)?;
+    let (custom_id, text, body) = (
+        custom_id.into_owned(),
+        text.into_owned(),
+        body.map(Cow::into_owned),
+    );
+    Ok(Prompt {
+        line,
+        custom_id,
+        text,
+        body,
+    })
 }
 
 /// What tells a prompt from another of the same line. Never all zeros, which is how the queue says that it knows none.

@@ -23,9 +23,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Link {
     pub(super) fn to(place: Place) -> Self {
-        let keys = ["prompts", "records", "seen", "done", "meta", "workers", "last", "failures"];
+        let keys = [
+            "prompts", "records", "seen", "done", "meta", "workers", "last", "failures",
+        ];
         let keys = keys.map(|part| place.key(&format!("queue:{part}")));
-        Link { link: store::Link::new(place, ANSWER_WITHIN), keys }
+        Link {
+            link: store::Link::new(place, ANSWER_WITHIN),
+            keys,
+        }
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -61,9 +66,20 @@ impl Link {
     }
 
     /// The next prompt for this worker. Waits for one so long.
-    pub(super) fn take(&mut self, worker: &str, wait: Duration) -> Result<Vec<StreamId>, QueueError> {
+    pub(super) fn take(
+        &mut self,
+        worker: &str,
+        wait: Duration,
+    ) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(worker).arg("COUNT").arg(1).arg("BLOCK").arg(millis(wait));
+        command
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(worker)
+            .arg("COUNT")
+            .arg(1)
+            .arg("BLOCK")
+            .arg(millis(wait));
         command.arg("STREAMS").arg(&self.keys[0]).arg(">");
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
@@ -71,7 +87,13 @@ impl Link {
     /// All that this worker has taken and not finished, whether it knows of it or not.
     pub(super) fn taken(&mut self, worker: &str) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
-        command.arg("GROUP").arg(GROUP).arg(worker).arg("STREAMS").arg(&self.keys[0]).arg("0");
+        command
+            .arg("GROUP")
+            .arg(GROUP)
+            .arg(worker)
+            .arg("STREAMS")
+            .arg(&self.keys[0])
+            .arg("0");
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
 
@@ -91,7 +113,10 @@ impl Link {
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
 
-    fn ask<T>(&mut self, ask: impl FnOnce(&mut Connection) -> RedisResult<T>) -> Result<T, QueueError> {
+    fn ask<T>(
+        &mut self,
+        ask: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, QueueError> {
         self.link.ask(ask).map_err(|error| match &error {
             StoreError::Refused { why, .. } if why.contains("NOGROUP") => self.removed(),
             _ => QueueError::Store(error),
@@ -103,7 +128,10 @@ impl Link {
     }
 
     pub(super) fn foreign(&self, problem: impl ToString) -> QueueError {
-        QueueError::Foreign { queue: self.place().clone().into(), problem: problem.to_string() }
+        QueueError::Foreign {
+            queue: self.place().clone().into(),
+            problem: problem.to_string(),
+        }
     }
 }
 
@@ -119,7 +147,10 @@ fn entries(reply: Option<StreamReadReply>) -> Vec<StreamId> {
 
 /// A field of an entry, as text.
 pub(super) fn field(entry: &StreamId, name: &str) -> Option<String> {
-    entry.map.get(name).and_then(|value| String::from_redis_value_ref(value).ok())
+    entry
+        .map
+        .get(name)
+        .and_then(|value| String::from_redis_value_ref(value).ok())
 }
 
 /// What is run on the server. Each says at its head what it does, takes and returns.

@@ -38,7 +38,12 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Store`]
     pub fn push(&self) -> Result<Push, QueueError> {
-        let mut push = Push { link: self.link(), pushed: Pushed::default(), prompts: Vec::new(), bytes: 0 };
+        let mut push = Push {
+            link: self.link(),
+            pushed: Pushed::default(),
+            prompts: Vec::new(),
+            bytes: 0,
+        };
         push.flush()?;
         Ok(push)
     }
@@ -63,8 +68,16 @@ impl Push {
         }
         let json = entry::write(prompt);
         self.bytes += json.len();
-        self.prompts.push(Written { line: prompt.line, json, plain: prompt.body.is_none() });
-        if self.prompts.len() >= Self::MOST || self.bytes >= Self::MOST_BYTES { self.flush() } else { Ok(()) }
+        self.prompts.push(Written {
+            line: prompt.line,
+            json,
+            plain: prompt.body.is_none(),
+        });
+        if self.prompts.len() >= Self::MOST || self.bytes >= Self::MOST_BYTES {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Puts in what was to be put in later.
@@ -74,8 +87,9 @@ impl Push {
     pub fn flush(&mut self) -> Result<(), QueueError> {
         let promise = Self::PROMISE.as_millis().to_string();
         let rows: Vec<_> = self.prompts.iter().map(Written::row).collect();
-        let words =
-            rows.iter().flat_map(|(line, digest, json, plain)| [line.as_bytes(), digest, json, plain]);
+        let words = rows
+            .iter()
+            .flat_map(|(line, digest, json, plain)| [line.as_bytes(), digest, json, plain]);
         let args: Vec<&[u8]> = [promise.as_bytes()].into_iter().chain(words).collect();
         let (added, known, changed): (u64, u64, u64) = self.link.run(&script::PUSH, &args)?;
         self.pushed.added += added;
@@ -83,7 +97,10 @@ impl Push {
         self.prompts.clear();
         self.bytes = 0;
         if changed > 0 {
-            Err(QueueError::Changed { line: changed, queue: self.link.place().clone().into() })
+            Err(QueueError::Changed {
+                line: changed,
+                queue: self.link.place().clone().into(),
+            })
         } else {
             Ok(())
         }
@@ -130,6 +147,11 @@ impl Push {
 impl Written {
     fn row(&self) -> (String, [u8; 8], &[u8], &[u8]) {
         let plain: &[u8] = if self.plain { b"1" } else { b"0" };
-        (self.line.to_string(), entry::digest(self.line, &self.json), self.json.as_bytes(), plain)
+        (
+            self.line.to_string(),
+            entry::digest(self.line, &self.json),
+            self.json.as_bytes(),
+            plain,
+        )
     }
 }

@@ -17,7 +17,10 @@ impl Queue {
     /// Its records, from the first.
     #[must_use]
     pub fn records(&self) -> Records {
-        Records { link: self.link(), last: "0".to_owned() }
+        Records {
+            link: self.link(),
+            last: "0".to_owned(),
+        }
     }
 }
 
@@ -29,12 +32,14 @@ impl Records {
     pub fn next_some(&mut self, wait: Option<Duration>) -> Result<Vec<Record>, QueueError> {
         let entries = self.link.records(&self.last, wait)?;
         let read = |entry| {
-            let json =
-                field(entry, "record").ok_or_else(|| self.link.foreign("an entry without a record"))?;
+            let json = field(entry, "record")
+                .ok_or_else(|| self.link.foreign("an entry without a record"))?;
             serde_json::from_str(&json).map_err(|error| self.link.foreign(error))
         };
         let records = entries.iter().map(read).collect::<Result<_, _>>()?;
-        self.last = entries.last().map_or_else(|| self.last.clone(), |entry| entry.id.clone());
+        self.last = entries
+            .last()
+            .map_or_else(|| self.last.clone(), |entry| entry.id.clone());
         Ok(records)
     }
 

@@ -75,9 +75,24 @@ impl Status {
     }
 
     pub(super) fn of(row: Row) -> Self {
-        let (waiting, in_flight, answered, failed, dropped, pushed, complete, pushing, plain, age, workers) =
-            row;
-        let peer = |(name, in_flight, alive)| Peer { name, in_flight, alive };
+        let (
+            waiting,
+            in_flight,
+            answered,
+            failed,
+            dropped,
+            pushed,
+            complete,
+            pushing,
+            plain,
+            age,
+            workers,
+        ) = row;
+        let peer = |(name, in_flight, alive)| Peer {
+            name,
+            in_flight,
+            alive,
+        };
         let oldest = u64::try_from(age).ok().map(Duration::from_millis);
         let workers = workers.into_iter().map(peer).collect();
         Status {
@@ -97,10 +112,27 @@ impl Status {
 }
 
 /// As `status.lua` returns it.
-pub(super) type Row = (u64, u64, u64, u64, u64, u64, bool, bool, bool, i64, Vec<(String, u64, bool)>);
+pub(super) type Row = (
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    u64,
+    bool,
+    bool,
+    bool,
+    i64,
+    Vec<(String, u64, bool)>,
+);
 
-fn seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+fn seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration
+        .map(|duration| duration.as_secs_f64())
+        .serialize(serializer)
 }
 
 #[cfg(test)]
@@ -109,15 +141,35 @@ mod tests {
 
     #[test]
     fn a_queue_is_done_when_all_was_pushed_and_nothing_is_left() {
-        let done = Status { complete: true, ..Status::default() };
+        let done = Status {
+            complete: true,
+            ..Status::default()
+        };
         assert_eq!(done.standing(), Standing::Done);
         for open in [
-            Status { waiting: 1, ..done.clone() },
-            Status { in_flight: 1, ..done.clone() },
-            Status { pushing: true, complete: false, ..done.clone() },
+            Status {
+                waiting: 1,
+                ..done.clone()
+            },
+            Status {
+                in_flight: 1,
+                ..done.clone()
+            },
+            Status {
+                pushing: true,
+                complete: false,
+                ..done.clone()
+            },
         ] {
             assert_eq!(open.standing(), Standing::Open, "{open:?}");
         }
-        assert_eq!(Status { complete: false, ..done }.standing(), Standing::BrokenOff);
+        assert_eq!(
+            Status {
+                complete: false,
+                ..done
+            }
+            .standing(),
+            Standing::BrokenOff
+        );
     }
 }

@@ -22,7 +22,10 @@ impl Taken {
     /// now.
     pub(super) fn take(&mut self, line: u64, entry: String) -> bool {
         let asked = self.prompts.get(&line).map(|held| held.asked);
-        let held = InHand { entry, asked: asked.unwrap_or(false) };
+        let held = InHand {
+            entry,
+            asked: asked.unwrap_or(false),
+        };
         self.prompts.insert(line, held);
         asked.is_none()
     }

@@ -28,7 +28,10 @@ struct Sky {
 
 impl Weather {
     pub(super) fn new(patience: Duration) -> Self {
-        Weather { patience, sky: Mutex::default() }
+        Weather {
+            patience,
+            sky: Mutex::default(),
+        }
     }
 
     pub(super) fn is_away(&self) -> bool {
@@ -69,7 +72,10 @@ mod tests {
     #[test]
     fn it_is_away_until_it_has_answered_all_who_found_it_away() {
         let place = Place::parse("redis://h", None).unwrap();
-        let away = || StoreError::Unreachable { place: place.clone(), why: "refused".into() };
+        let away = || StoreError::Unreachable {
+            place: place.clone(),
+            why: "refused".into(),
+        };
         let (weather, start) = (Weather::new(Duration::from_secs(60)), Instant::now());
         assert!(!weather.is_away());
         let again = weather.is_bad(Errand::Take, start, away()).unwrap();
@@ -85,10 +91,16 @@ mod tests {
     #[test]
     fn patience_counts_from_the_first_time() {
         let place = Place::parse("redis://h", None).unwrap();
-        let away = || StoreError::Unreachable { place: place.clone(), why: "refused".into() };
+        let away = || StoreError::Unreachable {
+            place: place.clone(),
+            why: "refused".into(),
+        };
         let (weather, start) = (Weather::new(Duration::from_secs(60)), Instant::now());
         weather.is_bad(Errand::Take, start, away()).unwrap();
         let later = start + Duration::from_secs(61);
-        assert!(matches!(weather.is_bad(Errand::Store, later, away()), Err(StoreError::Away { .. })));
+        assert!(matches!(
+            weather.is_bad(Errand::Store, later, away()),
+            Err(StoreError::Away { .. })
+        ));
     }
 }

@@ -64,16 +64,37 @@ impl Queue {
         let mut link = self.link();
         let promise = joining.claim_after.as_millis().to_string();
         let keep: &[u8] = if joining.keep { b"1" } else { b"0" };
-        let args = [joining.name.as_bytes(), promise.as_bytes(), joining.request.as_bytes(), keep];
+        let args = [
+            joining.name.as_bytes(),
+            promise.as_bytes(),
+            joining.request.as_bytes(),
+            keep,
+        ];
         let theirs: Option<String> = link.run(&script::JOIN, &args)?;
         let theirs = theirs.ok_or_else(|| self.missing())?;
         if !theirs.is_empty() {
-            return Err(QueueError::OtherRequest { theirs, ours: joining.request });
+            return Err(QueueError::OtherRequest {
+                theirs,
+                ours: joining.request,
+            });
         }
         let (weather, storing) = (Weather::new(joining.patience), Mutex::new(link));
-        let (queue, taken, dropped, lost) =
-            (self.clone(), Mutex::default(), AtomicU64::new(0), Mutex::default());
-        Ok(Worker { queue, joining, taken, weather, storing, cancel, dropped, lost })
+        let (queue, taken, dropped, lost) = (
+            self.clone(),
+            Mutex::default(),
+            AtomicU64::new(0),
+            Mutex::default(),
+        );
+        Ok(Worker {
+            queue,
+            joining,
+            taken,
+            weather,
+            storing,
+            cancel,
+            dropped,
+            lost,
+        })
     }
 }
 
@@ -96,7 +117,12 @@ impl Worker {
 
     /// The queue's prompts, as many at a time as are asked for, until it is empty and nobody works on one any more.
     pub fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
-        let mut feed = Feed { worker: self, link: self.queue.link(), given: VecDeque::new(), broken: false };
+        let mut feed = Feed {
+            worker: self,
+            link: self.queue.link(),
+            given: VecDeque::new(),
+            broken: false,
+        };
         std::iter::from_fn(move || feed.next().unwrap_or_else(|error| self.give_up(error)))
     }
 
@@ -105,7 +131,8 @@ impl Worker {
     /// # Errors
     /// [`JournalError::Write`]: the queue is gone, or Redis has been away for too long.
     pub fn store(&self, record: &Record) -> Result<(), JournalError> {
-        self.try_store(record).map_err(|error| self.cannot_write(error))
+        self.try_store(record)
+            .map_err(|error| self.cannot_write(error))
     }
 
     /// Records of this worker that were dropped because another's had come first.
@@ -117,29 +144,52 @@ impl Worker {
     /// Why there was no going on, if that was the queue's fault.
     #[must_use]
     pub fn lost(&self) -> Option<JournalError> {
-        self.lost.lock().take().map(|error| self.cannot_write(error))
+        self.lost
+            .lock()
+            .take()
+            .map(|error| self.cannot_write(error))
     }
 
     fn cannot_write(&self, error: impl ToString) -> JournalError {
         let to = format!("the queue {}", self.queue.named());
-        JournalError::Write { to, source: io::Error::other(error.to_string()) }
+        JournalError::Write {
+            to,
+            source: io::Error::other(error.to_string()),
+        }
     }
 
     fn try_store(&self, record: &Record) -> Result<(), QueueError> {
         let mut link = self.storing.lock();
         let id: RecordId = record.id.parse().map_err(|error| link.foreign(error))?;
-        let entry = self.taken.lock().entry(id.line).unwrap_or_else(|| "0-0".to_owned());
+        let entry = self
+            .taken
+            .lock()
+            .entry(id.line)
+            .unwrap_or_else(|| "0-0".to_owned());
         let json = serde_json::to_string(record).map_err(|error| link.foreign(error))?;
-        let (line, answered): (_, &[u8]) =
-            (id.line.to_string(), if record.text.is_some() { b"1" } else { b"0" });
+        let (line, answered): (_, &[u8]) = (
+            id.line.to_string(),
+            if record.text.is_some() { b"1" } else { b"0" },
+        );
         let name = self.joining.name.as_bytes();
-        let args = [name, entry.as_bytes(), line.as_bytes(), answered, json.as_bytes()];
+        let args = [
+            name,
+            entry.as_bytes(),
+            line.as_bytes(),
+            answered,
+            json.as_bytes(),
+        ];
         // Never called off: an answer that is paid for is kept until it can be stored.
         let never = CancelToken::default();
-        match self.insist(Errand::Store, &never, &mut link, |link| link.run(&script::STORE, &args))? {
+        match self.insist(Errand::Store, &never, &mut link, |link| {
+            link.run(&script::STORE, &args)
+        })? {
             -1 => return Err(link.removed()),
             0 => {
-                info!("another worker has finished {} before: this record is dropped", record.custom_id);
+                info!(
+                    "another worker has finished {} before: this record is dropped",
+                    record.custom_id
+                );
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -189,7 +239,10 @@ impl Worker {
         let (tick, beat) = (Duration::from_millis(100), self.joining.claim_after / 4);
         let look = beat.min(Duration::from_secs(1));
         let (mut next_look, mut next_beat) = (over.clock().now(), over.clock().now());
-        while over.sleep_until(over.clock().now() + tick.min(look)).is_ok() {
+        while over
+            .sleep_until(over.clock().now() + tick.min(look))
+            .is_ok()
+        {
             let now = over.clock().now();
             let done = if self.cancel.is_cancelled() && !handed_back {
                 handed_back = true;
@@ -199,7 +252,8 @@ impl Worker {
                 self.give_sign(&mut link, over)
             } else if now >= next_look {
                 next_look = now + look;
-                self.insist(Errand::Beat, over, &mut link, Link::left).map(drop)
+                self.insist(Errand::Beat, over, &mut link, Link::left)
+                    .map(drop)
             } else {
                 Ok(())
             };
@@ -213,7 +267,9 @@ impl Worker {
     fn give_sign(&self, link: &mut Link, over: &CancelToken) -> Result<(), QueueError> {
         let promise = self.joining.claim_after.as_millis().to_string();
         let args = [self.joining.name.as_bytes(), promise.as_bytes()];
-        match self.insist(Errand::Beat, over, link, |link| link.run(&script::BEAT, &args))? {
+        match self.insist(Errand::Beat, over, link, |link| {
+            link.run(&script::BEAT, &args)
+        })? {
             -1 => Err(link.removed()),
             0 => Ok(()),
             handed_on => {
@@ -228,9 +284,14 @@ impl Worker {
         if entries.is_empty() {
             return Ok(());
         }
-        let args: Vec<_> =
-            [&self.joining.name].into_iter().chain(&entries).map(|arg| arg.as_bytes()).collect();
-        let back: i64 = self.insist(Errand::Beat, over, link, |link| link.run(&script::HAND_BACK, &args))?;
+        let args: Vec<_> = [&self.joining.name]
+            .into_iter()
+            .chain(&entries)
+            .map(|arg| arg.as_bytes())
+            .collect();
+        let back: i64 = self.insist(Errand::Beat, over, link, |link| {
+            link.run(&script::HAND_BACK, &args)
+        })?;
         debug!("{back} prompts are handed back");
         Ok(())
     }
@@ -256,7 +317,11 @@ impl Guard for Worker {
         while self.weather.is_away() {
             cancel.sleep_until(cancel.clock().now() + LOOK)?;
         }
-        if cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+        if cancel.is_cancelled() {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {
@@ -299,10 +364,19 @@ impl Feed<'_> {
 
     /// One prompt that is new, and after a broken connection whatever was given to us and did not arrive.
     fn fetch(&mut self) -> Result<(), QueueError> {
-        let Feed { worker, link, given, broken } = self;
+        let Feed {
+            worker,
+            link,
+            given,
+            broken,
+        } = self;
         let name = &worker.joining.name;
         let entries = worker.insist(Errand::Take, &worker.cancel, link, |link| {
-            let asked = if *broken { link.taken(name) } else { link.take(name, Worker::LOOK) };
+            let asked = if *broken {
+                link.taken(name)
+            } else {
+                link.take(name, Worker::LOOK)
+            };
             *broken |= asked.is_err();
             asked
         })?;
@@ -317,13 +391,18 @@ impl Feed<'_> {
 
     /// The prompt of an entry, if it is still to do.
     fn accept(&mut self, entry: &StreamId) -> Result<Option<Prompt>, QueueError> {
-        let json = field(entry, "prompt").ok_or_else(|| self.link.foreign("an entry without a prompt"))?;
+        let json =
+            field(entry, "prompt").ok_or_else(|| self.link.foreign("an entry without a prompt"))?;
         let prompt = entry::read(&json).map_err(|error| self.link.foreign(error))?;
         let line = prompt.line.to_string();
         if field(entry, "again").is_some() {
             let args = [entry.id.as_bytes(), line.as_bytes()];
             let ask = |link: &mut Link| link.run::<u64>(&script::AGAIN, &args);
-            if self.worker.insist(Errand::Take, &self.worker.cancel, &mut self.link, ask)? == 0 {
+            if self
+                .worker
+                .insist(Errand::Take, &self.worker.cancel, &mut self.link, ask)?
+                == 0
+            {
                 return Ok(None);
             }
         }
@@ -333,15 +412,23 @@ impl Feed<'_> {
 
     fn usable(&self, prompt: Prompt) -> Result<Prompt, PromptError> {
         let usable = prompt.body.is_some() || self.worker.joining.has_model;
-        if usable { Ok(prompt) } else { Err(PromptError::NoBody { line: prompt.line }) }
+        if usable {
+            Ok(prompt)
+        } else {
+            Err(PromptError::NoBody { line: prompt.line })
+        }
     }
 
     fn is_over(&mut self) -> Result<bool, QueueError> {
         if self.worker.joining.stay {
             return Ok(false);
         }
-        let (left, pushing) =
-            self.worker.insist(Errand::Take, &self.worker.cancel, &mut self.link, Link::left)?;
+        let (left, pushing) = self.worker.insist(
+            Errand::Take,
+            &self.worker.cancel,
+            &mut self.link,
+            Link::left,
+        )?;
         Ok(left == 0 && !pushing)
     }
 }

@@ -86,6 +86,9 @@ mod tests {
     #[test]
     fn numbers_beyond_all_measure_do_not_run_into_each_other() {
         let call = Call::new(usize::MAX, u64::MAX, u64::MAX, u64::MAX);
-        assert_eq!((call.key(), call.at(), call.record()), (65_535, Call::LATEST, u32::MAX.into()));
+        assert_eq!(
+            (call.key(), call.at(), call.record()),
+            (65_535, Call::LATEST, u32::MAX.into())
+        );
     }
 }

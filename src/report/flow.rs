@@ -23,8 +23,14 @@ pub(super) enum Doing {
 }
 
 impl Doing {
-    pub(super) const ALL: [Doing; 6] =
-        [Doing::InFlight, Doing::Faulty, Doing::Refused, Doing::BackingOff, Doing::Held, Doing::Paced];
+    pub(super) const ALL: [Doing; 6] = [
+        Doing::InFlight,
+        Doing::Faulty,
+        Doing::Refused,
+        Doing::BackingOff,
+        Doing::Held,
+        Doing::Paced,
+    ];
 
     pub(super) fn of(ended: Ended) -> Self {
         match ended {
@@ -67,7 +73,9 @@ impl Flow {
     const MOST: u64 = 400;
 
     pub(super) fn note(&mut self, from: u64, until: u64, doing: Doing) {
-        self.spread(from, until, |work, from, until| work[doing as usize] += until - from);
+        self.spread(from, until, |work, from, until| {
+            work[doing as usize] += until - from
+        });
     }
 
     /// A wait for a turn, part of which may lie within holds.
@@ -87,33 +95,52 @@ impl Flow {
         let power = self.power;
         for number in from >> power..=(until - 1) >> power {
             let (begin, end) = (number << power, (number + 1) << power);
-            add(self.slices.entry(number).or_default(), from.max(begin), until.min(end));
+            add(
+                self.slices.entry(number).or_default(),
+                from.max(begin),
+                until.min(end),
+            );
         }
     }
 
     /// Doubles the width until these instants fit in.
     fn make_room(&mut self, from: u64, last: u64) {
-        let first_known = self.slices.first_key_value().map_or(u64::MAX, |(number, _)| *number);
-        let last_known = self.slices.last_key_value().map_or(0, |(number, _)| *number);
+        let first_known = self
+            .slices
+            .first_key_value()
+            .map_or(u64::MAX, |(number, _)| *number);
+        let last_known = self
+            .slices
+            .last_key_value()
+            .map_or(0, |(number, _)| *number);
         let is_wide = |doublings: u32| {
             let power = self.power + doublings;
             let first = (from >> power).min(first_known >> doublings);
             ((last >> power).max(last_known >> doublings)) - first < Self::MOST
         };
-        let Some(doublings) = (0..60 - self.power).find(|doublings| is_wide(*doublings)) else { return };
+        let Some(doublings) = (0..60 - self.power).find(|doublings| is_wide(*doublings)) else {
+            return;
+        };
         if doublings > 0 {
             self.power += doublings;
             for (number, work) in std::mem::take(&mut self.slices) {
                 let sum = self.slices.entry(number >> doublings).or_default();
-                sum.iter_mut().zip(work).for_each(|(sum, more)| *sum += more);
+                sum.iter_mut()
+                    .zip(work)
+                    .for_each(|(sum, more)| *sum += more);
             }
         }
     }
 
     /// All slices from the first to the last, also those in which nothing was done.
     pub(super) fn slices(&self) -> Vec<Slice> {
-        let ends = self.slices.first_key_value().zip(self.slices.last_key_value());
-        let Some(((first, _), (last, _))) = ends else { return Vec::new() };
+        let ends = self
+            .slices
+            .first_key_value()
+            .zip(self.slices.last_key_value());
+        let Some(((first, _), (last, _))) = ends else {
+            return Vec::new();
+        };
         let slice = |number: u64| Slice {
             from: number << self.power,
             until: (number + 1) << self.power,
@@ -129,14 +156,21 @@ mod tests {
     use crate::report::holds::Holds;
 
     fn total(flow: &Flow, doing: Doing) -> u64 {
-        flow.slices().iter().map(|slice| slice.work[doing as usize]).sum()
+        flow.slices()
+            .iter()
+            .map(|slice| slice.work[doing as usize])
+            .sum()
     }
 
     #[test]
     fn however_long_the_run_slices_are_few_and_no_millisecond_is_lost() {
         let mut flow = Flow::default();
         for n in (0..50_000u64).rev() {
-            flow.note(5_000_000 + n * 977, 5_000_000 + n * 977 + 1234, Doing::InFlight);
+            flow.note(
+                5_000_000 + n * 977,
+                5_000_000 + n * 977 + 1234,
+                Doing::InFlight,
+            );
         }
         assert_eq!(total(&flow, Doing::InFlight), 50_000 * 1234);
         let slices = flow.slices();
@@ -150,7 +184,10 @@ mod tests {
         let (mut flow, mut holds) = (Flow::default(), Holds::default());
         holds.push(1_500, 1_700);
         flow.note_wait(1_000, 2_000, &holds.finish());
-        assert_eq!((total(&flow, Doing::Held), total(&flow, Doing::Paced)), (200, 800));
+        assert_eq!(
+            (total(&flow, Doing::Held), total(&flow, Doing::Paced)),
+            (200, 800)
+        );
     }
 
     #[test]

@@ -56,18 +56,30 @@ impl Held {
 
     /// The parts of the time between these two instants that were held, in order.
     pub(super) fn within(&self, from: u64, until: u64) -> impl Iterator<Item = (u64, u64)> {
-        let first = self.spans.partition_point(|(begin, _)| *begin <= from).saturating_sub(1);
-        let spans = self.spans.iter().enumerate().skip(first).take_while(move |(_, span)| span.0 < until);
+        let first = self
+            .spans
+            .partition_point(|(begin, _)| *begin <= from)
+            .saturating_sub(1);
+        let spans = self
+            .spans
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(move |(_, span)| span.0 < until);
         let whole = spans.map(|(place, (begin, total))| {
             let before = place.checked_sub(1).map_or(0, |last| self.spans[last].1);
             (*begin, begin + (total - before))
         });
-        whole.map(move |(begin, end)| (begin.max(from), end.min(until))).filter(|(begin, end)| begin < end)
+        whole
+            .map(move |(begin, end)| (begin.max(from), end.min(until)))
+            .filter(|(begin, end)| begin < end)
     }
 
     fn by(&self, instant: u64) -> u64 {
         let begun = self.spans.partition_point(|(from, _)| *from <= instant);
-        let Some((from, total)) = begun.checked_sub(1).map(|last| self.spans[last]) else { return 0 };
+        let Some((from, total)) = begun.checked_sub(1).map(|last| self.spans[last]) else {
+            return 0;
+        };
         let before = begun.checked_sub(2).map_or(0, |last| self.spans[last].1);
         before + (instant - from).min(total - before)
     }
@@ -80,15 +92,23 @@ mod tests {
 
     fn held(spans: &[(u64, u64)]) -> Held {
         let mut holds = Holds::default();
-        spans.iter().for_each(|(from, until)| holds.push(*from, *until));
+        spans
+            .iter()
+            .for_each(|(from, until)| holds.push(*from, *until));
         holds.finish()
     }
 
     #[test]
     fn a_wait_is_held_as_far_as_it_lies_within_a_hold() {
         let held = held(&[(100, 200), (300, 400)]);
-        let table =
-            [(0, 100, 0), (0, 150, 50), (120, 180, 60), (150, 350, 100), (0, 999, 200), (400, 500, 0)];
+        let table = [
+            (0, 100, 0),
+            (0, 150, 50),
+            (120, 180, 60),
+            (150, 350, 100),
+            (0, 999, 200),
+            (400, 500, 0),
+        ];
         for (from, until, expected) in table {
             assert_eq!(held.between(from, until), expected, "{from} to {until}");
             let parts = held.within(from, until).map(|(from, until)| until - from);

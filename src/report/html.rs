@@ -52,14 +52,19 @@ impl Report {
     /// Figures and words of ours alone.
     fn in_words(&self) -> String {
         let (prompts, calls) = (&self.prompts, &self.calls);
-        let mut text =
-            format!("{} prompts answered, {} failed. ", grouped(prompts.answered), grouped(prompts.failed));
-        let Some(when) = &self.span else { return text + "The records tell of no call." };
+        let mut text = format!(
+            "{} prompts answered, {} failed. ",
+            grouped(prompts.answered),
+            grouped(prompts.failed)
+        );
+        let Some(when) = &self.span else {
+            return text + "The records tell of no call.";
+        };
         let length = duration(when.last.0 - when.first.0);
         text += &format!("{} calls in {length}", grouped(calls.total));
-        text += &when
-            .calls_a_minute
-            .map_or(String::new(), |rate| format!(", {} a minute on average", grouped(rate.round() as u64)));
+        text += &when.calls_a_minute.map_or(String::new(), |rate| {
+            format!(", {} a minute on average", grouped(rate.round() as u64))
+        });
         let share = calls.status_429 as f64 * 100.0 / calls.total.max(1) as f64;
         text += &format!(
             "; retries: {}, status 429: {} ({share:.1}\u{a0}%). ",
@@ -76,19 +81,32 @@ impl Report {
     }
 
     fn draw_workers(&self, page: &mut Page) {
-        let Some((origin, end)) = self.bounds() else { return };
+        let Some((origin, end)) = self.bounds() else {
+            return;
+        };
         let kinds = |is_shown: &dyn Fn(Doing) -> bool| {
-            let shown: Vec<_> =
-                Doing::ALL.into_iter().filter(|doing| is_shown(*doing)).map(Doing::shown).collect();
+            let shown: Vec<_> = Doing::ALL
+                .into_iter()
+                .filter(|doing| is_shown(*doing))
+                .map(Doing::shown)
+                .collect();
             legend(&shown)
         };
         if let Some(lanes) = &self.pictures.lanes {
             let has = |doing| lanes.iter().flatten().any(|piece| piece.doing == doing);
             let note = "A row is a worker, and a thick bar a call. The records do not name workers: a prompt is drawn \
                         in the first row that was free.";
-            let size = if lanes.len() > 24 { "lanes many" } else { "lanes" };
+            let size = if lanes.len() > 24 {
+                "lanes many"
+            } else {
+                "lanes"
+            };
             let chart = lanes_chart(lanes, origin, end);
-            page.section("Every call", note, format!("{}<div class=\"{size}\">{chart}</div>", kinds(&has)));
+            page.section(
+                "Every call",
+                note,
+                format!("{}<div class=\"{size}\">{chart}</div>", kinds(&has)),
+            );
         } else {
             let slices = &self.pictures.flow;
             let has = |doing| slices.iter().any(|slice| slice.work[doing as usize] > 0);
@@ -112,17 +130,33 @@ impl Report {
             return Some((slices.first()?.from, slices.last()?.until));
         };
         let pieces = || lanes.iter().flatten();
-        Some((pieces().map(|piece| piece.from).min()?, pieces().map(|piece| piece.until).max()?))
+        Some((
+            pieces().map(|piece| piece.from).min()?,
+            pieces().map(|piece| piece.until).max()?,
+        ))
     }
 
     fn draw_rates(&self, page: &mut Page) {
         let rates = &self.pictures.rates;
-        let Some(((origin, end), first)) = self.bounds().zip(rates.first()) else { return };
-        let limit = self.limit.map(|limit| (limit.calls_a_minute.get(), self.keys.len() as u64));
+        let Some(((origin, end), first)) = self.bounds().zip(rates.first()) else {
+            return;
+        };
+        let limit = self
+            .limit
+            .map(|limit| (limit.calls_a_minute.get(), self.keys.len() as u64));
         let in_all = limit.map(|(each, keys)| f64::from(each) * keys as f64);
-        let most = rates.iter().map(|rate| rate.a_minute(rate.calls)).chain(in_all).fold(0.0, f64::max);
+        let most = rates
+            .iter()
+            .map(|rate| rate.a_minute(rate.calls))
+            .chain(in_all)
+            .fold(0.0, f64::max);
         let about = format!("Calls a minute over time; the most are {most:.0}");
-        let mut chart = Chart::new(&about, 180, Axis::time((end - origin) as f64), Axis::counts(most));
+        let mut chart = Chart::new(
+            &about,
+            180,
+            Axis::time((end - origin) as f64),
+            Axis::counts(most),
+        );
         let calls = |rate: &Rate| rate.calls;
         let refused = |rate: &Rate| rate.refused;
         chart.steps("flight", "", &steps(rates, origin, calls));
@@ -132,37 +166,64 @@ impl Report {
         }
         if let Some(((each, keys), in_all)) = limit.zip(in_all) {
             let each = grouped(each.into());
-            let label =
-                if keys == 1 { format!("limit {each}") } else { format!("limit {keys} keys x {each}") };
+            let label = if keys == 1 {
+                format!("limit {each}")
+            } else {
+                format!("limit {keys} keys x {each}")
+            };
             chart.limit(in_all, &label);
         }
         let width = span((first.until - first.from) as f64);
-        let hint = if limit.is_none() { " With --rpm N the limit is drawn, too." } else { "" };
-        let note =
-            format!("Calls that left, counted over {width} at a time and told as calls a minute.{hint}");
+        let hint = if limit.is_none() {
+            " With --rpm N the limit is drawn, too."
+        } else {
+            ""
+        };
+        let note = format!(
+            "Calls that left, counted over {width} at a time and told as calls a minute.{hint}"
+        );
         let kinds: &[_] = if has_refusals {
             &[("flight", "calls"), ("refused", "of these refused")]
         } else {
             &[("flight", "calls")]
         };
         page.section("Calls a minute", &note, legend(kinds) + &chart.to_string());
-        let most_refused = rates.iter().map(|rate| rate.a_minute(rate.refused)).fold(0.0, f64::max);
+        let most_refused = rates
+            .iter()
+            .map(|rate| rate.a_minute(rate.refused))
+            .fold(0.0, f64::max);
         if has_refusals && most_refused < most * SEEN {
             let about = format!("Refused calls a minute over time; the most are {most_refused:.0}");
             let x = Axis::time((end - origin) as f64);
             let mut chart = Chart::new(&about, 90, x, Axis::counts(most_refused));
             chart.steps("refused", "", &steps(rates, origin, refused));
-            page.section("Refused calls a minute", "The refused alone, on a scale of their own.", chart);
+            page.section(
+                "Refused calls a minute",
+                "The refused alone, on a scale of their own.",
+                chart,
+            );
         }
     }
 
     fn draw_latency(&self, page: &mut Page) {
         let (steps, is_answered) = (&self.pictures.latency, self.latency.answered.is_some());
-        let Some(latency) = self.latency.answered.or(self.latency.all) else { return };
-        let Some(((from, ..), (_, below, _))) = steps.first().zip(steps.last()) else { return };
-        let Latency { p50_ms, p95_ms, p99_ms, longest_ms } = latency;
-        let whose =
-            if is_answered { "calls that were answered" } else { "all calls, none of which was answered" };
+        let Some(latency) = self.latency.answered.or(self.latency.all) else {
+            return;
+        };
+        let Some(((from, ..), (_, below, _))) = steps.first().zip(steps.last()) else {
+            return;
+        };
+        let Latency {
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            longest_ms,
+        } = latency;
+        let whose = if is_answered {
+            "calls that were answered"
+        } else {
+            "all calls, none of which was answered"
+        };
         let about = format!(
             "Latency of {whose}: half within {p50_ms} ms, 99 % within {p99_ms} ms, the longest {longest_ms} ms"
         );
@@ -170,9 +231,18 @@ impl Report {
         let x = Axis::doublings(*from as f64 * 0.9, *below as f64 * 1.1);
         let mut chart = Chart::new(&about, 180, x, Axis::counts(most as f64));
         for (from, below, count) in steps.iter().filter(|(.., count)| *count > 0) {
-            let title =
-                format!("{} to {}: {}", span(*from as f64), span(*below as f64), counted(*count, "call"));
-            chart.bar("flight", &title, (*from as f64, *below as f64), (0.0, *count as f64));
+            let title = format!(
+                "{} to {}: {}",
+                span(*from as f64),
+                span(*below as f64),
+                counted(*count, "call")
+            );
+            chart.bar(
+                "flight",
+                &title,
+                (*from as f64, *below as f64),
+                (0.0, *count as f64),
+            );
         }
         for (row, name, ms) in [(0, "p50", p50_ms), (1, "p95", p95_ms), (2, "p99", p99_ms)] {
             chart.point_out(ms as f64, &format!("{name} {}", duration(ms)), row);
@@ -181,7 +251,11 @@ impl Report {
             "How many of the {whose} took so long; each doubling is as wide. The longest took {}.",
             duration(longest_ms)
         );
-        page.section("Latency", &note, format!("<div class=\"pointers\">{chart}</div>"));
+        page.section(
+            "Latency",
+            &note,
+            format!("<div class=\"pointers\">{chart}</div>"),
+        );
     }
 
     fn draw_times(&self, page: &mut Page) {
@@ -195,7 +269,11 @@ impl Report {
         };
         let parts = [
             part("flight", "waiting for the server", times.took_ms),
-            part("paced", "waiting for a turn", times.paced_ms.saturating_sub(times.held_ms)),
+            part(
+                "paced",
+                "waiting for a turn",
+                times.paced_ms.saturating_sub(times.held_ms),
+            ),
             part("held", "held by the server", times.held_ms),
             part("backoff", "backing off", times.backoff_ms),
         ];
@@ -217,7 +295,11 @@ impl Report {
         } else {
             "Prompts by the reason they failed for, with the first few of each.".to_owned()
         };
-        page.section("Failures", &note, stacked(["prompts", "reason", "such as", "because"], &rows));
+        page.section(
+            "Failures",
+            &note,
+            stacked(["prompts", "reason", "such as", "because"], &rows),
+        );
     }
 
     fn draw_extremes(&self, page: &mut Page) {
@@ -225,15 +307,21 @@ impl Report {
             let line = Cell::Figure(grouped(prompt.record));
             [Cell::Figure(amount), name(prompt), asked(prompt), line]
         };
-        let slowest: Vec<_> =
-            self.slowest.iter().map(|slow| row(duration(slow.took_ms), &slow.prompt)).collect();
+        let slowest: Vec<_> = self
+            .slowest
+            .iter()
+            .map(|slow| row(duration(slow.took_ms), &slow.prompt))
+            .collect();
         if !slowest.is_empty() {
             let note = "From the departure of the first call to the end of the last.";
             let headings = ["took", "prompt", "which asks", "line of the results"];
             page.section("Slowest prompts", note, stacked(headings, &slowest));
         }
-        let retried: Vec<_> =
-            self.most_retried.iter().map(|most| row(grouped(most.retries), &most.prompt)).collect();
+        let retried: Vec<_> = self
+            .most_retried
+            .iter()
+            .map(|most| row(grouped(most.retries), &most.prompt))
+            .collect();
         if !retried.is_empty() {
             let note = "Calls after the first.";
             let headings = ["retries", "prompt", "which asks", "line of the results"];
@@ -245,7 +333,13 @@ impl Report {
 /// How many a minute there were of something, from one stretch of time to the next.
 fn steps(rates: &[Rate], origin: u64, count: impl Fn(&Rate) -> u64) -> Vec<(f64, f64, f64)> {
     let from_origin = |at: u64| at.saturating_sub(origin) as f64;
-    let step = |rate: &Rate| (from_origin(rate.from), from_origin(rate.until), rate.a_minute(count(rate)));
+    let step = |rate: &Rate| {
+        (
+            from_origin(rate.from),
+            from_origin(rate.until),
+            rate.a_minute(count(rate)),
+        )
+    };
     rates.iter().map(step).collect()
 }
 
@@ -258,41 +352,86 @@ fn asked(named: &Named) -> Cell {
 }
 
 /// A reason with its first example, and below it the others.
-fn rows_of(Failure { code, count, examples }: &Failure) -> impl Iterator<Item = [Cell; 4]> {
-    examples.iter().enumerate().map(move |(n, Example { prompt, message })| {
-        let [count, code] =
-            if n == 0 { [grouped(*count), cut(code, 60)] } else { [const { String::new() }; 2] };
-        let such_as = cut(&one_line(&prompt.custom_id), 60);
-        let such_as =
-            if prompt.asked.is_empty() { such_as } else { format!("{such_as}: {}", cut(&prompt.asked, 80)) };
-        let because = Cell::Text(cut(&one_line(message), 300));
-        [Cell::Figure(count), Cell::Text(code), Cell::Text(such_as), because]
-    })
+fn rows_of(
+    Failure {
+        code,
+        count,
+        examples,
+    }: &Failure,
+) -> impl Iterator<Item = [Cell; 4]> {
+    examples
+        .iter()
+        .enumerate()
+        .map(move |(n, Example { prompt, message })| {
+            let [count, code] = if n == 0 {
+                [grouped(*count), cut(code, 60)]
+            } else {
+                [const { String::new() }; 2]
+            };
+            let such_as = cut(&one_line(&prompt.custom_id), 60);
+            let such_as = if prompt.asked.is_empty() {
+                such_as
+            } else {
+                format!("{such_as}: {}", cut(&prompt.asked, 80))
+            };
+            let because = Cell::Text(cut(&one_line(message), 300));
+            [
+                Cell::Figure(count),
+                Cell::Text(code),
+                Cell::Text(such_as),
+                because,
+            ]
+        })
 }
 
 /// A row a worker. Waits are thin and calls are thick, so that they differ without their colours.
 fn lanes_chart(lanes: &[Vec<Piece>], origin: u64, end: u64) -> Chart {
     let row = if lanes.len() > 24 { 8 } else { 15 };
-    let calls = lanes.iter().flatten().filter(|piece| is_call(piece.doing)).count();
-    let about = format!("{calls} calls of {} workers over {}", lanes.len(), duration(end - origin));
+    let calls = lanes
+        .iter()
+        .flatten()
+        .filter(|piece| is_call(piece.doing))
+        .count();
+    let about = format!(
+        "{calls} calls of {} workers over {}",
+        lanes.len(),
+        duration(end - origin)
+    );
     let x = Axis::time((end - origin) as f64);
-    let mut chart = Chart::new(&about, row * lanes.len().max(1) as u32, x, Axis::rows(lanes.len()));
-    let rows =
-        || lanes.iter().enumerate().flat_map(|(row, lane)| lane.iter().map(move |piece| (row as f64, piece)));
+    let mut chart = Chart::new(
+        &about,
+        row * lanes.len().max(1) as u32,
+        x,
+        Axis::rows(lanes.len()),
+    );
+    let rows = || {
+        lanes
+            .iter()
+            .enumerate()
+            .flat_map(|(row, lane)| lane.iter().map(move |piece| (row as f64, piece)))
+    };
     let from_origin = |piece: &Piece| ((piece.from - origin) as f64, (piece.until - origin) as f64);
     for doing in Doing::ALL.into_iter().rev() {
         let of_kind = rows().filter(|(_, piece)| piece.doing == doing);
         if calls <= POINTED_AT && is_call(doing) {
             for (row, piece) in of_kind {
-                chart.bar(doing.shown().0, &title(piece), from_origin(piece), (row + 0.2, row + 0.8));
+                chart.bar(
+                    doing.shown().0,
+                    &title(piece),
+                    from_origin(piece),
+                    (row + 0.2, row + 0.8),
+                );
             }
         } else {
-            let threads = of_kind.map(|(row, piece)| (from_origin(piece).0, from_origin(piece).1, row + 0.5));
+            let threads =
+                of_kind.map(|(row, piece)| (from_origin(piece).0, from_origin(piece).1, row + 0.5));
             chart.threads(doing.shown().0, threads);
         }
     }
     let step = lanes.len().div_ceil(8).max(1);
-    (0..lanes.len()).step_by(step).for_each(|row| chart.beside(row as f64 + 0.5, &(row + 1).to_string()));
+    (0..lanes.len())
+        .step_by(step)
+        .for_each(|row| chart.beside(row as f64 + 0.5, &(row + 1).to_string()));
     chart
 }
 
@@ -302,14 +441,30 @@ fn is_call(doing: Doing) -> bool {
 
 fn title(piece: &Piece) -> String {
     let (took, (_, what)) = (duration(piece.until - piece.from), piece.doing.shown());
-    format!("line {} of the results, call {}: {what} in {took}", piece.record, piece.n)
+    format!(
+        "line {} of the results, call {}: {what} in {took}",
+        piece.record, piece.n
+    )
 }
 
 fn flow_chart(slices: &[Slice], origin: u64, end: u64) -> Chart {
-    let sum = |slice: &Slice| Doing::ALL.into_iter().map(|doing| slice.workers(doing)).sum::<f64>();
+    let sum = |slice: &Slice| {
+        Doing::ALL
+            .into_iter()
+            .map(|doing| slice.workers(doing))
+            .sum::<f64>()
+    };
     let most = slices.iter().map(sum).fold(0.0, f64::max);
-    let about = format!("What up to {most:.0} workers did over {}", duration(end - origin));
-    let mut chart = Chart::new(&about, 260, Axis::time((end - origin) as f64), Axis::counts(most));
+    let about = format!(
+        "What up to {most:.0} workers did over {}",
+        duration(end - origin)
+    );
+    let mut chart = Chart::new(
+        &about,
+        260,
+        Axis::time((end - origin) as f64),
+        Axis::counts(most),
+    );
     let mut below = vec![0.0; slices.len()];
     for doing in Doing::ALL {
         let mut points = Vec::new();

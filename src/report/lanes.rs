@@ -68,12 +68,20 @@ impl Stays {
         let from = tries.iter().map(|call| call.asked).min();
         let until = tries.iter().map(|call| call.again).max();
         if let Some((from, until)) = from.zip(until) {
-            self.list.push(Stay { record, from, until, tries });
+            self.list.push(Stay {
+                record,
+                from,
+                until,
+                tries,
+            });
         }
     }
 
     /// Lane by lane what was done; none if there are too many calls or lanes.
-    pub(super) fn into_lanes<'a>(mut self, held: impl Fn(u64) -> &'a Held) -> Option<Vec<Vec<Piece>>> {
+    pub(super) fn into_lanes<'a>(
+        mut self,
+        held: impl Fn(u64) -> &'a Held,
+    ) -> Option<Vec<Vec<Piece>>> {
         if self.calls > Self::MOST_CALLS {
             return None;
         }
@@ -82,7 +90,9 @@ impl Stays {
         const CUT: u64 = 2;
         let (mut lanes, mut free_at): (Vec<Vec<Piece>>, Vec<u64>) = Default::default();
         for stay in &self.list {
-            let lane = free_at.iter().position(|free| *free <= stay.from.saturating_add(CUT));
+            let lane = free_at
+                .iter()
+                .position(|free| *free <= stay.from.saturating_add(CUT));
             let lane = lane.unwrap_or_else(|| {
                 lanes.push(Vec::new());
                 free_at.push(0);
@@ -92,7 +102,9 @@ impl Stays {
                 return None;
             }
             free_at[lane] = stay.until;
-            stay.tries.iter().for_each(|call| lanes[lane].extend(pieces(stay.record, call, held(call.key))));
+            stay.tries
+                .iter()
+                .for_each(|call| lanes[lane].extend(pieces(stay.record, call, held(call.key))));
         }
         Some(lanes)
     }
@@ -100,9 +112,17 @@ impl Stays {
 
 /// What one call is made of, without what took no time; a wait for a turn first as a whole, and its holds upon it.
 fn pieces(record: u64, call: &Try, held: &Held) -> Vec<Piece> {
-    let piece = |(from, until): (u64, u64), doing| Piece { from, until, doing, record, n: call.n };
+    let piece = |(from, until): (u64, u64), doing| Piece {
+        from,
+        until,
+        doing,
+        record,
+        n: call.n,
+    };
     let wait = piece((call.asked, call.at), Doing::Paced);
-    let holds = held.within(call.asked, call.at).map(|span| piece(span, Doing::Held));
+    let holds = held
+        .within(call.asked, call.at)
+        .map(|span| piece(span, Doing::Held));
     let flight = piece((call.at, call.end.max(call.at + 1)), Doing::of(call.ended));
     let backoff = piece((call.end, call.again), Doing::BackingOff);
     let all = std::iter::once(wait).chain(holds).chain([flight, backoff]);
@@ -114,12 +134,22 @@ mod tests {
     use super::*;
 
     fn call(asked: u64, at: u64, end: u64) -> Try {
-        Try { n: 1, key: 0, asked, at, end, again: end, ended: Ended::Answered }
+        Try {
+            n: 1,
+            key: 0,
+            asked,
+            at,
+            end,
+            again: end,
+            ended: Ended::Answered,
+        }
     }
 
     fn lanes(calls: impl IntoIterator<Item = Try>) -> Option<Vec<Vec<Piece>>> {
         let mut stays = Stays::default();
-        (1..).zip(calls).for_each(|(record, call)| stays.enter(record, [call].into_iter()));
+        (1..)
+            .zip(calls)
+            .for_each(|(record, call)| stays.enter(record, [call].into_iter()));
         let free = Held::default();
         stays.into_lanes(|_| &free)
     }
@@ -130,7 +160,10 @@ mod tests {
         let records: Vec<Vec<_>> = lanes
             .iter()
             .map(|lane| {
-                lane.iter().filter(|piece| piece.doing == Doing::InFlight).map(|piece| piece.record).collect()
+                lane.iter()
+                    .filter(|piece| piece.doing == Doing::InFlight)
+                    .map(|piece| piece.record)
+                    .collect()
             })
             .collect();
         assert_eq!(records, [vec![1, 2], vec![3]]);
@@ -138,7 +171,10 @@ mod tests {
 
     #[test]
     fn too_many_calls_or_lanes_are_not_drawn_one_by_one() {
-        assert_eq!(lanes((0..4_001).map(|n| call(n * 10, n * 10, n * 10 + 5))), None);
+        assert_eq!(
+            lanes((0..4_001).map(|n| call(n * 10, n * 10, n * 10 + 5))),
+            None
+        );
         assert_eq!(lanes((0..65).map(|n| call(n, 100, 200))), None);
         assert_eq!(lanes((0..64).map(|n| call(n, 100, 200))).unwrap().len(), 64);
     }

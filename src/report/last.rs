@@ -43,13 +43,18 @@ impl Lasts {
             self.list.reserve(self.list.len().max(1024));
         }
         let record = u32::try_from(record).unwrap_or(u32::MAX);
-        self.list.push(Last { prompt, record, end });
+        self.list.push(Last {
+            prompt,
+            record,
+            end,
+        });
     }
 
     /// Sorts in place, which takes no memory, and of each prompt keeps the last.
     fn settle(&mut self) {
         let before = self.list.len();
-        self.list.sort_unstable_by_key(|last| (last.prompt, last.record));
+        self.list
+            .sort_unstable_by_key(|last| (last.prompt, last.record));
         self.list.dedup_by(|later, earlier| {
             let same = later.prompt == earlier.prompt;
             if same {
@@ -63,7 +68,10 @@ impl Lasts {
     /// There are no more. What became of the prompts; the words are the codes.
     pub(super) fn finish(mut self, codes: Words) -> Prompts {
         self.settle();
-        let mut sum = Prompts { superseded: self.superseded, ..Prompts::default() };
+        let mut sum = Prompts {
+            superseded: self.superseded,
+            ..Prompts::default()
+        };
         let mut failures = BTreeMap::new();
         for Last { record, end, .. } in self.list {
             match end {
@@ -81,18 +89,32 @@ impl Lasts {
                 }
             }
         }
-        Prompts { failures: by_count(failures, codes), ..sum }
+        Prompts {
+            failures: by_count(failures, codes),
+            ..sum
+        }
     }
 }
 
 /// How many prompts failed with each code, and the records of the first of them.
 fn by_count(failures: BTreeMap<u16, (u64, Vec<u32>)>, codes: Words) -> Vec<Failure> {
-    let example = |record: u32| Example { prompt: nameless(record.into()), message: String::new() };
+    let example = |record: u32| Example {
+        prompt: nameless(record.into()),
+        message: String::new(),
+    };
     let failure = |(code, (count, records)): (_, (_, Vec<u32>))| {
         let examples = records.into_iter().map(example).collect();
-        Failure { code, count, examples }
+        Failure {
+            code,
+            count,
+            examples,
+        }
     };
-    codes.by_count(failures, |(count, _)| *count).into_iter().map(failure).collect()
+    codes
+        .by_count(failures, |(count, _)| *count)
+        .into_iter()
+        .map(failure)
+        .collect()
 }
 
 #[cfg(test)]
@@ -113,12 +135,28 @@ mod tests {
     fn the_last_record_of_a_prompt_counts() {
         let (mut lasts, mut codes) = (Lasts::default(), Words::default());
         let [odd, bad] = ["odd", "bad"].map(|code| End::Failed(codes.number(code)));
-        let ends = [(2, odd), (1, odd), (2, End::Answered(Some(Flag::Cut))), (1, bad), (3, bad)];
-        (1..).zip(ends).for_each(|(record, (prompt, end))| lasts.push(prompt, record, end));
-        let Prompts { answered, flags, failed, failures, superseded } = lasts.finish(codes);
+        let ends = [
+            (2, odd),
+            (1, odd),
+            (2, End::Answered(Some(Flag::Cut))),
+            (1, bad),
+            (3, bad),
+        ];
+        (1..)
+            .zip(ends)
+            .for_each(|(record, (prompt, end))| lasts.push(prompt, record, end));
+        let Prompts {
+            answered,
+            flags,
+            failed,
+            failures,
+            superseded,
+        } = lasts.finish(codes);
         assert_eq!((answered, flags.cut, failed, superseded), (1, 1, 2, 2));
         assert!(
-            failures.len() == 1 && failures[0].code == "bad" && failures[0].examples[0].prompt.record == 4
+            failures.len() == 1
+                && failures[0].code == "bad"
+                && failures[0].examples[0].prompt.record == 4
         );
     }
 }

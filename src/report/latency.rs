@@ -29,22 +29,36 @@ impl Histogram {
     /// The percentiles; none of nothing.
     pub(super) fn latency(&self) -> Option<Latency> {
         let [p50_ms, p95_ms, p99_ms] = [50, 95, 99].map(|percent| self.percentile(percent));
-        (self.count > 0).then_some(Latency { p50_ms, p95_ms, p99_ms, longest_ms: self.longest })
+        (self.count > 0).then_some(Latency {
+            p50_ms,
+            p95_ms,
+            p99_ms,
+            longest_ms: self.longest,
+        })
     }
 
     /// How many durations there are in each of at most 61 steps that widen as the durations do: from, below, and the count.
     pub(super) fn steps(&self) -> Vec<(u64, u64, u64)> {
-        let counts = self.buckets.iter().enumerate().filter(|(_, count)| **count > 0);
-        let counts = counts.map(|(bucket, count)| (Self::longest_in(bucket).min(self.longest), *count));
+        let counts = self
+            .buckets
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0);
+        let counts =
+            counts.map(|(bucket, count)| (Self::longest_in(bucket).min(self.longest), *count));
         let mut steps: Vec<(u64, u64, u64)> = Vec::new();
         let mut factor = 0.0;
         for (ms, count) in counts {
             if steps.is_empty() {
                 let least = ms.max(1);
-                factor = (self.longest.max(1) as f64 / least as f64).powf(1.0 / 60.0).max(1.05);
+                factor = (self.longest.max(1) as f64 / least as f64)
+                    .powf(1.0 / 60.0)
+                    .max(1.05);
                 steps.push((least.min(ms), Self::next(least, factor), 0));
             }
-            while let Some((_, below, _)) = steps.last().filter(|(_, below, _)| *below <= ms).copied() {
+            while let Some((_, below, _)) =
+                steps.last().filter(|(_, below, _)| *below <= ms).copied()
+            {
                 steps.push((below, Self::next(below, factor), 0));
             }
             if let Some(last) = steps.last_mut() {
@@ -96,16 +110,31 @@ mod tests {
 
     #[test]
     fn a_percentile_is_the_least_that_so_many_do_not_exceed() {
-        let expected = Latency { p50_ms: 50, p95_ms: 95, p99_ms: 99, longest_ms: 100 };
+        let expected = Latency {
+            p50_ms: 50,
+            p95_ms: 95,
+            p99_ms: 99,
+            longest_ms: 100,
+        };
         assert_eq!(latency((1..=100).rev()), Some(expected));
-        let expected = Latency { p50_ms: 7, p95_ms: 7, p99_ms: 7, longest_ms: 7 };
+        let expected = Latency {
+            p50_ms: 7,
+            p95_ms: 7,
+            p99_ms: 7,
+            longest_ms: 7,
+        };
         assert_eq!(latency([7]), Some(expected));
         assert_eq!(latency([]), None);
     }
 
     #[test]
     fn the_longest_is_exact_and_nothing_is_said_to_be_longer() {
-        let expected = Latency { p50_ms: 120_001, p95_ms: 120_001, p99_ms: 120_001, longest_ms: 120_001 };
+        let expected = Latency {
+            p50_ms: 120_001,
+            p95_ms: 120_001,
+            p99_ms: 120_001,
+            longest_ms: 120_001,
+        };
         assert_eq!(latency([120_001; 3]), Some(expected));
         assert_eq!(latency([0, u64::MAX]).unwrap().longest_ms, u64::MAX);
     }

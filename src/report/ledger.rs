@@ -44,8 +44,12 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Takes in a record, by its line in the results and the line of its prompt.
     pub(super) fn enter(&mut self, record: u64, prompt: u64, row: &Row<'_>) {
-        row.attempts.iter().for_each(|attempt| self.call(record, attempt));
-        row.tokens().into_iter().for_each(|tokens| self.tokens.add(&tokens));
+        row.attempts
+            .iter()
+            .for_each(|attempt| self.call(record, attempt));
+        row.tokens()
+            .into_iter()
+            .for_each(|tokens| self.tokens.add(&tokens));
         self.rank(record, prompt, &row.attempts);
         self.stays.enter(record, row.attempts.iter().map(try_of));
         let end = self.end(row);
@@ -54,12 +58,19 @@ impl Ledger {
 
     fn call(&mut self, record: u64, attempt: &Attempt) {
         let (at, took) = (since_1970(attempt.started_at), ms(attempt.took));
-        let call = Call::new(attempt.key, at, ms(attempt.paced), record).refused(was_refused(attempt));
+        let call =
+            Call::new(attempt.key, at, ms(attempt.paced), record).refused(was_refused(attempt));
         self.calls.push(call);
-        self.times.entry(call.key()).or_default().add(&Times::of(attempt));
+        self.times
+            .entry(call.key())
+            .or_default()
+            .add(&Times::of(attempt));
         if let Some(ordered) = attempt.retry_after.filter(|_| was_refused(attempt)) {
             let from = at.saturating_add(took);
-            self.holds.entry(call.key()).or_default().push(from, from.saturating_add(ms(ordered)));
+            self.holds
+                .entry(call.key())
+                .or_default()
+                .push(from, from.saturating_add(ms(ordered)));
         }
         let try_ = try_of(attempt);
         self.flow.note(try_.at, try_.end, Doing::of(try_.ended));
@@ -80,12 +91,26 @@ impl Ledger {
     }
 
     fn rank(&mut self, record: u64, prompt: u64, attempts: &[Attempt]) {
-        let first = attempts.iter().map(|attempt| since_1970(attempt.started_at)).min();
-        let end = |attempt: &Attempt| since_1970(attempt.started_at).saturating_add(ms(attempt.took));
-        let Some((first, end)) = first.zip(attempts.iter().map(end).max()) else { return };
-        self.slowest.offer(Place { amount: end - first, prompt, record });
+        let first = attempts
+            .iter()
+            .map(|attempt| since_1970(attempt.started_at))
+            .min();
+        let end =
+            |attempt: &Attempt| since_1970(attempt.started_at).saturating_add(ms(attempt.took));
+        let Some((first, end)) = first.zip(attempts.iter().map(end).max()) else {
+            return;
+        };
+        self.slowest.offer(Place {
+            amount: end - first,
+            prompt,
+            record,
+        });
         if attempts.len() > 1 {
-            self.most_retried.offer(Place { amount: attempts.len() as u64 - 1, prompt, record });
+            self.most_retried.offer(Place {
+                amount: attempts.len() as u64 - 1,
+                prompt,
+                record,
+            });
         }
     }
 
@@ -103,7 +128,10 @@ impl Ledger {
     pub(super) fn finish(mut self, limit: Option<Limit>) -> Report {
         Call::sort_by_key(&mut self.calls);
         let holds = std::mem::take(&mut self.holds);
-        let held = holds.into_iter().map(|(key, holds)| (key, holds.finish())).collect();
+        let held = holds
+            .into_iter()
+            .map(|(key, holds)| (key, holds.finish()))
+            .collect();
         let keys = self.keys(limit, &held);
         Call::sort_by_departure(&mut self.calls);
         let mut times = Times::default();
@@ -111,9 +139,17 @@ impl Ledger {
         let pictures = self.pictures(&held);
         let (words, counts) = self.outcomes;
         let outcomes = words.by_count(counts, |count| *count).into_iter();
-        self.counts.outcomes = outcomes.map(|(outcome, count)| Outcome { outcome, count }).collect();
-        let slow = |place: Place| Slow { prompt: nameless(place.record), took_ms: place.amount };
-        let retried = |place: Place| Retried { prompt: nameless(place.record), retries: place.amount };
+        self.counts.outcomes = outcomes
+            .map(|(outcome, count)| Outcome { outcome, count })
+            .collect();
+        let slow = |place: Place| Slow {
+            prompt: nameless(place.record),
+            took_ms: place.amount,
+        };
+        let retried = |place: Place| Retried {
+            prompt: nameless(place.record),
+            retries: place.amount,
+        };
         Report {
             prompts: self.lasts.finish(self.codes),
             calls: self.counts,
@@ -122,9 +158,17 @@ impl Ledger {
             limit,
             keys,
             times,
-            latency: Latencies { answered: self.answered.latency(), all: self.all.latency() },
+            latency: Latencies {
+                answered: self.answered.latency(),
+                all: self.all.latency(),
+            },
             slowest: self.slowest.into_places().into_iter().map(slow).collect(),
-            most_retried: self.most_retried.into_places().into_iter().map(retried).collect(),
+            most_retried: self
+                .most_retried
+                .into_places()
+                .into_iter()
+                .map(retried)
+                .collect(),
             torn_bytes: 0,
             pictures,
         }
@@ -137,7 +181,11 @@ impl Ledger {
         for call in &self.calls {
             self.flow.note_wait(call.asked(), call.at(), of(call.key()));
         }
-        let latency = if self.answered.latency().is_some() { &self.answered } else { &self.all };
+        let latency = if self.answered.latency().is_some() {
+            &self.answered
+        } else {
+            &self.all
+        };
         Pictures {
             flow: self.flow.slices(),
             lanes: std::mem::take(&mut self.stays).into_lanes(of),
@@ -152,11 +200,23 @@ impl Ledger {
         let pace = |calls: &[Call]| {
             let (key, busiest_minute) = (calls.first()?.key(), pace::busiest(calls, MINUTE)?);
             let mut times = self.times.remove(&key).unwrap_or_default();
-            let held = |held: &Held| calls.iter().map(|call| held.between(call.asked(), call.at())).sum();
+            let held = |held: &Held| {
+                calls
+                    .iter()
+                    .map(|call| held.between(call.asked(), call.at()))
+                    .sum()
+            };
             times.held_ms = held_by_key.get(&key).map_or(0, held);
             let smallest_gap = pace::smallest_gap(calls);
             let excess = limit.map(|limit| pace::excess(calls, &limit));
-            Some(KeyPace { key, calls: calls.len() as u64, smallest_gap, busiest_minute, excess, times })
+            Some(KeyPace {
+                key,
+                calls: calls.len() as u64,
+                smallest_gap,
+                busiest_minute,
+                excess,
+                times,
+            })
         };
         by_key.filter_map(pace).collect()
     }
@@ -166,14 +226,24 @@ impl Ledger {
 fn try_of(attempt: &Attempt) -> Try {
     let at = since_1970(attempt.started_at).min(Call::LATEST);
     let end = at.saturating_add(ms(attempt.took)).min(Call::LATEST);
-    let again = end.saturating_add(attempt.backoff.map_or(0, ms)).min(Call::LATEST);
+    let again = end
+        .saturating_add(attempt.backoff.map_or(0, ms))
+        .min(Call::LATEST);
     let ended = match () {
         () if attempt.outcome == "answered" => Ended::Answered,
         () if was_refused(attempt) => Ended::Refused,
         () => Ended::Faulty,
     };
     let (key, asked) = (attempt.key as u64, at.saturating_sub(ms(attempt.paced)));
-    Try { n: attempt.n, key, asked, at, end, again, ended }
+    Try {
+        n: attempt.n,
+        key,
+        asked,
+        at,
+        end,
+        again,
+        ended,
+    }
 }
 
 /// The calls are sorted by departure.
@@ -182,7 +252,12 @@ fn span(calls: &[Call]) -> Option<Span> {
     let minutes = (last - first) as f64 / MINUTE as f64;
     let calls_a_minute = (last > first).then(|| (calls.len() - 1) as f64 / minutes);
     let busiest_minute = pace::busiest(calls, MINUTE)?;
-    Some(Span { first: Moment(first), last: Moment(last), calls_a_minute, busiest_minute })
+    Some(Span {
+        first: Moment(first),
+        last: Moment(last),
+        calls_a_minute,
+        busiest_minute,
+    })
 }
 
 /// Whether the server has said that we come too fast, or that it has too much to do.
@@ -210,7 +285,13 @@ impl Times {
     }
 
     fn add(&mut self, other: &Times) {
-        let Times { queued_ms, paced_ms, held_ms, took_ms, backoff_ms } = *other;
+        let Times {
+            queued_ms,
+            paced_ms,
+            held_ms,
+            took_ms,
+            backoff_ms,
+        } = *other;
         self.queued_ms = self.queued_ms.saturating_add(queued_ms);
         self.paced_ms = self.paced_ms.saturating_add(paced_ms);
         self.held_ms = self.held_ms.saturating_add(held_ms);

@@ -29,12 +29,21 @@ pub(super) fn fill_in<R: BufRead + Seek>(
 ) -> Result<(), ReportError> {
     let wanted = report.named().map(|named| named.record).collect();
     let names = look_up(&wanted, results)?;
-    for example in report.prompts.failures.iter_mut().flat_map(|failure| &mut failure.examples) {
-        let fault = names.get(&example.prompt.record).and_then(|name| name.error.as_ref());
+    for example in report
+        .prompts
+        .failures
+        .iter_mut()
+        .flat_map(|failure| &mut failure.examples)
+    {
+        let fault = names
+            .get(&example.prompt.record)
+            .and_then(|name| name.error.as_ref());
         example.message = fault.map(|fault| fault.message.clone()).unwrap_or_default();
     }
     for named in report.named() {
-        let Some(name) = names.get(&named.record) else { continue };
+        let Some(name) = names.get(&named.record) else {
+            continue;
+        };
         named.custom_id = name.custom_id.clone();
         named.asked = beginning(&name.prompt);
     }
@@ -53,10 +62,15 @@ fn look_up<R: BufRead + Seek>(
     results: &mut Results<R>,
 ) -> Result<BTreeMap<u64, Name>, ReportError> {
     let mut names = BTreeMap::new();
-    let Some(last) = wanted.last() else { return Ok(names) };
+    let Some(last) = wanted.last() else {
+        return Ok(names);
+    };
     results.seek(0).map_err(ReportError::Again)?;
     for record in 1..=*last {
-        let line = results.next_line().map_err(again)?.ok_or(ReportError::Changed)?;
+        let line = results
+            .next_line()
+            .map_err(again)?
+            .ok_or(ReportError::Changed)?;
         if wanted.contains(&record) {
             names.insert(record, line.parse().map_err(|_| ReportError::Changed)?);
         }
@@ -76,12 +90,22 @@ fn again(error: ResultsError) -> ReportError {
 impl Report {
     /// Every record that is pointed out.
     fn named(&mut self) -> impl Iterator<Item = &mut Named> {
-        let failures = self.prompts.failures.iter_mut().flat_map(|failure| &mut failure.examples);
+        let failures = self
+            .prompts
+            .failures
+            .iter_mut()
+            .flat_map(|failure| &mut failure.examples);
         let failures = failures.map(|example| &mut example.prompt);
         let slowest = self.slowest.iter_mut().map(|slow| &mut slow.prompt);
-        let retried = self.most_retried.iter_mut().map(|retried| &mut retried.prompt);
+        let retried = self
+            .most_retried
+            .iter_mut()
+            .map(|retried| &mut retried.prompt);
         let paces = self.keys.iter_mut().flat_map(|pace| {
-            let gap = pace.smallest_gap.iter_mut().flat_map(|gap| [&mut gap.from, &mut gap.to]);
+            let gap = pace
+                .smallest_gap
+                .iter_mut()
+                .flat_map(|gap| [&mut gap.from, &mut gap.to]);
             let worst = pace.excess.iter_mut().flat_map(|excess| &mut excess.worst);
             gap.chain(worst.map(|worst| &mut worst.call))
         });

@@ -14,7 +14,9 @@ const FORGIVEN: u64 = 2;
 impl Limit {
     /// As a server keeps it: without the guard that a client adds.
     fn rate(&self) -> Rate {
-        Rate::per_minute(self.calls_a_minute).with_guard(Duration::ZERO).with_burst(self.burst)
+        Rate::per_minute(self.calls_a_minute)
+            .with_guard(Duration::ZERO)
+            .with_burst(self.burst)
     }
 
     /// The most calls that it lets through in 60 seconds: those of the even pace, and the rest of a burst.
@@ -25,14 +27,24 @@ impl Limit {
 
 /// A record that has no name yet.
 pub(super) fn nameless(record: u64) -> Named {
-    Named { custom_id: String::new(), asked: String::new(), record }
+    Named {
+        custom_id: String::new(),
+        asked: String::new(),
+        record,
+    }
 }
 
 /// The first of the smallest gaps; none for fewer than two calls.
 pub(super) fn smallest_gap(calls: &[Call]) -> Option<Gap> {
-    let [from, to] = calls.array_windows().min_by_key(|[from, to]| to.at() - from.at())?;
+    let [from, to] = calls
+        .array_windows()
+        .min_by_key(|[from, to]| to.at() - from.at())?;
     let ms = to.at() - from.at();
-    Some(Gap { ms, from: nameless(from.record()), to: nameless(to.record()) })
+    Some(Gap {
+        ms,
+        from: nameless(from.record()),
+        to: nameless(to.record()),
+    })
 }
 
 /// The most calls that left within so many milliseconds, the first such time; none for no calls.
@@ -42,7 +54,10 @@ pub(super) fn busiest(calls: &[Call], length: u64) -> Option<Busiest> {
         while call.at() - calls[first].at() >= length {
             first += 1;
         }
-        Busiest { calls: (last - first + 1) as u64, from: Moment(calls[first].at()) }
+        Busiest {
+            calls: (last - first + 1) as u64,
+            from: Moment(calls[first].at()),
+        }
     });
     windows.reduce(|most, next| if next.calls > most.calls { next } else { most })
 }
@@ -53,7 +68,10 @@ pub(super) fn excess(calls: &[Call], limit: &Limit) -> Excess {
     // Any instant will do: only what lies between two of them counts.
     let origin = Instant::now();
     let mut turnstile = Turnstile::new(limit.rate(), origin);
-    let mut excess = Excess { most_over_in_a_minute: most_over(calls, limit), ..Excess::default() };
+    let mut excess = Excess {
+        most_over_in_a_minute: most_over(calls, limit),
+        ..Excess::default()
+    };
     for call in calls {
         let now = origin + Duration::from_millis(call.at() - start);
         let early = turnstile.due(1).saturating_duration_since(now);
@@ -76,7 +94,10 @@ impl Excess {
         let by_ms = u64::try_from(early.as_millis()).unwrap_or(u64::MAX);
         self.too_soon += 1;
         if self.worst.as_ref().is_none_or(|worst| worst.by_ms < by_ms) {
-            self.worst = Some(TooSoon { call: nameless(call.record()), by_ms });
+            self.worst = Some(TooSoon {
+                call: nameless(call.record()),
+                by_ms,
+            });
         }
     }
 }
@@ -89,24 +110,46 @@ mod tests {
 
     /// Calls that left at these instants; their records count from 1.
     fn calls(instants: impl IntoIterator<Item = u64>) -> Vec<Call> {
-        (1..).zip(instants).map(|(record, at)| Call::new(0, at, 0, record)).collect()
+        (1..)
+            .zip(instants)
+            .map(|(record, at)| Call::new(0, at, 0, record))
+            .collect()
     }
 
     fn limit(calls_a_minute: u32, burst: u32) -> Limit {
-        let [calls_a_minute, burst] = [calls_a_minute, burst].map(|number| NonZeroU32::new(number).unwrap());
-        Limit { calls_a_minute, burst }
+        let [calls_a_minute, burst] =
+            [calls_a_minute, burst].map(|number| NonZeroU32::new(number).unwrap());
+        Limit {
+            calls_a_minute,
+            burst,
+        }
     }
 
     /// How many came too soon, the worst and by how much, and how many were over in a minute.
-    fn against(limit: Limit, instants: impl IntoIterator<Item = u64>) -> (u64, Option<(u64, u64)>, u64) {
-        let Excess { too_soon, worst, most_over_in_a_minute } = excess(&calls(instants), &limit);
-        (too_soon, worst.map(|worst| (worst.call.record, worst.by_ms)), most_over_in_a_minute)
+    fn against(
+        limit: Limit,
+        instants: impl IntoIterator<Item = u64>,
+    ) -> (u64, Option<(u64, u64)>, u64) {
+        let Excess {
+            too_soon,
+            worst,
+            most_over_in_a_minute,
+        } = excess(&calls(instants), &limit);
+        (
+            too_soon,
+            worst.map(|worst| (worst.call.record, worst.by_ms)),
+            most_over_in_a_minute,
+        )
     }
 
     #[test]
     fn the_smallest_gap_is_between_two_calls_that_are_named() {
         let gap = smallest_gap(&calls([0, 100, 160, 260, 320])).unwrap();
-        assert_eq!((gap.ms, gap.from.record, gap.to.record), (60, 2, 3), "the first of two");
+        assert_eq!(
+            (gap.ms, gap.from.record, gap.to.record),
+            (60, 2, 3),
+            "the first of two"
+        );
         assert_eq!(smallest_gap(&calls([5])), None);
     }
 
@@ -120,15 +163,29 @@ mod tests {
 
     #[test]
     fn a_limit_that_is_kept_exactly_is_kept() {
-        assert_eq!(against(limit(600, 1), (0..2000).map(|n| n * 100)), (0, None, 0));
+        assert_eq!(
+            against(limit(600, 1), (0..2000).map(|n| n * 100)),
+            (0, None, 0)
+        );
         let sevenths = (0..50).map(|n| n * 60_000 / 7);
-        assert_eq!(against(limit(7, 1), sevenths), (0, None, 0), "instants are whole milliseconds");
+        assert_eq!(
+            against(limit(7, 1), sevenths),
+            (0, None, 0),
+            "instants are whole milliseconds"
+        );
     }
 
     #[test]
     fn one_gap_too_short_is_one_call_too_soon() {
-        assert_eq!(against(limit(600, 1), [0, 100, 150, 200, 300]), (1, Some((3, 50)), 0));
-        assert_eq!(against(limit(600, 1), [0, 99, 200, 299]), (0, None, 0), "1 ms is how true an instant is");
+        assert_eq!(
+            against(limit(600, 1), [0, 100, 150, 200, 300]),
+            (1, Some((3, 50)), 0)
+        );
+        assert_eq!(
+            against(limit(600, 1), [0, 99, 200, 299]),
+            (0, None, 0),
+            "1 ms is how true an instant is"
+        );
         assert_eq!(against(limit(600, 1), [0, 98, 200]), (1, Some((2, 2)), 0));
     }
 
@@ -140,7 +197,10 @@ mod tests {
 
     #[test]
     fn twice_the_pace_is_every_second_call() {
-        assert_eq!(against(limit(60, 1), (0..240).map(|n| n * 500)), (120, Some((2, 500)), 60));
+        assert_eq!(
+            against(limit(60, 1), (0..240).map(|n| n * 500)),
+            (120, Some((2, 500)), 60)
+        );
     }
 
     #[test]
@@ -149,7 +209,10 @@ mod tests {
         assert_eq!(against(limit(60, 3), burst), (0, None, 0));
         assert_eq!(against(limit(60, 2), burst), (1, Some((3, 1000)), 0));
         let quiet_then_burst = [0, 10_000, 10_000, 10_000, 10_000];
-        assert_eq!(against(limit(60, 3), quiet_then_burst), (1, Some((5, 1000)), 0));
+        assert_eq!(
+            against(limit(60, 3), quiet_then_burst),
+            (1, Some((5, 1000)), 0)
+        );
     }
 
     proptest! {

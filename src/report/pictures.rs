@@ -34,12 +34,17 @@ impl Rate {
 }
 
 /// Round widths, in seconds.
-const WIDTHS: [u64; 15] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 10_800, 43_200, 86_400];
+const WIDTHS: [u64; 15] = [
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 10_800, 43_200, 86_400,
+];
 
 /// Cuts the run into stretches, few enough to draw and with enough calls in each to speak of a rate. The calls are sorted
 /// by departure.
 pub(super) fn rates(calls: &[Call]) -> Vec<Rate> {
-    let Some((first, last)) = calls.first().zip(calls.last()).map(|(first, last)| (first.at(), last.at()))
+    let Some((first, last)) = calls
+        .first()
+        .zip(calls.last())
+        .map(|(first, last)| (first.at(), last.at()))
     else {
         return Vec::new();
     };
@@ -49,14 +54,23 @@ pub(super) fn rates(calls: &[Call]) -> Vec<Rate> {
         let from = first + (call.at() - first) / width * width;
         while rates.last().is_none_or(|rate| rate.from < from) {
             let from = rates.last().map_or(first, |rate| rate.until);
-            rates.push(Rate { from, until: from + width, calls: 0, refused: 0 });
+            rates.push(Rate {
+                from,
+                until: from + width,
+                calls: 0,
+                refused: 0,
+            });
         }
         if let Some(rate) = rates.last_mut() {
             rate.calls += 1;
             rate.refused += u64::from(call.was_refused());
         }
     }
-    round_off(rates, last, (last - first) / (calls.len() as u64 - 1).max(1))
+    round_off(
+        rates,
+        last,
+        (last - first) / (calls.len() as u64 - 1).max(1),
+    )
 }
 
 fn width(calls: f64, length: u64) -> u64 {
@@ -64,7 +78,10 @@ fn width(calls: f64, length: u64) -> u64 {
         let count = (length / width) as f64 + 1.0;
         count <= 150.0 && (count <= 6.0 || calls / count >= 20.0)
     };
-    let round = WIDTHS.into_iter().map(|seconds| seconds * 1000).find(is_right);
+    let round = WIDTHS
+        .into_iter()
+        .map(|seconds| seconds * 1000)
+        .find(is_right);
     round.unwrap_or(length / 150 + 1)
 }
 
@@ -77,7 +94,11 @@ fn round_off(mut rates: Vec<Rate>, last: u64, gap: u64) -> Vec<Rate> {
     let end = last + gap.max(1);
     let short = rates.pop_if(|rate| end.saturating_sub(rate.from) < (rate.until - rate.from) / 2);
     if let Some(rate) = rates.last_mut() {
-        rate.until = if short.is_some() { end.max(rate.until) } else { end.min(rate.until) };
+        rate.until = if short.is_some() {
+            end.max(rate.until)
+        } else {
+            end.min(rate.until)
+        };
         rate.calls += short.as_ref().map_or(0, |short| short.calls);
         rate.refused += short.as_ref().map_or(0, |short| short.refused);
     }
@@ -89,7 +110,10 @@ mod tests {
     use super::*;
 
     fn at(instants: impl IntoIterator<Item = u64>) -> Vec<Rate> {
-        let calls: Vec<_> = instants.into_iter().map(|at| Call::new(0, at, 0, 1)).collect();
+        let calls: Vec<_> = instants
+            .into_iter()
+            .map(|at| Call::new(0, at, 0, 1))
+            .collect();
         rates(&calls)
     }
 
@@ -108,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_pause_is_drawn_and_years_take_no_more_room() {
-        let rates = at((0..100).map(|n| n * 100).chain((0..100).map(|n| 60_000 + n * 100)));
+        let rates = at((0..100)
+            .map(|n| n * 100)
+            .chain((0..100).map(|n| 60_000 + n * 100)));
         assert!(rates.iter().any(|rate| rate.calls == 0));
         assert!(at([0, 1 << 46]).len() <= 151);
         assert!(at([]).is_empty() && at([5]).len() == 1);

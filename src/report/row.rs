@@ -51,12 +51,25 @@ impl Row<'_> {
         }
         let response: Response = serde_json::from_str(self.response?.get()).ok()?;
         let usage = response.body.usage;
-        let thoughts = usage.gemini_thoughts.map(|thoughts| thoughts + usage.gemini_output.unwrap_or(0));
-        let input = usage.prompt_tokens.or(usage.input_tokens).or(usage.gemini_input);
-        let output = usage.completion_tokens.or(usage.output_tokens).or(thoughts).or(usage.gemini_output);
+        let thoughts = usage
+            .gemini_thoughts
+            .map(|thoughts| thoughts + usage.gemini_output.unwrap_or(0));
+        let input = usage
+            .prompt_tokens
+            .or(usage.input_tokens)
+            .or(usage.gemini_input);
+        let output = usage
+            .completion_tokens
+            .or(usage.output_tokens)
+            .or(thoughts)
+            .or(usage.gemini_output);
         let is_stated = input.is_some() || output.is_some();
         let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-        is_stated.then_some(Tokens { input, output, stated_by: 1 })
+        is_stated.then_some(Tokens {
+            input,
+            output,
+            stated_by: 1,
+        })
     }
 }
 
@@ -73,16 +86,34 @@ mod tests {
 
     #[test]
     fn tokens_are_read_under_every_name_and_whatever_else_a_body_is() {
-        let usage =
-            |usage: &str| tokens(&format!(r#"{{"status_code":200,"body":{{"usage":{usage},"a":[1]}}}}"#));
+        let usage = |usage: &str| {
+            tokens(&format!(
+                r#"{{"status_code":200,"body":{{"usage":{usage},"a":[1]}}}}"#
+            ))
+        };
         let table = [
-            (r#"{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}"#, Some((3, 5))),
+            (
+                r#"{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}"#,
+                Some((3, 5)),
+            ),
             (r#"{"input_tokens":3,"output_tokens":5}"#, Some((3, 5))),
-            (r#"{"prompt_tokens":3,"completion_tokens":5,"input_tokens":3,"output_tokens":5}"#, Some((3, 5))),
+            (
+                r#"{"prompt_tokens":3,"completion_tokens":5,"input_tokens":3,"output_tokens":5}"#,
+                Some((3, 5)),
+            ),
             (r#"{"prompt_tokens":3,"total_tokens":3}"#, Some((3, 0))),
-            (r#"{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8}"#, Some((3, 5))),
-            (r#"{"promptTokenCount":3,"candidatesTokenCount":5,"thoughtsTokenCount":7}"#, Some((3, 12))),
-            (r#"{"promptTokenCount":3,"thoughtsTokenCount":7}"#, Some((3, 7))),
+            (
+                r#"{"promptTokenCount":3,"candidatesTokenCount":5,"totalTokenCount":8}"#,
+                Some((3, 5)),
+            ),
+            (
+                r#"{"promptTokenCount":3,"candidatesTokenCount":5,"thoughtsTokenCount":7}"#,
+                Some((3, 12)),
+            ),
+            (
+                r#"{"promptTokenCount":3,"thoughtsTokenCount":7}"#,
+                Some((3, 7)),
+            ),
             (r#"{"total_tokens":3}"#, None),
             ("null", None),
             ("7", None),
@@ -92,7 +123,13 @@ mod tests {
         }
         let gemini = r#"{"status_code":200,"body":{"candidates":[],"usageMetadata":{"promptTokenCount":3}}}"#;
         assert_eq!(tokens(gemini), Some((3, 0)));
-        for response in ["null", r#"{"body":null}"#, r#"{"body":"oops"}"#, r#"{"body":[1]}"#, "{}"] {
+        for response in [
+            "null",
+            r#"{"body":null}"#,
+            r#"{"body":"oops"}"#,
+            r#"{"body":[1]}"#,
+            "{}",
+        ] {
             assert_eq!(tokens(response), None, "{response}");
         }
     }

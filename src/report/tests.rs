@@ -13,7 +13,10 @@ use std::num::NonZeroU32;
 fn record(line: u64, calls: &[Value], rest: Value) -> String {
     let mut record = json!({"id": format!("pl_{line}_ca978112ca1bbdca"), "custom_id": format!("line-{line}"),
         "text": "text", "finish_reason": "stop", "attempts": calls});
-    record.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    record
+        .as_object_mut()
+        .unwrap()
+        .extend(rest.as_object().unwrap().clone());
     format!("{record}\n")
 }
 
@@ -22,25 +25,33 @@ fn answered(line: u64, calls: &[Value]) -> String {
 }
 
 fn failed(line: u64, code: &str, message: &str) -> String {
-    record(line, &[], json!({"text": null, "error": {"code": code, "message": message}}))
+    record(
+        line,
+        &[],
+        json!({"text": null, "error": {"code": code, "message": message}}),
+    )
 }
 
 /// The `n`th call of a prompt, so many milliseconds after ten o'clock.
 fn call(n: u32, at: u64, rest: Value) -> Value {
     let started_at = Moment(1_795_514_400_000 + at).to_string();
     let mut call = json!({"n": n, "started_at": started_at, "outcome": "answered", "status": 200});
-    call.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    call.as_object_mut()
+        .unwrap()
+        .extend(rest.as_object().unwrap().clone());
     call
 }
 
 fn refused(n: u32, at: u64, took: u64, retry_after: u64) -> Value {
-    let rest =
-        json!({"outcome": "rate_limited", "status": 429, "took_ms": took, "retry_after_ms": retry_after});
+    let rest = json!({"outcome": "rate_limited", "status": 429, "took_ms": took, "retry_after_ms": retry_after});
     call(n, at, rest)
 }
 
 fn rpm(calls: u32) -> Option<Limit> {
-    Some(Limit { calls_a_minute: NonZeroU32::new(calls).unwrap(), burst: NonZeroU32::MIN })
+    Some(Limit {
+        calls_a_minute: NonZeroU32::new(calls).unwrap(),
+        burst: NonZeroU32::MIN,
+    })
 }
 
 fn report_on(records: &[String], limit: Option<Limit>) -> Report {
@@ -57,16 +68,31 @@ fn report(records: &[String]) -> Report {
 fn the_last_record_of_a_prompt_says_what_became_of_it_and_the_calls_of_all_count() {
     let records = [
         failed(3, "timeout", "too slow"),
-        record(1, &[call(1, 0, json!({}))], json!({"text": null, "error": {"code": "odd", "message": "?"}})),
+        record(
+            1,
+            &[call(1, 0, json!({}))],
+            json!({"text": null, "error": {"code": "odd", "message": "?"}}),
+        ),
         record(2, &[], json!({"finish_reason": "length"})),
         answered(1, &[call(1, 500, json!({}))]),
         record(4, &[], json!({"text": " "})),
     ];
     let Report { prompts, calls, .. } = report(&records);
-    assert_eq!((prompts.answered, prompts.failed, prompts.superseded), (3, 1, 1));
+    assert_eq!(
+        (prompts.answered, prompts.failed, prompts.superseded),
+        (3, 1, 1)
+    );
     assert_eq!((prompts.flags.cut, prompts.flags.empty), (1, 1));
-    assert_eq!(prompts.failures.len(), 1, "the failure of line 1 is made good");
-    assert_eq!((calls.total, calls.retries), (2, 0), "the first call of another run is no retry");
+    assert_eq!(
+        prompts.failures.len(),
+        1,
+        "the failure of line 1 is made good"
+    );
+    assert_eq!(
+        (calls.total, calls.retries),
+        (2, 0),
+        "the first call of another run is no retry"
+    );
 }
 
 #[test]
@@ -85,27 +111,48 @@ fn reasons_come_with_the_most_frequent_first_and_an_example_that_still_holds() {
             let of = |Example { prompt, message }: &Example| {
                 (prompt.custom_id.clone(), prompt.record, message.clone())
             };
-            (failure.code.as_str(), failure.count, failure.examples.iter().map(of).collect())
+            (
+                failure.code.as_str(),
+                failure.count,
+                failure.examples.iter().map(of).collect(),
+            )
         })
         .collect();
     let example = |line: u64, record| (format!("line-{line}"), record, format!("of line {line}"));
-    let expected: [(_, _, Vec<_>); 2] =
-        [("timeout", 2, vec![example(5, 1), example(9, 4)]), ("bad", 1, vec![example(4, 3)])];
+    let expected: [(_, _, Vec<_>); 2] = [
+        ("timeout", 2, vec![example(5, 1), example(9, 4)]),
+        ("bad", 1, vec![example(4, 3)]),
+    ];
     assert_eq!(said, expected);
 }
 
 #[test]
 fn the_slowest_and_the_most_retried_are_ranked_from_the_first_call_to_the_end_of_the_last() {
     let calls = |count: u32| -> Vec<_> {
-        (1..=count).map(|n| call(n, u64::from(n) * 1000, json!({"took_ms": 100}))).collect()
+        (1..=count)
+            .map(|n| call(n, u64::from(n) * 1000, json!({"took_ms": 100})))
+            .collect()
     };
-    let records: Vec<_> =
-        [(1, 2), (2, 1), (3, 5), (4, 3), (5, 4)].map(|(line, count)| answered(line, &calls(count))).into();
+    let records: Vec<_> = [(1, 2), (2, 1), (3, 5), (4, 3), (5, 4)]
+        .map(|(line, count)| answered(line, &calls(count)))
+        .into();
     let report = report(&records);
-    let slowest = report.slowest.iter().map(|slow| (slow.prompt.custom_id.as_str(), slow.took_ms));
-    let expected = [("line-3", 4100), ("line-5", 3100), ("line-4", 2100), ("line-1", 1100), ("line-2", 100)];
+    let slowest = report
+        .slowest
+        .iter()
+        .map(|slow| (slow.prompt.custom_id.as_str(), slow.took_ms));
+    let expected = [
+        ("line-3", 4100),
+        ("line-5", 3100),
+        ("line-4", 2100),
+        ("line-1", 1100),
+        ("line-2", 100),
+    ];
     assert!(slowest.eq(expected));
-    let retried = report.most_retried.iter().map(|most| (most.prompt.custom_id.as_str(), most.retries));
+    let retried = report
+        .most_retried
+        .iter()
+        .map(|most| (most.prompt.custom_id.as_str(), most.retries));
     assert!(retried.eq([("line-3", 4), ("line-5", 3), ("line-4", 2), ("line-1", 1)]));
 }
 
@@ -115,17 +162,31 @@ fn the_slowest_and_the_most_retried_are_ranked_from_the_first_call_to_the_end_of
 fn calls_are_counted_by_outcome_with_retries_and_tokens() {
     let usage = |input, output| json!({"response": {"body": {"usage": {"input_tokens": input, "output_tokens": output}}}});
     let records = [
-        record(1, &[refused(1, 0, 5, 100), refused(2, 200, 5, 100), call(3, 400, json!({}))], usage(1, 2)),
+        record(
+            1,
+            &[
+                refused(1, 0, 5, 100),
+                refused(2, 200, 5, 100),
+                call(3, 400, json!({})),
+            ],
+            usage(1, 2),
+        ),
         record(2, &[call(1, 600, json!({}))], usage(10, 20)),
         record(
             3,
-            &[call(1, 800, json!({"outcome": "timeout", "status": null})), call(2, 1000, json!({}))],
+            &[
+                call(1, 800, json!({"outcome": "timeout", "status": null})),
+                call(2, 1000, json!({})),
+            ],
             json!({}),
         ),
     ];
     let Report { calls, tokens, .. } = report(&records);
     assert_eq!((calls.total, calls.retries, calls.status_429), (6, 3, 2));
-    let outcomes = calls.outcomes.iter().map(|ended| (ended.outcome.as_str(), ended.count));
+    let outcomes = calls
+        .outcomes
+        .iter()
+        .map(|ended| (ended.outcome.as_str(), ended.count));
     assert!(outcomes.eq([("answered", 3), ("rate_limited", 2), ("timeout", 1)]));
     assert_eq!((tokens.input, tokens.output, tokens.stated_by), (11, 22, 2));
 }
@@ -135,36 +196,70 @@ fn the_order_of_the_file_is_that_of_completion_and_does_not_matter() {
     let at = |line: u64| answered(line, &[call(1, line * 100, json!({}))]);
     let (sorted, unsorted) = ([1, 2, 3, 4].map(at), [3, 1, 4, 2].map(at));
     let [sorted, unsorted] = [sorted, unsorted].map(|records| report_on(&records, rpm(600)));
-    assert_eq!((&sorted.span, &sorted.times), (&unsorted.span, &unsorted.times));
-    let (pace, gap) = (&unsorted.keys[0], unsorted.keys[0].smallest_gap.as_ref().unwrap());
-    assert_eq!((gap.ms, gap.from.custom_id.as_str(), gap.to.custom_id.as_str()), (100, "line-1", "line-2"));
+    assert_eq!(
+        (&sorted.span, &sorted.times),
+        (&unsorted.span, &unsorted.times)
+    );
+    let (pace, gap) = (
+        &unsorted.keys[0],
+        unsorted.keys[0].smallest_gap.as_ref().unwrap(),
+    );
+    assert_eq!(
+        (
+            gap.ms,
+            gap.from.custom_id.as_str(),
+            gap.to.custom_id.as_str()
+        ),
+        (100, "line-1", "line-2")
+    );
     assert_eq!(pace.excess, Some(Excess::default()));
 }
 
 #[test]
 fn each_key_has_a_pace_of_its_own() {
     let at = |line, key: u64, at| answered(line, &[call(1, at, json!({"key": key}))]);
-    let records = [at(1, 0, 0), at(2, 1, 1), at(3, 0, 100), at(4, 1, 51), at(5, 1, 151)];
+    let records = [
+        at(1, 0, 0),
+        at(2, 1, 1),
+        at(3, 0, 100),
+        at(4, 1, 51),
+        at(5, 1, 151),
+    ];
     let report = report_on(&records, rpm(600));
     let paces: Vec<_> = report
         .keys
         .iter()
         .map(|pace| {
             let gap = pace.smallest_gap.as_ref().map(|gap| gap.ms);
-            (pace.key, pace.calls, gap, pace.excess.as_ref().unwrap().too_soon)
+            (
+                pace.key,
+                pace.calls,
+                gap,
+                pace.excess.as_ref().unwrap().too_soon,
+            )
         })
         .collect();
     assert_eq!(paces, [(0, 2, Some(100), 0), (1, 3, Some(50), 1)]);
-    let worst = report.keys[1].excess.as_ref().unwrap().worst.as_ref().unwrap();
+    let worst = report.keys[1]
+        .excess
+        .as_ref()
+        .unwrap()
+        .worst
+        .as_ref()
+        .unwrap();
     assert_eq!((worst.call.custom_id.as_str(), worst.by_ms), ("line-4", 50));
     let span = report.span.unwrap();
-    assert_eq!((span.busiest_minute.calls, span.calls_a_minute), (5, Some(4.0 * 60_000.0 / 151.0)));
+    assert_eq!(
+        (span.busiest_minute.calls, span.calls_a_minute),
+        (5, Some(4.0 * 60_000.0 / 151.0))
+    );
 }
 
 #[test]
 fn held_is_the_part_of_the_wait_for_a_turn_that_a_refusal_of_the_same_key_ordered() {
-    let waited =
-        |line, key: u64, at, ms: u64| answered(line, &[call(1, at, json!({"key": key, "paced_ms": ms}))]);
+    let waited = |line, key: u64, at, ms: u64| {
+        answered(line, &[call(1, at, json!({"key": key, "paced_ms": ms}))])
+    };
     let records = [
         waited(2, 0, 3150, 2500),
         waited(3, 0, 1500, 300),
@@ -173,8 +268,14 @@ fn held_is_the_part_of_the_wait_for_a_turn_that_a_refusal_of_the_same_key_ordere
         answered(1, &[refused(1, 1000, 100, 2000)]),
     ];
     let report = report(&records);
-    let held = report.keys.iter().map(|pace| (pace.times.paced_ms, pace.times.held_ms));
-    assert!(held.eq([(3300, 2300), (2500, 0)]), "from 1100 to 3100, and 300 in it; the other key is free");
+    let held = report
+        .keys
+        .iter()
+        .map(|pace| (pace.times.paced_ms, pace.times.held_ms));
+    assert!(
+        held.eq([(3300, 2300), (2500, 0)]),
+        "from 1100 to 3100, and 300 in it; the other key is free"
+    );
     assert_eq!((report.times.paced_ms, report.times.held_ms), (5800, 2300));
 }
 
@@ -183,14 +284,28 @@ fn a_refusal_is_one_of_three_statuses_or_what_a_gateway_makes_of_one() {
     let held = |status: u16, outcome: &str, retry_after: Option<u64>| {
         let rest = json!({"status": status, "outcome": outcome, "retry_after_ms": retry_after});
         let waited = answered(2, &[call(1, 900, json!({"paced_ms": 900}))]);
-        report(&[answered(1, &[call(1, 0, rest)]), waited]).times.held_ms
+        report(&[answered(1, &[call(1, 0, rest)]), waited])
+            .times
+            .held_ms
     };
-    for (status, outcome) in [(429, "rate_limited"), (503, "server_error"), (529, "x"), (200, "rate_limited")]
-    {
+    for (status, outcome) in [
+        (429, "rate_limited"),
+        (503, "server_error"),
+        (529, "x"),
+        (200, "rate_limited"),
+    ] {
         assert_eq!(held(status, outcome, Some(500)), 500, "{status}");
     }
-    assert_eq!(held(500, "server_error", Some(500)), 0, "a 500 puts off its own prompt only");
-    assert_eq!(held(429, "rate_limited", None), 0, "the records do not tell for how long");
+    assert_eq!(
+        held(500, "server_error", Some(500)),
+        0,
+        "a 500 puts off its own prompt only"
+    );
+    assert_eq!(
+        held(429, "rate_limited", None),
+        0,
+        "the records do not tell for how long"
+    );
 }
 
 #[test]
@@ -199,7 +314,15 @@ fn latency_is_that_of_answers_and_that_of_all_calls() {
     let answers: Vec<_> = (1..=100).map(|ms| answered(ms, &[took(ms)])).collect();
     let refusal = answered(101, &[refused(1, 0, 2000, 1), refused(2, 5000, 1, 1)]);
     let latency = report(&[answers, vec![refusal]].concat()).latency;
-    assert_eq!(latency.answered, Some(Latency { p50_ms: 50, p95_ms: 95, p99_ms: 99, longest_ms: 100 }));
+    assert_eq!(
+        latency.answered,
+        Some(Latency {
+            p50_ms: 50,
+            p95_ms: 95,
+            p99_ms: 99,
+            longest_ms: 100
+        })
+    );
     assert_eq!(latency.all.unwrap().longest_ms, 2000);
 }
 
@@ -212,7 +335,12 @@ fn an_empty_file_is_a_run_that_has_just_begun() {
         (report.to_string().as_str(), report.span, report.latency.all),
         ("no records yet", None, None)
     );
-    assert!(serde_json::to_value(&report).unwrap()["keys"].as_array().unwrap().is_empty());
+    assert!(
+        serde_json::to_value(&report).unwrap()["keys"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -221,8 +349,13 @@ fn an_unfinished_last_line_does_not_count_and_a_broken_one_before_it_is_named() 
     let report = report(&[whole.clone(), "{\"id\":\"pl_9".to_owned()]);
     assert_eq!((report.torn_bytes, report.calls.total), (11, 1));
     let broken = [whole.clone(), "{\"id\":\"pl_2_\n".to_owned(), whole].concat();
-    let error = Report::read(&mut Results::new(Cursor::new(broken)), None).unwrap_err().to_string();
-    assert!(error.starts_with("line 2 is not a whole record (EOF"), "{error}");
+    let error = Report::read(&mut Results::new(Cursor::new(broken)), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("line 2 is not a whole record (EOF"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -257,12 +390,17 @@ fn a_file_that_shrinks_between_the_two_readings_is_noticed() {
 
 #[test]
 fn a_report_reads_so() {
-    let usage = json!({"response": {"body": {"usage": {"prompt_tokens": 12, "completion_tokens": 80}}}});
+    let usage =
+        json!({"response": {"body": {"usage": {"prompt_tokens": 12, "completion_tokens": 80}}}});
     let times = json!({"queued_ms": 3, "paced_ms": 90, "took_ms": 1250});
     let waited = json!({"paced_ms": 700, "took_ms": 65_000, "key": 1});
     let records = [
         record(1, &[refused(1, 0, 40, 500), call(2, 600, times)], usage),
-        record(2, &[call(1, 50, waited)], json!({"finish_reason": "length"})),
+        record(
+            2,
+            &[call(1, 50, waited)],
+            json!({"finish_reason": "length"}),
+        ),
         failed(
             3,
             "context_length_exceeded",
@@ -331,16 +469,26 @@ Most retried prompts
 #[test]
 fn no_line_is_wider_than_a_terminal_or_commands_it_whatever_the_records_say() {
     let long = "\u{1b}[31m\u{7}ü word\u{9b}2J".repeat(40);
-    let calls = [refused(1, 0, 1, u64::MAX), call(2, 1, json!({"outcome": long, "took_ms": u64::MAX / 4}))];
+    let calls = [
+        refused(1, 0, 1, u64::MAX),
+        call(2, 1, json!({"outcome": long, "took_ms": u64::MAX / 4})),
+    ];
     let records: Vec<_> = (1..40)
         .map(|line| {
             let fault = json!({"code": format!("{line}{long}"), "message": long});
-            record(line, &calls, json!({"custom_id": long, "text": null, "error": fault}))
+            record(
+                line,
+                &calls,
+                json!({"custom_id": long, "text": null, "error": fault}),
+            )
         })
         .collect();
     let text = report_on(&records, rpm(1)).to_string();
     for line in text.lines() {
-        assert!(line.chars().count() <= 80 && !line.contains(char::is_control), "{line:?}");
+        assert!(
+            line.chars().count() <= 80 && !line.contains(char::is_control),
+            "{line:?}"
+        );
     }
     assert!(text.contains("and 29 other reasons: see --json"), "{text}");
 }

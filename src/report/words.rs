@@ -18,7 +18,11 @@ impl Words {
         if let Some(number) = self.numbers.get(word) {
             return *number;
         }
-        let word = if self.numbers.len() < Self::MOST { word } else { Self::OTHERS };
+        let word = if self.numbers.len() < Self::MOST {
+            word
+        } else {
+            Self::OTHERS
+        };
         let next = self.numbers.len() as u16;
         *self.numbers.entry(word.to_owned()).or_insert(next)
     }
@@ -30,8 +34,9 @@ impl Words {
         count: impl Fn(&T) -> u64,
     ) -> Vec<(String, T)> {
         let words = self.numbers.into_iter();
-        let mut counted: Vec<_> =
-            words.filter_map(|(word, number)| Some((word, counts.remove(&number)?))).collect();
+        let mut counted: Vec<_> = words
+            .filter_map(|(word, number)| Some((word, counts.remove(&number)?)))
+            .collect();
         counted.sort_by_key(|(_, counted)| Reverse(count(counted)));
         counted
     }
@@ -49,14 +54,24 @@ mod tests {
         }
         words.number("never counted");
         let counted = words.by_count(counts, |count| *count);
-        assert_eq!(counted, [("c".to_owned(), 3), ("a".to_owned(), 2), ("b".to_owned(), 2)]);
+        assert_eq!(
+            counted,
+            [
+                ("c".to_owned(), 3),
+                ("a".to_owned(), 2),
+                ("b".to_owned(), 2)
+            ]
+        );
     }
 
     #[test]
     fn beyond_a_thousand_words_all_others_are_one() {
         let mut words = Words::default();
         let numbers: Vec<_> = (0..2000).map(|n| words.number(&n.to_string())).collect();
-        assert!(numbers[..1000].iter().copied().eq(0..1000) && numbers[1000..].iter().all(|n| *n == 1000));
+        assert!(
+            numbers[..1000].iter().copied().eq(0..1000)
+                && numbers[1000..].iter().all(|n| *n == 1000)
+        );
         assert_eq!(words.number("7"), 7);
     }
 }

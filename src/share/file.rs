@@ -47,7 +47,11 @@ impl FileBoard {
     /// A board in the file at `path`, with a lane for each of these names. Nothing is touched yet.
     #[must_use]
     pub fn new(path: &Path, names: Vec<String>) -> Self {
-        FileBoard { path: path.to_owned(), names, stamp: Stamp::now }
+        FileBoard {
+            path: path.to_owned(),
+            names,
+            stamp: Stamp::now,
+        }
     }
 
     /// The same by another clock, for tests.
@@ -57,14 +61,21 @@ impl FileBoard {
     }
 
     fn away(&self, error: &io::Error) -> BoardError {
-        BoardError::Away(format!("cannot use {} to share the pace: {error}", self.path.display()))
+        BoardError::Away(format!(
+            "cannot use {} to share the pace: {error}",
+            self.path.display()
+        ))
     }
 
     /// The file at the path, locked: not one that somebody has just deleted or replaced.
     fn open(&self) -> io::Result<File> {
         loop {
-            let file =
-                OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&self.path)?;
             file.lock()?;
             if is_at(&file, &self.path)? {
                 return Ok(file);
@@ -74,12 +85,16 @@ impl FileBoard {
 
     fn text(&self, file: &mut File) -> Result<Vec<u8>, BoardError> {
         let mut text = Vec::new();
-        file.take(Line::MOST + 1).read_to_end(&mut text).map_err(|error| self.away(&error))?;
+        file.take(Line::MOST + 1)
+            .read_to_end(&mut text)
+            .map_err(|error| self.away(&error))?;
         let begins = text.starts_with(Line::MAGIC) || Line::MAGIC.starts_with(&text);
         let is_ours = begins || text.iter().all(|byte| *byte == 0); // zeros may be left by a crash of the machine
         if !is_ours || text.len() as u64 > Line::MOST {
-            let why =
-                format!("{} is no file that a pace is shared through: name another", self.path.display());
+            let why = format!(
+                "{} is no file that a pace is shared through: name another",
+                self.path.display()
+            );
             return Err(BoardError::Useless(why));
         }
         Ok(text)
@@ -98,7 +113,9 @@ impl FileBoard {
         let lines = lines.unwrap_or_default();
         if torn {
             let path = self.path.display();
-            warn!("{path} was damaged, as by a crash of the machine: it begins anew, a turn from now");
+            warn!(
+                "{path} was damaged, as by a crash of the machine: it begins anew, a turn from now"
+            );
             text.clear();
         }
         let fresh = || match torn || ask.claim.is_some() {
@@ -116,7 +133,11 @@ impl FileBoard {
             );
             return Err(BoardError::Useless(why));
         }
-        let roster = if line.boot == stamp.boot { line.roster } else { fresh() };
+        let roster = if line.boot == stamp.boot {
+            line.roster
+        } else {
+            fresh()
+        };
         Ok(((number * Line::LENGTH) as u64, roster))
     }
 
@@ -135,7 +156,12 @@ impl Board for FileBoard {
         let stamp = (self.stamp)();
         let (at, mut roster) = self.find(&mut text, name, stamp, ask)?;
         let reply = roster.exchange(stamp.now, ask);
-        let line = Line { name: name.clone(), boot: stamp.boot, wall: stamp.wall, roster };
+        let line = Line {
+            name: name.clone(),
+            boot: stamp.boot,
+            wall: stamp.wall,
+            roster,
+        };
         if text.is_empty() {
             file.set_len(0).map_err(|error| self.away(&error))?;
         }
@@ -171,20 +197,43 @@ impl Line {
         let numbers = numbers.map(|number| number.to_string()).join(" ");
         let said = format!("paceline pace 1 {} {numbers}", self.name);
         let mut line = format!("{said} {}", sum(&said));
-        line.extend(std::iter::repeat_n(' ', Self::LENGTH.saturating_sub(line.len() + 1)));
+        line.extend(std::iter::repeat_n(
+            ' ',
+            Self::LENGTH.saturating_sub(line.len() + 1),
+        ));
         line.push('\n');
         line.into_bytes()
     }
 
     /// None: it is torn, or none of ours.
     fn read(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok().filter(|text| text.len() == Self::LENGTH)?;
+        let text = std::str::from_utf8(text)
+            .ok()
+            .filter(|text| text.len() == Self::LENGTH)?;
         let (said, found) = text.trim_end().rsplit_once(' ')?;
-        let said_rest = said.as_bytes().strip_prefix(Self::MAGIC).filter(|_| sum(said) == found)?;
+        let said_rest = said
+            .as_bytes()
+            .strip_prefix(Self::MAGIC)
+            .filter(|_| sum(said) == found)?;
         let (name, numbers) = std::str::from_utf8(said_rest).ok()?.split_once(' ')?;
-        let numbers: Option<Vec<u64>> = numbers.split(' ').map(|number| number.parse().ok()).collect();
-        let [boot, wall, next, free, shift, serial, passed, step, step_seen, held_until, holds, seen] =
-            numbers?[..]
+        let numbers: Option<Vec<u64>> = numbers
+            .split(' ')
+            .map(|number| number.parse().ok())
+            .collect();
+        let [
+            boot,
+            wall,
+            next,
+            free,
+            shift,
+            serial,
+            passed,
+            step,
+            step_seen,
+            held_until,
+            holds,
+            seen,
+        ] = numbers?[..]
         else {
             return None;
         };
@@ -192,13 +241,20 @@ impl Line {
         (roster.free, roster.shift, roster.serial, roster.passed) = (free, shift, serial, passed);
         (roster.step, roster.step_seen, roster.held_until) = (step, step_seen, held_until);
         (roster.holds, roster.seen) = (holds, seen);
-        Some(Line { name: name.to_owned(), boot, wall, roster })
+        Some(Line {
+            name: name.to_owned(),
+            boot,
+            wall,
+            roster,
+        })
     }
 
     /// Another machine writes here at the same time: it counts from another start, and has written since ours.
     fn is_elsewhere(&self, stamp: Stamp) -> bool {
         let started = stamp.wall.saturating_sub(stamp.now);
-        self.boot != stamp.boot && self.wall > started && self.wall.abs_diff(stamp.wall) < Self::PRESENT
+        self.boot != stamp.boot
+            && self.wall > started
+            && self.wall.abs_diff(stamp.wall) < Self::PRESENT
     }
 }
 
@@ -211,8 +267,16 @@ impl Stamp {
     /// the calendar's.
     #[must_use]
     pub fn now() -> Self {
-        let wall = micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        Stamp { boot: boot(), now: since_start().map_or(wall, micros), wall }
+        let wall = micros(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        );
+        Stamp {
+            boot: boot(),
+            now: since_start().map_or(wall, micros),
+            wall,
+        }
     }
 }
 

@@ -25,12 +25,26 @@ impl RedisBoard {
     /// A board at this place, with a lane for each of these names. Nobody is asked yet.
     #[must_use]
     pub fn new(place: Place, names: &[String]) -> Self {
-        let keys = names.iter().map(|name| place.key(&format!("pace:{name}"))).collect();
+        let keys = names
+            .iter()
+            .map(|name| place.key(&format!("pace:{name}")))
+            .collect();
         let script = Script::new(include_str!("pace.lua"));
-        RedisBoard { place, keys, script, links: Mutex::default() }
+        RedisBoard {
+            place,
+            keys,
+            script,
+            links: Mutex::default(),
+        }
     }
 
-    fn call(&self, connection: &mut Connection, lane: usize, ask: &Ask, now: u64) -> RedisResult<Reply> {
+    fn call(
+        &self,
+        connection: &mut Connection,
+        lane: usize,
+        ask: &Ask,
+        now: u64,
+    ) -> RedisResult<Reply> {
         let mut call = self.script.prepare_invoke();
         call.key(&self.keys[lane]);
         arguments(ask, now).iter().for_each(|argument| {
@@ -65,14 +79,49 @@ fn arguments(ask: &Ask, now: u64) -> [u64; 10] {
         Want::GiveBack => 3,
     };
     let (hold, departed) = (ask.hold.unwrap_or(0), ask.departed.unwrap_or(0));
-    [ask.step, ask.slack, claim.serial, claim.at, claim.shift, claim.holds, want, hold, departed, now]
+    [
+        ask.step,
+        ask.slack,
+        claim.serial,
+        claim.at,
+        claim.shift,
+        claim.holds,
+        want,
+        hold,
+        departed,
+        now,
+    ]
 }
 
 fn reply(numbers: [u64; 10]) -> Reply {
-    let [passed, serial, at, shift, claimed_holds, due_in, held_for, holds, began, step] = numbers;
-    let claim = (serial > 0).then_some(Claim { serial, at, shift, holds: claimed_holds });
+    let [
+        passed,
+        serial,
+        at,
+        shift,
+        claimed_holds,
+        due_in,
+        held_for,
+        holds,
+        began,
+        step,
+    ] = numbers;
+    let claim = (serial > 0).then_some(Claim {
+        serial,
+        at,
+        shift,
+        holds: claimed_holds,
+    });
     let passed = (passed > 0).then_some(passed);
-    Reply { passed, claim, due_in, held_for, holds, began: began > 0, step }
+    Reply {
+        passed,
+        claim,
+        due_in,
+        held_for,
+        holds,
+        began: began > 0,
+        step,
+    }
 }
 
 #[cfg(test)]

@@ -33,11 +33,19 @@ impl Place {
     /// # Errors
     /// [`StoreError::BadUrl`], [`StoreError::PasswordInUrl`]
     pub fn parse(text: &str, password: Option<&str>) -> Result<Self, StoreError> {
-        let bad = |why: &str| StoreError::BadUrl { url: text.to_owned(), why: why.to_owned() };
-        let is_ours = ["redis://", "rediss://"].iter().any(|scheme| text.starts_with(scheme));
+        let bad = |why: &str| StoreError::BadUrl {
+            url: text.to_owned(),
+            why: why.to_owned(),
+        };
+        let is_ours = ["redis://", "rediss://"]
+            .iter()
+            .any(|scheme| text.starts_with(scheme));
         // What cannot be read may yet hold a password.
         let cannot_be_read = || match text.contains('@') {
-            true => StoreError::BadUrl { url: "…".to_owned(), why: "it cannot be read".to_owned() },
+            true => StoreError::BadUrl {
+                url: "…".to_owned(),
+                why: "it cannot be read".to_owned(),
+            },
             false if is_ours => bad("it cannot be read"),
             false => bad("it begins with redis:// or, for TLS, rediss://"),
         };
@@ -58,15 +66,26 @@ impl Place {
         }
         let name = name(url.query_pairs()).map_err(bad)?;
         url.set_query(None);
-        let info = url.as_str().into_connection_info().map_err(|error| bad(&error.to_string()))?;
-        let settings = info.redis_settings().clone().set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
-        let settings =
-            password.into_iter().fold(settings, |settings, password| settings.set_password(password));
+        let info = url
+            .as_str()
+            .into_connection_info()
+            .map_err(|error| bad(&error.to_string()))?;
+        let settings = info
+            .redis_settings()
+            .clone()
+            .set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
+        let settings = password.into_iter().fold(settings, |settings, password| {
+            settings.set_password(password)
+        });
         // Or the last piece of a longer command waits until Redis has acknowledged the others, which it puts off.
         let at_once = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_redis_settings(settings).set_tcp_settings(at_once);
         let client = Client::open(info).map_err(|error| bad(&error.to_string()))?;
-        Ok(Place(Arc::new(Inner { client, shown: url.into(), name })))
+        Ok(Place(Arc::new(Inner {
+            client,
+            shown: url.into(),
+            name,
+        })))
     }
 
     /// The name that was given, or `default`.
@@ -88,11 +107,21 @@ impl Place {
     /// [`StoreError`]
     pub fn connect(&self, answer_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
-        let mut connection = self.0.client.get_connection_with_timeout(Self::CONNECT).map_err(of)?;
-        connection.set_read_timeout(Some(answer_within)).map_err(of)?;
-        connection.set_write_timeout(Some(answer_within)).map_err(of)?;
+        let mut connection = self
+            .0
+            .client
+            .get_connection_with_timeout(Self::CONNECT)
+            .map_err(of)?;
+        connection
+            .set_read_timeout(Some(answer_within))
+            .map_err(of)?;
+        connection
+            .set_write_timeout(Some(answer_within))
+            .map_err(of)?;
         // A Redis that wants a password says so to this; a longer command it does not even read.
-        redis::cmd("PING").query::<()>(&mut connection).map_err(of)?;
+        redis::cmd("PING")
+            .query::<()>(&mut connection)
+            .map_err(of)?;
         Ok(connection)
     }
 }

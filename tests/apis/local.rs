@@ -8,9 +8,19 @@ use super::{QUICK, run};
 /// Runs one prompt, without a key, against a server that answers everything so.
 fn answered(api: &str, path: &str, status: usize, body: &str) -> Ran {
     let mut server = mockito::Server::new();
-    let mock = server.mock("POST", path).match_header("authorization", mockito::Matcher::Missing);
-    mock.match_header("x-api-key", mockito::Matcher::Missing).with_status(status).with_body(body).create();
-    run(&Cli::of("Why?"), api, &server.url(), &[QUICK, BRISK, &["--max-retries", "1"]].concat())
+    let mock = server
+        .mock("POST", path)
+        .match_header("authorization", mockito::Matcher::Missing);
+    mock.match_header("x-api-key", mockito::Matcher::Missing)
+        .with_status(status)
+        .with_body(body)
+        .create();
+    run(
+        &Cli::of("Why?"),
+        api,
+        &server.url(),
+        &[QUICK, BRISK, &["--max-retries", "1"]].concat(),
+    )
 }
 
 #[test]
@@ -41,8 +51,7 @@ fn an_answer_needs_neither_usage_nor_a_name() {
         assert_eq!(ran.record("line-1")["text"], "Because.", "{ran}");
         assert_eq!(ran.record("line-1")["response"]["request_id"], Value::Null);
     }
-    let bare =
-        json!({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}]});
+    let bare = json!({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}]});
     let ran = answered("embeddings", "/v1/embeddings", 200, &bare.to_string());
     assert_eq!(ran.record("line-1")["text"], "[0.5,-0.25]", "{ran}");
 }
@@ -51,7 +60,13 @@ fn an_answer_needs_neither_usage_nor_a_name() {
 fn an_error_explains_itself_whatever_its_shape() {
     let table = [
         // Ollama
-        (404, r#"{"error":"model 'x' not found"}"#, 1, "rejected", "model 'x' not found"),
+        (
+            404,
+            r#"{"error":"model 'x' not found"}"#,
+            1,
+            "rejected",
+            "model 'x' not found",
+        ),
         (
             404,
             r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"api_error","param":null,"code":null}}"#,
@@ -83,13 +98,28 @@ fn an_error_explains_itself_whatever_its_shape() {
             r#"{"detail":[{"loc":["body","messages"],"msg":"Field required"}]}"#,
         ),
         // a proxy before it
-        (500, "Internal Server Error", 2, "server_error", "Internal Server Error"),
-        (502, "<html>\n<h1>502 Bad Gateway</h1>", 2, "server_error", "<html> <h1>502 Bad Gateway</h1>"),
+        (
+            500,
+            "Internal Server Error",
+            2,
+            "server_error",
+            "Internal Server Error",
+        ),
+        (
+            502,
+            "<html>\n<h1>502 Bad Gateway</h1>",
+            2,
+            "server_error",
+            "<html> <h1>502 Bad Gateway</h1>",
+        ),
     ];
     for (status, body, calls, code, message) in table {
         let ran = answered("chat", "/v1/chat/completions", status, body);
         assert_eq!((ran.exit, ran.attempts("n").len()), (1, calls), "{ran}");
-        assert_eq!(ran.record("line-1")["error"], json!({"code": code, "message": message}));
+        assert_eq!(
+            ran.record("line-1")["error"],
+            json!({"code": code, "message": message})
+        );
     }
 }
 
@@ -100,12 +130,25 @@ fn a_server_whose_queue_is_full_or_whose_model_is_loading_costs_no_prompt_its_re
     for busy in [ollama, llama] {
         let mut server = mockito::Server::new();
         let path = "/v1/chat/completions";
-        server.mock("POST", path).with_status(503).with_body(busy).expect(2).create();
+        server
+            .mock("POST", path)
+            .with_status(503)
+            .with_body(busy)
+            .expect(2)
+            .create();
         let answer = super::common::tcp::completion("Because.");
         server.mock("POST", path).with_body(answer).create();
-        let ran = run(&Cli::of("Why?"), "chat", &server.url(), &[BRISK, &["--max-retries", "0"]].concat());
+        let ran = run(
+            &Cli::of("Why?"),
+            "chat",
+            &server.url(),
+            &[BRISK, &["--max-retries", "0"]].concat(),
+        );
         assert!(ran.is_all_answered(1), "{ran}");
-        assert_eq!(ran.attempts("outcome"), ["rate_limited", "rate_limited", "answered"]);
+        assert_eq!(
+            ran.attempts("outcome"),
+            ["rate_limited", "rate_limited", "answered"]
+        );
     }
 }
 
@@ -114,7 +157,12 @@ fn a_key_that_google_does_not_know_stops_the_batch() {
     let body = json!({"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.",
         "status": "INVALID_ARGUMENT", "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": "API_KEY_INVALID", "domain": "googleapis.com"}]}});
-    let ran = answered("gemini", "/v1beta/models/m:generateContent", 400, &body.to_string());
+    let ran = answered(
+        "gemini",
+        "/v1beta/models/m:generateContent",
+        400,
+        &body.to_string(),
+    );
     assert_eq!((ran.exit, ran.records.len()), (3, 0), "{ran}");
     assert!(ran.stderr.contains("API key not valid"), "{ran}");
 }
@@ -122,10 +170,18 @@ fn a_key_that_google_does_not_know_stops_the_batch() {
 #[test]
 fn a_prompt_that_google_blocks_is_an_answer_withheld_by_the_filter() {
     let body = json!({"promptFeedback": {"blockReason": "SAFETY"}, "responseId": "r-1"});
-    let ran = answered("gemini", "/v1beta/models/m:generateContent", 200, &body.to_string());
+    let ran = answered(
+        "gemini",
+        "/v1beta/models/m:generateContent",
+        200,
+        &body.to_string(),
+    );
     assert!(ran.is_all_answered(1), "{ran}");
     let record = ran.record("line-1");
-    assert_eq!((&record["text"], &record["finish_reason"]), (&json!(""), &json!("content_filter")));
+    assert_eq!(
+        (&record["text"], &record["finish_reason"]),
+        (&json!(""), &json!("content_filter"))
+    );
     assert_eq!(record["response"]["request_id"], "r-1");
     assert!(ran.stderr.contains("1 withheld by a filter"), "{ran}");
 }

@@ -16,10 +16,23 @@ use paceline::practice::{self, Faults, Latency, Limits, MODEL, Server};
 use serde_json::{Value, json};
 
 const APIS: [&str; 5] = ["chat", "responses", "messages", "gemini", "embeddings"];
-const QUICK: &[&str] = &["--base-delay", "1ms", "--max-delay", "5ms", "--jitter", "full"];
+const QUICK: &[&str] = &[
+    "--base-delay",
+    "1ms",
+    "--max-delay",
+    "5ms",
+    "--jitter",
+    "full",
+];
 
 fn practice(limits: Limits, faults: Faults) -> Server {
-    Server::start(practice::Options { limits, faults, seed: 7, ..practice::Options::default() }).unwrap()
+    Server::start(practice::Options {
+        limits,
+        faults,
+        seed: 7,
+        ..practice::Options::default()
+    })
+    .unwrap()
 }
 
 fn run(cli: &Cli, api: &str, url: &str, options: &[&str]) -> Ran {
@@ -49,18 +62,34 @@ fn each_api_is_answered_and_what_was_answered_can_be_exported_and_reported() {
         assert!(text.starts_with(begins), "{api}: {text}");
         assert_eq!(record["finish_reason"], reason, "{api}");
         let id = record["response"]["request_id"].as_str().unwrap();
-        assert!(id.starts_with(if api == "gemini" { "practice-" } else { "req_" }), "{api}: {id}");
-        assert!(!ran.stderr.contains("see finish_reason"), "no answer is odd: {ran}");
+        assert!(
+            id.starts_with(if api == "gemini" { "practice-" } else { "req_" }),
+            "{api}: {id}"
+        );
+        assert!(
+            !ran.stderr.contains("see finish_reason"),
+            "no answer is odd: {ran}"
+        );
 
         for format in ["csv", "jsonl", "md", "txt", "batch"] {
             let exported = exported(&cli, format);
             assert_eq!(exported.exit, 0, "{api}: {exported}");
-            assert!(format != "txt" || exported.stdout.contains(text), "{api}: {exported}");
+            assert!(
+                format != "txt" || exported.stdout.contains(text),
+                "{api}: {exported}"
+            );
         }
         let report = cli.paceline(&["report", "prompts.results.jsonl", "--json"]);
         let numbers: Value = serde_json::from_str(&report.stdout).unwrap();
-        assert_eq!((&numbers["tokens"]["stated_by"], report.exit), (&json!(5), 0), "{api}: {report}");
-        assert!(numbers["tokens"]["input"].as_u64() >= Some(10), "{api}: {report}");
+        assert_eq!(
+            (&numbers["tokens"]["stated_by"], report.exit),
+            (&json!(5), 0),
+            "{api}: {report}"
+        );
+        assert!(
+            numbers["tokens"]["input"].as_u64() >= Some(10),
+            "{api}: {report}"
+        );
     }
 }
 
@@ -68,9 +97,22 @@ fn each_api_is_answered_and_what_was_answered_can_be_exported_and_reported() {
 fn the_embedded_practice_server_speaks_each_api() {
     for api in APIS {
         let cli = Cli::of_topics(2);
-        let ran = cli.paceline(&["run", "prompts.txt", "--practice", "--rpm", "60000", "--api", api]);
+        let ran = cli.paceline(&[
+            "run",
+            "prompts.txt",
+            "--practice",
+            "--rpm",
+            "60000",
+            "--api",
+            api,
+        ]);
         assert!(ran.is_all_answered(2), "{api}: {ran}");
-        assert!(ran.record("line-1")["response"]["body"].to_string().contains(MODEL), "{api}: {ran}");
+        assert!(
+            ran.record("line-1")["response"]["body"]
+                .to_string()
+                .contains(MODEL),
+            "{api}: {ran}"
+        );
     }
 }
 
@@ -78,10 +120,18 @@ fn the_embedded_practice_server_speaks_each_api() {
 fn an_answer_that_is_cut_is_known_in_each_api() {
     for api in ["chat", "responses", "messages", "gemini"] {
         let server = practice(Limits::default(), Faults::default());
-        let ran = run(&Cli::of_topics(1), api, &server.base_url(), &["--max-tokens", "5"]);
+        let ran = run(
+            &Cli::of_topics(1),
+            api,
+            &server.base_url(),
+            &["--max-tokens", "5"],
+        );
         assert!(ran.is_all_answered(1), "{api}: {ran}");
         assert_eq!(ran.record("line-1")["finish_reason"], "length", "{api}");
-        assert!(ran.stderr.contains("1 cut at the most tokens"), "{api}: {ran}");
+        assert!(
+            ran.stderr.contains("1 cut at the most tokens"),
+            "{api}: {ran}"
+        );
     }
 }
 
@@ -99,11 +149,21 @@ fn assert_sends(
 ) {
     let (variable, header, value) = key;
     let mut server = mockito::Server::new();
-    let version = if api == "messages" { Matcher::from("2023-06-01") } else { Matcher::Missing };
-    let mock =
-        server.mock("POST", path).match_header(header, value).match_header("anthropic-version", version);
-    mock.match_body(Matcher::Json(body)).with_body(answer.to_string()).create();
-    let cli = Cli::of("Why?").env(variable, "k-1").env("OPENAI_BASE_URL", "http://127.0.0.1:9");
+    let version = if api == "messages" {
+        Matcher::from("2023-06-01")
+    } else {
+        Matcher::Missing
+    };
+    let mock = server
+        .mock("POST", path)
+        .match_header(header, value)
+        .match_header("anthropic-version", version);
+    mock.match_body(Matcher::Json(body))
+        .with_body(answer.to_string())
+        .create();
+    let cli = Cli::of("Why?")
+        .env(variable, "k-1")
+        .env("OPENAI_BASE_URL", "http://127.0.0.1:9");
     let ran = run(&cli, api, &server.url(), options);
     assert!(ran.is_all_answered(1), "{api}: {ran}");
     assert_eq!(ran.record("line-1")["text"], "Because.", "{api}");
@@ -111,9 +171,18 @@ fn assert_sends(
 
 #[test]
 fn each_request_has_its_makers_path_key_and_names() {
-    let options =
-        ["--system", "Be brief.", "--max-tokens", "9", "--temperature", "0.5", "--param", r#"extra={"a":1}"#];
-    let said = json!([{"type": "message", "content": [{"type": "output_text", "text": "Because."}]}]);
+    let options = [
+        "--system",
+        "Be brief.",
+        "--max-tokens",
+        "9",
+        "--temperature",
+        "0.5",
+        "--param",
+        r#"extra={"a":1}"#,
+    ];
+    let said =
+        json!([{"type": "message", "content": [{"type": "output_text", "text": "Because."}]}]);
     assert_sends(
         "responses",
         "/v1/responses",
@@ -164,8 +233,16 @@ fn each_maker_has_its_variables() {
     for (api, maker) in table {
         let ran = Cli::of_topics(1).run(&["--api", api]);
         assert_eq!(ran.exit, 2, "{api}: {ran}");
-        assert!(ran.stderr.contains(&format!("there is no API key in ${maker}_API_KEY")), "{api}: {ran}");
-        let url = if api == "gemini" { "GOOGLE_GEMINI".to_owned() } else { maker.to_owned() } + "_BASE_URL";
+        assert!(
+            ran.stderr
+                .contains(&format!("there is no API key in ${maker}_API_KEY")),
+            "{api}: {ran}"
+        );
+        let url = if api == "gemini" {
+            "GOOGLE_GEMINI".to_owned()
+        } else {
+            maker.to_owned()
+        } + "_BASE_URL";
         let server = practice(Limits::default(), Faults::default());
         let cli = Cli::of_topics(1).env(&url, &format!("http://{}", server.addr()));
         assert!(cli.run(&["--api", api]).is_all_answered(1), "{api}");
@@ -176,14 +253,23 @@ fn each_maker_has_its_variables() {
 fn an_embedding_is_not_asked_for_what_only_a_talk_has_and_gemini_needs_a_model() {
     let ran = Cli::of_topics(1).run(&["--api", "embeddings", "--system", "Be brief."]);
     assert!(
-        ran.exit == 2 && ran.stderr.contains("leave --system, --max-tokens and --temperature out"),
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("leave --system, --max-tokens and --temperature out"),
         "{ran}"
     );
     let ran = Cli::of_topics(1).run(&["--api", "gpt"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("choose one of chat, responses"), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("choose one of chat, responses"),
+        "{ran}"
+    );
     let cli = Cli::of("{}\n").env("GEMINI_API_KEY", "k");
     let ran = cli.paceline(&["run", "prompts.txt", "--format", "jsonl", "--api", "gemini"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("say which model to ask"), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("say which model to ask"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -192,15 +278,26 @@ fn a_batch_line_is_sent_if_its_address_is_that_of_the_api() {
         "body": {"model": "m", "input": ["one", "two"], "dimensions": 2}});
     let server = practice(Limits::default(), Faults::default());
     let cli = Cli::of(line.to_string());
-    let batch = ["run", "prompts.txt", "--format", "jsonl", "--base-url", &server.base_url()];
+    let batch = [
+        "run",
+        "prompts.txt",
+        "--format",
+        "jsonl",
+        "--base-url",
+        &server.base_url(),
+    ];
     let ran = cli.paceline(&batch);
     assert!(
-        ran.exit == 2 && ran.stderr.contains("ends with /chat/completions (or choose another --api)"),
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("ends with /chat/completions (or choose another --api)"),
         "{ran}"
     );
     let ran = cli.paceline(&[&batch[..], &["--api", "embeddings"]].concat());
     assert_eq!(ran.exit, 0, "{ran}");
-    let vectors: Vec<Vec<f64>> = serde_json::from_str(ran.record("a")["text"].as_str().unwrap()).unwrap();
+    let vectors: Vec<Vec<f64>> =
+        serde_json::from_str(ran.record("a")["text"].as_str().unwrap()).unwrap();
     assert_eq!(vectors.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
 }
 
@@ -223,7 +320,10 @@ fn another_model_or_another_api_is_another_request_though_its_body_is_the_same()
     assert!(gemini("one").is_all_answered(2));
     assert!(gemini("one").stderr.contains("nothing was left to send"));
     let ran = gemini("two");
-    assert!(ran.exit == 2 && ran.stderr.contains("the model, the system message"), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("the model, the system message"),
+        "{ran}"
+    );
 
     let cli = Cli::of_topics(2);
     assert!(run(&cli, "responses", &server.base_url(), BRISK).is_all_answered(2));
@@ -236,7 +336,13 @@ fn another_model_or_another_api_is_another_request_though_its_body_is_the_same()
 fn each_makers_refusal_is_waited_out_for_as_long_as_it_says() {
     for api in APIS {
         let rpm = NonZeroU32::new(300);
-        let server = practice(Limits { rpm, ..Limits::default() }, Faults::default());
+        let server = practice(
+            Limits {
+                rpm,
+                ..Limits::default()
+            },
+            Faults::default(),
+        );
         let ran = run(
             &Cli::of_topics(4),
             api,
@@ -245,8 +351,11 @@ fn each_makers_refusal_is_waited_out_for_as_long_as_it_says() {
         );
         assert!(ran.is_all_answered(4), "{api}: {ran}");
         assert!(server.stats().refused > 0, "{api}");
-        let told: Vec<_> =
-            ran.attempts("retry_after_ms").into_iter().filter_map(|wait| wait.as_u64()).collect();
+        let told: Vec<_> = ran
+            .attempts("retry_after_ms")
+            .into_iter()
+            .filter_map(|wait| wait.as_u64())
+            .collect();
         let most = if api == "messages" { 1000 } else { 200 };
         assert_eq!(told.len() as u64, server.stats().refused, "{api}: {ran}");
         assert!(told.iter().all(|wait| *wait <= most), "{api}: {told:?}");
@@ -257,10 +366,19 @@ fn each_makers_refusal_is_waited_out_for_as_long_as_it_says() {
 fn the_limit_is_taken_from_the_headers_of_openai_and_anthropic() {
     for api in ["responses", "messages"] {
         let rpm = NonZeroU32::new(1200);
-        let server = practice(Limits { rpm, ..Limits::default() }, Faults::default());
+        let server = practice(
+            Limits {
+                rpm,
+                ..Limits::default()
+            },
+            Faults::default(),
+        );
         let ran = run(&Cli::of_topics(30), api, &server.base_url(), &["-w", "8"]);
         assert!(ran.is_all_answered(30), "{api}: {ran}");
-        assert!(server.stats().refused <= 2, "{api}: no more than a busy machine may be to blame for: {ran}");
+        assert!(
+            server.stats().refused <= 2,
+            "{api}: no more than a busy machine may be to blame for: {ran}"
+        );
     }
 }
 
@@ -268,7 +386,13 @@ fn the_limit_is_taken_from_the_headers_of_openai_and_anthropic() {
 fn tokens_are_counted_as_each_maker_counts_them() {
     for api in APIS {
         let tpm = NonZeroU32::new(12_000);
-        let server = practice(Limits { tpm, ..Limits::default() }, Faults::default());
+        let server = practice(
+            Limits {
+                tpm,
+                ..Limits::default()
+            },
+            Faults::default(),
+        );
         let ran = run(
             &Cli::of_topics(3),
             api,
@@ -277,26 +401,52 @@ fn tokens_are_counted_as_each_maker_counts_them() {
         );
         assert!(ran.is_all_answered(3), "{api}: {ran}");
         assert_eq!(server.stats().refused, 0, "{api}: {ran}");
-        let paced: u64 = ran.attempts("paced_ms").iter().filter_map(Value::as_u64).sum();
-        assert!(paced < 12_000, "{api}: what an answer might have had is not waited for: {ran}");
+        let paced: u64 = ran
+            .attempts("paced_ms")
+            .iter()
+            .filter_map(Value::as_u64)
+            .sum();
+        assert!(
+            paced < 12_000,
+            "{api}: what an answer might have had is not waited for: {ran}"
+        );
     }
 }
 
 #[test]
 fn an_overloaded_server_is_tried_again_in_each_api() {
     for api in APIS {
-        let server = practice(Limits::default(), Faults { error_529: 0.3, ..Faults::default() });
-        let ran =
-            run(&Cli::of_topics(20), api, &server.base_url(), &[QUICK, &["--max-retries", "50"]].concat());
+        let server = practice(
+            Limits::default(),
+            Faults {
+                error_529: 0.3,
+                ..Faults::default()
+            },
+        );
+        let ran = run(
+            &Cli::of_topics(20),
+            api,
+            &server.base_url(),
+            &[QUICK, &["--max-retries", "50"]].concat(),
+        );
         assert!(ran.is_all_answered(20), "{api}: {ran}");
-        assert!(ran.attempts("status").iter().any(|status| *status == 529), "{api}: {ran}");
+        assert!(
+            ran.attempts("status").iter().any(|status| *status == 529),
+            "{api}: {ran}"
+        );
     }
 }
 
 #[test]
 fn a_key_without_money_stops_the_batch_in_each_makers_words() {
     for api in APIS {
-        let server = practice(Limits::default(), Faults { quota: Some(3), ..Faults::default() });
+        let server = practice(
+            Limits::default(),
+            Faults {
+                quota: Some(3),
+                ..Faults::default()
+            },
+        );
         let ran = run(&Cli::of_topics(20), api, &server.base_url(), &["-w", "1"]);
         assert_eq!((ran.exit, ran.records.len()), (3, 3), "{api}: {ran}");
         let said = match api {
@@ -305,7 +455,11 @@ fn a_key_without_money_stops_the_batch_in_each_makers_words() {
             _ => "insufficient_quota",
         };
         assert!(ran.stderr.contains(said), "{api}: {ran}");
-        assert_eq!((server.stats().arrivals, server.stats().no_money), (4, 1), "{api}");
+        assert_eq!(
+            (server.stats().arrivals, server.stats().no_money),
+            (4, 1),
+            "{api}"
+        );
     }
 }
 
@@ -319,10 +473,24 @@ fn a_request_that_can_never_fit_fails_at_once_and_holds_nobody() {
         ("embeddings", 429, "request_too_large"),
     ] {
         let tpm = NonZeroU32::new(30_000);
-        let server = practice(Limits { tpm, ..Limits::default() }, Faults::default());
-        let cli = Cli::of(format!("one\n{}\nthree\nfour\n", "too long ".repeat(14_000)));
+        let server = practice(
+            Limits {
+                tpm,
+                ..Limits::default()
+            },
+            Faults::default(),
+        );
+        let cli = Cli::of(format!(
+            "one\n{}\nthree\nfour\n",
+            "too long ".repeat(14_000)
+        ));
         // Told a pace, and so no limit of tokens: the server alone knows it.
-        let ran = run(&cli, api, &server.base_url(), &["--rpm", "60000", "--tpm", "4000000000", "-w", "1"]);
+        let ran = run(
+            &cli,
+            api,
+            &server.base_url(),
+            &["--rpm", "60000", "--tpm", "4000000000", "-w", "1"],
+        );
         assert_eq!((ran.exit, ran.records.len()), (1, 4), "{api}: {ran}");
         let failed = ran.record("line-2");
         assert_eq!(
@@ -331,36 +499,90 @@ fn a_request_that_can_never_fit_fails_at_once_and_holds_nobody() {
         );
         assert_eq!(failed["attempts"].as_array().unwrap().len(), 1, "{api}");
         assert_eq!(failed["attempts"][0]["outcome"], "rejected", "{api}");
-        let paced: u64 = ran.attempts("paced_ms").iter().filter_map(Value::as_u64).sum();
+        let paced: u64 = ran
+            .attempts("paced_ms")
+            .iter()
+            .filter_map(Value::as_u64)
+            .sum();
         assert!(paced < 5000, "{api}: {paced} ms");
     }
 }
 
 #[test]
 fn one_of_three_keys_runs_out_of_money_in_mid_run_and_nothing_is_lost() {
-    let faults = Faults { quota: Some(20), quota_key: Some(1), ..Faults::default() };
+    let faults = Faults {
+        quota: Some(20),
+        quota_key: Some(1),
+        ..Faults::default()
+    };
     let latency = Latency::Constant(Duration::from_millis(5));
-    let options = practice::Options { faults, latency, ..practice::Options::default() };
+    let options = practice::Options {
+        faults,
+        latency,
+        ..practice::Options::default()
+    };
     let server = Server::start(options).unwrap();
-    let cli = Cli::of_topics(150).env("ONE", "sk-1").env("TWO", "sk-2").env("THREE", "sk-3");
+    let cli = Cli::of_topics(150)
+        .env("ONE", "sk-1")
+        .env("TWO", "sk-2")
+        .env("THREE", "sk-3");
     let keys = ["--key-env", "ONE", "--key-env", "TWO", "--key-env", "THREE"];
-    let ran = run(&cli, "chat", &server.base_url(), &[&keys[..], &["--rpm", "6000"]].concat());
+    let ran = run(
+        &cli,
+        "chat",
+        &server.base_url(),
+        &[&keys[..], &["--rpm", "6000"]].concat(),
+    );
     assert!(ran.is_all_answered(150), "{ran}");
     let stats = server.stats();
     assert!(stats.no_money >= 1 && stats.keys.len() == 3, "{stats:?}");
     assert_eq!(stats.keys[1].arrivals, 20 + stats.no_money, "{stats:?}");
-    assert_eq!((stats.good, stats.refused), (150, 0), "each prompt is paid for once: {stats:?}");
-    assert!(ran.stderr.contains("is of no use any more, the others go on"), "{ran}");
+    assert_eq!(
+        (stats.good, stats.refused),
+        (150, 0),
+        "each prompt is paid for once: {stats:?}"
+    );
+    assert!(
+        ran.stderr
+            .contains("is of no use any more, the others go on"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn the_practice_server_takes_the_money_of_one_key() {
     let cli = Cli::of_topics(1);
-    let mut server = cli.start(&["practice", "--port", "0", "--quota", "2@2", "--latency", "0ms"]);
-    let url = server.line().unwrap().split_whitespace().nth(3).unwrap().to_owned();
+    let mut server = cli.start(&[
+        "practice",
+        "--port",
+        "0",
+        "--quota",
+        "2@2",
+        "--latency",
+        "0ms",
+    ]);
+    let url = server
+        .line()
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .to_owned();
     let ran = |key: &str| {
-        Cli::of_topics(5).env("OPENAI_API_KEY", key).run(&["--base-url", &url, "-w", "1"]).records.len()
+        Cli::of_topics(5)
+            .env("OPENAI_API_KEY", key)
+            .run(&["--base-url", &url, "-w", "1"])
+            .records
+            .len()
     };
-    assert_eq!((ran("sk-first"), ran("sk-second"), ran("sk-third")), (5, 2, 5));
-    assert_eq!(Cli::of_topics(1).paceline(&["practice", "--quota", "2@0"]).exit, 2);
+    assert_eq!(
+        (ran("sk-first"), ran("sk-second"), ran("sk-third")),
+        (5, 2, 5)
+    );
+    assert_eq!(
+        Cli::of_topics(1)
+            .paceline(&["practice", "--quota", "2@0"])
+            .exit,
+        2
+    );
 }

@@ -57,12 +57,20 @@ impl Cli {
     pub(crate) fn of(prompts: impl AsRef<[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("prompts.txt"), prompts).unwrap();
-        Cli { folder, env: Vec::new(), stdin: None }
+        Cli {
+            folder,
+            env: Vec::new(),
+            stdin: None,
+        }
     }
 
     /// The same with so many prompts: `topic 1`, `topic 2` and so on.
     pub(crate) fn of_topics(count: usize) -> Self {
-        Cli::of((1..=count).map(|n| format!("topic {n}\n")).collect::<String>())
+        Cli::of(
+            (1..=count)
+                .map(|n| format!("topic {n}\n"))
+                .collect::<String>(),
+        )
     }
 
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
@@ -71,7 +79,10 @@ impl Cli {
     }
 
     pub(crate) fn stdin(self, text: &str) -> Self {
-        Cli { stdin: Some(text.to_owned()), ..self }
+        Cli {
+            stdin: Some(text.to_owned()),
+            ..self
+        }
     }
 
     /// A path in the folder.
@@ -111,9 +122,19 @@ impl Cli {
         SURPRISES.iter().for_each(|name| {
             command.env_remove(name);
         });
-        let stdin = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
-        command.args(args).envs(self.env.iter().cloned()).current_dir(&self.folder);
-        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = if self.stdin.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        command
+            .args(args)
+            .envs(self.env.iter().cloned())
+            .current_dir(&self.folder);
+        command
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -145,9 +166,19 @@ pub(crate) struct Ran {
 /// Everything, for the message of an assertion.
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ran { exit, stdout, stderr, records } = self;
-        write!(f, "exit {exit}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n--- records\n")?;
-        records.iter().try_for_each(|record| writeln!(f, "{record}"))
+        let Ran {
+            exit,
+            stdout,
+            stderr,
+            records,
+        } = self;
+        write!(
+            f,
+            "exit {exit}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n--- records\n"
+        )?;
+        records
+            .iter()
+            .try_for_each(|record| writeln!(f, "{record}"))
     }
 }
 
@@ -155,21 +186,30 @@ impl Ran {
     /// The record of this name.
     #[track_caller]
     pub(crate) fn record(&self, custom_id: &str) -> &Value {
-        let found = self.records.iter().find(|record| record["custom_id"] == custom_id);
+        let found = self
+            .records
+            .iter()
+            .find(|record| record["custom_id"] == custom_id);
         found.unwrap_or_else(|| panic!("no record {custom_id}: {self}"))
     }
 
     /// The names of the records, sorted.
     pub(crate) fn ids(&self) -> Vec<&str> {
-        let mut ids: Vec<_> =
-            self.records.iter().map(|record| record["custom_id"].as_str().unwrap()).collect();
+        let mut ids: Vec<_> = self
+            .records
+            .iter()
+            .map(|record| record["custom_id"].as_str().unwrap())
+            .collect();
         ids.sort_unstable();
         ids
     }
 
     /// One field of all attempts of all records, in order.
     pub(crate) fn attempts(&self, field: &str) -> Vec<Value> {
-        let attempts = self.records.iter().flat_map(|record| record["attempts"].as_array().unwrap());
+        let attempts = self
+            .records
+            .iter()
+            .flat_map(|record| record["attempts"].as_array().unwrap());
         attempts.map(|attempt| attempt[field].clone()).collect()
     }
 
@@ -186,6 +226,7 @@ impl Ran {
 /// The records of a results file.
 #[track_caller]
 pub(crate) fn records(text: &str) -> Vec<Value> {
-    let record = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let record =
+        |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     text.split_terminator('\n').map(record).collect()
 }

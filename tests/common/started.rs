@@ -27,7 +27,10 @@ pub(crate) struct Started<'a> {
 impl Cli {
     /// Starts `paceline` with these arguments. Its standard input, if it has one, stays open.
     pub(crate) fn start(&self, args: &[&str]) -> Started<'_> {
-        let mut child = self.command(env!("CARGO_BIN_EXE_paceline"), args).spawn().expect("it starts");
+        let mut child = self
+            .command(env!("CARGO_BIN_EXE_paceline"), args)
+            .spawn()
+            .expect("it starts");
         let (mut stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let stdout = thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -36,11 +39,20 @@ impl Cli {
         });
         let (to_us, lines) = channel();
         thread::spawn(move || {
-            let lines = BufReader::new(stderr).lines().map(|line| line.expect("what it says is UTF-8"));
+            let lines = BufReader::new(stderr)
+                .lines()
+                .map(|line| line.expect("what it says is UTF-8"));
             lines.map_while(|line| to_us.send(line).ok()).for_each(drop);
         });
         let stdin = child.stdin.take();
-        let mut run = Started { cli: self, child, stdin, stdout: Some(stdout), stderr: lines, said: vec![] };
+        let mut run = Started {
+            cli: self,
+            child,
+            stdin,
+            stdout: Some(stdout),
+            stderr: lines,
+            said: vec![],
+        };
         self.stdin.iter().for_each(|text| run.feed(text));
         run
     }
@@ -65,19 +77,33 @@ impl Started<'_> {
     /// Reads on to the next line with these words.
     #[track_caller]
     pub(crate) fn until(&mut self, words: &str) {
-        while !self.line().unwrap_or_else(|| panic!("it has ended and not said {words:?}")).contains(words) {}
+        while !self
+            .line()
+            .unwrap_or_else(|| panic!("it has ended and not said {words:?}"))
+            .contains(words)
+        {}
     }
 
     /// Writes to its standard input.
     pub(crate) fn feed(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("it has a standard input");
-        stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).expect("it reads");
+        stdin
+            .write_all(text.as_bytes())
+            .and_then(|()| stdin.flush())
+            .expect("it reads");
     }
 
     /// Sends it a signal: `INT`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success(),
+            "{kill}"
+        );
     }
 
     /// Ends it with SIGKILL.
@@ -92,7 +118,8 @@ impl Started<'_> {
         let status = self.child.wait().unwrap();
         let stdout = self.stdout.take().map(|reader| reader.join().unwrap());
         let said: String = self.said.iter().map(|line| format!("{line}\n")).collect();
-        self.cli.ran(status, stdout.unwrap_or_default(), said.into_bytes())
+        self.cli
+            .ran(status, stdout.unwrap_or_default(), said.into_bytes())
     }
 
     fn fail(&mut self, why: &str) -> ! {

@@ -39,7 +39,9 @@ fn listen() -> (TcpListener, String) {
 /// An address where nobody listens, and which nobody else is given while the tests run.
 pub(crate) fn nobody() -> String {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+        .unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     std::mem::forget(socket);
     format!("http://{address}")
@@ -62,16 +64,23 @@ pub(crate) fn hear(stream: &mut impl Read) -> Option<String> {
 }
 
 fn is_whole(request: &str) -> bool {
-    let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
+    let Some((head, body)) = request.split_once("\r\n\r\n") else {
+        return false;
+    };
     let head = head.to_lowercase();
-    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+    let length = head
+        .split("content-length: ")
+        .nth(1)
+        .and_then(|rest| rest.lines().next());
     body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
 /// A whole response with this status line, such as `200 OK`.
 pub(crate) fn response(status: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// The body of an answer with this text.

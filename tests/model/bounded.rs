@@ -26,13 +26,22 @@ pub(crate) struct Bounded {
 impl Bounded {
     pub(crate) fn new(preemptions: usize, most: usize) -> Self {
         let (tried, levels, step, spent, longest) = (0, Vec::new(), 0, 0, Rc::default());
-        Bounded { preemptions, most, tried, levels, step, spent, longest }
+        Bounded {
+            preemptions,
+            most,
+            tried,
+            levels,
+            step,
+            spent,
+            longest,
+        }
     }
 
     /// Who may run now, those first who cost no preemption.
     fn choices(&self, runnable: &[&Task], current: Option<TaskId>) -> Vec<TaskId> {
         let all = runnable.iter().map(|task| task.id());
-        let Some(current) = current.filter(|current| all.clone().any(|task| task == *current)) else {
+        let Some(current) = current.filter(|current| all.clone().any(|task| task == *current))
+        else {
             return all.collect();
         };
         let others = all.filter(|task| *task != current && self.spent < self.preemptions);
@@ -44,20 +53,30 @@ impl Scheduler for Bounded {
     /// Goes back to the last step at which something else could have been chosen.
     fn new_execution(&mut self) -> Option<Schedule> {
         if self.tried > 0 {
-            while self.levels.pop_if(|(choices, taken)| *taken + 1 == choices.len()).is_some() {}
+            while self
+                .levels
+                .pop_if(|(choices, taken)| *taken + 1 == choices.len())
+                .is_some()
+            {}
             self.levels.last_mut()?.1 += 1;
         }
         (self.step, self.spent, self.tried) = (0, 0, self.tried + 1);
         (self.tried <= self.most).then(|| Schedule::new(0))
     }
 
-    fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, _: bool) -> Option<TaskId> {
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        current: Option<TaskId>,
+        _: bool,
+    ) -> Option<TaskId> {
         if self.step == self.levels.len() {
             self.levels.push((self.choices(runnable, current), 0));
         }
         let (choices, taken) = &self.levels[self.step];
         let next = choices[*taken];
-        let goes_on = current.is_some_and(|current| runnable.iter().any(|task| task.id() == current));
+        let goes_on =
+            current.is_some_and(|current| runnable.iter().any(|task| task.id() == current));
         self.spent += usize::from(goes_on && current != Some(next));
         self.step += 1;
         self.longest.set(self.longest.get().max(self.step));

@@ -51,9 +51,17 @@ const PLENTY: usize = 1_000;
 
 pub(crate) fn bounded<M>(capacity: usize) -> (Sender<M>, Receiver<M>) {
     assert!(capacity > 0, "a channel without room is not modelled");
-    let state = Mutex::new(State { messages: VecDeque::new(), senders: 1, receivers: 1 });
+    let state = Mutex::new(State {
+        messages: VecDeque::new(),
+        senders: 1,
+        receivers: 1,
+    });
     let permits = |count| BatchSemaphore::new(count, Fairness::StrictlyFair);
-    let shared = Arc::new(Shared { state, room: permits(capacity), messages: permits(0) });
+    let shared = Arc::new(Shared {
+        state,
+        room: permits(capacity),
+        messages: permits(0),
+    });
     (Sender(shared.clone()), Receiver(shared))
 }
 
@@ -67,7 +75,8 @@ impl<M> Sender<M> {
         if self.0.room.try_acquire(1).is_err() {
             return Err(TrySendError::Full(message));
         }
-        self.put(message).map_err(|SendError(message)| TrySendError::Disconnected(message))
+        self.put(message)
+            .map_err(|SendError(message)| TrySendError::Disconnected(message))
     }
 
     fn put(&self, message: M) -> Result<(), SendError<M>> {
@@ -84,7 +93,10 @@ impl<M> Sender<M> {
 
 impl<M> Receiver<M> {
     pub(crate) fn recv(&self) -> Result<M, RecvError> {
-        self.0.messages.acquire_blocking(1).expect("nobody closes it");
+        self.0
+            .messages
+            .acquire_blocking(1)
+            .expect("nobody closes it");
         let message = self.0.state.lock().messages.pop_front().ok_or(RecvError)?;
         self.0.room.release(1);
         Ok(message)
@@ -119,7 +131,11 @@ impl<M> Drop for Receiver<M> {
         let mut state = self.0.state.lock();
         state.receivers -= 1;
         let is_last = state.receivers == 0;
-        let left = if is_last { std::mem::take(&mut state.messages) } else { VecDeque::new() };
+        let left = if is_last {
+            std::mem::take(&mut state.messages)
+        } else {
+            VecDeque::new()
+        };
         drop(state);
         drop(left);
         if is_last {

@@ -55,7 +55,12 @@ struct Tried {
 }
 
 const fn check(rule: &'static str, threads: usize, preemptions: usize, case: fn()) -> Check {
-    Check { rule, threads, preemptions, case }
+    Check {
+        rule,
+        threads,
+        preemptions,
+        case,
+    }
 }
 
 impl Check {
@@ -63,22 +68,42 @@ impl Check {
         let bounded = Bounded::new(self.preemptions, MOST);
         let longest = bounded.longest.clone();
         let schedules = Runner::new(bounded, Config::default()).run(self.case);
-        assert!(schedules < MOST, "{}: more than {MOST} schedules", self.rule);
+        assert!(
+            schedules < MOST,
+            "{}: more than {MOST} schedules",
+            self.rule
+        );
         let random = RandomScheduler::new_from_seed(SEED, DRAWN);
         let drawn = Runner::new(random, Config::default()).run(self.case);
-        Tried { schedules, drawn, steps: longest.get() }
+        Tried {
+            schedules,
+            drawn,
+            steps: longest.get(),
+        }
     }
 }
 
 fn main() {
     let began = Instant::now();
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    println!("{:<74} threads steps preemptions schedules (all)  drawn", "rule");
+    println!(
+        "{:<74} threads steps preemptions schedules (all)  drawn",
+        "rule"
+    );
     let mut total = 0;
     let checks = turnstile_checks::CHECKS.iter().chain(pool_checks::CHECKS);
     for check in checks.filter(|check| check.rule.contains(&wanted)) {
-        let Tried { schedules, drawn, steps } = check.run();
-        let Check { rule, threads, preemptions, .. } = check;
+        let Tried {
+            schedules,
+            drawn,
+            steps,
+        } = check.run();
+        let Check {
+            rule,
+            threads,
+            preemptions,
+            ..
+        } = check;
         println!(
             "{rule:<74} {threads:>7} {steps:>5} {:>11} {schedules:>15} {drawn:>6}",
             format!("<= {preemptions}")
@@ -86,5 +111,8 @@ fn main() {
         total += schedules + drawn;
     }
     assert!(total > 0, "no rule has these words: {wanted}");
-    println!("{total} schedules in {:.1} s, and every rule held", began.elapsed().as_secs_f64());
+    println!(
+        "{total} schedules in {:.1} s, and every rule held",
+        began.elapsed().as_secs_f64()
+    );
 }

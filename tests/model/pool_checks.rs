@@ -10,19 +10,53 @@ use crate::time::ModelClock;
 use crate::{Check, check};
 
 pub(crate) const CHECKS: &[Check] = &[
-    check("a pool of two: every input comes out once, and then no more", 4, 1, || every_input(2, 3)),
-    check("where only panics come out, the rest is done all the same", 4, 0, aside),
-    check("outputs that are dropped at once end the pool", 4, 1, || dropped_after(0)),
-    check("outputs that are dropped after one end it, and what was begun is finished", 4, 0, || {
-        dropped_after(1);
-    }),
-    check("a task that panics costs its own item and no other", 4, 0, a_panic),
-    check("a crew that grows while the pool ends ends with it", 4, 1, hiring_at_the_end),
+    check(
+        "a pool of two: every input comes out once, and then no more",
+        4,
+        1,
+        || every_input(2, 3),
+    ),
+    check(
+        "where only panics come out, the rest is done all the same",
+        4,
+        0,
+        aside,
+    ),
+    check(
+        "outputs that are dropped at once end the pool",
+        4,
+        1,
+        || dropped_after(0),
+    ),
+    check(
+        "outputs that are dropped after one end it, and what was begun is finished",
+        4,
+        0,
+        || {
+            dropped_after(1);
+        },
+    ),
+    check(
+        "a task that panics costs its own item and no other",
+        4,
+        0,
+        a_panic,
+    ),
+    check(
+        "a crew that grows while the pool ends ends with it",
+        4,
+        1,
+        hiring_at_the_end,
+    ),
 ];
 
 fn size(start: usize, most: usize) -> Size {
     let count = |n| NonZeroUsize::new(n).unwrap();
-    Size { start: count(start), most: count(most), queue: count(start) }
+    Size {
+        start: count(start),
+        most: count(most),
+        queue: count(start),
+    }
 }
 
 fn every_input(workers: usize, inputs: usize) {
@@ -30,7 +64,9 @@ fn every_input(workers: usize, inputs: usize) {
     thread::scope(|scope| {
         let work = |input: &usize, _: &Crew<'_>| input * 10;
         let outputs = pool::run_on(clock, scope, size(workers, workers), 0..inputs, work);
-        let mut outputs: Vec<_> = outputs.map(|(input, output)| (input, output.unwrap())).collect();
+        let mut outputs: Vec<_> = outputs
+            .map(|(input, output)| (input, output.unwrap()))
+            .collect();
         outputs.sort_unstable();
         let expected: Vec<_> = (0..inputs).map(|input| (input, input * 10)).collect();
         assert_eq!(outputs, expected);
@@ -48,7 +84,11 @@ fn aside() {
             sum.fetch_add(*input, Ordering::SeqCst);
         };
         let outputs = pool::run_aside(clock, scope, size(2, 2), 0..4, work);
-        assert_eq!(outputs.map(|(input, _)| input).collect::<Vec<_>>(), [1], "only the one that panicked");
+        assert_eq!(
+            outputs.map(|(input, _)| input).collect::<Vec<_>>(),
+            [1],
+            "only the one that panicked"
+        );
     });
     assert_eq!(sum.into_inner(), 5);
 }
@@ -66,13 +106,21 @@ fn dropped_after(taken: usize) {
         (0..taken).for_each(|_| outputs.next().unwrap().1.unwrap());
         drop(outputs);
         let done = finished.load(Ordering::SeqCst);
-        assert_eq!(begun.load(Ordering::SeqCst), done, "when the drop returns, nothing is running");
+        assert_eq!(
+            begun.load(Ordering::SeqCst),
+            done,
+            "when the drop returns, nothing is running"
+        );
         assert!(
             (taken..=taken + 4).contains(&done),
             "two may lie in the outputs, two be in the workers' hands"
         );
     });
-    assert_eq!(begun.into_inner(), finished.into_inner(), "and nothing was begun after it");
+    assert_eq!(
+        begun.into_inner(),
+        finished.into_inner(),
+        "and nothing was begun after it"
+    );
 }
 
 fn a_panic() {
@@ -85,7 +133,9 @@ fn a_panic() {
             }
         };
         let outputs = pool::run_on(clock, scope, size(2, 2), 0..3, work);
-        let mut outputs: Vec<_> = outputs.map(|(input, output)| (input, output.is_ok())).collect();
+        let mut outputs: Vec<_> = outputs
+            .map(|(input, output)| (input, output.is_ok()))
+            .collect();
         outputs.sort_unstable();
         assert_eq!(outputs, [(0, true), (1, false), (2, true)]);
     });
@@ -95,8 +145,9 @@ fn hiring_at_the_end() {
     let clock = Arc::new(ModelClock::new());
     let hired = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let work =
-            |_: &usize, crew: &Crew<'_>| _ = hired.fetch_add(usize::from(crew.hire()), Ordering::SeqCst);
+        let work = |_: &usize, crew: &Crew<'_>| {
+            _ = hired.fetch_add(usize::from(crew.hire()), Ordering::SeqCst)
+        };
         let mut outputs = pool::run_on(clock, scope, size(1, 2), 0..3, work);
         outputs.next().unwrap().1.unwrap();
         drop(outputs);

@@ -47,7 +47,11 @@ struct Parked {
 impl ModelClock {
     pub(crate) fn new() -> Self {
         let state = Mutex::default();
-        ModelClock(Arc::new(Shared { origin: Instant::now(), state, point: AtomicBool::new(false) }))
+        ModelClock(Arc::new(Shared {
+            origin: Instant::now(),
+            state,
+            point: AtomicBool::new(false),
+        }))
     }
 
     /// The time since the clock was made.
@@ -59,7 +63,9 @@ impl ModelClock {
     pub(crate) fn run(&self, bodies: Vec<Box<dyn FnOnce() + Send>>) {
         self.0.state.lock().alive = bodies.len();
         let threads: Vec<_> = bodies.into_iter().map(|body| self.spawn(body)).collect();
-        threads.into_iter().for_each(|thread| thread.join().expect("no body panics"));
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().expect("no body panics"));
     }
 
     fn spawn(&self, body: Box<dyn FnOnce() + Send>) -> thread::JoinHandle<()> {
@@ -79,9 +85,13 @@ impl State {
     /// Lets time jump; returns those whose deadline has come.
     fn move_on_if_all_are_parked(&mut self) -> Vec<Parked> {
         let earliest = self.parked.iter().filter_map(|parked| parked.until).min();
-        let Some(now) = earliest.filter(|_| self.parked.len() == self.alive) else { return Vec::new() };
+        let Some(now) = earliest.filter(|_| self.parked.len() == self.alive) else {
+            return Vec::new();
+        };
         self.elapsed = now;
-        self.parked.extract_if(.., |parked| parked.until.is_some_and(|until| until <= now)).collect()
+        self.parked
+            .extract_if(.., |parked| parked.until.is_some_and(|until| until <= now))
+            .collect()
     }
 }
 
@@ -107,7 +117,11 @@ impl Clock for ModelClock {
             return;
         }
         let woken_by = Arc::new(BatchSemaphore::new(0, Fairness::StrictlyFair));
-        state.parked.push(Parked { thread, until, wake: woken_by.clone() });
+        state.parked.push(Parked {
+            thread,
+            until,
+            wake: woken_by.clone(),
+        });
         let woken = state.move_on_if_all_are_parked();
         drop(state);
         wake(&woken);
@@ -117,7 +131,11 @@ impl Clock for ModelClock {
     fn unpark(&self, thread: &Thread) {
         self.0.point.load(Ordering::SeqCst);
         let mut state = self.0.state.lock();
-        let Some(place) = state.parked.iter().position(|parked| parked.thread == thread.id()) else {
+        let Some(place) = state
+            .parked
+            .iter()
+            .position(|parked| parked.thread == thread.id())
+        else {
             state.tokens.insert(thread.id());
             return;
         };

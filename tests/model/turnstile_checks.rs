@@ -13,29 +13,96 @@ use crate::time::ModelClock;
 use crate::{Check, check};
 
 pub(crate) const CHECKS: &[Check] = &[
-    check("two threads pass in order of arrival, one interval apart", 2, 3, || passing(2, 1, 1)),
-    check("three threads pass in order of arrival, one interval apart", 3, 2, || passing(3, 1, 1)),
-    check("three threads at two lanes: in order, and each lane keeps its pace", 3, 1, || {
-        passing(3, 2, 2);
+    check(
+        "two threads pass in order of arrival, one interval apart",
+        2,
+        3,
+        || passing(2, 1, 1),
+    ),
+    check(
+        "three threads pass in order of arrival, one interval apart",
+        3,
+        2,
+        || passing(3, 1, 1),
+    ),
+    check(
+        "three threads at two lanes: in order, and each lane keeps its pace",
+        3,
+        1,
+        || {
+            passing(3, 2, 2);
+        },
+    ),
+    check(
+        "a hold binds whoever has not passed, also the sleeper at the front",
+        2,
+        3,
+        || holding(1),
+    ),
+    check(
+        "a hold binds everyone in the line, and no herd follows",
+        4,
+        1,
+        || holding(3),
+    ),
+    check(
+        "two refusals of one burst begin one hold, up to the later of the two",
+        2,
+        3,
+        refused_together,
+    ),
+    check(
+        "two refusals beside two who wait: they pass after it, an interval apart",
+        4,
+        1,
+        refused_beside,
+    ),
+    check(
+        "a refusal that comes when its hold is over begins no other",
+        2,
+        3,
+        refused_late,
+    ),
+    check(
+        "refused without a word: one call probes, and its answer wakes the others",
+        3,
+        2,
+        probing,
+    ),
+    check(
+        "a corrected cost wakes the call that waits for room",
+        2,
+        3,
+        corrected,
+    ),
+    check(
+        "a cancelled wait ends at once and takes no turn",
+        2,
+        3,
+        || cancelled(0),
+    ),
+    check(
+        "a wait cancelled in the middle of the line: those behind move up",
+        4,
+        1,
+        || cancelled(2),
+    ),
+    check("a retired lane lets go of the one who waits", 2, 3, || {
+        retiring(1)
     }),
-    check("a hold binds whoever has not passed, also the sleeper at the front", 2, 3, || holding(1)),
-    check("a hold binds everyone in the line, and no herd follows", 4, 1, || holding(3)),
-    check("two refusals of one burst begin one hold, up to the later of the two", 2, 3, refused_together),
-    check("two refusals beside two who wait: they pass after it, an interval apart", 4, 1, refused_beside),
-    check("a refusal that comes when its hold is over begins no other", 2, 3, refused_late),
-    check("refused without a word: one call probes, and its answer wakes the others", 3, 2, probing),
-    check("a corrected cost wakes the call that waits for room", 2, 3, corrected),
-    check("a cancelled wait ends at once and takes no turn", 2, 3, || cancelled(0)),
-    check("a wait cancelled in the middle of the line: those behind move up", 4, 1, || cancelled(2)),
-    check("a retired lane lets go of the one who waits", 2, 3, || retiring(1)),
-    check("a retired lane lets go of everyone who waits", 4, 1, || retiring(3)),
+    check("a retired lane lets go of everyone who waits", 4, 1, || {
+        retiring(3)
+    }),
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// One turn a second, exactly.
 fn each_second() -> Limits {
-    Limits { pace: Tempo::Kept(Rate::every(SECOND)), tokens: None }
+    Limits {
+        pace: Tempo::Kept(Rate::every(SECOND)),
+        tokens: None,
+    }
 }
 
 fn burst_of(turns: u32) -> Limits {
@@ -64,7 +131,13 @@ impl Case {
         let clock = ModelClock::new();
         let limiter = Arc::new(RateLimiter::with_lanes(Arc::new(clock.clone()), lanes));
         let start = clock.now();
-        Case { clock, limiter, start, turns: Arc::default(), bodies: Arc::default() }
+        Case {
+            clock,
+            limiter,
+            start,
+            turns: Arc::default(),
+            bodies: Arc::default(),
+        }
     }
 
     /// Adds a thread.
@@ -97,7 +170,10 @@ impl Case {
 
     /// The same in whole seconds from the start.
     fn seconds(&self) -> Vec<u64> {
-        self.run().iter().map(|turn| (turn.at - self.start).as_secs()).collect()
+        self.run()
+            .iter()
+            .map(|turn| (turn.at - self.start).as_secs())
+            .collect()
     }
 
     fn at(&self, seconds: u64) -> Instant {
@@ -162,7 +238,10 @@ fn refused_beside() {
     case.with_turns(1).with_turns(1);
     let turns = case.run();
     assert_eq!(begun.lock().iter().filter(|begun| **begun).count(), 1);
-    let held: Vec<_> = turns.iter().map(|turn| (turn.at - case.start).as_secs()).collect();
+    let held: Vec<_> = turns
+        .iter()
+        .map(|turn| (turn.at - case.start).as_secs())
+        .collect();
     assert_eq!(held, [6, 7]);
 }
 
@@ -197,7 +276,9 @@ fn probing() {
         let turn = case.take();
         case.limiter.answered(turn);
     };
-    case.with(move |case| _ = case.limiter.refused(refused, None)).with(answering).with(answering);
+    case.with(move |case| _ = case.limiter.refused(refused, None))
+        .with(answering)
+        .with(answering);
     // A hold is at least two intervals and at most 0.95 s, but one interval after the turn there was; whichever thread
     // passes then, its answer lets the other pass an interval later, and not after three seconds.
     assert_eq!(case.seconds(), [1, 2]);
@@ -205,7 +286,10 @@ fn probing() {
 
 fn corrected() {
     let tokens = NonZeroU32::new(60);
-    let case = Case::of([Limits { pace: Tempo::Kept(Rate::unlimited()), tokens }]);
+    let case = Case::of([Limits {
+        pace: Tempo::Kept(Rate::unlimited()),
+        tokens,
+    }]);
     let nobody = CancelToken::new(Arc::new(case.clock.clone()));
     let first = case.limiter.wait_for(60, &nobody).unwrap();
     case.with(move |case| {
@@ -226,7 +310,10 @@ fn cancelled(beside: usize) {
     (0..beside).for_each(|_| _ = case.with_turns(1));
     let impatient = token.clone();
     case.with(move |case| {
-        assert_eq!(case.limiter.wait_unless(&impatient).err(), Some(NoTurn::Cancelled));
+        assert_eq!(
+            case.limiter.wait_unless(&impatient).err(),
+            Some(NoTurn::Cancelled)
+        );
         assert_eq!(case.clock.elapsed(), Duration::ZERO);
     });
     case.with(move |_| token.cancel());
@@ -240,7 +327,10 @@ fn retiring(waiting: usize) {
     for _ in 0..waiting {
         let nobody = nobody.clone();
         case.with(move |case| {
-            assert_eq!(case.limiter.wait_unless(&nobody).err(), Some(NoTurn::Retired));
+            assert_eq!(
+                case.limiter.wait_unless(&nobody).err(),
+                Some(NoTurn::Retired)
+            );
             assert_eq!(case.clock.elapsed(), Duration::ZERO);
         });
     }

@@ -6,7 +6,9 @@ use crossbeam_channel::unbounded;
 
 #[test]
 fn nothing_is_sent_while_redis_is_away_and_what_was_answered_meanwhile_is_stored_when_it_is_back() {
-    let Some(mut shop) = Shop::open(20) else { return };
+    let Some(mut shop) = Shop::open(20) else {
+        return;
+    };
     shop.push();
     let ((tell, called), (go, gone)) = (unbounded(), unbounded());
     let url = tcp::answering(move |_| {
@@ -16,8 +18,19 @@ fn nothing_is_sent_while_redis_is_away_and_what_was_answered_meanwhile_is_stored
     });
     let queue = shop.url.clone();
     let cli = super::Cli::of("");
-    let mut worker =
-        cli.start(&["work", "--queue", &queue, "-m", "m", "--base-url", &url, "--rpm", "60000", "-w", "4"]);
+    let mut worker = cli.start(&[
+        "work",
+        "--queue",
+        &queue,
+        "-m",
+        "m",
+        "--base-url",
+        &url,
+        "--rpm",
+        "60000",
+        "-w",
+        "4",
+    ]);
     (0..4).for_each(|_| called.recv().unwrap());
     shop.redis.stop();
     (0..4).for_each(|_| go.send(()).unwrap());
@@ -29,17 +42,39 @@ fn nothing_is_sent_while_redis_is_away_and_what_was_answered_meanwhile_is_stored
     let ran = worker.end();
     assert_eq!((ran.exit, sent), (0, 0), "{ran}");
     let records = shop.pull(0);
-    assert_eq!((records.len(), 4 + called.len()), (20, 20), "nothing is asked twice");
+    assert_eq!(
+        (records.len(), 4 + called.len()),
+        (20, 20),
+        "nothing is asked twice"
+    );
 }
 
 #[test]
 fn a_redis_that_stays_away_for_too_long_stops_the_worker_and_nothing_is_lost() {
-    let Some(mut shop) = Shop::slow(5, 100) else { return };
+    let Some(mut shop) = Shop::slow(5, 100) else {
+        return;
+    };
     shop.push();
     let (queue, base) = (shop.url.clone(), shop.server.base_url());
     let cli = super::Cli::of("");
-    let args = ["work", "--queue", &queue, "-m", "m", "--base-url", &base, "-w", "1"];
-    let worker = cli.start(&[&args[..], &["--max-wait", "300ms", "--claim-after", "300ms"]].concat());
+    let args = [
+        "work",
+        "--queue",
+        &queue,
+        "-m",
+        "m",
+        "--base-url",
+        &base,
+        "-w",
+        "1",
+    ];
+    let worker = cli.start(
+        &[
+            &args[..],
+            &["--max-wait", "300ms", "--claim-after", "300ms"],
+        ]
+        .concat(),
+    );
     shop.until("one is answered", |status| status.answered > 0);
     shop.redis.kill();
     let ran = worker.end();
@@ -55,16 +90,27 @@ fn a_redis_that_stays_away_for_too_long_stops_the_worker_and_nothing_is_lost() {
 
 #[test]
 fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
-    let Some(shop) = Shop::slow(500, 20) else { return };
+    let Some(shop) = Shop::slow(500, 20) else {
+        return;
+    };
     shop.push();
     let worker = shop.work(&["-w", "1"]);
     shop.until("one is answered", |status| status.answered > 0);
     let refused = shop.run("queue", &["--remove"]);
-    assert!(refused.exit == 2 && refused.stderr.contains("workers are at it"), "{refused}");
+    assert!(
+        refused.exit == 2 && refused.stderr.contains("workers are at it"),
+        "{refused}"
+    );
     shop.queue().remove().unwrap();
     let ran = worker.end();
-    assert!(ran.exit == 3 && ran.stderr.contains("was removed meanwhile"), "{ran}");
+    assert!(
+        ran.exit == 3 && ran.stderr.contains("was removed meanwhile"),
+        "{ran}"
+    );
     let mut redis = shop.redis.connect();
-    let keys: Vec<String> = paceline::store::redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
+    let keys: Vec<String> = paceline::store::redis::cmd("KEYS")
+        .arg("*")
+        .query(&mut redis)
+        .unwrap();
     assert!(keys.is_empty(), "nothing is left behind: {keys:?}");
 }

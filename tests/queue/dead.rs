@@ -6,13 +6,20 @@ use crossbeam_channel::unbounded;
 
 #[test]
 fn the_prompts_of_a_killed_worker_are_handed_on() {
-    let Some(shop) = Shop::slow(8, 3_600_000) else { return };
+    let Some(shop) = Shop::slow(8, 3_600_000) else {
+        return;
+    };
     shop.push();
     let dead = shop.work(&["-w", "4", "--claim-after", "500ms"]);
-    shop.until("four are asked", |_| shop.server.stats().most_in_flight == 4);
+    shop.until("four are asked", |_| {
+        shop.server.stats().most_in_flight == 4
+    });
     dead.kill();
     let quick = paceline::practice::Server::start(paceline::practice::Options::default()).unwrap();
-    let ran = shop.run("work", &["-m", "m", "--base-url", &quick.base_url(), "--rpm", "60000"]);
+    let ran = shop.run(
+        "work",
+        &["-m", "m", "--base-url", &quick.base_url(), "--rpm", "60000"],
+    );
     assert_eq!(ran.exit, 0, "{ran}");
     assert_each_once(&shop.pull(0), 8);
     assert_eq!((quick.stats().arrivals, shop.status().workers), (8, vec![]));
@@ -28,20 +35,43 @@ fn a_long_call_of_a_living_worker_is_not_handed_on() {
         gone.recv().unwrap();
         response("200 OK", &completion("topic 1\""))
     });
-    let args = ["work", "--queue", &shop.url, "-m", "m", "--base-url", &url, "--claim-after", "200ms"];
+    let args = [
+        "work",
+        "--queue",
+        &shop.url,
+        "-m",
+        "m",
+        "--base-url",
+        &url,
+        "--claim-after",
+        "200ms",
+    ];
     let (slow, other) = (shop.cli.start(&args), shop.cli.start(&args));
     called.recv().unwrap();
     // Each sign of life is a look at the others: many of them pass.
     let mut redis = shop.redis.connect();
     let mut calls = || -> u64 {
-        let info: String = paceline::store::redis::cmd("INFO").arg("commandstats").query(&mut redis).unwrap();
-        let line =
-            info.lines().find(|line| line.starts_with("cmdstat_zremrangebyscore:")).unwrap_or_default();
-        line.split(['=', ',']).nth(1).map_or(0, |count| count.parse().unwrap())
+        let info: String = paceline::store::redis::cmd("INFO")
+            .arg("commandstats")
+            .query(&mut redis)
+            .unwrap();
+        let line = info
+            .lines()
+            .find(|line| line.starts_with("cmdstat_zremrangebyscore:"))
+            .unwrap_or_default();
+        line.split(['=', ','])
+            .nth(1)
+            .map_or(0, |count| count.parse().unwrap())
     };
     let before = calls();
-    super::until("many signs of life", || (calls() > before + 40).then_some(()));
-    assert!(called.is_empty() && shop.status().in_flight == 1, "{:?}", shop.status());
+    super::until("many signs of life", || {
+        (calls() > before + 40).then_some(())
+    });
+    assert!(
+        called.is_empty() && shop.status().in_flight == 1,
+        "{:?}",
+        shop.status()
+    );
     go.send(()).unwrap();
     assert_eq!((slow.end().exit, other.end().exit), (0, 0));
     assert_each_once(&shop.pull(0), 1);
@@ -75,7 +105,10 @@ fn a_worker_that_was_stopped_for_a_while_comes_too_late_and_its_answer_is_droppe
     sleeper.signal("CONT");
     let ran = sleeper.end();
     assert!(
-        ran.exit == 0 && ran.stderr.contains("1 of them dropped: another worker had been first"),
+        ran.exit == 0
+            && ran
+                .stderr
+                .contains("1 of them dropped: another worker had been first"),
         "{ran}"
     );
     assert_each_once(&shop.pull(0), 1);
@@ -89,8 +122,14 @@ fn what_is_given_to_a_worker_that_nobody_counts_any_more_is_not_lost() {
     // As a machine without a network would have it: taken, and never heard of again.
     let mut redis = shop.redis.connect();
     let mut take = paceline::store::redis::cmd("XREADGROUP");
-    take.arg("GROUP").arg("workers").arg("lost").arg("STREAMS").arg("paceline:{q}:queue:prompts").arg(">");
-    take.query::<paceline::store::redis::Value>(&mut redis).unwrap();
+    take.arg("GROUP")
+        .arg("workers")
+        .arg("lost")
+        .arg("STREAMS")
+        .arg("paceline:{q}:queue:prompts")
+        .arg(">");
+    take.query::<paceline::store::redis::Value>(&mut redis)
+        .unwrap();
     assert_eq!(shop.status().in_flight, 3);
     assert_eq!(shop.work(&["--claim-after", "200ms"]).end().exit, 0);
     assert_each_once(&shop.pull(0), 3);

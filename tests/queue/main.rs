@@ -44,18 +44,30 @@ impl Shop {
     pub(crate) fn with(prompts: usize, options: Options) -> Option<Self> {
         let redis = Redis::start()?;
         let (server, url) = (Server::start(options).unwrap(), redis.url("q"));
-        Some(Shop { redis, server, cli: Cli::of_topics(prompts), url })
+        Some(Shop {
+            redis,
+            server,
+            cli: Cli::of_topics(prompts),
+            url,
+        })
     }
 
     /// One whose server takes a while.
     pub(crate) fn slow(prompts: usize, ms: u64) -> Option<Self> {
         let latency = Latency::Constant(Duration::from_millis(ms));
-        Shop::with(prompts, Options { latency, ..Options::default() })
+        Shop::with(
+            prompts,
+            Options {
+                latency,
+                ..Options::default()
+            },
+        )
     }
 
     /// Runs `paceline COMMAND --queue …` and these arguments to its end.
     pub(crate) fn run(&self, command: &str, args: &[&str]) -> Ran {
-        self.cli.paceline(&[&[command, "--queue", &self.url], args].concat())
+        self.cli
+            .paceline(&[&[command, "--queue", &self.url], args].concat())
     }
 
     #[track_caller]
@@ -107,7 +119,10 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "it does not come to this: {what}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "it does not come to this: {what}"
+        );
         thread::park_timeout(Duration::from_millis(5));
     }
 }
@@ -117,9 +132,13 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
 pub(crate) fn assert_each_once(records: &[Value], count: usize) {
     let mut times: HashMap<&str, usize> = HashMap::new();
     for record in records {
-        *times.entry(record["custom_id"].as_str().unwrap()).or_default() += 1;
-        let (prompt, text) =
-            (record["prompt"].as_str().unwrap(), record["text"].as_str().unwrap_or_default());
+        *times
+            .entry(record["custom_id"].as_str().unwrap())
+            .or_default() += 1;
+        let (prompt, text) = (
+            record["prompt"].as_str().unwrap(),
+            record["text"].as_str().unwrap_or_default(),
+        );
         assert!(text.contains(&format!("{prompt}\"")), "{record}");
     }
     for n in 1..=count {

@@ -4,10 +4,18 @@ use super::{Shop, assert_each_once};
 
 #[test]
 fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
-    let Some(shop) = Shop::slow(40, 10) else { return };
+    let Some(shop) = Shop::slow(40, 10) else {
+        return;
+    };
     shop.push();
     let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
-    assert!(ran.exit == 3 && ran.stderr.contains("not finished yet: 40 waiting, 0 in flight"), "{ran}");
+    assert!(
+        ran.exit == 3
+            && ran
+                .stderr
+                .contains("not finished yet: 40 waiting, 0 in flight"),
+        "{ran}"
+    );
     let worker = shop.work(&["-w", "1"]);
     shop.until("some are answered", |status| status.answered >= 5);
     let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
@@ -16,16 +24,28 @@ fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
     assert_eq!(worker.end().exit, 0);
     let all = shop.pull(0);
     assert_each_once(&all, 40);
-    assert_eq!(all[..some.len()], some[..], "what was written stays as it was");
+    assert_eq!(
+        all[..some.len()],
+        some[..],
+        "what was written stays as it was"
+    );
     let ran = shop.run("pull", &["-o", "pulled.jsonl"]);
-    assert!(ran.stderr.contains("0 records written to pulled.jsonl, 40 were there already"), "{ran}");
+    assert!(
+        ran.stderr
+            .contains("0 records written to pulled.jsonl, 40 were there already"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn a_pull_follows_until_the_last_prompt_is_answered() {
-    let Some(shop) = Shop::slow(30, 10) else { return };
+    let Some(shop) = Shop::slow(30, 10) else {
+        return;
+    };
     shop.push();
-    let pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+    let pull = shop
+        .cli
+        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     assert_eq!(shop.work(&["-w", "2"]).end().exit, 0);
     assert_eq!(pull.end().exit, 0);
     assert_each_once(&shop.pulled(), 30);
@@ -33,9 +53,13 @@ fn a_pull_follows_until_the_last_prompt_is_answered() {
 
 #[test]
 fn a_pull_that_was_killed_goes_on_in_the_same_file() {
-    let Some(shop) = Shop::slow(60, 5) else { return };
+    let Some(shop) = Shop::slow(60, 5) else {
+        return;
+    };
     shop.push();
-    let pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+    let pull = shop
+        .cli
+        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     let worker = shop.work(&["-w", "1"]);
     super::until("some are pulled", || {
         (shop.cli.path("pulled.jsonl").metadata().ok()?.len() > 3000).then_some(())
@@ -49,12 +73,17 @@ fn a_pull_that_was_killed_goes_on_in_the_same_file() {
 fn an_interrupted_pull_says_how_to_go_on() {
     let Some(shop) = Shop::open(1) else { return };
     shop.push();
-    let mut pull = shop.cli.start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+    let mut pull = shop
+        .cli
+        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     pull.until("records of the queue q at ");
     pull.signal("INT");
     let ran = pull.end();
     assert!(
-        ran.exit == 130 && ran.stderr.ends_with("run the same command again to go on where it stopped\n"),
+        ran.exit == 130
+            && ran
+                .stderr
+                .ends_with("run the same command again to go on where it stopped\n"),
         "{ran}"
     );
 }
@@ -62,15 +91,24 @@ fn an_interrupted_pull_says_how_to_go_on() {
 #[test]
 fn the_results_of_something_else_are_left_alone() {
     let Some(shop) = Shop::open(2) else { return };
-    let ran =
-        shop.cli.run(&["--base-url", &shop.server.base_url(), "--rpm", "60000", "--system", "Be brief."]);
+    let ran = shop.cli.run(&[
+        "--base-url",
+        &shop.server.base_url(),
+        "--rpm",
+        "60000",
+        "--system",
+        "Be brief.",
+    ]);
     assert_eq!(ran.exit, 0, "{ran}");
     shop.push();
     assert_eq!(shop.work(&[]).end().exit, 0);
     let before = shop.cli.results();
     let ran = shop.run("pull", &["-o", "prompts.results.jsonl"]);
     assert!(
-        ran.exit == 2 && ran.stderr.contains("is in the results already, but of another request"),
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("is in the results already, but of another request"),
         "{ran}"
     );
     assert_eq!(shop.cli.results(), before);

@@ -10,12 +10,20 @@ fn the_same_file_pushed_twice_adds_nothing_and_a_longer_one_adds_the_rest() {
     let Some(shop) = Shop::open(700) else { return };
     shop.push();
     let ran = shop.run("push", &["prompts.txt"]);
-    assert!(ran.exit == 0 && ran.stderr.contains("0 added, 700 were there already"), "{ran}");
+    assert!(
+        ran.exit == 0 && ran.stderr.contains("0 added, 700 were there already"),
+        "{ran}"
+    );
     assert_eq!((shop.status().waiting, shop.status().pushed), (700, 700));
-    let longer = (1..=705).map(|n| format!("topic {n}\n")).collect::<String>();
+    let longer = (1..=705)
+        .map(|n| format!("topic {n}\n"))
+        .collect::<String>();
     fs::write(shop.cli.path("prompts.txt"), longer).unwrap();
     let ran = shop.run("push", &["prompts.txt"]);
-    assert!(ran.stderr.contains("5 added, 700 were there already"), "{ran}");
+    assert!(
+        ran.stderr.contains("5 added, 700 were there already"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -24,8 +32,14 @@ fn another_file_is_refused_at_the_first_line_that_differs() {
     shop.push();
     fs::write(shop.cli.path("prompts.txt"), "topic 1\nbees\n").unwrap();
     let ran = shop.run("push", &["prompts.txt"]);
-    assert!(ran.exit == 2 && ran.stderr.contains("line 2 is in the queue q at "), "{ran}");
-    assert!(ran.stderr.contains("?name=NAME") && shop.status().waiting == 3, "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("line 2 is in the queue q at "),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr.contains("?name=NAME") && shop.status().waiting == 3,
+        "{ran}"
+    );
 }
 
 #[test]
@@ -33,12 +47,22 @@ fn a_push_that_was_killed_goes_on_where_it_was_cut_off() {
     let Some(shop) = Shop::open(0) else { return };
     let cli = Cli::of("").stdin("one\ntwo\n");
     let push = cli.start(&["push", "-", "--queue", &shop.url]);
-    super::until("two prompts are in", || shop.queue().status().ok().filter(|status| status.waiting == 2));
+    super::until("two prompts are in", || {
+        shop.queue()
+            .status()
+            .ok()
+            .filter(|status| status.waiting == 2)
+    });
     let status = shop.status();
     assert!(status.pushing && !status.complete, "{status:?}");
     push.kill();
-    let ran = Cli::of("").stdin("one\ntwo\nthree\n").paceline(&["push", "-", "--queue", &shop.url]);
-    assert!(ran.exit == 0 && ran.stderr.contains("1 added, 2 were there already"), "{ran}");
+    let ran = Cli::of("")
+        .stdin("one\ntwo\nthree\n")
+        .paceline(&["push", "-", "--queue", &shop.url]);
+    assert!(
+        ran.exit == 0 && ran.stderr.contains("1 added, 2 were there already"),
+        "{ran}"
+    );
     assert!(shop.status().complete);
 }
 
@@ -52,5 +76,9 @@ fn bodies_of_a_batch_file_are_sent_as_they_are_and_need_no_model() {
     assert_eq!(ran.exit, 0, "{ran}");
     let records = shop.pull(0);
     assert_eq!(records[0]["custom_id"], "a");
-    assert!(records[0]["text"].as_str().unwrap().contains("hi\""), "{}", records[0]);
+    assert!(
+        records[0]["text"].as_str().unwrap().contains("hi\""),
+        "{}",
+        records[0]
+    );
 }

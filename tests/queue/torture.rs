@@ -24,25 +24,43 @@ const HANDS: u64 = 4;
 
 fn plan() -> Plan {
     match env::var("PACELINE_TORTURE").as_deref() {
-        Ok("full") => {
-            Plan { prompts: 2000, latency_ms: 150, between_kills: Duration::from_secs(1), restart_at: 1000 }
-        }
-        _ => {
-            Plan { prompts: 200, latency_ms: 50, between_kills: Duration::from_millis(300), restart_at: 100 }
-        }
+        Ok("full") => Plan {
+            prompts: 2000,
+            latency_ms: 150,
+            between_kills: Duration::from_secs(1),
+            restart_at: 1000,
+        },
+        _ => Plan {
+            prompts: 200,
+            latency_ms: 50,
+            between_kills: Duration::from_millis(300),
+            restart_at: 100,
+        },
     }
 }
 
 #[test]
 fn workers_are_killed_and_redis_is_restarted_and_every_prompt_has_one_record() {
     let plan = plan();
-    let Some(mut shop) = Shop::slow(plan.prompts, plan.latency_ms) else { return };
+    let Some(mut shop) = Shop::slow(plan.prompts, plan.latency_ms) else {
+        return;
+    };
     shop.push();
     let start = Instant::now();
     let cli = super::Cli::of("");
     let (url, base) = (shop.url.clone(), shop.server.base_url());
     let begin = || {
-        let args = ["work", "--queue", &url, "-m", "m", "--base-url", &base, "-w", "4"];
+        let args = [
+            "work",
+            "--queue",
+            &url,
+            "-m",
+            "m",
+            "--base-url",
+            &base,
+            "-w",
+            "4",
+        ];
         cli.start(&[&args[..], &["--rpm", "60000", "--claim-after", "2s", "-q"]].concat())
     };
     let mut workers: Vec<Started<'_>> = (0..WORKERS).map(|_| begin()).collect();

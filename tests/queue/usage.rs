@@ -7,13 +7,21 @@ use super::common::redis::Redis;
 use super::common::tcp;
 use super::common::{Cli, records};
 
-const COMMANDS: [&[&str]; 4] = [&["push", "prompts.txt"], &["work", "--practice"], &["pull"], &["queue"]];
+const COMMANDS: [&[&str]; 4] = [
+    &["push", "prompts.txt"],
+    &["work", "--practice"],
+    &["pull"],
+    &["queue"],
+];
 
 #[test]
 fn an_address_that_is_none_is_refused() {
     for command in COMMANDS {
         let ran = Cli::of("a\n").paceline(&[command, &["--queue", "localhost:6379"]].concat());
-        assert!(ran.exit == 2 && ran.stderr.contains("redis://localhost:6379/0?name=NAME"), "{ran}");
+        assert!(
+            ran.exit == 2 && ran.stderr.contains("redis://localhost:6379/0?name=NAME"),
+            "{ran}"
+        );
     }
 }
 
@@ -23,7 +31,10 @@ fn a_redis_that_does_not_run_is_named_and_nothing_is_sent() {
     for command in COMMANDS {
         let ran = Cli::of("a\n").paceline(&[command, &["--queue", &nobody]].concat());
         assert!(
-            ran.exit == 2 && ran.stderr.contains("no connection to Redis at redis://127.0.0.1:"),
+            ran.exit == 2
+                && ran
+                    .stderr
+                    .contains("no connection to Redis at redis://127.0.0.1:"),
             "{ran}"
         );
     }
@@ -31,11 +42,16 @@ fn a_redis_that_does_not_run_is_named_and_nothing_is_sent() {
 
 #[test]
 fn a_queue_may_be_behind_tls_and_a_password() {
-    let Some((_redis, place, folder)) = Redis::start_with_tls("hunter2") else { return };
+    let Some((_redis, place, folder)) = Redis::start_with_tls("hunter2") else {
+        return;
+    };
     let certificate = folder.path().join("certificate.pem");
     let locked = Cli::of("a\nb\n").env("SSL_CERT_FILE", certificate.to_str().unwrap());
     let ran = locked.paceline(&["push", "prompts.txt", "--queue", &place]);
-    assert!(ran.exit == 2 && ran.stderr.contains("$PACELINE_REDIS_PASSWORD"), "{ran}");
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("$PACELINE_REDIS_PASSWORD"),
+        "{ran}"
+    );
     let cli = locked.env("PACELINE_REDIS_PASSWORD", "hunter2");
     for command in [
         &["push", "prompts.txt"][..],
@@ -44,19 +60,31 @@ fn a_queue_may_be_behind_tls_and_a_password() {
         &["pull", "-o", "results.jsonl"],
     ] {
         let ran = cli.paceline(&[command, &["--queue", &place]].concat());
-        assert!(ran.exit == 0 && !format!("{ran}").contains("hunter2"), "{ran}");
+        assert!(
+            ran.exit == 0 && !format!("{ran}").contains("hunter2"),
+            "{ran}"
+        );
     }
-    assert_eq!(records(&fs::read_to_string(cli.path("results.jsonl")).unwrap()).len(), 2);
+    assert_eq!(
+        records(&fs::read_to_string(cli.path("results.jsonl")).unwrap()).len(),
+        2
+    );
 }
 
 #[test]
 fn a_queue_that_is_not_there_is_named() {
     let Some(shop) = Shop::open(1) else { return };
-    for (command, args) in
-        [("work", &["--practice"][..]), ("pull", &[]), ("queue", &[]), ("queue", &["--remove"])]
-    {
+    for (command, args) in [
+        ("work", &["--practice"][..]),
+        ("pull", &[]),
+        ("queue", &[]),
+        ("queue", &["--remove"]),
+    ] {
         let ran = shop.run(command, args);
-        assert!(ran.exit == 2 && ran.stderr.contains("there is no queue q at redis://"), "{ran}");
+        assert!(
+            ran.exit == 2 && ran.stderr.contains("there is no queue q at redis://"),
+            "{ran}"
+        );
         assert!(ran.stderr.contains("paceline push makes one"), "{ran}");
     }
 }
@@ -67,7 +95,10 @@ fn an_empty_queue_is_done_at_once() {
     shop.push();
     assert_eq!(shop.work(&[]).end().exit, 0);
     let ran = shop.work(&[]).end();
-    assert!(ran.exit == 0 && ran.stderr.contains("nothing was left to send"), "{ran}");
+    assert!(
+        ran.exit == 0 && ran.stderr.contains("nothing was left to send"),
+        "{ran}"
+    );
     assert_eq!(shop.server.stats().arrivals, 1);
 }
 
@@ -85,13 +116,24 @@ fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
     let Some(shop) = Shop::open(3) else { return };
     shop.push();
     let ran = shop.run("queue", &[]);
-    assert!(ran.stdout.contains("3 waiting, 0 in flight, 0 answered, 0 failed"), "{ran}");
+    assert!(
+        ran.stdout
+            .contains("3 waiting, 0 in flight, 0 answered, 0 failed"),
+        "{ran}"
+    );
     let ran = shop.run("queue", &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
-        (&json["waiting"], &json["complete"], json["oldest_s"].is_number()),
+        (
+            &json["waiting"],
+            &json["complete"],
+            json["oldest_s"].is_number()
+        ),
         (&3.into(), &true.into(), true)
     );
     let ran = shop.run("queue", &["--remove"]);
-    assert!(ran.exit == 0 && ran.stderr.contains("0 records, and 3 not finished"), "{ran}");
+    assert!(
+        ran.exit == 0 && ran.stderr.contains("0 records, and 3 not finished"),
+        "{ran}"
+    );
 }

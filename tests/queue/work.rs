@@ -7,7 +7,9 @@ use crossbeam_channel::unbounded;
 
 #[test]
 fn two_workers_share_a_queue_and_each_prompt_is_asked_once() {
-    let Some(shop) = Shop::slow(60, 20) else { return };
+    let Some(shop) = Shop::slow(60, 20) else {
+        return;
+    };
     shop.push();
     let args = ["-w", "2"];
     let ran = [shop.work(&args), shop.work(&args)].map(super::Started::end);
@@ -15,7 +17,15 @@ fn two_workers_share_a_queue_and_each_prompt_is_asked_once() {
     assert_each_once(&shop.pull(0), 60);
     assert_eq!(shop.server.stats().arrivals, 60);
     let status = shop.status();
-    assert_eq!((status.left(), status.answered, status.dropped, status.workers), (0, 60, 0, vec![]));
+    assert_eq!(
+        (
+            status.left(),
+            status.answered,
+            status.dropped,
+            status.workers
+        ),
+        (0, 60, 0, vec![])
+    );
 }
 
 #[test]
@@ -24,8 +34,16 @@ fn the_records_are_those_that_a_run_writes() {
     shop.push();
     assert_eq!(shop.work(&["--temperature", "0.5"]).end().exit, 0);
     assert_eq!(shop.run("pull", &["-o", "prompts.results.jsonl"]).exit, 0);
-    let ran = shop.cli.run(&["--base-url", &shop.server.base_url(), "--temperature", "0.5"]);
-    assert!(ran.exit == 0 && ran.stderr.contains("nothing was left to send"), "{ran}");
+    let ran = shop.cli.run(&[
+        "--base-url",
+        &shop.server.base_url(),
+        "--temperature",
+        "0.5",
+    ]);
+    assert!(
+        ran.exit == 0 && ran.stderr.contains("nothing was left to send"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -35,8 +53,14 @@ fn a_worker_that_would_ask_something_else_is_refused_unless_it_insists() {
     assert_eq!(shop.work(&[]).end().exit, 0);
     let ran = shop.work(&["--system", "Be brief."]).end();
     assert_eq!(ran.exit, 2, "{ran}");
-    assert!(ran.stderr.contains("Be brief.") && ran.stderr.contains("--keep"), "{ran}");
-    assert_eq!(shop.work(&["--system", "Be brief.", "--keep"]).end().exit, 0);
+    assert!(
+        ran.stderr.contains("Be brief.") && ran.stderr.contains("--keep"),
+        "{ran}"
+    );
+    assert_eq!(
+        shop.work(&["--system", "Be brief.", "--keep"]).end().exit,
+        0
+    );
 }
 
 #[test]
@@ -46,7 +70,10 @@ fn a_prompt_that_failed_has_a_record_that_says_why_and_can_be_tried_once_more() 
     let (tell, asked) = unbounded();
     let url = tcp::answering(move |_| {
         tell.send(()).unwrap();
-        response("400 Bad Request", r#"{"error":{"message":"no","code":"odd"}}"#)
+        response(
+            "400 Bad Request",
+            r#"{"error":{"message":"no","code":"odd"}}"#,
+        )
     });
     let ran = shop.run("work", &["-m", "m", "--base-url", &url]);
     assert_eq!((ran.exit, asked.len()), (1, 1), "{ran}");
@@ -55,7 +82,10 @@ fn a_prompt_that_failed_has_a_record_that_says_why_and_can_be_tried_once_more() 
     assert_eq!((shop.status().waiting, shop.status().failed), (1, 0));
     assert_eq!(shop.work(&[]).end().exit, 0);
     let records = shop.pull(0);
-    assert!(records.len() == 2 && records[1]["text"].is_string(), "the last record of a prompt counts");
+    assert!(
+        records.len() == 2 && records[1]["text"].is_string(),
+        "the last record of a prompt counts"
+    );
 }
 
 #[test]
@@ -85,13 +115,23 @@ fn an_interrupted_worker_finishes_its_calls_and_hands_back_the_rest_at_once() {
     shop.until("more than one is taken", |status| status.in_flight > 1);
     worker.signal("INT");
     worker.until("stopping: ");
-    let status = shop.until("all but one are handed back", |status| status.in_flight == 1);
+    let status = shop.until("all but one are handed back", |status| {
+        status.in_flight == 1
+    });
     assert_eq!((status.waiting, status.answered), (8, 0));
     go.send(()).unwrap();
     let ran = worker.end();
     assert_eq!(ran.exit, 130, "{ran}");
     let status = shop.status();
-    assert_eq!((status.waiting, status.in_flight, status.answered, status.workers), (8, 0, 1, vec![]));
+    assert_eq!(
+        (
+            status.waiting,
+            status.in_flight,
+            status.answered,
+            status.workers
+        ),
+        (8, 0, 1, vec![])
+    );
 }
 
 #[test]
@@ -114,10 +154,14 @@ fn a_worker_may_wait_for_a_queue_that_is_not_there_yet_and_stay_when_it_is_empty
 
 #[test]
 fn a_worker_takes_no_more_than_it_has_hands_for() {
-    let Some(shop) = Shop::slow(500, 3_600_000) else { return };
+    let Some(shop) = Shop::slow(500, 3_600_000) else {
+        return;
+    };
     shop.push();
     let worker = shop.work(&["-w", "4"]);
-    shop.until("four are asked", |status| status.in_flight >= 4 && shop.server.stats().most_in_flight == 4);
+    shop.until("four are asked", |status| {
+        status.in_flight >= 4 && shop.server.stats().most_in_flight == 4
+    });
     let taken = shop.status().in_flight;
     assert!(taken <= 9, "{taken} taken by four workers");
     worker.kill();

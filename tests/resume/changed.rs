@@ -9,7 +9,10 @@ use super::{Bench, Cli, Ran};
 #[track_caller]
 fn assert_refused(bench: &Bench, ran: &Ran, results: &str, said: &[&str]) {
     assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
-    for words in said.iter().chain(&["with --keep", "with --restart, which keeps the old file aside"]) {
+    for words in said.iter().chain(&[
+        "with --keep",
+        "with --restart, which keeps the old file aside",
+    ]) {
         assert!(ran.stderr.contains(words), "{words:?} is not in {ran}");
     }
     assert_eq!(bench.cli.results(), results);
@@ -35,18 +38,26 @@ fn a_line_put_in_changes_every_prompt_after_it() {
     assert!(bench.run(&[]).is_all_answered(3));
     let (results, _) = (bench.cli.results(), bench.sent());
     bench.rewrite("zero\none\ntwo\nthree\n");
-    let said = ["3 of the 3 prompts", "line 1: the prompt was \"one\" and is \"zero\""];
+    let said = [
+        "3 of the 3 prompts",
+        "line 1: the prompt was \"one\" and is \"zero\"",
+    ];
     assert_refused(&bench, &bench.run(&[]), &results, &said);
 }
 
 #[test]
 fn another_model_system_message_parameter_or_template_is_refused() {
     let bench = Bench::of("one\ntwo\n");
-    fs::write(bench.cli.path("formal.txt"), "Would you kindly explain {{prompt}}?").unwrap();
+    fs::write(
+        bench.cli.path("formal.txt"),
+        "Would you kindly explain {{prompt}}?",
+    )
+    .unwrap();
     fs::write(bench.cli.path("same.txt"), "{{prompt}}").unwrap();
     assert!(bench.run(&[]).is_all_answered(2));
     let (results, _) = (bench.cli.results(), bench.sent());
-    let setting = "2 prompts: the model, the system message, the template or a parameter is another\n";
+    let setting =
+        "2 prompts: the model, the system message, the template or a parameter is another\n";
     let table: [(&[&str], &str); 6] = [
         (&["-m", "other"], setting),
         (&["-m", "m", "--system", "Be brief."], setting),
@@ -63,7 +74,16 @@ fn another_model_system_message_parameter_or_template_is_refused() {
         let count = "2 of the 2 prompts on record in prompts.results.jsonl would be sent differently now:\n";
         assert_refused(&bench, &ran, &results, &[count, said]);
     }
-    let ran = bench.run(&["--template", "same.txt", "-w", "3", "--burst", "2", "--max-retries", "9"]);
+    let ran = bench.run(&[
+        "--template",
+        "same.txt",
+        "-w",
+        "3",
+        "--burst",
+        "2",
+        "--max-retries",
+        "9",
+    ]);
     assert_eq!(
         (ran.exit, bench.sent().len()),
         (0, 0),
@@ -77,12 +97,30 @@ fn keep_takes_the_old_answers_as_they_are_and_runs_what_is_new() {
     let old = bench.run(&[]);
     assert!(old.is_all_answered(2) && bench.sent().len() == 2);
     bench.rewrite("one\ntwice\nthree\n");
-    let ran = bench.cli.paceline(&["run", "prompts.txt", "-m", "other", "--keep", "--base-url", &bench.url]);
+    let ran = bench.cli.paceline(&[
+        "run",
+        "prompts.txt",
+        "-m",
+        "other",
+        "--keep",
+        "--base-url",
+        &bench.url,
+    ]);
     let sent = bench.sent();
-    assert!(sent.len() == 1 && sent[0].contains("three") && sent[0].contains("other"), "{sent:?}");
-    assert!(ran.is_all_answered(3) && ran.records[..2] == old.records, "{ran}");
+    assert!(
+        sent.len() == 1 && sent[0].contains("three") && sent[0].contains("other"),
+        "{sent:?}"
+    );
+    assert!(
+        ran.is_all_answered(3) && ran.records[..2] == old.records,
+        "{ran}"
+    );
     let without = bench.run(&[]);
-    assert_eq!((without.exit, bench.sent().len()), (2, 0), "it is asked for each time: {without}");
+    assert_eq!(
+        (without.exit, bench.sent().len()),
+        (2, 0),
+        "it is asked for each time: {without}"
+    );
 }
 
 #[test]
@@ -92,7 +130,10 @@ fn restart_asks_everything_anew() {
     assert!(old.is_all_answered(1));
     bench.rewrite("two\n");
     let ran = bench.run(&["--restart"]);
-    assert!(ran.is_all_answered(1) && ran.record("line-1")["prompt"] == "two", "{ran}");
+    assert!(
+        ran.is_all_answered(1) && ran.record("line-1")["prompt"] == "two",
+        "{ran}"
+    );
     assert_eq!(bench.sent().len(), 2);
 }
 
@@ -103,10 +144,19 @@ fn failed_prompts_that_changed_are_refused_too() {
     let results = bench.cli.results();
     bench.rewrite("one\ntwo\n");
     for options in [&[][..], &["--retry-failed"]] {
-        assert_refused(&bench, &bench.run(options), &results, &["1 of the 2 prompts"]);
+        assert_refused(
+            &bench,
+            &bench.run(options),
+            &results,
+            &["1 of the 2 prompts"],
+        );
     }
     let ran = bench.run(&["--retry-failed", "--keep"]);
-    assert_eq!((ran.exit, bench.sent().len()), (0, 1), "asked for both, a mended prompt is run: {ran}");
+    assert_eq!(
+        (ran.exit, bench.sent().len()),
+        (0, 1),
+        "asked for both, a mended prompt is run: {ran}"
+    );
 }
 
 #[test]
@@ -118,8 +168,17 @@ fn standard_input_resumes_and_stops_at_the_line_that_changed() {
     assert_eq!((bench.run_on(&args).exit, bench.sent().len()), (0, 0));
     bench.cli = bench.cli.stdin("one\ntwo\nthird\nfour");
     let ran = bench.run_on(&args);
-    assert_eq!((ran.exit, bench.sent().len(), ran.records.len()), (3, 0, 3), "{ran}");
-    for words in ["stopped: line 3 is in the results already", "has changed", "--keep", "--restart"] {
+    assert_eq!(
+        (ran.exit, bench.sent().len(), ran.records.len()),
+        (3, 0, 3),
+        "{ran}"
+    );
+    for words in [
+        "stopped: line 3 is in the results already",
+        "has changed",
+        "--keep",
+        "--restart",
+    ] {
         assert!(ran.stderr.contains(words), "{words:?} is not in {ran}");
     }
     let ran = bench.run_on(&[&args[..], &["--keep"]].concat());

@@ -12,7 +12,9 @@ use super::{BRISK, Bench, Cli};
 
 /// The names in a folder, sorted.
 fn names(folder: &Path) -> Vec<String> {
-    let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let names = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
     names.sort_unstable();
     names
@@ -22,9 +24,18 @@ fn names(folder: &Path) -> Vec<String> {
 #[track_caller]
 fn assert_holds_all(cli: &Cli, ran: &Ran, expected: &[&str]) {
     assert_eq!(names(&cli.path("answers")), expected, "{ran}");
-    for record in ran.records.iter().filter(|record| record["text"].is_string()) {
-        let line: u64 = record["custom_id"].as_str().unwrap()["line-".len()..].parse().unwrap();
-        let name = expected.iter().find(|name| name.starts_with(&format!("{line:04}-"))).unwrap();
+    for record in ran
+        .records
+        .iter()
+        .filter(|record| record["text"].is_string())
+    {
+        let line: u64 = record["custom_id"].as_str().unwrap()["line-".len()..]
+            .parse()
+            .unwrap();
+        let name = expected
+            .iter()
+            .find(|name| name.starts_with(&format!("{line:04}-")))
+            .unwrap();
         let text = fs::read_to_string(cli.path("answers").join(name)).unwrap();
         assert_eq!(text, format!("{}\n", record["text"].as_str().unwrap()));
     }
@@ -49,9 +60,18 @@ fn no_prompt_chooses_a_place_outside_the_folder() {
     let before = names(&bench.cli.path(""));
     let ran = bench.run(&["--out-dir", "answers"]);
     assert!(ran.is_all_answered(4), "{ran}");
-    let expected = ["0001-escape.md", "0002-etc-passwd.md", "0003-prompt.md", "0004-c-x.md"];
+    let expected = [
+        "0001-escape.md",
+        "0002-etc-passwd.md",
+        "0003-prompt.md",
+        "0004-c-x.md",
+    ];
     assert_holds_all(&bench.cli, &ran, &expected);
-    let mut after = [before, vec!["answers".to_owned(), "prompts.results.jsonl".to_owned()]].concat();
+    let mut after = [
+        before,
+        vec!["answers".to_owned(), "prompts.results.jsonl".to_owned()],
+    ]
+    .concat();
     after.sort_unstable();
     assert_eq!(names(&bench.cli.path("")), after);
 }
@@ -77,7 +97,11 @@ fn an_answer_that_cannot_be_a_file_stops_the_batch_and_costs_no_other_answer() {
     });
     let cli = Cli::of_topics(2);
     fs::create_dir_all(cli.path("answers/0001-topic-1.md/in-the-way")).unwrap();
-    let args = [&["-v", "-w", "2", "--out-dir", "answers", "--base-url", &url], BRISK].concat();
+    let args = [
+        &["-v", "-w", "2", "--out-dir", "answers", "--base-url", &url],
+        BRISK,
+    ]
+    .concat();
     let mut run = cli.start_run(&args);
     run.until("stopping: cannot write to answers/0001-topic-1.md");
     stopped.send(()).unwrap();
@@ -89,13 +113,17 @@ fn an_answer_that_cannot_be_a_file_stops_the_batch_and_costs_no_other_answer() {
     );
     assert!(ran.stderr.contains("2 answered, 0 failed"), "{ran}");
     assert!(
-        ran.stderr.contains("stopped: cannot write to answers/0001-topic-1.md")
+        ran.stderr
+            .contains("stopped: cannot write to answers/0001-topic-1.md")
             && ran.stderr.contains("--out-dir"),
         "{ran}"
     );
 
     fs::remove_dir_all(cli.path("answers/0001-topic-1.md")).unwrap();
     let ran = cli.run(&args);
-    assert!(ran.is_all_answered(2) && !ran.stderr.contains("outcome="), "nothing is sent again: {ran}");
+    assert!(
+        ran.is_all_answered(2) && !ran.stderr.contains("outcome="),
+        "nothing is sent again: {ran}"
+    );
     assert_holds_all(&cli, &ran, &["0001-topic-1.md", "0002-topic-2.md"]);
 }

@@ -14,11 +14,18 @@ use super::{Bench, Cli, Ran, common};
 fn run_twice(name: &str, content: &[u8], options: &[&str]) -> (Ran, Vec<String>) {
     let bench = Bench::of("");
     fs::write(bench.cli.path(name), content).unwrap();
-    fs::write(bench.cli.path("haiku.txt"), "Explain {{topic}} in a haiku, {{id}}.").unwrap();
+    fs::write(
+        bench.cli.path("haiku.txt"),
+        "Explain {{topic}} in a haiku, {{id}}.",
+    )
+    .unwrap();
     let args = [&[name, "-w", "1", "-o", "prompts.results.jsonl"], options].concat();
     let ran = bench.run_on(&args);
     assert_eq!(ran.exit, 0, "{ran}");
-    assert!(ran.records.iter().all(|record| record["text"].is_string()), "{ran}");
+    assert!(
+        ran.records.iter().all(|record| record["text"].is_string()),
+        "{ran}"
+    );
     let sent = bench.sent();
     let again = bench.run_on(&args);
     assert_eq!((again.exit, bench.sent().len()), (0, 0), "{again}");
@@ -42,11 +49,18 @@ fn batch_lines_are_sent_byte_for_byte() {
             "{{\"custom_id\":\"{id}\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{body}}}\n"
         )
     };
-    let lines: String = ["first", "second"].into_iter().zip(bodies).map(line).collect();
+    let lines: String = ["first", "second"]
+        .into_iter()
+        .zip(bodies)
+        .map(line)
+        .collect();
     let (ran, sent) = run_twice("batch.jsonl", lines.as_bytes(), &[]);
     assert_eq!(ran.ids(), ["first", "second"]);
     assert_eq!(
-        (&ran.record("first")["prompt"], &ran.record("second")["prompt"]),
+        (
+            &ran.record("first")["prompt"],
+            &ran.record("second")["prompt"]
+        ),
         (&"café".into(), &"tea".into())
     );
     for (request, body) in sent.iter().zip(bodies) {
@@ -68,15 +82,25 @@ fn rows_of_csv_fill_a_template() {
     let options = ["-m", "m", "--template", "haiku.txt", "--out-dir", "answers"];
     let (ran, sent) = run_twice("topics.csv", rows.as_bytes(), &options);
     assert_eq!((ran.ids(), sent.len()), (vec!["bees", "bread"], 2));
-    assert_eq!(ran.record("bees")["prompt"], "Explain bees, and\nhoney in a haiku, bees.");
-    assert!(sent[1].contains("Explain bread in a haiku, bread."), "{sent:?}");
+    assert_eq!(
+        ran.record("bees")["prompt"],
+        "Explain bees, and\nhoney in a haiku, bees."
+    );
+    assert!(
+        sent[1].contains("Explain bread in a haiku, bread."),
+        "{sent:?}"
+    );
 }
 
 #[test]
 fn a_gzipped_file_is_read_as_what_it_holds() {
     let (ran, sent) = run_twice("prompts.txt.gz", &gzipped("one\ntwo\n"), &["-m", "m"]);
     assert_eq!((ran.ids(), sent.len()), (vec!["line-1", "line-2"], 2));
-    let (ran, _) = run_twice("topics.csv.gz", &gzipped("id,prompt\na,one\n"), &["-m", "m"]);
+    let (ran, _) = run_twice(
+        "topics.csv.gz",
+        &gzipped("id,prompt\na,one\n"),
+        &["-m", "m"],
+    );
     assert_eq!(ran.ids(), ["a"]);
 }
 
@@ -87,7 +111,11 @@ fn a_gzipped_file_that_is_cut_short_sends_nothing() {
     fs::write(bench.cli.path("cut.txt.gz"), &whole[..whole.len() - 4]).unwrap();
     let ran = bench.run_on(&["cut.txt.gz", "-m", "m"]);
     assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
-    assert!(ran.stderr.contains("cut.txt.gz: line 3: the gzip data ends too early"), "{ran}");
+    assert!(
+        ran.stderr
+            .contains("cut.txt.gz: line 3: the gzip data ends too early"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -95,9 +123,24 @@ fn a_gzipped_file_that_is_cut_short_sends_nothing() {
 fn prompts_may_come_through_a_pipe_that_has_a_name() {
     let bench = Bench::with(Cli::of("").stdin("one\ntwo\n"));
     let ran = bench.run_on(&["/dev/stdin", "-m", "m"]);
-    assert_eq!((ran.exit, common::records(&ran.stdout).len(), bench.sent().len()), (0, 2, 2), "{ran}");
-    assert!(ran.stderr.contains("results: standard output"), "beside a pipe is no place for results: {ran}");
+    assert_eq!(
+        (
+            ran.exit,
+            common::records(&ran.stdout).len(),
+            bench.sent().len()
+        ),
+        (0, 2, 2),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr.contains("results: standard output"),
+        "beside a pipe is no place for results: {ran}"
+    );
     let args = ["/dev/stdin", "-m", "m", "-o", "prompts.results.jsonl"];
     assert!(bench.run_on(&args).is_all_answered(2) && bench.sent().len() == 2);
-    assert_eq!((bench.run_on(&args).exit, bench.sent().len()), (0, 0), "with -o it is gone on with");
+    assert_eq!(
+        (bench.run_on(&args).exit, bench.sent().len()),
+        (0, 0),
+        "with -o it is gone on with"
+    );
 }

@@ -44,9 +44,17 @@ impl Bench {
             if request.contains("bad") && !is_mended.load(Ordering::SeqCst) {
                 return response("400 Bad Request", "That is bad.");
             }
-            response("200 OK", &completion(&format!("answer {}", rand::random::<u64>())))
+            response(
+                "200 OK",
+                &completion(&format!("answer {}", rand::random::<u64>())),
+            )
         });
-        Bench { cli, url, requests, mended }
+        Bench {
+            cli,
+            url,
+            requests,
+            mended,
+        }
     }
 
     /// Nothing is rejected any more.
@@ -60,12 +68,14 @@ impl Bench {
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        self.cli.run(&[&["--base-url", &self.url], BRISK, args].concat())
+        self.cli
+            .run(&[&["--base-url", &self.url], BRISK, args].concat())
     }
 
     /// Runs with these words in place of `prompts.txt` and the model.
     pub(crate) fn run_on(&self, args: &[&str]) -> Ran {
-        self.cli.paceline(&[&["run", "--base-url", &self.url], BRISK, args].concat())
+        self.cli
+            .paceline(&[&["run", "--base-url", &self.url], BRISK, args].concat())
     }
 
     /// What has been sent since this was last asked, whole requests.
@@ -80,21 +90,50 @@ impl Bench {
 fn the_same_command_again_sends_nothing_and_says_what_is_done() {
     let bench = Bench::of("one\ntwo\nthree\n");
     let first = bench.run(&[]);
-    assert!(first.is_all_answered(3) && !first.stderr.contains("already"), "{first}");
+    assert!(
+        first.is_all_answered(3) && !first.stderr.contains("already"),
+        "{first}"
+    );
     assert_eq!(bench.sent().len(), 3);
     let again = bench.run(&[]);
-    assert_eq!((again.exit, &again.records, bench.sent().len()), (0, &first.records, 0), "{again}");
-    assert!(again.stderr.contains("on record already: 3 answered, 0 failed\n"), "{again}");
-    assert!(again.stderr.contains("nothing was left to send\nresults: prompts.results.jsonl\n"), "{again}");
+    assert_eq!(
+        (again.exit, &again.records, bench.sent().len()),
+        (0, &first.records, 0),
+        "{again}"
+    );
+    assert!(
+        again
+            .stderr
+            .contains("on record already: 3 answered, 0 failed\n"),
+        "{again}"
+    );
+    assert!(
+        again
+            .stderr
+            .contains("nothing was left to send\nresults: prompts.results.jsonl\n"),
+        "{again}"
+    );
 }
 
 #[test]
 fn prompts_that_are_alike_are_each_answered() {
     let bench = Bench::of("same\nsame\n\nsame\n");
     let ran = bench.run(&[]);
-    assert_eq!((ran.exit, ran.ids()), (0, vec!["line-1", "line-2", "line-4"]), "{ran}");
-    let answers: BTreeSet<_> = ran.records.iter().map(|record| record["text"].to_string()).collect();
-    assert_eq!((answers.len(), bench.sent().len()), (3, 3), "each has an answer of its own: {ran}");
+    assert_eq!(
+        (ran.exit, ran.ids()),
+        (0, vec!["line-1", "line-2", "line-4"]),
+        "{ran}"
+    );
+    let answers: BTreeSet<_> = ran
+        .records
+        .iter()
+        .map(|record| record["text"].to_string())
+        .collect();
+    assert_eq!(
+        (answers.len(), bench.sent().len()),
+        (3, 3),
+        "each has an answer of its own: {ran}"
+    );
     assert_eq!((bench.run(&[]).exit, bench.sent().len()), (0, 0));
 }
 
@@ -111,7 +150,11 @@ fn a_limit_is_a_beginning_to_go_on_from() {
     assert!(bench.run(&[]).is_all_answered(9));
     assert_eq!(bench.sent().len(), 4);
     let less = bench.run(&["--limit", "5"]);
-    assert_eq!((less.exit, less.records.len(), bench.sent().len()), (0, 9, 0), "{less}");
+    assert_eq!(
+        (less.exit, less.records.len(), bench.sent().len()),
+        (0, 9, 0),
+        "{less}"
+    );
     assert!(!less.stderr.contains("not in the input any more"), "{less}");
 }
 
@@ -130,8 +173,16 @@ fn prompts_that_are_gone_from_the_end_are_noted_and_their_records_stay() {
     assert!(bench.run(&[]).is_all_answered(3));
     bench.rewrite("one\n");
     let ran = bench.run(&[]);
-    assert_eq!((ran.exit, ran.records.len(), bench.sent().len()), (0, 3, 3), "{ran}");
-    assert!(ran.stderr.contains("not in the input any more, and left on record: 2 prompts"), "{ran}");
+    assert_eq!(
+        (ran.exit, ran.records.len(), bench.sent().len()),
+        (0, 3, 3),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr
+            .contains("not in the input any more, and left on record: 2 prompts"),
+        "{ran}"
+    );
 }
 
 // ---- Failures of earlier runs ---------------------------------------------------------------------------------------
@@ -157,14 +208,40 @@ fn retry_failed_runs_those_that_failed_and_no_others() {
         (1, 2, 6),
         "they may fail again: {still}"
     );
-    assert!(still.stderr.contains("on record already: 2 answered, 2 failed, which are run again"), "{still}");
-    assert!(still.stderr.contains("with those of earlier runs: 2 answered, 2 failed"), "{still}");
+    assert!(
+        still
+            .stderr
+            .contains("on record already: 2 answered, 2 failed, which are run again"),
+        "{still}"
+    );
+    assert!(
+        still
+            .stderr
+            .contains("with those of earlier runs: 2 answered, 2 failed"),
+        "{still}"
+    );
     bench.mend();
     let ran = bench.run(&["--retry-failed"]);
-    assert_eq!((ran.exit, bench.sent().len(), ran.records.len()), (0, 2, 8), "{ran}");
-    let answered = ran.records[6..].iter().all(|record| record["text"].is_string());
-    assert!(answered && ran.stderr.contains("with those of earlier runs: 4 answered, 0 failed"), "{ran}");
-    assert_eq!((bench.run(&["--retry-failed"]).exit, bench.sent().len()), (0, 0), "the last record counts");
+    assert_eq!(
+        (ran.exit, bench.sent().len(), ran.records.len()),
+        (0, 2, 8),
+        "{ran}"
+    );
+    let answered = ran.records[6..]
+        .iter()
+        .all(|record| record["text"].is_string());
+    assert!(
+        answered
+            && ran
+                .stderr
+                .contains("with those of earlier runs: 4 answered, 0 failed"),
+        "{ran}"
+    );
+    assert_eq!(
+        (bench.run(&["--retry-failed"]).exit, bench.sent().len()),
+        (0, 0),
+        "the last record counts"
+    );
 }
 
 // ---- The results file -----------------------------------------------------------------------------------------------
@@ -174,7 +251,11 @@ fn a_torn_last_line_is_cut_off_and_said_and_its_prompt_is_run_again() {
     let bench = Bench::of("one\ntwo\nthree\n");
     assert!(bench.run(&["-w", "1"]).is_all_answered(3));
     let whole = bench.cli.results();
-    fs::write(bench.cli.path("prompts.results.jsonl"), &whole[..whole.len() - 9]).unwrap();
+    fs::write(
+        bench.cli.path("prompts.results.jsonl"),
+        &whole[..whole.len() - 9],
+    )
+    .unwrap();
     let torn = whole.lines().last().unwrap().len() + 1 - 9;
     bench.sent();
     let ran = bench.run(&[]);
@@ -190,21 +271,31 @@ fn a_torn_last_line_is_cut_off_and_said_and_its_prompt_is_run_again() {
 #[test]
 fn a_line_in_the_middle_that_is_no_record_is_refused_with_its_number() {
     let bench = Bench::of("one\ntwo\nthree\n");
-    assert_eq!((bench.run(&["-o", "r.jsonl"]).exit, bench.sent().len()), (0, 3));
+    assert_eq!(
+        (bench.run(&["-o", "r.jsonl"]).exit, bench.sent().len()),
+        (0, 3)
+    );
     let whole = fs::read_to_string(bench.cli.path("r.jsonl")).unwrap();
     let second = whole.lines().nth(1).unwrap();
     let table = [
         (&second[..second.len() - 9], "line 2 is not a whole record"),
         ("", "line 2 is not a whole record"),
         ("\0\0\0", "line 2 is not a whole record"),
-        (r#"{"id":"batch_req_1","custom_id":"a"}"#, "line 2 was not written by paceline"),
+        (
+            r#"{"id":"batch_req_1","custom_id":"a"}"#,
+            "line 2 was not written by paceline",
+        ),
     ];
     for (bad, said) in table {
         let broken = whole.replacen(second, bad, 1);
         fs::write(bench.cli.path("r.jsonl"), &broken).unwrap();
         let ran = bench.run(&["-o", "r.jsonl"]);
         assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
-        assert!(ran.stderr.contains(&format!("cannot go on with r.jsonl: {said}")), "{ran}");
+        assert!(
+            ran.stderr
+                .contains(&format!("cannot go on with r.jsonl: {said}")),
+            "{ran}"
+        );
         assert_eq!(
             fs::read_to_string(bench.cli.path("r.jsonl")).unwrap(),
             broken,
@@ -220,23 +311,36 @@ fn a_file_that_is_no_results_file_is_refused_and_left_as_it_is() {
         fs::write(bench.cli.path("diary.txt"), other).unwrap();
         let ran = bench.run(&["-o", "diary.txt"]);
         assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
-        assert!(ran.stderr.contains("cannot go on with diary.txt: line 1 "), "{ran}");
-        assert_eq!(fs::read_to_string(bench.cli.path("diary.txt")).unwrap(), other);
+        assert!(
+            ran.stderr.contains("cannot go on with diary.txt: line 1 "),
+            "{ran}"
+        );
+        assert_eq!(
+            fs::read_to_string(bench.cli.path("diary.txt")).unwrap(),
+            other
+        );
     }
 }
 
 #[test]
 fn results_are_never_written_over_the_prompts() {
     let bench = Bench::of("one\n");
-    for (prompts, output) in [("prompts.txt", "prompts.txt"), ("prompts.txt", "./prompts.txt")] {
+    for (prompts, output) in [
+        ("prompts.txt", "prompts.txt"),
+        ("prompts.txt", "./prompts.txt"),
+    ] {
         let ran = bench.run_on(&[prompts, "-m", "m", "--restart", "-o", output]);
         assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
         assert!(
-            ran.stderr.contains("prompts.txt holds the prompts: write the results elsewhere with -o"),
+            ran.stderr
+                .contains("prompts.txt holds the prompts: write the results elsewhere with -o"),
             "{ran}"
         );
     }
-    assert_eq!(fs::read_to_string(bench.cli.path("prompts.txt")).unwrap(), "one\n");
+    assert_eq!(
+        fs::read_to_string(bench.cli.path("prompts.txt")).unwrap(),
+        "one\n"
+    );
 }
 
 #[test]
@@ -252,21 +356,27 @@ fn a_second_run_on_the_same_results_refuses_until_the_first_has_ended() {
     for options in [&[][..], &["--restart"], &["--keep"]] {
         let second = bench.run(options);
         assert_eq!((second.exit, bench.sent().len()), (2, 0), "{second}");
-        let said =
-            "another run is writing prompts.results.jsonl: wait until it ends, or write elsewhere with -o";
+        let said = "another run is writing prompts.results.jsonl: wait until it ends, or write elsewhere with -o";
         assert!(second.stderr.contains(said), "{second}");
     }
     assert_eq!(bench.run(&["-o", "elsewhere.jsonl"]).exit, 0);
     first.kill();
     let third = bench.run(&[]);
-    assert!(third.is_all_answered(2), "a lock does not outlive who holds it: {third}");
+    assert!(
+        third.is_all_answered(2),
+        "a lock does not outlive who holds it: {third}"
+    );
 }
 
 /// The results that were put aside, by name.
 fn put_aside(bench: &Bench) -> Vec<String> {
-    let names = fs::read_dir(bench.cli.path("")).unwrap().map(|file| file.unwrap().file_name());
+    let names = fs::read_dir(bench.cli.path(""))
+        .unwrap()
+        .map(|file| file.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
-    let mut aside: Vec<_> = names.filter(|name| name.starts_with("prompts.results.2")).collect();
+    let mut aside: Vec<_> = names
+        .filter(|name| name.starts_with("prompts.results.2"))
+        .collect();
     aside.sort_unstable();
     aside
 }
@@ -278,18 +388,36 @@ fn restart_begins_anew_and_overwrites_no_old_results_however_soon_it_is_used_aga
     for n in 0..4 {
         let ran = bench.run(&["--restart"]);
         assert!(ran.is_all_answered(2) && bench.sent().len() == 2, "{ran}");
-        assert_eq!(ran.stderr.contains("the results so far are kept as prompts.results.2"), n > 0, "{ran}");
+        assert_eq!(
+            ran.stderr
+                .contains("the results so far are kept as prompts.results.2"),
+            n > 0,
+            "{ran}"
+        );
         let aside = put_aside(&bench);
-        let kept = aside.iter().map(|name| fs::read_to_string(bench.cli.path(name)).unwrap()).collect();
-        assert_eq!(old, kept, "everything that was ever written is there: {aside:?}");
+        let kept = aside
+            .iter()
+            .map(|name| fs::read_to_string(bench.cli.path(name)).unwrap())
+            .collect();
+        assert_eq!(
+            old, kept,
+            "everything that was ever written is there: {aside:?}"
+        );
         old.insert(bench.cli.results());
     }
-    assert!(put_aside(&bench).iter().all(|name| name.ends_with(".jsonl")));
+    assert!(
+        put_aside(&bench)
+            .iter()
+            .all(|name| name.ends_with(".jsonl"))
+    );
 }
 
 #[test]
 fn restart_without_old_results_is_a_run_like_any_other() {
     let bench = Bench::of("one\n");
     let ran = bench.run(&["--restart"]);
-    assert!(ran.is_all_answered(1) && put_aside(&bench).is_empty(), "{ran}");
+    assert!(
+        ran.is_all_answered(1) && put_aside(&bench).is_empty(),
+        "{ran}"
+    );
 }

@@ -11,17 +11,37 @@ const KEY: &str = "sk-never-to-be-seen";
 /// A server that refuses the first call with an order to wait, fails the second, and answers the third.
 fn moody() -> mockito::ServerGuard {
     let mut server = mockito::Server::new();
-    let refusal = server.mock("POST", PATH).with_status(429).with_header("retry-after-ms", "5");
+    let refusal = server
+        .mock("POST", PATH)
+        .with_status(429)
+        .with_header("retry-after-ms", "5");
     refusal.expect(1).create();
-    server.mock("POST", PATH).with_status(500).with_body("Oh no.").expect(1).create();
-    server.mock("POST", PATH).with_body(completion("Because.")).expect(1).create();
+    server
+        .mock("POST", PATH)
+        .with_status(500)
+        .with_body("Oh no.")
+        .expect(1)
+        .create();
+    server
+        .mock("POST", PATH)
+        .with_body(completion("Because."))
+        .expect(1)
+        .create();
     server
 }
 
 fn run(log: &[&str]) -> Ran {
     let server = moody();
-    let options =
-        ["--base-delay", "2ms", "--max-delay", "9ms", "--jitter", "none", "--base-url", &server.url()];
+    let options = [
+        "--base-delay",
+        "2ms",
+        "--max-delay",
+        "9ms",
+        "--jitter",
+        "none",
+        "--base-url",
+        &server.url(),
+    ];
     let ran = Cli::of_topics(1).run(&[&options[..], log].concat());
     assert!(ran.is_all_answered(1), "{ran}");
     ran
@@ -30,7 +50,11 @@ fn run(log: &[&str]) -> Ran {
 #[test]
 fn verbose_logs_one_line_an_attempt_with_fields() {
     let ran = run(&["-v"]);
-    let lines: Vec<_> = ran.stderr.lines().filter(|line| line.contains("prompt=line-1 ")).collect();
+    let lines: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.contains("prompt=line-1 "))
+        .collect();
     let expected: [&[&str]; 3] = [
         &[
             "attempt=1 ",
@@ -50,22 +74,40 @@ fn verbose_logs_one_line_an_attempt_with_fields() {
             "backoff_ms=2",
             "Oh no.",
         ],
-        &["attempt=3 ", "status=200 ", "outcome=answered ", "paced_ms=", "took_ms="],
+        &[
+            "attempt=3 ",
+            "status=200 ",
+            "outcome=answered ",
+            "paced_ms=",
+            "took_ms=",
+        ],
     ];
     assert_eq!(lines.len(), 3, "{ran}");
     for (line, words) in lines.iter().zip(expected) {
-        assert!(words.iter().all(|word| line.contains(word)), "{words:?} are not all in {line}");
+        assert!(
+            words.iter().all(|word| line.contains(word)),
+            "{words:?} are not all in {line}"
+        );
     }
-    assert!(!lines[2].contains("backoff_ms") && !lines[1].contains("retry_after_ms"), "{ran}");
+    assert!(
+        !lines[2].contains("backoff_ms") && !lines[1].contains("retry_after_ms"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn usually_only_the_beginning_and_the_end_are_told() {
     let ran = run(&[]);
     let lines: Vec<_> = ran.stderr.lines().collect();
-    assert!(lines[0].starts_with("1 prompt to http://127.0.0.1:"), "{ran}");
+    assert!(
+        lines[0].starts_with("1 prompt to http://127.0.0.1:"),
+        "{ran}"
+    );
     assert!(lines[1].starts_with("1 answered, 0 failed, in "), "{ran}");
-    assert_eq!(lines[2], "3 calls: 1 refused as too fast (429), 1 failed otherwise", "{ran}");
+    assert_eq!(
+        lines[2], "3 calls: 1 refused as too fast (429), 1 failed otherwise",
+        "{ran}"
+    );
     assert_eq!(lines.last(), Some(&"results: prompts.results.jsonl"));
 }
 
@@ -74,7 +116,10 @@ fn quiet_says_nothing_unless_the_batch_stops() {
     assert_eq!(run(&["-q"]).stderr, "");
     let url = tcp::answering(|_| response("401 Unauthorized", ""));
     let ran = Cli::of_topics(1).run(&["-q", "--base-url", &url]);
-    assert!(ran.exit == 3 && ran.stderr.contains("stopped: status 401"), "{ran}");
+    assert!(
+        ran.exit == 3 && ran.stderr.contains("stopped: status 401"),
+        "{ran}"
+    );
 }
 
 #[test]
@@ -93,20 +138,30 @@ fn rust_log_overrides_the_flags() {
 
 #[test]
 fn a_key_is_in_no_output_whatever_is_logged() {
-    let repeats = json!({"error": {"message": format!("Incorrect API key provided: {KEY}")}}).to_string();
+    let repeats =
+        json!({"error": {"message": format!("Incorrect API key provided: {KEY}")}}).to_string();
     let wrong = move |request: &str| {
         assert!(request.contains(KEY), "the key was sent");
         response("401 Unauthorized", &repeats)
     };
     let rejects = |_: &str| response("400 Bad Request", &format!("no: {KEY}"));
     let answers = |_: &str| response("200 OK", &completion("Because."));
-    for (exit, url) in
-        [(3, tcp::answering(wrong)), (1, tcp::answering(rejects)), (0, tcp::answering(answers))]
-    {
-        for (log, flag) in [("", "-vv"), ("trace", "-v"), ("ureq=trace,ureq_proto=trace,rustls=trace", "-v")]
-        {
+    for (exit, url) in [
+        (3, tcp::answering(wrong)),
+        (1, tcp::answering(rejects)),
+        (0, tcp::answering(answers)),
+    ] {
+        for (log, flag) in [
+            ("", "-vv"),
+            ("trace", "-v"),
+            ("ureq=trace,ureq_proto=trace,rustls=trace", "-v"),
+        ] {
             let cli = Cli::of_topics(2).env("OPENAI_API_KEY", KEY);
-            let cli = if log.is_empty() { cli } else { cli.env("RUST_LOG", log) };
+            let cli = if log.is_empty() {
+                cli
+            } else {
+                cli.env("RUST_LOG", log)
+            };
             let ran = cli.run(&[flag, "--base-url", &url]);
             assert_eq!(ran.exit, exit, "{ran}");
             assert!(!ran.to_string().contains(KEY), "{ran}");

@@ -21,7 +21,11 @@ impl Silence {
     /// The program ended because of how it was used, said all this, wrote no results and sent nothing.
     #[track_caller]
     fn assert_bad(&self, ran: &Ran, said: &[&str]) {
-        assert_eq!((ran.exit, ran.stdout.as_str(), ran.records.len()), (2, "", 0), "{ran}");
+        assert_eq!(
+            (ran.exit, ran.stdout.as_str(), ran.records.len()),
+            (2, "", 0),
+            "{ran}"
+        );
         for words in said {
             assert!(ran.stderr.contains(words), "{words:?} is not in {ran}");
         }
@@ -39,7 +43,10 @@ fn assert_bad(cli: &Cli, args: &[&str], said: &[&str]) {
     let silence = Silence::new();
     let ran = cli.run(&[&["--base-url", &silence.url()], args].concat());
     silence.assert_bad(&ran, said);
-    assert!(!cli.path("prompts.results.jsonl").exists(), "an empty results file is left behind");
+    assert!(
+        !cli.path("prompts.results.jsonl").exists(),
+        "an empty results file is left behind"
+    );
 }
 
 // ---- The command ----------------------------------------------------------------------------------------------------
@@ -47,8 +54,15 @@ fn assert_bad(cli: &Cli, args: &[&str], said: &[&str]) {
 #[test]
 fn without_key_and_address_there_are_three_ways_on() {
     let silence = Silence::new();
-    let cli = Cli::of_topics(3).env("HTTPS_PROXY", &silence.url()).env("ALL_PROXY", &silence.url());
-    let ways = ["OPENAI_API_KEY", "export OPENAI_API_KEY=", "--base-url http://localhost", "--practice"];
+    let cli = Cli::of_topics(3)
+        .env("HTTPS_PROXY", &silence.url())
+        .env("ALL_PROXY", &silence.url());
+    let ways = [
+        "OPENAI_API_KEY",
+        "export OPENAI_API_KEY=",
+        "--base-url http://localhost",
+        "--practice",
+    ];
     silence.assert_bad(&cli.run(&[]), &ways);
 }
 
@@ -60,7 +74,11 @@ fn a_key_that_cannot_be_one_is_named_but_not_shown() {
         let shown = cli.run(&["--base-url", "http://127.0.0.1:9"]).stderr;
         assert!(bad.trim().is_empty() || !shown.contains(bad), "{shown}");
     }
-    assert_bad(&Cli::of_topics(1), &["--key-env", "NOT_THERE"], &["--key-env", "$NOT_THERE", "not set"]);
+    assert_bad(
+        &Cli::of_topics(1),
+        &["--key-env", "NOT_THERE"],
+        &["--key-env", "$NOT_THERE", "not set"],
+    );
 }
 
 #[test]
@@ -103,15 +121,30 @@ fn a_bad_flag_is_named_with_what_would_be_good() {
 
 #[test]
 fn a_bad_address_is_quoted_with_where_it_comes_from_and_a_good_one() {
-    for bad in ["localhost:8080", "", "ftp://localhost", "http://", "http://a b"] {
+    for bad in [
+        "localhost:8080",
+        "",
+        "ftp://localhost",
+        "http://",
+        "http://a b",
+    ] {
         let ran = Cli::of_topics(1).run(&["--base-url", bad]);
         assert_eq!(ran.exit, 2, "{ran}");
-        assert!(ran.stderr.contains(&format!("--base-url is {bad:?}")), "{ran}");
+        assert!(
+            ran.stderr.contains(&format!("--base-url is {bad:?}")),
+            "{ran}"
+        );
         assert!(ran.stderr.contains("http://localhost:8080/v1"), "{ran}");
     }
-    let ran = Cli::of_topics(1).env("OPENAI_BASE_URL", "localhost:8080").run(&[]);
+    let ran = Cli::of_topics(1)
+        .env("OPENAI_BASE_URL", "localhost:8080")
+        .run(&[]);
     assert_eq!(ran.exit, 2, "{ran}");
-    assert!(ran.stderr.contains("$OPENAI_BASE_URL is \"localhost:8080\""), "it was not typed: {ran}");
+    assert!(
+        ran.stderr
+            .contains("$OPENAI_BASE_URL is \"localhost:8080\""),
+        "it was not typed: {ran}"
+    );
 }
 
 #[test]
@@ -135,8 +168,16 @@ fn a_file_without_prompts_is_bad_input() {
 
 #[test]
 fn binary_junk_names_its_line() {
-    assert_bad(&Cli::of(b"fine\nbad \xff\n"), &[], &["prompts.txt: line 2, byte 5: not UTF-8"]);
-    assert_bad(&Cli::of(b"\x7fELF\x02\x01\x01\x00\xff\xfe\x80"), &[], &["prompts.txt: line 1"]);
+    assert_bad(
+        &Cli::of(b"fine\nbad \xff\n"),
+        &[],
+        &["prompts.txt: line 2, byte 5: not UTF-8"],
+    );
+    assert_bad(
+        &Cli::of(b"\x7fELF\x02\x01\x01\x00\xff\xfe\x80"),
+        &[],
+        &["prompts.txt: line 1"],
+    );
 }
 
 #[test]
@@ -144,13 +185,20 @@ fn a_missing_file_and_a_folder_are_named() {
     let silence = Silence::new();
     for (input, why) in [("nowhere.txt", "No such file"), (".", "directory")] {
         let args = ["run", input, "-m", "m", "--base-url", &silence.url()];
-        silence.assert_bad(&Cli::of("").paceline(&args), &["cannot read prompts from", input, why]);
+        silence.assert_bad(
+            &Cli::of("").paceline(&args),
+            &["cannot read prompts from", input, why],
+        );
     }
 }
 
 #[test]
 fn an_output_that_cannot_be_written_is_named_before_anything_is_sent() {
     for output in ["nowhere/results.jsonl", "."] {
-        assert_bad(&Cli::of_topics(1), &["-o", output], &["cannot write results to", output]);
+        assert_bad(
+            &Cli::of_topics(1),
+            &["-o", output],
+            &["cannot write results to", output],
+        );
     }
 }

@@ -11,60 +11,112 @@ const KEY: &str = "sk-never-to-be-seen";
 /// A server that refuses the first call, and answers the others for 1,000 tokens in and 2,000 out.
 fn server(refusals: usize) -> mockito::ServerGuard {
     let mut server = mockito::Server::new();
-    let refusal = server.mock("POST", PATH).with_status(429).with_header("retry-after-ms", "20");
+    let refusal = server
+        .mock("POST", PATH)
+        .with_status(429)
+        .with_header("retry-after-ms", "20");
     refusal.expect(refusals).create();
     let choices = json!([{"message": {"content": "Because."}, "finish_reason": "stop"}]);
     let usage = json!({"prompt_tokens": 1000, "completion_tokens": 2000});
     let body = json!({"choices": choices, "usage": usage}).to_string();
-    server.mock("POST", PATH).with_body(body).expect_at_least(0).create();
+    server
+        .mock("POST", PATH)
+        .with_body(body)
+        .expect_at_least(0)
+        .create();
     server
 }
 
 /// Each line of the log, which must all be objects.
 fn lines(ran: &Ran) -> Vec<Value> {
-    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{ran}"));
+    let parse =
+        |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}\n{ran}"));
     ran.stderr.lines().map(parse).collect()
 }
 
 #[test]
 fn in_json_every_line_is_an_object_and_a_prompts_history_can_be_followed() {
     let server = server(1);
-    let ran = Cli::of_topics(2)
-        .env("OPENAI_API_KEY", KEY)
-        .run(&[BRISK, &["-w", "1", "--log-format", "json", "--base-url", &server.url()]].concat());
+    let ran = Cli::of_topics(2).env("OPENAI_API_KEY", KEY).run(
+        &[
+            BRISK,
+            &[
+                "-w",
+                "1",
+                "--log-format",
+                "json",
+                "--base-url",
+                &server.url(),
+            ],
+        ]
+        .concat(),
+    );
     assert!(ran.is_all_answered(2), "{ran}");
     assert!(!ran.stderr.contains(KEY), "{ran}");
     let lines = lines(&ran);
-    let history: Vec<_> =
-        lines.iter().filter(|line| line["event"] == "attempt" && line["prompt"] == "line-1").collect();
+    let history: Vec<_> = lines
+        .iter()
+        .filter(|line| line["event"] == "attempt" && line["prompt"] == "line-1")
+        .collect();
     assert_eq!(history.len(), 2, "{ran}");
-    assert_eq!((&history[0]["status"], &history[0]["retry_after_ms"]), (&json!(429), &json!(20)));
     assert_eq!(
-        (&history[1]["status"], &history[1]["attempt"], &history[1]["line"]),
+        (&history[0]["status"], &history[0]["retry_after_ms"]),
+        (&json!(429), &json!(20))
+    );
+    assert_eq!(
+        (
+            &history[1]["status"],
+            &history[1]["attempt"],
+            &history[1]["line"]
+        ),
         (&json!(200), &json!(2), &json!(1))
     );
     let time = history[0]["time"].as_str().unwrap();
-    assert!(time.len() == "2026-11-24T10:00:00.123Z".len() && time.ends_with('Z'), "{time}");
-    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["said", "held", "attempt", "released", "attempt", "attempt", "ended"], "{ran}");
+    assert!(
+        time.len() == "2026-11-24T10:00:00.123Z".len() && time.ends_with('Z'),
+        "{time}"
+    );
+    let events: Vec<_> = lines
+        .iter()
+        .map(|line| line["event"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        events,
+        [
+            "said", "held", "attempt", "released", "attempt", "attempt", "ended"
+        ],
+        "{ran}"
+    );
     let ended = lines.last().unwrap();
-    assert_eq!((&ended["answered"], &ended["refused"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&ended["answered"], &ended["refused"]),
+        (&json!(2), &json!(1))
+    );
 }
 
 #[test]
 fn in_json_what_is_wrong_is_an_object_too() {
     let ran = Cli::of_topics(1).run(&["--log-format", "json", "--base-url", "nowhere"]);
-    assert_eq!((ran.exit, &lines(&ran)[0]["event"]), (2, &json!("error")), "{ran}");
+    assert_eq!(
+        (ran.exit, &lines(&ran)[0]["event"]),
+        (2, &json!("error")),
+        "{ran}"
+    );
     let url = tcp::answering(|_| response("401 Unauthorized", ""));
     let ran = Cli::of_topics(1).run(&["--log-format", "json", "-q", "--base-url", &url]);
     let lines = lines(&ran);
-    assert_eq!((ran.exit, lines.len(), &lines[0]["stopped"]), (3, 1, &json!(true)), "{ran}");
+    assert_eq!(
+        (ran.exit, lines.len(), &lines[0]["stopped"]),
+        (3, 1, &json!(true)),
+        "{ran}"
+    );
 }
 
 #[test]
 fn what_the_answers_cost_is_said_at_the_end() {
     let server = server(0);
-    let ran = Cli::of_topics(3).run(&[BRISK, &["--price", "2,10", "--base-url", &server.url()]].concat());
+    let ran =
+        Cli::of_topics(3).run(&[BRISK, &["--price", "2,10", "--base-url", &server.url()]].concat());
     let said = "cost 0.0660: 3000 tokens in, 6000 out, at 2,10 a million\n";
     assert!(ran.is_all_answered(3) && ran.stderr.contains(said), "{ran}");
 }
@@ -74,27 +126,53 @@ fn an_answer_that_does_not_say_what_it_cost_is_counted() {
     let url = tcp::answering(|_| response("200 OK", &tcp::completion("Because.")));
     let ran = Cli::of_topics(1).run(&[BRISK, &["--price", "2,10", "--base-url", &url]].concat());
     assert!(ran.stderr.contains("cost 0: 0 tokens in, 0 out"), "{ran}");
-    assert!(ran.stderr.contains(", and 1 answer that did not say what they cost"), "{ran}");
+    assert!(
+        ran.stderr
+            .contains(", and 1 answer that did not say what they cost"),
+        "{ran}"
+    );
 }
 
 #[test]
 fn a_run_stops_when_it_has_cost_as_much_as_it_may_and_can_be_gone_on_with() {
     let (server, cli) = (server(0), Cli::of_topics(20));
     let url = server.url();
-    let options = [BRISK, &["-w", "1", "--price", "2,10", "--max-cost", "0.1", "--base-url", &url]].concat();
+    let options = [
+        BRISK,
+        &[
+            "-w",
+            "1",
+            "--price",
+            "2,10",
+            "--max-cost",
+            "0.1",
+            "--base-url",
+            &url,
+        ],
+    ]
+    .concat();
     let ran = cli.run(&options);
     assert_eq!((ran.exit, ran.records.len()), (3, 5), "0.022 each: {ran}");
     assert!(
-        ran.stderr.contains("stopped: the answers have cost 0.1100, and --max-cost is 0.1000\n"),
+        ran.stderr
+            .contains("stopped: the answers have cost 0.1100, and --max-cost is 0.1000\n"),
         "{ran}"
     );
     let ran = cli.run(&options);
-    assert_eq!((ran.exit, ran.records.len()), (3, 10), "as much again: {ran}");
+    assert_eq!(
+        (ran.exit, ran.records.len()),
+        (3, 10),
+        "as much again: {ran}"
+    );
 }
 
 #[test]
 fn a_ceiling_needs_a_price() {
-    for wrong in [&["--max-cost", "1"][..], &["--price", "1,2", "--max-cost", "0"], &["--price", "1"]] {
+    for wrong in [
+        &["--max-cost", "1"][..],
+        &["--price", "1,2", "--max-cost", "0"],
+        &["--price", "1"],
+    ] {
         let ran = Cli::of_topics(1).run(wrong);
         assert_eq!(ran.exit, 2, "{ran}");
     }
@@ -103,16 +181,28 @@ fn a_ceiling_needs_a_price() {
 #[test]
 fn a_short_run_shows_nothing_on_the_way_where_there_is_no_terminal() {
     let server = server(0);
-    let ran =
-        Cli::of_topics(3).run(&[BRISK, &["--progress", "always", "--base-url", &server.url()]].concat());
-    assert!(!ran.stderr.contains('\x1b') && ran.stderr.lines().count() <= 5, "{ran}");
+    let ran = Cli::of_topics(3).run(
+        &[
+            BRISK,
+            &["--progress", "always", "--base-url", &server.url()],
+        ]
+        .concat(),
+    );
+    assert!(
+        !ran.stderr.contains('\x1b') && ran.stderr.lines().count() <= 5,
+        "{ran}"
+    );
 }
 
 #[test]
 fn a_long_hold_is_said_at_once_where_there_is_no_terminal() {
     let url = tcp::answering(|_| {
-        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n".to_owned()
+        "HTTP/1.1 429 Too Many Requests\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n"
+            .to_owned()
     });
     let ran = Cli::of_topics(1).run(&[BRISK, &["--max-wait", "1s", "--base-url", &url]].concat());
-    assert!(ran.exit == 3 && ran.stderr.contains("held by the server until 2"), "{ran}");
+    assert!(
+        ran.exit == 3 && ran.stderr.contains("held by the server until 2"),
+        "{ran}"
+    );
 }

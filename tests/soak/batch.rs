@@ -52,8 +52,18 @@ impl Server {
     fn new(clock: &SimClock, is_kind: bool) -> Self {
         let (start, interval) = (clock.now(), USUAL);
         let gate = Turnstile::new(Rate::every(interval), start);
-        let state = State { gate, interval, chance: StdRng::seed_from_u64(7), days: Default::default() };
-        Server { clock: clock.clone(), start, is_kind, state: Mutex::new(state) }
+        let state = State {
+            gate,
+            interval,
+            chance: StdRng::seed_from_u64(7),
+            days: Default::default(),
+        };
+        Server {
+            clock: clock.clone(),
+            start,
+            is_kind,
+            state: Mutex::new(state),
+        }
     }
 
     /// One call comes in.
@@ -108,7 +118,16 @@ fn day_and_hour(since: Duration) -> (usize, Duration) {
 
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
     let (code, message, request_id, hints, body) = Default::default();
-    CallError { class, code, message, status: Some(status), request_id, retry_after, hints, body }
+    CallError {
+        class,
+        code,
+        message,
+        status: Some(status),
+        request_id,
+        retry_after,
+        hints,
+        body,
+    }
 }
 
 impl Ask for Server {
@@ -119,10 +138,19 @@ impl Ask for Server {
     fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         departs();
         let judged = self.judge();
-        self.clock.sleep_until(self.clock.now() + Duration::from_secs(2));
+        self.clock
+            .sleep_until(self.clock.now() + Duration::from_secs(2));
         let (text, finish_reason, status) = ("text".to_owned(), Some("stop".to_owned()), 200);
         let (request_id, usage, hints, body) = Default::default();
-        judged.map(|()| Answer { text, finish_reason, status, request_id, usage, hints, body })
+        judged.map(|()| Answer {
+            text,
+            finish_reason,
+            status,
+            request_id,
+            usage,
+            hints,
+            body,
+        })
     }
 }
 
@@ -131,8 +159,16 @@ fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
     let clock = SimClock::new();
     let server = Server::new(&clock, is_kind);
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let settings = Settings { pace, ..Settings::default() };
-    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let settings = Settings {
+        pace,
+        ..Settings::default()
+    };
+    let batch = Batch::new(
+        settings,
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let end = clock.now() + DAYS_30;
     let lines = (1..).take_while(|_| clock.now() < end);
     let summary = batch.run(lines.map(|line| Ok(Prompt::new(line, "topic"))), |_| Ok(()));
@@ -140,7 +176,12 @@ fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
 }
 
 /// Each day so much of the calls that were possible are made, and so few are refused; and nothing grows.
-fn assert_steady(days: &[Day], least_used: f64, most_refused: f64, possible: impl Fn(usize) -> f64) {
+fn assert_steady(
+    days: &[Day],
+    least_used: f64,
+    most_refused: f64,
+    possible: impl Fn(usize) -> f64,
+) {
     for (day, had) in days.iter().enumerate() {
         let passed = f64::from(had.answered + had.faults + had.rejected);
         let (used, refused) = (passed / possible(day), f64::from(had.refused) / passed);
@@ -159,17 +200,25 @@ fn a_batch_of_thirty_days_with_faults_and_outages_keeps_its_pace_to_the_last() {
     let _alone = alone();
     let rate = Rate::every(USUAL);
     let (summary, days) = run(Tempo::Kept(rate), true);
-    println!("{} answered, {} calls, {} refused", summary.answered, summary.calls, summary.throttled);
+    println!(
+        "{} answered, {} calls, {} refused",
+        summary.answered, summary.calls, summary.throttled
+    );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
     // Who is in flight when an outage begins is refused, and nobody else.
-    assert_steady(&days, 0.99, 0.002, |_| (DAY - MINUTE * 10).div_duration_f64(USUAL));
+    assert_steady(&days, 0.99, 0.002, |_| {
+        (DAY - MINUTE * 10).div_duration_f64(USUAL)
+    });
 }
 
 #[test]
 fn a_batch_of_thirty_days_finds_its_pace_whenever_it_changes() {
     let _alone = alone();
     let (summary, days) = run(Tempo::Found, false);
-    println!("{} answered, {} calls, {} refused", summary.answered, summary.calls, summary.throttled);
+    println!(
+        "{} answered, {} calls, {} refused",
+        summary.answered, summary.calls, summary.throttled
+    );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
     let possible = |day| (DAY - MINUTE * 10).div_duration_f64(changing(day));
     // On the first day it is found.

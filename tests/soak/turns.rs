@@ -61,15 +61,23 @@ fn in_thirty_days_at_a_kept_pace_every_turn_comes_the_instant_it_is_due_to_the_l
         let holding = seats.next().unwrap();
         scope.spawn(move || {
             let _seat = holding.claim();
-            for hold in (1..).map(|n| HOUR * 6 * n).take_while(|hold| *hold < DAYS_30) {
+            for hold in (1..)
+                .map(|n| HOUR * 6 * n)
+                .take_while(|hold| *hold < DAYS_30)
+            {
                 clock.sleep_until(start + hold);
                 limiter.hold_until(start + hold + MINUTE * 10);
             }
         });
     });
-    let (taken, grown) =
-        (taken.into_inner(), memory().unwrap_or_default() as i64 - after_a_day.into_inner() as i64);
-    println!("{taken} turns of {} in thirty days; {grown} KiB more than after one", expected.len());
+    let (taken, grown) = (
+        taken.into_inner(),
+        memory().unwrap_or_default() as i64 - after_a_day.into_inner() as i64,
+    );
+    println!(
+        "{taken} turns of {} in thirty days; {grown} KiB more than after one",
+        expected.len()
+    );
     assert!(taken > expected.len() - 4 && taken > 250_000);
     assert!(grown < 2_048, "{grown} KiB");
 }

@@ -18,19 +18,25 @@ fn fill_up(sync: &str) {
     let args = [&["run", "prompts.txt", "-m", "m"], &args[..]].concat();
     let exit = loop {
         let room = BLOCKS * (1 + books.ends as usize);
-        let ran = books.cli.paceline_after(&format!("trap '' XFSZ; ulimit -f {room}"), &args);
+        let ran = books
+            .cli
+            .paceline_after(&format!("trap '' XFSZ; ulimit -f {room}"), &args);
         if ran.exit != 3 {
             break ran.exit;
         }
         assert!(
-            ran.stderr.contains("stopped: cannot write to prompts.results.jsonl: File too large"),
+            ran.stderr
+                .contains("stopped: cannot write to prompts.results.jsonl: File too large"),
             "{ran}"
         );
         assert!(
             ran.stderr.contains("make room") && ran.stderr.contains("run the same command again"),
             "{ran}"
         );
-        assert!(books.cli.results().ends_with('\n'), "half a record is left behind");
+        assert!(
+            books.cli.results().ends_with('\n'),
+            "half a record is left behind"
+        );
         books.balance(WORKERS);
     };
     assert!(books.ends >= 3, "the disk was never full");
@@ -63,9 +69,19 @@ fn a_device_without_room_is_named_and_nothing_more_is_sent() {
         let args = books.command(&url, &["--sync", sync, "-o", "/dev/full"]);
         let ran = books.cli.run(&args);
         assert_eq!(ran.exit, 3, "{ran}");
-        assert!(ran.stderr.contains("stopped: cannot write to /dev/full: No space left on device"), "{ran}");
-        assert!(ran.stderr.contains("make room") && ran.stderr.contains("-o"), "{ran}");
+        assert!(
+            ran.stderr
+                .contains("stopped: cannot write to /dev/full: No space left on device"),
+            "{ran}"
+        );
+        assert!(
+            ran.stderr.contains("make room") && ran.stderr.contains("-o"),
+            "{ran}"
+        );
         books.balance(WORKERS);
-        assert!(!fs::metadata("/dev/full").unwrap().is_file(), "a device is no file to be cut or put aside");
+        assert!(
+            !fs::metadata("/dev/full").unwrap().is_file(),
+            "a device is no file to be cut or put aside"
+        );
     }
 }

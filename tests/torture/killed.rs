@@ -39,7 +39,9 @@ fn a_run_that_is_killed_forty_times_loses_nothing_and_repeats_at_most_the_calls_
     }
     let ran = books.cli.run(&args);
     assert_eq!(ran.exit, 0, "{ran}");
-    let files = std::fs::read_dir(books.cli.path("answers")).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(books.cli.path("answers"))
+        .unwrap()
+        .map(|file| file.unwrap().path());
     let answers = files.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
     assert_eq!(
         answers.count() as u64,
@@ -52,8 +54,13 @@ fn a_run_that_is_killed_forty_times_loses_nothing_and_repeats_at_most_the_calls_
 /// What a power cut would leave: the beginning of a record.
 fn leave_half_a_record(books: &Books, chance: &mut impl Rng) {
     let results = books.cli.results();
-    let Some(record) = results.lines().last().filter(|record| record.is_ascii()) else { return };
+    let Some(record) = results.lines().last().filter(|record| record.is_ascii()) else {
+        return;
+    };
     let half = &record[..chance.random_range(0..=record.len())];
-    let mut file = OpenOptions::new().append(true).open(books.cli.path("prompts.results.jsonl")).unwrap();
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(books.cli.path("prompts.results.jsonl"))
+        .unwrap();
     file.write_all(half.as_bytes()).unwrap();
 }

@@ -29,8 +29,8 @@ pub(crate) const WORKERS: u64 = 8;
 
 /// Chance from a seed that is always the same, unless `PACELINE_TORTURE_SEED` says otherwise.
 pub(crate) fn chance(salt: u64) -> StdRng {
-    let seed =
-        env::var("PACELINE_TORTURE_SEED").map_or(1, |seed| seed.parse().expect("the seed is a number"));
+    let seed = env::var("PACELINE_TORTURE_SEED")
+        .map_or(1, |seed| seed.parse().expect("the seed is a number"));
     StdRng::seed_from_u64(seed ^ salt)
 }
 
@@ -50,17 +50,41 @@ pub(crate) struct Books {
 impl Books {
     /// A server that is slow enough for calls to be under way at any moment, and fails in every way that can be retried.
     pub(crate) fn open(faults: Faults) -> Self {
-        let (latency, hints) = (Latency::Uniform(Duration::from_millis(1), Duration::from_millis(20)), false);
-        let server =
-            Server::start(Options { latency, hints, faults, seed: 7, ..Options::default() }).unwrap();
+        let (latency, hints) = (
+            Latency::Uniform(Duration::from_millis(1), Duration::from_millis(20)),
+            false,
+        );
+        let server = Server::start(Options {
+            latency,
+            hints,
+            faults,
+            seed: 7,
+            ..Options::default()
+        })
+        .unwrap();
         let cli = Cli::of_topics(PROMPTS as usize);
-        Books { cli, server, results: String::new(), records: HashMap::new(), lost: 0, ends: 0 }
+        Books {
+            cli,
+            server,
+            results: String::new(),
+            records: HashMap::new(),
+            lost: 0,
+            ends: 0,
+        }
     }
 
     /// What to run: always the same.
     pub(crate) fn command<'a>(&self, url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-        let retries =
-            ["--base-delay", "1ms", "--max-delay", "5ms", "--jitter", "full", "--max-retries", "50"];
+        let retries = [
+            "--base-delay",
+            "1ms",
+            "--max-delay",
+            "5ms",
+            "--jitter",
+            "full",
+            "--max-retries",
+            "50",
+        ];
         [&["-w", "8", "--base-url", url], BRISK, &retries, more].concat()
     }
 
@@ -75,18 +99,32 @@ impl Books {
         self.server.settle().unwrap();
         let results = self.cli.results();
         let whole = &results[..results.rfind('\n').map_or(0, |end| end + 1)];
-        let new = whole.strip_prefix(&*self.results).expect("what was written stays as it was");
+        let new = whole
+            .strip_prefix(&*self.results)
+            .expect("what was written stays as it was");
         for record in common::records(new) {
-            self.records.insert(record["custom_id"].as_str().unwrap().to_owned(), record);
+            self.records
+                .insert(record["custom_id"].as_str().unwrap().to_owned(), record);
         }
         self.results = whole.to_owned();
-        let answered = self.records.values().filter(|record| record["text"].is_string()).count() as u64;
+        let answered = self
+            .records
+            .values()
+            .filter(|record| record["text"].is_string())
+            .count() as u64;
         let (good, lost_before) = (self.server.stats().good, self.lost);
-        assert!(answered <= good, "{answered} answers are on record, and {good} were given");
+        assert!(
+            answered <= good,
+            "{answered} answers are on record, and {good} were given"
+        );
         self.lost = good - answered;
         self.ends += 1;
         let lost = self.lost - lost_before;
-        assert!(lost <= most_lost, "end {}: {lost} answers were lost, {most_lost} at most may be", self.ends);
+        assert!(
+            lost <= most_lost,
+            "end {}: {lost} answers were lost, {most_lost} at most may be",
+            self.ends
+        );
     }
 
     /// In the end every prompt has one record, an answer to it. Returns how many calls were paid for twice.
@@ -95,12 +133,29 @@ impl Books {
         self.balance(0);
         for n in 1..=PROMPTS {
             let (id, topic) = (format!("line-{n}"), format!("topic {n}"));
-            let record = self.records.get(&id).unwrap_or_else(|| panic!("there is no record of {id}"));
+            let record = self
+                .records
+                .get(&id)
+                .unwrap_or_else(|| panic!("there is no record of {id}"));
             assert_eq!(record["prompt"], topic);
-            assert!(record["text"].as_str().unwrap().contains(&format!("{topic}\"")), "{record}");
+            assert!(
+                record["text"]
+                    .as_str()
+                    .unwrap()
+                    .contains(&format!("{topic}\"")),
+                "{record}"
+            );
         }
-        assert_eq!(self.results.lines().count() as u64, PROMPTS, "no prompt has two records");
-        assert_eq!(self.results, self.cli.results(), "nothing unfinished is left behind");
+        assert_eq!(
+            self.results.lines().count() as u64,
+            PROMPTS,
+            "no prompt has two records"
+        );
+        assert_eq!(
+            self.results,
+            self.cli.results(),
+            "nothing unfinished is left behind"
+        );
         let figures = format!(
             "{what}: {PROMPTS} prompts, {} runs, {} calls, {} repeated",
             self.ends,

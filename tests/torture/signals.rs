@@ -19,8 +19,12 @@ const RESUME: &str = "stopped: interrupted\nrun the same command again to go on 
 #[test]
 fn a_run_that_is_interrupted_again_and_again_loses_nothing_and_repeats_nothing() {
     let share = 0.05;
-    let mut books =
-        Books::open(Faults { error_500: share, reset: share, bad_json: share, ..Faults::default() });
+    let mut books = Books::open(Faults {
+        error_500: share,
+        reset: share,
+        bad_json: share,
+        ..Faults::default()
+    });
     let (url, mut chance) = (books.url(), chance(1));
     let args = books.command(&url, &["-v"]);
     let exit = loop {
@@ -57,7 +61,10 @@ fn the_first_signal_waits_for_the_call_in_flight_and_says_so() {
         go.send(()).unwrap();
         let ran = run.end();
         assert_eq!((ran.exit, ran.ids()), (130, vec!["line-1"]), "{ran}");
-        assert!(ran.stderr.contains("1 answered, 0 failed") && ran.stderr.ends_with(RESUME), "{ran}");
+        assert!(
+            ran.stderr.contains("1 answered, 0 failed") && ran.stderr.ends_with(RESUME),
+            "{ran}"
+        );
         assert!(called.is_empty(), "nothing more is sent");
     }
 }
@@ -98,7 +105,10 @@ fn a_hang_up_is_no_reason_to_stop_for_who_has_no_terminal() {
     run.signal("HUP");
     (0..9).for_each(|_| go.send(()).unwrap());
     let ran = run.end();
-    assert!(ran.is_all_answered(9) && !ran.stderr.contains("stopping"), "{ran}");
+    assert!(
+        ran.is_all_answered(9) && !ran.stderr.contains("stopping"),
+        "{ran}"
+    );
 }
 
 fn kept() -> String {
@@ -118,7 +128,8 @@ fn assert_a_signal_ends(options: &[&str], answer: fn() -> String, waiting: (usiz
             answer()
         });
         let cli = Cli::of_topics(9);
-        let mut run = cli.start_run(&[&["-v", "-w", "4", "--base-url", &url], BRISK, options].concat());
+        let mut run =
+            cli.start_run(&[&["-v", "-w", "4", "--base-url", &url], BRISK, options].concat());
         (0..waiting.0).for_each(|_| run.until(waiting.1));
         assert_ends_by(signal, run, 0);
     }
@@ -158,12 +169,27 @@ fn a_signal_ends_the_wait_for_a_turn() {
 
 /// Runs what comes through a pipe that stays open: one prompt, so far.
 fn start_on_a_pipe<'a>(cli: &'a Cli, path: &str, url: &str) -> Started<'a> {
-    cli.start(&["run", path, "-o", "prompts.results.jsonl", "-m", "m", "-v", "--base-url", url])
+    cli.start(&[
+        "run",
+        path,
+        "-o",
+        "prompts.results.jsonl",
+        "-m",
+        "m",
+        "-v",
+        "--base-url",
+        url,
+    ])
 }
 
 #[test]
 fn a_signal_ends_the_wait_for_the_next_line_of_a_pipe() {
-    for (signal, path) in [("INT", "-"), ("TERM", "-"), ("INT", "/dev/stdin"), ("TERM", "/dev/stdin")] {
+    for (signal, path) in [
+        ("INT", "-"),
+        ("TERM", "-"),
+        ("INT", "/dev/stdin"),
+        ("TERM", "/dev/stdin"),
+    ] {
         let (url, cli) = (tcp::answering(|_| kept()), Cli::of("").stdin("one\n"));
         let mut run = start_on_a_pipe(&cli, path, &url);
         run.until("outcome=answered");
@@ -177,6 +203,9 @@ fn a_batch_that_stops_does_not_wait_for_the_next_line_of_a_pipe_either() {
         let url = tcp::answering(|_| response("401 Unauthorized", ""));
         let cli = Cli::of("").stdin("one\n");
         let ran = start_on_a_pipe(&cli, path, &url).end();
-        assert!(ran.exit == 3 && ran.stderr.contains("stopped: status 401"), "{ran}");
+        assert!(
+            ran.exit == 3 && ran.stderr.contains("stopped: status 401"),
+            "{ran}"
+        );
     }
 }

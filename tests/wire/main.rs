@@ -27,12 +27,24 @@ const PATH: &str = "/v1/chat/completions";
 
 /// Options that no environment changes.
 fn options() -> Options {
-    Options { proxy_from_env: false, ..Options::default() }
+    Options {
+        proxy_from_env: false,
+        ..Options::default()
+    }
 }
 
 fn client(base_url: &str, options: &Options) -> Client {
-    let params = Params { model: "m".into(), ..Params::default() };
-    Client::new(Http::new(options).unwrap(), Box::new(Chat), Some(base_url), Key::new(KEY).as_ref(), params)
+    let params = Params {
+        model: "m".into(),
+        ..Params::default()
+    };
+    Client::new(
+        Http::new(options).unwrap(),
+        Box::new(Chat),
+        Some(base_url),
+        Key::new(KEY).as_ref(),
+        params,
+    )
 }
 
 /// Makes one call and sees to it that nothing which could be printed shows the key.
@@ -51,7 +63,10 @@ fn ask(base_url: &str) -> Result<Answer, CallError> {
 /// What comes of a call that is answered with this status, these headers and this body.
 fn answered(status: usize, headers: &[(&str, &str)], body: &str) -> Result<Answer, CallError> {
     let mut server = mockito::Server::new();
-    let mut mock = server.mock("POST", PATH).with_status(status).with_body(body);
+    let mut mock = server
+        .mock("POST", PATH)
+        .with_status(status)
+        .with_body(body);
     for (name, value) in headers {
         mock = mock.with_header(*name, value);
     }
@@ -64,7 +79,9 @@ fn refused(status: usize, headers: &[(&str, &str)], body: &str) -> CallError {
 }
 
 fn reset(stream: TcpStream) {
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
 }
 
 // ---- Answers --------------------------------------------------------------------------------------------------------
@@ -72,9 +89,18 @@ fn reset(stream: TcpStream) {
 #[test]
 fn an_answer_comes_with_its_text_its_reason_its_name_and_its_body() {
     let answer = answered(200, &[("x-request-id", "req_1")], &completion("Because.")).unwrap();
-    assert_eq!((answer.text.as_str(), answer.finish_reason.as_deref()), ("Because.", Some("stop")));
-    assert_eq!((answer.status, answer.request_id.as_deref()), (200, Some("req_1")));
-    assert_eq!(answer.body.value()["choices"][0]["message"]["role"], "assistant");
+    assert_eq!(
+        (answer.text.as_str(), answer.finish_reason.as_deref()),
+        ("Because.", Some("stop"))
+    );
+    assert_eq!(
+        (answer.status, answer.request_id.as_deref()),
+        (200, Some("req_1"))
+    );
+    assert_eq!(
+        answer.body.value()["choices"][0]["message"]["role"],
+        "assistant"
+    );
 }
 
 #[test]
@@ -97,15 +123,26 @@ fn the_key_travels_in_its_header_and_the_request_in_the_body() {
 fn long_keys_long_heads_and_much_text_fit() {
     let (key, text) = ("k".repeat(6_000), "Why? ".repeat(100_000));
     let mut server = mockito::Server::new();
-    let mock = server.mock("POST", PATH).match_header("authorization", format!("Bearer {key}").as_str());
+    let mock = server
+        .mock("POST", PATH)
+        .match_header("authorization", format!("Bearer {key}").as_str());
     let mut mock = mock.match_request(|request| request.body().unwrap().len() > 500_000);
     for n in 0..30 {
         mock = mock.with_header(format!("x-{n}"), &"h".repeat(1_000));
     }
     mock.with_body(completion(&text)).create();
-    let params = Params { model: "m".into(), ..Params::default() };
+    let params = Params {
+        model: "m".into(),
+        ..Params::default()
+    };
     let http = Http::new(&options()).unwrap();
-    let client = Client::new(http, Box::new(Chat), Some(&server.url()), Key::new(&key).as_ref(), params);
+    let client = Client::new(
+        http,
+        Box::new(Chat),
+        Some(&server.url()),
+        Key::new(&key).as_ref(),
+        params,
+    );
     for _ in 0..3 {
         assert!(client.ask(&client.request(&text), &|| {}).unwrap().text == text);
     }
@@ -116,21 +153,47 @@ fn without_a_key_there_is_no_such_header() {
     let (tell, told) = mpsc::channel();
     let url = tcp::once(move |mut stream| {
         tell.send(hear(&mut stream).unwrap()).unwrap();
-        stream.write_all(response("200 OK", &completion("Because.")).as_bytes()).unwrap();
+        stream
+            .write_all(response("200 OK", &completion("Because.")).as_bytes())
+            .unwrap();
     });
     let params = Params::default();
-    let client = Client::new(Http::new(&options()).unwrap(), Box::new(Chat), Some(&url), None, params);
+    let client = Client::new(
+        Http::new(&options()).unwrap(),
+        Box::new(Chat),
+        Some(&url),
+        None,
+        params,
+    );
     client.ask(&client.request("Why?"), &|| {}).unwrap();
-    assert!(!told.recv().unwrap().to_lowercase().contains("authorization"));
+    assert!(
+        !told
+            .recv()
+            .unwrap()
+            .to_lowercase()
+            .contains("authorization")
+    );
 }
 
 #[test]
 fn a_key_that_the_server_repeats_is_not_shown() {
-    let body = json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": KEY}});
+    let body =
+        json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": KEY}});
     let error = refused(401, &[("x-request-id", KEY)], &body.to_string());
     assert_eq!(error.class, Class::Fatal);
-    assert!(error.message.starts_with("Incorrect API key provided: "), "{error}");
-    assert_eq!(refused(302, &[("location", &format!("https://else/?key={KEY}"))], "").class, Class::Fatal);
+    assert!(
+        error.message.starts_with("Incorrect API key provided: "),
+        "{error}"
+    );
+    assert_eq!(
+        refused(
+            302,
+            &[("location", &format!("https://else/?key={KEY}"))],
+            ""
+        )
+        .class,
+        Class::Fatal
+    );
 }
 
 #[test]
@@ -142,7 +205,9 @@ fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
         for n in 1.. {
             let (mut stream, _) = listener.accept().unwrap();
             hear(&mut stream);
-            stream.write_all(response("200 OK", &completion(&n.to_string())).as_bytes()).unwrap();
+            stream
+                .write_all(response("200 OK", &completion(&n.to_string())).as_bytes())
+                .unwrap();
             drop(stream);
             tell.send(()).unwrap();
         }
@@ -163,29 +228,55 @@ fn a_429_says_how_long_to_wait_in_seconds_in_milliseconds_or_by_date() {
         other => panic!("{other:?}"),
     };
     assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
-    assert_eq!(wait(&[("retry-after-ms", "250")]), Some(Duration::from_millis(250)));
-    assert_eq!(wait(&[("Retry-After", "7"), ("Retry-After-Ms", "250")]), Some(Duration::from_millis(250)));
+    assert_eq!(
+        wait(&[("retry-after-ms", "250")]),
+        Some(Duration::from_millis(250))
+    );
+    assert_eq!(
+        wait(&[("Retry-After", "7"), ("Retry-After-Ms", "250")]),
+        Some(Duration::from_millis(250))
+    );
     assert_eq!(wait(&[]), None);
     let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
     let until_then = wait(&[("retry-after", &in_an_hour)]).unwrap();
-    assert!((Duration::from_secs(3000)..=Duration::from_secs(3600)).contains(&until_then), "{until_then:?}");
+    assert!(
+        (Duration::from_secs(3000)..=Duration::from_secs(3600)).contains(&until_then),
+        "{until_then:?}"
+    );
 }
 
 #[test]
 fn a_429_keeps_what_the_server_said() {
     let body = json!({"error": {"message": "Slow down.", "type": "requests", "code": "rate_limit_exceeded"}});
     let error = refused(429, &[("x-request-id", "req_2")], &body.to_string());
-    assert_eq!((error.class, error.code.as_str()), (Class::Throttled, "rate_limit_exceeded"));
-    assert_eq!((error.message.as_str(), error.request_id.as_deref()), ("Slow down.", Some("req_2")));
-    assert_eq!((error.status, error.body.map(|body| body.value())), (Some(429), Some(body)));
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Throttled, "rate_limit_exceeded")
+    );
+    assert_eq!(
+        (error.message.as_str(), error.request_id.as_deref()),
+        ("Slow down.", Some("req_2"))
+    );
+    assert_eq!(
+        (error.status, error.body.map(|body| body.value())),
+        (Some(429), Some(body))
+    );
 }
 
 #[test]
 fn an_exhausted_quota_is_a_429_that_stops_the_batch() {
-    for code in ["insufficient_quota", "billing_hard_limit_reached", "billing_not_active"] {
+    for code in [
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    ] {
         let body = json!({"error": {"message": "Pay.", "type": code, "code": code}}).to_string();
         let error = refused(429, &[("retry-after", "1")], &body);
-        assert_eq!((error.class, error.verdict()), (Class::Fatal, Verdict::Stop), "{code}");
+        assert_eq!(
+            (error.class, error.verdict()),
+            (Class::Fatal, Verdict::Stop),
+            "{code}"
+        );
     }
 }
 
@@ -193,9 +284,17 @@ fn an_exhausted_quota_is_a_429_that_stops_the_batch() {
 fn a_503_or_529_that_says_when_to_come_back_is_no_fault_of_the_prompt() {
     for status in [503, 529] {
         let told = refused(status, &[("retry-after", "2")], "");
-        assert_eq!(told.verdict(), Verdict::Throttled(Some(Duration::from_secs(2))), "{status}");
+        assert_eq!(
+            told.verdict(),
+            Verdict::Throttled(Some(Duration::from_secs(2))),
+            "{status}"
+        );
         let untold = refused(status, &[], "");
-        assert_eq!((untold.class, untold.verdict()), (Class::Fault, Verdict::Retry), "{status}");
+        assert_eq!(
+            (untold.class, untold.verdict()),
+            (Class::Fault, Verdict::Retry),
+            "{status}"
+        );
     }
 }
 
@@ -205,8 +304,15 @@ fn a_503_or_529_that_says_when_to_come_back_is_no_fault_of_the_prompt() {
 fn a_passing_fault_of_the_server_is_tried_again() {
     for status in [408, 409, 425, 500, 502, 504] {
         let error = refused(status, &[], "<html>Bad Gateway</html>");
-        assert_eq!((error.class, error.verdict()), (Class::Fault, Verdict::Retry), "{status}");
-        assert_eq!((error.outcome(), error.message.as_str()), ("server_error", "<html>Bad Gateway</html>"));
+        assert_eq!(
+            (error.class, error.verdict()),
+            (Class::Fault, Verdict::Retry),
+            "{status}"
+        );
+        assert_eq!(
+            (error.outcome(), error.message.as_str()),
+            ("server_error", "<html>Bad Gateway</html>")
+        );
     }
     let error = refused(500, &[("retry-after", "3")], "");
     assert_eq!(error.verdict(), Verdict::RetryAfter(Duration::from_secs(3)));
@@ -214,11 +320,19 @@ fn a_passing_fault_of_the_server_is_tried_again() {
 
 #[test]
 fn a_request_that_the_server_rejects_is_given_up() {
-    let body = json!({"error": {"message": "Too long.", "code": "context_length_exceeded"}}).to_string();
+    let body =
+        json!({"error": {"message": "Too long.", "code": "context_length_exceeded"}}).to_string();
     for status in [400, 404, 413, 422] {
         let error = refused(status, &[], &body);
-        assert_eq!((error.class, error.verdict()), (Class::Rejected, Verdict::Stop), "{status}");
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("context_length_exceeded", "Too long."));
+        assert_eq!(
+            (error.class, error.verdict()),
+            (Class::Rejected, Verdict::Stop),
+            "{status}"
+        );
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("context_length_exceeded", "Too long.")
+        );
     }
 }
 
@@ -226,20 +340,37 @@ fn a_request_that_the_server_rejects_is_given_up() {
 fn a_refused_key_stops_the_batch() {
     for status in [401, 403] {
         let error = refused(status, &[], "");
-        assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "key_refused"), "{status}");
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Class::Fatal, "key_refused"),
+            "{status}"
+        );
     }
 }
 
 #[test]
 fn a_redirect_stops_the_batch_and_the_key_does_not_follow_it() {
     let mut elsewhere = mockito::Server::new();
-    let not_asked = elsewhere.mock("POST", mockito::Matcher::Any).expect(0).create();
-    let not_fetched = elsewhere.mock("GET", mockito::Matcher::Any).expect(0).create();
+    let not_asked = elsewhere
+        .mock("POST", mockito::Matcher::Any)
+        .expect(0)
+        .create();
+    let not_fetched = elsewhere
+        .mock("GET", mockito::Matcher::Any)
+        .expect(0)
+        .create();
     let target = format!("{}/v2/chat/completions", elsewhere.url());
     for status in [301, 302, 307, 308] {
         let error = refused(status, &[("location", &target)], "");
-        assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "redirect"), "{status}");
-        assert!(error.message.contains(&target) && error.message.contains("--base-url"), "{error}");
+        assert_eq!(
+            (error.class, error.code.as_str()),
+            (Class::Fatal, "redirect"),
+            "{status}"
+        );
+        assert!(
+            error.message.contains(&target) && error.message.contains("--base-url"),
+            "{error}"
+        );
     }
     not_asked.assert();
     not_fetched.assert();
@@ -253,22 +384,35 @@ fn a_200_that_is_no_answer_is_a_fault_that_says_what_came() {
         ("", "the answer's body is empty"),
         ("<html>\n<p>Sign in</html>", "<html> <p>Sign in</html>"),
         (r#"{"choices": []}"#, r#"{"choices": []}"#),
-        (r#"{"choices": [{"message": "#, r#"{"choices": [{"message":"#),
+        (
+            r#"{"choices": [{"message": "#,
+            r#"{"choices": [{"message":"#,
+        ),
     ];
     for (body, said) in table {
         let error = refused(200, &[], body);
-        assert_eq!((error.class, error.outcome(), error.status), (Class::Fault, "unreadable", Some(200)));
+        assert_eq!(
+            (error.class, error.outcome(), error.status),
+            (Class::Fault, "unreadable", Some(200))
+        );
         assert!(error.message.contains(said), "{error}");
     }
 }
 
 #[test]
 fn a_200_that_wraps_a_429_is_a_429() {
-    let wrapped = |code: Value| json!({"error": {"code": code, "message": "Slow down."}}).to_string();
+    let wrapped =
+        |code: Value| json!({"error": {"code": code, "message": "Slow down."}}).to_string();
     for code in [json!(429), json!("429")] {
         let error = refused(200, &[("retry-after", "2")], &wrapped(code));
-        assert_eq!(error.verdict(), Verdict::Throttled(Some(Duration::from_secs(2))));
-        assert_eq!((error.outcome(), error.message.as_str()), ("rate_limited", "Slow down."));
+        assert_eq!(
+            error.verdict(),
+            Verdict::Throttled(Some(Duration::from_secs(2)))
+        );
+        assert_eq!(
+            (error.outcome(), error.message.as_str()),
+            ("rate_limited", "Slow down.")
+        );
     }
 }
 
@@ -291,7 +435,9 @@ fn a_truncated_body_is_a_fault() {
     let url = tcp::once(|mut stream| {
         hear(&mut stream);
         let whole = response("200 OK", &completion("Because."));
-        stream.write_all(&whole.as_bytes()[..whole.len() - 9]).unwrap();
+        stream
+            .write_all(&whole.as_bytes()[..whole.len() - 9])
+            .unwrap();
     });
     assert_fault(ask(&url), "broken_connection");
 }
@@ -300,7 +446,9 @@ fn a_truncated_body_is_a_fault() {
 fn a_truncated_chunked_body_is_a_fault() {
     let url = tcp::once(|mut stream| {
         hear(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{\"choices\"").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{\"choices\"")
+            .unwrap();
     });
     assert_fault(ask(&url), "broken_connection");
 }
@@ -309,7 +457,9 @@ fn a_truncated_chunked_body_is_a_fault() {
 fn a_connection_that_is_reset_in_the_body_is_a_fault() {
     let url = tcp::once(|mut stream| {
         hear(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{\"choices\"").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n{\"choices\"")
+            .unwrap();
         reset(stream);
     });
     assert_fault(ask(&url), "broken_connection");
@@ -349,8 +499,15 @@ fn a_refused_connection_reaches_nobody() {
 #[test]
 fn a_name_that_does_not_resolve_reaches_nobody() {
     let error = ask("http://nosuchhost.invalid").unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Fault, "no_connection"), "{error}");
-    assert!(error.message.contains("host") || error.message.contains("lookup"), "{error}");
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fault, "no_connection"),
+        "{error}"
+    );
+    assert!(
+        error.message.contains("host") || error.message.contains("lookup"),
+        "{error}"
+    );
 }
 
 // ---- Too slow, too large --------------------------------------------------------------------------------------------
@@ -362,7 +519,10 @@ fn a_server_that_never_answers_is_a_time_out() {
         hear(&mut stream);
         let _ = dropped.recv();
     });
-    let options = Options { timeout: Duration::from_millis(100), ..options() };
+    let options = Options {
+        timeout: Duration::from_millis(100),
+        ..options()
+    };
     assert_fault(ask_with(&client(&url, &options)), "timeout");
     drop(alive);
 }
@@ -371,12 +531,18 @@ fn a_server_that_never_answers_is_a_time_out() {
 fn the_time_out_is_for_the_whole_call_however_busy_the_server_looks() {
     let url = tcp::once(|mut stream| {
         hear(&mut stream);
-        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            .unwrap();
         while stream.write_all(b"1\r\n \r\n").is_ok() {
             thread::yield_now();
         }
     });
-    let options = Options { timeout: Duration::from_millis(100), body_limit: u64::MAX, ..options() };
+    let options = Options {
+        timeout: Duration::from_millis(100),
+        body_limit: u64::MAX,
+        ..options()
+    };
     assert_fault(ask_with(&client(&url, &options)), "timeout");
 }
 
@@ -385,9 +551,24 @@ fn a_body_over_the_limit_is_given_up() {
     let body = completion(&"x".repeat(2000));
     let mut server = mockito::Server::new();
     server.mock("POST", PATH).with_body(&body).create();
-    let asked = |body_limit| ask_with(&client(&server.url(), &Options { body_limit, ..options() }));
+    let asked = |body_limit| {
+        ask_with(&client(
+            &server.url(),
+            &Options {
+                body_limit,
+                ..options()
+            },
+        ))
+    };
     let error = asked(1000).unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Rejected, "too_large"));
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Rejected, "too_large")
+    );
     assert_eq!(error.message, "the body is larger than 1000 bytes");
-    assert_eq!(asked(body.len() as u64).unwrap().text.len(), 2000, "the limit itself is allowed");
+    assert_eq!(
+        asked(body.len() as u64).unwrap().text.len(),
+        2000,
+        "the limit itself is allowed"
+    );
 }

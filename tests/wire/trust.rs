@@ -18,19 +18,22 @@ fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), made.cert.pem()).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![made.cert.der().clone()], key)
-            .unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(
+        rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_no_client_auth()
+    .with_single_cert(vec![made.cert.der().clone()], key)
+    .unwrap();
     let url = tcp::once(move |stream| {
         let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
         let mut stream = rustls::StreamOwned::new(session, stream);
         if stream.conn.complete_io(&mut stream.sock).is_ok() {
             hear(&mut stream);
-            stream.write_all(response("200 OK", &completion("Trusted.")).as_bytes()).unwrap();
+            stream
+                .write_all(response("200 OK", &completion("Trusted.")).as_bytes())
+                .unwrap();
             stream.flush().unwrap();
         }
     });
@@ -38,20 +41,32 @@ fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
 }
 
 fn trusting(path: impl Into<PathBuf>) -> Options {
-    Options { ca_cert: Some(path.into()), ..options() }
+    Options {
+        ca_cert: Some(path.into()),
+        ..options()
+    }
 }
 
 #[test]
 fn a_certificate_that_is_named_is_trusted() {
     let (url, certificate) = secured("localhost");
-    assert_eq!(ask_with(&client(&url, &trusting(certificate.path()))).unwrap().text, "Trusted.");
+    assert_eq!(
+        ask_with(&client(&url, &trusting(certificate.path())))
+            .unwrap()
+            .text,
+        "Trusted."
+    );
 }
 
 #[test]
 fn a_certificate_of_nobody_we_know_stops_the_batch() {
     let (url, _) = secured("localhost");
     let error = ask(&url).unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fatal, "untrusted"),
+        "{error}"
+    );
     assert!(error.message.contains("UnknownIssuer"), "{error}");
 }
 
@@ -59,24 +74,39 @@ fn a_certificate_of_nobody_we_know_stops_the_batch() {
 fn a_certificate_for_another_name_stops_the_batch() {
     let (url, certificate) = secured("elsewhere.example");
     let error = ask_with(&client(&url, &trusting(certificate.path()))).unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fatal, "untrusted"),
+        "{error}"
+    );
 }
 
 #[test]
 fn https_to_a_server_that_speaks_plain_http_stops_the_batch_and_names_the_scheme() {
     let server = mockito::Server::new();
     let error = ask(&server.url().replace("http://", "https://")).unwrap_err();
-    assert_eq!((error.class, error.code.as_str()), (Class::Fatal, "untrusted"), "{error}");
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fatal, "untrusted"),
+        "{error}"
+    );
     assert!(error.message.contains("http://"), "{error}");
 }
 
 #[test]
 fn certificates_that_cannot_be_had_are_found_before_the_first_call() {
     let folder = tempfile::tempdir().unwrap();
-    let (missing, garbage) = (folder.path().join("missing.pem"), folder.path().join("garbage.pem"));
+    let (missing, garbage) = (
+        folder.path().join("missing.pem"),
+        folder.path().join("garbage.pem"),
+    );
     fs::write(&garbage, "not a certificate").unwrap();
     let error = |path| Http::new(&trusting(path)).unwrap_err();
     assert!(matches!(error(missing.clone()), CertError::Read { path, .. } if path == missing));
     assert!(matches!(error(garbage.clone()), CertError::Empty { path } if path == garbage));
-    assert!(error(garbage).to_string().contains("-----BEGIN CERTIFICATE-----"));
+    assert!(
+        error(garbage)
+            .to_string()
+            .contains("-----BEGIN CERTIFICATE-----")
+    );
 }

@@ -21,17 +21,30 @@ impl Guard for Doorman {
             cancel.cancel();
             return Err(Cancelled);
         };
-        let left =
-            opens.saturating_sub(cancel.clock().wall().duration_since(SystemTime::UNIX_EPOCH).unwrap());
+        let left = opens.saturating_sub(
+            cancel
+                .clock()
+                .wall()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap(),
+        );
         cancel.sleep_until(cancel.clock().now() + left)
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {
         let mut notes = self.notes.lock();
-        let asked =
-            |what: &str| notes.iter().filter(|note| **note == format!("{what} {}", prompt.text)).count();
+        let asked = |what: &str| {
+            notes
+                .iter()
+                .filter(|note| **note == format!("{what} {}", prompt.text))
+                .count()
+        };
         let lets = asked("no") >= (self.turns_away)(&prompt.text);
-        notes.push(format!("{} {}", if lets { "begin" } else { "no" }, prompt.text));
+        notes.push(format!(
+            "{} {}",
+            if lets { "begin" } else { "no" },
+            prompt.text
+        ));
         lets
     }
 
@@ -42,7 +55,11 @@ impl Guard for Doorman {
 
 impl Doorman {
     fn open() -> Self {
-        Doorman { opens: Some(Duration::ZERO), turns_away: |_| 0, notes: Notes::default() }
+        Doorman {
+            opens: Some(Duration::ZERO),
+            turns_away: |_| 0,
+            notes: Notes::default(),
+        }
     }
 
     /// Guards a batch. Returns what it came to, and what was noted.
@@ -64,29 +81,67 @@ impl Doorman {
 
 #[test]
 fn no_call_leaves_before_the_guard_is_ready_and_then_there_is_no_herd() {
-    let doorman = Doorman { opens: Some(SECOND * 60), ..Doorman::open() };
+    let doorman = Doorman {
+        opens: Some(SECOND * 60),
+        ..Doorman::open()
+    };
     let (ran, _) = doorman.guard(with_workers(paced(60), 8), 20, |_, _| Ok("text"));
     assert_eq!((ran.summary.answered, ran.calls[0].0), (20, SECOND * 60));
-    assert!(ran.calls.windows(2).all(|pair| pair[1].0 - pair[0].0 >= SECOND), "{:?}", ran.calls);
+    assert!(
+        ran.calls
+            .windows(2)
+            .all(|pair| pair[1].0 - pair[0].0 >= SECOND),
+        "{:?}",
+        ran.calls
+    );
 }
 
 #[test]
 fn a_guard_that_is_called_off_lets_no_call_leave_and_the_prompts_are_left_to_another_run() {
-    let doorman = Doorman { opens: None, ..Doorman::open() };
+    let doorman = Doorman {
+        opens: None,
+        ..Doorman::open()
+    };
     let (ran, notes) = doorman.guard(with_workers(paced(60), 4), 20, |_, _| Ok("text"));
-    assert!(matches!(ran.summary.stop, Some(Stop::Interrupted)), "{:?}", ran.summary.stop);
-    assert!(ran.calls.is_empty() && ran.records.is_empty() && notes.is_empty(), "{notes:?}");
+    assert!(
+        matches!(ran.summary.stop, Some(Stop::Interrupted)),
+        "{:?}",
+        ran.summary.stop
+    );
+    assert!(
+        ran.calls.is_empty() && ran.records.is_empty() && notes.is_empty(),
+        "{notes:?}"
+    );
 }
 
 #[test]
 fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
-    let doorman = Doorman { turns_away: |prompt| if prompt == "2" { 2 } else { 0 }, ..Doorman::open() };
-    let retry = Retry { max_retries: 0, ..Retry::default() };
-    let settings = Settings { retry, ..with_workers(paced(60), 1) };
+    let doorman = Doorman {
+        turns_away: |prompt| if prompt == "2" { 2 } else { 0 },
+        ..Doorman::open()
+    };
+    let retry = Retry {
+        max_retries: 0,
+        ..Retry::default()
+    };
+    let settings = Settings {
+        retry,
+        ..with_workers(paced(60), 1)
+    };
     let (ran, notes) = doorman.guard(settings, 2, |_, _| Ok("text"));
-    assert_eq!(notes, ["begin 1", "call 1", "no 2", "no 2", "begin 2", "call 2"]);
+    assert_eq!(
+        notes,
+        ["begin 1", "call 1", "no 2", "no 2", "begin 2", "call 2"]
+    );
     assert_eq!(ran.calls[1].0, SECOND * 3, "its first two turns went by");
-    assert_eq!((ran.summary.answered, ran.summary.calls, ran.records[1].attempts.len()), (2, 2, 1));
+    assert_eq!(
+        (
+            ran.summary.answered,
+            ran.summary.calls,
+            ran.records[1].attempts.len()
+        ),
+        (2, 2, 1)
+    );
 }
 
 #[test]
@@ -99,7 +154,13 @@ fn each_call_that_fails_is_told_before_the_next_one_begins_and_no_other_is() {
     };
     let (_, notes) = Doorman::open().guard(with_workers(paced(60), 1), 3, flaky);
     let (failing, last) = (["begin 1", "call 1", "failed 1"], ["begin 3", "call 3"]);
-    let expected =
-        [&failing[..], &failing, &failing[..2], &["begin 2", "call 2", "failed 2"], &last].concat();
+    let expected = [
+        &failing[..],
+        &failing,
+        &failing[..2],
+        &["begin 2", "call 2", "failed 2"],
+        &last,
+    ]
+    .concat();
     assert_eq!(notes, expected);
 }

@@ -17,7 +17,17 @@ struct Apart {
 /// One in two reads much and writes little.
 fn usage(request: &[u8]) -> Usage {
     let is_long = request.len() > 1000;
-    if is_long { Usage { input: 2000, output: 50 } } else { Usage { input: 100, output: 250 } }
+    if is_long {
+        Usage {
+            input: 2000,
+            output: 50,
+        }
+    } else {
+        Usage {
+            input: 100,
+            output: 250,
+        }
+    }
 }
 
 impl Ask for Apart {
@@ -32,7 +42,10 @@ impl Ask for Apart {
         let usage = usage(request);
         self.used.lock().push((self.clock.elapsed(), usage));
         self.clock.sleep_until(self.clock.now() + SECOND);
-        let limit = |limit: u32| Quota { limit: Some(limit.into()), ..Quota::default() };
+        let limit = |limit: u32| Quota {
+            limit: Some(limit.into()),
+            ..Quota::default()
+        };
         let mut hints = Hints::default();
         (hints.input_tokens, hints.output_tokens) = (limit(INPUT), limit(OUTPUT));
         Ok(Answer {
@@ -54,9 +67,17 @@ impl Ask for Apart {
 #[test]
 fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_costs_nothing() {
     let clock = SimClock::new();
-    let server = Apart { clock: clock.clone(), used: Mutex::default() };
+    let server = Apart {
+        clock: clock.clone(),
+        used: Mutex::default(),
+    };
     let on: Arc<dyn Clock> = Arc::new(clock);
-    let batch = Batch::new(paced(600), [&server as &dyn Ask], on.clone(), CancelToken::new(on));
+    let batch = Batch::new(
+        paced(600),
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let summary = batch.run(prompts(200), |_| Ok(()));
     assert_eq!((summary.answered, summary.calls), (200, 200));
     let mut used = server.used.into_inner();
@@ -64,13 +85,26 @@ fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_
     // The first calls go before anything is known.
     let known = used.iter().position(|(at, _)| *at > SECOND * 2).unwrap();
     for (first, (begin, _)) in used.iter().enumerate().skip(known) {
-        let minute = used[first..].iter().take_while(|(at, _)| *at < *begin + SECOND * 60);
-        let (input, output) =
-            minute.fold((0, 0), |(input, output), (_, usage)| (input + usage.input, output + usage.output));
-        assert!(input <= INPUT * 21 / 20, "{input} read in the minute from {begin:?}");
-        assert!(output <= OUTPUT * 21 / 20, "{output} written in the minute from {begin:?}");
+        let minute = used[first..]
+            .iter()
+            .take_while(|(at, _)| *at < *begin + SECOND * 60);
+        let (input, output) = minute.fold((0, 0), |(input, output), (_, usage)| {
+            (input + usage.input, output + usage.output)
+        });
+        assert!(
+            input <= INPUT * 21 / 20,
+            "{input} read in the minute from {begin:?}"
+        );
+        assert!(
+            output <= OUTPUT * 21 / 20,
+            "{output} written in the minute from {begin:?}"
+        );
     }
     // Each pair of calls takes a 15th of a minute's input and a 24th of its output, in turn: that is the caution.
     let ideal = SECOND * 60 * 100 / 15;
-    assert!(summary.took > ideal * 9 / 10 && summary.took < ideal * 19 / 10, "{:?}", summary.took);
+    assert!(
+        summary.took > ideal * 9 / 10 && summary.took < ideal * 19 / 10,
+        "{:?}",
+        summary.took
+    );
 }

@@ -12,12 +12,19 @@ fn watched(
 ) -> (Vec<String>, Summary, Snapshot) {
     let clock = SimClock::new();
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let server = Server { clock, latency: SECOND, calls: Mutex::default(), answer: Box::new(answer) };
+    let server = Server {
+        clock,
+        latency: SECOND,
+        calls: Mutex::default(),
+        answer: Box::new(answer),
+    };
     let told: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = told.clone();
     let watch = move |event: &Event<'_>| {
         let said = match event {
-            Event::Attempt { prompt, attempt, .. } => format!("{} {}", prompt.custom_id, attempt.outcome),
+            Event::Attempt {
+                prompt, attempt, ..
+            } => format!("{} {}", prompt.custom_id, attempt.outcome),
             Event::Held { key, wait, why, .. } => format!("key {key} {why} {}", wait.as_secs()),
             Event::Released { key } => format!("key {key} released"),
             Event::Done { prompt, answered } => format!("{} done: {answered}", prompt.custom_id),
@@ -26,7 +33,12 @@ fn watched(
         };
         notes.lock().push(said);
     };
-    let batch = Batch::new(settings, [&server as &dyn Ask], on.clone(), CancelToken::new(on.clone()));
+    let batch = Batch::new(
+        settings,
+        [&server as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on.clone()),
+    );
     let batch = batch.expecting(count.into()).watched_by(Arc::new(watch));
     let view = batch.view();
     let summary = batch.run(prompts(count), |_| Ok(()));
@@ -63,19 +75,42 @@ fn the_view_ends_with_what_the_summary_says() {
         _ => Ok("text"),
     };
     let (told, summary, last) = watched(paced(600), 40, sometimes);
-    let Snapshot { answered, failed, calls, refused, faults, unmetered, .. } = last;
+    let Snapshot {
+        answered,
+        failed,
+        calls,
+        refused,
+        faults,
+        unmetered,
+        ..
+    } = last;
     assert_eq!((answered, failed), (summary.answered, summary.failed));
-    assert_eq!((calls, refused, faults), (summary.calls, summary.throttled, summary.faults));
+    assert_eq!(
+        (calls, refused, faults),
+        (summary.calls, summary.throttled, summary.faults)
+    );
     assert_eq!((calls, refused, faults, unmetered), (42, 1, 2, 39));
-    assert_eq!((last.left(), last.in_flight, last.waiting, last.hold), (Some(0), 0, 0, None));
-    assert_eq!((last.allowed, last.latency), (Allowed::Told(600.0), Some(SECOND)));
-    assert_eq!(told.iter().filter(|said| said.starts_with("line-")).count(), 42 + 40);
+    assert_eq!(
+        (last.left(), last.in_flight, last.waiting, last.hold),
+        (Some(0), 0, 0, None)
+    );
+    assert_eq!(
+        (last.allowed, last.latency),
+        (Allowed::Told(600.0), Some(SECOND))
+    );
+    assert_eq!(
+        told.iter().filter(|said| said.starts_with("line-")).count(),
+        42 + 40
+    );
 }
 
 #[test]
 fn a_worker_more_is_told_and_counted() {
     let (told, _, last) = watched(paced(60), 30, |_, _| Ok("text"));
-    let hired = told.iter().filter(|said| said.ends_with(" workers")).count() as u64;
+    let hired = told
+        .iter()
+        .filter(|said| said.ends_with(" workers"))
+        .count() as u64;
     assert_eq!(last.workers, hired + 2, "{told:?}");
 }
 
@@ -83,15 +118,33 @@ fn a_worker_more_is_told_and_counted() {
 fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
     let (start, wall) = (Instant::now(), SystemTime::now());
     let view = View::new(start, Tempo::Found, 2);
-    assert_eq!((view.at(start).allowed, view.at(start).hold), (Allowed::Unknown, None));
+    assert_eq!(
+        (view.at(start).allowed, view.at(start).hold),
+        (Allowed::Unknown, None)
+    );
     view.held(0, (start, wall), SECOND * 9, Why::Said);
     assert_eq!(view.at(start).hold, None, "the other key is free");
     view.held(1, (start, wall), SECOND * 5, Why::Silent);
-    assert_eq!(view.at(start + SECOND).hold, Some(Hold { left: SECOND * 4, why: Why::Silent }));
+    assert_eq!(
+        view.at(start + SECOND).hold,
+        Some(Hold {
+            left: SECOND * 4,
+            why: Why::Silent
+        })
+    );
     view.held_longer(1, start, start + SECOND * 20);
-    assert_eq!(view.at(start).hold, Some(Hold { left: SECOND * 9, why: Why::Said }));
+    assert_eq!(
+        view.at(start).hold,
+        Some(Hold {
+            left: SECOND * 9,
+            why: Why::Said
+        })
+    );
     view.retired(0, &error(Class::Fatal, 401, None));
-    assert_eq!((view.at(start).hold.unwrap().left, view.at(start).keys), (SECOND * 20, 1));
+    assert_eq!(
+        (view.at(start).hold.unwrap().left, view.at(start).keys),
+        (SECOND * 20, 1)
+    );
     view.passed(1, start + SECOND * 21);
     assert_eq!(view.at(start).hold, None);
 }
@@ -99,10 +152,16 @@ fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
 #[test]
 fn a_pace_is_told_once_until_it_changes() {
     let start = Instant::now();
-    let (view, paces) = (View::new(start, Tempo::Found, 1), Arc::new(Mutex::new(Vec::new())));
+    let (view, paces) = (
+        View::new(start, Tempo::Found, 1),
+        Arc::new(Mutex::new(Vec::new())),
+    );
     let notes = paces.clone();
     view.show(Arc::new(move |event: &Event<'_>| {
-        if let Event::Pace { per_minute, origin, .. } = event {
+        if let Event::Pace {
+            per_minute, origin, ..
+        } = event
+        {
             notes.lock().push((*per_minute, *origin));
         }
     }));
@@ -112,7 +171,11 @@ fn a_pace_is_told_once_until_it_changes() {
     (0..3).for_each(|_| view.stated(0, rate(600)));
     view.stated(0, rate(300));
     assert_eq!(view.at(start).allowed, Allowed::Stated(300.0));
-    let expected = [(590.0, Origin::Found), (600.0, Origin::Stated), (300.0, Origin::Stated)];
+    let expected = [
+        (590.0, Origin::Found),
+        (600.0, Origin::Stated),
+        (300.0, Origin::Stated),
+    ];
     assert_eq!(*paces.lock(), expected);
 }
 
@@ -127,31 +190,78 @@ impl Ask for Metered {
 
     fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
         departs();
-        let (text, body, usage) = (String::new(), Json::default(), Some(Usage { input: 1000, output: 1000 }));
+        let (text, body, usage) = (
+            String::new(),
+            Json::default(),
+            Some(Usage {
+                input: 1000,
+                output: 1000,
+            }),
+        );
         let (finish_reason, request_id, hints) = (None, None, Box::<Hints>::default());
-        Ok(Answer { text, finish_reason, status: 200, request_id, usage, hints, body })
+        Ok(Answer {
+            text,
+            finish_reason,
+            status: 200,
+            request_id,
+            usage,
+            hints,
+            body,
+        })
     }
 }
 
 #[test]
 fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
-    let price = Price { input: 2.0, output: 3.0 };
+    let price = Price {
+        input: 2.0,
+        output: 3.0,
+    };
     let max_cost = Some(MaxCost { price, most: 0.05 });
-    let settings = Settings { max_cost, ..with_workers(paced(600), 3) };
-    let batch = Batch::new(settings, [&Metered as &dyn Ask], on.clone(), CancelToken::new(on));
+    let settings = Settings {
+        max_cost,
+        ..with_workers(paced(600), 3)
+    };
+    let batch = Batch::new(
+        settings,
+        [&Metered as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let summary = batch.run(prompts(100), |_| Ok(()));
     assert!(matches!(summary.stop, Some(Stop::Spent { spent, most: 0.05 }) if spent >= 0.05));
-    assert!((10..=12).contains(&summary.answered), "ten, and what was in flight: {}", summary.answered);
+    assert!(
+        (10..=12).contains(&summary.answered),
+        "ten, and what was in flight: {}",
+        summary.answered
+    );
     assert_eq!(summary.tokens.input, summary.answered * 1000);
 }
 
 #[test]
 fn a_batch_that_is_done_has_not_stopped_however_much_it_has_cost() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
-    let max_cost = Some(MaxCost { price: Price { input: 2.0, output: 3.0 }, most: 0.05 });
-    let settings = Settings { max_cost, ..with_workers(paced(600), 1) };
-    let batch = Batch::new(settings, [&Metered as &dyn Ask], on.clone(), CancelToken::new(on));
+    let max_cost = Some(MaxCost {
+        price: Price {
+            input: 2.0,
+            output: 3.0,
+        },
+        most: 0.05,
+    });
+    let settings = Settings {
+        max_cost,
+        ..with_workers(paced(600), 1)
+    };
+    let batch = Batch::new(
+        settings,
+        [&Metered as &dyn Ask],
+        on.clone(),
+        CancelToken::new(on),
+    );
     let summary = batch.expecting(10).run(prompts(10), |_| Ok(()));
-    assert!(summary.stop.is_none() && summary.answered == 10, "{summary:?}");
+    assert!(
+        summary.stop.is_none() && summary.answered == 10,
+        "{summary:?}"
+    );
 }

@@ -48,6 +48,11 @@ pub(in crate::cli) struct Compare {
 
 /// A number of at least 1: beyond the most, a comparison would take minutes.
 fn at_most<const MOST: u32, N: TryFrom<NonZeroU32>>(text: &str) -> Result<N, String> {
-    let number = text.parse().ok().filter(|number: &NonZeroU32| number.get() <= MOST);
-    number.and_then(|number| number.try_into().ok()).ok_or_else(|| format!("give a number from 1 to {MOST}"))
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number: &NonZeroU32| number.get() <= MOST);
+    number
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(|| format!("give a number from 1 to {MOST}"))
 }

@@ -49,7 +49,12 @@ pub(in crate::cli) struct Plan {
     /// The results of an earlier run, to expect the same
     ///
     /// The same latencies, tokens and failures.
-    #[arg(long, value_name = "RESULTS", conflicts_with = "latency", help_heading = "The forecast")]
+    #[arg(
+        long,
+        value_name = "RESULTS",
+        conflicts_with = "latency",
+        help_heading = "The forecast"
+    )]
     pub(in crate::cli) from: Option<PathBuf>,
 }
 

@@ -13,13 +13,25 @@ fn the_short_help_has_one_line_for_each_option() {
     let mut all = Args::command().term_width(100);
     all.build();
     let broken = all.get_subcommands_mut().flat_map(|command| {
-        let (name, help) = (command.get_name().to_owned(), command.render_help().to_string());
-        let rests: Vec<_> = help.lines().filter(|line| line.starts_with("          ")).collect();
-        rests.into_iter().map(|rest| format!("{name}: {rest}")).collect::<Vec<_>>()
+        let (name, help) = (
+            command.get_name().to_owned(),
+            command.render_help().to_string(),
+        );
+        let rests: Vec<_> = help
+            .lines()
+            .filter(|line| line.starts_with("          "))
+            .collect();
+        rests
+            .into_iter()
+            .map(|rest| format!("{name}: {rest}"))
+            .collect::<Vec<_>>()
     });
     assert_eq!(broken.collect::<Vec<_>>(), [""; 0]);
     let help = all.render_help().to_string();
-    assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 80),
+        "{help}"
+    );
 }
 
 #[test]

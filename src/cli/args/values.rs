@@ -19,7 +19,10 @@ impl FromStr for Rpm {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "auto" => Ok(Rpm::Auto),
-            _ => text.parse().map(Rpm::Told).map_err(|_| "give auto, or a number from 1"),
+            _ => text
+                .parse()
+                .map(Rpm::Told)
+                .map_err(|_| "give auto, or a number from 1"),
         }
     }
 }
@@ -28,14 +31,20 @@ impl FromStr for Rpm {
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| duration.try_into().ok());
+    let parsed = text
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| duration.try_into().ok());
     parsed
         .filter(|duration: &Duration| !duration.is_zero() && *duration <= LONGEST)
         .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s, of a year at most".into())
 }
 
 pub(super) fn finite(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "give a number".into())
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite())
+        .ok_or_else(|| "give a number".into())
 }
 
 pub(super) fn rate(text: &str) -> Result<f64, String> {
@@ -49,7 +58,11 @@ pub(super) fn outage(text: &str) -> Result<Outage, String> {
     let parts: Vec<_> = text.split(',').map(str::trim).collect();
     let window = |after, length, status| {
         let status: u16 = status;
-        Ok(Outage { after: zero_or_duration(after)?, length: duration(length)?, status })
+        Ok(Outage {
+            after: zero_or_duration(after)?,
+            length: duration(length)?,
+            status,
+        })
     };
     match parts[..] {
         [after, length] => window(after, length, 503),
@@ -62,7 +75,9 @@ pub(super) fn outage(text: &str) -> Result<Outage, String> {
 }
 
 pub(super) fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
-    let parts = text.split_once(',').map(|(after, rpm)| (duration(after.trim()), rpm.trim().parse()));
+    let parts = text
+        .split_once(',')
+        .map(|(after, rpm)| (duration(after.trim()), rpm.trim().parse()));
     match parts {
         Some((Ok(after), Ok(rpm))) => Ok((after, rpm)),
         _ => Err("give AFTER,N such as 60s,300".into()),
@@ -70,7 +85,11 @@ pub(super) fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
 }
 
 pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
-    if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { duration(text) }
+    if matches!(text, "0" | "0s") {
+        Ok(Duration::ZERO)
+    } else {
+        duration(text)
+    }
 }
 
 #[cfg(test)]
@@ -83,12 +102,22 @@ mod tests {
             ("auto".parse(), "60".parse()),
             (Ok(Rpm::Auto), NonZeroU32::new(60).map(Rpm::Told).ok_or(""))
         );
-        assert!(["", "0", "-1", "fast", "1.5"].iter().all(|bad| bad.parse::<Rpm>().is_err()));
+        assert!(
+            ["", "0", "-1", "fast", "1.5"]
+                .iter()
+                .all(|bad| bad.parse::<Rpm>().is_err())
+        );
     }
 
     #[test]
     fn durations_are_read_as_people_write_them() {
-        let table = [("500ms", 500), ("2s", 2000), ("1m30s", 90_000), ("15m", 900_000), ("1h", 3_600_000)];
+        let table = [
+            ("500ms", 500),
+            ("2s", 2000),
+            ("1m30s", 90_000),
+            ("15m", 900_000),
+            ("1h", 3_600_000),
+        ];
         for (text, ms) in table {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
         }
@@ -99,9 +128,19 @@ mod tests {
 
     #[test]
     fn an_outage_has_a_beginning_a_length_and_perhaps_a_status() {
-        let expected = Outage { after: Duration::from_secs(10), length: Duration::from_secs(5), status: 503 };
+        let expected = Outage {
+            after: Duration::from_secs(10),
+            length: Duration::from_secs(5),
+            status: 503,
+        };
         assert_eq!(outage("10s,5s"), Ok(expected));
-        assert_eq!(outage("10s, 5s, 429"), Ok(Outage { status: 429, ..expected }));
+        assert_eq!(
+            outage("10s, 5s, 429"),
+            Ok(Outage {
+                status: 429,
+                ..expected
+            })
+        );
         assert!(outage("10s").is_err() && outage("1s,2s,200").is_err());
     }
 }

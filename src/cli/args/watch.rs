@@ -9,13 +9,23 @@ pub(in crate::cli) struct Watching {
     /// Show how it goes: auto, always or never
     ///
     /// auto is live on a terminal, else a line every 10 s, and nothing with -q; always is with -q, too.
-    #[arg(long, value_name = "WHEN", default_value = "auto", help_heading = "What you see")]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "What you see"
+    )]
     pub(in crate::cli) progress: When,
 
     /// How the log is written: text or json
     ///
     /// json is one object a line for each call and each change of state, as if with -v.
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "What you see")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        help_heading = "What you see"
+    )]
     pub(in crate::cli) log_format: LogFormat,
 
     /// What a million tokens cost, in and out, as in 0.15,0.60
@@ -34,7 +44,10 @@ pub(in crate::cli) struct Watching {
 
 impl Watching {
     pub(in crate::cli) fn ceiling(&self) -> Option<MaxCost> {
-        Some(MaxCost { price: self.price?, most: self.max_cost? })
+        Some(MaxCost {
+            price: self.price?,
+            most: self.max_cost?,
+        })
     }
 }
 
@@ -80,6 +93,9 @@ impl FromStr for LogFormat {
 
 /// Nothing at all would be spent at once.
 fn amount(text: &str) -> Result<f64, &'static str> {
-    let amount = text.parse().ok().filter(|amount: &f64| amount.is_finite() && *amount > 0.0);
+    let amount = text
+        .parse()
+        .ok()
+        .filter(|amount: &f64| amount.is_finite() && *amount > 0.0);
     amount.ok_or("give an amount above 0, in the currency of --price")
 }

@@ -94,13 +94,20 @@ mod tests {
         record.level(Level::Info).key_values(&fields);
         let now: Timestamp = "2026-11-24T10:00:00.1239Z".parse().unwrap();
         let expected = r#"{"time":"2026-11-24T10:00:00.123Z","level":"info","event":"attempt","prompt":"say \"hi\"\n","status":429,"per_minute":590.5,"answered":true,"message":"call 1"}"#;
-        assert_eq!(line(&record.args(format_args!("call {}", 1)).build(), now), expected);
+        assert_eq!(
+            line(&record.args(format_args!("call {}", 1)).build(), now),
+            expected
+        );
     }
 
     #[test]
     fn what_is_no_event_of_the_batch_is_a_log() {
-        let line = line(&Record::builder().args(format_args!("so")).build(), Timestamp::UNIX_EPOCH);
-        let expected = r#"{"time":"1970-01-01T00:00:00.000Z","level":"info","event":"log","message":"so"}"#;
+        let line = line(
+            &Record::builder().args(format_args!("so")).build(),
+            Timestamp::UNIX_EPOCH,
+        );
+        let expected =
+            r#"{"time":"1970-01-01T00:00:00.000Z","level":"info","event":"log","message":"so"}"#;
         assert_eq!(line, expected);
     }
 }

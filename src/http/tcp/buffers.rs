@@ -101,7 +101,10 @@ impl Buffers for Paper {
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         self.unfold_output();
         self.make_room();
-        (&mut self.input[self.filled..], &mut self.output[self.kept..])
+        (
+            &mut self.input[self.filled..],
+            &mut self.output[self.kept..],
+        )
     }
 
     fn can_use_input(&self) -> bool {
@@ -125,10 +128,17 @@ mod tests {
         paper.input_consume(1999);
         assert!(paper.can_use_input());
         receive(&mut paper, b'b', 2047);
-        assert_eq!((paper.input().len(), paper.input()[0], paper.input()[1]), (2048, b'a', b'b'));
+        assert_eq!(
+            (paper.input().len(), paper.input()[0], paper.input()[1]),
+            (2048, b'a', b'b')
+        );
         paper.input_consume(0);
         assert!(!paper.can_use_input(), "it takes more to use it");
-        assert_eq!(paper.input_append_buf().len(), 2048, "and there is room for more");
+        assert_eq!(
+            paper.input_append_buf().len(),
+            2048,
+            "and there is room for more"
+        );
         paper.input_consume(2048);
         assert!(paper.input().is_empty() && !paper.can_use_input());
     }
@@ -144,7 +154,11 @@ mod tests {
         assert_eq!(paper.input_append_buf().len(), Paper::USUAL);
         receive(&mut paper, b'a', Paper::USUAL);
         paper.input_consume(0);
-        assert_eq!(paper.input_append_buf().len(), Paper::USUAL, "as much again");
+        assert_eq!(
+            paper.input_append_buf().len(),
+            Paper::USUAL,
+            "as much again"
+        );
     }
 
     #[test]
@@ -159,12 +173,18 @@ mod tests {
             }
             assert!(!paper.output().is_empty());
         };
-        assert!((Paper::USUAL / 2..=Paper::USUAL).contains(&is_time), "{is_time}");
+        assert!(
+            (Paper::USUAL / 2..=Paper::USUAL).contains(&is_time),
+            "{is_time}"
+        );
         assert_eq!(paper.to_send().len(), is_time);
         paper.sent();
         assert!(paper.to_send().is_empty() && paper.output().len() == Paper::USUAL);
         paper.input_append_buf();
-        assert!(paper.output.is_empty(), "nothing is to be sent while the answer is awaited");
+        assert!(
+            paper.output.is_empty(),
+            "nothing is to be sent while the answer is awaited"
+        );
         assert_eq!(paper.output().len(), Paper::OUTPUT);
     }
 }

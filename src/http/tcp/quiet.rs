@@ -10,7 +10,11 @@ pub(super) fn is_quiet(stream: &TcpStream) -> io::Result<bool> {
     use nix::sys::socket::{MsgFlags, recv};
     use std::os::fd::AsRawFd;
 
-    let looked = recv(stream.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK);
+    let looked = recv(
+        stream.as_raw_fd(),
+        &mut [0],
+        MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK,
+    );
     Ok(looked == Err(Errno::EAGAIN))
 }
 

@@ -9,7 +9,10 @@ use std::time::Duration;
 
 fn record(line: u64, text: Option<&str>) -> Record {
     let id = RecordId::of(line, b"request").to_string();
-    Record { text: text.map(str::to_owned), ..full(&id) }
+    Record {
+        text: text.map(str::to_owned),
+        ..full(&id)
+    }
 }
 
 fn standing(index: &Index, line: u64) -> Standing {
@@ -34,7 +37,11 @@ fn two_records() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn going_on_appends_to_what_is_there() {
     let (_folder, path) = two_records();
-    let Opened { mut journal, index, torn } = open(&path);
+    let Opened {
+        mut journal,
+        index,
+        torn,
+    } = open(&path);
     assert_eq!(
         [1, 2, 3].map(|line| standing(&index, line)),
         [Standing::Answered, Standing::Failed, Standing::New]
@@ -51,7 +58,11 @@ fn an_unfinished_last_line_is_cut_off_and_said() {
     let (_folder, path) = two_records();
     let whole = fs::read(&path).unwrap();
     fs::write(&path, [&whole[..], b"{\"id\":\"pl_3_"].concat()).unwrap();
-    let Opened { mut journal, index, torn } = open(&path);
+    let Opened {
+        mut journal,
+        index,
+        torn,
+    } = open(&path);
     assert_eq!((index.len(), torn), (2, 12));
     assert_eq!(fs::read(&path).unwrap(), whole);
     journal.append(&record(3, Some("again"))).unwrap();
@@ -74,9 +85,14 @@ fn a_file_that_is_no_results_file_is_refused_and_left_as_it_is() {
         assert!(matches!(error, JournalError::Results { .. }), "{error}");
         assert_eq!(fs::read(&path).unwrap(), other);
     }
-    let error = Journal::open(&path, Durability::Interval).unwrap_err().to_string();
+    let error = Journal::open(&path, Durability::Interval)
+        .unwrap_err()
+        .to_string();
     assert!(
-        error.starts_with(&format!("cannot go on with {}: line 3 is not a whole record", path.display())),
+        error.starts_with(&format!(
+            "cannot go on with {}: line 3 is not a whole record",
+            path.display()
+        )),
         "{error}"
     );
 }
@@ -86,11 +102,18 @@ fn a_second_run_on_the_same_results_refuses_until_the_first_ends() {
     let (_folder, path) = two_records();
     let first = open(&path);
     let refused = [
-        Journal::open(&path, Durability::Interval).map(drop).unwrap_err(),
-        Journal::restart(&path, Durability::Interval, SystemTime::now()).map(drop).unwrap_err(),
+        Journal::open(&path, Durability::Interval)
+            .map(drop)
+            .unwrap_err(),
+        Journal::restart(&path, Durability::Interval, SystemTime::now())
+            .map(drop)
+            .unwrap_err(),
     ];
     for error in refused {
-        assert!(error.to_string().starts_with("another run is writing"), "{error}");
+        assert!(
+            error.to_string().starts_with("another run is writing"),
+            "{error}"
+        );
     }
     drop(first);
     open(&path);
@@ -119,13 +142,19 @@ fn a_restart_keeps_the_old_results_aside() {
     journal.append(&record(7, None)).unwrap();
     assert_eq!(fs::read(&aside).unwrap(), old);
     assert!(
-        matches!(Journal::open(&path, Durability::Never), Err(JournalError::Busy(_))),
+        matches!(
+            Journal::open(&path, Durability::Never),
+            Err(JournalError::Busy(_))
+        ),
         "the new one is locked"
     );
     drop(journal);
     assert_eq!((open(&path).index.len(), open(&aside).index.len()), (1, 2));
     let (_, again) = Journal::restart(&path, Durability::Never, now).unwrap();
-    assert_eq!(again.unwrap().file_name().unwrap(), "r.2026-11-24T10-00-00Z-2.jsonl");
+    assert_eq!(
+        again.unwrap().file_name().unwrap(),
+        "r.2026-11-24T10-00-00Z-2.jsonl"
+    );
     let (_, nothing) = Journal::restart(&path, Durability::Never, now).unwrap();
     assert_eq!(nothing, None, "an empty file is not worth keeping");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
@@ -137,17 +166,26 @@ fn a_restart_follows_a_link_to_the_results() {
     let (folder, path) = two_records();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
-    let (journal, aside) = Journal::restart(&link, Durability::Never, SystemTime::UNIX_EPOCH).unwrap();
+    let (journal, aside) =
+        Journal::restart(&link, Durability::Never, SystemTime::UNIX_EPOCH).unwrap();
     drop(journal);
-    assert_eq!((open(&link).index.len(), open(&aside.unwrap()).index.len()), (0, 2));
+    assert_eq!(
+        (open(&link).index.len(), open(&aside.unwrap()).index.len()),
+        (0, 2)
+    );
     assert!(link.is_symlink() && path.metadata().unwrap().len() == 0);
 }
 
 #[test]
 fn an_empty_file_is_as_good_as_none_and_a_folder_is_not() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(Journal::open(file.path(), Durability::Never).is_ok_and(|opened| opened.index.is_empty()));
-    assert!(matches!(Journal::open(Path::new("/"), Durability::Never), Err(JournalError::Open { .. })));
+    assert!(
+        Journal::open(file.path(), Durability::Never).is_ok_and(|opened| opened.index.is_empty())
+    );
+    assert!(matches!(
+        Journal::open(Path::new("/"), Durability::Never),
+        Err(JournalError::Open { .. })
+    ));
     assert!(matches!(
         Journal::open(Path::new("/no/such/r.jsonl"), Durability::Never),
         Err(JournalError::Open { .. })
@@ -159,8 +197,15 @@ fn an_empty_file_is_as_good_as_none_and_a_folder_is_not() {
 fn a_full_disk_is_an_error_and_then_nothing_more_is_written() {
     let mut journal = open(Path::new("/dev/full")).journal;
     let full = journal.append(&record(1, None)).unwrap_err();
-    assert!(full.to_string().starts_with("cannot write to /dev/full: No space left"), "{full}");
-    assert!(matches!(journal.append(&record(1, None)), Err(JournalError::Closed { .. })));
+    assert!(
+        full.to_string()
+            .starts_with("cannot write to /dev/full: No space left"),
+        "{full}"
+    );
+    assert!(matches!(
+        journal.append(&record(1, None)),
+        Err(JournalError::Closed { .. })
+    ));
     journal.finish().unwrap();
 }
 
@@ -183,7 +228,11 @@ fn a_line_that_does_not_fit_is_taken_back() {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let fits = bytes.len().min(4 - self.0.len());
             self.0.extend_from_slice(&bytes[..fits]);
-            if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
+            if fits == 0 {
+                Err(io::ErrorKind::StorageFull.into())
+            } else {
+                Ok(fits)
+            }
         }
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
@@ -195,7 +244,10 @@ fn a_line_that_does_not_fit_is_taken_back() {
         taken_back = true;
         Ok(())
     });
-    assert_eq!((failed.unwrap_err().kind(), taken_back), (io::ErrorKind::StorageFull, true));
+    assert_eq!(
+        (failed.unwrap_err().kind(), taken_back),
+        (io::ErrorKind::StorageFull, true)
+    );
 }
 
 #[test]
@@ -204,7 +256,15 @@ fn the_results_can_be_read_while_the_journal_has_them() {
     let mut journal = open(&path).journal;
     journal.append(&record(3, None)).unwrap();
     for _ in 0..2 {
-        assert_eq!(journal.results().unwrap().unwrap().map(Result::unwrap).count(), 3);
+        assert_eq!(
+            journal
+                .results()
+                .unwrap()
+                .unwrap()
+                .map(Result::unwrap)
+                .count(),
+            3
+        );
     }
     journal.append(&record(4, None)).unwrap();
     assert_eq!(

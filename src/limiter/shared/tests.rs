@@ -20,7 +20,12 @@ struct Ram {
 
 impl Ram {
     fn new(clock: &SimClock) -> Self {
-        Ram { clock: clock.clone(), roster: Mutex::new(Roster::new(1)), away: None, slow: None }
+        Ram {
+            clock: clock.clone(),
+            roster: Mutex::new(Roster::new(1)),
+            away: None,
+            slow: None,
+        }
     }
 }
 
@@ -28,10 +33,15 @@ impl Board for Ram {
     fn exchange(&self, _lane: usize, ask: &Ask) -> Result<Reply, BoardError> {
         let now = self.clock.elapsed();
         match self.away {
-            Some((from, to)) if (from..to).contains(&now) => Err(BoardError::Away("no answer".into())),
+            Some((from, to)) if (from..to).contains(&now) => {
+                Err(BoardError::Away("no answer".into()))
+            }
             _ => {
                 let reply = self.roster.lock().exchange(now.as_micros() as u64 + 1, ask);
-                if self.slow.is_some_and(|(from, to)| (from..to).contains(&now)) {
+                if self
+                    .slow
+                    .is_some_and(|(from, to)| (from..to).contains(&now))
+                {
                     self.clock.sleep_until(self.clock.now() + MS * 7);
                 }
                 Ok(reply)
@@ -41,7 +51,14 @@ impl Board for Ram {
 }
 
 fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> Shared {
-    Shared::new(Arc::new(clock.clone()), board.clone(), Rate::every(STEP), None, 1, patience)
+    Shared::new(
+        Arc::new(clock.clone()),
+        board.clone(),
+        Rate::every(STEP),
+        None,
+        1,
+        patience,
+    )
 }
 
 /// What the threads of some lines do, two to each: call until an end. Returns who called when.
@@ -61,7 +78,9 @@ fn run(
             scope.spawn(move || {
                 let _seat = seat.claim();
                 while clock.elapsed() < until {
-                    let Ok(turn) = pace.take(0, cancel) else { return };
+                    let Ok(turn) = pace.take(0, cancel) else {
+                        return;
+                    };
                     calls.lock().push((clock.elapsed(), who));
                     call(pace, who, turn);
                 }
@@ -86,7 +105,11 @@ fn four_lines_share_one_pace_evenly() {
     assert!(calls.len() >= 200, "{}", calls.len());
     for who in 0..4 {
         let share = calls.iter().filter(|(_, called)| *called == who).count();
-        assert!((45..=57).contains(&share), "{share} of {} calls for line {who}", calls.len());
+        assert!(
+            (45..=57).contains(&share),
+            "{share} of {} calls for line {who}",
+            calls.len()
+        );
     }
 }
 
@@ -95,7 +118,10 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
     // Until then not only the grant is long on its way, but also the answer to the news that it was.
     for (slow_until, departs) in [(MS * 1_055, MS * 1_057), (MS * 1_060, MS * 1_064)] {
         let clock = SimClock::new();
-        let board = Ram { slow: Some((MS * 1_040, slow_until)), ..Ram::new(&clock) };
+        let board = Ram {
+            slow: Some((MS * 1_040, slow_until)),
+            ..Ram::new(&clock)
+        };
         let board = Arc::new(board);
         let paces: Vec<_> = (0..2).map(|_| shared(&clock, &board, MS)).collect();
         let departed = Mutex::new(Vec::new());
@@ -115,8 +141,16 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
 #[test]
 fn the_way_to_the_board_and_back_costs_no_turn() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram { slow: Some((Duration::ZERO, MS * 10_000)), ..Ram::new(&clock) });
-    let calls = run(&clock, &[shared(&clock, &board, MS)], MS * 5_000, |_, _, _| {});
+    let board = Arc::new(Ram {
+        slow: Some((Duration::ZERO, MS * 10_000)),
+        ..Ram::new(&clock)
+    });
+    let calls = run(
+        &clock,
+        &[shared(&clock, &board, MS)],
+        MS * 5_000,
+        |_, _, _| {},
+    );
     assert!(gaps(&calls).iter().all(|gap| *gap >= STEP), "{calls:?}");
     assert!(calls.len() >= 98, "{} of 100", calls.len());
 }
@@ -131,13 +165,23 @@ fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
         let now = clock.elapsed();
         if now >= MS * 2_000 && met.lock().is_none() {
             *met.lock() = Some(now);
-            assert!(pace.refused(turn, Some(clock.now() + MS * 3_000)).is_some(), "it is news");
+            assert!(
+                pace.refused(turn, Some(clock.now() + MS * 3_000)).is_some(),
+                "it is news"
+            );
         }
     });
     let met = met.into_inner().unwrap();
     let after: Vec<_> = calls.iter().filter(|(at, _)| *at > met).copied().collect();
-    assert!(after[0].0 >= met + MS * 3_000 && after[0].0 <= met + MS * 3_001, "{:?}", after[0]);
-    assert!(gaps(&after).iter().all(|gap| *gap >= STEP) && after.len() > 15, "no herd: {after:?}");
+    assert!(
+        after[0].0 >= met + MS * 3_000 && after[0].0 <= met + MS * 3_001,
+        "{:?}",
+        after[0]
+    );
+    assert!(
+        gaps(&after).iter().all(|gap| *gap >= STEP) && after.len() > 15,
+        "no herd: {after:?}"
+    );
 }
 
 #[test]
@@ -146,7 +190,10 @@ fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() 
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
     let cancel = CancelToken::new(Arc::new(clock.clone()));
-    let (mine, its) = (one.take(0, &cancel).unwrap(), other.take(0, &cancel).unwrap());
+    let (mine, its) = (
+        one.take(0, &cancel).unwrap(),
+        other.take(0, &cancel).unwrap(),
+    );
     assert!(one.refused(mine, Some(clock.now() + MS * 100)).is_some());
     clock.sleep_until(clock.now() + MS * 500); // the hold is over
     assert_eq!(other.refused(its, Some(clock.now() + MS * 100)), None);
@@ -158,24 +205,44 @@ fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() 
 #[test]
 fn while_the_board_is_away_nobody_calls_and_then_they_go_on_one_by_one() {
     let clock = SimClock::new();
-    let board = Ram { away: Some((MS * 1_000, MS * 9_000)), ..Ram::new(&clock) };
+    let board = Ram {
+        away: Some((MS * 1_000, MS * 9_000)),
+        ..Ram::new(&clock)
+    };
     let board = Arc::new(board);
-    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS * 60_000)).collect();
+    let paces: Vec<_> = (0..4)
+        .map(|_| shared(&clock, &board, MS * 60_000))
+        .collect();
     let calls = run(&clock, &paces, MS * 30_000, |_, _, _| {});
-    assert!(calls.iter().all(|(at, _)| *at < MS * 1_000 || *at >= MS * 9_000));
+    assert!(
+        calls
+            .iter()
+            .all(|(at, _)| *at < MS * 1_000 || *at >= MS * 9_000)
+    );
     let microsecond = Duration::from_micros(1);
-    assert!(gaps(&calls).iter().all(|gap| *gap + microsecond >= STEP), "no race after it");
+    assert!(
+        gaps(&calls).iter().all(|gap| *gap + microsecond >= STEP),
+        "no race after it"
+    );
     assert!(calls.len() > 300, "{}", calls.len());
 }
 
 #[test]
 fn when_the_board_stays_away_patience_ends() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram { away: Some((Duration::ZERO, MS * 3_600_000)), ..Ram::new(&clock) });
+    let board = Arc::new(Ram {
+        away: Some((Duration::ZERO, MS * 3_600_000)),
+        ..Ram::new(&clock)
+    });
     let pace = shared(&clock, &board, MS * 30_000);
     assert!(matches!(pace.check(), Err(BoardError::Away(_))));
-    let none = pace.take(0, &CancelToken::new(Arc::new(clock.clone()))).unwrap_err();
-    assert!(matches!(&none, NoTurn::Lost(why) if why.contains("30s")), "{none}");
+    let none = pace
+        .take(0, &CancelToken::new(Arc::new(clock.clone())))
+        .unwrap_err();
+    assert!(
+        matches!(&none, NoTurn::Lost(why) if why.contains("30s")),
+        "{none}"
+    );
     assert_eq!(clock.elapsed(), MS * 30_000);
 }
 

@@ -17,36 +17,77 @@ fn steady() -> Snapshot {
         in_flight: 8,
         waiting: 5,
         latency: Some(SECOND),
-        tokens: Tokens { input: 12_345, output: 3_456_789 },
+        tokens: Tokens {
+            input: 12_345,
+            output: 3_456_789,
+        },
         ..Snapshot::new(Some(2000))
     }
 }
 
 fn held() -> Snapshot {
-    let hold = Some(Hold { left: Duration::from_millis(11_200), why: Why::Said });
-    Snapshot { hold, rate: 0.0, in_flight: 0, waiting: 13, refused: 12, calls: 755, ..steady() }
+    let hold = Some(Hold {
+        left: Duration::from_millis(11_200),
+        why: Why::Said,
+    });
+    Snapshot {
+        hold,
+        rate: 0.0,
+        in_flight: 0,
+        waiting: 13,
+        refused: 12,
+        calls: 755,
+        ..steady()
+    }
 }
 
 fn many_failures() -> Snapshot {
-    Snapshot { answered: 400, failed: 343, faults: 1800, calls: 2200, ..steady() }
+    Snapshot {
+        answered: 400,
+        failed: 343,
+        faults: 1800,
+        calls: 2200,
+        ..steady()
+    }
 }
 
 fn finding() -> Snapshot {
-    let unknown = Snapshot { allowed: Allowed::Unknown, rate: 340.0, answered: 20, failed: 0, ..steady() };
-    Snapshot { calls: 20, tokens: Tokens::default(), ..unknown }
+    let unknown = Snapshot {
+        allowed: Allowed::Unknown,
+        rate: 340.0,
+        answered: 20,
+        failed: 0,
+        ..steady()
+    };
+    Snapshot {
+        calls: 20,
+        tokens: Tokens::default(),
+        ..unknown
+    }
 }
 
 fn found() -> Snapshot {
-    Snapshot { allowed: Allowed::Found(590.0), rate: 575.0, refused: 4, ..finding() }
+    Snapshot {
+        allowed: Allowed::Found(590.0),
+        rate: 575.0,
+        refused: 4,
+        ..finding()
+    }
 }
 
 fn from_a_pipe() -> Snapshot {
-    Snapshot { total: None, ..steady() }
+    Snapshot {
+        total: None,
+        ..steady()
+    }
 }
 
 #[test]
 fn on_eighty_columns() {
-    let price = Some(Price { input: 1.0, output: 2.0 });
+    let price = Some(Price {
+        input: 1.0,
+        output: 2.0,
+    });
     let table: [(Snapshot, &[&str]); 6] = [
         (
             steady(),
@@ -121,13 +162,22 @@ fn on_forty_columns() {
         "held by the server, 12 s",
     ];
     assert_eq!(lines(&held(), None, 40), expected);
-    assert_eq!(lines(&many_failures(), None, 40)[0], " 37 %  400 answered, 343 failed");
-    assert_eq!(lines(&found(), None, 40)[1], "575/min, found 590, 3 min 22 s to go");
+    assert_eq!(
+        lines(&many_failures(), None, 40)[0],
+        " 37 %  400 answered, 343 failed"
+    );
+    assert_eq!(
+        lines(&found(), None, 40)[1],
+        "575/min, found 590, 3 min 22 s to go"
+    );
 }
 
 #[test]
 fn no_line_is_ever_as_wide_as_the_terminal() {
-    let price = Some(Price { input: 1e6, output: 1e6 });
+    let price = Some(Price {
+        input: 1e6,
+        output: 1e6,
+    });
     let huge = Snapshot {
         elapsed: SECOND * 1_000_000,
         before: 123_456_789,
@@ -137,13 +187,29 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         refused: u64::MAX,
         rate: 1e9,
         workers: 10_000,
-        hold: Some(Hold { left: SECOND * 1_000_000, why: Why::Silent }),
+        hold: Some(Hold {
+            left: SECOND * 1_000_000,
+            why: Why::Silent,
+        }),
         ..steady()
     };
-    for now in [steady(), held(), many_failures(), finding(), found(), from_a_pipe(), huge] {
+    for now in [
+        steady(),
+        held(),
+        many_failures(),
+        finding(),
+        found(),
+        from_a_pipe(),
+        huge,
+    ] {
         for width in 0..200 {
             let lines = lines(&now, price, width);
-            assert!(lines.iter().all(|line| line.len() <= width.saturating_sub(1)), "{width}: {lines:#?}");
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| line.len() <= width.saturating_sub(1)),
+                "{width}: {lines:#?}"
+            );
             assert!(lines.iter().all(|line| line.is_ascii()));
         }
     }
@@ -151,14 +217,20 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
 
 #[test]
 fn elsewhere_one_line_says_it_all() {
-    let price = Some(Price { input: 1.0, output: 2.0 });
+    let price = Some(Price {
+        input: 1.0,
+        output: 2.0,
+    });
     assert_eq!(
         line(&held(), price),
         "740 answered, 3 failed, 1257 left; 0 of 600 calls a minute, 2 min 18 s to go; tokens: 12.3k in, 3.46M out; \
          cost 6.93 so far, about 18.69 in all; of 755 calls: 12 refused as too fast; held by the \
          server, 12 s"
     );
-    let early = Snapshot { before: 50, ..Snapshot::new(Some(60)) };
+    let early = Snapshot {
+        before: 50,
+        ..Snapshot::new(Some(60))
+    };
     assert_eq!(
         line(&early, None),
         "50 before, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the pace"
@@ -173,7 +245,10 @@ fn a_hold_is_told_with_its_reason_and_its_end() {
         "held by the server until 1970-01-01T01:00:12Z (12 s)"
     );
     let said = hold(Some(2), Why::Silent, SECOND * 61, until);
-    assert_eq!(said, "key 2 is refused by the server until 1970-01-01T01:00:12Z (1 min 1 s)");
+    assert_eq!(
+        said,
+        "key 2 is refused by the server until 1970-01-01T01:00:12Z (1 min 1 s)"
+    );
 }
 
 #[test]

@@ -52,17 +52,29 @@ impl<R: BufRead> Records<R> {
 
     pub(super) fn fields(&self) -> impl Iterator<Item = &[u8]> {
         let begins = [0].into_iter().chain(self.ends.iter().copied());
-        begins.zip(&self.ends[..self.count]).map(|(begin, end)| &self.text[begin..*end])
+        begins
+            .zip(&self.ends[..self.count])
+            .map(|(begin, end)| &self.text[begin..*end])
     }
 
     /// Reads the next record. False: there is none. The names are for errors.
     pub(super) fn advance(&mut self, names: &[String]) -> Result<bool, PromptError> {
         if self.line == 0 {
             self.line = 1;
-            self.skip_byte_order_mark().map_err(|source| PromptError::Read { line: 1, source })?;
+            self.skip_byte_order_mark()
+                .map_err(|source| PromptError::Read { line: 1, source })?;
         }
-        let more = self.skip_blank_lines().map_err(|source| PromptError::Read { line: self.line, source })?;
-        if more { self.read(names).map(|()| true) } else { Ok(false) }
+        let more = self
+            .skip_blank_lines()
+            .map_err(|source| PromptError::Read {
+                line: self.line,
+                source,
+            })?;
+        if more {
+            self.read(names).map(|()| true)
+        } else {
+            Ok(false)
+        }
     }
 
     fn skip_byte_order_mark(&mut self) -> io::Result<()> {
@@ -101,7 +113,10 @@ impl<R: BufRead> Records<R> {
         let (mut length, mut filled) = (0, 0);
         loop {
             let step = self.step(LONGEST - length, filled);
-            let step = step.map_err(|source| PromptError::Read { line: self.line, source })?;
+            let step = step.map_err(|source| PromptError::Read {
+                line: self.line,
+                source,
+            })?;
             length += step.read;
             filled += step.written;
             if step.result == ReadRecordResult::Record {
@@ -129,7 +144,9 @@ impl<R: BufRead> Records<R> {
     fn make_room(&mut self, result: ReadRecordResult, filled: usize) {
         match result {
             ReadRecordResult::OutputFull => self.text.resize((2 * filled).max(1 << 10), 0),
-            ReadRecordResult::OutputEndsFull => self.ends.resize((2 * self.count).clamp(16, MOST_FIELDS), 0),
+            ReadRecordResult::OutputEndsFull => {
+                self.ends.resize((2 * self.count).clamp(16, MOST_FIELDS), 0)
+            }
             _ => {}
         }
     }
@@ -140,24 +157,41 @@ impl<R: BufRead> Records<R> {
     fn step(&mut self, most: usize, filled: usize) -> io::Result<Step> {
         let input = peek(&mut self.input)?;
         let at_end = input.is_empty();
-        let input = if at_end { b"\n" } else { &input[..input.len().min(most)] };
+        let input = if at_end {
+            b"\n"
+        } else {
+            &input[..input.len().min(most)]
+        };
         let (text, ends) = (&mut self.text[filled..], &mut self.ends[self.count..]);
         let (result, read, written, ended) = self.machine.read_record(input, text, ends);
         self.count += ended;
         self.line += line_feeds(&input[..read]);
         let read = if at_end { 0 } else { read };
         self.input.consume(read);
-        Ok(Step { result, read, written, at_end })
+        Ok(Step {
+            result,
+            read,
+            written,
+            at_end,
+        })
     }
 
     fn error(&self, problem: &str) -> PromptError {
-        PromptError::Csv { line: self.begins, field: None, problem: problem.to_owned() }
+        PromptError::Csv {
+            line: self.begins,
+            field: None,
+            problem: problem.to_owned(),
+        }
     }
 
     /// An error in the field that is being read.
     fn error_in_field(&self, names: &[String], problem: &str) -> PromptError {
         let field = names.get(self.count).cloned();
-        PromptError::Csv { line: self.begins, field, problem: problem.to_owned() }
+        PromptError::Csv {
+            line: self.begins,
+            field,
+            problem: problem.to_owned(),
+        }
     }
 }
 
@@ -170,7 +204,10 @@ struct Step {
 }
 
 fn too_long() -> String {
-    format!("the row is longer than {} MiB; is a quote never closed?", LONGEST >> 20)
+    format!(
+        "the row is longer than {} MiB; is a quote never closed?",
+        LONGEST >> 20
+    )
 }
 
 fn line_feeds(bytes: &[u8]) -> u64 {

@@ -30,10 +30,27 @@ impl Ask for Server {
             let (class, retry_after) = (Class::Throttled, Some(Duration::from_secs(10)));
             let (code, message) = ("slow".to_owned(), "down".to_owned());
             let (status, body) = (Some(429), None);
-            return Err(CallError { class, code, message, status, request_id, retry_after, hints, body });
+            return Err(CallError {
+                class,
+                code,
+                message,
+                status,
+                request_id,
+                retry_after,
+                hints,
+                body,
+            });
         }
         let (text, finish_reason, body) = ("text".to_owned(), None, Json::default());
-        Ok(Answer { text, finish_reason, status: 200, request_id, usage, hints, body })
+        Ok(Answer {
+            text,
+            finish_reason,
+            status: 200,
+            request_id,
+            usage,
+            hints,
+            body,
+        })
     }
 }
 
@@ -42,12 +59,26 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
     let clock = SimClock::new();
     let servers = [(); 2].map(|()| Server(clock.clone(), AtomicU64::default()));
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let pace = Tempo::Kept(Rate::per_minute(NonZeroU32::new(600).unwrap()).with_guard(Duration::ZERO));
+    let pace =
+        Tempo::Kept(Rate::per_minute(NonZeroU32::new(600).unwrap()).with_guard(Duration::ZERO));
     let asks = servers.iter().map(|server| server as &dyn Ask);
-    let batch = Batch::new(Settings { pace, ..Settings::default() }, asks, on.clone(), CancelToken::new(on));
+    let batch = Batch::new(
+        Settings {
+            pace,
+            ..Settings::default()
+        },
+        asks,
+        on.clone(),
+        CancelToken::new(on),
+    );
     let prompts = (1..=300).map(|line| {
         let (custom_id, text) = (format!("line-{line}"), line.to_string());
-        Ok(Prompt { line, custom_id, text, body: None })
+        Ok(Prompt {
+            line,
+            custom_id,
+            text,
+            body: None,
+        })
     });
     let mut records = Vec::new();
     batch.run(prompts, |record| {
@@ -55,10 +86,21 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         Ok(())
     });
     let report = report_on(&records, rpm(600));
-    assert_eq!((report.prompts.answered, report.calls.total, report.calls.status_429), (300, 302, 2));
+    assert_eq!(
+        (
+            report.prompts.answered,
+            report.calls.total,
+            report.calls.status_429
+        ),
+        (300, 302, 2)
+    );
     for pace in &report.keys {
         assert_eq!(pace.excess, Some(Excess::default()));
         assert_eq!(pace.smallest_gap.as_ref().map(|gap| gap.ms), Some(100));
-        assert!(pace.times.held_ms >= 8_000, "somebody stood in line during the hold: {:?}", pace.times);
+        assert!(
+            pace.times.held_ms >= 8_000,
+            "somebody stood in line during the hold: {:?}",
+            pace.times
+        );
     }
 }

@@ -6,7 +6,11 @@ use crate::limiter::Want;
 const STEP: u64 = 50_000;
 
 fn pass() -> Ask {
-    Ask { step: STEP, want: Want::Pass { and_next: true }, ..Ask::default() }
+    Ask {
+        step: STEP,
+        want: Want::Pass { and_next: true },
+        ..Ask::default()
+    }
 }
 
 fn stamp(boot: u64, now: u64, wall: u64) -> Stamp {
@@ -28,7 +32,12 @@ fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
 fn a_line_is_read_as_it_was_written_however_large_its_numbers() {
     let mut roster = Roster::new(u64::MAX);
     (roster.shift, roster.held_until, roster.holds) = (u64::MAX, u64::MAX, 7);
-    let line = Line { name: "0123456789abcdef".into(), boot: u64::MAX, wall: u64::MAX, roster };
+    let line = Line {
+        name: "0123456789abcdef".into(),
+        boot: u64::MAX,
+        wall: u64::MAX,
+        roster,
+    };
     assert_eq!(line.text().len(), Line::LENGTH);
     assert_eq!(Line::read(&line.text()), Some(line));
 }
@@ -40,7 +49,11 @@ fn each_name_has_a_pace_of_its_own_and_boards_on_one_file_have_one() {
     assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
     assert!(board.exchange(1, &pass()).unwrap().passed.is_some());
     let reply = other.exchange(0, &pass()).unwrap();
-    assert_eq!((reply.passed, reply.due_in), (None, 2 * STEP), "one has passed, and one has reserved");
+    assert_eq!(
+        (reply.passed, reply.due_in),
+        (None, 2 * STEP),
+        "one has passed, and one has reserved"
+    );
 }
 
 #[test]
@@ -59,11 +72,18 @@ fn wherever_a_line_is_torn_it_is_noticed_and_nobody_passes_too_early() {
                 continue;
             };
             let is_blank = damaged.len() == whole.len() && Line::read(damaged).is_some();
-            assert!(is_blank || (reply.passed, reply.due_in) == (None, STEP), "{cut}: {reply:?}");
+            assert!(
+                is_blank || (reply.passed, reply.due_in) == (None, STEP),
+                "{cut}: {reply:?}"
+            );
         }
     }
     std::fs::write(&board.path, [0; 100]).unwrap();
-    assert_eq!(board.exchange(0, &pass()).unwrap().due_in, STEP, "a crash of the machine may leave zeros");
+    assert_eq!(
+        board.exchange(0, &pass()).unwrap().due_in,
+        STEP,
+        "a crash of the machine may leave zeros"
+    );
 }
 
 #[test]
@@ -71,7 +91,10 @@ fn a_file_that_is_not_ours_is_left_alone() {
     let (_folder, board) = board(first);
     std::fs::write(&board.path, "my only copy\n").unwrap();
     let refused = board.exchange(0, &pass()).unwrap_err();
-    assert!(matches!(&refused, BoardError::Useless(why) if why.contains("name another")), "{refused}");
+    assert!(
+        matches!(&refused, BoardError::Useless(why) if why.contains("name another")),
+        "{refused}"
+    );
     assert_eq!(std::fs::read(&board.path).unwrap(), b"my only copy\n");
 }
 
@@ -87,13 +110,24 @@ fn a_file_that_is_deleted_meanwhile_begins_anew_and_nobody_passes_too_early() {
 #[test]
 fn a_folder_that_is_not_there_may_come() {
     let board = FileBoard::new(Path::new("/nowhere/pace"), vec!["a".into()]);
-    assert!(matches!(board.exchange(0, &pass()), Err(BoardError::Away(_))));
+    assert!(matches!(
+        board.exchange(0, &pass()),
+        Err(BoardError::Away(_))
+    ));
 }
 
 #[test]
 fn what_was_before_the_machine_was_started_counts_no_more() {
     let (_folder, board) = board(first);
-    board.exchange(0, &Ask { hold: Some(3_600_000_000), ..pass() }).unwrap();
+    board
+        .exchange(
+            0,
+            &Ask {
+                hold: Some(3_600_000_000),
+                ..pass()
+            },
+        )
+        .unwrap();
     let board = board.at(|| stamp(2, 30_000_000, 1_000_100_000_000)); // 100 s later, started 30 s ago
     assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
 }
@@ -104,7 +138,10 @@ fn two_machines_on_one_file_are_found_out() {
     board.exchange(0, &pass()).unwrap();
     let board = board.at(|| stamp(2, 7_000_000_000, 1_000_001_000_000)); // a second later, started long ago
     let refused = board.exchange(0, &pass()).unwrap_err();
-    assert!(matches!(&refused, BoardError::Useless(why) if why.contains("another machine")), "{refused}");
+    assert!(
+        matches!(&refused, BoardError::Useless(why) if why.contains("another machine")),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -10,14 +10,18 @@ mod server;
 fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed;
     move |below| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     }
 }
 
 #[test]
 fn the_script_and_the_roster_agree() {
-    let Some(redis) = server::Redis::start() else { return };
+    let Some(redis) = server::Redis::start() else {
+        return;
+    };
     for seed in 0..20 {
         let place = Place::parse(&redis.url(&format!("agree-{seed}")), None).unwrap();
         let board = RedisBoard::new(place, &["a".to_owned()]);
@@ -31,15 +35,28 @@ fn the_script_and_the_roster_agree() {
             let want = match draw(10) {
                 0 => Want::Look,
                 1 if n > 0 => Want::GiveBack,
-                half => Want::Pass { and_next: half % 2 == 0 },
+                half => Want::Pass {
+                    and_next: half % 2 == 0,
+                },
             };
             let hold = (draw(20) == 0).then(|| draw(300_000) + 1);
             let departed = last.filter(|_| draw(8) == 0);
             let (step, slack) = ([50_000, 50_000, 50_000, 80_000][who], 400);
             let claim = claims[who].filter(|_| n > 0);
-            let ask = Ask { step, slack, claim, want, hold, departed };
+            let ask = Ask {
+                step,
+                slack,
+                claim,
+                want,
+                hold,
+                departed,
+            };
             let answer = board.call(&mut connection, 0, &ask, now).unwrap();
-            assert_eq!(answer, roster.exchange(now, &ask), "seed {seed}, message {n} at {now}: {ask:?}");
+            assert_eq!(
+                answer,
+                roster.exchange(now, &ask),
+                "seed {seed}, message {n} at {now}: {ask:?}"
+            );
             (claims[who], last) = (answer.claim, answer.passed.or(last));
             now = match draw(100) {
                 0 => now - 2_000_000, // the server's clock is set back
@@ -51,9 +68,26 @@ fn the_script_and_the_roster_agree() {
 
 #[test]
 fn what_is_kept_there_expires_by_itself() {
-    let Some(redis) = server::Redis::start() else { return };
-    let board = RedisBoard::new(Place::parse(&redis.url("e"), None).unwrap(), &["a".to_owned()]);
-    board.exchange(0, &Ask { step: 50_000, hold: Some(5_000_000), ..Ask::default() }).unwrap();
-    let left: i64 = redis::cmd("PTTL").arg("paceline:{e}:pace:a").query(&mut redis.connect()).unwrap();
+    let Some(redis) = server::Redis::start() else {
+        return;
+    };
+    let board = RedisBoard::new(
+        Place::parse(&redis.url("e"), None).unwrap(),
+        &["a".to_owned()],
+    );
+    board
+        .exchange(
+            0,
+            &Ask {
+                step: 50_000,
+                hold: Some(5_000_000),
+                ..Ask::default()
+            },
+        )
+        .unwrap();
+    let left: i64 = redis::cmd("PTTL")
+        .arg("paceline:{e}:pace:a")
+        .query(&mut redis.connect())
+        .unwrap();
     assert!((5_000..60_000).contains(&left), "{left} ms");
 }
