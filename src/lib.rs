@@ -68,16 +68,16 @@
 //! | 5 face | `practice`, `export`, `progress`, `page`, `compare`, `report`, `forecast`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
-//! The feature `wire` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
+//! The feature `batch` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
 //! default all are on.
 //!
 //! Time comes in as an argument everywhere: on a [`clock::SimClock`] the same threads run in simulated time, and a
 //! batch of twenty minutes is tested in milliseconds.
 
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod api;
 pub mod backoff;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod batch;
 pub mod cancel;
 #[cfg(feature = "cli")]
@@ -89,13 +89,13 @@ pub mod compare;
 pub mod export;
 #[cfg(feature = "cli")]
 pub mod forecast;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod hints;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod http;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod journal;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod json;
 pub mod limiter;
 #[cfg(feature = "cli")]
@@ -105,14 +105,14 @@ pub mod pool;
 pub mod practice;
 #[cfg(feature = "cli")]
 pub mod progress;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod prompts;
 #[cfg(feature = "redis")]
 pub mod queue;
 #[cfg(feature = "cli")]
 pub mod report;
 pub mod retry;
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 pub mod share;
 #[cfg(feature = "redis")]
 pub mod store;

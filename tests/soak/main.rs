@@ -1,6 +1,6 @@
 //! Thirty days in simulated time and ten minutes in real time: nothing drifts, nothing grows.
 
-#[cfg(feature = "wire")]
+#[cfg(feature = "batch")]
 mod batch;
 #[cfg(feature = "cli")]
 mod minutes;
