@@ -1,134 +1,261 @@
-//! Calling off waits: one token, shared by all threads of a job, that ends every sleep at once.
+//! One argument for Ctrl-C and for time: a token that ends every wait at once.
 //!
-//! Go calls this a context, C++ a stop token. A thread that sleeps listens to the token; cancelling wakes all who
-//! listen. Work in progress is not touched: it finishes, and looks at the token when it next wants to wait.
+//! Go calls this a context, C++ a stop token. A thread that sleeps registers with the token; cancelling wakes all that
+//! are registered. Work in progress is not touched: it finishes, and meets the token at its next wait. A deadline needs
+//! no thread of its own: a wait simply ends there.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, after};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, Thread};
 
-/// A switch that ends waits, with the clock they are on. Clones are the same switch; it is thrown once and for all.
+/// A switch that ends waits, and optionally a deadline. Clones are the same switch; it is never switched back.
 ///
 /// ```
-/// use paceline::CancelToken;
-/// use std::time::{Duration, Instant};
+/// use paceline::{CancelToken, Cancelled};
+/// use std::time::Duration;
 ///
-/// let token = CancelToken::default();
-/// let from_outside = token.clone();
-/// std::thread::spawn(move || from_outside.cancel());
-/// assert!(token.sleep_until(Instant::now() + Duration::from_secs(3600)).is_err());
+/// let token = CancelToken::new();
+/// let for_ctrl_c = token.clone(); // give this to a signal handler
+/// std::thread::spawn(move || for_ctrl_c.cancel());
+/// assert_eq!(token.sleep(Duration::from_secs(3600)), Err(Cancelled::Cancelled));
 /// ```
 #[derive(Clone, Debug)]
-pub struct CancelToken(Arc<Shared>);
+pub struct CancelToken(Arc<Node>);
 
 #[derive(Debug)]
-struct Shared {
+struct Node {
     clock: Arc<dyn Clock>,
     cancelled: AtomicBool,
-    listeners: Mutex<Listeners>,
+    /// The earlier of this token's deadline and its parent's.
+    deadline: Option<Instant>,
+    parent: Option<CancelToken>,
+    sleepers: Mutex<Sleepers>,
 }
 
+/// The threads to wake, each with the clock it is parked on: that may be another than the token's.
 #[derive(Debug, Default)]
-struct Listeners {
+struct Sleepers {
     next: u64,
-    threads: HashMap<u64, Thread>,
+    threads: HashMap<u64, (Thread, Arc<dyn Clock>)>,
 }
 
-/// The wait was called off before it was over.
+/// Why a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cancelled;
+pub enum Cancelled {
+    /// [`CancelToken::cancel`] was called.
+    Cancelled,
+    /// The token's deadline has passed.
+    OutOfTime,
+}
 
 impl fmt::Display for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cancelled")
+        f.write_str(match self {
+            Cancelled::Cancelled => "cancelled",
+            Cancelled::OutOfTime => "out of time",
+        })
     }
 }
 
 impl std::error::Error for Cancelled {}
 
 impl Default for CancelToken {
-    /// A token for waits on the system's clock.
     fn default() -> Self {
-        CancelToken::new(Arc::new(SystemClock))
+        CancelToken::new()
     }
 }
 
 impl CancelToken {
-    /// A token for waits on `clock`.
+    /// A token for waits in real time, without a deadline.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let (cancelled, listeners) = (AtomicBool::new(false), Mutex::default());
-        CancelToken(Arc::new(Shared {
+    pub fn new() -> Self {
+        CancelToken::on(SystemClock)
+    }
+
+    /// A token whose deadlines and sleeps are on this clock.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, clock::SimClock};
+    /// use std::time::Duration;
+    ///
+    /// let clock = SimClock::new();
+    /// let token = CancelToken::on(clock.clone());
+    /// token.sleep(Duration::from_secs(3600)).unwrap(); // simulated: returns at once
+    /// assert_eq!(clock.elapsed(), Duration::from_secs(3600));
+    /// ```
+    #[must_use]
+    pub fn on(clock: impl Into<Arc<dyn Clock>>) -> Self {
+        CancelToken::node(clock.into(), None, None)
+    }
+
+    fn node(clock: Arc<dyn Clock>, deadline: Option<Instant>, parent: Option<Self>) -> Self {
+        CancelToken(Arc::new(Node {
             clock,
-            cancelled,
-            listeners,
+            cancelled: AtomicBool::new(false),
+            deadline,
+            parent,
+            sleepers: Mutex::default(),
         }))
     }
 
-    /// The clock that the waits are on.
+    /// A token that ends with this one, and can be cancelled alone.
+    ///
+    /// ```
+    /// use paceline::CancelToken;
+    ///
+    /// let program = CancelToken::new();
+    /// let (one_job, another) = (program.child(), program.child());
+    /// one_job.cancel();
+    /// assert!(!another.is_cancelled());
+    /// program.cancel();
+    /// assert!(another.is_cancelled());
+    /// ```
     #[must_use]
-    pub fn clock(&self) -> &dyn Clock {
-        &*self.0.clock
+    pub fn child(&self) -> Self {
+        CancelToken::node(self.0.clock.clone(), self.0.deadline, Some(self.clone()))
     }
 
-    /// Ends every wait that listens to this token, and every later one.
+    /// A [`child`](CancelToken::child) that ends `time` from now at the latest.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Cancelled, clock::SimClock};
+    /// use std::time::Duration;
+    ///
+    /// let page = CancelToken::on(SimClock::new()).within(Duration::from_secs(30));
+    /// assert_eq!(page.sleep(Duration::from_secs(3600)), Err(Cancelled::OutOfTime));
+    /// ```
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Self {
+        self.until(after(self.0.clock.now(), time))
+    }
+
+    /// A [`child`](CancelToken::child) that ends at this instant of the token's clock at the latest. A child never ends
+    /// later than its parent.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        let deadline = earlier(self.0.deadline, Some(deadline));
+        CancelToken::node(self.0.clock.clone(), deadline, Some(self.clone()))
+    }
+
+    /// A [`child`](CancelToken::child) on another clock, with the same time remaining there.
+    #[must_use]
+    pub fn child_on(&self, clock: &Arc<dyn Clock>) -> Self {
+        let deadline = self.remaining().map(|left| after(clock.now(), left));
+        CancelToken::node(clock.clone(), deadline, Some(self.clone()))
+    }
+
+    /// The clock that deadlines and sleeps are on.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// Ends every wait on this token and its children, now and later.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
-        for thread in self.0.listeners.lock().threads.values() {
-            self.0.clock.unpark(thread);
+        for (thread, clock) in self.0.sleepers.lock().threads.values() {
+            clock.unpark(thread);
         }
     }
 
-    /// Whether [`cancel`](CancelToken::cancel) has been called.
+    /// Whether the token has ended: cancelled, itself or a parent, or past its deadline.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::SeqCst)
+        self.check().is_err()
     }
 
-    /// Sleeps until `deadline`.
+    /// Fails if the token has ended: for loops that should end with it.
     ///
     /// # Errors
-    /// [`Cancelled`], at once, when the token is cancelled before that.
-    pub fn sleep_until(&self, deadline: Instant) -> Result<(), Cancelled> {
-        let _listening = self.listen();
-        while !self.is_cancelled() {
-            if self.clock().now() >= deadline {
-                return Ok(());
-            }
-            self.clock().park_until(Some(deadline));
+    /// [`Cancelled`], which says how.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.is_switched() {
+            return Err(Cancelled::Cancelled);
         }
-        Err(Cancelled)
+        match self.0.deadline {
+            Some(deadline) if self.0.clock.now() >= deadline => Err(Cancelled::OutOfTime),
+            _ => Ok(()),
+        }
     }
 
-    /// From now until the guard is dropped, cancelling unparks the calling thread. For loops that park by themselves:
-    /// listen first, then look at [`is_cancelled`](CancelToken::is_cancelled), then park.
-    pub(crate) fn listen(&self) -> Listening<'_> {
-        let mut listeners = self.0.listeners.lock();
-        let number = listeners.next;
-        listeners.next += 1;
-        listeners.threads.insert(number, thread::current());
-        Listening {
+    fn is_switched(&self) -> bool {
+        let parent = self.0.parent.as_ref();
+        self.0.cancelled.load(Ordering::SeqCst) || parent.is_some_and(CancelToken::is_switched)
+    }
+
+    /// The time until the deadline, zero after it; `None` without a deadline. Give it to a client as its own time-out.
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        let deadline = self.0.deadline?;
+        Some(deadline.saturating_duration_since(self.0.clock.now()))
+    }
+
+    /// Sleeps for `time` on the token's clock.
+    ///
+    /// # Errors
+    /// [`Cancelled`], at once, when the token ends first.
+    pub fn sleep(&self, time: Duration) -> Result<(), Cancelled> {
+        self.sleep_until(after(self.0.clock.now(), time))
+    }
+
+    /// Sleeps until this instant of the token's clock.
+    ///
+    /// # Errors
+    /// [`Cancelled`], at once, when the token ends first.
+    pub fn sleep_until(&self, instant: Instant) -> Result<(), Cancelled> {
+        let _registered = self.wake_on_cancel(&self.0.clock);
+        let ends = earlier(self.0.deadline, Some(instant));
+        while !self.is_switched() && self.0.clock.now() < instant {
+            self.check()?;
+            self.0.clock.park_until(ends);
+        }
+        if self.is_switched() {
+            Err(Cancelled::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Until the guard is dropped, cancelling unparks the calling thread, which parks on `clock`. For loops that park
+    /// by themselves: call this first, then check the token, then park.
+    pub(crate) fn wake_on_cancel(&self, clock: &Arc<dyn Clock>) -> WakeOnCancel<'_> {
+        let mut sleepers = self.0.sleepers.lock();
+        let number = sleepers.next;
+        sleepers.next += 1;
+        sleepers
+            .threads
+            .insert(number, (thread::current(), clock.clone()));
+        drop(sleepers);
+        let parent = self.0.parent.as_ref();
+        WakeOnCancel {
             token: self,
             number,
+            _parent: parent.map(|parent| Box::new(parent.wake_on_cancel(clock))),
         }
     }
 }
 
-/// Keeps the calling thread on the list of those whom a cancel wakes.
-pub(crate) struct Listening<'a> {
-    token: &'a CancelToken,
-    number: u64,
+/// The earlier of two instants that may be missing.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }
 
-impl Drop for Listening<'_> {
+/// Keeps the calling thread among those that cancelling wakes.
+pub(crate) struct WakeOnCancel<'a> {
+    token: &'a CancelToken,
+    number: u64,
+    _parent: Option<Box<WakeOnCancel<'a>>>,
+}
+
+impl Drop for WakeOnCancel<'_> {
     fn drop(&mut self) {
-        self.token.0.listeners.lock().threads.remove(&self.number);
+        self.token.0.sleepers.lock().threads.remove(&self.number);
     }
 }
 
@@ -136,53 +263,99 @@ impl Drop for Listening<'_> {
 mod tests {
     use super::*;
     use crate::clock::SimClock;
-    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
     fn a_sleep_that_nobody_cancels_ends_at_its_deadline() {
         let clock = SimClock::new();
-        let token = CancelToken::new(Arc::new(clock.clone()));
-        assert_eq!(
-            token.sleep_until(clock.now() + Duration::from_secs(5)),
-            Ok(())
-        );
-        assert_eq!(clock.elapsed(), Duration::from_secs(5));
+        let token = CancelToken::on(clock.clone());
+        assert_eq!(token.sleep(SECOND * 5), Ok(()));
+        assert_eq!(clock.elapsed(), SECOND * 5);
     }
 
     #[test]
     fn cancelling_wakes_every_sleeper_at_that_instant() {
         let clock = SimClock::new();
-        let token = CancelToken::new(Arc::new(clock.clone()));
-        let seats: Vec<_> = (0..100).map(|_| clock.enlist()).collect();
-        thread::scope(|scope| {
-            for (n, seat) in seats.into_iter().enumerate() {
-                let (token, clock) = (&token, &clock);
-                scope.spawn(move || {
-                    let _seat = seat.claim();
-                    if n == 99 {
-                        clock.sleep_until(clock.now() + Duration::from_secs(3));
-                        token.cancel();
-                    } else {
-                        assert_eq!(
-                            token.sleep_until(clock.now() + Duration::from_secs(60)),
-                            Err(Cancelled)
-                        );
-                    }
-                    assert_eq!(clock.elapsed(), Duration::from_secs(3));
-                });
+        let token = CancelToken::on(clock.clone());
+        clock.run(100, |n| {
+            if n == 99 {
+                clock.sleep_until(clock.now() + SECOND * 3);
+                token.cancel();
+            } else {
+                assert_eq!(token.sleep(SECOND * 60), Err(Cancelled::Cancelled));
             }
+            assert_eq!(clock.elapsed(), SECOND * 3);
         });
     }
 
     #[test]
     fn a_cancelled_token_ends_later_sleeps_at_once() {
         let clock = SimClock::new();
-        let token = CancelToken::new(Arc::new(clock.clone()));
+        let token = CancelToken::on(clock.clone());
         token.cancel();
-        assert_eq!(
-            token.sleep_until(clock.now() + Duration::from_secs(5)),
-            Err(Cancelled)
-        );
+        assert_eq!(token.sleep(SECOND * 5), Err(Cancelled::Cancelled));
+        assert_eq!(token.sleep(Duration::ZERO), Err(Cancelled::Cancelled));
         assert_eq!(clock.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_child_wakes_with_its_parent_and_not_the_other_way_round() {
+        let clock = SimClock::new();
+        let parent = CancelToken::on(clock.clone());
+        let child = parent.child().within(SECOND * 50);
+        clock.run(2, |n| {
+            if n == 0 {
+                assert_eq!(child.sleep(SECOND * 60), Err(Cancelled::Cancelled));
+                assert_eq!(clock.elapsed(), SECOND * 3);
+            } else {
+                clock.sleep_until(clock.now() + SECOND * 3);
+                parent.cancel();
+            }
+        });
+        let parent = CancelToken::new();
+        parent.child().cancel();
+        assert_eq!(parent.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_sleep_and_a_child_has_no_more_time_than_its_parent() {
+        let clock = SimClock::new();
+        let parent = CancelToken::on(clock.clone()).within(SECOND * 2);
+        let child = parent.within(SECOND * 9);
+        assert_eq!(child.remaining(), Some(SECOND * 2));
+        assert_eq!(child.sleep(SECOND), Ok(()));
+        assert_eq!(child.remaining(), Some(SECOND));
+        assert_eq!(child.sleep(SECOND * 5), Err(Cancelled::OutOfTime));
+        assert_eq!(clock.elapsed(), SECOND * 2);
+        assert_eq!(child.check(), Err(Cancelled::OutOfTime));
+        assert_eq!(child.remaining(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_absurd_time_is_no_overflow() {
+        let token = CancelToken::new()
+            .within(Duration::MAX)
+            .within(Duration::MAX);
+        assert_eq!(token.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_on_another_clock_is_woken_too() {
+        let clock = SimClock::new();
+        let token = CancelToken::new(); // on the system's clock
+        clock.run(2, |n| {
+            if n == 0 {
+                let here: Arc<dyn Clock> = clock.clone().into();
+                assert_eq!(
+                    token.child_on(&here).sleep(SECOND * 60),
+                    Err(Cancelled::Cancelled)
+                );
+                assert_eq!(clock.elapsed(), SECOND * 3);
+            } else {
+                clock.sleep_until(clock.now() + SECOND * 3);
+                token.cancel();
+            }
+        });
     }
 }

@@ -161,7 +161,7 @@ impl RateLimiter {
             Arrival::Turn(turn) => return Ok(turn),
             Arrival::Place(place) => place,
         };
-        let _listening = cancel.listen();
+        let _listening = cancel.wake_on_cancel(&self.clock);
         while !cancel.is_cancelled() {
             match place.look() {
                 Look::Turn(turn) => return Ok(turn),

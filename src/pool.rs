@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::clock::{Clock, Seat, SystemClock};
+use crate::clock::{Clock, Participant, SystemClock};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
 use crate::sync::thread::{self, Scope};
@@ -177,7 +177,7 @@ where
     let ((to_workers, jobs), (hungry, hunger)) = (bounded(size.queue.get()), bounded(1));
     let (done, outputs) = bounded(size.start.get());
     let stopped = Arc::new(AtomicBool::new(false));
-    let seat = clock.enlist().claim();
+    let seat = clock.enlist().join();
     let feeder = Feeder {
         clock: clock.clone(),
         to_workers,
@@ -225,7 +225,7 @@ pub struct Outputs<I, T> {
     clock: Arc<dyn Clock>,
     outputs: Receiver<Output<I, T>>,
     stopped: Arc<AtomicBool>,
-    _seat: Seat,
+    _seat: Participant,
     _on_one_thread: PhantomData<*const ()>,
 }
 
@@ -280,8 +280,8 @@ struct Feeder<I, T> {
 }
 
 impl<I, T> Feeder<I, T> {
-    fn feed(self, seat: Seat, mut inputs: impl Iterator<Item = I>) {
-        let _seat = seat.claim();
+    fn feed(self, seat: Participant, mut inputs: impl Iterator<Item = I>) {
+        let _seat = seat.join();
         let feeder = self;
         while inputs.next().is_some_and(|input| feeder.give(input)) {}
     }
@@ -350,11 +350,11 @@ where
     }
 
     /// A worker's life: take a job, do it, hand it out.
-    fn serve<'scope>(self: Arc<Self>, seat: Seat, scope: &'scope Scope<'scope, '_>)
+    fn serve<'scope>(self: Arc<Self>, seat: Participant, scope: &'scope Scope<'scope, '_>)
     where
         Self: 'scope,
     {
-        let _seat = seat.claim();
+        let _seat = seat.join();
         let shop = self;
         let crew = Crew {
             hire: &|| Shop::hire(&shop, scope),

@@ -175,7 +175,7 @@ impl Retry {
             Verdict::Throttled(_) => Verdict::Throttled(Some(Duration::ZERO)),
             other => *other,
         };
-        let cancel = CancelToken::new(clock.clone());
+        let cancel = CancelToken::on(clock.clone());
         let outcome = self.trace(&cancel, rand::random(), heard, |_| {}, judged);
         outcome.into_result().map_err(|(_, error)| error)
     }
@@ -281,7 +281,7 @@ mod tests {
     /// Plays a list of verdicts, one a try, and then success; returns the outcome and the simulated time it took.
     fn play(retry: Retry, verdicts: &[Verdict]) -> (Outcome<u32, Verdict>, Duration) {
         let clock = SimClock::new();
-        let cancel = CancelToken::new(Arc::new(clock.clone()));
+        let cancel = CancelToken::on(clock.clone());
         let op = |n: u32| verdicts.get(n as usize - 1).copied().map_or(Ok(n), Err);
         (
             retry.trace(&cancel, 1, |verdict| *verdict, |_| {}, op),
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_cancelled_backoff_ends_at_once() {
         let clock = SimClock::new();
-        let cancel = CancelToken::new(Arc::new(clock.clone()));
+        let cancel = CancelToken::on(clock.clone());
         let outcome: Outcome<(), _> = plain(5).trace(
             &cancel,
             1,

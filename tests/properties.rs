@@ -96,7 +96,7 @@ fn play(case: &Case) -> Seen {
     let tokens: Vec<_> = case
         .threads
         .iter()
-        .map(|_| CancelToken::new(Arc::new(clock.clone())))
+        .map(|_| CancelToken::on(clock.clone()))
         .collect();
     let seats: Vec<_> = (0..case.threads.len() + 2)
         .map(|_| clock.enlist())
@@ -107,7 +107,7 @@ fn play(case: &Case) -> Seen {
         for (n, (turns, _)) in case.threads.iter().enumerate() {
             let seat = seats.next().unwrap();
             scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 for _ in 0..*turns {
                     seen.lock().unwrap().arrivals.push(n);
                     let Ok(turn) = limiter.wait_unless(&tokens[n]) else {
@@ -122,14 +122,14 @@ fn play(case: &Case) -> Seen {
         }
         let (holding, impatient) = (seats.next().unwrap(), seats.next().unwrap());
         scope.spawn(move || {
-            let _seat = holding.claim();
+            let _seat = holding.join();
             for hold in &case.holds {
                 clock.sleep_until(start + hold.at);
                 limiter.hold_until(start + hold.until);
             }
         });
         scope.spawn(move || {
-            let _seat = impatient.claim();
+            let _seat = impatient.join();
             let mut ends: Vec<_> = case
                 .threads
                 .iter()

@@ -125,7 +125,7 @@ fn run_guarded(
         settings,
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let batch = match guard {
         Some(guard) => batch.guarded(guard),
@@ -392,7 +392,7 @@ fn results_that_cannot_be_written_stop_the_batch() {
         with_workers(paced(60), 2),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let full = || JournalError::Write {
         to: "disk".into(),
@@ -422,7 +422,7 @@ fn an_input_that_breaks_off_stops_the_batch_cleanly() {
         paced(600),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let broken = prompts(3)
         .chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })])
@@ -447,7 +447,7 @@ fn an_input_that_breaks_off_stops_the_batch_cleanly() {
 fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
     let clock = SimClock::new();
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let cancel = CancelToken::new(on.clone());
+    let cancel = CancelToken::on(on.clone());
     let switch = cancel.clone();
     let answer = Box::new(move |prompt: &str, _: usize| {
         if prompt == "2" {
@@ -498,7 +498,7 @@ fn a_batch_goes_on_where_an_earlier_run_stopped() {
         paced(60),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     )
     .resuming(resume);
     let mut written = Vec::new();
@@ -536,7 +536,7 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
     ];
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let asks = servers.iter().map(|server| server as &dyn Ask);
-    let batch = Batch::new(paced(200), asks, on.clone(), CancelToken::new(on));
+    let batch = Batch::new(paced(200), asks, on.clone(), CancelToken::on(on));
     let mut records = Vec::new();
     let summary = batch.run(prompts(450), |record| {
         records.push(record.clone());
@@ -625,7 +625,7 @@ fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
         paced(60),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let turn = clock.now() + SECOND;
     clock.sleep_until(turn + MS * 5);
@@ -650,7 +650,7 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
         paced(60),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let an_hour_later = prompts(1).inspect(|_| clock.sleep_until(clock.now() + SECOND * 3600));
     let summary = batch.run(an_hour_later, |_| Ok(()));
@@ -689,7 +689,7 @@ fn an_outage_costs_few_calls_however_many_workers_there_are_and_the_pace_is_back
             settings,
             [&server as &dyn Ask],
             on.clone(),
-            CancelToken::new(on),
+            CancelToken::on(on),
         );
         let summary = batch.run(prompts(200), |_| Ok(()));
         assert_eq!(summary.answered, 200);

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Exit;
@@ -150,7 +149,7 @@ fn stream<'a>(
     if let Some(prompts) = input::read_again(args, client.path())? {
         return Ok(Box::new(prompts));
     }
-    let never = CancelToken::new(Arc::new(SystemClock));
+    let never = CancelToken::on(SystemClock);
     Ok(input::open(args, client.path(), &never, |_| ())?.0)
 }
 

@@ -192,7 +192,6 @@ fn as_they_come(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use clap::Parser;
 
@@ -214,7 +213,7 @@ mod tests {
         let Command::Run(args) = Args::parse_from(words).command else {
             unreachable!()
         };
-        let cancel = CancelToken::new(Arc::new(SystemClock));
+        let cancel = CancelToken::on(SystemClock);
         match open(&args, "/chat/completions", &cancel, |_| ()) {
             Ok((prompts, count)) => Ok((count.unwrap(), prompts.filter(Result::is_ok).count())),
             Err(error) => Err(error.to_string().replace(path.to_str().unwrap(), name)),

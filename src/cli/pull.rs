@@ -34,7 +34,7 @@ struct Pull {
 
 pub(super) fn run(args: &args::Pull, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::new(clock);
+    let cancel = CancelToken::on(clock);
     let queue = queue::at(&args.which)?;
     queue.status()?;
     let output = output(args, &queue);

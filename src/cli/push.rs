@@ -24,7 +24,7 @@ enum Stop {
 
 pub(super) fn run(args: &args::Push, quiet: bool) -> Result<Exit, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::new(clock);
+    let cancel = CancelToken::on(clock);
     let queue = queue::at(&args.which)?;
     let (prompts, count) = input::to_push(args, &cancel)?;
     let mut push = queue.push()?;

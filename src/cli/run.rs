@@ -24,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
     ignore_hang_ups()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::new(clock.clone());
+    let cancel = CancelToken::on(clock.clone());
     let plan = Plan::new(&args)?;
     let pace = share::pace(&args, &plan, &clock)?;
     let ask = &plan.clients[0];

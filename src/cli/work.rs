@@ -18,7 +18,7 @@ use crate::queue::{Joining, Queue, QueueError, Worker};
 pub(super) fn run(args: &Work, quiet: bool) -> Result<Exit, Unusable> {
     run::ignore_hang_ups()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::new(clock.clone());
+    let cancel = CancelToken::on(clock.clone());
     let queue = queue::at(&args.which)?;
     let plan = Plan::of_calls(&args.calls)?;
     let pace = share::pace(&args.calls, &plan, &clock)?;

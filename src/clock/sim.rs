@@ -1,52 +1,70 @@
 //! Simulated time: real threads, run one at a time; when all of them sleep, time jumps to the earliest wake-up.
 //!
-//! A discrete-event simulation whose processes are the program's own threads. Every enlisted thread has a seat. One
-//! thread runs; when it parks, the clock hands the run to the next, in an order that depends on nothing but what the
-//! threads did before. So the same program with the same seed does the same thing at the same simulated instant,
-//! each time.
+//! This is a discrete-event simulation whose processes are the program's own threads. One thread runs; when it parks,
+//! the clock lets the next one run, in an order that depends only on what the threads did before. So the same program
+//! with the same seed does the same thing at the same simulated instant, each time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
+use crate::sync::channel::{RecvTimeoutError, bounded};
 use crate::sync::thread::{self, Thread, ThreadId};
 use crate::sync::{Mutex, MutexGuard};
 
 /// A clock on which real threads run in simulated time. Clones are the same clock.
 ///
-/// A thread that did not enlist may use it too: it takes part only while it sleeps. One such thread alone sees time
-/// jump at each sleep; several, or one beside enlisted threads, should enlist, or time runs on without them.
+/// [`run`](SimClock::run) is the way to test with it. A thread that did not enlist may use the clock too: it takes
+/// part only while it sleeps. One such thread alone sees time jump at each sleep. Where there are several, all must
+/// enlist, or time moves on without them.
+///
+/// ```
+/// use paceline::clock::{Clock, SimClock};
+/// use std::time::Duration;
+///
+/// let clock = SimClock::new();
+/// let seconds = clock.run(3, |n| {
+///     clock.sleep_until(clock.now() + Duration::from_secs(60 * n as u64));
+///     clock.elapsed().as_secs()
+/// });
+/// assert_eq!(seconds, [0, 60, 120]); // side by side, in no time at all
+/// ```
 #[derive(Clone, Debug)]
-pub struct SimClock(Arc<Shared>);
+pub struct SimClock(Arc<Simulation>);
 
 #[derive(Debug)]
-struct Shared {
+struct Simulation {
     origin: Instant,
     schedule: Mutex<Schedule>,
 }
 
-/// Who runs, who waits for what.
+/// Which thread runs, and what the others wait for.
 #[derive(Debug, Default)]
 struct Schedule {
     /// Simulated time since the origin.
     elapsed: Duration,
-    /// The one seat that may run now; none while all are parked for good.
+    /// The one participant that may run now; none while all are parked without a deadline.
     running: Option<u64>,
-    seats: BTreeMap<u64, Occupant>,
+    participants: BTreeMap<u64, Entry>,
     by_thread: HashMap<ThreadId, u64>,
-    /// Threads that were unparked while they had no seat.
+    /// Threads that were unparked while they did not take part.
     unparked_guests: HashSet<ThreadId>,
-    next_seat: u64,
-    /// Counts the waits begun, so that who waits longest goes first.
+    next_number: u64,
+    /// Counts the waits begun: the thread that has waited longest goes first.
     waits: u64,
     /// Counts the stretches of work done, so that a poller looks again only when something can have changed.
     work: u64,
+    /// How many [`SimClock::run`] are in progress: then nobody from outside can wake a thread.
+    closed: usize,
+    /// Nobody can go on: what each thread waits for.
+    stuck: Option<String>,
 }
 
 #[derive(Debug)]
-struct Occupant {
-    /// None until the spawned thread has claimed its seat.
+struct Entry {
+    /// None until the spawned thread has joined.
     thread: Option<Thread>,
     state: State,
     /// The number of the wait it is in.
@@ -70,10 +88,14 @@ impl Default for SimClock {
 }
 
 impl SimClock {
-    /// A clock that stands at its origin: the calendar says 1 January 1970.
+    /// Real time without progress after which [`run`](SimClock::run) says so: longer than any step of a test takes on
+    /// a busy machine.
+    const STANDSTILL: Duration = Duration::from_secs(10);
+
+    /// A clock at its origin: the calendar says 1 January 1970.
     #[must_use]
     pub fn new() -> Self {
-        SimClock(Arc::new(Shared {
+        SimClock(Arc::new(Simulation {
             origin: Instant::now(),
             schedule: Mutex::default(),
         }))
@@ -85,9 +107,70 @@ impl SimClock {
         self.0.schedule.lock().elapsed
     }
 
-    /// Waits, for real, until this seat may run.
-    fn await_run<'a>(&'a self, seat: u64, mut schedule: MutexGuard<'a, Schedule>) {
-        while schedule.running != Some(seat) {
+    /// Runs `body` in `threads` threads, each with its number from 0, in simulated time; returns what they returned.
+    ///
+    /// If simulated time stands still for ten seconds of real time, because the thread that runs waits for something
+    /// that is not on this clock, a line on standard error says which thread that is and what the others wait for.
+    ///
+    /// # Panics
+    /// If a body panics. If all threads wait for each other: the message says what each of them waits for.
+    ///
+    /// ```should_panic
+    /// use paceline::clock::{Clock, SimClock};
+    ///
+    /// let clock = SimClock::new();
+    /// clock.run(2, |_| clock.park_until(None)); // nobody is left to unpark: it says so instead of hanging
+    /// ```
+    pub fn run<T: Send>(&self, threads: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        self.0.schedule.lock().closed += 1;
+        let participants: Vec<_> = (0..threads).map(|_| self.enlist()).collect();
+        let (running, all_ended) = bounded::<()>(1);
+        let results = thread::scope(|scope| {
+            let body = &body;
+            let spawn = |(n, participant): (usize, Participant)| {
+                let running = running.clone();
+                let thread = thread::Builder::new().name(format!("sim-{n}"));
+                let spawned = thread.spawn_scoped(scope, move || {
+                    let _running = running;
+                    let _participant = participant.join();
+                    body(n)
+                });
+                spawned.expect("the operating system gives a thread")
+            };
+            let handles: Vec<_> = participants.into_iter().enumerate().map(spawn).collect();
+            drop(running);
+            let mut seen = self.progress();
+            while all_ended.recv_timeout(Self::STANDSTILL) == Err(RecvTimeoutError::Timeout) {
+                let now = self.progress();
+                if now == seen {
+                    eprintln!("{}", self.0.schedule.lock().report());
+                }
+                seen = now;
+            }
+            handles
+                .into_iter()
+                .map(|handle| handle.join())
+                .collect::<Vec<_>>()
+        });
+        self.0.schedule.lock().closed -= 1;
+        let result = |ended: Result<T, _>| ended.unwrap_or_else(|panic| resume_unwind(panic));
+        results.into_iter().map(result).collect()
+    }
+
+    fn progress(&self) -> (u64, u64) {
+        let schedule = self.0.schedule.lock();
+        (schedule.waits, schedule.work)
+    }
+
+    /// Waits, in real time, until this participant may run.
+    fn await_run<'a>(&'a self, number: u64, mut schedule: MutexGuard<'a, Schedule>) {
+        while schedule.running != Some(number) {
+            if let Some(report) = schedule.stuck.clone() {
+                drop(schedule);
+                // A thread that unwinds already must not panic again in a destructor that waits.
+                assert!(std::thread::panicking(), "{report}");
+                return;
+            }
             drop(schedule);
             thread::park();
             schedule = self.0.schedule.lock();
@@ -107,13 +190,13 @@ impl Clock for SimClock {
     fn park_until(&self, deadline: Option<Instant>) {
         let until = deadline.map(|at| at.saturating_duration_since(self.0.origin));
         let mut schedule = self.0.schedule.lock();
-        let (seat, guest) = schedule.seat_of_this_thread();
-        if schedule.park(seat, until) {
-            self.await_run(seat, schedule);
+        let (number, is_guest) = schedule.number_of_this_thread();
+        if schedule.park(number, until) {
+            self.await_run(number, schedule);
             schedule = self.0.schedule.lock();
         }
-        if guest {
-            schedule.leave(seat);
+        if is_guest {
+            schedule.leave(number);
         }
     }
 
@@ -121,113 +204,109 @@ impl Clock for SimClock {
         self.0.schedule.lock().unpark(thread.id());
     }
 
-    fn enlist(&self) -> Seat {
+    fn enlist(&self) -> Participant {
         let mut schedule = self.0.schedule.lock();
         let number = schedule.add(None);
         schedule.run_next_if_idle();
-        Seat(Some((self.clone(), number)))
+        Participant(Some((self.clone(), number)))
     }
 
     fn poll(&self, ready: &mut dyn FnMut() -> bool) {
-        let Some(&seat) = self
-            .0
-            .schedule
-            .lock()
-            .by_thread
-            .get(&thread::current().id())
-        else {
+        let this = thread::current().id();
+        let Some(&number) = self.0.schedule.lock().by_thread.get(&this) else {
             return;
         };
         self.0.schedule.lock().work += 1;
         while !ready() {
             let mut schedule = self.0.schedule.lock();
+            if schedule.stuck.is_some() && std::thread::panicking() {
+                return;
+            }
             let seen = schedule.work;
-            schedule.wait(seat, State::Polling { seen });
-            self.await_run(seat, schedule);
+            schedule.wait(number, State::Polling { seen });
+            self.await_run(number, schedule);
         }
     }
 }
 
 impl Schedule {
-    /// Adds a seat that is ready to run.
+    /// Adds a participant that is ready to run.
     fn add(&mut self, thread: Option<Thread>) -> u64 {
-        let number = self.next_seat;
-        self.next_seat += 1;
+        let number = self.next_number;
+        self.next_number += 1;
         self.waits += 1;
-        let occupant = Occupant {
+        let entry = Entry {
             thread,
             state: State::Ready,
             since: self.waits,
             unparked: false,
         };
-        self.seats.insert(number, occupant);
+        self.participants.insert(number, entry);
         number
     }
 
-    /// The calling thread's seat, and whether it is only a guest's, made for this one sleep.
-    fn seat_of_this_thread(&mut self) -> (u64, bool) {
+    /// The calling thread's number, and whether it takes part only for this one sleep.
+    fn number_of_this_thread(&mut self) -> (u64, bool) {
         let thread = thread::current();
-        if let Some(&seat) = self.by_thread.get(&thread.id()) {
-            return (seat, false);
+        if let Some(&number) = self.by_thread.get(&thread.id()) {
+            return (number, false);
         }
-        let seat = self.add(Some(thread.clone()));
-        self.by_thread.insert(thread.id(), seat);
-        self.occupant(seat).unparked = self.unparked_guests.remove(&thread.id());
-        (seat, true)
+        let number = self.add(Some(thread.clone()));
+        self.by_thread.insert(thread.id(), number);
+        self.entry(number).unparked = self.unparked_guests.remove(&thread.id());
+        (number, true)
     }
 
-    fn occupant(&mut self, seat: u64) -> &mut Occupant {
-        self.seats
-            .get_mut(&seat)
-            .expect("a seat is removed only by its own thread")
+    fn entry(&mut self, number: u64) -> &mut Entry {
+        let entry = self.participants.get_mut(&number);
+        entry.expect("a participant is removed only by its own thread")
     }
 
-    /// Parks a seat and lets the next run. False: there is nothing to wait for.
-    fn park(&mut self, seat: u64, until: Option<Duration>) -> bool {
-        if std::mem::take(&mut self.occupant(seat).unparked)
-            || until.is_some_and(|at| at <= self.elapsed)
-        {
+    /// Parks a participant and lets the next run. False if there is nothing to wait for.
+    fn park(&mut self, number: u64, until: Option<Duration>) -> bool {
+        let is_due = until.is_some_and(|at| at <= self.elapsed);
+        if std::mem::take(&mut self.entry(number).unparked) || is_due {
             return false;
         }
         self.work += 1;
-        self.wait(seat, State::Parked { until });
+        self.wait(number, State::Parked { until });
         true
     }
 
-    /// Lets go of the run, in the given state, and hands it on.
-    fn wait(&mut self, seat: u64, state: State) {
+    /// Stops running, in the given state, and lets the next one run.
+    fn wait(&mut self, number: u64, state: State) {
         self.waits += 1;
         let since = self.waits;
-        let occupant = self.occupant(seat);
-        (occupant.state, occupant.since) = (state, since);
-        if self.running == Some(seat) {
+        let entry = self.entry(number);
+        entry.state = state;
+        entry.since = since;
+        if self.running == Some(number) {
             self.running = None;
         }
         self.run_next_if_idle();
     }
 
     fn unpark(&mut self, thread: ThreadId) {
-        let Some(&seat) = self.by_thread.get(&thread) else {
+        let Some(&number) = self.by_thread.get(&thread) else {
             self.unparked_guests.insert(thread);
             return;
         };
-        let parked = matches!(self.occupant(seat).state, State::Parked { .. });
-        if parked {
-            self.wait(seat, State::Ready);
+        if matches!(self.entry(number).state, State::Parked { .. }) {
+            self.wait(number, State::Ready);
         } else {
-            self.occupant(seat).unparked = true;
+            self.entry(number).unparked = true;
         }
     }
 
-    fn leave(&mut self, seat: u64) {
-        let Some(occupant) = self.seats.remove(&seat) else {
+    fn leave(&mut self, number: u64) {
+        let Some(entry) = self.participants.remove(&number) else {
             return;
         };
-        if let Some(thread) = occupant.thread {
+        if let Some(thread) = entry.thread {
             self.by_thread.remove(&thread.id());
         }
         self.work += 1;
-        if self.running == Some(seat) {
+        if self.running == Some(number) {
             self.running = None;
         }
         self.run_next_if_idle();
@@ -237,65 +316,123 @@ impl Schedule {
         if self.running.is_some() {
             return;
         }
-        let Some((seat, wakes_at)) = self.next() else {
+        let Some((number, wakes_at)) = self.next() else {
+            self.give_up_if_closed();
             return;
         };
         self.elapsed = self.elapsed.max(wakes_at);
-        self.running = Some(seat);
-        let occupant = self.occupant(seat);
-        occupant.state = State::Running;
-        if let Some(thread) = &occupant.thread {
+        self.running = Some(number);
+        let entry = self.entry(number);
+        entry.state = State::Running;
+        if let Some(thread) = &entry.thread {
             thread.unpark();
         }
     }
 
-    /// Whose run is next, and when: the ready before those who poll, and both before time moves.
+    /// Which participant runs next, and when: those that are ready before those that poll, and both before time moves.
     fn next(&self) -> Option<(u64, Duration)> {
-        let key = |occupant: &Occupant| match occupant.state {
+        let key = |entry: &Entry| match entry.state {
             State::Ready => Some((0, Duration::ZERO)),
             State::Polling { seen } if seen < self.work => Some((1, Duration::ZERO)),
             State::Parked { until: Some(until) } => Some((2, until)),
             _ => None,
         };
-        let candidates = self
-            .seats
-            .iter()
-            .filter_map(|(&seat, o)| key(o).map(|(class, at)| (class, at, o.since, seat)));
-        candidates.min().map(|(_, at, _, seat)| (seat, at))
+        let candidates = self.participants.iter().filter_map(|(&number, entry)| {
+            key(entry).map(|(class, at)| (class, at, entry.since, number))
+        });
+        candidates.min().map(|(_, at, _, number)| (number, at))
+    }
+
+    /// All wait for each other, and nobody from outside can end it: wakes them, so that each panics with the report.
+    fn give_up_if_closed(&mut self) {
+        if self.closed == 0 || self.participants.is_empty() || self.stuck.is_some() {
+            return;
+        }
+        self.stuck = Some(self.report());
+        let threads = self
+            .participants
+            .values()
+            .filter_map(|entry| entry.thread.as_ref());
+        threads.for_each(Thread::unpark);
+    }
+
+    /// What each thread is doing.
+    fn report(&self) -> String {
+        let mut report = format!("simulated time stands still at {:?}:", self.elapsed);
+        for (number, entry) in &self.participants {
+            let name = match &entry.thread {
+                None => format!("participant {number}"),
+                Some(thread) => thread
+                    .name()
+                    .unwrap_or("a thread without a name")
+                    .to_owned(),
+            };
+            let doing = match entry.state {
+                _ if entry.thread.is_none() => "was enlisted and has not joined".to_owned(),
+                State::Running => {
+                    "runs, or waits for a lock or a thread that is not on this clock".to_owned()
+                }
+                State::Ready => "is ready to run".to_owned(),
+                State::Parked { until: Some(until) } => format!("sleeps until {until:?}"),
+                State::Parked { until: None } => "is parked until somebody unparks it".to_owned(),
+                State::Polling { .. } => "waits for a channel".to_owned(),
+            };
+            report.push_str(&format!("\n  {name} {doing}"));
+        }
+        report
     }
 }
 
-/// A thread's place in simulated time; on a real clock it is empty. Dropping it leaves.
+/// A thread's part in simulated time; on a real clock it is empty. Dropping it ends the part.
+///
+/// ```
+/// use paceline::clock::{Clock, SimClock};
+/// use std::time::Duration;
+///
+/// let clock = SimClock::new();
+/// let participants = [clock.enlist(), clock.enlist()]; // all of them before the first thread
+/// std::thread::scope(|scope| {
+///     for participant in participants {
+///         scope.spawn(|| {
+///             let _participant = participant.join();
+///             clock.sleep_until(clock.now() + Duration::from_secs(60));
+///         });
+///     }
+/// });
+/// assert_eq!(clock.elapsed(), Duration::from_secs(60));
+/// ```
 #[derive(Debug, Default)]
-#[must_use = "a seat that is dropped is left"]
-pub struct Seat(Option<(SimClock, u64)>);
+#[must_use = "a participant that is dropped takes no part"]
+pub struct Participant(Option<(SimClock, u64)>);
 
-impl Seat {
-    /// Takes the seat for the calling thread, and waits until it may run. A thread has one seat: claiming another
-    /// leaves that one empty.
-    pub fn claim(self) -> Self {
-        let Some((clock, seat)) = &self.0 else {
+impl Participant {
+    /// Takes part from the calling thread, and waits until it may run.
+    ///
+    /// A thread takes part once: if it does already, this part ends at once.
+    pub fn join(self) -> Self {
+        let Some((clock, number)) = &self.0 else {
             return self;
         };
         let mut schedule = clock.0.schedule.lock();
         let thread = thread::current();
         if schedule.by_thread.contains_key(&thread.id()) {
             drop(schedule);
-            return Seat(None);
+            return Participant(None);
         }
-        schedule.by_thread.insert(thread.id(), *seat);
+        schedule.by_thread.insert(thread.id(), *number);
         let unparked = schedule.unparked_guests.remove(&thread.id());
-        let occupant = schedule.occupant(*seat);
-        (occupant.thread, occupant.unparked) = (Some(thread), unparked);
-        clock.await_run(*seat, schedule);
+        let entry = schedule.entry(*number);
+        entry.thread = Some(thread);
+        entry.unparked = unparked;
+        clock.await_run(*number, schedule);
         self
     }
 }
 
-impl Drop for Seat {
+impl Drop for Participant {
     fn drop(&mut self) {
-        if let Some((clock, seat)) = self.0.take() {
-            clock.0.schedule.lock().leave(seat);
+        if let Some((clock, number)) = self.0.take() {
+            clock.0.schedule.lock().leave(number);
         }
     }
 }
@@ -316,7 +453,7 @@ mod tests {
             for (seat, body) in seats.into_iter().zip(bodies) {
                 let clock = &clock;
                 scope.spawn(move || {
-                    let _seat = seat.claim();
+                    let _seat = seat.join();
                     body(clock);
                 });
             }
@@ -398,16 +535,68 @@ mod tests {
     }
 
     #[test]
+    fn run_returns_what_each_thread_returned() {
+        let clock = SimClock::new();
+        let sleep = |n: usize| {
+            clock.sleep_until(clock.now() + SECOND * (10 - n as u32));
+            (n, clock.elapsed())
+        };
+        let ended = clock.run(3, sleep);
+        assert_eq!(ended, [(0, SECOND * 10), (1, SECOND * 9), (2, SECOND * 8)]);
+    }
+
+    /// The message of a panic.
+    fn message(panics: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let panic = std::panic::catch_unwind(panics).unwrap_err();
+        panic.downcast_ref::<String>().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn threads_that_wait_for_each_other_are_told_what_each_waits_for() {
+        let said = message(|| {
+            let clock = SimClock::new();
+            clock.run(3, |n| match n {
+                0 => clock.park_until(None),
+                1 => clock.poll(&mut || false),
+                _ => clock.sleep_until(clock.now() + SECOND),
+            });
+        });
+        let expected = "simulated time stands still at 1s:\n  sim-0 is parked until somebody unparks it\n  \
+                        sim-1 waits for a channel";
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_report_names_a_thread_that_blocks_outside_the_clock_and_one_that_never_joined() {
+        let clock = SimClock::new();
+        let reports = clock.run(1, |_| {
+            let _never_joined = clock.enlist();
+            clock.0.schedule.lock().report()
+        });
+        let expected = "simulated time stands still at 0ns:\n  \
+                        sim-0 runs, or waits for a lock or a thread that is not on this clock\n  \
+                        participant 1 was enlisted and has not joined";
+        assert_eq!(reports, [expected]);
+    }
+
+    #[test]
+    fn a_panic_in_one_thread_comes_out_of_run() {
+        let clock = SimClock::new();
+        let panics = || clock.run(2, |n| assert_eq!(n, 0, "expected by the test"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+    }
+
+    #[test]
     fn a_panicking_thread_leaves_its_seat() {
         let clock = SimClock::new();
         let (seat, other) = (clock.enlist(), clock.enlist());
         thread::scope(|scope| {
             let panics = scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 panic!("expected by the test");
             });
             scope.spawn(|| {
-                let _seat = other.claim();
+                let _seat = other.join();
                 clock.sleep_until(clock.now() + SECOND);
             });
             assert!(panics.join().is_err());

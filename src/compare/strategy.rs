@@ -76,7 +76,7 @@ impl Strategy {
                 backoff: self.backoff,
                 ..Retry::default()
             },
-            cancel: CancelToken::new(Arc::new(clock.clone())),
+            cancel: CancelToken::on(clock.clone()),
             seed: options.seed,
         };
         thread::scope(|scope| {

@@ -36,7 +36,7 @@ pub(super) fn run(case: &Case, settings: Settings, count: usize) -> Course {
     let server = Server::new(case, count, clock.clone());
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let asks = (0..case.keys).map(|_| &server as &dyn Ask);
-    let batch = Batch::new(settings, asks, on.clone(), CancelToken::new(on));
+    let batch = Batch::new(settings, asks, on.clone(), CancelToken::on(on));
     let weighs = settings.tokens.is_some();
     let mut done = Vec::with_capacity(count);
     let summary = batch.run(prompts(case, count, weighs), |_| {

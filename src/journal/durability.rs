@@ -168,7 +168,7 @@ impl Syncer {
         });
         let on_thread = shared.clone();
         let work = move || {
-            let _seat = seat.claim();
+            let _seat = seat.join();
             on_thread.work();
             on_thread.state.lock().done = true;
         };
@@ -273,7 +273,7 @@ mod tests {
         let seat = clock.enlist();
         thread::scope(|scope| {
             scope.spawn(|| {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 let mut syncing =
                     Syncing::start(durability, probe.clone(), Arc::new(clock.clone())).unwrap();
                 story(&clock, &probe, &mut syncing);

@@ -246,7 +246,7 @@ impl Shared {
 
     /// Waits in line, and then for the turn.
     fn stand(&self, place: &Place<'_>, cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        let _listening = cancel.listen();
+        let _listening = cancel.wake_on_cancel(&self.clock);
         while !cancel.is_cancelled() {
             let lane = match place.peek() {
                 Peek::Due(lane) => lane,

@@ -196,7 +196,7 @@ fn watch(
         let (clock, limiter, seen) = (&clock, &limiter, &seen);
         for (n, seat) in seats.by_ref().take(threads).enumerate() {
             scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 for _ in 0..turns {
                     seen.lock().arrivals.push(n);
                     let turn = limiter.wait();
@@ -206,7 +206,7 @@ fn watch(
         }
         let seat = seats.next().unwrap();
         scope.spawn(move || {
-            let _seat = seat.claim();
+            let _seat = seat.join();
             aside(clock, limiter);
         });
     });
@@ -288,14 +288,14 @@ fn a_cancelled_wait_takes_no_turn_and_those_behind_move_up() {
     let clock = SimClock::new();
     let start = clock.now();
     let limiter = RateLimiter::on(Arc::new(clock.clone()), each_second());
-    let impatient = CancelToken::new(Arc::new(clock.clone()));
+    let impatient = CancelToken::on(clock.clone());
     let seats: Vec<_> = (0..4).map(|_| clock.enlist()).collect();
     let granted = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for (n, seat) in seats.into_iter().enumerate() {
             let (limiter, impatient, granted, clock) = (&limiter, &impatient, &granted, &clock);
             scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 match n {
                     1 => assert!(limiter.wait_unless(impatient).is_err()),
                     3 => {
@@ -350,21 +350,21 @@ fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_wo
         tokens: Some(nz(6000)),
     };
     let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), [limits]);
-    let nobody = CancelToken::new(Arc::new(clock.clone()));
+    let nobody = CancelToken::on(clock.clone());
     let first = limiter.wait_for(5000, &nobody).unwrap();
     let seats = [clock.enlist(), clock.enlist()];
     thread::scope(|scope| {
         let (clock, limiter, nobody) = (&clock, &limiter, &nobody);
         let [waiting, correcting] = seats;
         scope.spawn(move || {
-            let _seat = waiting.claim();
+            let _seat = waiting.join();
             assert_eq!(
                 limiter.wait_for(2000, nobody).unwrap().at,
                 start + SECOND * 55
             );
         });
         scope.spawn(move || {
-            let _seat = correcting.claim();
+            let _seat = correcting.join();
             clock.sleep_until(start + SECOND * 10);
             limiter.correct(first, 100);
         });

@@ -161,7 +161,7 @@ fn dropping_the_outputs_stops_the_pool_after_the_running_tasks() {
 #[test]
 fn a_caller_that_lives_on_the_clock_already_may_drop_the_outputs_early() {
     let clock = SimClock::new();
-    let _seat = clock.enlist().claim();
+    let _seat = clock.enlist().join();
     thread::scope(|scope| {
         let work = |_: &u32, _: &Crew<'_>| clock.sleep_until(clock.now() + SECOND);
         drop(run_on(
@@ -208,7 +208,7 @@ fn articles_job(seed: u64) -> (Vec<(Duration, usize)>, Duration) {
     let rate = Rate::per_minute(NonZeroU32::new(10).unwrap()).with_guard(Duration::ZERO);
     let (limiter, cancel) = (
         RateLimiter::on(on.clone(), rate),
-        CancelToken::new(on.clone()),
+        CancelToken::on(on.clone()),
     );
     let backoff = Backoff {
         base: SECOND * 20,

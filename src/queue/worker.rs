@@ -318,7 +318,7 @@ impl Guard for Worker {
             cancel.sleep_until(cancel.clock().now() + LOOK)?;
         }
         if cancel.is_cancelled() {
-            Err(Cancelled)
+            Err(Cancelled::Cancelled)
         } else {
             Ok(())
         }

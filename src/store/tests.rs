@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::clock::{Clock, SimClock};
-use std::sync::Arc;
 
 fn place(text: &str) -> Place {
     Place::parse(text, Some("secret")).unwrap()
@@ -104,7 +103,7 @@ fn what_does_not_pass_is_not_waited_for() {
 #[test]
 fn nobody_home_is_said_and_a_wait_for_it_can_be_called_off() {
     let clock = SimClock::new();
-    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let cancel = CancelToken::on(clock.clone());
     let mut link = Link::new(place("redis://127.0.0.1:1"), Duration::from_secs(1)); // nobody listens on port 1
     let asked = link.ask(|connection| redis::cmd("PING").query::<()>(connection));
     assert!(

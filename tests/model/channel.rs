@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use shuttle::future::batch_semaphore::{BatchSemaphore, Fairness};
@@ -45,6 +46,13 @@ pub(crate) enum TrySendError<M> {
 /// All senders have gone, and all messages are received.
 #[derive(Debug)]
 pub(crate) struct RecvError;
+
+/// As [`RecvError`], or nothing came in time.
+#[derive(Debug, PartialEq)]
+pub(crate) enum RecvTimeoutError {
+    Timeout,
+    Disconnected,
+}
 
 /// More permits than anybody takes.
 const PLENTY: usize = 1_000;
@@ -100,6 +108,12 @@ impl<M> Receiver<M> {
         let message = self.0.state.lock().messages.pop_front().ok_or(RecvError)?;
         self.0.room.release(1);
         Ok(message)
+    }
+
+    /// Used by simulated time only, which the models do not use.
+    pub(crate) fn recv_timeout(&self, _timeout: Duration) -> Result<M, RecvTimeoutError> {
+        self.recv()
+            .map_err(|RecvError| RecvTimeoutError::Disconnected)
     }
 
     pub(crate) fn len(&self) -> usize {

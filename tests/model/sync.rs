@@ -9,7 +9,9 @@ pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::atomic;
 
 pub(crate) mod channel {
-    pub(crate) use crate::channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
+    pub(crate) use crate::channel::{
+        Receiver, RecvTimeoutError, Select, SendError, Sender, TrySendError, bounded,
+    };
 }
 
 /// A lock that is not poisoned by a panic, as that of `parking_lot`.

@@ -81,6 +81,12 @@ impl ModelClock {
     }
 }
 
+impl From<ModelClock> for Arc<dyn Clock> {
+    fn from(clock: ModelClock) -> Self {
+        Arc::new(clock)
+    }
+}
+
 impl State {
     /// Lets time jump; returns those whose deadline has come.
     fn move_on_if_all_are_parked(&mut self) -> Vec<Parked> {

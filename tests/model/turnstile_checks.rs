@@ -290,7 +290,7 @@ fn corrected() {
         pace: Tempo::Kept(Rate::unlimited()),
         tokens,
     }]);
-    let nobody = CancelToken::new(Arc::new(case.clock.clone()));
+    let nobody = CancelToken::on(case.clock.clone());
     let first = case.limiter.wait_for(60, &nobody).unwrap();
     case.with(move |case| {
         let turn = case.limiter.wait_for(10, &nobody).unwrap();
@@ -306,7 +306,7 @@ fn corrected() {
 fn cancelled(beside: usize) {
     let case = Case::of([each_second()]);
     case.limiter.hold_until(case.at(10));
-    let token = CancelToken::new(Arc::new(case.clock.clone()));
+    let token = CancelToken::on(case.clock.clone());
     (0..beside).for_each(|_| _ = case.with_turns(1));
     let impatient = token.clone();
     case.with(move |case| {
@@ -323,7 +323,7 @@ fn cancelled(beside: usize) {
 fn retiring(waiting: usize) {
     let case = Case::of([each_second()]);
     case.limiter.hold_until(case.at(10));
-    let nobody = CancelToken::new(Arc::new(case.clock.clone()));
+    let nobody = CancelToken::on(case.clock.clone());
     for _ in 0..waiting {
         let nobody = nobody.clone();
         case.with(move |case| {

@@ -167,7 +167,7 @@ fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
         settings,
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let end = clock.now() + DAYS_30;
     let lines = (1..).take_while(|_| clock.now() < end);

@@ -47,7 +47,7 @@ fn in_thirty_days_at_a_kept_pace_every_turn_comes_the_instant_it_is_due_to_the_l
             (&clock, &limiter, &taken, &expected, &after_a_day);
         for seat in seats.by_ref().take(4) {
             scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 while taken.load(Ordering::SeqCst) + 4 <= expected.len() {
                     let at = limiter.wait().at - start;
                     let n = taken.fetch_add(1, Ordering::SeqCst);
@@ -60,7 +60,7 @@ fn in_thirty_days_at_a_kept_pace_every_turn_comes_the_instant_it_is_due_to_the_l
         }
         let holding = seats.next().unwrap();
         scope.spawn(move || {
-            let _seat = holding.claim();
+            let _seat = holding.join();
             for hold in (1..)
                 .map(|n| HOUR * 6 * n)
                 .take_while(|hold| *hold < DAYS_30)

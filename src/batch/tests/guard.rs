@@ -19,7 +19,7 @@ impl Guard for Doorman {
     fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled> {
         let Some(opens) = self.opens else {
             cancel.cancel();
-            return Err(Cancelled);
+            return Err(Cancelled::Cancelled);
         };
         let left = opens.saturating_sub(
             cancel

@@ -76,7 +76,7 @@ fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_
         paced(600),
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let summary = batch.run(prompts(200), |_| Ok(()));
     assert_eq!((summary.answered, summary.calls), (200, 200));

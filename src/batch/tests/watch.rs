@@ -37,7 +37,7 @@ fn watched(
         settings,
         [&server as &dyn Ask],
         on.clone(),
-        CancelToken::new(on.clone()),
+        CancelToken::on(on.clone()),
     );
     let batch = batch.expecting(count.into()).watched_by(Arc::new(watch));
     let view = batch.view();
@@ -227,7 +227,7 @@ fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
         settings,
         [&Metered as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let summary = batch.run(prompts(100), |_| Ok(()));
     assert!(matches!(summary.stop, Some(Stop::Spent { spent, most: 0.05 }) if spent >= 0.05));
@@ -257,7 +257,7 @@ fn a_batch_that_is_done_has_not_stopped_however_much_it_has_cost() {
         settings,
         [&Metered as &dyn Ask],
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let summary = batch.expecting(10).run(prompts(10), |_| Ok(()));
     assert!(

@@ -69,14 +69,14 @@ fn run(
     call: impl Fn(&Shared, usize, Turn) + Sync,
 ) -> Vec<(Duration, usize)> {
     let calls = Mutex::new(Vec::new());
-    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let cancel = CancelToken::on(clock.clone());
     let seats: Vec<_> = (0..2 * paces.len()).map(|_| clock.enlist()).collect();
     thread::scope(|scope| {
         for (n, seat) in seats.into_iter().enumerate() {
             let (calls, cancel, call, who) = (&calls, &cancel, &call, n / 2);
             let pace = &paces[who];
             scope.spawn(move || {
-                let _seat = seat.claim();
+                let _seat = seat.join();
                 while clock.elapsed() < until {
                     let Ok(turn) = pace.take(0, cancel) else {
                         return;
@@ -189,7 +189,7 @@ fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() 
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
-    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let cancel = CancelToken::on(clock.clone());
     let (mine, its) = (
         one.take(0, &cancel).unwrap(),
         other.take(0, &cancel).unwrap(),
@@ -236,9 +236,7 @@ fn when_the_board_stays_away_patience_ends() {
     });
     let pace = shared(&clock, &board, MS * 30_000);
     assert!(matches!(pace.check(), Err(BoardError::Away(_))));
-    let none = pace
-        .take(0, &CancelToken::new(Arc::new(clock.clone())))
-        .unwrap_err();
+    let none = pace.take(0, &CancelToken::on(clock.clone())).unwrap_err();
     assert!(
         matches!(&none, NoTurn::Lost(why) if why.contains("30s")),
         "{none}"
@@ -251,18 +249,18 @@ fn a_reserved_turn_that_is_called_off_goes_to_the_next_line() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
-    let cancel = CancelToken::new(Arc::new(clock.clone()));
+    let cancel = CancelToken::on(clock.clone());
     one.take(0, &cancel).unwrap();
-    let called_off = CancelToken::new(Arc::new(clock.clone()));
+    let called_off = CancelToken::on(clock.clone());
     let seats = [clock.enlist(), clock.enlist()];
     let [first, second] = seats;
     thread::scope(|scope| {
         scope.spawn(|| {
-            let _seat = first.claim();
+            let _seat = first.join();
             assert!(one.take(0, &called_off).is_err());
         });
         scope.spawn(|| {
-            let _seat = second.claim();
+            let _seat = second.join();
             clock.sleep_until(clock.now() + MS * 10);
             called_off.cancel();
         });

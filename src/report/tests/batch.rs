@@ -69,7 +69,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         },
         asks,
         on.clone(),
-        CancelToken::new(on),
+        CancelToken::on(on),
     );
     let prompts = (1..=300).map(|line| {
         let (custom_id, text) = (format!("line-{line}"), line.to_string());
