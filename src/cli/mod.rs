@@ -9,6 +9,11 @@ mod earlier;
 mod endpoints;
 mod export;
 mod forecast;
+#[allow(
+    dead_code,
+    reason = "the rooms of the face switch over to it one by one"
+)]
+mod format;
 mod input;
 mod logging;
 mod manual;

@@ -1,0 +1,279 @@
+//! How figures and texts are written for people: one function for each kind, used by the whole face.
+//!
+//! Pure. Texts that come from outside (prompts, answers, messages of a server, file names) are cleaned here before they
+//! reach a terminal or a document, so that no control character does. HTML and JSON have escapes of their own.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A duration to three figures: `7.25 ms`, `1.3 s`, `58 s`, `1 min 42 s`, `2 h 1 min`, `4 d 4 h`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    let whole = seconds.round() as u64;
+    if time.is_zero() {
+        "0 s".to_owned()
+    } else if seconds < 0.9995 {
+        format!("{} ms", three_figures(seconds * 1e3))
+    } else if seconds < 59.95 {
+        format!("{} s", three_figures(seconds))
+    } else if whole < 3_600 {
+        two_units(whole, (60, "min"), (1, "s"))
+    } else if whole < 360_000 {
+        two_units(whole, (3_600, "h"), (60, "min"))
+    } else {
+        two_units(whole, (86_400, "d"), (3_600, "h"))
+    }
+}
+
+/// The same for whole milliseconds.
+pub(crate) fn milliseconds(ms: u64) -> String {
+    duration(Duration::from_millis(ms))
+}
+
+/// A time still to wait, in whole seconds and rounded up, so that a countdown ends with `1 s`.
+pub(crate) fn countdown(left: Duration) -> String {
+    let begun = u64::from(left.subsec_nanos() > 0);
+    duration(Duration::from_secs(left.as_secs().saturating_add(begun)))
+}
+
+/// `2 h 1 min`; the smaller unit is left out if it is zero. Units are given with their length in seconds.
+fn two_units(seconds: u64, large: (u64, &str), small: (u64, &str)) -> String {
+    let rounded = seconds.saturating_add(small.0 / 2) / small.0 * small.0;
+    let rest = rounded % large.0 / small.0;
+    let first = format!("{} {}", grouped(rounded / large.0), large.1);
+    if rest == 0 {
+        first
+    } else {
+        format!("{first} {rest} {}", small.1)
+    }
+}
+
+/// A number with a comma at each thousand: `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A measured number: grouped and whole from 100 on, below that with one decimal if it is not whole.
+pub(crate) fn number(number: f64) -> String {
+    if number < 99.95 {
+        trimmed(format!("{number:.1}"))
+    } else {
+        grouped(number.round() as u64)
+    }
+}
+
+/// A large number in short: `9,999`, `24.1k`, `121k`, `2.5M`.
+pub(crate) fn short_number(number: u64) -> String {
+    match number {
+        0..10_000 => grouped(number),
+        10_000..999_500 => three_figures(number as f64 / 1e3) + "k",
+        _ => three_figures(number as f64 / 1e6) + "M",
+    }
+}
+
+/// A number of things: `1 call`, `2,000 calls`, `2 retries`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let number = grouped(count);
+    match noun.strip_suffix("ry") {
+        _ if count == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ries"),
+        None => format!("{number} {noun}s"),
+    }
+}
+
+/// A size in bytes, in decimal units: `640 bytes`, `12.3 kB`, `3.02 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let large = bytes as f64;
+    match bytes {
+        0..1_000 => counted(bytes, "byte"),
+        1_000..999_500 => three_figures(large / 1e3) + " kB",
+        999_500..999_500_000 => three_figures(large / 1e6) + " MB",
+        _ => three_figures(large / 1e9) + " GB",
+    }
+}
+
+/// An amount of money: `$1,234.50`, and below a dollar three figures, as in `$0.021`.
+pub(crate) fn money(dollars: f64) -> String {
+    if dollars <= 0.0 {
+        return "$0".to_owned();
+    }
+    if dollars < 0.995 {
+        let decimals = (2.0 - dollars.log10().floor()).min(9.0) as usize;
+        return format!("${}", trimmed(format!("{dollars:.decimals$}")));
+    }
+    let cents = (dollars * 100.0).round() as u64;
+    format!("${}.{:02}", grouped(cents / 100), cents % 100)
+}
+
+/// A text of several lines without control characters (C0 with ESC, DEL and C1): each becomes U+FFFD, but for line
+/// feeds and tabs, and for the carriage return before a line feed, which is dropped.
+pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_harmful) {
+        return text.into();
+    }
+    text.replace("\r\n", "\n")
+        .replace(is_harmful, "\u{fffd}")
+        .into()
+}
+
+/// A text on one line: each run of white space becomes a space, each other control character U+FFFD.
+pub(crate) fn one_line(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    words.join(" ").replace(char::is_control, "\u{fffd}")
+}
+
+/// A text on one line and of at most `most` characters; what was cut off shows as `…`.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let line = one_line(text);
+    if line.chars().count() <= most {
+        return line;
+    }
+    let kept: String = line.chars().take(most.saturating_sub(1)).collect();
+    kept.trim_end().to_owned() + "…"
+}
+
+/// Two decimals below 10, one below 100, none above; without zeros at the end.
+fn three_figures(number: f64) -> String {
+    trimmed(match number {
+        ..9.995 => format!("{number:.2}"),
+        ..99.95 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    })
+}
+
+/// Without zeros at the end of a fraction.
+fn trimmed(number: String) -> String {
+    if !number.contains('.') {
+        return number;
+    }
+    number
+        .trim_end_matches('0')
+        .trim_end_matches('.')
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_figures_or_two_units() {
+        let table = [
+            (0.0, "0 s"),
+            (0.00725, "7.25 ms"),
+            (0.999, "999 ms"),
+            (0.9999, "1 s"),
+            (1.234, "1.23 s"),
+            (2.5, "2.5 s"),
+            (9.999, "10 s"),
+            (59.94, "59.9 s"),
+            (59.999, "1 min"),
+            (61.0, "1 min 1 s"),
+            (3_599.6, "1 h"),
+            (7_260.0, "2 h 1 min"),
+            (7_199.0, "2 h"),
+            (360_000.0, "4 d 4 h"),
+            (1e9, "11,574 d 2 h"),
+        ];
+        for (seconds, expected) in table {
+            assert_eq!(duration(Duration::from_secs_f64(seconds)), expected);
+        }
+        assert_eq!(milliseconds(1_250), "1.25 s");
+        assert!(milliseconds(u64::MAX).contains(" d"));
+    }
+
+    #[test]
+    fn a_countdown_ends_with_one_second() {
+        let table = [
+            (0, "0 s"),
+            (1, "1 s"),
+            (10_001, "11 s"),
+            (11_000, "11 s"),
+            (60_001, "1 min 1 s"),
+        ];
+        for (ms, expected) in table {
+            assert_eq!(countdown(Duration::from_millis(ms)), expected);
+        }
+        assert!(countdown(Duration::MAX).contains(" d"));
+    }
+
+    #[test]
+    fn numbers_are_grouped_or_short() {
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        let measured = [0.0, 9.84, 9.97, 99.0, 590.8, 1_234.0, 1e6].map(number);
+        let expected = ["0", "9.8", "10", "99", "591", "1,234", "1,000,000"];
+        assert_eq!(measured, expected);
+        let short = [9_999, 24_050, 121_400, 999_499, 999_500, 2_500_000].map(short_number);
+        assert_eq!(short, ["9,999", "24.1k", "121k", "999k", "1M", "2.5M"]);
+    }
+
+    #[test]
+    fn things_are_counted_in_the_singular_and_the_plural() {
+        let said = [
+            (1, "call"),
+            (0, "call"),
+            (2_000, "call"),
+            (1, "retry"),
+            (2, "retry"),
+        ];
+        let expected = ["1 call", "0 calls", "2,000 calls", "1 retry", "2 retries"];
+        assert_eq!(said.map(|(count, noun)| counted(count, noun)), expected);
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        let said = [1, 999, 1_000, 12_345, 3_020_000, 999_500_000].map(size);
+        assert_eq!(
+            said,
+            ["1 byte", "999 bytes", "1 kB", "12.3 kB", "3.02 MB", "1 GB"]
+        );
+    }
+
+    #[test]
+    fn money_shows_the_figures_that_matter() {
+        let said = [0.0, 0.000_042, 0.021, 0.1307, 0.999, 1.5, 1_234.5].map(money);
+        let expected = [
+            "$0",
+            "$0.000042",
+            "$0.021",
+            "$0.131",
+            "$1.00",
+            "$1.50",
+            "$1,234.50",
+        ];
+        assert_eq!(said, expected);
+        assert_eq!(money(1e-30), "$0");
+    }
+
+    #[test]
+    fn no_control_character_is_left_in_a_text() {
+        let nasty = "a\u{1b}[31m\u{9b}2J\u{7}\u{0}\u{7f}b\rc\r\nd\te";
+        let expected = "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c\nd\te";
+        assert_eq!(cleaned(nasty), expected);
+        assert!(matches!(cleaned("é\n\tü"), Cow::Borrowed("é\n\tü")));
+        assert_eq!(
+            one_line(" a\n\tb\u{2028}c\u{85}d\u{1b} "),
+            "a b c d\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn a_text_is_shortened_between_characters() {
+        assert_eq!(shortened(&"é".repeat(9), 5), "éééé…");
+        assert_eq!(shortened("a\nb", 3), "a b");
+        assert_eq!(shortened("ab cd", 4), "ab…");
+        assert_eq!(shortened("ab", 0), "…");
+    }
+}
