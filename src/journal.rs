@@ -26,8 +26,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 #[cfg(feature = "cli")]
-pub(crate) use by_line::ByLine;
-#[cfg(feature = "cli")]
 pub(crate) use draft::Draft;
 pub use durability::{Durability, ParseDurabilityError};
 pub use folder::{Folder, FolderError};

@@ -65,7 +65,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
-//! | 5 face | `practice`, `export`, `progress`, `page`, `compare`, `report`, `forecast`, `cli` |
+//! | 5 face | `practice`, `progress`, `page`, `compare`, `report`, `forecast`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `batch` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
@@ -85,8 +85,6 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod compare;
-#[cfg(feature = "cli")]
-pub mod export;
 #[cfg(feature = "cli")]
 pub mod forecast;
 #[cfg(feature = "batch")]

@@ -16,7 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["json", "hints", "http", "store", "share", "api"],
     &["prompts", "journal", "batch", "queue"],
     &[
-        "practice", "export", "progress", "page", "compare", "report", "forecast", "cli",
+        "practice", "progress", "page", "compare", "report", "forecast", "cli",
     ],
 ];
 

@@ -28,7 +28,7 @@ use crate::prompts::Format;
 
 use api::{Param, Spoken, quota};
 pub(super) use compare::Compare;
-pub(super) use export::Export;
+pub(super) use export::ExportArgs;
 pub(super) use manual::{Completions, Manual};
 pub(super) use plan::Plan;
 #[cfg(feature = "redis")]
@@ -64,7 +64,7 @@ pub(super) enum Command {
     /// It also says what it costs, what holds it back, and how many workers to use.
     Plan(Plan),
     /// Turn results into a table, a document or text, in input order
-    Export(Export),
+    Export(ExportArgs),
     /// Say what happened: prompts, calls, pace, and where the time went
     Report(Report),
     /// Put prompts into a queue on Redis, for many machines to work on

@@ -17,6 +17,7 @@ mod format;
 mod input;
 mod logging;
 mod manual;
+mod output;
 mod oversize;
 mod plan;
 mod practice;
@@ -44,6 +45,7 @@ use clap::Parser;
 use log::Level;
 
 use args::{Args, Command, LogFormat};
+use output::OutputError;
 
 /// How the program ends. The numbers are part of its interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +88,7 @@ pub fn main() -> Exit {
     match args.command {
         Command::Run(run) => or_say_why(run::run(*run, args.quiet), |_| Exit::Usage),
         Command::Plan(plan) => or_say_why(forecast::run(&plan, args.quiet), |_| Exit::Usage),
-        Command::Export(export) => {
-            or_say_why(export::run(&export, args.quiet), export::Failure::exit)
-        }
+        Command::Export(export) => or_say_why(export::run(&export, args.quiet), OutputError::exit),
         Command::Report(report) => {
             or_say_why(report::run(&report, args.quiet), report::Failure::exit)
         }

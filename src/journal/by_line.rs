@@ -62,12 +62,6 @@ impl<T: Copy> ByLine<T> {
     pub(crate) fn values(&self) -> impl Iterator<Item = T> {
         self.entries.iter().map(|(_, value)| *value)
     }
-
-    /// The list itself, to be sorted in another way.
-    #[cfg(feature = "cli")]
-    pub(crate) fn into_entries(self) -> Vec<(u64, T)> {
-        self.entries
-    }
 }
 
 impl<T> Default for ByLine<T> {

@@ -1,91 +1,67 @@
-//! The document: Markdown, a section a prompt.
+//! The document: Markdown, a section for each prompt. Control characters are cleaned away.
 
 use std::io::{self, Write};
 
-use super::row::Row;
-use super::shape::Shape;
+use super::row::ExportRow;
+use crate::cli::format::{cleaned, one_line, shortened};
 
-pub(super) struct Document<W> {
-    to: W,
-    first: bool,
+/// Characters of a prompt's first line that its heading shows: a line of a terminal.
+const HEADING: usize = 80;
+
+/// Writes the section of a prompt: its first line as the heading, then its answer, or why it failed.
+pub(super) fn write_section(
+    to: &mut impl Write,
+    row: &ExportRow<'_>,
+    is_first: bool,
+) -> io::Result<()> {
+    if !is_first {
+        writeln!(to)?;
+    }
+    writeln!(to, "# {}", escaped(&heading(row)))?;
+    match &row.text {
+        Some(text) => write_answer(to, row, &cleaned(text)),
+        None => write_failure(to, row),
+    }
 }
 
-impl<W: Write> Document<W> {
-    pub(super) fn begin(to: W) -> Self {
-        Document { to, first: true }
+fn write_answer(to: &mut impl Write, row: &ExportRow<'_>, text: &str) -> io::Result<()> {
+    let text = text.trim_end();
+    let is_empty = text.trim_start().is_empty();
+    writeln!(
+        to,
+        "\n{}",
+        if is_empty { "*An empty answer.*" } else { text }
+    )?;
+    if let Some(fence) = open_fence(text) {
+        writeln!(to, "{fence}")?;
     }
-
-    fn answer(&mut self, row: &Row<'_>, text: &str) -> io::Result<()> {
-        let text = text.trim_end();
-        let text = if text.trim_start().is_empty() {
-            "*An empty answer.*"
-        } else {
-            text
-        };
-        writeln!(self.to, "\n{text}")?;
-        if let Some(fence) = open_fence(text) {
-            writeln!(self.to, "{fence}")?;
-        }
-        row.odd_ending().map_or(Ok(()), |reason| {
-            writeln!(self.to, "\n*The answer ended with: {}.*", escaped(reason))
-        })
-    }
-
-    fn failure(&mut self, row: &Row<'_>) -> io::Result<()> {
-        let (code, message) = row
-            .error
-            .as_ref()
-            .map_or(("", ""), |fault| (&fault.code, &fault.message));
+    if let Some(reason) = row.odd_ending() {
         writeln!(
-            self.to,
-            "\n**Failed** ({}): {}",
-            escaped(code),
-            escaped(&on_one_line(message))
-        )
+            to,
+            "\n*The answer ended with: {}.*",
+            escaped(&one_line(reason))
+        )?;
     }
+    Ok(())
 }
 
-impl<W: Write> Shape for Document<W> {
-    fn row(&mut self, row: &Row<'_>) -> io::Result<()> {
-        if !std::mem::take(&mut self.first) {
-            writeln!(self.to)?;
-        }
-        writeln!(self.to, "# {}", escaped(&heading(row)))?;
-        match &row.text {
-            Some(text) => self.answer(row, text),
-            None => self.failure(row),
-        }
-    }
-
-    fn end(&mut self) -> io::Result<u64> {
-        self.to.flush().map(|()| 0)
-    }
+fn write_failure(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
+    let (code, message) = match &row.error {
+        Some(fault) => (one_line(&fault.code), one_line(&fault.message)),
+        None => (String::new(), String::new()),
+    };
+    writeln!(
+        to,
+        "\n**Failed** ({}): {}",
+        escaped(&code),
+        escaped(&message)
+    )
 }
 
-/// The first line of the prompt that is not blank, shortened; or else its name.
-fn heading(row: &Row<'_>) -> String {
-    const LONGEST: usize = 80;
-    let first = row
-        .prompt
-        .lines()
-        .map(str::trim)
-        .find(|line| !line.is_empty())
-        .unwrap_or(&row.custom_id);
-    match first.char_indices().nth(LONGEST) {
-        None => first.to_owned(),
-        Some((end, _)) => {
-            let short = &first[..end];
-            let words = short
-                .rfind(' ')
-                .filter(|at| *at > end / 2)
-                .map_or(short, |at| &short[..at]);
-            format!("{}…", words.trim_end())
-        }
-    }
-}
-
-fn on_one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+/// The first line of the prompt that is not blank, shortened; or else the prompt's name.
+fn heading(row: &ExportRow<'_>) -> String {
+    let first = row.prompt.lines().find(|line| !line.trim().is_empty());
+    shortened(first.unwrap_or(&row.custom_id), HEADING)
 }
 
 /// Text that stands for itself in Markdown.
@@ -96,7 +72,7 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-/// The fence of a code block that is not closed: it would take in all that follows.
+/// The fence of a code block that is not closed: all that follows would become part of the block.
 fn open_fence(text: &str) -> Option<&str> {
     text.lines()
         .fold(None, |open, line| match (open, fence(line)) {
@@ -125,10 +101,10 @@ fn fence(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn row(prompt: &str) -> Row<'static> {
+    fn row(prompt: &str) -> ExportRow<'static> {
         let (id, custom_id, prompt) = (String::new(), "line-1".to_owned(), prompt.to_owned());
         let (text, finish_reason, response, error, attempts) = (None, None, None, None, Vec::new());
-        Row {
+        ExportRow {
             id,
             custom_id,
             prompt,
@@ -150,7 +126,7 @@ mod tests {
         );
         assert_eq!(
             heading(&row(&"é".repeat(100))),
-            format!("{}…", "é".repeat(80))
+            format!("{}…", "é".repeat(79))
         );
     }
 

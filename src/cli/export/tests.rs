@@ -1,8 +1,18 @@
-//! Whole exports, of results as a run leaves them.
+//! Whole exports of results as a run leaves them.
 
 use super::*;
 use serde_json::{Value, json};
 use std::io::Cursor;
+
+/// These options, in the order of the input, with failed prompts, to the letter.
+fn with(format: ExportFormat) -> ExportOptions {
+    ExportOptions {
+        format,
+        order: ExportOrder::default(),
+        failed: FailedPrompts::default(),
+        spreadsheet: false,
+    }
+}
 
 /// Out of order: an answer cut short, a failure, the failure's retry, an empty answer.
 fn results() -> String {
@@ -34,17 +44,17 @@ fn results() -> String {
     .concat()
 }
 
-fn made(options: Options) -> (String, Exported) {
+fn made(options: ExportOptions) -> (String, Exported) {
     let mut to = Vec::new();
     let exported = export(&mut Results::new(Cursor::new(results())), &options, &mut to).unwrap();
     (String::from_utf8(to).unwrap(), exported)
 }
 
-fn plain(format: Format) -> String {
-    made(Options::new(format)).0
+fn plain(format: ExportFormat) -> String {
+    made(with(format)).0
 }
 
-fn error(text: &str, options: Options) -> (String, Vec<u8>) {
+fn error(text: &str, options: ExportOptions) -> (String, Vec<u8>) {
     let mut to = Vec::new();
     let error = export(&mut Results::new(Cursor::new(text)), &options, &mut to).unwrap_err();
     (error.to_string(), to)
@@ -59,14 +69,14 @@ line-2,b\u{2028},\"fine\n\",stop,,,0
 line-3,c,,,\"bad: second\ntime\",400,0
 line-4,d,,stop,,,0
 ";
-    assert_eq!(plain(Format::Csv), expected);
+    assert_eq!(plain(ExportFormat::Csv), expected);
 }
 
 #[test]
 fn a_table_for_a_spreadsheet_runs_no_formulas() {
-    let options = Options {
+    let options = ExportOptions {
         spreadsheet: true,
-        ..Options::new(Format::Csv)
+        ..with(ExportFormat::Csv)
     };
     let (text, exported) = made(options);
     assert!(
@@ -75,17 +85,14 @@ fn a_table_for_a_spreadsheet_runs_no_formulas() {
         "{text}"
     );
     assert_eq!(
-        (
-            exported.formulas,
-            made(Options::new(Format::Csv)).1.formulas
-        ),
+        (exported.formulas, made(with(ExportFormat::Csv)).1.formulas),
         (1, 1)
     );
 }
 
 #[test]
 fn lines_of_json_have_the_fields_that_people_ask_for() {
-    let lines = plain(Format::Jsonl);
+    let lines = plain(ExportFormat::Jsonl);
     let first = r#"{"custom_id":"line-1","prompt":"a, \"b\"\nc","text":"- one\n- two","finish_reason":"length","error":null}"#;
     assert_eq!(lines.split('\n').next(), Some(first));
     assert_eq!(lines.split_terminator('\n').count(), 4);
@@ -96,7 +103,7 @@ fn lines_of_json_have_the_fields_that_people_ask_for() {
 
 #[test]
 fn batch_lines_carry_the_response_to_the_letter() {
-    let lines = plain(Format::Batch);
+    let lines = plain(ExportFormat::Batch);
     let first = r#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1","response":{"status_code":200,"request_id":null,"body":{"n":1.0}},"error":null}"#;
     assert_eq!(lines.split('\n').next(), Some(first));
     assert!(lines.contains(r#""custom_id":"line-2","response":null,"error":null}"#));
@@ -124,17 +131,17 @@ fine
 
 *An empty answer.*
 ";
-    assert_eq!(plain(Format::Md), expected);
+    assert_eq!(plain(ExportFormat::Md), expected);
 }
 
 #[test]
 fn text_is_the_answers_with_a_blank_line_between() {
-    assert_eq!(plain(Format::Txt), "- one\n- two\n\nfine\n\n\n");
+    assert_eq!(plain(ExportFormat::Txt), "- one\n- two\n\nfine\n\n\n");
 }
 
 #[test]
 fn everything_is_counted() {
-    let (_, exported) = made(Options::new(Format::Txt));
+    let (_, exported) = made(with(ExportFormat::Txt));
     let expected = Exported {
         answered: 3,
         flagged: 2,
@@ -148,9 +155,9 @@ fn everything_is_counted() {
 
 #[test]
 fn the_order_of_completion_is_that_of_the_last_records() {
-    let options = Options {
-        order: Order::Completion,
-        ..Options::new(Format::Batch)
+    let options = ExportOptions {
+        order: ExportOrder::Completion,
+        ..with(ExportFormat::Batch)
     };
     let ids: Vec<_> = made(options)
         .0
@@ -163,33 +170,41 @@ fn the_order_of_completion_is_that_of_the_last_records() {
 #[test]
 fn failed_prompts_can_be_left_out_or_be_all_there_is() {
     let count = |failed| {
-        made(Options {
+        made(ExportOptions {
             failed,
-            ..Options::new(Format::Jsonl)
+            ..with(ExportFormat::Jsonl)
         })
         .0
         .lines()
         .count()
     };
     assert_eq!(
-        [Failed::Include, Failed::Exclude, Failed::Only].map(count),
+        [
+            FailedPrompts::Include,
+            FailedPrompts::Exclude,
+            FailedPrompts::Only
+        ]
+        .map(count),
         [4, 3, 1]
     );
     let (error, _) = error(
         "",
-        Options {
-            failed: Failed::Only,
-            ..Options::new(Format::Txt)
+        ExportOptions {
+            failed: FailedPrompts::Only,
+            ..with(ExportFormat::Txt)
         },
     );
-    assert!(error.starts_with("txt has answers only"), "{error}");
+    assert!(
+        error.starts_with("txt has no place for failed prompts"),
+        "{error}"
+    );
 }
 
 #[test]
 fn an_unfinished_last_line_is_left_out_and_counted() {
     let mut to = Vec::new();
     let mut results = Results::new(Cursor::new(results() + "{\"id\":\"pl_9"));
-    let exported = export(&mut results, &Options::new(Format::Jsonl), &mut to).unwrap();
+    let exported = export(&mut results, &with(ExportFormat::Jsonl), &mut to).unwrap();
     assert_eq!((exported.torn, exported.written), (11, 4));
 }
 
@@ -197,7 +212,7 @@ fn an_unfinished_last_line_is_left_out_and_counted() {
 fn a_broken_line_is_named_before_anything_is_written() {
     let (error, to) = error(
         &(results() + "{\"id\":1}\n" + &results()),
-        Options::new(Format::Csv),
+        with(ExportFormat::Csv),
     );
     assert!(
         error.starts_with("line 6 is not a whole record (invalid type: integer"),
@@ -217,29 +232,65 @@ fn a_pipe_that_nobody_reads_is_known_as_one_in_every_format() {
             Ok(())
         }
     }
-    for (name, format) in Format::NAMES {
+    for format in ExportFormat::value_variants() {
         let error = export(
             &mut Results::new(Cursor::new(results())),
-            &Options::new(format),
+            &with(*format),
             Gone,
         )
         .unwrap_err();
         assert!(
             matches!(error, ExportError::Write(error) if error.kind() == io::ErrorKind::BrokenPipe),
-            "{name}"
+            "{format:?}"
         );
     }
 }
 
 #[test]
-fn names_of_formats_are_read_and_endings_of_files_too() {
-    for name in ["csv", "jsonl", "md", "txt", "batch"] {
-        assert_eq!(name.parse::<Format>().unwrap().to_string(), name);
+fn the_ending_of_a_file_names_the_format() {
+    let of = |path: &str| ExportFormat::of_file(Path::new(path));
+    assert_eq!(of("a/b.MD"), Some(ExportFormat::Md));
+    assert_eq!((of("csv"), of("a.pdf")), (None, None));
+}
+
+#[test]
+fn no_cell_of_a_spreadsheet_begins_as_a_formula_of_any_kind() {
+    for start in ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"] {
+        let record = json!({"id": "pl_1_ca978112ca1bbdca", "custom_id": "line-1", "text": format!("{start}1+1")});
+        let mut to = Vec::new();
+        let options = ExportOptions {
+            spreadsheet: true,
+            ..with(ExportFormat::Csv)
+        };
+        let mut results = Results::new(Cursor::new(format!("{record}\n")));
+        assert_eq!(
+            export(&mut results, &options, &mut to).unwrap().formulas,
+            1,
+            "{start:?}"
+        );
+        let text = String::from_utf8(to).unwrap();
+        assert!(text.contains(&format!("'{start}1+1")), "{text:?}");
     }
-    assert_eq!(
-        "pdf".parse::<Format>().unwrap_err().to_string(),
-        "give csv, jsonl, md, txt, batch"
-    );
-    assert_eq!(Format::of_file(Path::new("a/b.MD")), Some(Format::Md));
-    assert_eq!(Format::of_file(Path::new("csv")), None);
+}
+
+#[test]
+fn documents_and_text_hold_no_control_character_and_all_else_is_to_the_letter() {
+    let nasty = "a\u{1b}[31m\u{9b}2J\u{7}\u{0}b\r\nc\td";
+    let record = json!({"id": "pl_1_ca978112ca1bbdca", "custom_id": "line-1", "prompt": nasty, "text": nasty,
+        "finish_reason": nasty});
+    let made = |format| {
+        let mut to = Vec::new();
+        let mut results = Results::new(Cursor::new(format!("{record}\n")));
+        export(&mut results, &with(format), &mut to).unwrap();
+        String::from_utf8(to).unwrap()
+    };
+    for format in [ExportFormat::Md, ExportFormat::Txt] {
+        let text = made(format);
+        assert!(text.contains("b\nc\td"), "{text:?}");
+        assert!(
+            !text.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')),
+            "{text:?}"
+        );
+    }
+    assert!(made(ExportFormat::Csv).contains(nasty));
 }

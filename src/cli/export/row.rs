@@ -1,4 +1,4 @@
-//! What an export wants to know of a record.
+//! The fields of a record that an export needs.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use crate::journal::Fault;
 
-/// A record, with the response as the letters that it is written in: nothing is lost on the way, no digit of a number.
+/// A record, with the response as it was written: no digit of a number is lost on the way.
 #[derive(Debug, Deserialize)]
-pub(super) struct Row<'a> {
+pub(super) struct ExportRow<'a> {
     pub(super) id: String,
     pub(super) custom_id: String,
     #[serde(default)]
@@ -22,32 +22,29 @@ pub(super) struct Row<'a> {
     pub(super) attempts: Vec<IgnoredAny>,
 }
 
-impl Row<'_> {
+impl ExportRow<'_> {
     /// Whether it is an answer that is empty or did not end by itself.
     pub(super) fn is_flagged(&self) -> bool {
-        self.odd_ending().is_some()
-            || self
-                .text
-                .as_ref()
-                .is_some_and(|text| text.trim().is_empty())
+        let is_empty = self
+            .text
+            .as_ref()
+            .is_some_and(|text| text.trim().is_empty());
+        is_empty || self.odd_ending().is_some()
     }
 
     /// Why the answer ended, if it did not end by itself.
     pub(super) fn odd_ending(&self) -> Option<&str> {
-        let reason = self
-            .finish_reason
-            .as_deref()
-            .filter(|reason| *reason != "stop");
-        reason.filter(|_| self.text.is_some())
+        let reason = self.finish_reason.as_deref()?;
+        (self.text.is_some() && reason != "stop").then_some(reason)
     }
 
     /// The HTTP status of the response.
     pub(super) fn status(&self) -> Option<u16> {
         #[derive(Deserialize)]
-        struct Status {
+        struct StatusOnly {
             status_code: u16,
         }
-        let status: Status = serde_json::from_str(self.response?.get()).ok()?;
-        Some(status.status_code)
+        let response: StatusOnly = serde_json::from_str(self.response?.get()).ok()?;
+        Some(response.status_code)
     }
 }

@@ -1,0 +1,142 @@
+//! `paceline export`: writes what was made of the results, and says to people how many prompts there were.
+
+use std::io::Write;
+
+use super::{ExportError, ExportFormat, ExportOptions, Exported, export};
+use crate::cli::args::ExportArgs;
+use crate::cli::format::{counted, grouped};
+use crate::cli::output::{self, OutputError};
+use crate::cli::{Exit, tell};
+
+const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batch";
+
+pub(in crate::cli) fn run(args: &ExportArgs, quiet: bool) -> Result<Exit, OutputError> {
+    let options = options(args)?;
+    output::not_the_results(&args.output, &args.results)?;
+    let mut results = output::open_results(&args.results)?;
+    let export = |to: &mut dyn Write| export(&mut results, &options, to);
+    match output::write_to(&args.output, export) {
+        Ok(exported) if !quiet => tell(&summary(&exported, &options)),
+        Ok(_) => {}
+        Err(ExportError::Write(source)) => OutputError::of_write(&args.output, source)?,
+        Err(error) => return Err(OutputError::of_results(&args.results, error)),
+    }
+    Ok(Exit::Answered)
+}
+
+fn options(args: &ExportArgs) -> Result<ExportOptions, OutputError> {
+    let by_ending = || ExportFormat::of_file(&args.output);
+    let format = args.format.or_else(by_ending);
+    let format = format.ok_or_else(|| OutputError::Unusable(NO_FORMAT.to_owned()))?;
+    Ok(ExportOptions {
+        format,
+        order: args.order,
+        failed: args.failed,
+        spreadsheet: args.spreadsheet,
+    })
+}
+
+fn summary(exported: &Exported, options: &ExportOptions) -> String {
+    let mut text = format!("{} answered", grouped(exported.answered));
+    if exported.flagged > 0 {
+        let flagged = grouped(exported.flagged);
+        text += &format!(" ({flagged} empty or not ended by themselves: see finish_reason)");
+    }
+    text += &format!(", {} failed", grouped(exported.failed));
+    let left_out = exported.answered + exported.failed - exported.written;
+    if left_out > 0 {
+        text += &format!(", {} left out", grouped(left_out));
+    }
+    if exported.torn > 0 {
+        text += &format!("\n{}", output::torn_line(exported.torn));
+    }
+    if exported.formulas > 0 && !options.spreadsheet {
+        let cells = counted(exported.formulas, "cell");
+        text +=
+            &format!("\na spreadsheet program would run {cells} as formulas: add --spreadsheet");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::cli::export::{ExportOrder, FailedPrompts};
+
+    fn args(results: &Path, output: &Path) -> ExportArgs {
+        ExportArgs {
+            results: results.to_owned(),
+            output: output.to_owned(),
+            format: Some(ExportFormat::Txt),
+            order: ExportOrder::Input,
+            failed: FailedPrompts::Include,
+            spreadsheet: false,
+        }
+    }
+
+    #[test]
+    fn the_results_are_never_written_over_and_an_export_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let [results, output] = ["r.jsonl", "out.txt"].map(|name| folder.path().join(name));
+        let record =
+            "{\"id\":\"pl_1_ca978112ca1bbdca\",\"custom_id\":\"line-1\",\"text\":\"new\"}\n";
+        fs::write(&results, record).unwrap();
+        let name = folder.path().file_name().unwrap();
+        let same = folder.path().join("../").join(name).join("r.jsonl");
+        let error = run(&args(&results, &same), true).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("holds the results themselves: name another file")
+        );
+        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(fs::read_to_string(&results).unwrap(), record);
+        assert_eq!(run(&args(&results, &output), true).unwrap(), Exit::Answered);
+        assert_eq!(fs::read_to_string(&output).unwrap(), "new\n");
+        fs::write(&results, "oops\n").unwrap();
+        assert_eq!(
+            run(&args(&results, &output), true).unwrap_err().exit(),
+            Exit::Usage
+        );
+        let old = fs::read_to_string(&output).unwrap();
+        assert_eq!(old, "new\n", "the old export stays");
+        let files = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 2, "nothing is left behind");
+        let nowhere = run(&args(&results, Path::new("/no/such/out.txt")), true).unwrap_err();
+        assert_eq!(nowhere.exit(), Exit::Stopped);
+    }
+
+    #[test]
+    fn the_summary_tells_what_was_left_out_and_what_is_odd() {
+        let options = options(&args(Path::new("r"), Path::new("-"))).unwrap();
+        let good = Exported {
+            answered: 2_000,
+            written: 2_000,
+            ..Exported::default()
+        };
+        assert_eq!(summary(&good, &options), "2,000 answered, 0 failed");
+        let odd = Exported {
+            flagged: 1,
+            failed: 3,
+            torn: 17,
+            formulas: 4,
+            ..good
+        };
+        let text = summary(&odd, &options);
+        assert!(text.starts_with(
+            "2,000 answered (1 empty or not ended by themselves: see finish_reason), 3 failed, 3 left out\n"
+        ));
+        assert!(
+            text.contains("(17 bytes)") && text.contains("run 4 cells as formulas"),
+            "{text}"
+        );
+        let safe = ExportOptions {
+            spreadsheet: true,
+            ..options
+        };
+        assert_eq!(summary(&odd, &safe).lines().count(), 2);
+    }
+}
