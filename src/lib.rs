@@ -63,7 +63,7 @@
 //! | 0 time | `sync` → [`clock`] → [`cancel`] |
 //! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
 //! | 2 work | [`pool`] |
-//! | 3 wire | `hints` → `http` → `store` → `share` → `api` |
+//! | 3 wire | `names` → `outcome` → `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
 //! | 5 face | `practice`, `progress`, `page`, `compare`, `report`, `forecast`, `cli` |
 //!
@@ -96,6 +96,10 @@ pub mod journal;
 #[cfg(feature = "batch")]
 pub mod json;
 pub mod limiter;
+#[cfg(feature = "batch")]
+mod names;
+#[cfg(feature = "batch")]
+mod outcome;
 #[cfg(feature = "cli")]
 pub(crate) mod page;
 pub mod pool;
@@ -120,6 +124,10 @@ pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};
 pub use clock::Clock;
 pub use limiter::{Pace, Rate, RateLimiter};
+#[cfg(feature = "batch")]
+pub use names::UnknownName;
+#[cfg(feature = "batch")]
+pub use outcome::CallOutcome;
 pub use retry::{Retry, Verdict};
 
 /// For what tests of the library have in common with those of the program.

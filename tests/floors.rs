@@ -13,7 +13,9 @@ const FLOORS: &[&[&str]] = &[
     &["sync", "clock", "cancel"],
     &["backoff", "limiter", "retry"],
     &["pool"],
-    &["json", "hints", "http", "store", "share", "api"],
+    &[
+        "names", "outcome", "json", "hints", "http", "store", "share", "api",
+    ],
     &["prompts", "journal", "batch", "queue"],
     &[
         "practice", "progress", "page", "compare", "report", "forecast", "cli",

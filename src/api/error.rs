@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::hints::Hints;
 use crate::http::{Response, TransportError};
 use crate::json::Json;
+use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
 
 use super::told::Told;
@@ -78,17 +79,17 @@ impl CallError {
         self.class == Class::Fatal
     }
 
-    /// What an attempt that ended so is called in the records.
+    /// How the call ended, in the word of the records.
     #[must_use]
-    pub fn outcome(&self) -> &'static str {
+    pub fn outcome(&self) -> CallOutcome {
         match (self.class, self.status) {
-            (Class::Throttled, _) => "rate_limited",
-            (Class::Rejected, _) => "rejected",
-            (Class::Fatal, _) => "refused",
-            (Class::Fault, Some(200..300)) => "unreadable",
-            (Class::Fault, Some(_)) => "server_error",
-            (Class::Fault, None) if self.code == "timeout" => "timeout",
-            (Class::Fault, None) => "connection",
+            (Class::Throttled, _) => CallOutcome::RateLimited,
+            (Class::Rejected, _) => CallOutcome::Rejected,
+            (Class::Fatal, _) => CallOutcome::Fatal,
+            (Class::Fault, Some(200..300)) => CallOutcome::Unreadable,
+            (Class::Fault, Some(_)) => CallOutcome::ServerError,
+            (Class::Fault, None) if self.code == "timeout" => CallOutcome::Timeout,
+            (Class::Fault, None) => CallOutcome::Connection,
         }
     }
 

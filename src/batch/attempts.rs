@@ -8,6 +8,7 @@ use crate::api::{Answer, CallError, Class};
 use crate::cancel::Cancelled;
 use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
 use crate::limiter::Turn;
+use crate::outcome::CallOutcome;
 use crate::pool::Panicked;
 use crate::prompts::Prompt;
 use crate::retry::{Failure, GaveUp, Outcome, Verdict};
@@ -115,7 +116,7 @@ impl Course {
             Ok(answer) => (
                 Some(answer.status),
                 answer.request_id.clone(),
-                "answered",
+                CallOutcome::Answered,
                 None,
             ),
             Err(error) => (
@@ -143,7 +144,7 @@ impl Course {
             paced,
             took,
             status,
-            outcome: outcome.into(),
+            outcome,
             retry_after,
             backoff,
             request_id,
@@ -198,7 +199,10 @@ impl Course {
                 .count() as u64
         };
         let calls = self.attempts.len() as u64;
-        let (answered, throttled) = (ended("answered"), ended("rate_limited"));
+        let (answered, throttled) = (
+            ended(CallOutcome::Answered),
+            ended(CallOutcome::RateLimited),
+        );
         let (first, last) = (self.turns.first().copied(), self.turns.last().copied());
         Account {
             calls,

@@ -204,7 +204,7 @@ fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {
         ("attempt", Some(Value::from(attempt.n))),
         ("key", Some(Value::from(attempt.key))),
         ("status", attempt.status.map(Value::from)),
-        ("outcome", Some(Value::from(&*attempt.outcome))),
+        ("outcome", Some(Value::from(attempt.outcome.name()))),
         ("paced_ms", Some(ms(attempt.paced))),
         ("took_ms", Some(ms(attempt.took))),
         ("backoff_ms", attempt.backoff.map(ms)),

@@ -11,6 +11,7 @@ use crate::api::Ask;
 use crate::batch::Density;
 use crate::forecast::{Faults, Latencies};
 use crate::journal::{JournalError, Line, Results, ResultsError};
+use crate::outcome::CallOutcome;
 use crate::report::Row;
 
 /// What there is to learn.
@@ -71,10 +72,10 @@ impl Ledger {
         }
         let row: Row<'_> = line.parse()?;
         for attempt in &row.attempts {
-            match &*attempt.outcome {
-                "answered" => self.answered(attempt.took),
-                "rate_limited" | "refused" => {} // a matter of the pace, or of the key
-                "rejected" => self.rejected += 1,
+            match attempt.outcome {
+                CallOutcome::Answered => self.answered(attempt.took),
+                CallOutcome::RateLimited | CallOutcome::Fatal => {} // a matter of the pace, or of the key
+                CallOutcome::Rejected => self.rejected += 1,
                 _ => self.faults += 1,
             }
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::json::Json;
+use crate::outcome::CallOutcome;
 
 /// What became of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,8 +77,8 @@ pub struct Attempt {
     /// The HTTP status, if a response came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// How it ended, in a word.
-    pub outcome: Cow<'static, str>,
+    /// How it ended.
+    pub outcome: CallOutcome,
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
@@ -174,7 +175,7 @@ pub(super) mod tests {
             paced: Duration::from_millis(412),
             took: Duration::from_millis(655),
             status: Some(429),
-            outcome: "rate_limited".into(),
+            outcome: CallOutcome::RateLimited,
             retry_after: Some(Duration::from_secs(1)),
             backoff: Some(Duration::from_millis(1204)),
             request_id: Some("req_1".into()),
@@ -240,12 +241,8 @@ pub(super) mod tests {
             "attempts": [{"n": 1, "started_at": "2026-11-26T10:00:00Z", "outcome": "odd", "more": null}]}"#;
         let record: Record = serde_json::from_str(text).unwrap();
         assert_eq!(
-            (
-                record.text,
-                record.error,
-                record.attempts[0].outcome.as_ref()
-            ),
-            (None, None, "odd")
+            (record.text, record.error, record.attempts[0].outcome),
+            (None, None, CallOutcome::Unknown)
         );
     }
 }

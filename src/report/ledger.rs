@@ -19,6 +19,7 @@ use super::top::{Place, Top};
 use super::words::Words;
 use crate::batch::Flag;
 use crate::journal::Attempt;
+use crate::outcome::CallOutcome;
 
 /// What has been taken in so far.
 #[derive(Debug, Default)]
@@ -76,7 +77,7 @@ impl Ledger {
         self.flow.note(try_.at, try_.end, Doing::of(try_.ended));
         self.flow.note(try_.end, try_.again, Doing::BackingOff);
         self.all.note(took);
-        if attempt.outcome == "answered" {
+        if attempt.outcome == CallOutcome::Answered {
             self.answered.note(took);
         }
         self.count(attempt);
@@ -87,7 +88,9 @@ impl Ledger {
         self.counts.retries += u64::from(attempt.n > 1);
         self.counts.status_429 += u64::from(attempt.status == Some(429));
         let (words, counts) = &mut self.outcomes;
-        *counts.entry(words.number(&attempt.outcome)).or_default() += 1;
+        *counts
+            .entry(words.number(attempt.outcome.name()))
+            .or_default() += 1;
     }
 
     fn rank(&mut self, record: u64, prompt: u64, attempts: &[Attempt]) {
@@ -230,7 +233,7 @@ fn try_of(attempt: &Attempt) -> Try {
         .saturating_add(attempt.backoff.map_or(0, ms))
         .min(Call::LATEST);
     let ended = match () {
-        () if attempt.outcome == "answered" => Ended::Answered,
+        () if attempt.outcome == CallOutcome::Answered => Ended::Answered,
         () if was_refused(attempt) => Ended::Refused,
         () => Ended::Faulty,
     };
@@ -262,7 +265,7 @@ fn span(calls: &[Call]) -> Option<Span> {
 
 /// Whether the server has said that we come too fast, or that it has too much to do.
 fn was_refused(attempt: &Attempt) -> bool {
-    attempt.outcome == "rate_limited" || matches!(attempt.status, Some(429 | 503 | 529))
+    attempt.outcome == CallOutcome::RateLimited || matches!(attempt.status, Some(429 | 503 | 529))
 }
 
 fn since_1970(time: SystemTime) -> u64 {

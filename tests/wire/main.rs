@@ -310,7 +310,7 @@ fn a_passing_fault_of_the_server_is_tried_again() {
             "{status}"
         );
         assert_eq!(
-            (error.outcome(), error.message.as_str()),
+            (error.outcome().name(), error.message.as_str()),
             ("server_error", "<html>Bad Gateway</html>")
         );
     }
@@ -392,7 +392,7 @@ fn a_200_that_is_no_answer_is_a_fault_that_says_what_came() {
     for (body, said) in table {
         let error = refused(200, &[], body);
         assert_eq!(
-            (error.class, error.outcome(), error.status),
+            (error.class, error.outcome().name(), error.status),
             (Class::Fault, "unreadable", Some(200))
         );
         assert!(error.message.contains(said), "{error}");
@@ -410,7 +410,7 @@ fn a_200_that_wraps_a_429_is_a_429() {
             Verdict::Throttled(Some(Duration::from_secs(2)))
         );
         assert_eq!(
-            (error.outcome(), error.message.as_str()),
+            (error.outcome().name(), error.message.as_str()),
             ("rate_limited", "Slow down.")
         );
     }

@@ -1,0 +1,92 @@
+//! Names for the variants of an enum: [`named!`] writes `name`, `Display` and `FromStr`, which all read the same list.
+
+use std::error::Error;
+use std::fmt;
+
+/// Gives each variant of an enum its name, and perhaps other names that are read, but never written.
+macro_rules! named {
+    ($enum:ident { $($variant:ident = $name:literal $(| $alias:literal)*),+ $(,)? }) => {
+        impl $enum {
+            /// Its name, as it is typed, printed and stored.
+            #[must_use]
+            #[allow(unreachable_pub)] // some of the enums are private
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $enum {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $enum {
+            type Err = $crate::names::UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($name $(| $alias)* => Ok(Self::$variant),)+
+                    _ => Err($crate::names::UnknownName::new(text, &[$($name),+])),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use named;
+
+/// A text is none of the names that are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    found: String,
+    known: &'static [&'static str],
+}
+
+impl UnknownName {
+    pub(crate) fn new(found: &str, known: &'static [&'static str]) -> Self {
+        UnknownName {
+            found: found.to_owned(),
+            known,
+        }
+    }
+}
+
+impl fmt::Display for UnknownName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is not one of {}",
+            self.found,
+            self.known.join(", ")
+        )
+    }
+}
+
+impl Error for UnknownName {}
+
+#[cfg(test)]
+mod tests {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Colour {
+        Red,
+        Grey,
+    }
+
+    named!(Colour { Red = "red", Grey = "grey" | "gray" });
+
+    #[test]
+    fn a_name_reads_as_it_is_written_and_an_alias_reads_too() {
+        assert_eq!("red".parse(), Ok(Colour::Red));
+        assert_eq!("gray".parse(), Ok(Colour::Grey));
+        assert_eq!(format!("{:>5}", Colour::Grey), " grey");
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
+        let error = "Red".parse::<Colour>().unwrap_err();
+        assert_eq!(error.to_string(), "\"Red\" is not one of red, grey");
+    }
+}

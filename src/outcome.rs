@@ -1,0 +1,117 @@
+//! How a call ended, in one word: the `outcome` of an attempt in the records, in the log and in reports.
+//!
+//! This is the only list of these words. The API classes a response; the batch and the reports count by it.
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::names::named;
+
+/// How one call ended.
+///
+/// ```
+/// use paceline::CallOutcome;
+///
+/// assert_eq!(CallOutcome::ServerError.to_string(), "server_error");
+/// assert_eq!("timeout".parse(), Ok(CallOutcome::Timeout));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+#[non_exhaustive]
+pub enum CallOutcome {
+    /// It brought an answer.
+    Answered,
+    /// The server said that calls come too fast, or that it is overloaded: 429, 529, or 503 with Retry-After.
+    RateLimited,
+    /// No complete answer came in time. It may have been billed.
+    Timeout,
+    /// There was no connection, or it broke.
+    Connection,
+    /// The server failed: a status from 500, or 408, 409 or 425.
+    ServerError,
+    /// The status is a success, but the body is not an answer.
+    Unreadable,
+    /// The server will never answer this prompt: 400, 404, 413, 422 and the like.
+    Rejected,
+    /// The server answers no prompt with this key: 401, 403, or no credit. Older versions wrote `refused`.
+    Fatal,
+    /// The call panicked, which is a bug.
+    Panic,
+    /// A word that another version wrote.
+    Unknown,
+}
+
+named!(CallOutcome {
+    Answered = "answered",
+    RateLimited = "rate_limited",
+    Timeout = "timeout",
+    Connection = "connection",
+    ServerError = "server_error",
+    Unreadable = "unreadable",
+    Rejected = "rejected",
+    Fatal = "fatal" | "refused",
+    Panic = "panic",
+    Unknown = "unknown",
+});
+
+impl CallOutcome {
+    /// Whether it is a fault: neither an answer, nor rate limited, rejected or fatal.
+    #[must_use]
+    pub const fn is_fault(self) -> bool {
+        !matches!(
+            self,
+            Self::Answered | Self::RateLimited | Self::Rejected | Self::Fatal
+        )
+    }
+}
+
+impl Serialize for CallOutcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A word that is not in the list is [`Unknown`](CallOutcome::Unknown): files of later versions can be read.
+impl From<String> for CallOutcome {
+    fn from(word: String) -> Self {
+        word.parse().unwrap_or(Self::Unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> CallOutcome {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn an_outcome_is_stored_by_its_name() {
+        let json = serde_json::to_string(&CallOutcome::RateLimited).unwrap();
+        assert_eq!(
+            (json.as_str(), read(&json)),
+            ("\"rate_limited\"", CallOutcome::RateLimited)
+        );
+    }
+
+    #[test]
+    fn words_of_other_versions_can_be_read() {
+        assert_eq!(read("\"refused\""), CallOutcome::Fatal);
+        assert_eq!(read("\"odd\\u0021\""), CallOutcome::Unknown);
+    }
+
+    #[test]
+    fn a_fault_is_what_a_retry_may_mend() {
+        let faults = [
+            "timeout",
+            "connection",
+            "server_error",
+            "unreadable",
+            "panic",
+            "odd",
+        ];
+        let others = ["answered", "rate_limited", "rejected", "fatal", "refused"];
+        let is_fault = |word: &str| CallOutcome::from(word.to_owned()).is_fault();
+        assert!(faults.into_iter().all(is_fault) && !others.into_iter().any(is_fault));
+    }
+}
