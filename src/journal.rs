@@ -1,23 +1,22 @@
-//! The results file: JSON lines, append-only, one whole line a finished prompt, in order of completion.
+//! The results file: JSON lines, append-only, one whole line per finished prompt, in order of completion.
 //!
 //! A record is a superset of the OpenAI Batch output line, so tools for that format read it. It is written before its
-//! prompt counts as done. A prompt that is run again gets another record, and of several the last one counts: nothing
-//! that was written is ever changed.
+//! prompt counts as done. A prompt that is run again gets another record, and the last one counts: nothing that was
+//! written is ever changed.
 //!
-//! From left to right: what a [`Record`] is and how it is named ([`RecordId`]); reading the file ([`Results`]); what is
-//! done ([`Index`]) and how that compares with the input ([`Tally`]); writing ([`Journal`], [`Durability`]); and each
-//! answer as a file of its own ([`Folder`]). Which prompts to run is for the rooms above to decide.
+//! [`Record`] and [`RecordId`] are the data; [`Results`] reads the file; [`Index`] knows what is done, and [`ResumeDiff`]
+//! how that differs from the input; [`Journal`] writes, with the [`Durability`] that is wanted; [`Folder`] writes each
+//! answer to a file of its own. Which prompts to run is for `batch` to decide.
 
-mod by_line;
-mod claim;
-mod draft;
+mod diff;
 mod durability;
+mod file;
 mod folder;
 mod id;
 mod index;
 mod reader;
 mod record;
-mod tally;
+mod whole;
 mod writer;
 
 use std::io;
@@ -25,18 +24,25 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-#[cfg(feature = "cli")]
-pub(crate) use draft::Draft;
-pub use durability::{Durability, ParseDurabilityError};
+pub use diff::{PromptChange, ResumeDiff};
+pub use durability::Durability;
 pub use folder::{Folder, FolderError};
 pub use id::{ForeignId, RecordId};
-pub use index::{Index, Standing};
-pub use reader::{Line, Results, ResultsError};
-pub use record::{Attempt, Fault, Record, Reply};
-pub use tally::{Change, Changes, Comparison, Tally};
+pub use index::{Index, PromptStatus};
+pub use reader::{ResultLine, Results, ResultsError};
+pub use record::{Record, RecordAttempt, RecordError, RecordResponse};
+#[cfg(feature = "cli")]
+pub(crate) use whole::write_whole;
 pub use writer::{Journal, Opened};
 
-/// The results cannot be written, or not be gone on with.
+/// The old names, until the last room uses the new ones.
+#[doc(hidden)]
+pub use {
+    reader::ResultLine as Line, record::RecordAttempt as Attempt, record::RecordError as Fault,
+    record::RecordResponse as Reply,
+};
+
+/// Results cannot be written, or not be continued.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -45,29 +51,29 @@ pub enum JournalError {
     Open {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// Another run has the file.
-    #[error("another run is writing {}: wait until it ends, or write elsewhere with -o", .0.display())]
+    /// Another run writes to the file.
+    #[error("another run is writing {}: wait until it ends, or write elsewhere", .0.display())]
     Busy(PathBuf),
-    /// What the file holds cannot be gone on with.
+    /// The content of the file is not results of ours.
     #[error("cannot go on with {}: {source}", path.display())]
     Results {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The first problem with it.
         source: ResultsError,
     },
-    /// A record cannot be written. What was written before is whole.
+    /// A record cannot be written. The records before it are whole.
     #[error("cannot write to {to}: {source}")]
     Write {
         /// The file, or standard output.
         to: String,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// An answer cannot be written as a file of its own.
+    /// An answer cannot be written to a file of its own.
     #[error(transparent)]
     Folder(#[from] FolderError),
     /// An earlier write failed.

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 
 use super::Stop;
-use crate::journal::{Index, RecordId, Standing};
+use crate::journal::{Index, RecordId};
 
 /// How to go on from earlier results: plain data.
 ///
@@ -46,20 +46,16 @@ impl Passing {
 
     /// Whether the prompt is still to do. An error is a reason to stop the batch.
     pub(super) fn is_to_do(&self, id: &RecordId) -> Result<bool, Stop> {
-        let answered = match self.resume.index.standing(id) {
-            Standing::New => return Ok(true),
-            Standing::Answered => true,
-            Standing::Failed => false,
-            Standing::Changed { answered } if self.resume.keep => answered,
-            Standing::Changed { .. } => return Err(Stop::Changed { line: id.line }),
-        };
-        let passed_over = answered || !self.resume.retry_failed;
-        if passed_over {
+        let status = self.resume.index.status(id);
+        let is_done = status
+            .is_done(self.resume.retry_failed, self.resume.keep)
+            .ok_or(Stop::Changed { line: id.line })?;
+        if is_done {
             let mut before = self.before.lock();
-            before.answered += u64::from(answered);
-            before.failed += u64::from(!answered);
+            before.answered += u64::from(status.is_answered());
+            before.failed += u64::from(!status.is_answered());
         }
-        Ok(!passed_over)
+        Ok(!is_done)
     }
 
     pub(super) fn before(&self) -> Before {

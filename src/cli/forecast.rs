@@ -17,7 +17,7 @@ use crate::cancel::CancelToken;
 use crate::clock::SystemClock;
 use crate::forecast::text::{count, figure, row};
 use crate::forecast::{Case, Faults, Forecast, Latencies, Load};
-use crate::journal::{Index, JournalError, RecordId, Results, Standing};
+use crate::journal::{Index, JournalError, RecordId, Results};
 use crate::practice::Latency;
 use crate::prompts::{Prompt, PromptError};
 use crate::report::duration;
@@ -121,23 +121,15 @@ impl Survey {
     }
 
     fn is_to_do(&mut self, args: &args::Run, index: &Index, id: &RecordId) -> bool {
-        if index.is_empty() {
+        let status = index.status(id);
+        let is_done = status.is_done(args.retry_failed, args.keep);
+        self.changed += u64::from(is_done.is_none());
+        if is_done != Some(true) {
             return true;
         }
-        let answered = match index.standing(id) {
-            Standing::New => return true,
-            Standing::Answered => true,
-            Standing::Failed => false,
-            Standing::Changed { answered } if args.keep => answered,
-            Standing::Changed { .. } => {
-                self.changed += 1;
-                return true;
-            }
-        };
-        let is_to_do = !answered && args.retry_failed;
-        self.before.answered += u64::from(answered);
-        self.before.failed += u64::from(!answered && !is_to_do);
-        is_to_do
+        self.before.answered += u64::from(status.is_answered());
+        self.before.failed += u64::from(!status.is_answered());
+        false
     }
 }
 

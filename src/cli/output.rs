@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::Exit;
 use super::format::counted;
-use crate::journal::{Draft, Results, ResultsError};
+use crate::journal::{Results, ResultsError, write_whole};
 
 /// Why a command made nothing.
 #[derive(Debug, Error)]
@@ -106,10 +106,7 @@ pub(crate) fn write_to<T, E: From<io::Error>>(
     }
     // A symbolic link stays one: its target is replaced.
     let target = fs::canonicalize(to).unwrap_or_else(|_| to.to_owned());
-    let mut draft = Draft::of(&target)?;
-    let made = make(&mut draft)?;
-    draft.publish()?;
-    Ok(made)
+    write_whole(&target, |file| make(file))
 }
 
 /// Results cannot be read, or not a second time.

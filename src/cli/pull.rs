@@ -9,7 +9,7 @@ use super::unusable::Unusable;
 use super::{Exit, queue, run, tell};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
-use crate::journal::{Index, Journal, JournalError, Opened, Record, RecordId, Standing};
+use crate::journal::{Index, Journal, JournalError, Opened, Record, RecordId};
 use crate::queue::{self as queues, Queue, QueueError, Status};
 use crate::report::counted;
 use crate::store::Absence;
@@ -109,6 +109,9 @@ impl Pull {
                 return Ok(status);
             }
             some.iter().try_for_each(|record| self.write(record))?;
+            self.journal
+                .sync_if_due(cancel.clock().now())
+                .map_err(Stop::Journal)?;
         }
         Err(Stop::Interrupted)
     }
@@ -128,11 +131,10 @@ impl Pull {
         let Ok(id) = record.id.parse::<RecordId>() else {
             return Ok(false);
         };
-        match self.index.standing(&id) {
-            Standing::Answered => Ok(true),
-            Standing::Failed => Ok(record.text.is_none()),
-            Standing::New | Standing::Changed { answered: false } => Ok(false),
-            Standing::Changed { answered: true } => Err(Stop::Changed(id.line)),
+        let status = self.index.status(&id);
+        match status.is_done(record.text.is_some(), false) {
+            None if status.is_answered() => Err(Stop::Changed(id.line)),
+            is_done => Ok(is_done.unwrap_or(false)),
         }
     }
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::args;
 use super::{Exit, tell};
-use crate::journal::{Draft, Results};
+use crate::journal::{Results, write_whole};
 use crate::report::{Limit, Report, ReportError};
 
 /// Why there is no report.
@@ -81,10 +81,7 @@ fn write_page(
             .open(target)
             .and_then(|mut to| to.write_all(page.as_bytes()))
     } else {
-        Draft::of(target).and_then(|mut draft| {
-            draft.write_all(page.as_bytes())?;
-            draft.publish()
-        })
+        write_whole(target, |file| file.write_all(page.as_bytes()))
     };
     let to = target.display().to_string();
     if !quiet && written.is_ok() {

@@ -8,7 +8,9 @@ use super::input;
 use super::plan::Plan;
 use super::unusable::{Misfit, Unusable};
 use crate::batch::{Resume, body, record_id};
-use crate::journal::{Comparison, Folder, Journal, JournalError, Opened, Record, Results, Tally};
+use crate::journal::{
+    Folder, Journal, JournalError, Opened, Record, RecordId, Results, ResumeDiff,
+};
 use crate::report::counted;
 
 /// What a run goes on with.
@@ -94,55 +96,41 @@ fn compare(
     let Some(prompts) = input::read_again(args, plan.clients[0].path())? else {
         return Ok(());
     };
-    let mut tally = Tally::new(&resume.index);
-    for prompt in prompts {
+    let client = &plan.clients[0];
+    let diff = resume.index.compare(prompts.map(|prompt| {
         let prompt = prompt.map_err(|source| Unusable::Input {
             path: args.prompts.clone(),
             source,
         })?;
-        let request = body(&plan.clients[0], &prompt);
-        tally.count(
-            &record_id(&plan.clients[0], prompt.line, &request),
-            &prompt.text,
-        );
-    }
-    let comparison = tally.finish();
-    let gone = comparison.gone
-        + if args.limit.is_none() {
-            comparison.beyond
-        } else {
-            0
-        };
+        let id = record_id(client, prompt.line, &body(client, &prompt));
+        Ok::<(RecordId, String), Unusable>((id, prompt.text))
+    }))?;
+    let beyond = if args.limit.is_none() { diff.beyond } else { 0 };
+    let gone = diff.gone + beyond;
     if gone > 0 {
         notes.push(format!(
             "not in the input any more, and left on record: {}",
             counted(gone, "prompt")
         ));
     }
-    if comparison.changed > 0 && !args.keep {
-        explain(comparison, plan, journal)
+    if diff.changed() > 0 && !args.keep {
+        explain(diff, plan, journal)
     } else {
         Ok(())
     }
 }
 
-fn explain(comparison: Comparison, plan: &Plan, journal: &mut Journal) -> Result<(), Unusable> {
+fn explain(mut diff: ResumeDiff, plan: &Plan, journal: &mut Journal) -> Result<(), Unusable> {
     let path = plan.output.clone().unwrap_or_default();
-    let recorded = comparison.recorded();
-    let Some(mut results) = results_of(journal)? else {
-        return Ok(());
-    };
-    let changes = comparison
-        .explain(&mut results)
-        .map_err(|source| JournalError::Results {
-            path: path.clone(),
-            source,
-        })?;
-    Err(Unusable::Misfit(Misfit {
-        path,
-        recorded,
-        changes,
-    }))
+    if let (Some(first), Some(mut results)) = (&mut diff.first, results_of(journal)?) {
+        first
+            .look_up(&mut results)
+            .map_err(|source| JournalError::Results {
+                path: path.clone(),
+                source,
+            })?;
+    }
+    Err(Unusable::Misfit(Box::new(Misfit { path, diff })))
 }
 
 fn results_of(journal: &mut Journal) -> Result<Option<Results<impl std::io::BufRead>>, Unusable> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::http::CertError;
-use crate::journal::{Changes, JournalError};
+use crate::journal::{JournalError, ResumeDiff};
 use crate::limiter::BoardError;
 use crate::prompts::{PromptError, TemplateError};
 use crate::report::counted;
@@ -77,12 +77,12 @@ pub(super) enum Unusable {
     NothingEarlier(PathBuf),
     #[error("cannot write to standard output: {0}")]
     Say(std::io::Error),
-    #[error(transparent)]
+    #[error("{0}{hint}", hint = if matches!(.0, JournalError::Busy(_)) { " with -o" } else { "" })]
     Output(#[from] JournalError),
     #[error("cannot read the results back: {0}")]
     ReadBack(std::io::Error),
     #[error(transparent)]
-    Misfit(Misfit),
+    Misfit(Box<Misfit>),
     #[error("{path} holds the prompts: write the results elsewhere with -o", path = .0.display())]
     Overwriting(PathBuf),
     #[error(
@@ -148,35 +148,32 @@ fn what_to_do(error: &crate::queue::QueueError) -> String {
 #[error("{}", self.say())]
 pub(super) struct Misfit {
     pub(super) path: PathBuf,
-    pub(super) recorded: u64,
-    pub(super) changes: Changes,
+    pub(super) diff: ResumeDiff,
 }
 
 impl Misfit {
     fn say(&self) -> String {
-        let Changes {
-            prompts,
-            settings,
-            examples,
-            ..
-        } = &self.changes;
+        let diff = &self.diff;
         let mut lines = vec![format!(
             "{} of the {} prompts on record in {} would be sent differently now:",
-            prompts + settings,
-            self.recorded,
+            diff.changed(),
+            diff.recorded,
             self.path.display()
         )];
         let kinds = [
-            (*prompts, "the text is another"),
+            (diff.other_text, "another text"),
             (
-                *settings,
-                "the model, the system message, the template or a parameter is another",
+                diff.other_settings,
+                "the same text, but another model, system message or parameter",
             ),
         ];
-        let said = kinds.iter().filter(|(count, _)| *count > 0);
-        lines.extend(said.map(|(count, what)| format!("  {}: {what}", counted(*count, "prompt"))));
-        lines.extend(examples.iter().map(|change| format!("  {change}")));
-        lines.push("take the old answers as they are with --keep, or begin anew with --restart, which keeps the old file aside".to_owned());
+        for (count, what) in kinds {
+            if count > 0 {
+                lines.push(format!("  {}: {what}", counted(count, "prompt")));
+            }
+        }
+        lines.extend(diff.first.iter().map(|first| format!("  {first}")));
+        lines.push("keep the old answers with --keep, or start again with --restart, which keeps the old file aside".to_owned());
         lines.join("\n")
     }
 }

@@ -1,8 +1,8 @@
-//! Each answer as a file of its own: `0017-why-is-the-sky-blue.md`.
+//! Writes each answer to a file of its own: `0017-why-is-the-sky-blue.md`.
 //!
-//! The number is the prompt's line, so names are unique and sort as the input does; the rest is for people. Whatever a
-//! prompt says, its file is in the folder: a name has letters, digits and hyphens, and one dot. The results file remains
-//! the truth; these files can be made from it again.
+//! The number is the prompt's line, so names are unique and sort like the input; the rest is for people. Whatever a
+//! prompt says, its file is in the folder: a name consists of letters, digits and hyphens, and one dot. The results file
+//! is what counts; these files can be made from it again.
 
 use std::fs;
 use std::io::{self, BufRead, Write};
@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::draft::Draft;
 use super::id::RecordId;
 use super::reader::{Results, ResultsError};
 use super::record::Record;
+use super::whole::write_whole;
 
-/// An answer cannot be written as a file of its own.
+/// An answer cannot be written to a file of its own.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FolderError {
@@ -24,10 +24,10 @@ pub enum FolderError {
     Write {
         /// The folder or the file.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// The results, from which the answers come, cannot be read.
+    /// The results, which hold the answers, cannot be read.
     #[error(transparent)]
     Results(#[from] ResultsError),
 }
@@ -48,28 +48,25 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Takes a folder, or creates it.
+    /// Opens a folder, or creates it.
     ///
     /// # Errors
     /// [`FolderError::Write`]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
-        let failed = |source| FolderError::Write {
-            path: path.to_owned(),
-            source,
-        };
-        fs::create_dir_all(path).map_err(failed)?;
-        Ok(Folder {
-            path: path.to_owned(),
-        })
+        let path = path.to_owned();
+        match fs::create_dir_all(&path) {
+            Ok(()) => Ok(Folder { path }),
+            Err(source) => Err(FolderError::Write { path, source }),
+        }
     }
 
-    /// Where the answer to this prompt goes.
+    /// The file for the answer to this prompt.
     #[must_use]
     pub fn path_of(&self, line: u64, prompt: &str) -> PathBuf {
         self.path.join(file_name(line, prompt))
     }
 
-    /// Writes the answer of a record, in place of an earlier one. None: the prompt failed, or the record is not ours.
+    /// Writes the answer of a record, in place of an earlier one. `None` if the prompt failed, or the record is not ours.
     ///
     /// # Errors
     /// [`FolderError::Write`]
@@ -84,8 +81,8 @@ impl Folder {
         }
     }
 
-    /// Writes the answers that have no file yet: those of a run that was cut short, or was made without a folder. How
-    /// many.
+    /// Writes the answers that have no file yet: those of a run that was cut short, or that had no folder. Returns their
+    /// number.
     ///
     /// # Errors
     /// [`FolderError`]
@@ -106,12 +103,11 @@ impl Folder {
 }
 
 fn publish(path: &Path, text: &str) -> io::Result<()> {
-    let mut draft = Draft::of(path)?;
-    draft.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        draft.write_all(b"\n")?;
-    }
-    draft.publish()
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    write_whole(path, |file| {
+        file.write_all(text.as_bytes())?;
+        file.write_all(end.as_bytes())
+    })
 }
 
 /// The name of the file for an answer.
@@ -119,10 +115,10 @@ fn file_name(line: u64, prompt: &str) -> String {
     format!("{line:04}-{}.md", slug(prompt))
 }
 
-/// What can be in a file's name of a text: its letters and digits, of any alphabet, in lower case; whatever is between
-/// them becomes one hyphen. It ends after a whole word, unless that would leave too little.
+/// The part of a text that goes into a file's name: its letters and digits, of any alphabet, in lower case, with one
+/// hyphen for anything between them. It ends after a whole word, unless that would leave too little.
 fn slug(text: &str) -> String {
-    /// In bytes, and short of what any file system takes.
+    /// In bytes; any file system takes 255.
     const LONGEST: usize = 60;
     let mut slug = String::new();
     for word in words(text) {
@@ -145,7 +141,7 @@ fn slug(text: &str) -> String {
     }
 }
 
-/// The words of a text that a name may take in, without reading all of it.
+/// The first words of a text. Only its first 1,000 bytes are read.
 fn words(text: &str) -> impl Iterator<Item = String> {
     let known = |c: char| c.to_lowercase().filter(|c| c.is_alphanumeric());
     let near = &text[..text.floor_char_boundary(1000)];

@@ -1,4 +1,4 @@
-//! A record's name, from which both the place of its prompt and the request that was sent can be told.
+//! The id of a record: the line of its prompt, and a digest of the request that was sent for it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,10 +6,10 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// Names a prompt by its place in the input and by the request that is sent for it.
+/// Identifies a prompt by its line in the input and by the request that is sent for it.
 ///
-/// It is written `pl_17_` and 16 hexadecimal digits, the beginning of the request's SHA-256. The same place with another
-/// model or another text is another record, and the same text in another place too.
+/// It is written `pl_17_` and 16 hexadecimal digits, the beginning of the request's SHA-256. The same line with another
+/// model or another text has another id, and so has the same text at another line.
 ///
 /// ```
 /// use paceline::journal::RecordId;
@@ -27,44 +27,14 @@ pub struct RecordId {
 }
 
 impl RecordId {
-    /// The name for this line and this request's body.
+    /// The id for this line and this request's body.
     #[must_use]
     pub fn of(line: u64, request: &[u8]) -> Self {
-        RecordId {
-            line,
-            digest: digest(request),
-        }
-    }
-}
-
-/// The first 64 bits of the SHA-256.
-pub(super) fn digest(bytes: &[u8]) -> u64 {
-    Sha256::digest(bytes)
-        .iter()
-        .take(8)
-        .fold(0, |digest, byte| digest << 8 | u64::from(*byte))
-}
-
-/// 63 bits of a digest, and in place of the last one a bit for something else: what must fit in 16 bytes a prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag(u64);
-
-impl Tag {
-    pub(super) fn new(digest: u64, bit: bool) -> Self {
-        Tag((digest & !1) | u64::from(bit))
-    }
-
-    pub(super) fn bit(self) -> bool {
-        self.0 & 1 != 0
-    }
-
-    /// Whether it was made of this digest.
-    pub(super) fn is_of(self, digest: u64) -> bool {
-        self.0 >> 1 == digest >> 1
-    }
-
-    pub(super) fn with(self, bit: bool) -> Self {
-        Tag::new(self.0, bit)
+        let sha256 = Sha256::digest(request);
+        let digest = sha256[..8]
+            .iter()
+            .fold(0, |digest, byte| digest << 8 | u64::from(*byte));
+        RecordId { line, digest }
     }
 }
 
@@ -74,9 +44,9 @@ impl fmt::Display for RecordId {
     }
 }
 
-/// A text that names no record of Paceline's.
+/// A text that is not the id of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("not the id of a record: that is pl_, a line number, _ and 16 hexadecimal digits")]
+#[error("not the id of a record, which is pl_, a line number, _ and 16 hexadecimal digits")]
 pub struct ForeignId;
 
 impl FromStr for RecordId {
@@ -88,18 +58,15 @@ impl FromStr for RecordId {
             .strip_prefix("pl_")
             .and_then(|rest| rest.split_once('_'));
         let (line, digits) = parts.ok_or(ForeignId)?;
-        let in_our_hand = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() != 16
-            || !digits.bytes().all(in_our_hand)
-            || !line.starts_with(|c| ('1'..='9').contains(&c))
-        {
-            return Err(ForeignId);
-        }
-        let digest = u64::from_str_radix(digits, 16).map_err(|_| ForeignId)?;
-        Ok(RecordId {
+        let id = RecordId {
             line: line.parse().map_err(|_| ForeignId)?,
-            digest,
-        })
+            digest: u64::from_str_radix(digits, 16).map_err(|_| ForeignId)?,
+        };
+        if id.line > 0 && id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(ForeignId)
+        }
     }
 }
 

@@ -1,135 +1,191 @@
-//! What is done already, in 16 bytes a prompt.
+//! What is done already: for each line of the input, which request its last record is of, and whether it holds an answer.
 //!
-//! The records themselves stay on disk: to tell whether a prompt is answered takes the number of its line, a digest of
-//! its request, and one bit.
+//! The records themselves stay in the file. An entry takes about 60 bytes, so a million prompts take 60 MB.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::BufRead;
-use std::iter;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::by_line::ByLine;
-use super::id::{RecordId, Tag};
-use super::reader::{Line, Results, ResultsError};
+use super::diff::ResumeDiff;
+use super::id::RecordId;
+use super::reader::{Results, ResultsError};
 
-/// The last record of each prompt: which request it was made for, and whether it holds an answer.
+/// The last record of each prompt: which request it is of, and whether it holds an answer.
 ///
 /// ```
-/// use paceline::journal::{Index, RecordId, Standing};
+/// use paceline::journal::{Index, PromptStatus, RecordId};
 ///
 /// let answered = (RecordId::of(1, b"Why is the sky blue?"), true);
 /// let index = Index::from_iter([answered]);
-/// assert_eq!(index.standing(&RecordId::of(1, b"Why is the sky blue?")), Standing::Answered);
-/// assert_eq!(index.standing(&RecordId::of(1, b"Why is grass green?")), Standing::Changed { answered: true });
-/// assert_eq!(index.standing(&RecordId::of(2, b"Why is the sky blue?")), Standing::New);
+/// assert_eq!(index.status(&RecordId::of(1, b"Why is the sky blue?")), PromptStatus::Answered);
+/// assert_eq!(index.status(&RecordId::of(1, b"Why is grass green?")), PromptStatus::Changed { answered: true });
+/// assert_eq!(index.status(&RecordId::of(2, b"Why is the sky blue?")), PromptStatus::New);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    /// The digest of the request, and whether it was answered.
-    tags: ByLine<Tag>,
+    /// By the line of the prompt.
+    last: BTreeMap<u64, LastRecord>,
 }
 
-/// How a prompt stands in the results.
+/// What is kept of a prompt's last record.
+#[derive(Clone, Copy, Debug)]
+struct LastRecord {
+    /// The digest of its [`RecordId`].
+    digest: u64,
+    /// The hash of the prompt's text, by [`text_hash`].
+    text: u64,
+    answered: bool,
+}
+
+/// What the results say about a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// There is no record for its line.
+pub enum PromptStatus {
+    /// Its line has no record.
     New,
     /// It is answered.
     Answered,
     /// It failed.
     Failed,
-    /// The record of its line is of another request: another prompt, model or parameter.
+    /// The record of its line is of another request: another text, model or parameter.
     Changed {
-        /// Whether that one was answered.
+        /// Whether that record holds an answer.
         answered: bool,
     },
 }
 
-/// The few fields of a record that count here; the others are passed over without being kept.
-#[derive(Deserialize)]
-struct Glance<'a> {
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    text: Option<IgnoredAny>,
+impl PromptStatus {
+    /// Whether nothing is left to do for the prompt. `None` if it changed, unless `keep` takes old records as they are.
+    /// With `retry_failed`, a failed prompt is not done.
+    #[must_use]
+    pub fn is_done(self, retry_failed: bool, keep: bool) -> Option<bool> {
+        match self {
+            PromptStatus::New => Some(false),
+            PromptStatus::Changed { .. } if !keep => None,
+            _ => Some(self.is_answered() || !retry_failed),
+        }
+    }
+
+    /// Whether the last record holds an answer, if only to another request.
+    #[must_use]
+    pub fn is_answered(self) -> bool {
+        matches!(
+            self,
+            PromptStatus::Answered | PromptStatus::Changed { answered: true }
+        )
+    }
 }
 
 impl Index {
     /// Reads the results to their end.
     ///
     /// # Errors
-    /// [`ResultsError`], at the first line that is no record of ours.
+    /// [`ResultsError`] at the first line that is not a record of Paceline.
     pub fn read<R: BufRead>(results: &mut Results<R>) -> Result<Self, ResultsError> {
-        let next = || {
-            results
-                .next_line()
-                .and_then(|line| line.as_ref().map(glance).transpose())
-                .transpose()
-        };
-        Ok(Index {
-            tags: ByLine::try_collect(iter::from_fn(next))?,
-        })
+        /// The fields that matter here; the others are skipped.
+        #[derive(Deserialize)]
+        struct Glance<'a> {
+            #[serde(borrow)]
+            id: Cow<'a, str>,
+            #[serde(borrow, default)]
+            prompt: Cow<'a, str>,
+            text: Option<IgnoredAny>,
+        }
+        let mut index = Index::default();
+        while let Some(line) = results.next_line()? {
+            let Glance { id, prompt, text } = line.parse()?;
+            index.add(line.id(&id)?, text_hash(&prompt), text.is_some());
+        }
+        Ok(index)
     }
 
-    /// How the prompt stands whose record would have this name.
+    fn add(&mut self, id: RecordId, text: u64, answered: bool) {
+        let record = LastRecord {
+            digest: id.digest,
+            text,
+            answered,
+        };
+        self.last.insert(id.line, record);
+    }
+
+    /// What the results say about the prompt whose record would have this id.
     #[must_use]
-    pub fn standing(&self, id: &RecordId) -> Standing {
-        match self
-            .tags
-            .get(id.line)
-            .map(|tag| (tag.is_of(id.digest), tag.bit()))
-        {
-            None => Standing::New,
-            Some((true, true)) => Standing::Answered,
-            Some((true, false)) => Standing::Failed,
-            Some((false, answered)) => Standing::Changed { answered },
+    pub fn status(&self, id: &RecordId) -> PromptStatus {
+        match self.last.get(&id.line) {
+            None => PromptStatus::New,
+            Some(record) if record.digest != id.digest => PromptStatus::Changed {
+                answered: record.answered,
+            },
+            Some(record) if record.answered => PromptStatus::Answered,
+            Some(_) => PromptStatus::Failed,
         }
     }
 
-    /// How many prompts have a record.
+    /// The number of prompts that have a record.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tags.len()
+        self.last.len()
     }
 
     /// Whether no prompt has a record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.last.is_empty()
     }
 
-    /// How many prompts have an answer.
+    /// The number of prompts that have an answer.
     #[must_use]
     pub fn answered(&self) -> usize {
-        self.tags.values().filter(|tag| tag.bit()).count()
+        self.last.values().filter(|record| record.answered).count()
     }
 
-    /// How many prompts up to this line have a record.
-    pub(super) fn up_to(&self, line: u64) -> usize {
-        self.tags.up_to(line)
+    /// Compares an input, in its order, with the results: the id that each prompt's record would have, and its text.
+    ///
+    /// # Errors
+    /// The first error of the input.
+    pub fn compare<E>(
+        &self,
+        prompts: impl IntoIterator<Item = Result<(RecordId, String), E>>,
+    ) -> Result<ResumeDiff, E> {
+        let mut diff = ResumeDiff::default();
+        let mut last = 0;
+        for prompt in prompts {
+            let (id, text) = prompt?;
+            last = last.max(id.line);
+            let Some(record) = self.last.get(&id.line) else {
+                continue;
+            };
+            diff.recorded += 1;
+            if record.digest != id.digest {
+                diff.count_change(id.line, &text, record.text == text_hash(&text));
+            }
+        }
+        let up_to_last = self.last.range(..=last).count() as u64;
+        diff.gone = up_to_last - diff.recorded;
+        diff.beyond = self.len() as u64 - up_to_last;
+        Ok(diff)
     }
 }
 
 impl FromIterator<(RecordId, bool)> for Index {
-    /// From names of records, the last of a line winning, and whether they hold an answer.
+    /// Takes the ids of records and whether they hold an answer. The last record of a line counts.
     fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
-        let entries = records
-            .into_iter()
-            .map(|(id, answered)| Ok::<_, Infallible>(entry(id, answered)));
-        let Ok(tags) = ByLine::try_collect(entries);
-        Index { tags }
+        let mut index = Index::default();
+        for (id, answered) in records {
+            index.add(id, text_hash(""), answered);
+        }
+        index
     }
 }
 
-fn entry(id: RecordId, answered: bool) -> (u64, Tag) {
-    (id.line, Tag::new(id.digest, answered))
-}
-
-fn glance(line: &Line<'_>) -> Result<(u64, Tag), ResultsError> {
-    let Glance { id, text } = line.parse()?;
-    Ok(entry(line.id(&id)?, text.is_some()))
+/// Tells texts apart within this process. It is not stored, so it may differ between versions.
+fn text_hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -143,17 +199,38 @@ mod tests {
     #[test]
     fn a_prompt_is_known_by_its_place_and_its_request() {
         let index = Index::from_iter([(id(1, "a"), true), (id(2, "a"), false), (id(4, "b"), true)]);
-        let standings = [id(1, "a"), id(2, "a"), id(3, "a"), id(4, "c"), id(2, "b")]
-            .map(|id| index.standing(&id));
-        let (yes, no) = (
-            Standing::Changed { answered: true },
-            Standing::Changed { answered: false },
-        );
-        assert_eq!(
-            standings,
-            [Standing::Answered, Standing::Failed, Standing::New, yes, no]
-        );
-        assert_eq!((index.len(), index.answered(), index.up_to(3)), (3, 2, 2));
+        let statuses = [id(1, "a"), id(2, "a"), id(3, "a"), id(4, "c"), id(2, "b")]
+            .map(|id| index.status(&id));
+        let expected = [
+            PromptStatus::Answered,
+            PromptStatus::Failed,
+            PromptStatus::New,
+            PromptStatus::Changed { answered: true },
+            PromptStatus::Changed { answered: false },
+        ];
+        assert_eq!(statuses, expected);
+        assert_eq!((index.len(), index.answered()), (3, 2));
+    }
+
+    #[test]
+    fn a_prompt_is_done_by_one_rule() {
+        let changed = |answered| PromptStatus::Changed { answered };
+        // Plainly, with retry_failed, with keep, with both.
+        let table = [
+            (PromptStatus::New, [Some(false); 4]),
+            (PromptStatus::Answered, [Some(true); 4]),
+            (
+                PromptStatus::Failed,
+                [Some(true), Some(false), Some(true), Some(false)],
+            ),
+            (changed(true), [None, None, Some(true), Some(true)]),
+            (changed(false), [None, None, Some(true), Some(false)]),
+        ];
+        for (status, expected) in table {
+            let rules = [(false, false), (true, false), (false, true), (true, true)];
+            let done = rules.map(|(retry_failed, keep)| status.is_done(retry_failed, keep));
+            assert_eq!(done, expected, "{status:?}");
+        }
     }
 
     #[test]
@@ -166,17 +243,17 @@ mod tests {
         ]
         .map(|(line, request, text)| {
             format!(
-                "{{\"id\":\"{}\",\"prompt\":[],\"text\":{text}}}\n",
+                "{{\"id\":\"{}\",\"prompt\":\"p\\n\",\"text\":{text}}}\n",
                 id(line, request)
             )
         });
         let index = Index::read(&mut Results::new(file.concat().as_bytes())).unwrap();
         assert_eq!(
-            index.standing(&id(7, "a")),
-            Standing::Answered,
+            index.status(&id(7, "a")),
+            PromptStatus::Answered,
             "an empty answer is one"
         );
-        assert_eq!(index.standing(&id(3, "b")), Standing::Failed);
+        assert_eq!(index.status(&id(3, "b")), PromptStatus::Failed);
         assert_eq!(index.len(), 2);
     }
 
@@ -188,7 +265,7 @@ mod tests {
             .to_string();
         assert_eq!(
             error,
-            "line 1 was not written by paceline (\"batch_req_1\" is none of its ids): is this the right file?"
+            "line 1 was not written by paceline (\"batch_req_1\" is not one of its ids): is this the right file?"
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Reads a results file, line by line, in bounded memory.
 //!
 //! Lines end at `\n` only: U+2028 and its like are text. A last line without its `\n` was never acknowledged, so it does
-//! not count; its length is known afterwards. Any other line that is no record is an error that names it: nothing is
-//! skipped.
+//! not count; its length is known afterwards. Any other line that is not a record is an error that names the line:
+//! nothing is skipped.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -14,51 +14,51 @@ use thiserror::Error;
 use super::id::RecordId;
 use super::record::Record;
 
-/// The results cannot be read on.
+/// Results cannot be read. Lines count from 1.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ResultsError {
     /// A line is not a record.
-    #[error("line {line} is not a whole record ({reason}): mend the line or take it out")]
+    #[error("line {line} is not a whole record ({reason}): repair the line, or remove it")]
     Broken {
-        /// Which line of the results, from 1.
+        /// The line of the results.
         line: u64,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// A line is a record, but none that this program wrote.
+    /// A line is a record, but this program did not write it.
     #[error(
-        "line {line} was not written by paceline ({id:?} is none of its ids): is this the right file?"
+        "line {line} was not written by paceline ({id:?} is not one of its ids): is this the right file?"
     )]
     Foreign {
-        /// Which line of the results, from 1.
+        /// The line of the results.
         line: u64,
-        /// The name it has.
+        /// Its id.
         id: String,
     },
-    /// The first line, or the last, which has no end, does not look like a record at all.
-    #[error("line {line} does not begin as a record does: is this the right file?")]
+    /// The first line, or an unfinished last line, does not look like a record at all.
+    #[error("line {line} does not begin like a record: is this the right file?")]
     NotARecord {
-        /// Which line of the results, from 1.
+        /// The line of the results.
         line: u64,
     },
     /// A line is longer than [`Results::LONGEST`].
-    #[error("line {line} is longer than {} MiB, which no record is", Results::<&[u8]>::LONGEST >> 20)]
+    #[error("line {line} is longer than {} MiB, so it is not a record", Results::<&[u8]>::LONGEST >> 20)]
     TooLong {
-        /// Which line of the results, from 1.
+        /// The line of the results.
         line: u64,
     },
-    /// The file failed.
+    /// The file cannot be read.
     #[error("line {line}: {source}")]
     Read {
-        /// Which line of the results, from 1.
+        /// The line of the results.
         line: u64,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// The lines of a results file; as an iterator, its records. The last record of a prompt is the one that counts.
+/// The lines of a results file; as an iterator, its records. The last record of a prompt counts.
 ///
 /// ```
 /// use paceline::journal::Results;
@@ -68,29 +68,29 @@ pub enum ResultsError {
 /// let mut results = Results::new(&file[..]);
 /// let records: Vec<_> = results.by_ref().collect::<Result<_, _>>().unwrap();
 /// assert_eq!(records[0].text.as_deref(), Some("Hello."));
-/// assert_eq!(results.torn(), 12, "the second record was never finished");
+/// assert_eq!(results.torn(), 12, "the second record is unfinished");
 /// ```
 #[derive(Debug)]
 pub struct Results<R> {
     reader: R,
     buffer: Vec<u8>,
-    /// Lines read so far.
+    /// The number of lines read so far.
     lines: u64,
-    /// Where in the file the next line begins.
+    /// Where in the file the next line begins, in bytes.
     offset: u64,
-    /// Bytes of the last line, if it has no end.
+    /// The length of the last line in bytes, if it has no end.
     torn: u64,
     ended: bool,
 }
 
 /// One whole line.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// Which line of the results, from 1.
+pub struct ResultLine<'a> {
+    /// Its number, from 1.
     pub number: u64,
     /// Where in the file it begins, in bytes.
     pub offset: u64,
-    /// What it says, without its end.
+    /// The line without its end.
     pub bytes: &'a [u8],
 }
 
@@ -98,7 +98,7 @@ impl Results<BufReader<File>> {
     /// Opens a results file to read it.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of the system.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
@@ -110,11 +110,11 @@ impl Results<BufReader<File>> {
 }
 
 impl<R: BufRead> Results<R> {
-    /// The longest line, in bytes: a prompt and its answer, the answer once more in the response's body, and all of it
-    /// escaped.
-    pub const LONGEST: usize = 128 << 20;
+    /// The longest line, in bytes. The largest record has a prompt of 16 MiB and, of a body of 32 MiB, the text and the
+    /// body itself; JSON may write a character of the former in six bytes: 320 MiB.
+    pub const LONGEST: usize = 512 << 20;
 
-    /// Every record begins so; half a record, too.
+    /// Every record begins with this.
     const BEGINNING: &'static [u8] = br#"{"id":"pl_"#;
 
     /// Reads results from here.
@@ -129,34 +129,30 @@ impl<R: BufRead> Results<R> {
         }
     }
 
-    /// The next whole line. After the last one, and after an error, there is none.
+    /// The next whole line. `None` after the last one, and after an error.
     ///
     /// # Errors
     /// [`ResultsError`]: the file cannot be read, or cannot be a results file.
-    pub fn next_line(&mut self) -> Result<Option<Line<'_>>, ResultsError> {
+    pub fn next_line(&mut self) -> Result<Option<ResultLine<'_>>, ResultsError> {
         if self.ended || !self.read_line(Self::LONGEST)? {
             return Ok(None);
         }
-        let (number, offset, bytes) = (
-            self.lines,
-            self.offset,
-            &self.buffer[..self.buffer.len() - 1],
-        );
+        let offset = self.offset;
         self.offset += self.buffer.len() as u64;
-        Ok(Some(Line {
-            number,
+        Ok(Some(ResultLine {
+            number: self.lines,
             offset,
-            bytes,
+            bytes: &self.buffer[..self.buffer.len() - 1],
         }))
     }
 
-    /// How many bytes the last line has, if it has no end; known once all lines are read.
+    /// The length of the last line in bytes, if it has no end; known once all lines are read.
     #[must_use]
     pub fn torn(&self) -> u64 {
         self.torn
     }
 
-    /// How many bytes the lines read so far have.
+    /// The length of the whole lines read so far, in bytes.
     #[must_use]
     pub fn whole(&self) -> u64 {
         self.offset
@@ -164,55 +160,32 @@ impl<R: BufRead> Results<R> {
 
     /// Reads a line into the buffer. False: there is no whole line any more.
     fn read_line(&mut self, longest: usize) -> Result<bool, ResultsError> {
+        /// Most records are shorter; the memory of a longer one is given back.
+        const USUAL: usize = 1 << 20;
         self.lines += 1;
         self.ended = true;
         let line = self.lines;
-        let read = self
-            .fill(longest)
+        self.buffer.clear();
+        self.buffer.shrink_to(USUAL);
+        let read = io::Read::take(&mut self.reader, longest as u64)
+            .read_until(b'\n', &mut self.buffer)
             .map_err(|source| ResultsError::Read { line, source })?;
-        let whole = self.buffer.ends_with(b"\n");
-        self.ended = !whole;
-        if whole {
+        if self.buffer.ends_with(b"\n") {
+            self.ended = false;
             return Ok(true);
         }
         self.torn = read as u64;
-        if read == longest {
-            self.torn += self
-                .skip_rest()
-                .map_err(|source| ResultsError::Read { line, source })?
-                .ok_or(ResultsError::TooLong { line })?;
-        }
-        if self.begins_as_a_record() {
-            Ok(false)
-        } else {
+        if !self.begins_like_a_record() {
             Err(ResultsError::NotARecord { line })
+        } else if read == longest {
+            Err(ResultsError::TooLong { line })
+        } else {
+            Ok(false)
         }
     }
 
-    fn fill(&mut self, longest: usize) -> io::Result<usize> {
-        const USUAL: usize = 1 << 20;
-        self.buffer.clear();
-        self.buffer.shrink_to(USUAL);
-        io::Read::take(&mut self.reader, longest as u64).read_until(b'\n', &mut self.buffer)
-    }
-
-    /// Passes over the rest of a line that is too long. How many bytes it has; none if it ends.
-    fn skip_rest(&mut self) -> io::Result<Option<u64>> {
-        let (mut rest, mut piece) = (0, Vec::new());
-        loop {
-            piece.clear();
-            let read = io::Read::take(&mut self.reader, 64 << 10).read_until(b'\n', &mut piece)?;
-            rest += read as u64;
-            match piece.last() {
-                None => return Ok(Some(rest)),
-                Some(b'\n') => return Ok(None),
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Whether what is read of the last line may be half a record. A power cut leaves zeros behind.
-    fn begins_as_a_record(&self) -> bool {
+    /// Whether the buffer may be half a record. A power cut leaves zeros behind.
+    fn begins_like_a_record(&self) -> bool {
         let mut pairs = self.buffer.iter().zip(Self::BEGINNING);
         pairs
             .find(|(byte, expected)| byte != expected)
@@ -222,22 +195,23 @@ impl<R: BufRead> Results<R> {
 
 #[cfg(feature = "cli")]
 impl<R: BufRead + io::Seek> Results<R> {
-    /// Goes to a line that was read before, by its place in the file. The numbers of lines mean nothing from there on.
-    /// What the reader holds already is not read again.
+    /// Goes to a line that was read before, by its offset. Line numbers are wrong from there on.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of the system.
     pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
         let place = self.offset + self.torn;
         self.reader
             .seek_relative(offset.wrapping_sub(place) as i64)?;
-        (self.offset, self.torn, self.ended) = (offset, 0, false);
+        self.offset = offset;
+        self.torn = 0;
+        self.ended = false;
         Ok(())
     }
 }
 
-impl<'a> Line<'a> {
-    /// Reads the line as a record, or as those fields of a record that are of interest.
+impl<'a> ResultLine<'a> {
+    /// Reads the line as a record, or as some fields of a record.
     ///
     /// # Errors
     /// [`ResultsError::Broken`].
@@ -245,7 +219,7 @@ impl<'a> Line<'a> {
         serde_json::from_slice(self.bytes).map_err(|error| self.broken(&error))
     }
 
-    /// Reads a record's name.
+    /// Reads the id of a record.
     ///
     /// # Errors
     /// [`ResultsError::Foreign`].
@@ -256,7 +230,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Says the column and leaves out the line, which is always line 1 of this line.
+    /// Names the column. The line in the message of serde_json is always 1.
     fn broken(&self, error: &serde_json::Error) -> ResultsError {
         if self.number == 1 && !self.bytes.starts_with(b"{") {
             return ResultsError::NotARecord { line: 1 };
@@ -328,18 +302,18 @@ mod tests {
         let broken = |middle: &str| error(format!("{RECORD}\n{middle}\n{RECORD}\n").as_bytes());
         assert_eq!(
             broken("{\"id\":\"pl_1"),
-            "line 2 is not a whole record (EOF while parsing a string, column 11): mend the line or take it out"
+            "line 2 is not a whole record (EOF while parsing a string, column 11): repair the line, or remove it"
         );
         assert!(
             broken("").starts_with("line 2 is not a whole record"),
-            "a blank line is none either"
+            "nor is a blank line"
         );
         assert!(broken("{}").contains("missing field `id`"));
         assert!(broken("\0\0").starts_with("line 2 is not a whole record"));
     }
 
     #[test]
-    fn an_unfinished_last_line_is_none_even_if_only_its_end_is_missing() {
+    fn an_unfinished_last_line_does_not_count_even_if_only_its_end_is_missing() {
         for torn in [RECORD, "{", "{\"id\":\"pl_1", "\0\0\0", "{\"id\0\0"] {
             let (lines, bytes) = lines(format!("{RECORD}\n{torn}").as_bytes());
             assert_eq!((lines.len(), bytes), (1, torn.len() as u64), "{torn}");
@@ -358,24 +332,20 @@ mod tests {
         ] {
             assert_eq!(
                 error(text.as_bytes()),
-                "line 1 does not begin as a record does: is this the right file?"
+                "line 1 does not begin like a record: is this the right file?"
             );
         }
     }
 
     #[test]
-    fn a_line_has_a_longest_length_unless_it_is_torn_anyway() {
-        let mut results = Results::new(&b"12345678\nnext\n"[..]);
+    fn a_line_has_a_longest_length() {
+        let mut results = Results::new(&b"{\"id\":\"p\nnext\n"[..]);
         assert!(matches!(
             results.read_line(8),
             Err(ResultsError::TooLong { line: 1 })
         ));
         assert!(results.next().is_none());
-        let torn = [RECORD.as_bytes(), &[0; 200_000]].concat();
-        let mut results = Results::new(&torn[..]);
-        assert!(!results.read_line(8).unwrap());
-        assert_eq!(results.torn(), torn.len() as u64);
-        assert!(Results::new(&b"12345678\n"[..]).read_line(9).unwrap());
+        assert!(Results::new(&b"{\"id\":\"p\n"[..]).read_line(9).unwrap());
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! A record: what became of one prompt, as it stands in the results file.
+//! A record: what became of one prompt, as it is written to the results file.
 //!
-//! Plain data that round-trips through JSON. A reader ignores fields it does not know and does without those that may
-//! be missing, so files of other versions can be read.
+//! Plain data that round-trips through JSON. A reader ignores unknown fields and allows for missing ones, so files of
+//! other versions can be read.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -14,61 +14,69 @@ use crate::outcome::CallOutcome;
 /// What became of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Names this prompt and this request: a [`RecordId`](super::RecordId).
+    /// Identifies the prompt and its request: a [`RecordId`](super::RecordId).
     pub id: String,
     /// The prompt's name: `line-17`.
     pub custom_id: String,
-    /// What was asked.
+    /// The text of the prompt.
     #[serde(default)]
     pub prompt: String,
-    /// What was answered; none if the prompt failed.
+    /// The answer; `None` if the prompt failed.
     pub text: Option<String>,
     /// Why the answer ended: `stop`, `length` and so on.
     pub finish_reason: Option<String>,
     /// The last response, if one came.
-    pub response: Option<Reply>,
+    pub response: Option<RecordResponse>,
     /// Why the prompt failed.
-    pub error: Option<Fault>,
-    /// Every call that was made for it, in order.
+    pub error: Option<RecordError>,
+    /// Every call that was made for the prompt, in order.
     #[serde(default)]
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<RecordAttempt>,
 }
 
-/// The server's response as it came.
+impl Record {
+    /// The model that answered, if the response names it.
+    pub(super) fn model(&self) -> Option<String> {
+        let body = self.response.as_ref()?.body.as_ref()?.value();
+        Some(body.get("model")?.as_str()?.to_owned())
+    }
+}
+
+/// The response of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct RecordResponse {
     /// The HTTP status.
     pub status_code: u16,
     /// The server's name for the call.
     pub request_id: Option<String>,
-    /// The JSON it sent.
+    /// The JSON of its body.
     pub body: Option<Json>,
 }
 
 /// Why a prompt failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
-    /// In a word.
+pub struct RecordError {
+    /// One word: the error code of the server, or one of ours such as `timeout`.
     pub code: String,
-    /// In a sentence.
+    /// One sentence for people.
     pub message: String,
 }
 
-/// One call: what it waited for, and how it ended. Times are whole milliseconds.
+/// One call: how long it waited, and how it ended. Durations are stored as whole milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Counts from 1.
+pub struct RecordAttempt {
+    /// The number of the attempt, from 1.
     pub n: u32,
-    /// Which key it was made with, from 0.
+    /// The number of the key that it was made with, from 0.
     #[serde(default)]
     pub key: usize,
-    /// When it was sent, by the calendar.
+    /// When it was sent.
     #[serde(with = "rfc3339")]
     pub started_at: SystemTime,
-    /// How long the prompt lay in the queue before a worker took it.
+    /// How long the prompt was in the queue before a worker took it.
     #[serde(rename = "queued_ms", with = "millis", default)]
     pub queued: Duration,
-    /// How long it waited for its turn.
+    /// How long it waited for its permit.
     #[serde(rename = "paced_ms", with = "millis", default)]
     pub paced: Duration,
     /// How long the call took.
@@ -82,15 +90,15 @@ pub struct Attempt {
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
-        with = "some_millis",
+        with = "millis",
         default,
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_after: Option<Duration>,
-    /// How long the next attempt was put off.
+    /// The backoff before the next attempt.
     #[serde(
         rename = "backoff_ms",
-        with = "some_millis",
+        with = "millis",
         default,
         skip_serializing_if = "Option::is_none"
     )]
@@ -122,42 +130,28 @@ mod rfc3339 {
     }
 }
 
+/// Whole milliseconds, for a `Duration` and for an `Option` of one.
 mod millis {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(whole_millis(duration))
+    pub(super) fn serialize<T, S>(time: &T, serializer: S) -> Result<S::Ok, S::Error>
+    where
+        T: Copy + Into<Option<Duration>>,
+        S: Serializer,
+    {
+        let time: Option<Duration> = (*time).into();
+        let millis = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        millis.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: Default + From<Duration>,
+        D: Deserializer<'de>,
+    {
+        let millis: Option<u64> = Option::deserialize(deserializer)?;
+        Ok(millis.map_or_else(T::default, |millis| Duration::from_millis(millis).into()))
     }
-}
-
-mod some_millis {
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Option<Duration>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        duration.as_ref().map(whole_millis).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Duration>, D::Error> {
-        Option::deserialize(deserializer).map(|ms: Option<u64>| ms.map(Duration::from_millis))
-    }
-}
-
-fn whole_millis(duration: &Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -167,7 +161,7 @@ pub(super) mod tests {
 
     /// A failed prompt with every field filled.
     pub(in crate::journal) fn full(id: &str) -> Record {
-        let attempt = Attempt {
+        let attempt = RecordAttempt {
             n: 1,
             key: 0,
             started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_687_200_123),
@@ -186,12 +180,12 @@ pub(super) mod tests {
             prompt: "a\u{2028}b\nc".into(),
             text: None,
             finish_reason: None,
-            response: Some(Reply {
+            response: Some(RecordResponse {
                 status_code: 429,
                 request_id: None,
                 body: None,
             }),
-            error: Some(Fault {
+            error: Some(RecordError {
                 code: "rate_limited".into(),
                 message: "slow down".into(),
             }),
@@ -217,13 +211,13 @@ pub(super) mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         let mut bare = record;
-        let attempt = &mut bare.attempts[0];
-        (
-            attempt.status,
-            attempt.retry_after,
-            attempt.backoff,
-            attempt.request_id,
-        ) = (None, None, None, None);
+        bare.attempts[0] = RecordAttempt {
+            status: None,
+            retry_after: None,
+            backoff: None,
+            request_id: None,
+            ..bare.attempts[0].clone()
+        };
         let text = serde_json::to_string(&bare).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), bare);
     }
@@ -236,7 +230,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn fields_unknown_or_missing_are_no_obstacle() {
+    fn unknown_fields_are_ignored_and_missing_ones_allowed_for() {
         let text = r#"{"id": "pl_1", "new": [1], "custom_id": "line-1",
             "attempts": [{"n": 1, "started_at": "2026-11-26T10:00:00Z", "outcome": "odd", "more": null}]}"#;
         let record: Record = serde_json::from_str(text).unwrap();

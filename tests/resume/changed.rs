@@ -26,7 +26,7 @@ fn a_changed_prompt_is_refused_and_shown() {
     bench.rewrite("one\ntwice\nthree\nfour\n");
     let said = [
         "1 of the 3 prompts on record in prompts.results.jsonl would be sent differently now:\n",
-        "1 prompt: the text is another\n",
+        "1 prompt: another text\n",
         "line 2: the prompt was \"two\" and is \"twice\"\n",
     ];
     assert_refused(&bench, &bench.run(&[]), &results, &said);
@@ -56,8 +56,7 @@ fn another_model_system_message_parameter_or_template_is_refused() {
     fs::write(bench.cli.path("same.txt"), "{{prompt}}").unwrap();
     assert!(bench.run(&[]).is_all_answered(2));
     let (results, _) = (bench.cli.results(), bench.sent());
-    let setting =
-        "2 prompts: the model, the system message, the template or a parameter is another\n";
+    let setting = "2 prompts: the same text, but another model, system message or parameter\n";
     let table: [(&[&str], &str); 6] = [
         (&["-m", "other"], setting),
         (&["-m", "m", "--system", "Be brief."], setting),

@@ -1,8 +1,9 @@
 //! The journal on real files: what a crash, a full disk or a second run may do to it.
 
 use super::*;
+use crate::journal::file::write_whole_or_nothing;
 use crate::journal::record::tests::full;
-use crate::journal::{RecordId, Standing};
+use crate::journal::{PromptStatus, RecordId};
 use proptest::prelude::*;
 use std::fs;
 use std::time::Duration;
@@ -15,8 +16,8 @@ fn record(line: u64, text: Option<&str>) -> Record {
     }
 }
 
-fn standing(index: &Index, line: u64) -> Standing {
-    index.standing(&RecordId::of(line, b"request"))
+fn status(index: &Index, line: u64) -> PromptStatus {
+    index.status(&RecordId::of(line, b"request"))
 }
 
 fn open(path: &Path) -> Opened {
@@ -43,13 +44,17 @@ fn going_on_appends_to_what_is_there() {
         torn,
     } = open(&path);
     assert_eq!(
-        [1, 2, 3].map(|line| standing(&index, line)),
-        [Standing::Answered, Standing::Failed, Standing::New]
+        [1, 2, 3].map(|line| status(&index, line)),
+        [
+            PromptStatus::Answered,
+            PromptStatus::Failed,
+            PromptStatus::New
+        ]
     );
     assert_eq!((index.len(), torn), (2, 0));
     journal.append(&record(2, Some("at last"))).unwrap();
     drop(journal);
-    assert_eq!(standing(&open(&path).index, 2), Standing::Answered);
+    assert_eq!(status(&open(&path).index, 2), PromptStatus::Answered);
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
 }
 
@@ -239,8 +244,8 @@ fn a_line_that_does_not_fit_is_taken_back() {
         }
     }
     let (mut small, mut taken_back) = (Small(Vec::new()), false);
-    assert!(whole_or_not(&mut small, b"ab\n", || unreachable!()).is_ok());
-    let failed = whole_or_not(&mut small, b"cd\n", || {
+    assert!(write_whole_or_nothing(&mut small, b"ab\n", || unreachable!()).is_ok());
+    let failed = write_whole_or_nothing(&mut small, b"cd\n", || {
         taken_back = true;
         Ok(())
     });

@@ -1,0 +1,249 @@
+//! How an input differs from the results of an earlier run: how many prompts changed, and what the first change is.
+
+use std::fmt;
+use std::io::BufRead;
+
+use serde::Deserialize;
+
+use super::reader::{Results, ResultsError};
+use super::record::Record;
+
+/// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ResumeDiff {
+    /// Prompts of the input that have a record.
+    pub recorded: u64,
+    /// Those of them whose text is another now.
+    pub other_text: u64,
+    /// Those with the same text, but another request: another model, system message or parameter.
+    pub other_settings: u64,
+    /// Recorded prompts that are not in the input any more, up to the last prompt of the input.
+    pub gone: u64,
+    /// Recorded prompts after the last prompt of the input. They are gone too, unless only a part of it was compared.
+    pub beyond: u64,
+    /// The first prompt that changed.
+    pub first: Option<PromptChange>,
+}
+
+/// How one prompt changed. It displays as a sentence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PromptChange {
+    /// The line of the prompt, from 1.
+    pub line: u64,
+    /// The text that would be sent now.
+    pub now: String,
+    /// The text that was sent; empty until [`look_up`](PromptChange::look_up).
+    pub was: String,
+    /// The model that gave the old answer, if the answer names it; `None` until [`look_up`](PromptChange::look_up).
+    pub model: Option<String>,
+}
+
+impl ResumeDiff {
+    /// Recorded prompts that would be sent differently now.
+    #[must_use]
+    pub fn changed(&self) -> u64 {
+        self.other_text + self.other_settings
+    }
+
+    pub(super) fn count_change(&mut self, line: u64, now: &str, has_same_text: bool) {
+        if has_same_text {
+            self.other_settings += 1;
+        } else {
+            self.other_text += 1;
+        }
+        self.first.get_or_insert_with(|| PromptChange {
+            line,
+            now: now.to_owned(),
+            ..PromptChange::default()
+        });
+    }
+}
+
+impl PromptChange {
+    /// Looks through the results for what was sent and who answered.
+    ///
+    /// # Errors
+    /// [`ResultsError`]
+    pub fn look_up<R: BufRead>(&mut self, results: &mut Results<R>) -> Result<(), ResultsError> {
+        #[derive(Deserialize)]
+        struct IdOnly {
+            id: String,
+        }
+        while let Some(line) = results.next_line()? {
+            let IdOnly { id } = line.parse()?;
+            if line.id(&id)?.line == self.line {
+                let record: Record = line.parse()?;
+                self.model = record.model();
+                self.was = record.prompt;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for PromptChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let common = common(&self.was, &self.now);
+        let now = excerpt(&self.now, common);
+        if self.was != self.now {
+            let was = excerpt(&self.was, common);
+            return write!(
+                f,
+                "line {}: the prompt was {was:?} and is {now:?}",
+                self.line
+            );
+        }
+        write!(f, "line {}: the prompt is still {now:?}", self.line)?;
+        match &self.model {
+            Some(model) => write!(f, ", and was answered by {model}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The number of characters that two texts have in common at their beginning; 0 if they are the same.
+fn common(one: &str, other: &str) -> usize {
+    let pairs = one.chars().zip(other.chars());
+    match one == other {
+        true => 0,
+        false => pairs.take_while(|(one, other)| one == other).count(),
+    }
+}
+
+/// At most 50 characters of a text, among them the one at this place.
+fn excerpt(text: &str, place: usize) -> String {
+    const LENGTH: usize = 50;
+    let skipped = if place < LENGTH - 10 { 0 } else { place - 10 };
+    let mut rest = text.chars().skip(skipped);
+    let piece: String = rest.by_ref().take(LENGTH).collect();
+    let dots = |is_cut: bool| if is_cut { "…" } else { "" };
+    format!(
+        "{}{piece}{}",
+        dots(skipped > 0),
+        dots(rest.next().is_some())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::record::tests::full;
+    use crate::journal::{Index, RecordError, RecordId, RecordResponse};
+    use serde_json::json;
+    use std::convert::Infallible;
+
+    /// The results of a run over these prompts with this model; a prompt without an answer failed.
+    fn results(model: &str, prompts: &[(u64, &str, Option<&str>)]) -> String {
+        let record = |&(line, prompt, text): &(u64, &str, Option<&str>)| {
+            let body = Some(json!({"model": format!("{model}-2024")}).into());
+            let response = Some(RecordResponse {
+                status_code: 200,
+                request_id: None,
+                body,
+            });
+            let error = text.is_none().then(|| RecordError {
+                code: "x".into(),
+                message: "y".into(),
+            });
+            let record = Record {
+                prompt: prompt.to_owned(),
+                text: text.map(str::to_owned),
+                response,
+                error,
+                ..full(&id(model, line, prompt).to_string())
+            };
+            serde_json::to_string(&record).unwrap() + "\n"
+        };
+        prompts.iter().map(record).collect()
+    }
+
+    fn id(model: &str, line: u64, prompt: &str) -> RecordId {
+        RecordId::of(line, format!("{model}: {prompt}").as_bytes())
+    }
+
+    /// Compares these prompts with the file, and looks the first change up.
+    fn compare(file: &str, model: &str, prompts: &[(u64, &str)]) -> ResumeDiff {
+        let index = Index::read(&mut Results::new(file.as_bytes())).unwrap();
+        let prompts = prompts.iter().map(|(line, prompt)| {
+            Ok::<_, Infallible>((id(model, *line, prompt), (*prompt).to_owned()))
+        });
+        let Ok(mut diff) = index.compare(prompts);
+        if let Some(first) = &mut diff.first {
+            first.look_up(&mut Results::new(file.as_bytes())).unwrap();
+        }
+        diff
+    }
+
+    fn first(diff: &ResumeDiff) -> String {
+        diff.first.as_ref().unwrap().to_string()
+    }
+
+    #[test]
+    fn every_recorded_prompt_is_counted_once() {
+        let done = [(1, "a", Some("A")), (2, "b", None), (4, "d", Some("D"))];
+        let more = [(5, "e", Some("E")), (9, "i", None)];
+        let file = results("m", &[&done[..], &more].concat());
+        let now = [(1, "a"), (2, "b"), (3, "c"), (5, "changed"), (7, "g")];
+        let diff = compare(&file, "m", &now);
+        assert_eq!((diff.recorded, diff.changed()), (3, 1));
+        assert_eq!((diff.gone, diff.beyond), (1, 1));
+    }
+
+    #[test]
+    fn a_changed_text_is_told_from_a_changed_setting() {
+        let done = [(3, "c", None), (1, "a", Some("A")), (2, "b", Some("B"))];
+        let again = [(3, "c", Some("C"))];
+        let file = results("old", &[&done[..], &again].concat());
+        let diff = compare(&file, "new", &[(1, "a"), (2, "b"), (3, "c")]);
+        assert_eq!((diff.other_text, diff.other_settings), (0, 3));
+        assert_eq!(
+            first(&diff),
+            "line 1: the prompt is still \"a\", and was answered by old-2024"
+        );
+        let diff = compare(&file, "old", &[(1, "a"), (2, "b"), (3, "y")]);
+        assert_eq!((diff.other_text, diff.other_settings), (1, 0));
+        assert_eq!(first(&diff), "line 3: the prompt was \"c\" and is \"y\"");
+    }
+
+    #[test]
+    fn the_last_record_says_what_was_asked() {
+        let file = results("m", &[(1, "first", Some("1")), (1, "second", Some("2"))]);
+        let diff = compare(&file, "n", &[(1, "second")]);
+        assert_eq!((diff.other_text, diff.other_settings), (0, 1));
+        assert_eq!(diff.first.unwrap().was, "second");
+        assert_eq!(compare(&file, "n", &[(1, "first")]).other_text, 1);
+    }
+
+    #[test]
+    fn only_the_first_change_is_kept() {
+        let done: Vec<_> = (1..=100).map(|line| (line, "old", Some("x"))).collect();
+        let now: Vec<_> = (1..=100).map(|line| (line, "new")).collect();
+        let diff = compare(&results("m", &done), "m", &now);
+        assert_eq!((diff.other_text, diff.first.unwrap().line), (100, 1));
+    }
+
+    #[test]
+    fn a_change_deep_in_a_long_prompt_is_shown_where_it_is() {
+        let change = |was: &str, now: &str| {
+            let change = PromptChange {
+                line: 1,
+                now: now.to_owned(),
+                was: was.to_owned(),
+                model: None,
+            };
+            change.to_string()
+        };
+        let long = "Summarise this text in three sentences for a child of ten years: ";
+        assert_eq!(
+            change(&format!("{long}bees"), &format!("{long}bread")),
+            "line 1: the prompt was \"…n years: bees\" and is \"…n years: bread\""
+        );
+        let far = "ä".repeat(2000);
+        let said = change(&far, &far);
+        assert!(
+            said.ends_with("ä…\"") && said.chars().count() < 100,
+            "{said}"
+        );
+    }
+}
