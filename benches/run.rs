@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use common::Spread;
-use paceline::http::{Http, Options, Target};
+use paceline::http::{Http, HttpOptions, Target};
 
 const ROUNDS: usize = 3;
 const CALLS: usize = 40_000;
@@ -224,9 +224,9 @@ const HTTP: &str = "http";
 
 /// Bare threads that do nothing but call.
 fn call(connections: usize) {
-    let http = Http::new(&Options {
+    let http = Http::new(&HttpOptions {
         connections,
-        ..Options::default()
+        ..HttpOptions::default()
     })
     .unwrap();
     let url = format!("http://127.0.0.1:{PORT}/v1/chat/completions");
@@ -241,9 +241,7 @@ fn call(connections: usize) {
         for _ in 0..connections {
             scope.spawn(|| {
                 while is_one_left() {
-                    let response = http
-                        .post(&target, REQUEST.as_bytes(), &|| ())
-                        .expect("an answer");
+                    let response = http.post(&target, REQUEST.as_bytes()).expect("an answer");
                     assert_eq!(response.body, BODY.as_bytes());
                 }
             });

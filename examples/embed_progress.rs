@@ -13,14 +13,14 @@ use classroom::{Classroom, RPM, topics};
 use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Event, Settings};
 use paceline::clock::{Clock, SystemClock};
-use paceline::http::{Http, Options};
+use paceline::http::{Http, HttpOptions};
 use paceline::limiter::Tempo;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Rate};
 
 fn main() {
     let room = Classroom::open();
-    let http = Http::new(&Options::default()).expect("no certificates of our own are asked for");
+    let http = Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let params = Params {
         model: "any".into(),
         ..Params::default()

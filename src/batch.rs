@@ -368,7 +368,7 @@ impl<'a> Batch<'a> {
                 self.hire_if_short(crew);
                 let started_at = self.wall_at(turn.at);
                 let under_way = self.view.calls(turn.at);
-                let answer = self.asks[turn.lane].ask(request, &|| self.pacer.departed(turn));
+                let answer = self.asks[turn.lane].ask(request);
                 drop(under_way);
                 let call = attempts::Call {
                     n,

@@ -1,29 +1,25 @@
-//! The HTTP client of all workers: bytes out, bytes in.
+//! The HTTP client that all workers share: a request goes out, a complete response comes back.
 //!
-//! A status is data here, whatever it is; only a call that brought no complete response is an error. What either means
-//! for the prompt is decided above, by [`api`](crate::api).
-
-mod headers;
-mod names;
-mod target;
-mod tcp;
+//! A status is data here, whatever it is; only a call without a complete response is an error. What
+//! either means for the prompt is decided in [`api`](crate::api). Redirects are not followed: the
+//! key must not travel to another server.
+//!
+//! This is plain `ureq` with one agent. It was measured against a transport, a cache of addresses
+//! and several agents of our own: README's table of costs has the figures. Each phase of a call has
+//! a time-out of its own, because a time-out for the whole call makes `ureq` look up every address
+//! in a new thread, which costs five times the rest of the call.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
-use ureq::{Agent, Body, SendBody};
-
-pub use headers::Headers;
-use names::Names;
-pub use target::Target;
-use tcp::Tcp;
+use ureq::{Agent, Body, Timeout};
 
 /// How calls are made: plain data.
 ///
@@ -32,27 +28,28 @@ use tcp::Tcp;
 /// * `connect_timeout`: 10 s
 /// * `connections`: 64
 /// * `body_limit`: 32 MiB
-/// * `ca_cert`: none, the roots that Mozilla trusts
+/// * `ca_cert`: none, which trusts Mozilla's root certificates
 /// * `proxy_from_env`: true
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// The longest a whole call may take, from the name look-up to the last byte.
+pub struct HttpOptions {
+    /// Maximum time for each of the three parts of a call: sending the request, waiting for the
+    /// head of the response, and reading its body.
     pub timeout: Duration,
-    /// The longest that making a connection may take.
+    /// Maximum time for connecting, TLS included.
     pub connect_timeout: Duration,
-    /// How many connections are kept open between calls: as many as there are workers.
+    /// Number of idle connections that are kept open: one for each worker.
     pub connections: usize,
-    /// The largest body that is read, in bytes.
+    /// Size of the largest body that is read, in bytes.
     pub body_limit: u64,
-    /// A PEM file with the certificates to trust, in place of the usual ones.
+    /// PEM file with the certificates to trust, in place of Mozilla's.
     pub ca_cert: Option<PathBuf>,
-    /// Whether `HTTPS_PROXY`, `NO_PROXY` and their like are honoured.
+    /// Whether `HTTPS_PROXY`, `NO_PROXY` and the like are honoured.
     pub proxy_from_env: bool,
 }
 
-impl Default for Options {
+impl Default for HttpOptions {
     fn default() -> Self {
-        Options {
+        HttpOptions {
             timeout: Duration::from_secs(120),
             connect_timeout: Duration::from_secs(10),
             connections: 64,
@@ -63,7 +60,7 @@ impl Default for Options {
     }
 }
 
-/// The certificates to trust could not be had.
+/// The certificates in [`HttpOptions::ca_cert`] cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CertError {
@@ -72,10 +69,10 @@ pub enum CertError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file was read, but it is not a list of PEM certificates.
+    /// The file was read, but has no certificate in it.
     #[error(
         "{path} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)"
     )]
@@ -85,74 +82,134 @@ pub enum CertError {
     },
 }
 
-/// A call brought no complete response.
+/// A call that brought no complete response.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// It took longer than [`Options::timeout`] or [`Options::connect_timeout`].
+    /// A part of the call took longer than [`HttpOptions::timeout`] or
+    /// [`HttpOptions::connect_timeout`]; the text says which.
     #[error("time-out: {0}")]
     Timeout(String),
-    /// Nobody was reached: no such host, connection refused, proxy down.
+    /// There is no connection: unknown host, connection refused, proxy down.
     #[error("no connection: {0}")]
     Unreachable(String),
-    /// The connection broke, or what came over it was not HTTP.
+    /// The connection broke, or the response was not HTTP.
     #[error("broken connection: {0}")]
     Broken(String),
-    /// The body was larger than [`Options::body_limit`].
+    /// The body was larger than [`HttpOptions::body_limit`].
     #[error("the body is larger than {0} bytes")]
     TooLarge(u64),
-    /// The server could not prove who it is, or speaks no common TLS.
+    /// The server's certificate is not trusted, or TLS failed in another way.
     #[error("no trust: {0}")]
     Untrusted(String),
-    /// The request could not be made at all: a bad address, a header with a line break in it.
+    /// The request cannot be sent: a bad address, or a header with a line break in it.
     #[error("bad request: {0}")]
     Unsendable(String),
 }
 
 /// A complete response, whatever its status.
 #[derive(Clone, Debug, Default)]
-pub struct Response {
+pub struct HttpResponse {
     /// The HTTP status.
     pub status: u16,
-    /// What came before the body.
+    /// The headers.
     pub headers: Headers,
     /// All bytes of the body.
     pub body: Vec<u8>,
 }
 
-impl Response {
-    /// The first header of this name.
+/// The headers of a response. Values that are not text are left out.
+#[derive(Clone, Debug, Default)]
+pub struct Headers(HeaderMap);
+
+impl Headers {
+    /// The first header with this name, in upper or lower case.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.to_str().ok()
+    }
+
+    /// All headers, with their names in lower case.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+
+    /// Replaces each occurrence of a text in the values by `...`.
+    pub(crate) fn conceal(&mut self, text: &str) {
+        for value in self.0.values_mut() {
+            if let Ok(shown) = value.to_str()
+                && shown.contains(text)
+            {
+                let concealed = shown.replace(text, "...");
+                *value =
+                    HeaderValue::from_str(&concealed).unwrap_or(HeaderValue::from_static("..."));
+            }
+        }
     }
 }
 
-/// The agents: cheap to clone, shared by all threads, keep connections open.
-///
-/// An agent goes through all the connections that it keeps, one by one and behind a lock, to find one for a call. So there
-/// are several of them, each for a few threads.
+/// Pairs that cannot be a header are left out.
+impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        let headers = pairs.into_iter().map(header);
+        Headers(headers.filter_map(Result::ok).collect())
+    }
+}
+
+fn header((name, value): (&str, &str)) -> Result<(HeaderName, HeaderValue), ureq::http::Error> {
+    Ok((HeaderName::from_str(name)?, HeaderValue::from_str(value)?))
+}
+
+/// An address, and the headers of the calls to it. `Debug` hides the values of the headers.
+#[derive(Clone, Debug)]
+pub struct Target {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Target {
+    /// Reads an address and headers. A header that is given twice is sent twice.
+    ///
+    /// # Errors
+    /// [`TransportError::Unsendable`] for a bad address, or a header with a line break in it.
+    pub fn new<'a>(
+        url: &str,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, TransportError> {
+        let unsendable = |error| TransportError::Unsendable(ureq::Error::Http(error).to_string());
+        let uri = Uri::from_str(url).map_err(|error| unsendable(error.into()))?;
+        let mut map = HeaderMap::new();
+        for pair in headers {
+            let (name, mut value) = header(pair).map_err(unsendable)?;
+            value.set_sensitive(true);
+            map.append(name, value);
+        }
+        Ok(Target { uri, headers: map })
+    }
+}
+
+/// The client: cheap to clone, shared by all threads, keeps connections open.
 #[derive(Clone, Debug)]
 pub struct Http {
-    agents: Arc<[Agent]>,
-    body_limit: u64,
+    agent: Agent,
+    options: Arc<HttpOptions>,
 }
 
 impl Http {
-    /// Of each of the two buffers that a connection has besides, if it is encrypted.
-    const TLS_BUFFER: usize = 16 << 10;
-    /// Connections that an agent keeps, and so the threads that share it.
-    const AN_AGENT: usize = 8;
-    /// What most bodies fit into. All get as much: blocks of many sizes would each be kept for each thread by the allocator.
-    const BODY: u64 = 2 << 10;
-    /// What is told may be no more than a word: so much room is made at once.
-    const ROOM: u64 = 64 << 10;
+    /// Size of a connection's input buffer, which the head of a response must fit into. ureq's
+    /// default of 128 KiB for each buffer would cost 256 MiB at a thousand connections.
+    const INPUT: usize = 32 << 10;
+    /// Size of its output buffer, which each header of a request must fit into: some keys have
+    /// several KiB.
+    const OUTPUT: usize = 16 << 10;
 
-    /// Makes the agents.
+    /// Makes the client.
     ///
     /// # Errors
-    /// [`CertError`] if `ca_cert` is given and of no use.
-    pub fn new(options: &Options) -> Result<Self, CertError> {
+    /// [`CertError`] if the certificates in `ca_cert` cannot be used.
+    pub fn new(options: &HttpOptions) -> Result<Self, CertError> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &options.ca_cert {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?)));
@@ -161,171 +218,182 @@ impl Http {
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
-            .timeout_global(Some(options.timeout))
             .timeout_connect(Some(options.connect_timeout.min(options.timeout)))
-            .input_buffer_size(Self::TLS_BUFFER)
-            .output_buffer_size(Self::TLS_BUFFER)
-            .max_idle_connections(Self::AN_AGENT.min(options.connections))
-            .max_idle_connections_per_host(Self::AN_AGENT.min(options.connections))
+            .timeout_send_request(Some(options.timeout))
+            .timeout_send_body(Some(options.timeout))
+            .timeout_recv_response(Some(options.timeout))
+            .timeout_recv_body(Some(options.timeout))
+            .input_buffer_size(Self::INPUT)
+            .output_buffer_size(Self::OUTPUT)
+            .max_idle_connections(options.connections)
+            .max_idle_connections_per_host(options.connections)
             .tls_config(tls.build());
         if !options.proxy_from_env {
             config = config.proxy(None);
         }
-        let (config, names) = (config.build(), Names::default());
-        let agent = || {
-            let tcp = ().chain(ConnectProxyConnector::default()).chain(Tcp::new(options.timeout));
-            Agent::with_parts(
-                config.clone(),
-                tcp.chain(RustlsConnector::default()),
-                names.clone(),
-            )
-        };
-        let agents = options.connections.div_ceil(Self::AN_AGENT).max(1);
         Ok(Http {
-            agents: (0..agents).map(|_| agent()).collect(),
-            body_limit: options.body_limit,
+            agent: config.build().into(),
+            options: Arc::new(options.clone()),
         })
     }
 
-    /// Posts a body and reads the whole response. Calls `departs` when there is a connection and the body is about to
-    /// go out over it.
+    /// Posts a body and reads the whole response. Any status is a success.
     ///
     /// # Errors
-    /// [`TransportError`]: no complete response came. Any status is a success.
-    pub fn post(
-        &self,
-        target: &Target,
-        body: &[u8],
-        departs: &dyn Fn(),
-    ) -> Result<Response, TransportError> {
-        let request = target.request(self.agent(), body.len());
-        let mut body = Departing {
-            body,
-            departs: Some(departs),
-        };
-        let response = request
-            .send(SendBody::from_reader(&mut body))
-            .map_err(|error| self.explain(error))?;
-        self.read(response)
+    /// [`TransportError`] if no complete response came.
+    pub fn post(&self, target: &Target, body: &[u8]) -> Result<HttpResponse, TransportError> {
+        let mut request = self.agent.post(&target.uri);
+        if let Some(headers) = request.headers_mut() {
+            headers.clone_from(&target.headers);
+        }
+        let response = request.send(body);
+        response
+            .and_then(|response| self.read(response))
+            .map_err(|error| self.explain(error))
     }
 
-    /// The calling thread's.
-    fn agent(&self) -> &Agent {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local!(static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed));
-        &self.agents[NUMBER.with(|number| number % self.agents.len())]
-    }
-
-    fn read(&self, response: ureq::http::Response<Body>) -> Result<Response, TransportError> {
-        let (parts, mut body) = response.into_parts();
-        let length = body
-            .content_length()
-            .unwrap_or_default()
-            .clamp(Self::BODY, Self::ROOM);
-        let mut whole = Vec::with_capacity(length as usize);
-        let mut body = body.with_config().limit(self.body_limit).reader();
-        body.read_to_end(&mut whole)
-            .map_err(|error| self.explain(error.into()))?;
-        Ok(Response {
-            status: parts.status.as_u16(),
-            headers: Headers::of(parts.headers),
-            body: whole,
+    fn read(&self, response: ureq::http::Response<Body>) -> Result<HttpResponse, ureq::Error> {
+        let (head, body) = response.into_parts();
+        let body = body.into_with_config().limit(self.options.body_limit);
+        Ok(HttpResponse {
+            status: head.status.as_u16(),
+            headers: Headers(head.headers),
+            body: body.read_to_vec()?,
         })
     }
 
     fn explain(&self, error: ureq::Error) -> TransportError {
         use ureq::Error;
+        let text = error.to_string();
         match error {
-            Error::Timeout(ureq::Timeout::Connect) => {
-                TransportError::Timeout("no connection in time".to_owned())
+            Error::Timeout(phase) => TransportError::Timeout(self.late(phase)),
+            Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.options.body_limit),
+            Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
+                TransportError::Unreachable(text)
             }
-            Error::Timeout(_) => TransportError::Timeout("no whole answer in time".to_owned()),
-            Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.body_limit),
-            Error::HostNotFound => TransportError::Unreachable("no such host".to_owned()),
-            Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
-                TransportError::Unreachable(error.to_string())
-            }
-            Error::Rustls(_) | Error::Tls(_) | Error::Pem(_) => {
-                TransportError::Untrusted(error.to_string())
+            Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => {
+                untrusted(&text)
             }
             Error::Http(_)
             | Error::BadUri(_)
             | Error::InvalidProxyUrl
-            | Error::RequireHttpsOnly(_) => TransportError::Unsendable(error.to_string()),
+            | Error::RequireHttpsOnly(_) => TransportError::Unsendable(text),
             Error::Io(error) => explain_io(&error),
-            other => TransportError::Broken(other.to_string()),
+            _ => TransportError::Broken(text),
+        }
+    }
+
+    /// Which part of a call took too long.
+    fn late(&self, phase: Timeout) -> String {
+        let seconds = self.options.timeout.as_secs_f64();
+        match phase {
+            Timeout::Connect => {
+                let seconds = self.options.connect_timeout.as_secs_f64().min(seconds);
+                format!("no connection in {seconds} s")
+            }
+            Timeout::SendRequest | Timeout::SendBody => {
+                format!("the request could not be sent in {seconds} s")
+            }
+            Timeout::RecvBody => format!("the answer began, but did not end in {seconds} s"),
+            _ => format!("no answer in {seconds} s"),
         }
     }
 }
 
-/// A body that tells when it is first read, which is when it departs.
-struct Departing<'a> {
-    body: &'a [u8],
-    departs: Option<&'a dyn Fn()>,
-}
-
-impl io::Read for Departing<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(departs) = self.departs.take() {
-            departs();
-        }
-        self.body.read(buffer)
-    }
-}
-
-/// What came back to a greeting in TLS was something else: no passing fault, but the wrong address.
-const NO_TLS: &str =
-    "the server does not speak TLS at this address; if that is right, begin it with http://";
-
+/// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
 fn explain_io(error: &io::Error) -> TransportError {
     use io::ErrorKind;
+    let text = error.to_string();
     match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => TransportError::Timeout(error.to_string()),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => TransportError::Timeout(text),
+        ErrorKind::InvalidData => untrusted(&text),
         ErrorKind::ConnectionRefused
         | ErrorKind::HostUnreachable
         | ErrorKind::NetworkUnreachable
         | ErrorKind::NetworkDown
-        | ErrorKind::AddrNotAvailable => TransportError::Unreachable(error.to_string()),
-        ErrorKind::InvalidData if error.to_string().contains("InvalidContentType") => {
-            TransportError::Untrusted(NO_TLS.to_owned())
-        }
-        ErrorKind::InvalidData if is_tls(error) => TransportError::Untrusted(error.to_string()),
-        _ if is_look_up(error) => TransportError::Unreachable(error.to_string()),
-        _ => TransportError::Broken(error.to_string()),
+        | ErrorKind::AddrNotAvailable => TransportError::Unreachable(text),
+        ErrorKind::UnexpectedEof => TransportError::Broken(text),
+        // The look-up of a name has errors that are neither of a kind nor the system's.
+        _ if error.raw_os_error().is_none() => TransportError::Unreachable(text),
+        _ => TransportError::Broken(text),
     }
 }
 
-/// Whether the name was looked up in vain: such an error has no kind of its own, only a text.
-fn is_look_up(error: &io::Error) -> bool {
-    let text = error.to_string();
-    ["failed to lookup address", "No such host"]
-        .iter()
-        .any(|words| text.starts_with(words))
-}
-
-/// Whether TLS failed inside what is reported as an error of the stream.
-fn is_tls(error: &io::Error) -> bool {
-    let text = error.to_string();
-    ["certificate", "handshake", "TLS", "tls"]
-        .iter()
-        .any(|word| text.contains(word))
+fn untrusted(text: &str) -> TransportError {
+    TransportError::Untrusted(format!(
+        "{text} (for a private authority, give its certificate; for a server without TLS, begin \
+         the address with http://)"
+    ))
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {
-    let pem = fs::read(path).map_err(|source| CertError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let only_certificates = |item| match item {
+    let path = path.to_owned();
+    let pem = match fs::read(&path) {
+        Ok(pem) => pem,
+        Err(source) => return Err(CertError::Read { path, source }),
+    };
+    let certificate = |item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     };
-    let found: Vec<_> = parse_pem(&pem).filter_map(only_certificates).collect();
+    let found: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
     if found.is_empty() {
-        Err(CertError::Empty {
-            path: path.to_owned(),
-        })
-    } else {
-        Ok(found)
+        return Err(CertError::Empty { path });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_found_by_its_name_and_read_if_it_is_text() {
+        let pairs = [("A", "1"), ("A", "2")];
+        let mut map: HeaderMap = pairs
+            .map(|pair| header(pair).unwrap())
+            .into_iter()
+            .collect();
+        map.insert("odd", HeaderValue::from_bytes(b"\xff").unwrap());
+        let headers = Headers(map);
+        let got = ["a", "odd", "b", "\n"].map(|name| headers.get(name));
+        assert_eq!(got, [Some("1"), None, None, None]);
+        assert!(headers.iter().eq([("a", "1"), ("a", "2")]));
+    }
+
+    #[test]
+    fn a_concealed_text_is_gone_from_all_headers() {
+        let mut headers: Headers = [("a", "of sk-1, of sk-1"), ("b", "of sk-2")]
+            .into_iter()
+            .collect();
+        headers.conceal("sk-1");
+        assert_eq!(
+            (headers.get("a"), headers.get("b")),
+            (Some("of ..., of ..."), Some("of sk-2"))
+        );
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_sent_is_reported_when_its_target_is_made() {
+        let with = |name, value| Target::new("http://localhost/v1", [(name, value)]);
+        assert!(with("content-type", "application/json").is_ok());
+        for bad in [
+            Target::new("http://no host/", []),
+            with("a b", "c"),
+            with("a", "b\nc"),
+        ] {
+            assert!(matches!(bad, Err(TransportError::Unsendable(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_shown_without_the_values_of_its_headers() {
+        let headers = [("authorization", "Bearer sk-secret")];
+        let target = Target::new("http://localhost/v1", headers).unwrap();
+        let shown = format!("{target:?}");
+        assert!(
+            shown.contains("http://localhost/v1") && !shown.contains("sk-secret"),
+            "{shown}"
+        );
     }
 }

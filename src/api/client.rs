@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Answer, Api, Ask, CallError, Counting, Key, Params, Said, chat};
 use crate::hints::Hints;
-use crate::http::{Http, Response, Target, TransportError};
+use crate::http::{Http, HttpResponse, Target, TransportError};
 use crate::json::Json;
 use crate::share;
 
@@ -82,11 +82,11 @@ impl Client {
     }
 
     /// What a complete response means.
-    fn read(&self, mut response: Response, now: SystemTime) -> Result<Answer, CallError> {
+    fn read(&self, mut response: HttpResponse, now: SystemTime) -> Result<Answer, CallError> {
         let body = std::mem::take(&mut response.body);
         match self.said((200..300).contains(&response.status), body) {
             Ok((said, body)) => Ok(self.answer(said, body, &response, now)),
-            Err(body) => Err(self.failure(Response { body, ..response }, now)),
+            Err(body) => Err(self.failure(HttpResponse { body, ..response }, now)),
         }
     }
 
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    fn answer(&self, said: Said, body: Json, response: &Response, now: SystemTime) -> Answer {
+    fn answer(&self, said: Said, body: Json, response: &HttpResponse, now: SystemTime) -> Answer {
         let hints = Box::new(self.hints(response, None, now));
         let (status, request_id) = (response.status, request_id(response).or(said.request_id));
         let Said {
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    fn failure(&self, mut response: Response, now: SystemTime) -> CallError {
+    fn failure(&self, mut response: HttpResponse, now: SystemTime) -> CallError {
         self.key.iter().for_each(|key| key.conceal(&mut response));
         let body: Option<Value> = serde_json::from_slice(&response.body).ok();
         let hints = self.hints(&response, body.as_ref(), now);
@@ -137,7 +137,7 @@ impl Client {
     }
 
     /// What the server said about pace. One that talks nonsense does so each time; one warning will do.
-    fn hints(&self, response: &Response, error: Option<&Value>, now: SystemTime) -> Hints {
+    fn hints(&self, response: &HttpResponse, error: Option<&Value>, now: SystemTime) -> Hints {
         let hints = Hints::read(response.headers.iter(), error, now);
         if let Some(name) = hints.nonsense.first()
             && !self.warned.swap(true, Ordering::Relaxed)
@@ -149,10 +149,10 @@ impl Client {
 }
 
 /// The server's name for the call. Anthropic has a header of its own, Gemini only a field of the body.
-fn request_id(response: &Response) -> Option<String> {
+fn request_id(response: &HttpResponse) -> Option<String> {
     ["x-request-id", "request-id"]
         .iter()
-        .find_map(|name| response.header(name))
+        .find_map(|name| response.headers.get(name))
         .map(str::to_owned)
 }
 
@@ -161,9 +161,9 @@ impl Ask for Client {
         serde_json::to_vec(&self.api.body(prompt, &self.params)).expect("a value can be written")
     }
 
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
-        let response = self.http.post(target, request, departs)?;
+        let response = self.http.post(target, request)?;
         self.read(response, SystemTime::now())
     }
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_client_never_shows_its_key() {
-        let http = Http::new(&crate::http::Options::default()).unwrap();
+        let http = Http::new(&crate::http::HttpOptions::default()).unwrap();
         let client = Client::new(
             http,
             Box::new(Chat),
@@ -282,11 +282,11 @@ mod tests {
 
     #[test]
     fn a_call_has_the_name_that_its_server_gave_it() {
-        let http = Http::new(&crate::http::Options::default()).unwrap();
+        let http = Http::new(&crate::http::HttpOptions::default()).unwrap();
         let client = Client::new(http, Box::new(Gemini), None, None, Params::default());
         let name = |status, header: Option<&str>, body: Value| {
             let headers = header.iter().map(|name| (*name, "in the header")).collect();
-            let response = Response {
+            let response = HttpResponse {
                 status,
                 headers,
                 body: body.to_string().into_bytes(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::hints::Hints;
-use crate::http::{Response, TransportError};
+use crate::http::{HttpResponse, TransportError};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
@@ -95,7 +95,7 @@ impl CallError {
 
     /// Classes a complete response that is not an answer.
     pub(super) fn of_response(
-        response: &Response,
+        response: &HttpResponse,
         body: Option<Value>,
         hints: Hints,
         request_id: Option<String>,
@@ -178,10 +178,10 @@ fn default_code(status: u16) -> &'static str {
 }
 
 /// What there is to say about a response that does not explain itself.
-fn describe(response: &Response) -> String {
+fn describe(response: &HttpResponse) -> String {
     match response.status {
         300..=399 => {
-            let target = response.header("location").unwrap_or("nowhere");
+            let target = response.headers.get("location").unwrap_or("nowhere");
             format!(
                 "the server redirects to {target}: give the address that it means with --base-url"
             )
@@ -211,7 +211,7 @@ mod tests {
 
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
         let headers = headers.iter().copied().collect();
-        let response = Response {
+        let response = HttpResponse {
             status,
             headers,
             body: body.as_bytes().to_vec(),

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug};
 
-use crate::http::Response;
+use crate::http::HttpResponse;
 
 /// An API key. It is never shown: its `Debug` is dots.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Key {
     }
 
     /// Takes the key out of a response that repeats it, as some servers do to say that it is wrong.
-    pub(super) fn conceal(&self, response: &mut Response) {
+    pub(super) fn conceal(&self, response: &mut HttpResponse) {
         const SHORTEST: usize = 8; // what is shorter is a placeholder, and may be any word
         if self.0.len() < SHORTEST {
             return;

@@ -154,12 +154,11 @@ pub trait Ask: Debug + Send + Sync {
     /// The body of the call for one prompt: the same for each attempt.
     fn request(&self, prompt: &str) -> Vec<u8>;
 
-    /// Makes one call, and blocks until it has ended. Calls `departs` when the call leaves, which may be a while after
-    /// it was asked for: connections take time to make.
+    /// Makes one call, and blocks until it has ended.
     ///
     /// # Errors
     /// [`CallError`], which says what to do about it.
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError>;
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError>;
 
     /// What tells this request from one with the same body elsewhere: another API, or a model that the address names.
     /// Usually nothing.

@@ -106,11 +106,6 @@ impl Pacer {
         Ok(turn)
     }
 
-    /// The call leaves.
-    pub(super) fn departed(&self, turn: Turn) {
-        self.limiter.departed(turn);
-    }
-
     /// No call was made at this turn.
     pub(super) fn let_pass(&self, turn: Turn) {
         self.limiter.correct(turn, 0);

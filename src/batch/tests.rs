@@ -37,7 +37,7 @@ impl Ask for Server {
         prompt.as_bytes().to_vec()
     }
 
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let prompt = String::from_utf8(request.to_vec()).unwrap();
         let before = self
             .calls
@@ -48,7 +48,6 @@ impl Ask for Server {
         self.calls
             .lock()
             .push((self.clock.elapsed(), prompt.clone()));
-        departs();
         self.clock.sleep_until(self.clock.now() + self.latency);
         let (finish_reason, body) = (Some("stop".to_owned()), Json::default());
         (self.answer)(&prompt, before).map(|text| Answer {

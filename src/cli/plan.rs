@@ -10,7 +10,7 @@ use super::unusable::Unusable;
 use crate::api::{Client, Kind, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Price, Settings, workers_for};
-use crate::http::{self, Http};
+use crate::http::{Http, HttpOptions};
 use crate::limiter::{Rate, Tempo};
 use crate::practice::{self, Latency, Limits, Server};
 use crate::retry::Retry;
@@ -202,12 +202,12 @@ fn clients(
 }
 
 fn client(args: &Calls, endpoint: &Endpoint, connections: usize) -> Result<Client, Unusable> {
-    let options = http::Options {
+    let options = HttpOptions {
         timeout: args.timeout,
         connections,
         ca_cert: args.ca_cert.clone(),
         proxy_from_env: !endpoint.is_near(),
-        ..http::Options::default()
+        ..HttpOptions::default()
     };
     let Endpoint { base_url, key } = endpoint;
     let (http, api) = (Http::new(&options)?, args.spoken.api.api());

@@ -194,8 +194,7 @@ impl Ask for Server {
         self.counting
     }
 
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        departs();
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let (latency, failure) = self.enter();
         self.clock.sleep_until(self.clock.now() + latency);
         self.calls.lock().under_way -= 1;

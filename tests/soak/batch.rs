@@ -135,8 +135,7 @@ impl Ask for Server {
         prompt.as_bytes().to_vec()
     }
 
-    fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        departs();
+    fn ask(&self, _: &[u8]) -> Result<Answer, CallError> {
         let judged = self.judge();
         self.clock
             .sleep_until(self.clock.now() + Duration::from_secs(2));

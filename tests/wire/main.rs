@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use paceline::Verdict;
 use paceline::api::{Answer, Ask, CallError, Chat, Class, Client, Key, Params};
-use paceline::http::{Http, Options};
+use paceline::http::{Http, HttpOptions};
 use serde_json::{Value, json};
 
 use common::tcp::{self, completion, hear, response};
@@ -25,15 +25,15 @@ use common::tcp::{self, completion, hear, response};
 const KEY: &str = "sk-test-of-the-wire";
 const PATH: &str = "/v1/chat/completions";
 
-/// Options that no environment changes.
-fn options() -> Options {
-    Options {
+/// HttpOptions that no environment changes.
+fn options() -> HttpOptions {
+    HttpOptions {
         proxy_from_env: false,
-        ..Options::default()
+        ..HttpOptions::default()
     }
 }
 
-fn client(base_url: &str, options: &Options) -> Client {
+fn client(base_url: &str, options: &HttpOptions) -> Client {
     let params = Params {
         model: "m".into(),
         ..Params::default()
@@ -49,7 +49,7 @@ fn client(base_url: &str, options: &Options) -> Client {
 
 /// Makes one call and sees to it that nothing which could be printed shows the key.
 fn ask_with(client: &Client) -> Result<Answer, CallError> {
-    let result = client.ask(&client.request("Why?"), &|| {});
+    let result = client.ask(&client.request("Why?"));
     let mut shown = format!("{client:?} {result:?}");
     shown.extend(result.as_ref().err().map(ToString::to_string));
     assert!(!shown.contains(KEY), "the key is shown: {shown}");
@@ -144,7 +144,7 @@ fn long_keys_long_heads_and_much_text_fit() {
         params,
     );
     for _ in 0..3 {
-        assert!(client.ask(&client.request(&text), &|| {}).unwrap().text == text);
+        assert!(client.ask(&client.request(&text)).unwrap().text == text);
     }
 }
 
@@ -165,7 +165,7 @@ fn without_a_key_there_is_no_such_header() {
         None,
         params,
     );
-    client.ask(&client.request("Why?"), &|| {}).unwrap();
+    client.ask(&client.request("Why?")).unwrap();
     assert!(
         !told
             .recv()
@@ -519,7 +519,7 @@ fn a_server_that_never_answers_is_a_time_out() {
         hear(&mut stream);
         let _ = dropped.recv();
     });
-    let options = Options {
+    let options = HttpOptions {
         timeout: Duration::from_millis(100),
         ..options()
     };
@@ -538,7 +538,7 @@ fn the_time_out_is_for_the_whole_call_however_busy_the_server_looks() {
             thread::yield_now();
         }
     });
-    let options = Options {
+    let options = HttpOptions {
         timeout: Duration::from_millis(100),
         body_limit: u64::MAX,
         ..options()
@@ -554,7 +554,7 @@ fn a_body_over_the_limit_is_given_up() {
     let asked = |body_limit| {
         ask_with(&client(
             &server.url(),
-            &Options {
+            &HttpOptions {
                 body_limit,
                 ..options()
             },

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use paceline::api::Class;
-use paceline::http::{CertError, Http, Options};
+use paceline::http::{CertError, Http, HttpOptions};
 
 use super::common::tcp::{self, completion, hear, response};
 use super::{ask, ask_with, client, options};
@@ -40,8 +40,8 @@ fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
     (url.replace("http://127.0.0.1", "https://localhost"), file)
 }
 
-fn trusting(path: impl Into<PathBuf>) -> Options {
-    Options {
+fn trusting(path: impl Into<PathBuf>) -> HttpOptions {
+    HttpOptions {
         ca_cert: Some(path.into()),
         ..options()
     }

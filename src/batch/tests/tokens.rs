@@ -37,8 +37,7 @@ impl Ask for Apart {
         format!(r#"{{"max_tokens":4096,"content":"{text}"}}"#).into_bytes()
     }
 
-    fn ask(&self, request: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        departs();
+    fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let usage = usage(request);
         self.used.lock().push((self.clock.elapsed(), usage));
         self.clock.sleep_until(self.clock.now() + SECOND);

@@ -188,8 +188,7 @@ impl Ask for Metered {
         Vec::new()
     }
 
-    fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        departs();
+    fn ask(&self, _: &[u8]) -> Result<Answer, CallError> {
         let (text, body, usage) = (
             String::new(),
             Json::default(),

@@ -22,8 +22,7 @@ impl Ask for Server {
         prompt.as_bytes().to_vec()
     }
 
-    fn ask(&self, _: &[u8], departs: &dyn Fn()) -> Result<Answer, CallError> {
-        departs();
+    fn ask(&self, _: &[u8]) -> Result<Answer, CallError> {
         self.0.sleep_until(self.0.now() + Duration::from_secs(1));
         let (request_id, hints, usage) = Default::default();
         if self.1.fetch_add(1, Ordering::Relaxed) == 49 {
