@@ -13,7 +13,7 @@ use classroom::{Classroom, RPM, topics};
 use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Settings};
 use paceline::clock::SystemClock;
-use paceline::http::{Http, Options};
+use paceline::http::{Http, HttpOptions};
 use paceline::limiter::{NoTurn, Pace, Turn};
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, RateLimiter};
@@ -43,7 +43,8 @@ impl Pace for Budget {
 
 fn main() {
     let room = Classroom::open();
-    let http = Http::new(&Options::default()).expect("no certificates of our own are asked for");
+    let http =
+        Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let client = Client::new(
         http,
         Box::new(Chat),

@@ -20,7 +20,8 @@ use paceline::{CancelToken, Rate};
 
 fn main() {
     let room = Classroom::open();
-    let http = Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
+    let http =
+        Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let params = Params {
         model: "any".into(),
         ..Params::default()

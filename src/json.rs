@@ -1,18 +1,18 @@
-//! JSON kept as the text that it came as.
+//! JSON kept as the text that it came as, and the repair of JSON that is slightly broken.
 //!
-//! What a server says goes on record digit by digit; and who only passes it on need not take it apart and put it together
-//! again.
+//! What a server sent goes on record digit by digit, so a body is not taken apart and put together
+//! again. `RawValue` does the checking; this adds the one line that a record needs, and equality.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A JSON text in one line: as it came, or, if it had several, without the white space between its parts.
+/// A JSON text in one line: as it came, or, if it had several lines, without the white space between
+/// its parts.
 ///
-/// Two are the same if their texts are: `1.0` is not `1`.
+/// Two are equal if their texts are: `1.0` is not `1`.
 ///
 /// ```
 /// use paceline::json::Json;
@@ -22,7 +22,6 @@ use serde_json::value::RawValue;
 /// assert_eq!(body.value()["n"], 1.5);
 /// assert_eq!(Json::read("<html>".to_owned()), Err("<html>".to_owned()));
 /// ```
-// No `RawValue`, which takes a block of just its length: of so many sizes, each thread's allocator would keep one of each.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Json(String);
 
@@ -30,7 +29,7 @@ impl Json {
     /// Takes a text over.
     ///
     /// # Errors
-    /// What was given: it is no JSON.
+    /// The text itself, if it is not JSON.
     pub fn read(text: String) -> Result<Self, String> {
         match serde_json::from_str::<&RawValue>(&text) {
             Ok(_) => Ok(Json(in_one_line(text))),
@@ -44,17 +43,17 @@ impl Json {
         &self.0
     }
 
-    /// Takes it apart. A number that no [`Value`] can hold makes it null.
+    /// The parsed text. It is null if a number does not fit into a [`Value`].
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 }
 
-/// As it is, or, if it has several lines, without the white space between its parts.
+/// Removes the white space between the parts of a JSON text that has several lines.
 pub(crate) fn in_one_line(mut json: String) -> String {
     json.truncate(json.trim_ascii_end().len());
-    if !json.contains('\n') && !json.contains('\r') {
+    if !json.contains(['\n', '\r']) {
         return json;
     }
     let (mut in_string, mut escaped) = (false, false);
@@ -70,60 +69,70 @@ pub(crate) fn in_one_line(mut json: String) -> String {
     json
 }
 
-/// The text that a string means, given what stands between its quotation marks. What is half of a character (a lone
-/// surrogate) becomes the sign for an unreadable one.
-///
-/// It takes one allocation, of a size that is known before, where a parser's buffer grows: what each of many threads has
-/// grown so is kept for it by the allocator.
-pub(crate) fn unescaped(inside: &str) -> Cow<'_, str> {
-    if !inside.contains('\\') {
-        return Cow::Borrowed(inside);
+/// The body as JSON that every parser reads, as far as that can be had: some servers cut a string
+/// inside a character, write half of a surrogate pair, `NaN`, raw control characters, or a byte
+/// order mark. What cannot be read becomes U+FFFD, and a number that JSON does not have null.
+pub(crate) fn repaired(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let mut rest = text.trim_start_matches('\u{feff}');
+    let mut repaired = String::with_capacity(rest.len());
+    let mut in_string = false;
+    while let Some(first) = rest.chars().next() {
+        let taken = match first {
+            '\\' if in_string => push_escape(&mut repaired, rest),
+            ..' ' if in_string => {
+                let _ = write!(repaired, "\\u{:04x}", u32::from(first)); // a String takes all
+                1
+            }
+            'N' | 'I' | '-' if !in_string => push_number(&mut repaired, rest),
+            _ => {
+                in_string ^= first == '"';
+                repaired.push(first);
+                first.len_utf8()
+            }
+        };
+        rest = &rest[taken..];
     }
-    let mut text = String::with_capacity(inside.len());
-    let mut rest = inside;
-    while let Some((before, escaped)) = rest.split_once('\\') {
-        text.push_str(before);
-        let (character, length) = character(escaped);
-        text.push(character);
-        rest = &escaped[length..];
-    }
-    text.push_str(rest);
-    Cow::Owned(text)
+    repaired
 }
 
-/// The character that these letters after a backslash stand for, and how many they are.
-fn character(escaped: &str) -> (char, usize) {
-    let letter = escaped
-        .chars()
-        .next()
-        .unwrap_or(char::REPLACEMENT_CHARACTER);
-    match letter {
-        'u' => by_number(escaped),
-        'b' => ('\u{8}', 1),
-        'f' => ('\u{c}', 1),
-        'n' => ('\n', 1),
-        'r' => ('\r', 1),
-        't' => ('\t', 1),
-        itself => (itself, itself.len_utf8().min(escaped.len())),
-    }
+/// Pushes the escape that a text begins with, and returns its length.
+fn push_escape(repaired: &mut String, text: &str) -> usize {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 4)?;
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    };
+    let is_pair = text.get(6..8) == Some("\\u");
+    let valid = match text.as_bytes().get(1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+        Some(b'u') => match (unit(2), unit(8).filter(|_| is_pair)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+            (Some(0xd800..0xe000), _) => return push_unreadable(repaired, 6),
+            (Some(_), _) => 6,
+            (None, _) => return push_unreadable(repaired, 2),
+        },
+        // A backslash that escapes nothing means itself.
+        _ => {
+            repaired.push_str("\\\\");
+            return 1;
+        }
+    };
+    repaired.push_str(&text[..valid]);
+    valid
 }
 
-/// `u00e9`, or both halves of a character beyond: `ud83d\udeb4`.
-fn by_number(escaped: &str) -> (char, usize) {
-    let unit = |text: Option<&str>| u16::from_str_radix(text?, 16).ok();
-    let first = unit(escaped.get(1..5));
-    let second = unit(escaped.get(5..11).and_then(|more| more.strip_prefix("\\u")));
-    let mut characters = char::decode_utf16(first.into_iter().chain(second));
-    match characters.next() {
-        Some(Ok(character)) => (
-            character,
-            if u32::from(character) > 0xFFFF { 11 } else { 5 },
-        ),
-        _ => (
-            char::REPLACEMENT_CHARACTER,
-            if first.is_some() { 5 } else { 1 },
-        ),
-    }
+fn push_unreadable(repaired: &mut String, length: usize) -> usize {
+    repaired.push(char::REPLACEMENT_CHARACTER);
+    length
+}
+
+/// Pushes null for a number that JSON does not have, or else the first character.
+fn push_number(repaired: &mut String, text: &str) -> usize {
+    let unknown = ["NaN", "Infinity", "-Infinity", "-NaN"];
+    let found = unknown.iter().find(|name| text.starts_with(**name));
+    repaired.push_str(found.map_or(&text[..1], |_| "null"));
+    found.map_or(1, |name| name.len())
 }
 
 /// Null.
@@ -220,6 +229,10 @@ mod tests {
         assert_eq!(serde_json::from_str::<Option<Json>>("null").unwrap(), None);
     }
 
+    fn text(inside: &str) -> String {
+        serde_json::from_str(&repaired(format!("\"{inside}\"").as_bytes())).unwrap()
+    }
+
     #[test]
     fn a_text_means_what_its_escapes_say() {
         let table = [
@@ -232,22 +245,41 @@ mod tests {
             (r"no number \u, \u00é", "no number \u{fffd}, \u{fffd}00é"),
             ("é", "é"),
         ];
-        for (inside, text) in table {
-            assert_eq!(unescaped(inside), text);
+        for (inside, expected) in table {
+            assert_eq!(text(inside), expected);
         }
-        assert!(matches!(unescaped("as it is"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_servers_are_known_to_break_is_repaired() {
+        let table: [(&[u8], &str); 6] = [
+            (b"{\"a\":\"b\xe2\x82\"}", "{\"a\":\"b\u{fffd}\"}"),
+            (b"\xef\xbb\xbf{}", "{}"),
+            (b"{\"a\":[NaN,-Infinity,-1]}", "{\"a\":[null,null,-1]}"),
+            (b"{\"a\":\"NaN\n\"}", "{\"a\":\"NaN\\u000a\"}"),
+            (b"{\"a\":\"\\x \\\" -\"}", "{\"a\":\"\\\\x \\\" -\"}"),
+            (b"{\"a\":\"\\ud83d\"}", "{\"a\":\"\u{fffd}\"}"),
+        ];
+        for (body, text) in table {
+            assert_eq!(repaired(body), text);
+        }
     }
 
     proptest! {
         #[test]
-        fn a_text_reads_back_as_a_parser_reads_it(text: String) {
-            let json = Json::from(json!(text));
-            prop_assert_eq!(unescaped(&json.as_str()[1..json.as_str().len() - 1]), text);
+        fn valid_json_is_not_changed_by_the_repair(key: String, text: String, number: f64) {
+            let json = json!({key: [text, number]}).to_string();
+            prop_assert_eq!(repaired(json.as_bytes()), json);
         }
 
         #[test]
-        fn no_text_is_too_odd(inside: String) {
-            unescaped(&inside);
+        fn any_text_in_a_string_can_be_read(inside in r#"[^"\\]*(\\?[^"\\])*"#) {
+            text(&inside);
+        }
+
+        #[test]
+        fn the_repair_takes_any_bytes(body: Vec<u8>) {
+            repaired(&body);
         }
 
         #[test]

@@ -236,3 +236,10 @@ fn a_pace_of_your_own_ends_the_batch() {
     let (answered, refused) = printed.calls();
     assert_eq!(answered + refused, 8);
 }
+
+#[test]
+fn an_api_of_ones_own_reads_its_answers_and_says_when_calls_come_too_fast() {
+    let printed = example("own_api");
+    assert_eq!(printed.number("translated"), 3, "{}", printed.0);
+    assert_eq!(printed.number("too fast"), 2, "{}", printed.0);
+}

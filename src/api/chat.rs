@@ -1,12 +1,10 @@
 //! OpenAI's chat completions, which most other servers speak too (llama.cpp, Ollama, vLLM, gateways).
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::view::View;
-use super::{Api, Params, Said, join, put};
+use super::reading::{Object, counted, read, text_of, word};
+use super::{Api, Completion, OPENAI, Params, join, put, with_version_after_a_host};
 
 pub(super) const PATH: &str = "/chat/completions";
 
@@ -15,6 +13,14 @@ pub(super) const PATH: &str = "/chat/completions";
 pub struct Chat;
 
 impl Api for Chat {
+    fn base_url(&self) -> &str {
+        OPENAI
+    }
+
+    fn complete(&self, base_url: &str) -> String {
+        with_version_after_a_host(base_url, "/v1")
+    }
+
     fn path(&self, _: &str) -> String {
         PATH.to_owned()
     }
@@ -35,42 +41,37 @@ impl Api for Chat {
     }
 
     /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
-    fn said(&self, body: &str) -> Option<Said> {
-        let Completion { choices, usage } = serde_json::from_str(body).ok()?;
-        let Choice {
-            message,
-            finish_reason,
-        } = choices.into_iter().next()?;
-        Some(Said {
-            text: message.content.text().unwrap_or_default().into_owned(),
-            finish_reason: finish_reason.text().map(Cow::into_owned),
-            usage: usage.spent("prompt_tokens", "completion_tokens"),
-            ..Said::default()
+    fn completion(&self, body: &str) -> Option<Completion> {
+        let ChatBody { choices, usage } = read(body)?;
+        let Object(choice) = choices.into_iter().next()?;
+        let Object(message) = choice.message?;
+        Some(Completion {
+            text: text_of(&message.content),
+            finish_reason: word(choice.finish_reason),
+            usage: counted(&usage),
+            request_id: None,
         })
     }
 }
 
-/// What is needed of a completion, read in one pass.
 #[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(borrow)]
-    choices: Vec<Choice<'a>>,
-    #[serde(borrow, default)]
-    usage: View<'a>,
+struct ChatBody {
+    choices: Vec<Object<Choice>>,
+    #[serde(default)]
+    usage: Value,
 }
 
 #[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    message: Message<'a>,
-    #[serde(borrow, default)]
-    finish_reason: View<'a>,
+struct Choice {
+    message: Option<Object<ChatMessage>>,
+    #[serde(default)]
+    finish_reason: Value,
 }
 
 #[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: View<'a>,
+struct ChatMessage {
+    #[serde(default)]
+    content: Value,
 }
 
 #[cfg(test)]
@@ -114,9 +115,9 @@ mod tests {
         let body =
             |message: Value| json!({"choices": [{"message": message, "finish_reason": "stop"}]});
         let text = |message| {
-            let said = Chat.said(&body(message).to_string()).unwrap();
-            assert_eq!(said.finish_reason.as_deref(), Some("stop"));
-            said.text
+            let completion = Chat.completion(&body(message).to_string()).unwrap();
+            assert_eq!(completion.finish_reason.as_deref(), Some("stop"));
+            completion.text
         };
         assert_eq!(text(json!({"content": "Because."})), "Because.");
         assert_eq!(text(json!({"content": "\"So\"\n"})), "\"So\"\n");
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn the_usage_is_read_where_there_is_one() {
         let usage = |usage: Value| {
-            Chat.said(&json!({"choices": [{"message": {}}], "usage": usage}).to_string())
+            Chat.completion(&json!({"choices": [{"message": {}}], "usage": usage}).to_string())
                 .unwrap()
                 .usage
         };
@@ -167,7 +168,7 @@ mod tests {
             json!({"choices": [{"message": 1}]}),
             json!(null),
         ] {
-            assert_eq!(Chat.said(&body.to_string()), None, "{body}");
+            assert_eq!(Chat.completion(&body.to_string()), None, "{body}");
         }
     }
 }

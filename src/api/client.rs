@@ -1,16 +1,15 @@
-//! One API at one address with one key: what goes out over the wire, and what came back.
+//! One API at one address with one key: it makes the calls of a batch over HTTP.
 
 use std::string::FromUtf8Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use log::warn;
-use serde_json::Value;
 
-use super::{Answer, Api, Ask, CallError, Counting, Key, Params, Said, chat};
+use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, chat};
 use crate::hints::Hints;
-use crate::http::{Http, HttpResponse, Target, TransportError};
-use crate::json::Json;
+use crate::http::{Headers, Http, HttpResponse, Target, TransportError};
+use crate::json::{Json, repaired};
 use crate::share;
 
 /// One API at one address with one key.
@@ -19,18 +18,18 @@ pub struct Client {
     http: Http,
     api: Box<dyn Api>,
     url: String,
-    /// Where the calls go, unless that is nowhere.
+    /// The address and the headers of the calls, or why no call can be made.
     target: Result<Target, TransportError>,
     path: String,
     key: Option<Key>,
     params: Params,
-    /// Whether somebody has been told that the server talks nonsense.
+    /// Whether a limit that cannot be read was warned of.
     warned: AtomicBool,
 }
 
 impl Client {
-    /// Joins an API to the agent. Without a `base_url` the API's own is used; one without a path gets the usual one,
-    /// such as `/v1`.
+    /// Joins an API to the HTTP client. Without a `base_url` the API's own is used; one without a path
+    /// gets the usual one, such as `/v1`.
     #[must_use]
     pub fn new(
         http: Http,
@@ -40,16 +39,15 @@ impl Client {
         params: Params,
     ) -> Self {
         let path = api.path(&params.model);
-        let url = format!("{}{path}", api.complete(base_url.unwrap_or(api.base_url())));
-        let key_header = key.map(|key| api.key_header(key));
-        let key_header = key_header
+        let base_url = base_url.unwrap_or(api.base_url());
+        let url = format!("{}{path}", api.complete(base_url));
+        let mut headers = api.headers();
+        headers.push(("content-type".to_owned(), "application/json".to_owned()));
+        headers.extend(key.map(|key| api.key_header(key)));
+        let pairs = headers
             .iter()
-            .map(|(name, value)| (*name, value.as_str()));
-        let usual = [("content-type", "application/json")].into_iter();
-        let target = Target::new(
-            &url,
-            usual.chain(api.headers().iter().copied()).chain(key_header),
-        );
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let target = Target::new(&url, pairs);
         Client {
             http,
             api,
@@ -62,13 +60,13 @@ impl Client {
         }
     }
 
-    /// Where the calls go.
+    /// The address of the calls.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// A name for the pace at this server with this key: a hash, from which neither can be told.
+    /// A name for the rate at this server with this key: a hash that reveals neither.
     #[must_use]
     pub fn pace_name(&self) -> String {
         let server: Vec<_> = self.url.splitn(4, '/').take(3).collect(); // scheme, nothing, authority
@@ -81,79 +79,71 @@ impl Client {
         &self.path
     }
 
-    /// What a complete response means.
-    fn read(&self, mut response: HttpResponse, now: SystemTime) -> Result<Answer, CallError> {
+    /// Reads a complete response.
+    fn read(&self, mut response: HttpResponse) -> Result<Answer, CallError> {
+        let is_success = (200..300).contains(&response.status);
         let body = std::mem::take(&mut response.body);
-        match self.said((200..300).contains(&response.status), body) {
-            Ok((said, body)) => Ok(self.answer(said, body, &response, now)),
-            Err(body) => Err(self.failure(HttpResponse { body, ..response }, now)),
+        let read = if is_success {
+            self.completion(body)
+        } else {
+            Err(body)
+        };
+        match read {
+            Ok((completion, body)) => Ok(self.answer(completion, body, &response)),
+            Err(body) => Err(self.failure(HttpResponse { body, ..response })),
         }
     }
 
-    /// What a body says as an answer; or else the body.
-    fn said(&self, is_success: bool, body: Vec<u8>) -> Result<(Said, Json), Vec<u8>> {
-        if !is_success {
-            return Err(body);
-        }
-        let body = String::from_utf8(body).map_err(FromUtf8Error::into_bytes)?;
-        match self.api.said(&body) {
-            Some(said) => Ok((said, Json::read(body)?)),
-            None => Err(body.into()),
-        }
+    /// Reads a body as an answer, repaired if it is broken; or else returns the body.
+    fn completion(&self, body: Vec<u8>) -> Result<(Completion, Json), Vec<u8>> {
+        let read = |text: String| match self.api.completion(&text) {
+            Some(completion) => Json::read(text).map(|body| (completion, body)),
+            None => Err(text),
+        };
+        String::from_utf8(body)
+            .map_err(FromUtf8Error::into_bytes)
+            .and_then(|text| read(text).map_err(String::into_bytes))
+            .or_else(|body| read(repaired(&body)).map_err(|_| body))
     }
 
-    fn answer(&self, said: Said, body: Json, response: &HttpResponse, now: SystemTime) -> Answer {
-        let hints = Box::new(self.hints(response, None, now));
-        let (status, request_id) = (response.status, request_id(response).or(said.request_id));
-        let Said {
-            text,
-            finish_reason,
-            usage,
-            ..
-        } = said;
+    fn answer(&self, completion: Completion, body: Json, response: &HttpResponse) -> Answer {
+        let hints = Hints::read(response.headers.iter(), None, SystemTime::now());
+        self.warn_once(&hints);
         Answer {
-            text,
-            finish_reason,
-            status,
-            request_id,
-            usage,
-            hints,
+            text: completion.text,
+            finish_reason: completion.finish_reason,
+            status: response.status,
+            request_id: request_id(&response.headers).or(completion.request_id),
+            usage: completion.usage,
+            hints: Box::new(hints),
             body,
         }
     }
 
-    fn failure(&self, mut response: HttpResponse, now: SystemTime) -> CallError {
-        self.key.iter().for_each(|key| key.conceal(&mut response));
-        let body: Option<Value> = serde_json::from_slice(&response.body).ok();
-        let hints = self.hints(&response, body.as_ref(), now);
-        let in_the_body = || {
-            let name = |name| body.as_ref()?.get(name)?.as_str();
-            name("request_id")
-                .or_else(|| name("responseId"))
-                .map(str::to_owned)
-        };
-        let request_id = request_id(&response).or_else(in_the_body);
-        CallError::of_response(&response, body, hints, request_id)
+    fn failure(&self, mut response: HttpResponse) -> CallError {
+        if let Some(key) = &self.key {
+            key.conceal(&mut response);
+        }
+        let error = self.api.failure(&response);
+        self.warn_once(&error.hints);
+        error
     }
 
-    /// What the server said about pace. One that talks nonsense does so each time; one warning will do.
-    fn hints(&self, response: &HttpResponse, error: Option<&Value>, now: SystemTime) -> Hints {
-        let hints = Hints::read(response.headers.iter(), error, now);
+    /// Warns of a limit that cannot be read, once: such a server sends it with each response.
+    fn warn_once(&self, hints: &Hints) {
         if let Some(name) = hints.nonsense.first()
             && !self.warned.swap(true, Ordering::Relaxed)
         {
             warn!("the server's {name} makes no sense, and is ignored");
         }
-        hints
     }
 }
 
-/// The server's name for the call. Anthropic has a header of its own, Gemini only a field of the body.
-fn request_id(response: &HttpResponse) -> Option<String> {
-    ["x-request-id", "request-id"]
-        .iter()
-        .find_map(|name| response.headers.get(name))
-        .map(str::to_owned)
+/// The server's name for the call. Anthropic has a header of its own.
+pub(super) fn request_id(headers: &Headers) -> Option<String> {
+    let names = ["x-request-id", "request-id"];
+    let found = names.iter().find_map(|name| headers.get(name));
+    found.map(str::to_owned)
 }
 
 impl Ask for Client {
@@ -164,10 +154,10 @@ impl Ask for Client {
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         let response = self.http.post(target, request)?;
-        self.read(response, SystemTime::now())
+        self.read(response)
     }
 
-    /// Chat completions are what records have always been of: they need none.
+    /// Chat completions have none: the ids of their records were always made without.
     fn mark(&self) -> &str {
         if self.path == chat::PATH {
             ""
@@ -181,39 +171,11 @@ impl Ask for Client {
     }
 }
 
-/// A base URL without a slash at the end, and with a version if it names only a host.
-pub(super) fn with_version_after_a_host(base_url: &str, version: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
-    let host = base_url
-        .split_once("://")
-        .map_or(base_url, |(_, rest)| rest);
-    if host.contains('/') {
-        base_url.to_owned()
-    } else {
-        format!("{base_url}{version}")
-    }
-}
-
-/// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs whose makers' own
-/// programs add it to whatever address they are given.
-pub(super) fn with_version(base_url: &str, version: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
-    let last = base_url.rsplit('/').next().unwrap_or_default();
-    let is_version = last
-        .strip_prefix('v')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
-    if is_version {
-        base_url.to_owned()
-    } else {
-        format!("{base_url}{version}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Chat, Gemini, Messages};
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_client_never_shows_its_key() {
@@ -291,7 +253,7 @@ mod tests {
                 headers,
                 body: body.to_string().into_bytes(),
             };
-            match client.read(response, SystemTime::UNIX_EPOCH) {
+            match client.read(response) {
                 Ok(answer) => answer.request_id,
                 Err(error) => error.request_id,
             }

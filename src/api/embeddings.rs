@@ -1,12 +1,11 @@
 //! OpenAI's embeddings: a text becomes a vector. Most other servers speak it, too.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::view::View;
-use super::{Api, Counting, Params, Said, Usage, join};
+use super::reading::{read, usage_of};
+use super::{Api, Completion, Counting, OPENAI, Params, join, with_version_after_a_host};
 use crate::json::in_one_line;
 
 /// `POST /embeddings`.
@@ -17,6 +16,14 @@ use crate::json::in_one_line;
 pub struct Embeddings;
 
 impl Api for Embeddings {
+    fn base_url(&self) -> &str {
+        OPENAI
+    }
+
+    fn complete(&self, base_url: &str) -> String {
+        with_version_after_a_host(base_url, "/v1")
+    }
+
     fn path(&self, _: &str) -> String {
         "/embeddings".to_owned()
     }
@@ -29,25 +36,18 @@ impl Api for Embeddings {
     }
 
     /// The numbers are not read: a vector has many, and they stay as they came, but in one line.
-    fn said(&self, body: &str) -> Option<Said> {
-        let List { data, usage } = serde_json::from_str(body).ok()?;
-        let vectors: Vec<_> = data.into_iter().map(vector).collect::<Option<_>>()?;
-        let line = |vector: View<'_>| in_one_line(vector.json().to_owned());
-        let text = match vectors[..] {
+    fn completion(&self, body: &str) -> Option<Completion> {
+        let list: EmbeddingList<'_> = read(body)?;
+        let vectors: Vec<_> = list.data.iter().map(vector).collect::<Option<_>>()?;
+        let text = match &vectors[..] {
             [] => return None,
-            [vector] => vector.text().map_or_else(|| line(vector), Cow::into_owned),
-            _ => format!(
-                "[{}]",
-                vectors.into_iter().map(line).collect::<Vec<_>>().join(",")
-            ),
+            [vector] => serde_json::from_str(vector).unwrap_or_else(|_| vector.clone()),
+            _ => format!("[{}]", vectors.join(",")),
         };
-        let usage = usage
-            .count("prompt_tokens")
-            .map(|input| Usage { input, output: 0 });
-        Some(Said {
+        Some(Completion {
             text,
-            usage,
-            ..Said::default()
+            usage: usage_of(body),
+            ..Completion::default()
         })
     }
 
@@ -56,28 +56,28 @@ impl Api for Embeddings {
     }
 }
 
-/// What is needed of a list of embeddings, read in one pass, for they are long.
 #[derive(Deserialize)]
-struct List<'a> {
+struct EmbeddingList<'a> {
     #[serde(borrow)]
-    data: Vec<Item<'a>>,
-    #[serde(borrow, default)]
-    usage: View<'a>,
+    data: Vec<Embedding<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Item<'a> {
+struct Embedding<'a> {
     #[serde(borrow)]
-    embedding: View<'a>,
+    embedding: &'a RawValue,
 }
 
-/// A list of numbers, or a text that stands for one.
-fn vector(item: Item<'_>) -> Option<View<'_>> {
-    Some(item.embedding).filter(|vector| vector.is_array() || vector.is_string())
+/// A list of numbers, or a text that stands for one, as JSON in one line.
+fn vector(item: &Embedding<'_>) -> Option<String> {
+    let json = item.embedding.get();
+    json.starts_with(['[', '"'])
+        .then(|| in_one_line(json.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Usage;
     use super::*;
 
     #[test]
@@ -100,10 +100,10 @@ mod tests {
             let item = |(index, vector)| json!({"object": "embedding", "index": index, "embedding": vector});
             let data: Vec<_> = embeddings.iter().enumerate().map(item).collect();
             Embeddings
-                .said(&json!({"object": "list", "data": data}).to_string())
-                .map(|said| {
-                    assert_eq!(said.finish_reason, None);
-                    said.text
+                .completion(&json!({"object": "list", "data": data}).to_string())
+                .map(|completion| {
+                    assert_eq!(completion.finish_reason, None);
+                    completion.text
                 })
         };
         assert_eq!(text(&[json!([0.25, -1.5])]).as_deref(), Some("[0.25,-1.5]"));
@@ -123,21 +123,21 @@ mod tests {
             json!([]),
             json!(null),
         ] {
-            assert_eq!(Embeddings.said(&body.to_string()), None, "{body}");
+            assert_eq!(Embeddings.completion(&body.to_string()), None, "{body}");
         }
     }
 
     #[test]
     fn a_vector_keeps_its_digits() {
         let body = "{\"data\": [{\"embedding\": [\n 0.10,\n -1e-7\n]}]}";
-        assert_eq!(Embeddings.said(body).unwrap().text, "[0.10,-1e-7]");
+        assert_eq!(Embeddings.completion(body).unwrap().text, "[0.10,-1e-7]");
     }
 
     #[test]
     fn there_is_only_input() {
         let usage = |usage: Value| {
             Embeddings
-                .said(&json!({"data": [{"embedding": [1]}], "usage": usage}).to_string())
+                .completion(&json!({"data": [{"embedding": [1]}], "usage": usage}).to_string())
                 .unwrap()
                 .usage
         };

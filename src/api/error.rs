@@ -1,31 +1,33 @@
-//! What a failed call means: the one place where statuses and bodies are classed.
+//! What a failed call means: the only place where statuses and bodies are classed.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::client::request_id;
+use super::error_body::ErrorBody;
 use crate::hints::Hints;
 use crate::http::{HttpResponse, TransportError};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
 
-use super::told::Told;
-
-/// The code of a request that is larger than the server's limit of tokens: not too early, but too large for ever.
+/// The code of a request that is larger than the server's whole limit of tokens: waiting does not
+/// help.
 const TOO_LARGE: &str = "request_too_large";
 
 /// What to do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A passing fault of the server or the network: try again.
+    /// A passing error of the server or the network: try again.
     Fault,
-    /// We called too fast: wait, all of us, and try again. No fault of the prompt.
-    Throttled,
+    /// Calls come too fast, or the server is full: everyone waits, then tries again. This costs the
+    /// prompt no retry.
+    RateLimited,
     /// This prompt will never be answered; others may.
     Rejected,
-    /// No prompt will be answered: stop the batch.
+    /// No prompt will be answered with this key.
     Fatal,
 }
 
@@ -34,7 +36,7 @@ pub enum Class {
 pub struct CallError {
     /// What to do about it.
     pub class: Class,
-    /// What happened, in a word: the server's error code, or our own such as `timeout`.
+    /// The server's error code, or one of our own, such as `timeout`.
     pub code: String,
     /// What happened, in a sentence.
     pub message: String,
@@ -42,11 +44,11 @@ pub struct CallError {
     pub status: Option<u16>,
     /// The server's name for this call.
     pub request_id: Option<String>,
-    /// How long the server said to wait.
+    /// How long the server asked to wait.
     pub retry_after: Option<Duration>,
-    /// What else the server said about pace. Boxed: errors travel by value.
+    /// What the server said about its limits. Boxed, because errors travel by value.
     pub hints: Box<Hints>,
-    /// The response's body, if it was JSON. Boxed, too.
+    /// The response's body, if it was JSON. Boxed for the same reason.
     pub body: Option<Box<Json>>,
 }
 
@@ -66,14 +68,14 @@ impl CallError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match (self.class, self.retry_after) {
-            (Class::Throttled, wait) => Verdict::Throttled(wait),
+            (Class::RateLimited, wait) => Verdict::Throttled(wait),
             (Class::Fault, Some(wait)) => Verdict::RetryAfter(wait),
             (Class::Fault, None) => Verdict::Retry,
             (Class::Rejected | Class::Fatal, _) => Verdict::Stop,
         }
     }
 
-    /// Whether no prompt will be answered.
+    /// Whether no prompt will be answered with this key.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         self.class == Class::Fatal
@@ -83,7 +85,7 @@ impl CallError {
     #[must_use]
     pub fn outcome(&self) -> CallOutcome {
         match (self.class, self.status) {
-            (Class::Throttled, _) => CallOutcome::RateLimited,
+            (Class::RateLimited, _) => CallOutcome::RateLimited,
             (Class::Rejected, _) => CallOutcome::Rejected,
             (Class::Fatal, _) => CallOutcome::Fatal,
             (Class::Fault, Some(200..300)) => CallOutcome::Unreadable,
@@ -93,35 +95,45 @@ impl CallError {
         }
     }
 
-    /// Classes a complete response that is not an answer.
-    pub(super) fn of_response(
-        response: &HttpResponse,
-        body: Option<Value>,
-        hints: Hints,
-        request_id: Option<String>,
-    ) -> Self {
-        let told = body.as_ref().map(Told::read).unwrap_or_default();
-        let status = told.status_within(response.status);
-        let class = classify(status, &told, &hints);
-        let too_large =
-            (status == 429 && class == Class::Rejected && told.never_fits()).then_some(TOO_LARGE);
-        let code = too_large.map(str::to_owned).or(told.code);
-        let code = code.unwrap_or_else(|| default_code(status).to_owned());
-        let message = told.message.unwrap_or_else(|| describe(response));
-        let retry_after = hints.retry_after;
-        let (status, body) = (
-            Some(response.status),
-            body.map(|body| Box::new(body.into())),
-        );
+    /// A failure without a response.
+    fn without_response(class: Class, code: &str, message: String) -> Self {
+        CallError {
+            class,
+            code: code.to_owned(),
+            message,
+            status: None,
+            request_id: None,
+            retry_after: None,
+            hints: Box::default(),
+            body: None,
+        }
+    }
+
+    /// Classes a complete response that is not an answer, by its status, its headers and its body in
+    /// the words of all APIs. `now` is when it came: some servers name the instant to come back at.
+    #[must_use]
+    pub fn of_response(response: &HttpResponse, now: SystemTime) -> Self {
+        let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+        let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
+        let said = body.as_ref().map(ErrorBody::read).unwrap_or_default();
+        let status = said.status_within(response.status);
+        let class = classify(status, &said, &hints);
+        let is_too_large = status == 429 && class == Class::Rejected && said.never_fits();
+        let code = if is_too_large {
+            TOO_LARGE.to_owned()
+        } else {
+            let usual = || default_code(status).to_owned();
+            said.code.clone().unwrap_or_else(usual)
+        };
         CallError {
             class,
             code,
-            message,
-            status,
-            request_id,
-            retry_after,
+            message: said.message.unwrap_or_else(|| describe(response)),
+            status: Some(response.status),
+            request_id: request_id(&response.headers).or(said.request_id),
+            retry_after: hints.retry_after,
             hints: Box::new(hints),
-            body,
+            body: body.map(|body| Box::new(body.into())),
         }
     }
 }
@@ -136,30 +148,20 @@ impl From<TransportError> for CallError {
             TransportError::Untrusted(_) => (Class::Fatal, "untrusted"),
             TransportError::Unsendable(_) => (Class::Fatal, "unsendable"),
         };
-        let (code, message) = (code.to_owned(), error.to_string());
-        let (status, request_id, retry_after, hints, body) = Default::default();
-        CallError {
-            class,
-            code,
-            message,
-            status,
-            request_id,
-            retry_after,
-            hints,
-            body,
-        }
+        CallError::without_response(class, code, error.to_string())
     }
 }
 
-/// The three ways of the design, by status, and by what the body tells of money, keys and requests that never fit.
-fn classify(status: u16, told: &Told, hints: &Hints) -> Class {
+/// The class of a response, by its status, and by what the body says of money, keys and requests that
+/// never fit.
+fn classify(status: u16, said: &ErrorBody, hints: &Hints) -> Class {
     match (status, hints.should_retry) {
         (300..=399 | 401..=403, _) => Class::Fatal,
-        (400 | 429, _) if told.is_about_the_key() => Class::Fatal,
-        (429, _) if told.never_fits() => Class::Rejected,
+        (400 | 429, _) if said.is_about_the_key() => Class::Fatal,
+        (429, _) if said.never_fits() => Class::Rejected,
         (_, Some(false)) => Class::Rejected,
-        (429, _) => Class::Throttled,
-        (503 | 529, _) if hints.retry_after.is_some() || told.is_busy() => Class::Throttled,
+        (429, _) => Class::RateLimited,
+        (503 | 529, _) if hints.retry_after.is_some() || said.is_busy() => Class::RateLimited,
         (100..300 | 408 | 409 | 425 | 500.., _) => Class::Fault,
         (_, Some(true)) => Class::Fault,
         _ => Class::Rejected,
@@ -177,7 +179,7 @@ fn default_code(status: u16) -> &'static str {
     }
 }
 
-/// What there is to say about a response that does not explain itself.
+/// A sentence for a response that does not explain itself.
 fn describe(response: &HttpResponse) -> String {
     match response.status {
         300..=399 => {
@@ -196,7 +198,7 @@ fn describe(response: &HttpResponse) -> String {
     }
 }
 
-/// The beginning of a body, on one line.
+/// The beginning of a body, in one line.
 fn excerpt(body: &[u8]) -> String {
     const MOST: usize = 200;
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * MOST)]);
@@ -210,18 +212,12 @@ mod tests {
     use serde_json::json;
 
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
-        let headers = headers.iter().copied().collect();
         let response = HttpResponse {
             status,
-            headers,
+            headers: headers.iter().copied().collect(),
             body: body.as_bytes().to_vec(),
         };
-        let hints = Hints::read(
-            response.headers.iter(),
-            None,
-            std::time::SystemTime::UNIX_EPOCH,
-        );
-        CallError::of_response(&response, serde_json::from_str(body).ok(), hints, None)
+        CallError::of_response(&response, SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
                 Class::Fault,
                 vec![200, 204, 408, 409, 425, 500, 502, 503, 504, 520, 529, 599],
             ),
-            (Class::Throttled, vec![429]),
+            (Class::RateLimited, vec![429]),
             (Class::Rejected, vec![400, 404, 405, 413, 415, 422, 451]),
             (Class::Fatal, vec![301, 302, 307, 308, 401, 402, 403]),
         ];
@@ -312,7 +308,7 @@ mod tests {
                     29000, Requested 2000. Please try again in 2s.";
         assert_eq!(
             (told(soon).class, told(soon).code.as_str()),
-            (Class::Throttled, "rate_limit_exceeded")
+            (Class::RateLimited, "rate_limit_exceeded")
         );
     }
 
@@ -346,7 +342,7 @@ mod tests {
         );
         assert_eq!(
             gemini(429, "RESOURCE_EXHAUSTED", quota("Minute")).class,
-            Class::Throttled
+            Class::RateLimited
         );
         assert_eq!(
             gemini(429, "RESOURCE_EXHAUSTED", quota("Day")).class,
@@ -371,11 +367,11 @@ mod tests {
         let class = |body: Value| error(503, &body.to_string(), &[]).class;
         let ollama = "server busy, please try again.  maximum pending requests exceeded";
         let loading = json!({"code": 503, "message": "Loading model", "type": "unavailable_error"});
-        assert_eq!(class(json!({"error": loading})), Class::Throttled);
-        assert_eq!(class(json!({"error": ollama})), Class::Throttled);
+        assert_eq!(class(json!({"error": loading})), Class::RateLimited);
+        assert_eq!(class(json!({"error": ollama})), Class::RateLimited);
         assert_eq!(
             class(json!({"error": {"message": "Slow down.", "type": "server_error"}})),
-            Class::Throttled
+            Class::RateLimited
         );
         assert_eq!(class(json!({"error": "down for repair"})), Class::Fault);
     }
@@ -384,7 +380,7 @@ mod tests {
     fn a_gateways_200_with_an_upstream_error_counts_as_that_error() {
         assert_eq!(
             error(200, r#"{"error":{"code":429,"message":"slow down"}}"#, &[]).class,
-            Class::Throttled
+            Class::RateLimited
         );
         assert_eq!(
             error(200, r#"{"error":{"code":"401","message":"who?"}}"#, &[]).class,
@@ -399,7 +395,7 @@ mod tests {
             )
             .class
         };
-        assert_eq!(failed("rate_limit_exceeded"), Class::Throttled);
+        assert_eq!(failed("rate_limit_exceeded"), Class::RateLimited);
         assert_eq!(failed("server_error"), Class::Fault);
         assert_eq!(failed("invalid_prompt"), Class::Rejected);
         assert_eq!(

@@ -1,27 +1,25 @@
 //! Google's Gemini, in its own words; it speaks a kind of chat completions, too, at another address.
 
-use std::borrow::Cow;
-
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::with_version;
-use super::view::{View, joined};
-use super::{Api, Counting, Key, Params, Said, Usage, join, put};
+use super::reading::{Object, counted, or_default, read, word};
+use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /models/MODEL:generateContent`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Gemini;
 
 impl Api for Gemini {
-    fn base_url(&self) -> &'static str {
+    fn base_url(&self) -> &str {
         "https://generativelanguage.googleapis.com/v1beta"
     }
 
-    fn base_url_env(&self) -> &'static str {
+    fn base_url_env(&self) -> &str {
         "GOOGLE_GEMINI_BASE_URL"
     }
 
-    fn key_env(&self) -> &'static str {
+    fn key_env(&self) -> &str {
         "GEMINI_API_KEY"
     }
 
@@ -35,8 +33,8 @@ impl Api for Gemini {
         format!("/{folder}{}:generateContent", escaped(model))
     }
 
-    fn key_header(&self, key: &Key) -> (&'static str, String) {
-        ("x-goog-api-key", key.expose().to_owned())
+    fn key_header(&self, key: &Key) -> (String, String) {
+        ("x-goog-api-key".to_owned(), key.expose().to_owned())
     }
 
     fn body(&self, prompt: &str, params: &Params) -> Value {
@@ -61,29 +59,21 @@ impl Api for Gemini {
         body
     }
 
-    /// The words of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer,
-    /// ended by the filter, like one that it has withheld.
-    fn said(&self, body: &str) -> Option<Said> {
-        let [candidates, feedback, usage, id] = View::of(body).fields([
-            "candidates",
-            "promptFeedback",
-            "usageMetadata",
-            "responseId",
-        ]);
-        let candidates = candidates.items().unwrap_or_default();
-        let (text, finish_reason) = match candidates.first() {
-            Some(candidate) if candidate.is_object() => said_by(*candidate),
-            None if feedback.get("blockReason").is_string() => {
-                (String::new(), Some("content_filter".to_owned()))
-            }
-            _ => return None,
+    /// The text of the first candidate. A prompt that the filter has blocked has no candidate: that
+    /// is an empty answer, ended by the filter, like one that it has withheld.
+    fn completion(&self, body: &str) -> Option<Completion> {
+        let body: GeminiBody = read(body)?;
+        let blocked = body.feedback["blockReason"].is_string();
+        let (text, finish_reason) = match body.candidates.into_iter().next() {
+            Some(Object(candidate)) => candidate.text_and_ending(),
+            None if blocked => (String::new(), Some("content_filter".to_owned())),
+            None => return None,
         };
-        let request_id = id.text().map(Cow::into_owned);
-        Some(Said {
+        Some(Completion {
             text,
             finish_reason,
-            usage: counted(usage),
-            request_id,
+            usage: counted(&body.usage),
+            request_id: word(body.response_id),
         })
     }
 
@@ -92,44 +82,64 @@ impl Api for Gemini {
     }
 }
 
-/// What a candidate says, and why it ended.
-fn said_by(candidate: View<'_>) -> (String, Option<String>) {
-    let [content, reason] = candidate.fields(["content", "finishReason"]);
-    let parts = content.get("parts").items().unwrap_or_default();
-    let calls = parts.iter().any(|part| !part.get("functionCall").is_null());
-    let said = parts
-        .into_iter()
-        .filter(|part| part.get("thought").json() != "true");
-    (
-        joined(said),
-        reason.text().map(|reason| usual(&reason, calls).to_owned()),
-    )
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GeminiBody {
+    #[serde(default, deserialize_with = "or_default")]
+    candidates: Vec<Object<Candidate>>,
+    #[serde(default, rename = "promptFeedback")]
+    feedback: Value,
+    #[serde(default, rename = "usageMetadata")]
+    usage: Value,
+    #[serde(default)]
+    response_id: Value,
 }
 
-/// What the model thought to itself is output that is not among the candidates' tokens.
-fn counted(usage: View<'_>) -> Option<Usage> {
-    let sum = |names: [&str; 2]| {
-        names
-            .iter()
-            .filter_map(|name| usage.count(name))
-            .fold(0, u32::saturating_add)
-    };
-    usage.count("promptTokenCount")?;
-    Some(Usage {
-        input: sum(["promptTokenCount", "toolUsePromptTokenCount"]),
-        output: sum(["candidatesTokenCount", "thoughtsTokenCount"]),
-    })
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Candidate {
+    #[serde(default, deserialize_with = "or_default")]
+    content: GeminiContent,
+    #[serde(default)]
+    finish_reason: Value,
 }
 
-/// Why it ended, in the usual words.
-fn usual(reason: &str, calls: bool) -> &str {
-    match reason {
-        "STOP" if calls => "tool_calls",
-        "STOP" => "stop",
-        "MAX_TOKENS" => "length",
+#[derive(Default, Deserialize)]
+struct GeminiContent {
+    #[serde(default, deserialize_with = "or_default")]
+    parts: Vec<GeminiPart>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GeminiPart {
+    #[serde(default)]
+    text: Value,
+    #[serde(default)]
+    thought: Value,
+    #[serde(default)]
+    function_call: Value,
+}
+
+impl Candidate {
+    fn text_and_ending(self) -> (String, Option<String>) {
+        let parts = self.content.parts;
+        let calls = parts.iter().any(|part| !part.function_call.is_null());
+        let ending = word(self.finish_reason).map(|reason| finish_reason(reason, calls));
+        let spoken = parts.into_iter().filter(|part| part.thought != true);
+        (spoken.filter_map(|part| word(part.text)).collect(), ending)
+    }
+}
+
+/// Why it ended, in OpenAI's words.
+fn finish_reason(reason: String, calls: bool) -> String {
+    match reason.as_str() {
+        "STOP" if calls => "tool_calls".to_owned(),
+        "STOP" => "stop".to_owned(),
+        "MAX_TOKENS" => "length".to_owned(),
         "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
-        | "IMAGE_SAFETY" => "content_filter",
-        other => other,
+        | "IMAGE_SAFETY" => "content_filter".to_owned(),
+        _ => reason,
     }
 }
 
@@ -148,6 +158,7 @@ fn escaped(model: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Usage;
     use super::*;
 
     #[test]
@@ -222,17 +233,23 @@ mod tests {
             let content = json!({"role": "model", "parts": parts});
             let body =
                 json!({"candidates": [{"content": content, "finishReason": finish, "index": 0}]});
-            let said = Gemini.said(&body.to_string()).unwrap();
+            let completion = Gemini.completion(&body.to_string()).unwrap();
             assert_eq!(
-                (said.text.as_str(), said.finish_reason.as_deref()),
+                (
+                    completion.text.as_str(),
+                    completion.finish_reason.as_deref()
+                ),
                 (text, Some(reason)),
                 "{body}"
             );
         }
         let bare = json!({"candidates": [{"finishReason": "SAFETY"}]});
-        let said = Gemini.said(&bare.to_string()).unwrap();
+        let completion = Gemini.completion(&bare.to_string()).unwrap();
         assert_eq!(
-            (said.text.as_str(), said.finish_reason.as_deref()),
+            (
+                completion.text.as_str(),
+                completion.finish_reason.as_deref()
+            ),
             ("", Some("content_filter"))
         );
     }
@@ -241,13 +258,16 @@ mod tests {
     fn a_prompt_that_is_blocked_is_answered_with_nothing_by_the_filter() {
         let blocked = json!({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
             "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 7}});
-        let said = Gemini.said(&blocked.to_string()).unwrap();
+        let completion = Gemini.completion(&blocked.to_string()).unwrap();
         assert_eq!(
-            (said.text.as_str(), said.finish_reason.as_deref()),
+            (
+                completion.text.as_str(),
+                completion.finish_reason.as_deref()
+            ),
             ("", Some("content_filter"))
         );
         assert_eq!(
-            said.usage,
+            completion.usage,
             Some(Usage {
                 input: 7,
                 output: 0
@@ -266,7 +286,7 @@ mod tests {
             json!({"candidates": [1]}),
             json!(null),
         ] {
-            assert_eq!(Gemini.said(&body.to_string()), None, "{body}");
+            assert_eq!(Gemini.completion(&body.to_string()), None, "{body}");
         }
     }
 
@@ -274,7 +294,7 @@ mod tests {
     fn thoughts_are_output() {
         let usage = |usage: Value| {
             Gemini
-                .said(&json!({"candidates": [{}], "usageMetadata": usage}).to_string())
+                .completion(&json!({"candidates": [{}], "usageMetadata": usage}).to_string())
                 .unwrap()
                 .usage
         };
@@ -294,7 +314,7 @@ mod tests {
     fn the_name_of_the_call_is_in_the_body() {
         let name = |id: Value| {
             Gemini
-                .said(&json!({"candidates": [{}], "responseId": id}).to_string())
+                .completion(&json!({"candidates": [{}], "responseId": id}).to_string())
                 .unwrap()
                 .request_id
         };

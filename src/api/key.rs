@@ -4,13 +4,13 @@ use std::fmt::{self, Debug};
 
 use crate::http::HttpResponse;
 
-/// An API key. It is never shown: its `Debug` is dots.
+/// An API key. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// Takes a key as it was read, without the white space around it. `None` if nothing is left, or if it has
-    /// characters that no header can carry.
+    /// Makes a key of a text, without the white space around it. `None` if nothing is left, or if it
+    /// has characters that a header cannot carry.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -18,12 +18,13 @@ impl Key {
         sendable.then(|| Key(text.to_owned()))
     }
 
-    /// The key itself, for the one header that carries it.
-    pub(super) fn expose(&self) -> &str {
+    /// The key itself, for the header that carries it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Takes the key out of a response that repeats it, as some servers do to say that it is wrong.
+    /// Hides the key in a response that repeats it, as some servers do to say that it is wrong.
     pub(super) fn conceal(&self, response: &mut HttpResponse) {
         const SHORTEST: usize = 8; // what is shorter is a placeholder, and may be any word
         if self.0.len() < SHORTEST {

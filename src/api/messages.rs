@@ -1,31 +1,31 @@
 //! Anthropic's messages, which several gateways and local servers speak, too.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::client::with_version;
-use super::view::{View, joined};
-use super::{Api, Counting, Key, Params, Said, Usage, join, put};
+use super::reading::{counted, read, text_of, word};
+use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /messages`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Messages;
 
 impl Messages {
-    /// The most tokens of an answer where nothing else is said. The API demands a number, and this is one that every
+    /// The most tokens of an answer where nothing else is completion. The API demands a number, and this is one that every
     /// model takes.
     pub const MAX_TOKENS: u32 = 4096;
 }
 
 impl Api for Messages {
-    fn base_url(&self) -> &'static str {
+    fn base_url(&self) -> &str {
         "https://api.anthropic.com/v1"
     }
 
-    fn base_url_env(&self) -> &'static str {
+    fn base_url_env(&self) -> &str {
         "ANTHROPIC_BASE_URL"
     }
 
-    fn key_env(&self) -> &'static str {
+    fn key_env(&self) -> &str {
         "ANTHROPIC_API_KEY"
     }
 
@@ -37,12 +37,12 @@ impl Api for Messages {
         "/messages".to_owned()
     }
 
-    fn key_header(&self, key: &Key) -> (&'static str, String) {
-        ("x-api-key", key.expose().to_owned())
+    fn key_header(&self, key: &Key) -> (String, String) {
+        ("x-api-key".to_owned(), key.expose().to_owned())
     }
 
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
-        &[("anthropic-version", "2023-06-01")]
+    fn headers(&self) -> Vec<(String, String)> {
+        vec![("anthropic-version".to_owned(), "2023-06-01".to_owned())]
     }
 
     fn body(&self, prompt: &str, params: &Params) -> Value {
@@ -55,16 +55,15 @@ impl Api for Messages {
         body
     }
 
-    /// The words of all blocks of text; what the model thought to itself is left out.
-    fn said(&self, body: &str) -> Option<Said> {
-        let [content, stop_reason, usage] =
-            View::of(body).fields(["content", "stop_reason", "usage"]);
-        let blocks = content.items()?;
-        Some(Said {
-            text: joined(blocks.into_iter().filter(|block| block.is_a("text"))),
-            finish_reason: stop_reason.text().map(|reason| usual(&reason).to_owned()),
-            usage: counted(usage),
-            ..Said::default()
+    /// The text of all blocks of text; what the model thought is left out.
+    fn completion(&self, body: &str) -> Option<Completion> {
+        let body: MessagesBody = read(body)?;
+        let blocks = body.content.is_array().then_some(body.content)?;
+        Some(Completion {
+            text: text_of(&blocks),
+            finish_reason: word(body.stop_reason).map(finish_reason),
+            usage: counted(&body.usage),
+            request_id: None,
         })
     }
 
@@ -73,28 +72,28 @@ impl Api for Messages {
     }
 }
 
-/// Why it ended, in the usual words.
-fn usual(reason: &str) -> &str {
-    match reason {
-        "end_turn" | "stop_sequence" => "stop",
-        "max_tokens" | "model_context_window_exceeded" => "length",
-        "tool_use" => "tool_calls",
-        other => other,
-    }
+#[derive(Deserialize)]
+struct MessagesBody {
+    content: Value,
+    #[serde(default)]
+    stop_reason: Value,
+    #[serde(default)]
+    usage: Value,
 }
 
-/// What is written to the cache is read, too; what is read from there does not count.
-fn counted(usage: View<'_>) -> Option<Usage> {
-    let Usage { input, output } = usage.spent("input_tokens", "output_tokens")?;
-    let cached = usage.count("cache_creation_input_tokens").unwrap_or(0);
-    Some(Usage {
-        input: input.saturating_add(cached),
-        output,
-    })
+/// Why it ended, in OpenAI's words.
+fn finish_reason(reason: String) -> String {
+    match reason.as_str() {
+        "end_turn" | "stop_sequence" => "stop".to_owned(),
+        "max_tokens" | "model_context_window_exceeded" => "length".to_owned(),
+        "tool_use" => "tool_calls".to_owned(),
+        _ => reason,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Usage;
     use super::*;
 
     #[test]
@@ -170,9 +169,12 @@ mod tests {
         ];
         for (content, stop_reason, text, reason) in table {
             let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
-            let said = Messages.said(&body.to_string()).unwrap();
+            let completion = Messages.completion(&body.to_string()).unwrap();
             assert_eq!(
-                (said.text.as_str(), said.finish_reason.as_deref()),
+                (
+                    completion.text.as_str(),
+                    completion.finish_reason.as_deref()
+                ),
                 (text, reason),
                 "{body}"
             );
@@ -189,7 +191,7 @@ mod tests {
             json!(null),
             json!({"content": "text"}),
         ] {
-            assert_eq!(Messages.said(&body.to_string()), None, "{body}");
+            assert_eq!(Messages.completion(&body.to_string()), None, "{body}");
         }
     }
 
@@ -197,7 +199,7 @@ mod tests {
     fn the_usage_is_what_counts_against_the_limits() {
         let usage = |usage: Value| {
             Messages
-                .said(&json!({"content": [], "usage": usage}).to_string())
+                .completion(&json!({"content": [], "usage": usage}).to_string())
                 .unwrap()
                 .usage
         };
@@ -225,8 +227,9 @@ mod tests {
         let key = Key::new("sk-ant-1").unwrap();
         assert_eq!(
             Messages.key_header(&key),
-            ("x-api-key", "sk-ant-1".to_owned())
+            ("x-api-key".to_owned(), "sk-ant-1".to_owned())
         );
-        assert_eq!(Messages.headers(), [("anthropic-version", "2023-06-01")]);
+        let version = ("anthropic-version".to_owned(), "2023-06-01".to_owned());
+        assert_eq!(Messages.headers(), [version]);
     }
 }

@@ -1,25 +1,28 @@
-//! Build a request, read an answer: what the LLM APIs have in common, and what a failure of theirs means.
+//! Requests to the LLM APIs and what their responses mean: an answer, or a failure of a class.
 //!
-//! Each API is one file and pure: JSON out, JSON in. [`Client`] joins one to the HTTP agent. [`CallError`] is the one
-//! failure that the floors above see, already classed: try again, give up on this prompt, or stop the batch.
+//! Each API is one file and pure: JSON out, JSON in. [`Client`] joins one to the HTTP client, and is
+//! what a batch calls. [`CallError`] is the only failure that the rooms above see; its [`Class`]
+//! says what to do: try again, give up on this prompt, or stop the batch.
 
 mod chat;
 mod client;
 mod embeddings;
 mod error;
+mod error_body;
 mod gemini;
 mod key;
 mod kind;
 mod messages;
+mod reading;
 mod responses;
-mod told;
-mod view;
 
 use std::fmt::Debug;
+use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
+use crate::http::HttpResponse;
 use crate::json::Json;
 
 pub use chat::Chat;
@@ -28,8 +31,9 @@ pub use embeddings::Embeddings;
 pub use error::{CallError, Class};
 pub use gemini::Gemini;
 pub use key::Key;
-pub use kind::{Kind, UnknownApi};
+pub use kind::ApiKind;
 pub use messages::Messages;
+pub use reading::usage_of;
 pub use responses::Responses;
 
 /// What every prompt of a batch is sent with: plain data.
@@ -39,89 +43,98 @@ pub struct Params {
     pub model: String,
     /// The system's (or developer's) message, before the prompt.
     pub system: Option<String>,
-    /// The most tokens the answer may have.
+    /// Maximum number of tokens of the answer.
     pub max_tokens: Option<u32>,
     /// The sampling temperature.
     pub temperature: Option<f64>,
-    /// Any other fields of the body. They win over those above; where both are objects, they are joined field by field.
+    /// Other fields of the body. They win over those above; where both are objects, they are joined
+    /// field by field.
     pub extra: Map<String, Value>,
 }
 
-/// An LLM API: how it is asked, and how it answers. Pure.
+/// An LLM API: how a request to it looks, and how to read its responses. Pure.
+///
+/// An API of your own implements the four methods that have no default; `examples/own_api.rs` shows
+/// one.
 pub trait Api: Debug + Send + Sync {
-    /// Where its maker serves it, without a slash at the end.
-    fn base_url(&self) -> &'static str {
-        "https://api.openai.com/v1"
-    }
+    /// The address at its maker, without a slash at the end.
+    fn base_url(&self) -> &str;
 
     /// The environment variable that usually holds another address.
-    fn base_url_env(&self) -> &'static str {
+    fn base_url_env(&self) -> &str {
         "OPENAI_BASE_URL"
     }
 
     /// The environment variable that usually holds the key.
-    fn key_env(&self) -> &'static str {
+    fn key_env(&self) -> &str {
         "OPENAI_API_KEY"
     }
 
-    /// A base URL as it was given, made such that the path can follow it.
+    /// Completes a base URL as it was given, so that the path can follow it.
     fn complete(&self, base_url: &str) -> String {
-        client::with_version_after_a_host(base_url, "/v1")
+        base_url.trim_end_matches('/').to_owned()
     }
 
     /// The path of the call, after the base URL.
     fn path(&self, model: &str) -> String;
 
-    /// The header that carries the key.
-    fn key_header(&self, key: &Key) -> (&'static str, String) {
-        ("authorization", format!("Bearer {}", key.expose()))
+    /// The header that carries the key: its name and its value.
+    fn key_header(&self, key: &Key) -> (String, String) {
+        let value = format!("Bearer {}", key.expose());
+        ("authorization".to_owned(), value)
     }
 
-    /// What other headers each call has.
-    fn headers(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
+    /// The other headers of each call, beside `content-type: application/json`.
+    fn headers(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// The body of the call for one prompt.
     fn body(&self, prompt: &str, params: &Params) -> Value;
 
-    /// What an answer says, given its body: a text that is thought to be JSON. `None`: it is no answer.
-    fn said(&self, body: &str) -> Option<Said>;
+    /// Reads the body of an answer. `None` if it is not an answer: then it is a
+    /// [`failure`](Api::failure), whatever the status.
+    fn completion(&self, body: &str) -> Option<Completion>;
 
-    /// Which tokens its maker counts against the limits.
+    /// Classes a complete response that is not an answer.
+    fn failure(&self, response: &HttpResponse) -> CallError {
+        CallError::of_response(response, SystemTime::now())
+    }
+
+    /// Which tokens the maker counts against the limits.
     fn counting(&self) -> Counting {
         Counting::Reserved
     }
 }
 
-/// What the body of a good answer says, in the words of [`Answer`].
+/// What the body of an answer says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
-    /// The text.
+pub struct Completion {
+    /// The text; see [`Answer::text`].
     pub text: String,
-    /// Why it ended.
+    /// Why it ended; see [`Answer::finish_reason`].
     pub finish_reason: Option<String>,
-    /// The tokens that it cost.
+    /// The tokens that it cost; [`usage_of`] reads them from most bodies.
     pub usage: Option<Usage>,
-    /// The server's name for the call, where it has no header for that.
+    /// The server's name for the call, if it stands in the body.
     pub request_id: Option<String>,
 }
 
-/// A good answer.
+/// An answer: a complete response with a status of 2xx that the API could read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The text; empty if the model said nothing. Of an embedding it is the vector, as JSON.
+    /// The text; empty if the model said nothing. For an embedding the vector, as JSON.
     pub text: String,
-    /// Why it ended, in OpenAI's words whatever the API: `stop`, `length`, `content_filter`, `refusal`, `tool_calls`.
-    /// What these have no word for is as the server said it, and what the server said is in the body.
+    /// Why it ended, in OpenAI's words whatever the API: `stop`, `length`, `content_filter`,
+    /// `refusal`, `tool_calls`. Other reasons stand as the server gave them.
     pub finish_reason: Option<String>,
     /// The HTTP status.
     pub status: u16,
     /// The server's name for this call.
     pub request_id: Option<String>,
-    /// The tokens that it cost, if the server said so.
+    /// The tokens that it cost, if the server stated them.
     pub usage: Option<Usage>,
-    /// What the server said about pace. Boxed: answers travel by value.
+    /// What the server said about its limits. Boxed, because answers travel by value.
     pub hints: Box<Hints>,
     /// The whole body.
     pub body: Json,
@@ -130,9 +143,9 @@ pub struct Answer {
 /// The tokens that a call cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Read.
+    /// Prompt tokens.
     pub input: u32,
-    /// Written, what the model thought to itself among it.
+    /// Completion tokens, including reasoning tokens.
     pub output: u32,
 }
 
@@ -140,16 +153,19 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Counting {
-    /// Those of the request, and the most that the answer may have, where the request says (OpenAI).
+    /// Those of the request, and the maximum of the answer if the request states it (OpenAI).
     #[default]
     Reserved,
-    /// Those of the request and of the answer, whatever it might have had (Anthropic).
+    /// Those of the request and of the answer as it is (Anthropic).
     Used,
     /// Those of the request alone (Gemini, and embeddings).
     Input,
 }
 
-/// Something that can be asked: a [`Client`], or what a test puts in its place.
+/// The address of the three APIs of OpenAI.
+const OPENAI: &str = "https://api.openai.com/v1";
+
+/// Makes the calls of a batch: a [`Client`], or a simulated server.
 pub trait Ask: Debug + Send + Sync {
     /// The body of the call for one prompt: the same for each attempt.
     fn request(&self, prompt: &str) -> Vec<u8>;
@@ -157,11 +173,11 @@ pub trait Ask: Debug + Send + Sync {
     /// Makes one call, and blocks until it has ended.
     ///
     /// # Errors
-    /// [`CallError`], which says what to do about it.
+    /// [`CallError`], whose class says what to do.
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError>;
 
-    /// What tells this request from one with the same body elsewhere: another API, or a model that the address names.
-    /// Usually nothing.
+    /// Tells a request from one with the same body elsewhere: the path, where it is not that of chat
+    /// completions.
     fn mark(&self) -> &str {
         ""
     }
@@ -172,7 +188,7 @@ pub trait Ask: Debug + Send + Sync {
     }
 }
 
-/// Puts fields into a body. They win over those that are there; where both are objects, they are joined.
+/// Puts fields into a body. They win over those that are there; objects are joined.
 fn join(body: &mut Value, extra: &Map<String, Value>) {
     for (name, value) in extra {
         match (&mut body[name], value) {
@@ -182,10 +198,36 @@ fn join(body: &mut Value, extra: &Map<String, Value>) {
     }
 }
 
-/// Puts what is given into a body.
+/// Puts a field into a body, if there is a value.
 fn put<T: Into<Value>>(body: &mut Value, name: &str, given: Option<T>) {
     if let Some(given) = given {
         body[name] = given.into();
+    }
+}
+
+/// A base URL without a slash at the end, and with a version if it names only a host.
+fn with_version_after_a_host(base_url: &str, version: &str) -> String {
+    let base_url = base_url.trim_end_matches('/');
+    let after_scheme = base_url
+        .split_once("://")
+        .map_or(base_url, |(_, rest)| rest);
+    if after_scheme.contains('/') {
+        base_url.to_owned()
+    } else {
+        format!("{base_url}{version}")
+    }
+}
+
+/// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs
+/// whose makers' own programs add it to any address.
+fn with_version(base_url: &str, version: &str) -> String {
+    let base_url = base_url.trim_end_matches('/');
+    let last = base_url.rsplit('/').next().unwrap_or_default();
+    let number = last.strip_prefix('v').unwrap_or_default();
+    if number.starts_with(|first: char| first.is_ascii_digit()) {
+        base_url.to_owned()
+    } else {
+        format!("{base_url}{version}")
     }
 }
 

@@ -1,15 +1,24 @@
 //! OpenAI's responses: the newer way to ask the same models. vLLM, Ollama and llama.cpp speak it, too.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::view::{View, joined};
-use super::{Api, Params, Said, join, put};
+use super::reading::{Object, counted, or_default, read, word};
+use super::{Api, Completion, OPENAI, Params, join, put, with_version_after_a_host};
 
 /// `POST /responses`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Responses;
 
 impl Api for Responses {
+    fn base_url(&self) -> &str {
+        OPENAI
+    }
+
+    fn complete(&self, base_url: &str) -> String {
+        with_version_after_a_host(base_url, "/v1")
+    }
+
     fn path(&self, _: &str) -> String {
         "/responses".to_owned()
     }
@@ -23,53 +32,81 @@ impl Api for Responses {
         body
     }
 
-    /// The words of all messages, those of a refusal among them; what the model thought to itself is left out. A response
-    /// that has failed, or is not done yet, is no answer.
-    fn said(&self, body: &str) -> Option<Said> {
-        let [output, status, details, usage] =
-            View::of(body).fields(["output", "status", "incomplete_details", "usage"]);
-        let output = output.items()?;
-        let parts: Vec<_> = output.iter().flat_map(|item| parts(*item)).collect();
-        let reason = match status.text().as_deref() {
-            None | Some("completed") => ending(&output, &parts).to_owned(),
-            Some("incomplete") => cut(details),
+    /// The text of all messages, with that of a refusal; what the model thought is left out. A
+    /// response that has failed, or is not done yet, is no answer.
+    fn completion(&self, body: &str) -> Option<Completion> {
+        let body: ResponsesBody = read(body)?;
+        let finish_reason = match body.status.as_str() {
+            None | Some("completed") => ending(&body.output),
+            Some("incomplete") => cut(&body.incomplete_details),
             Some(_) => return None,
         };
-        let said = parts.into_iter().map(|part| match part.get("refusal") {
-            refusal if refusal.is_null() => joined([part]),
-            refusal => refusal.text().unwrap_or_default().into_owned(),
-        });
-        Some(Said {
-            text: said.collect(),
-            finish_reason: Some(reason),
-            usage: usage.spent("input_tokens", "output_tokens"),
-            ..Said::default()
+        Some(Completion {
+            text: texts(body.output),
+            finish_reason: Some(finish_reason),
+            usage: counted(&body.usage),
+            request_id: None,
         })
     }
 }
 
-/// The parts of an item of the output, if it is a message.
-fn parts(item: View<'_>) -> Vec<View<'_>> {
-    let message = Some(item).filter(|item| item.is_a("message"));
-    message
-        .and_then(|message| message.get("content").items())
-        .unwrap_or_default()
+#[derive(Deserialize)]
+struct ResponsesBody {
+    output: Vec<Object<OutputItem>>,
+    #[serde(default)]
+    status: Value,
+    #[serde(default)]
+    incomplete_details: Value,
+    #[serde(default)]
+    usage: Value,
+}
+
+#[derive(Deserialize)]
+struct OutputItem {
+    #[serde(default, rename = "type")]
+    kind: Value,
+    #[serde(default, deserialize_with = "or_default")]
+    content: Vec<OutputPart>,
+}
+
+#[derive(Deserialize)]
+struct OutputPart {
+    #[serde(default)]
+    text: Value,
+    #[serde(default)]
+    refusal: Value,
+}
+
+fn texts(output: Vec<Object<OutputItem>>) -> String {
+    let messages = output
+        .into_iter()
+        .filter(|Object(item)| item.kind == "message");
+    let parts = messages.flat_map(|Object(item)| item.content);
+    parts
+        .filter_map(|part| word(part.refusal).or(word(part.text)))
+        .collect()
 }
 
 /// Why a response that is complete has ended.
-fn ending(output: &[View<'_>], parts: &[View<'_>]) -> &'static str {
-    if parts.iter().any(|part| part.is_a("refusal")) {
-        "refusal"
-    } else if output.iter().any(|item| item.is_a("function_call")) {
-        "tool_calls"
+fn ending(output: &[Object<OutputItem>]) -> String {
+    let refused = |Object(item): &Object<OutputItem>| {
+        item.content.iter().any(|part| part.refusal.is_string())
+    };
+    if output.iter().any(refused) {
+        "refusal".to_owned()
+    } else if output
+        .iter()
+        .any(|Object(item)| item.kind == "function_call")
+    {
+        "tool_calls".to_owned()
     } else {
-        "stop"
+        "stop".to_owned()
     }
 }
 
 /// Why a response is not complete.
-fn cut(details: View<'_>) -> String {
-    match details.get("reason").text().as_deref() {
+fn cut(details: &Value) -> String {
+    match details["reason"].as_str() {
         Some("max_output_tokens") => "length",
         Some(reason) => reason,
         None => "incomplete",
@@ -165,9 +202,12 @@ mod tests {
         ];
         for (output, mut body, text, reason) in table {
             body["output"] = output.into();
-            let said = Responses.said(&body.to_string()).unwrap();
+            let completion = Responses.completion(&body.to_string()).unwrap();
             assert_eq!(
-                (said.text.as_str(), said.finish_reason.as_deref()),
+                (
+                    completion.text.as_str(),
+                    completion.finish_reason.as_deref()
+                ),
                 (text, Some(reason)),
                 "{body}"
             );
@@ -178,7 +218,7 @@ mod tests {
     fn what_has_failed_or_is_not_done_is_no_answer() {
         for status in ["failed", "cancelled", "in_progress", "queued"] {
             assert_eq!(
-                Responses.said(&json!({"status": status, "output": []}).to_string()),
+                Responses.completion(&json!({"status": status, "output": []}).to_string()),
                 None,
                 "{status}"
             );
@@ -190,7 +230,7 @@ mod tests {
             json!({"output": "text"}),
             json!({"output": null}),
         ] {
-            assert_eq!(Responses.said(&body.to_string()), None, "{body}");
+            assert_eq!(Responses.completion(&body.to_string()), None, "{body}");
         }
     }
 
@@ -198,7 +238,7 @@ mod tests {
     fn the_usage_is_read_where_there_is_one() {
         let usage = |usage: Value| {
             Responses
-                .said(&json!({"output": [], "usage": usage}).to_string())
+                .completion(&json!({"output": [], "usage": usage}).to_string())
                 .unwrap()
                 .usage
         };

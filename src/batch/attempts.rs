@@ -33,7 +33,7 @@ pub(super) fn judge(miss: &Miss) -> Verdict {
     match miss {
         // The limiter holds everyone: nobody need wait twice.
         Miss::Call(CallError {
-            class: Class::Throttled,
+            class: Class::RateLimited,
             retry_after: None,
             ..
         })

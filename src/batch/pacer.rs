@@ -130,11 +130,11 @@ impl Pacer {
     /// The call failed.
     pub(super) fn failed(&self, turn: Turn, error: &CallError) -> Meaning {
         self.read(turn.lane, &error.hints);
-        if error.class == Class::Throttled || matches!(error.status, None | Some(413 | 429)) {
+        if error.class == Class::RateLimited || matches!(error.status, None | Some(413 | 429)) {
             self.limiter.correct(turn, 0); // it was never counted, as far as can be told
         }
         match error.class {
-            Class::Throttled => self.refused(turn, error),
+            Class::RateLimited => self.refused(turn, error),
             Class::Fatal => self.retire(turn.lane, error),
             Class::Fault => self.fault(turn, error),
             Class::Rejected => {

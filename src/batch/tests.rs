@@ -271,7 +271,7 @@ fn a_prompt_that_fails_has_a_record_that_says_why_and_the_others_go_on() {
 #[test]
 fn one_refusal_holds_everyone_and_spends_no_retry() {
     let refusing = |prompt: &str, before| match (prompt, before) {
-        ("5", 0..3) => Err(error(Class::Throttled, 429, Some(SECOND * 30))),
+        ("5", 0..3) => Err(error(Class::RateLimited, 429, Some(SECOND * 30))),
         _ => Ok("text"),
     };
     let settings = Settings {
@@ -348,7 +348,7 @@ fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
 #[test]
 fn a_server_that_holds_too_long_stops_the_batch() {
     let ran = run(paced(60), 100, SECOND, |_, _| {
-        Err(error(Class::Throttled, 429, Some(SECOND * 3600)))
+        Err(error(Class::RateLimited, 429, Some(SECOND * 3600)))
     });
     let Some(Stop::Held {
         more, come_back, ..
@@ -366,7 +366,7 @@ fn a_server_that_holds_too_long_stops_the_batch() {
     );
 
     let ran = run(paced(60), 100, SECOND, |_, _| {
-        Err(error(Class::Throttled, 429, None))
+        Err(error(Class::RateLimited, 429, None))
     });
     assert!(matches!(ran.summary.stop, Some(Stop::Held { .. })));
     assert!(
@@ -635,7 +635,7 @@ fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
 fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server() {
     let clock = SimClock::new();
     let answer = |_: &str, before| match before {
-        0 => Err(error(Class::Throttled, 429, Some(SECOND))),
+        0 => Err(error(Class::RateLimited, 429, Some(SECOND))),
         _ => Ok("text"),
     };
     let server = Server {
@@ -670,7 +670,7 @@ fn an_outage_costs_few_calls_however_many_workers_there_are_and_the_pace_is_back
             let arrived = at.elapsed() - LATENCY;
             let is_out = (SECOND * 5..SECOND * 15).contains(&arrived);
             if is_out {
-                Err(error(Class::Throttled, 429, None))
+                Err(error(Class::RateLimited, 429, None))
             } else {
                 Ok("text")
             }

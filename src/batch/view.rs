@@ -227,7 +227,9 @@ impl View {
                 self.smooth(took);
                 self.count(answer.usage);
             }
-            Err(error) if error.class == Class::Throttled => _ = self.refused.fetch_add(1, Relaxed),
+            Err(error) if error.class == Class::RateLimited => {
+                _ = self.refused.fetch_add(1, Relaxed)
+            }
             Err(_) => _ = self.faults.fetch_add(1, Relaxed),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::{Calls, Rpm, Run, Workers};
 use super::endpoints::{self, Endpoint};
 use super::unusable::Unusable;
-use crate::api::{Client, Kind, Params};
+use crate::api::{ApiKind, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{Price, Settings, workers_for};
 use crate::http::{Http, HttpOptions};
@@ -120,8 +120,8 @@ impl Plan {
 fn check(args: &Calls) -> Result<(), Unusable> {
     let chatty = args.system.is_some() || args.max_tokens.is_some() || args.temperature.is_some();
     match args.spoken.api {
-        Kind::Embeddings if chatty => Err(Unusable::NoChat),
-        Kind::Gemini if args.model.is_none() && !args.practice => Err(Unusable::NoModel),
+        ApiKind::Embeddings if chatty => Err(Unusable::NoChat),
+        ApiKind::Gemini if args.model.is_none() && !args.practice => Err(Unusable::NoModel),
         _ => Ok(()),
     }
 }

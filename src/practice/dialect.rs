@@ -251,12 +251,12 @@ mod tests {
     use super::*;
     use crate::api;
 
-    const DIALECTS: [(Dialect, api::Kind); 5] = [
-        (Dialect::Chat, api::Kind::Chat),
-        (Dialect::Responses, api::Kind::Responses),
-        (Dialect::Messages, api::Kind::Messages),
-        (Dialect::Gemini, api::Kind::Gemini),
-        (Dialect::Embeddings, api::Kind::Embeddings),
+    const DIALECTS: [(Dialect, api::ApiKind); 5] = [
+        (Dialect::Chat, api::ApiKind::Chat),
+        (Dialect::Responses, api::ApiKind::Responses),
+        (Dialect::Messages, api::ApiKind::Messages),
+        (Dialect::Gemini, api::ApiKind::Gemini),
+        (Dialect::Embeddings, api::ApiKind::Embeddings),
     ];
 
     #[test]
@@ -293,12 +293,12 @@ mod tests {
             let body = api.body("bees in winter", &params).to_string();
             let question = dialect.parse(body.as_bytes(), true).unwrap();
             let answer = dialect.wrap(&question, 7, false);
-            let api::Said {
+            let api::Completion {
                 text,
                 finish_reason: reason,
                 usage,
                 ..
-            } = api.said(&answer.to_string()).unwrap();
+            } = api.completion(&answer.to_string()).unwrap();
             let usage = usage.unwrap();
             match dialect {
                 Dialect::Embeddings => {

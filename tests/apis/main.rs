@@ -261,7 +261,7 @@ fn an_embedding_is_not_asked_for_what_only_a_talk_has_and_gemini_needs_a_model()
     );
     let ran = Cli::of_topics(1).run(&["--api", "gpt"]);
     assert!(
-        ran.exit == 2 && ran.stderr.contains("choose one of chat, responses"),
+        ran.exit == 2 && ran.stderr.contains("is not one of chat, responses"),
         "{ran}"
     );
     let cli = Cli::of("{}\n").env("GEMINI_API_KEY", "k");

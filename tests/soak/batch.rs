@@ -83,8 +83,8 @@ impl Server {
         let draw: f64 = state.chance.random();
         let is_due = state.gate.due(1) <= now;
         let (class, status, wait) = match draw {
-            _ if outage => (Class::Throttled, 429, Some(HOUR * 3 + MINUTE * 10 - hour)),
-            _ if !is_due => (Class::Throttled, 429, Some(state.gate.due(1) - now)),
+            _ if outage => (Class::RateLimited, 429, Some(HOUR * 3 + MINUTE * 10 - hour)),
+            _ if !is_due => (Class::RateLimited, 429, Some(state.gate.due(1) - now)),
             ..0.02 => (Class::Fault, 500, None),
             ..0.025 => (Class::Rejected, 400, None),
             _ => {
@@ -93,12 +93,12 @@ impl Server {
                 return Ok(());
             }
         };
-        if class != Class::Throttled {
+        if class != Class::RateLimited {
             state.gate.take(now, 1);
         }
         let today = &mut state.days[day];
         *match class {
-            Class::Throttled => &mut today.refused,
+            Class::RateLimited => &mut today.refused,
             Class::Fault => &mut today.faults,
             _ => &mut today.rejected,
         } += 1;

@@ -251,7 +251,7 @@ fn a_429_keeps_what_the_server_said() {
     let error = refused(429, &[("x-request-id", "req_2")], &body.to_string());
     assert_eq!(
         (error.class, error.code.as_str()),
-        (Class::Throttled, "rate_limit_exceeded")
+        (Class::RateLimited, "rate_limit_exceeded")
     );
     assert_eq!(
         (error.message.as_str(), error.request_id.as_deref()),

@@ -148,7 +148,7 @@ fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
 fn each_call_that_fails_is_told_before_the_next_one_begins_and_no_other_is() {
     let flaky = |prompt: &str, before| match (prompt, before) {
         ("1", 0) => Err(error(Class::Fault, 500, None)),
-        ("1", 1) => Err(error(Class::Throttled, 429, Some(SECOND))),
+        ("1", 1) => Err(error(Class::RateLimited, 429, Some(SECOND))),
         ("2", _) => Err(error(Class::Rejected, 400, None)),
         _ => Ok("text"),
     };

@@ -49,7 +49,7 @@ fn watched(
 #[test]
 fn a_hold_is_told_with_its_reason_and_its_end_and_an_attempt_when_it_is_over() {
     let refused_once = |prompt: &str, before| match (prompt, before) {
-        ("1", 0) => Err(error(Class::Throttled, 429, Some(SECOND * 30))),
+        ("1", 0) => Err(error(Class::RateLimited, 429, Some(SECOND * 30))),
         ("2", _) => Err(error(Class::Rejected, 400, None)),
         _ => Ok("text"),
     };
@@ -69,7 +69,7 @@ fn a_hold_is_told_with_its_reason_and_its_end_and_an_attempt_when_it_is_over() {
 #[test]
 fn the_view_ends_with_what_the_summary_says() {
     let sometimes = |prompt: &str, before| match (prompt, before) {
-        ("3", 0) => Err(error(Class::Throttled, 429, Some(SECOND))),
+        ("3", 0) => Err(error(Class::RateLimited, 429, Some(SECOND))),
         ("4", 0) => Err(error(Class::Fault, 500, None)),
         ("5", _) => Err(error(Class::Rejected, 400, None)),
         _ => Ok("text"),

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::Value;
 
-use crate::api::Kind;
+use crate::api::ApiKind;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Spoken {
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Spoken {
         default_value = "chat",
         help_heading = "The server"
     )]
-    pub(in crate::cli) api: Kind,
+    pub(in crate::cli) api: ApiKind,
 }
 
 /// A field of the request's body.

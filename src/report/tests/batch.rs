@@ -26,7 +26,7 @@ impl Ask for Server {
         self.0.sleep_until(self.0.now() + Duration::from_secs(1));
         let (request_id, hints, usage) = Default::default();
         if self.1.fetch_add(1, Ordering::Relaxed) == 49 {
-            let (class, retry_after) = (Class::Throttled, Some(Duration::from_secs(10)));
+            let (class, retry_after) = (Class::RateLimited, Some(Duration::from_secs(10)));
             let (code, message) = ("slow".to_owned(), "down".to_owned());
             let (status, body) = (Some(429), None);
             return Err(CallError {

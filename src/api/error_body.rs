@@ -1,22 +1,24 @@
-//! What the body of a failure says, in the shapes of all makers: a code, a message, and what either is about.
+//! The body of a failure, in the shapes of all makers: a code, a message, and what they are about.
 
 use serde_json::Value;
 
-/// What a body says about the failure. Servers differ: `error` is an object or a text, or missing around its fields; a
-/// code is a word or a number, and named `code`, `type` or `status`.
+/// What a body says about the failure. Servers differ: `error` is an object or a text, or missing
+/// around its fields; a code is a word or a number, and named `code`, `type` or `status`.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    /// In a word.
+pub(super) struct ErrorBody {
+    /// The error's code, in a word.
     pub(super) code: Option<String>,
-    /// In a sentence.
+    /// What happened, in a sentence.
     pub(super) message: Option<String>,
+    /// The server's name for the call.
+    pub(super) request_id: Option<String>,
     /// The status that the body states.
     status: Option<u16>,
-    /// What is said of a key that is of no use.
+    /// Whether the details say that the key is unknown, or has used up its quota for the day.
     key_is_useless: bool,
 }
 
-impl Told {
+impl ErrorBody {
     pub(super) fn read(body: &Value) -> Self {
         let body = body.get(0).unwrap_or(body);
         let error = body.get("error").unwrap_or(body);
@@ -34,7 +36,11 @@ impl Told {
             .iter()
             .find_map(|name| a_word(name))
             .map(str::to_owned);
-        Told {
+        let id = ["request_id", "responseId"]
+            .iter()
+            .find_map(|name| body.get(name)?.as_str());
+        ErrorBody {
+            request_id: id.map(str::to_owned),
             code: named.or_else(|| word("code").map(str::to_owned)).or(number),
             message: word("message")
                 .or_else(|| error.as_str())
@@ -44,8 +50,8 @@ impl Told {
         }
     }
 
-    /// The status that counts: gateways answer 200 and put the upstream's status into the error's code, and so does an
-    /// API whose call was taken and then failed, in words.
+    /// The status that counts: gateways answer 200 and put the upstream's status into the error's code,
+    /// and so does an API whose call was accepted and then failed, in words.
     pub(super) fn status_within(&self, status: u16) -> u16 {
         if !(200..300).contains(&status) {
             return status;
@@ -62,7 +68,8 @@ impl Told {
             .unwrap_or(status)
     }
 
-    /// Whether no call with this key will be answered for long: no money, no such key, a quota by the day used up.
+    /// Whether no call with this key will be answered for long: no credit, an unknown key, a quota for
+    /// the day that is used up.
     pub(super) fn is_about_the_key(&self) -> bool {
         const CODES: [&str; 4] = [
             "insufficient_quota",
@@ -83,7 +90,8 @@ impl Told {
             || WORDS.iter().any(|words| self.says(words))
     }
 
-    /// Whether the request is larger than the whole limit of tokens: `Request too large … Limit 30000, Requested 50000`.
+    /// Whether the request is larger than the whole limit of tokens: `Request too large … Limit 30000,
+    /// Requested 50000`.
     pub(super) fn never_fits(&self) -> bool {
         let stated = |name: &str| number_after(self.message.as_deref()?, name);
         self.says("Request too large for")
@@ -92,7 +100,7 @@ impl Told {
                 .is_some_and(|(limit, requested)| requested > limit)
     }
 
-    /// Whether the server only has no room now: its queue is full, its model is still loading.
+    /// Whether the server is only full, or not ready yet: its queue is full, its model is loading.
     pub(super) fn is_busy(&self) -> bool {
         ["server busy", "Slow down", "Loading model"]
             .iter()
@@ -106,7 +114,7 @@ impl Told {
     }
 }
 
-/// Google's list of what else there is to say.
+/// Google's list of details.
 fn details(error: &Value) -> impl Iterator<Item = &Value> {
     error
         .get("details")
@@ -115,8 +123,8 @@ fn details(error: &Value) -> impl Iterator<Item = &Value> {
         .flatten()
 }
 
-/// Whether a detail says that the key is none, or that its quota for the day is used up. When that will be whole again
-/// it does not say: the wait beside it is for another quota.
+/// Whether a detail says that the key is unknown, or that its quota for the day is used up. The wait
+/// that stands beside it is for another quota.
 fn is_about_the_key(detail: &Value) -> bool {
     let by_the_day = |violation: &Value| {
         violation
@@ -208,28 +216,28 @@ mod tests {
             (r#"{"message":"flat","code":7}"#, "7", "flat"),
         ];
         for (body, code, message) in table {
-            let told = Told::read(&serde_json::from_str(body).unwrap());
+            let said = ErrorBody::read(&serde_json::from_str(body).unwrap());
             assert_eq!(
-                (told.code.as_deref(), told.message.as_deref()),
+                (said.code.as_deref(), said.message.as_deref()),
                 (Some(code), Some(message)),
                 "{body}"
             );
         }
-        let text = Told::read(&serde_json::json!({"error": "model 'x' not found"}));
+        let text = ErrorBody::read(&serde_json::json!({"error": "model 'x' not found"}));
         assert_eq!(
             (text.code, text.message.as_deref()),
             (None, Some("model 'x' not found"))
         );
-        let nothing = Told::read(&serde_json::json!({"error": null}));
+        let nothing = ErrorBody::read(&serde_json::json!({"error": null}));
         assert_eq!((nothing.code, nothing.message), (None, None));
     }
 
     #[test]
     fn a_request_never_fits_if_it_is_larger_than_the_whole_limit() {
         let never = |message: &str| {
-            Told {
+            ErrorBody {
                 message: Some(message.to_owned()),
-                ..Told::default()
+                ..ErrorBody::default()
             }
             .never_fits()
         };

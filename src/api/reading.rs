@@ -1,0 +1,207 @@
+//! What the readers of all APIs share: objects, texts in their parts, and what a call cost.
+//!
+//! An answer is read with serde into the few fields that count; the rest of it, which may be large,
+//! is skipped. Servers differ in the details, so a field that may have several shapes is a [`Value`].
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::Usage;
+
+/// A JSON object, and nothing else: the readers that serde derives take an array for one, too.
+#[derive(Clone, Debug)]
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
+/// The fields of a body that count for `T`; none if the body is not an object, or not of this shape.
+pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a str) -> Option<T> {
+    let Object(fields) = serde_json::from_str(body).ok()?;
+    Some(fields)
+}
+
+/// A field that is null is as good as missing.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A text, or the texts of a list of parts; the parts with what the model thought are left out.
+pub(super) fn text_of(content: &Value) -> String {
+    let text = |part: &Value| match part["type"].as_str() {
+        None | Some("text" | "output_text") => part["text"].as_str().map(str::to_owned),
+        Some(_) => None,
+    };
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(text).collect(),
+        _ => String::new(),
+    }
+}
+
+/// A field that is a text.
+pub(super) fn word(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a call cost, given the body of its answer in the words of any API.
+///
+/// ```
+/// use paceline::api::{Usage, usage_of};
+///
+/// let chat = r#"{"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 3}}"#;
+/// assert_eq!(usage_of(chat), Some(Usage { input: 12, output: 3 }));
+/// let gemini = r#"{"usageMetadata": {"promptTokenCount": 12, "thoughtsTokenCount": 3}}"#;
+/// assert_eq!(usage_of(gemini), Some(Usage { input: 12, output: 3 }));
+/// ```
+#[must_use]
+pub fn usage_of(body: &str) -> Option<Usage> {
+    #[derive(serde::Deserialize)]
+    struct Counted {
+        #[serde(default)]
+        usage: Value,
+        #[serde(default, rename = "usageMetadata")]
+        gemini: Value,
+    }
+    let Counted { usage, gemini } = read(body)?;
+    counted(&usage).or_else(|| counted(&gemini))
+}
+
+/// What a call cost. Tokens that are written to Anthropic's cache are input; those that are read
+/// from there do not count against its limits. Gemini counts its thoughts apart from the answer.
+pub(super) fn counted(usage: &Value) -> Option<Usage> {
+    let sum = |names: &[&str]| {
+        let counts = names.iter().filter_map(|name| tokens(&usage[*name]));
+        counts.reduce(u32::saturating_add)
+    };
+    let input = sum(&["prompt_tokens"])
+        .or_else(|| sum(&["input_tokens", "cache_creation_input_tokens"]))
+        .or_else(|| sum(&["promptTokenCount", "toolUsePromptTokenCount"]));
+    let output = sum(&["completion_tokens"])
+        .or_else(|| sum(&["output_tokens"]))
+        .or_else(|| sum(&["candidatesTokenCount", "thoughtsTokenCount"]));
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    Some(Usage {
+        input: input.unwrap_or(0),
+        output: output.unwrap_or(0),
+    })
+}
+
+/// A whole number of tokens; some servers write it as `12.0`.
+fn tokens(value: &Value) -> Option<u32> {
+    let number = value.as_f64()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+    is_whole.then_some(number as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tokens_are_whole_numbers_however_they_are_written() {
+        let count = |number: &str| tokens(&serde_json::from_str(number).unwrap());
+        assert_eq!((count("0"), count("4294967295")), (Some(0), Some(u32::MAX)));
+        assert_eq!((count("12.0"), count("1e3")), (Some(12), Some(1000)));
+        for number in ["-1", "1.5", "4294967296", "\"7\"", "null"] {
+            assert_eq!(count(number), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_usage_is_read_by_one_rule_in_the_words_of_every_api() {
+        let usage = |input, output| Some(Usage { input, output });
+        let table = [
+            (
+                json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}),
+                usage(12, 34),
+            ),
+            (json!({"prompt_tokens": 12}), usage(12, 0)),
+            (json!({"output_tokens": 12}), usage(0, 12)),
+            (
+                json!({"prompt_tokens": 12, "input_tokens": 99, "completion_tokens": 3}),
+                usage(12, 3),
+            ),
+            (
+                json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
+                    "cache_read_input_tokens": 5000, "output_tokens": 34}),
+                usage(112, 34),
+            ),
+            (
+                json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
+                    "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}}),
+                usage(75, 1186),
+            ),
+            (
+                json!({"promptTokenCount": 10, "candidatesTokenCount": 20, "thoughtsTokenCount": 300,
+                    "toolUsePromptTokenCount": 5}),
+                usage(15, 320),
+            ),
+            (json!({}), None),
+            (json!(null), None),
+            (json!(7), None),
+            (json!({"prompt_tokens": -1}), None),
+        ];
+        for (usage, expected) in table {
+            for name in ["usage", "usageMetadata"] {
+                assert_eq!(
+                    usage_of(&json!({name: usage}).to_string()),
+                    expected,
+                    "{usage}"
+                );
+            }
+        }
+        assert_eq!(usage_of("[{}]"), None);
+    }
+
+    #[test]
+    fn a_text_may_come_in_parts_and_thoughts_are_left_out() {
+        let parts = json!([{"type": "thinking", "thinking": "Hm.", "text": "Hm."},
+            {"type": "text", "text": "One."}, {"text": " Two."}, "odd", {"type": "image_url"}]);
+        assert_eq!(text_of(&parts), "One. Two.");
+        assert_eq!(
+            (text_of(&json!("x")), text_of(&json!(null))),
+            ("x".into(), String::new())
+        );
+    }
+
+    #[test]
+    fn an_array_is_not_an_object() {
+        #[derive(Debug, serde::Deserialize)]
+        struct Fields {
+            _a: Option<u8>,
+        }
+        assert!(read::<Fields>("{}").is_some() && read::<Fields>("[]").is_none());
+    }
+}
