@@ -65,7 +65,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `names` → `outcome` → `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
-//! | 5 face | `practice`, `progress`, `page`, `compare`, `report`, `forecast`, `cli` |
+//! | 5 face | `practice`, `page`, `report`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `batch` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
@@ -81,12 +81,9 @@ pub mod backoff;
 pub mod batch;
 pub mod cancel;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 pub mod clock;
-#[cfg(feature = "cli")]
-pub mod compare;
-#[cfg(feature = "cli")]
-pub mod forecast;
 #[cfg(feature = "batch")]
 pub mod hints;
 #[cfg(feature = "batch")]
@@ -105,8 +102,6 @@ pub(crate) mod page;
 pub mod pool;
 #[cfg(feature = "cli")]
 pub mod practice;
-#[cfg(feature = "cli")]
-pub mod progress;
 #[cfg(feature = "batch")]
 pub mod prompts;
 #[cfg(feature = "redis")]

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    paceline::cli::main().into()
+    paceline::cli::main()
 }

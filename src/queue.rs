@@ -37,7 +37,7 @@ pub enum QueueError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// There is no such queue.
-    #[error("there is no queue {0}: paceline push makes one")]
+    #[error("there is no queue {0}")]
     Missing(Named),
     /// The queue was there, and is not any more.
     #[error("the queue {0} was removed meanwhile")]

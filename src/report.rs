@@ -35,8 +35,6 @@ use crate::journal::{Results, ResultsError};
 use ledger::Ledger;
 
 pub(crate) use row::Row;
-pub(crate) use text::counted;
-pub(crate) use text::duration;
 
 pub use numbers::{
     Busiest, Calls, Example, Excess, Failure, Gap, KeyPace, Latencies, Latency, Limit, Moment,

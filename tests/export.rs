@@ -85,7 +85,7 @@ fn the_ending_of_the_file_chooses_the_format() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         said(&output),
-        "paceline: which format? Give --format csv, jsonl, md, txt or batch\n"
+        "error: which format? Give --format csv, jsonl, md, txt or batch\n"
     );
 }
 

@@ -17,9 +17,7 @@ const FLOORS: &[&[&str]] = &[
         "names", "outcome", "json", "hints", "http", "store", "share", "api",
     ],
     &["prompts", "journal", "batch", "queue"],
-    &[
-        "practice", "progress", "page", "compare", "report", "forecast", "cli",
-    ],
+    &["practice", "page", "report", "cli"],
 ];
 
 #[test]

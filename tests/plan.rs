@@ -32,8 +32,8 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
     let ran = plan(&cli, &["--rpm", "10", "--latency", "2s", "--price", "1,2"]);
     let said = [
         "  to send           200\n",
-        "about 20 min 0 s, at 10 calls a minute",
-        "held back by      the pace",
+        "about 20 min 1 s, at 10 calls a minute",
+        "limited by        the rate",
         "  1 is enough",
     ];
     assert_says(
@@ -42,8 +42,8 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
             &said[..],
             &[
                 "  limit             10 calls a minute\n",
-                "about 0.16",
-                "as told",
+                "about $0.16",
+                "given with --latency",
             ],
         ]
         .concat(),
@@ -66,7 +66,7 @@ fn a_run_is_planned_by_changing_one_word_and_what_is_on_record_is_left_out() {
         &ran,
         &[
             "  to send           0 of 15: 15 answered and 0 failed are on record",
-            "nothing is left to send",
+            "there is nothing left to send",
         ],
     );
     let ran = plan(&cli, &[&["--practice"], BRISK].concat());
@@ -95,10 +95,7 @@ fn an_earlier_run_says_how_long_calls_take_and_how_many_tokens_there_are() {
             == 0
     );
     let ran = plan(&cli, &["--rpm", "60", "--from", "earlier.jsonl"]);
-    assert_says(
-        &ran,
-        &["measured in 20 answers\n", "going by the earlier run"],
-    );
+    assert_says(&ran, &["measured in 20 answers\n", "as in the earlier run"]);
     let ran = plan(&cli, &["--from", "none.jsonl"]);
     assert!(
         ran.exit == 2
@@ -118,7 +115,7 @@ fn an_earlier_run_says_how_long_calls_take_and_how_many_tokens_there_are() {
 #[test]
 fn what_is_not_known_is_said() {
     let said = [
-        "unknown: the server's headers will tell",
+        "unknown: a run follows the server's headers",
         "a guess: give --latency",
         "a guess: 4 bytes a token",
     ];
@@ -128,7 +125,7 @@ fn what_is_not_known_is_said() {
 #[test]
 fn a_prompt_that_can_never_be_let_in_is_said_by_plan_and_by_run() {
     let large = "large ".repeat(2000);
-    let said = "1 prompt can never be let in by a server that keeps to --tpm 2000, being larger than that: line 1 (about ";
+    let said = "1 prompt can never be accepted by a server that keeps to --tpm 2000, being larger than that: line 1 (about ";
     let cli = Cli::of(&large);
     let ran = plan(&cli, &["--rpm", "600", "--tpm", "2000"]);
     assert!(ran.exit == 0 && ran.stdout.contains(said), "{ran}");
@@ -136,7 +133,7 @@ fn a_prompt_that_can_never_be_let_in_is_said_by_plan_and_by_run() {
     let ran = cli.run(&run);
     assert!(ran.exit == 0 && ran.stderr.contains(said), "{ran}");
     let ran = cli.run(&[&run[..], &["--restart", "-q"]].concat());
-    assert!(!ran.stderr.contains("never be let in"), "{ran}");
+    assert!(!ran.stderr.contains("never be accepted"), "{ran}");
     let ran = Cli::of("")
         .stdin(&large)
         .paceline(&[&["run", "-", "-m", "m"], &run[..]].concat());

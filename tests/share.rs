@@ -144,14 +144,14 @@ fn four_processes_keep_one_pace_through_a_file() {
     assert!(
         ran[0]
             .stderr
-            .contains("the pace is shared with every process"),
+            .contains("the rate is shared with every process"),
         "{}",
         ran[0]
     );
     assert!(
         ran[0]
             .stderr
-            .contains(" of 1200 calls a minute, which are shared"),
+            .contains(" of 1,200 calls a minute, shared with other processes"),
         "{}",
         ran[0]
     );
@@ -207,7 +207,7 @@ fn what_cannot_be_shared_is_refused_with_what_to_do() {
     let url = server.base_url();
     let base: &[&str] = &["--base-url", &url];
     let table: [(&[&str], &str); 5] = [
-        (&["--share", "pace"], "give --rpm"),
+        (&["--share", "pace"], "--share needs --rpm"),
         (
             &["--share", "pace", "--rpm", "60", "--burst", "3"],
             "leave one of them out",

@@ -1,72 +1,110 @@
-//! `paceline compare`: options in, a table out, and a page if one is asked for.
+//! `paceline compare`: the usual ways to live with a rate limit, side by side: the same prompts, the same server, the
+//! same seed, in simulated time.
+//!
+//! A sleep of five seconds, of thirty, a backoff, a backoff with jitter, and the paced pool. All run with the library's
+//! own [`pool`](crate::pool) and [`Retry`](crate::Retry) against the practice server's own limit. They differ in their
+//! figures alone, and the paced pool also takes a permit of a [`RateLimiter`](crate::RateLimiter) for each call. Threads
+//! on a [`SimClock`](crate::clock::SimClock) do the same each time, so the same options give the same table.
+
+mod page;
+mod result;
+mod strategy;
+mod text;
+
+#[cfg(test)]
+mod tests;
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
-use thiserror::Error;
+use super::args::CompareArgs;
+use super::error::{CommandError, print};
+use super::exit::Exit;
+use crate::practice::Latency;
 
-use super::Exit;
-use super::args;
-use crate::compare::{Comparison, Options};
+use result::{StrategyResult, WAVE};
+use strategy::Strategy;
 
-/// Why the comparison could not be shown.
-#[derive(Debug, Error)]
-pub(super) enum Failure {
-    #[error("cannot write to standard output: {0}")]
-    Write(io::Error),
-    #[error("cannot write the page to {}: {source}", path.display())]
-    Page { path: PathBuf, source: io::Error },
-}
-
-impl Failure {
-    pub(super) fn exit(&self) -> Exit {
-        Exit::Stopped
-    }
-}
-
-pub(super) fn run(args: &args::Compare) -> Result<Exit, Failure> {
-    let comparison = Comparison::of(options(args));
+pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
+    let comparison = StrategyComparison::run(Scenario {
+        prompts: args.prompts,
+        rpm: args.rpm,
+        burst: args.burst,
+        latency: args.latency,
+        workers: args.workers,
+        seed: args.seed,
+    });
     // The table comes first: it is there even if the page cannot be written.
-    match write(&comparison) {
-        // Whoever reads has had enough, as `head` has.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::Write(error));
-        }
-        _ => {}
-    }
+    print(format!("{comparison}\n"))?;
     if let Some(path) = &args.html {
-        let page = fs::write(path, comparison.to_html());
-        page.map_err(|source| Failure::Page {
-            path: path.clone(),
-            source,
+        fs::write(path, comparison.to_html()).map_err(|source| {
+            let message = format!("cannot write the page to {}: {source}", path.display());
+            CommandError::new(Exit::Stopped, message)
         })?;
     }
     Ok(Exit::Answered)
 }
 
-fn options(args: &args::Compare) -> Options {
-    let args::Compare {
-        prompts,
-        rpm,
-        burst,
-        latency,
-        workers,
-        seed,
-        ..
-    } = *args;
-    Options {
-        prompts,
-        rpm,
-        burst,
-        latency,
-        workers,
-        seed,
+/// What is compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Scenario {
+    prompts: NonZeroU32,
+    /// Calls a minute that the server allows, evenly spaced.
+    rpm: NonZeroU32,
+    /// How many calls the server accepts at once after a quiet time.
+    burst: NonZeroU32,
+    /// How long an answer takes: the same for the same prompt in every strategy. A 429 comes at once.
+    latency: Latency,
+    /// The threads of each strategy but the first, which has one.
+    workers: NonZeroUsize,
+    seed: u64,
+}
+
+impl Scenario {
+    /// From one call to the next, as the server allows it.
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60) / self.rpm.get()
+    }
+
+    /// When the limit accepts the last prompt at the earliest.
+    fn last_call_at_best(&self) -> Duration {
+        self.interval() * self.prompts.get().saturating_sub(self.burst.get())
+    }
+
+    /// How many calls the server accepts within a [`WAVE`], at most.
+    fn allowed_in_a_wave(&self) -> u64 {
+        let after_the_first = (WAVE.as_nanos() - 1) / self.interval().as_nanos().max(1);
+        u64::from(self.burst.get()) + after_the_first as u64
     }
 }
 
-fn write(comparison: &Comparison) -> io::Result<()> {
-    let mut to = io::stdout().lock();
-    writeln!(to, "{comparison}")?;
-    to.flush()
+/// The results of all strategies. It is shown as a table of 80 columns, with remarks below.
+#[derive(Clone, Debug)]
+struct StrategyComparison {
+    scenario: Scenario,
+    /// In the order of the story; the paced pool comes last.
+    results: Vec<StrategyResult>,
+}
+
+impl StrategyComparison {
+    /// Runs each strategy until every prompt is answered.
+    fn run(scenario: Scenario) -> Self {
+        let strategies = Strategy::all(&scenario);
+        let results = strategies
+            .iter()
+            .map(|strategy| strategy.run(&scenario))
+            .collect();
+        StrategyComparison { scenario, results }
+    }
+
+    /// The strategy that all others are measured by.
+    fn pool(&self) -> &StrategyResult {
+        self.results.last().expect("there are strategies")
+    }
+
+    /// How many times as long as the paced pool it took.
+    fn times_the_pool(&self, result: &StrategyResult) -> f64 {
+        result.time.as_secs_f64() / self.pool().time.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
 }

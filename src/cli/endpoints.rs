@@ -1,71 +1,89 @@
-//! Who is asked: at which addresses, with which keys.
+//! The servers that are called, and the key for each.
 //!
-//! Keys come from the environment alone. Usually there is one address and one key; several keys at one address, or
-//! several addresses with a key each, are several lanes with a pace of their own.
+//! Keys come from the environment alone. Usually there is one address and one key. Several keys at one address, and
+//! several addresses with a key each, have a rate each.
 
 use std::env;
+use std::net::IpAddr;
 
-use super::args::Calls;
-use super::unusable::Unusable;
+use ureq::http::Uri;
+
+use super::args::ServerArgs;
+use super::error::CommandError;
 use crate::api::{Api, Key};
 
-/// An address and the key to it.
-#[derive(Debug)]
+/// An address and its key.
+#[derive(Debug, Default)]
 pub(super) struct Endpoint {
-    /// None: the API's own.
+    /// `None` is the API's own address.
     pub(super) base_url: Option<String>,
     pub(super) key: Option<Key>,
 }
 
 impl Endpoint {
-    /// A server on this machine is never reached through a proxy.
-    pub(super) fn is_near(&self) -> bool {
+    pub(super) fn without_key(base_url: String) -> Self {
+        Endpoint {
+            base_url: Some(base_url),
+            key: None,
+        }
+    }
+
+    /// Whether the server is on this machine, where no proxy is used.
+    pub(super) fn is_local(&self) -> bool {
         self.base_url.as_deref().is_some_and(is_loopback)
     }
 }
 
 /// The endpoints that the arguments and the environment name.
-pub(super) fn of(args: &Calls, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
-    let endpoints = match &args.base_url[..] {
-        [] | [_] if !args.base_url.iter().any(|url| pair(url).is_some()) => keys_at_one(args, api)?,
-        pairs => pairs_of(args, pairs)?,
+pub(super) fn of(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
+    let has_pairs = args.base_url.len() > 1 || args.base_url.iter().any(|url| pair(url).is_some());
+    let endpoints = match has_pairs {
+        true => pairs(args)?,
+        false => keys_at_one_address(args, api)?,
     };
-    match twice(&endpoints) {
-        Some((one, other)) => Err(Unusable::SameKey(one, other)),
+    match same_twice(&endpoints) {
+        Some((one, other)) => Err(CommandError::usage(format!(
+            "keys {one} and {other} are the same key at the same address: together they would exceed its rate"
+        ))),
         None => Ok(endpoints),
     }
 }
 
 /// One address, with as many keys as are named.
-fn keys_at_one(args: &Calls, api: &dyn Api) -> Result<Vec<Endpoint>, Unusable> {
+fn keys_at_one_address(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
     let base_url = base_url(args, api)?;
     if args.key_env.is_empty() {
-        let key = usual_key(api.key_env(), base_url.is_some())?;
+        let key = default_key(api.key_env(), base_url.is_some())?;
         return Ok(vec![Endpoint { base_url, key }]);
     }
     let endpoint = |name: &String| {
         Ok(Endpoint {
             base_url: base_url.clone(),
-            key: Some(named_key(name)?),
+            key: Some(key_in(name)?),
         })
     };
     args.key_env.iter().map(endpoint).collect()
 }
 
 /// Several addresses, each with its key.
-fn pairs_of(args: &Calls, pairs: &[String]) -> Result<Vec<Endpoint>, Unusable> {
+fn pairs(args: &ServerArgs) -> Result<Vec<Endpoint>, CommandError> {
     if !args.key_env.is_empty() {
-        return Err(Unusable::KeysApart);
+        return Err(CommandError::usage(
+            "give each address its key as URL=KEYENV, and leave --key-env out",
+        ));
     }
     let endpoint = |text: &String| {
-        let (url, name) = pair(text).ok_or_else(|| Unusable::NoPair(text.clone()))?;
-        let base_url = Some(checked("--base-url", url.to_owned())?);
+        let (url, name) = pair(text).ok_or_else(|| {
+            CommandError::usage(format!(
+                "--base-url {text:?} names no variable with its key: with several addresses, each is URL=KEYENV"
+            ))
+        })?;
         Ok(Endpoint {
-            base_url,
-            key: Some(named_key(name)?),
+            base_url: Some(checked("--base-url", url)?),
+            key: Some(key_in(name)?),
         })
     };
-    pairs.iter().map(endpoint).collect()
+    args.base_url.iter().map(endpoint).collect()
 }
 
 /// `URL=KEYENV`, if it is that and not a URL with an equals sign in it.
@@ -78,74 +96,71 @@ fn pair(text: &str) -> Option<(&str, &str)> {
         .filter(|(url, name)| is_name(name) && !url.contains('?'))
 }
 
-/// Two endpoints that are one.
-fn twice(endpoints: &[Endpoint]) -> Option<(usize, usize)> {
+/// The positions of two endpoints that are the same.
+fn same_twice(endpoints: &[Endpoint]) -> Option<(usize, usize)> {
     let same =
         |one: &Endpoint, other: &Endpoint| one.base_url == other.base_url && one.key == other.key;
     (1..endpoints.len()).find_map(|other| {
-        let one = endpoints[..other]
-            .iter()
-            .position(|one| same(one, &endpoints[other]))?;
+        let mut before = endpoints[..other].iter();
+        let one = before.position(|one| same(one, &endpoints[other]))?;
         Some((one, other))
     })
 }
 
-/// The key in the usual variable, which may be empty. The API's own address demands one; another server may do without.
-fn usual_key(name: &str, elsewhere: bool) -> Result<Option<Key>, Unusable> {
+/// The key in the API's usual variable. The provider's own server needs one; another server may do without.
+fn default_key(name: &str, has_base_url: bool) -> Result<Option<Key>, CommandError> {
     match env::var_os(name).filter(|text| !text.is_empty()) {
-        Some(_) => named_key(name).map(Some),
-        None if elsewhere => Ok(None),
-        None => Err(Unusable::NoKey(name.to_owned())),
+        Some(_) => key_in(name).map(Some),
+        None if has_base_url => Ok(None),
+        None => Err(CommandError::usage(format!(
+            "there is no API key in ${name}. Three ways on:
+  set the key:                     export {name}=...
+  point at a server without one:   --base-url http://localhost:8080/v1
+  try it without key or network:   --practice"
+        ))),
     }
 }
 
-fn named_key(name: &str) -> Result<Key, Unusable> {
-    let text = env::var_os(name).ok_or_else(|| Unusable::NoSuchVariable(name.to_owned()))?;
-    text.to_str()
-        .and_then(Key::new)
-        .ok_or_else(|| Unusable::BadKey(name.to_owned()))
+fn key_in(name: &str) -> Result<Key, CommandError> {
+    let text = env::var_os(name)
+        .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))?;
+    text.to_str().and_then(Key::new).ok_or_else(|| {
+        CommandError::usage(format!(
+            "the text in ${name} cannot be a key: it is empty or has characters that no header can carry"
+        ))
+    })
 }
 
 /// The address that is typed, or else the one in the environment, if there is one.
-fn base_url(args: &Calls, api: &dyn Api) -> Result<Option<String>, Unusable> {
-    let typed = args
-        .base_url
-        .first()
-        .map(|url| checked("--base-url", url.clone()));
+fn base_url(args: &ServerArgs, api: &dyn Api) -> Result<Option<String>, CommandError> {
+    if let Some(url) = args.base_url.first() {
+        return checked("--base-url", url).map(Some);
+    }
     let name = api.base_url_env();
-    let from_env = || env::var(name).ok().filter(|url| !url.is_empty());
-    typed
-        .or_else(|| from_env().map(|url| checked(&format!("${name}"), url)))
+    let url = env::var(name).ok().filter(|url| !url.is_empty());
+    url.map(|url| checked(&format!("${name}"), &url))
         .transpose()
 }
 
-fn checked(from: &str, url: String) -> Result<String, Unusable> {
-    let uri: Result<ureq::http::Uri, _> = url.parse();
-    let usable = uri.is_ok_and(|uri| {
+fn checked(from: &str, url: &str) -> Result<String, CommandError> {
+    let uri: Option<Uri> = url.parse().ok();
+    let is_usable = uri.is_some_and(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
     });
-    if usable {
-        Ok(url)
-    } else {
-        Err(Unusable::BadUrl {
-            from: from.to_owned(),
-            url,
-        })
+    match is_usable {
+        true => Ok(url.to_owned()),
+        false => Err(CommandError::usage(format!(
+            "{from} is {url:?}, which is not a URL: give one such as http://localhost:8080/v1"
+        ))),
     }
 }
 
 fn is_loopback(url: &str) -> bool {
-    let uri: Option<ureq::http::Uri> = url.parse().ok();
-    let host = uri
-        .as_ref()
-        .and_then(|uri| uri.host())
-        .unwrap_or_default()
-        .trim_matches(['[', ']'])
-        .to_owned();
-    host == "localhost"
-        || host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    let uri: Option<Uri> = url.parse().ok();
+    uri.as_ref().and_then(Uri::host).is_some_and(|host| {
+        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    })
 }
 
 #[cfg(test)]
@@ -159,10 +174,10 @@ mod tests {
             "https://gateway.example/openai/v1",
             "http://[::1]:1/v1",
         ] {
-            assert!(checked("", good.to_owned()).is_ok(), "{good}");
+            assert!(checked("", good).is_ok(), "{good}");
         }
         for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
-            assert!(checked("", bad.to_owned()).is_err(), "{bad}");
+            assert!(checked("", bad).is_err(), "{bad}");
         }
     }
 
@@ -195,17 +210,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_key_is_not_taken_for_two() {
+    fn the_same_key_at_the_same_address_is_found() {
         let endpoint = |url: &str, key| Endpoint {
             base_url: Some(url.into()),
             key: Key::new(key),
         };
         assert_eq!(
-            twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "l")]),
+            same_twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "l")]),
             None
         );
         assert_eq!(
-            twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "k")]),
+            same_twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "k")]),
             Some((0, 2))
         );
     }

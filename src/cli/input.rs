@@ -1,4 +1,4 @@
-//! Where the prompts come from: a file, looked through before anything is sent, or standard input or another pipe.
+//! The prompts: from a file, which is checked before anything is sent, or from standard input or another pipe.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -9,178 +9,150 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 #[cfg(feature = "redis")]
-use super::args::Push;
-use super::args::Run;
-use super::unusable::Unusable;
+use super::args::PushArgs;
+use super::args::{ReadingArgs, RunArgs};
+use super::error::CommandError;
+use super::setup::NO_MODEL;
 use crate::cancel::CancelToken;
 use crate::prompts::{Format, Prompt, PromptError, Prompts, Reading, Template, gunzip};
 
-type Stream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
+pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
 
-/// The prompts, and how many they are where that is known: in a file, each has been looked at. The path is that of the
-/// API.
-pub(super) fn open(
-    args: &Run,
-    api_path: &str,
-    cancel: &CancelToken,
-    look: impl FnMut(&Prompt),
-) -> Result<(Stream, Option<u64>), Unusable> {
-    stream(
-        &args.prompts,
-        reading(args, api_path)?,
-        args.limit,
-        cancel,
-        look,
-    )
-}
-
-/// The same, to be put aside for whoever knows how to ask.
-#[cfg(feature = "redis")]
-pub(super) fn to_push(
-    args: &Push,
-    cancel: &CancelToken,
-) -> Result<(Stream, Option<u64>), Unusable> {
-    let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
-    let template = args.template.as_deref().map(template).transpose()?;
-    let reading = Reading {
-        format,
-        template,
-        ..Reading::default()
-    };
-    stream(&args.prompts, reading, args.limit, cancel, |_| ())
-}
-
-fn stream(
-    path: &Path,
+/// Where prompts come from, and how they are read.
+pub(super) struct Input<'a> {
+    path: &'a Path,
     reading: Reading,
-    limit: Option<usize>,
-    cancel: &CancelToken,
-    look: impl FnMut(&Prompt),
-) -> Result<(Stream, Option<u64>), Unusable> {
-    let limit = limit.unwrap_or(usize::MAX);
-    if path == Path::new("-") {
-        let prompts = Prompts::with(BufReader::new(io::stdin()), reading);
-        return Ok((
-            Box::new(as_they_come(prompts, cancel.clone()).take(limit)),
-            None,
-        ));
-    }
-    if !is_file(path) {
-        return Ok((
-            Box::new(as_they_come(read(path, reading)?, cancel.clone()).take(limit)),
-            None,
-        ));
-    }
-    let count = look_through(path, &reading, limit, look)?;
-    Ok((Box::new(read(path, reading)?.take(limit)), Some(count)))
+    limit: usize,
 }
 
-/// The prompts of a file, once more; none if they are not in a file.
-pub(super) fn read_again(
-    args: &Run,
-    api_path: &str,
-) -> Result<Option<impl Iterator<Item = Result<Prompt, PromptError>>>, Unusable> {
-    if !is_file(&args.prompts) {
-        return Ok(None);
+impl<'a> Input<'a> {
+    /// The prompts of a run. Only JSON lines can bring their own bodies, for the API at this path; others need a model.
+    pub(super) fn of_run(args: &'a RunArgs, api_path: &str) -> Result<Self, CommandError> {
+        let mut input = Input::new(&args.prompts, &args.reading)?;
+        let bodies_only = args.calls.request.model.is_none() && !args.calls.practice;
+        if bodies_only && input.reading.format != Format::Jsonl {
+            return Err(CommandError::usage(NO_MODEL));
+        }
+        input.reading.bodies_only = bodies_only;
+        input.reading.api_path = api_path.to_owned();
+        Ok(input)
     }
-    let prompts = read(&args.prompts, reading(args, api_path)?)?;
-    Ok(Some(prompts.take(args.limit.unwrap_or(usize::MAX))))
-}
 
-fn is_file(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file())
-}
-
-/// How the prompts are to be read. Only JSON lines can bring their own bodies; the rest needs a model to ask.
-fn reading(args: &Run, api_path: &str) -> Result<Reading, Unusable> {
-    let format = args.format.unwrap_or_else(|| Format::of(&args.prompts).0);
-    let bodies_only = args.model.is_none() && !args.practice;
-    if bodies_only && format != Format::Jsonl {
-        return Err(Unusable::NoModel);
+    /// The prompts for a queue; the workers check what they ask.
+    #[cfg(feature = "redis")]
+    pub(super) fn of_push(args: &'a PushArgs) -> Result<Self, CommandError> {
+        Input::new(&args.prompts, &args.reading)
     }
-    let template = args.template.as_deref().map(template).transpose()?;
-    Ok(Reading {
-        format,
-        template,
-        api_path: api_path.to_owned(),
-        bodies_only,
-    })
+
+    fn new(path: &'a Path, args: &ReadingArgs) -> Result<Self, CommandError> {
+        let template = args.template.as_deref().map(template).transpose()?;
+        Ok(Input {
+            path,
+            reading: Reading {
+                format: args.format.unwrap_or_else(|| Format::of(path).0),
+                template,
+                ..Reading::default()
+            },
+            limit: args.limit.unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Whether it can be read more than once.
+    pub(super) fn is_file(&self) -> bool {
+        let is_file = |path: &Path| path.metadata().is_ok_and(|found| found.is_file());
+        self.path != Path::new("-") && is_file(self.path)
+    }
+
+    /// Reads a file to its end, before the first call is paid for, and shows each prompt to `look`. It returns the number
+    /// of prompts; `None` for a pipe, which is not read.
+    pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Option<u64>, CommandError> {
+        if !self.is_file() {
+            return Ok(None);
+        }
+        let mut count = 0;
+        for prompt in self.checked_prompts()? {
+            look(&prompt?);
+            count += 1;
+        }
+        self.check_count(count).map(Some)
+    }
+
+    /// An input without prompts is a mistake.
+    pub(super) fn check_count(&self, count: u64) -> Result<u64, CommandError> {
+        match count {
+            0 if self.limit > 0 => Err(CommandError::usage(format!(
+                "{} holds no prompt: write one a line, or one a row of CSV",
+                self.path.display()
+            ))),
+            _ => Ok(count),
+        }
+    }
+
+    /// The prompts, from the first, with errors that name the file.
+    pub(super) fn checked_prompts(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Prompt, CommandError>>, CommandError> {
+        let prompts = self.prompts(&CancelToken::new())?;
+        Ok(prompts.map(|prompt| prompt.map_err(CommandError::file("", self.path))))
+    }
+
+    /// The prompts, from the first.
+    pub(super) fn prompts(&self, cancel: &CancelToken) -> Result<PromptStream, CommandError> {
+        let prompts = self.read()?;
+        Ok(match self.is_file() {
+            true => Box::new(prompts.take(self.limit)),
+            false => Box::new(as_they_come(prompts, cancel.clone()).take(self.limit)),
+        })
+    }
+
+    fn read(&self) -> Result<Prompts<Box<dyn BufRead + Send>>, CommandError> {
+        let source: Box<dyn BufRead + Send> = match self.path {
+            path if path == Path::new("-") => Box::new(BufReader::new(io::stdin())),
+            path => {
+                let file = open(path);
+                let file = file.map_err(CommandError::file("cannot read prompts from", path))?;
+                match Format::of(path) {
+                    (_, true) => Box::new(gunzip(file)),
+                    (_, false) => Box::new(file),
+                }
+            }
+        };
+        Ok(Prompts::with(source, self.reading.clone()))
+    }
 }
 
-fn template(path: &Path) -> Result<Template, Unusable> {
-    let source = fs::read_to_string(path);
-    let source = source.map_err(|source| Unusable::OpenTemplate {
-        path: path.to_owned(),
-        source,
-    })?;
+fn open(path: &Path) -> io::Result<BufReader<File>> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(BufReader::with_capacity(64 << 10, file))
+}
+
+fn template(path: &Path) -> Result<Template, CommandError> {
+    let source = fs::read_to_string(path)
+        .map_err(CommandError::file("cannot read the template from", path))?;
     Ok(Template::new(&source, &path.display().to_string())?)
 }
 
-fn read(path: &Path, reading: Reading) -> Result<Prompts<Box<dyn BufRead + Send>>, Unusable> {
-    let open = |path| {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            Err(io::ErrorKind::IsADirectory.into())
-        } else {
-            Ok(file)
-        }
-    };
-    let file = open(path).map_err(|source| Unusable::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let file = BufReader::with_capacity(64 << 10, file);
-    let (_, is_gzip) = Format::of(path);
-    Ok(Prompts::with(
-        if is_gzip {
-            Box::new(gunzip(file))
-        } else {
-            Box::new(file)
-        },
-        reading,
-    ))
-}
-
-/// Finds what is wrong with a file before the first call is paid for.
-fn look_through(
-    path: &Path,
-    reading: &Reading,
-    limit: usize,
-    mut look: impl FnMut(&Prompt),
-) -> Result<u64, Unusable> {
-    let mut count = 0;
-    for prompt in read(path, reading.clone())?.take(limit) {
-        look(&prompt.map_err(|source| Unusable::Input {
-            path: path.to_owned(),
-            source,
-        })?);
-        count += 1;
-    }
-    if count == 0 && limit > 0 {
-        Err(Unusable::Empty(path.to_owned()))
-    } else {
-        Ok(count)
-    }
-}
-
-/// Prompts of standard input or another pipe, read by a thread that nobody waits for: a batch that stops does not wait
-/// for the next line.
+/// Prompts of a pipe, read by a thread that nobody waits for: a batch that stops does not wait for the next line.
 fn as_they_come(
     prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send + 'static,
     cancel: CancelToken,
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+    /// How soon a cancelled batch notices: no person sees 50 ms.
     const LOOK: Duration = Duration::from_millis(50);
-    let (to_us, come) = bounded(16);
+    let (sender, receiver) = bounded(16);
     thread::spawn(move || {
         for prompt in prompts {
-            if to_us.send(prompt).is_err() {
+            if sender.send(prompt).is_err() {
                 return;
             }
         }
     });
     std::iter::from_fn(move || {
         while !cancel.is_cancelled() {
-            match come.recv_timeout(LOOK) {
+            match receiver.recv_timeout(LOOK) {
                 Ok(prompt) => return Some(prompt),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,
@@ -192,12 +164,10 @@ fn as_they_come(
 
 #[cfg(test)]
 mod tests {
-
     use clap::Parser;
 
-    use super::super::args::{Args, Command};
+    use super::super::args::{Command, CommandLine};
     use super::*;
-    use crate::clock::SystemClock;
 
     const BATCH_LINE: &str =
         r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions","body":{"model":"m"}}"#;
@@ -210,14 +180,19 @@ mod tests {
         let words = ["paceline", "run", path.to_str().unwrap()]
             .into_iter()
             .chain(options.iter().copied());
-        let Command::Run(args) = Args::parse_from(words).command else {
+        let Command::Run(args) = CommandLine::parse_from(words).command else {
             unreachable!()
         };
-        let cancel = CancelToken::on(SystemClock);
-        match open(&args, "/chat/completions", &cancel, |_| ()) {
-            Ok((prompts, count)) => Ok((count.unwrap(), prompts.filter(Result::is_ok).count())),
-            Err(error) => Err(error.to_string().replace(path.to_str().unwrap(), name)),
-        }
+        let cancel = CancelToken::new();
+        let open = || {
+            let input = Input::of_run(&args, "/chat/completions")?;
+            let count = input.check(|_| ())?;
+            Ok((count, input.prompts(&cancel)?.filter(Result::is_ok).count()))
+        };
+        let opened: Result<_, CommandError> = open();
+        opened
+            .map(|(count, read)| (count.unwrap(), read))
+            .map_err(|error| error.to_string().replace(path.to_str().unwrap(), name))
     }
 
     #[test]
@@ -253,10 +228,7 @@ mod tests {
             expected
         );
         for name in ["a.txt", "a.csv"] {
-            assert_eq!(
-                opened(name, "prompt\nwhy\n", &[]).unwrap_err(),
-                "say which model to ask, with -m NAME"
-            );
+            assert_eq!(opened(name, "prompt\nwhy\n", &[]).unwrap_err(), NO_MODEL);
         }
         assert_eq!(opened("a.txt", "why\n", &["--practice"]), Ok((1, 1)));
     }

@@ -1,7 +1,7 @@
-//! What is said on standard error: the log, one line an event, as `RUST_LOG` or `-v` say; and words for people.
+//! Everything on standard error: the log, one line an event, as `RUST_LOG` or `-v` ask; and sentences for people.
 //!
-//! Both go above what is drawn on the screen, and both are objects where the log is JSON: then every line is one. What
-//! `ureq` logs at its finest level is not redacted, so no setting lets it through: a key is never logged.
+//! Both go above what is drawn on the screen, and with `--log-format json` both are one JSON object a line. `ureq` does
+//! not redact what it logs at its finest level, so no setting lets that through: a key is never logged.
 
 mod json;
 
@@ -15,11 +15,11 @@ use log::kv::Value;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::args::LogFormat;
-use crate::progress::Screen;
+use super::progress::Screen;
 
-/// Standard error, as all of the program share it.
+/// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);
-/// Whether every line is an object.
+/// Whether every line is a JSON object.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
 
 struct Redacted(Logger);
@@ -73,28 +73,32 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     }
 }
 
-/// Standard error, for who draws on it.
+/// Standard error, to draw on it.
 pub(super) fn screen() -> &'static Screen {
     &SCREEN
 }
 
-/// Says something to people, whatever the log lets through; where that is JSON, as an event with fields. That nobody may
-/// be listening is no reason to stop.
+/// Tells people something.
+pub(super) fn tell(text: &str) {
+    say(Level::Info, "said", text, &[]);
+}
+
+/// Tells people something, whatever the log's level is; in JSON, as an event with fields. A closed standard error is no
+/// reason to stop.
 pub(super) fn say(level: Level, event: &str, text: &str, fields: &[(&str, Value<'_>)]) {
-    let text = if IN_JSON.load(Ordering::Relaxed) {
-        let fields: Vec<_> = [("event", event.into())]
-            .into_iter()
-            .chain(fields.iter().cloned())
-            .collect();
-        let fields = fields.as_slice();
-        let mut record = Record::builder();
-        record.level(level).key_values(&fields);
-        json::line(
-            &record.args(format_args!("{text}")).build(),
-            Timestamp::now(),
-        )
+    let line = if IN_JSON.load(Ordering::Relaxed) {
+        let mut all = vec![("event", Value::from(event))];
+        all.extend_from_slice(fields);
+        let all = all.as_slice();
+        let args = format_args!("{text}");
+        let record = Record::builder()
+            .level(level)
+            .args(args)
+            .key_values(&all)
+            .build();
+        json::line(&record, Timestamp::now())
     } else {
         text.to_owned()
     };
-    SCREEN.write(|| _ = writeln!(std::io::stderr(), "{text}"));
+    SCREEN.write(|| _ = writeln!(std::io::stderr(), "{line}"));
 }

@@ -2,77 +2,56 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Exit;
-use super::args::Practice;
-use super::unusable::Unusable;
+use super::args::PracticeArgs;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::logging::tell;
+use super::setup::cannot_start;
 use crate::practice::{Faults, Limits, Options, Server};
 
-pub(super) fn serve(args: &Practice) -> Result<Exit, Unusable> {
-    let server = Server::start(options(args)).map_err(Unusable::Practice)?;
-    let limit = args.rpm.map_or_else(
-        || "no limit".to_owned(),
-        |rpm| format!("{rpm} calls a minute"),
-    );
-    eprintln!(
-        "practice server at {} ({limit} a key); what it has seen: /stats",
-        server.base_url()
-    );
-    eprintln!(
-        "try: paceline run prompts.txt -m any --base-url {}",
-        server.base_url()
-    );
+pub(super) fn serve(args: &PracticeArgs) -> Result<Exit, CommandError> {
+    let server = Server::start(options(args)).map_err(cannot_start)?;
+    let limit = match args.limits.rpm {
+        Some(rpm) => format!("{rpm} calls a minute for each key"),
+        None => "no limit".to_owned(),
+    };
+    let url = server.base_url();
+    tell(&format!(
+        "practice server at {url} ({limit}); it counts what it sees: /stats"
+    ));
+    tell(&format!(
+        "try: paceline run prompts.txt -m any --base-url {url}"
+    ));
     server.join();
     Ok(Exit::Answered)
 }
 
-fn options(args: &Practice) -> Options {
-    let Practice {
-        rpm,
-        burst,
-        tpm,
-        max_inflight,
-        then,
-        latency,
-        seed,
-        quota,
-        outage,
-        ..
-    } = *args;
-    let Practice {
-        error_500,
-        error_503,
-        error_529,
-        reset,
-        truncated,
-        bad_json,
-        empty,
-        hang,
-        ..
-    } = *args;
+fn options(args: &PracticeArgs) -> Options {
+    let (limits, behaviour) = (&args.limits, &args.behaviour);
     Options {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
         limits: Limits {
-            rpm,
-            burst,
-            tpm,
-            max_inflight,
-            then,
+            rpm: limits.rpm,
+            burst: limits.burst,
+            tpm: limits.tpm,
+            max_inflight: limits.max_inflight,
+            then: limits.then,
         },
-        latency,
+        latency: behaviour.latency,
         faults: Faults {
-            error_500,
-            error_503,
-            error_529,
-            reset,
-            truncated,
-            bad_json,
-            empty,
-            hang,
-            quota: quota.map(|(answers, _)| answers),
-            quota_key: quota.and_then(|(_, key)| key),
-            outage,
+            error_500: behaviour.error_500,
+            error_503: behaviour.error_503,
+            error_529: behaviour.error_529,
+            reset: behaviour.reset,
+            truncated: behaviour.truncated,
+            bad_json: behaviour.bad_json,
+            empty: behaviour.empty,
+            hang: behaviour.hang,
+            quota: behaviour.quota.map(|(answers, _)| answers),
+            quota_key: behaviour.quota.and_then(|(_, key)| key),
+            outage: behaviour.outage,
         },
-        hints: !args.no_hints,
-        seed,
+        hints: !limits.no_hints,
+        seed: args.seed,
     }
 }

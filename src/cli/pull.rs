@@ -1,21 +1,22 @@
-//! `paceline pull`: the records of a queue, into a results file.
+//! `paceline queue pull`: the records of a queue, into a results file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::args;
-use super::unusable::Unusable;
-use super::{Exit, queue, run, tell};
+use super::args::PullArgs;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::format::counted;
+use super::logging::tell;
+use super::results::{cannot_open, torn_note};
+use super::{queue, run};
 use crate::cancel::CancelToken;
-use crate::clock::{Clock, SystemClock};
-use crate::journal::{Index, Journal, JournalError, Opened, Record, RecordId};
+use crate::journal::{Index, Journal, JournalError, Record, RecordId};
 use crate::queue::{self as queues, Queue, QueueError, Status};
-use crate::report::counted;
 use crate::store::Absence;
 
-/// Why a pull ends before its end.
-enum Stop {
+/// Why a pull ends early.
+enum PullStop {
     Queue(QueueError),
     Journal(JournalError),
     /// The file has an answer to another request at this line.
@@ -23,8 +24,8 @@ enum Stop {
     Interrupted,
 }
 
-/// What has come so far.
-struct Pull {
+/// The file, and what has been written to it.
+struct PulledRecords {
     journal: Journal,
     /// What was in the file before.
     index: Index,
@@ -32,16 +33,12 @@ struct Pull {
     known: u64,
 }
 
-pub(super) fn run(args: &args::Pull, quiet: bool) -> Result<Exit, Unusable> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::on(clock);
-    let queue = queue::at(&args.which)?;
-    queue.status()?;
+pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
+    let cancel = CancelToken::new();
+    let queue = queue::at(&args.queue)?;
+    queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
-    let (journal, index) = match &output {
-        None => (Journal::stdout(), Index::default()),
-        Some(path) => open(path, args)?,
-    };
+    let mut pull = PulledRecords::open(output.as_deref(), args, quiet)?;
     run::watch_for_interrupts(&cancel)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
@@ -50,55 +47,57 @@ pub(super) fn run(args: &args::Pull, quiet: bool) -> Result<Exit, Unusable> {
     if !quiet {
         tell(&format!("records of the queue {} to {to}", queue.named()));
     }
-    let mut pull = Pull {
-        journal,
-        index,
-        written: 0,
-        known: 0,
-    };
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
-    let Pull {
-        journal,
-        written,
-        known,
-        ..
-    } = pull;
-    let ended = pulled.and_then(|status| journal.finish().map(|()| status).map_err(Stop::Journal));
+    let finished = pull.journal.finish().map_err(PullStop::Journal);
     if !quiet {
+        let written = counted(pull.written, "record");
+        let known = pull.known;
         tell(&format!(
-            "{} written to {to}, {known} were there already",
-            counted(written, "record")
+            "{written} written to {to}, {known} were there already"
         ));
     }
-    ended.map_or_else(say_why, |status| Ok(say_how(&status, quiet)))
+    match pulled.and_then(|status| finished.map(|()| status)) {
+        Ok(status) => Ok(tell_state(&status, quiet)),
+        Err(stop) => tell_why(stop),
+    }
 }
 
-/// `None` is standard output.
-fn output(args: &args::Pull, queue: &Queue) -> Option<PathBuf> {
+/// Where the records go; `None` is standard output.
+fn output(args: &PullArgs, queue: &Queue) -> Option<PathBuf> {
     match &args.output {
         Some(path) => (path != Path::new("-")).then(|| path.clone()),
         None => Some(format!("{}.results.jsonl", queue.name()).into()),
     }
 }
 
-fn open(path: &Path, args: &args::Pull) -> Result<(Journal, Index), Unusable> {
-    let Opened {
-        journal,
-        index,
-        torn,
-    } = Journal::open(path, args.sync)?;
-    if torn > 0 {
-        tell(&format!(
-            "cut off an unfinished record ({torn} bytes) at the end of {}",
-            path.display()
-        ));
+impl PulledRecords {
+    fn open(output: Option<&Path>, args: &PullArgs, quiet: bool) -> Result<Self, CommandError> {
+        let (journal, index) = match output {
+            None => (Journal::stdout(), Index::default()),
+            Some(path) => {
+                let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
+                if let Some(note) = torn_note(opened.torn, path).filter(|_| !quiet) {
+                    tell(&note);
+                }
+                (opened.journal, opened.index)
+            }
+        };
+        Ok(PulledRecords {
+            journal,
+            index,
+            written: 0,
+            known: 0,
+        })
     }
-    Ok((journal, index))
-}
 
-impl Pull {
-    /// Writes records until there will be no more, or none just now. Returns how the queue stood before the last look.
-    fn follow(&mut self, queue: &Queue, wait: bool, cancel: &CancelToken) -> Result<Status, Stop> {
+    /// Writes records until no more will come, or, without `wait`, until none is there. It returns the state of the queue
+    /// before the last look.
+    fn follow(
+        &mut self,
+        queue: &Queue,
+        wait: bool,
+        cancel: &CancelToken,
+    ) -> Result<Status, PullStop> {
         const LOOK: Duration = Duration::from_millis(250);
         let mut records = queue.records();
         while !cancel.is_cancelled() {
@@ -108,92 +107,97 @@ impl Pull {
             if some.is_empty() && !open {
                 return Ok(status);
             }
-            some.iter().try_for_each(|record| self.write(record))?;
-            self.journal
-                .sync_if_due(cancel.clock().now())
-                .map_err(Stop::Journal)?;
+            for record in &some {
+                self.write(record)?;
+            }
+            let now = cancel.clock().now();
+            self.journal.sync_if_due(now).map_err(PullStop::Journal)?;
         }
-        Err(Stop::Interrupted)
+        Err(PullStop::Interrupted)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), Stop> {
+    fn write(&mut self, record: &Record) -> Result<(), PullStop> {
         if self.is_known(record)? {
             self.known += 1;
             return Ok(());
         }
-        self.journal.append(record).map_err(Stop::Journal)?;
+        self.journal.append(record).map_err(PullStop::Journal)?;
         self.written += 1;
         Ok(())
     }
 
     /// Whether the file had it before.
-    fn is_known(&self, record: &Record) -> Result<bool, Stop> {
+    fn is_known(&self, record: &Record) -> Result<bool, PullStop> {
         let Ok(id) = record.id.parse::<RecordId>() else {
             return Ok(false);
         };
         let status = self.index.status(&id);
         match status.is_done(record.text.is_some(), false) {
-            None if status.is_answered() => Err(Stop::Changed(id.line)),
+            None if status.is_answered() => Err(PullStop::Changed(id.line)),
             is_done => Ok(is_done.unwrap_or(false)),
         }
     }
 }
 
-/// Asks until there is an answer; waits for as long as it takes while Redis is away.
+/// Asks until there is an answer, while Redis is away.
 fn insist<T>(
     cancel: &CancelToken,
     mut ask: impl FnMut() -> Result<T, QueueError>,
-) -> Result<T, Stop> {
+) -> Result<T, PullStop> {
     const PATIENCE: Duration = Duration::from_secs(15 * 60);
     let mut absence = Absence::default();
     loop {
         let error = match ask() {
             Err(QueueError::Store(error)) => error,
-            answered => return answered.map_err(Stop::Queue),
+            answered => return answered.map_err(PullStop::Queue),
         };
         let again = absence.put_off(cancel.clock().now(), PATIENCE, error);
-        let again = again.map_err(|error| Stop::Queue(error.into()))?;
-        cancel.sleep_until(again).map_err(|_| Stop::Interrupted)?;
+        let again = again.map_err(|error| PullStop::Queue(error.into()))?;
+        cancel
+            .sleep_until(again)
+            .map_err(|_| PullStop::Interrupted)?;
     }
 }
 
-/// All has come that was to come.
-fn say_how(status: &Status, quiet: bool) -> Exit {
-    let (exit, what) = match (status.standing(), status.failed) {
+/// Tells how the queue stands now that its records are written.
+fn tell_state(status: &Status, quiet: bool) -> Exit {
+    let (waiting, in_flight) = (status.waiting, status.in_flight);
+    let (answered, failed) = (status.answered, status.failed);
+    let (exit, state) = match (status.standing(), failed) {
         (queues::Standing::Open, _) => (
             Exit::Stopped,
-            format!(
-                "not finished yet: {} waiting, {} in flight",
-                status.waiting, status.in_flight
-            ),
+            format!("not finished yet: {waiting} waiting, {in_flight} in flight"),
         ),
         (queues::Standing::BrokenOff, _) => (
             Exit::Stopped,
-            "a push broke off: push the same again, for there is more to come".to_owned(),
+            "a push was interrupted: run it again, then pull the rest".to_owned(),
         ),
-        (queues::Standing::Done, 0) => {
-            (Exit::Answered, format!("all {} answered", status.answered))
-        }
-        (queues::Standing::Done, failed) => (
+        (queues::Standing::Done, 0) => (Exit::Answered, format!("all {answered} answered")),
+        (queues::Standing::Done, _) => (
             Exit::SomeFailed,
-            format!("{} answered, {failed} failed", status.answered),
+            format!("{answered} answered, {failed} failed"),
         ),
     };
     if !quiet {
-        tell(&what);
+        tell(&state);
     }
     exit
 }
 
-fn say_why(stop: Stop) -> Result<Exit, Unusable> {
-    let (why, exit) = match stop {
-        Stop::Changed(line) => return Err(Unusable::Mixed(line)),
-        Stop::Queue(error) => (error.to_string(), Exit::Stopped),
-        Stop::Journal(error) => (error.to_string(), Exit::Stopped),
-        Stop::Interrupted => ("interrupted".to_owned(), Exit::Interrupted),
+fn tell_why(stop: PullStop) -> Result<Exit, CommandError> {
+    let (exit, why) = match stop {
+        PullStop::Changed(line) => {
+            return Err(CommandError::usage(format!(
+                "line {line} is in the file already with another request, so these are not the results of this queue: \
+                 write them elsewhere with -o"
+            )));
+        }
+        PullStop::Queue(error) => (Exit::Stopped, error.to_string()),
+        PullStop::Journal(error) => (Exit::Stopped, error.to_string()),
+        PullStop::Interrupted => (Exit::Interrupted, "interrupted".to_owned()),
     };
     tell(&format!(
-        "stopped: {why}\nrun the same command again to go on where it stopped"
+        "stopped: {why}\nrun the same command again; it continues where it stopped"
     ));
     Ok(exit)
 }

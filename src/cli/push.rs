@@ -1,122 +1,127 @@
-//! `paceline push`: prompts in, from a file or a pipe, into a queue.
+//! `paceline queue push`: prompts from a file or a pipe, into a queue.
 
-use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::args;
-use super::unusable::Unusable;
-use super::{Exit, input, queue, run, tell};
+use super::args::PushArgs;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::format::counted;
+use super::input::{Input, PromptStream};
+use super::logging::tell;
+use super::{queue, run};
 use crate::cancel::CancelToken;
-use crate::clock::{Clock, SystemClock};
 use crate::prompts::{Prompt, PromptError};
-use crate::queue::{Push, Pushed, QueueError};
-use crate::report::counted;
+use crate::queue::{Push, QueueError};
 
-/// Why a push ends before its end.
-enum Stop {
+/// Why a push ends early.
+enum PushStop {
     Input(PromptError),
     Queue(QueueError),
     Interrupted,
 }
 
-pub(super) fn run(args: &args::Push, quiet: bool) -> Result<Exit, Unusable> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::on(clock);
-    let queue = queue::at(&args.which)?;
-    let (prompts, count) = input::to_push(args, &cancel)?;
-    let mut push = queue.push()?;
+pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
+    let cancel = CancelToken::new();
+    let queue = queue::at(&args.queue)?;
+    let input = Input::of_push(args)?;
+    let count = input.check(|_| ())?;
+    let prompts = input.prompts(&cancel)?;
+    let mut push = queue.push().map_err(queue::explain)?;
     run::watch_for_interrupts(&cancel)?;
     if !quiet {
         let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
         tell(&format!("{count} to the queue {}", queue.named()));
     }
-    let stop = put_in(&mut push, prompts, &cancel)
-        .and_then(|()| push.finish().map_err(Stop::Queue))
-        .err();
-    let Pushed { added, known } = push.pushed();
+    let pushed = add_all(&mut push, prompts, &cancel)
+        .and_then(|()| push.finish().map(drop).map_err(PushStop::Queue));
     if !quiet {
-        tell(&format!("{added} added, {known} were there already"));
+        let pushed = push.pushed();
+        tell(&format!(
+            "{} added, {} were there already",
+            pushed.added, pushed.known
+        ));
     }
+    let Err(stop) = pushed else {
+        return Ok(Exit::Answered);
+    };
+    let _ = push.break_off();
     match stop {
-        None => Ok(Exit::Answered),
-        // Of a mistake nothing should come, not even a push that others wait for.
-        Some(Stop::Queue(error @ (QueueError::Changed { .. } | QueueError::TooFar { .. }))) => {
-            let _ = push.break_off();
-            Err(error.into())
+        PushStop::Queue(error @ (QueueError::Changed { .. } | QueueError::TooFar { .. })) => {
+            Err(queue::explain(error))
         }
-        Some(stop) => {
-            let _ = push.break_off();
-            Ok(say_why(&stop))
-        }
+        stop => Ok(tell_why(&stop)),
     }
 }
 
-/// Puts in what comes, as soon as no more comes for a moment.
-fn put_in(
-    push: &mut Push,
-    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-    cancel: &CancelToken,
-) -> Result<(), Stop> {
-    let (to_us, come) = bounded(1000);
+fn tell_why(stop: &PushStop) -> Exit {
+    let why = match stop {
+        PushStop::Input(error) => format!("{error}\nfix the input from that line on"),
+        PushStop::Queue(error) => error.to_string(),
+        PushStop::Interrupted => "interrupted".to_owned(),
+    };
+    tell(&format!(
+        "stopped: {why}\nrun the same command again; it continues, and prompts in the queue stay there"
+    ));
+    match stop {
+        PushStop::Interrupted => Exit::Interrupted,
+        _ => Exit::Stopped,
+    }
+}
+
+/// Adds prompts as they come. A thread reads them, because a pipe may be silent while the queue wants to be told that
+/// the push is alive.
+fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Result<(), PushStop> {
+    let (sender, receiver) = bounded(1000);
     thread::scope(|scope| {
         scope.spawn(move || {
-            prompts
-                .map_while(|prompt| to_us.send(prompt).ok())
-                .for_each(drop)
+            for prompt in prompts {
+                if sender.send(prompt).is_err() {
+                    return;
+                }
+            }
         });
-        let put_in = take_in(push, come, cancel);
-        cancel.cancel(); // whoever still reads a pipe stops
-        put_in
+        let added = add_received(push, &receiver, cancel);
+        cancel.cancel(); // ends the thread, should it still read a pipe
+        drop(receiver);
+        added
     })
 }
 
-fn take_in(
+fn add_received(
     push: &mut Push,
-    come: Receiver<Result<Prompt, PromptError>>,
+    receiver: &Receiver<Result<Prompt, PromptError>>,
     cancel: &CancelToken,
-) -> Result<(), Stop> {
+) -> Result<(), PushStop> {
+    /// How soon Ctrl-C is noticed, and a pause in the input.
     const LOOK: Duration = Duration::from_millis(50);
+    /// Prompts that keep coming are sent at least this often.
     const LATEST: Duration = Duration::from_secs(1);
     let mut flushed = cancel.clock().now();
     loop {
-        let next = come.recv_timeout(LOOK);
+        let next = receiver.recv_timeout(LOOK);
         if cancel.is_cancelled() {
-            return Err(Stop::Interrupted);
+            return Err(PushStop::Interrupted);
         }
-        let (now, quiet) = (cancel.clock().now(), next.is_err());
+        let now = cancel.clock().now();
+        let is_quiet = next.is_err();
         match next {
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(prompt) => push
-                .add(&prompt.map_err(Stop::Input)?)
-                .map_err(Stop::Queue)?,
+                .add(&prompt.map_err(PushStop::Input)?)
+                .map_err(PushStop::Queue)?,
         }
-        let due = if push.is_flushed() {
+        let period = if push.is_flushed() {
             Push::BEAT
         } else {
             LATEST
         };
-        if now >= flushed + due || quiet && !push.is_flushed() {
-            push.flush().map_err(Stop::Queue)?;
+        if now >= flushed + period || is_quiet && !push.is_flushed() {
+            push.flush().map_err(PushStop::Queue)?;
             flushed = now;
         }
     }
-}
-
-fn say_why(stop: &Stop) -> Exit {
-    let (why, exit) = match stop {
-        Stop::Input(error) => (
-            format!("{error}\nmend the input from that line on"),
-            Exit::Stopped,
-        ),
-        Stop::Queue(error) => (error.to_string(), Exit::Stopped),
-        Stop::Interrupted => ("interrupted".to_owned(), Exit::Interrupted),
-    };
-    tell(&format!(
-        "stopped: {why}\npush the same again to go on: what is in the queue stays there"
-    ));
-    exit
 }

@@ -1,14 +1,14 @@
-//! Which Redis is meant: the address from the arguments, the password from the environment.
+//! The Redis that is meant: its address from the arguments, its password from the environment.
 
 use std::env;
 
-use super::unusable::Unusable;
+use super::error::CommandError;
 use crate::store::Place;
 
-/// Where the password is.
+/// The variable with the password.
 const PASSWORD: &str = "PACELINE_REDIS_PASSWORD";
 
-pub(super) fn place(address: &str) -> Result<Place, Unusable> {
+pub(super) fn place(address: &str) -> Result<Place, CommandError> {
     let password = env::var(PASSWORD)
         .ok()
         .filter(|password| !password.is_empty());

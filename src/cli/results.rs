@@ -1,153 +1,33 @@
-//! Where the results go, what earlier runs have left there, and whether that still belongs to the input.
+//! The results: where they go, what earlier runs left there, and whether that still belongs to the input.
 
-use std::path::Path;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::args::Run;
-use super::input;
-use super::plan::Plan;
-use super::unusable::{Misfit, Unusable};
+use super::args::RunArgs;
+use super::error::CommandError;
+use super::format::counted;
+use super::input::Input;
+use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
-use crate::journal::{
-    Folder, Journal, JournalError, Opened, Record, RecordId, Results, ResumeDiff,
-};
-use crate::report::counted;
+use crate::journal::{Folder, Journal, JournalError, Record, Results, ResumeDiff};
 
-/// What a run goes on with.
-pub(super) struct Going {
-    pub(super) sinks: Sinks,
+/// What a run continues with.
+pub(super) struct RunResults {
+    pub(super) writer: ResultsWriter,
     pub(super) resume: Resume,
     /// What people should know about the results.
     pub(super) notes: Vec<String>,
 }
 
-/// Where the records go.
-pub(super) struct Sinks {
+/// The results file, and the folder with a file for each answer.
+pub(super) struct ResultsWriter {
     journal: Journal,
     folder: Option<Folder>,
 }
 
-/// Opens the results, and holds what is in them against the input.
-pub(super) fn open(args: &Run, plan: &Plan) -> Result<Going, Unusable> {
-    let folder = args
-        .out_dir
-        .as_deref()
-        .map(Folder::open)
-        .transpose()
-        .map_err(JournalError::from)?;
-    let mut notes = Vec::new();
-    let (mut journal, mut resume) = match plan.output.as_deref() {
-        None => (Journal::stdout(), Resume::default()),
-        Some(path) if args.restart => (restart(args, path, &mut notes)?, Resume::default()),
-        Some(path) => go_on(args, path, &mut notes)?,
-    };
-    (resume.retry_failed, resume.keep) = (args.retry_failed, args.keep);
-    if !resume.index.is_empty() {
-        compare(args, plan, &mut journal, &resume, &mut notes)?;
-        catch_up(&mut journal, folder.as_ref())?;
-    }
-    Ok(Going {
-        sinks: Sinks { journal, folder },
-        resume,
-        notes,
-    })
-}
-
-fn restart(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<Journal, Unusable> {
-    let (journal, aside) = Journal::restart(path, args.sync, SystemTime::now())?;
-    // Named as the results were named, unless those were a link to somewhere else.
-    let near =
-        |aside: &Path| Some(path.with_file_name(aside.file_name()?)).filter(|near| near.exists());
-    let aside = aside.map(|aside| near(&aside).unwrap_or(aside));
-    notes.extend(aside.map(|aside| format!("the results so far are kept as {}", aside.display())));
-    Ok(journal)
-}
-
-fn go_on(args: &Run, path: &Path, notes: &mut Vec<String>) -> Result<(Journal, Resume), Unusable> {
-    let Opened {
-        journal,
-        index,
-        torn,
-    } = Journal::open(path, args.sync)?;
-    if torn > 0 {
-        notes.push(format!(
-            "cut off an unfinished record ({torn} bytes) at the end of {}: its prompt is still to do",
-            path.display()
-        ));
-    }
-    Ok((
-        journal,
-        Resume {
-            index,
-            ..Resume::default()
-        },
-    ))
-}
-
-/// Finds out, before anything is sent, whether the prompts are still those of the results. Standard input is compared as
-/// it comes.
-fn compare(
-    args: &Run,
-    plan: &Plan,
-    journal: &mut Journal,
-    resume: &Resume,
-    notes: &mut Vec<String>,
-) -> Result<(), Unusable> {
-    let Some(prompts) = input::read_again(args, plan.clients[0].path())? else {
-        return Ok(());
-    };
-    let client = &plan.clients[0];
-    let diff = resume.index.compare(prompts.map(|prompt| {
-        let prompt = prompt.map_err(|source| Unusable::Input {
-            path: args.prompts.clone(),
-            source,
-        })?;
-        let id = record_id(client, prompt.line, &body(client, &prompt));
-        Ok::<(RecordId, String), Unusable>((id, prompt.text))
-    }))?;
-    let beyond = if args.limit.is_none() { diff.beyond } else { 0 };
-    let gone = diff.gone + beyond;
-    if gone > 0 {
-        notes.push(format!(
-            "not in the input any more, and left on record: {}",
-            counted(gone, "prompt")
-        ));
-    }
-    if diff.changed() > 0 && !args.keep {
-        explain(diff, plan, journal)
-    } else {
-        Ok(())
-    }
-}
-
-fn explain(mut diff: ResumeDiff, plan: &Plan, journal: &mut Journal) -> Result<(), Unusable> {
-    let path = plan.output.clone().unwrap_or_default();
-    if let (Some(first), Some(mut results)) = (&mut diff.first, results_of(journal)?) {
-        first
-            .look_up(&mut results)
-            .map_err(|source| JournalError::Results {
-                path: path.clone(),
-                source,
-            })?;
-    }
-    Err(Unusable::Misfit(Box::new(Misfit { path, diff })))
-}
-
-fn results_of(journal: &mut Journal) -> Result<Option<Results<impl std::io::BufRead>>, Unusable> {
-    journal.results().map_err(Unusable::ReadBack)
-}
-
-/// Answers that an earlier run has recorded and not written as files of their own.
-fn catch_up(journal: &mut Journal, folder: Option<&Folder>) -> Result<(), Unusable> {
-    let Some(folder) = folder else { return Ok(()) };
-    if let Some(mut results) = results_of(journal)? {
-        folder.catch_up(&mut results).map_err(JournalError::from)?;
-    }
-    Ok(())
-}
-
-impl Sinks {
-    /// The results first: they are the truth, and the files can be made from them.
+impl ResultsWriter {
+    /// Writes the record first: it is the truth, and the file in the folder can be made from it.
     pub(super) fn write(&mut self, record: &Record) -> Result<(), JournalError> {
         self.journal.append(record)?;
         if let Some(folder) = &self.folder {
@@ -156,8 +36,211 @@ impl Sinks {
         Ok(())
     }
 
-    /// Everything is written.
+    /// Writes what is still in memory to the disk.
     pub(super) fn finish(self) -> Result<(), JournalError> {
         self.journal.finish()
+    }
+}
+
+/// Where the results go; `None` is standard output, the default for prompts that come through a pipe.
+pub(super) fn output_of(args: &RunArgs) -> Result<Option<PathBuf>, CommandError> {
+    let output = output(
+        &args.prompts,
+        args.output.as_deref(),
+        is_pipe(&args.prompts),
+    );
+    if output
+        .as_deref()
+        .is_some_and(|output| is_same_file(output, &args.prompts))
+    {
+        return Err(CommandError::usage(format!(
+            "{} holds the prompts: write the results elsewhere with -o",
+            args.prompts.display()
+        )));
+    }
+    Ok(output)
+}
+
+fn output(prompts: &Path, given: Option<&Path>, from_pipe: bool) -> Option<PathBuf> {
+    match given {
+        Some(path) => (path != Path::new("-")).then(|| path.to_owned()),
+        None => (!from_pipe).then(|| prompts.with_extension("results.jsonl")),
+    }
+}
+
+/// Standard input, or a pipe with a name, which is no place for results beside it.
+fn is_pipe(prompts: &Path) -> bool {
+    let is_special = |path: &Path| {
+        path.metadata()
+            .is_ok_and(|found| !found.is_file() && !found.is_dir())
+    };
+    prompts == Path::new("-") || is_special(prompts)
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let both = one.canonicalize().ok().zip(other.canonicalize().ok());
+    both.is_some_and(|(one, other)| one == other && one.is_file())
+}
+
+/// Opens the results, and compares what they hold with the input.
+pub(super) fn open(
+    args: &RunArgs,
+    output: Option<&Path>,
+    input: &Input<'_>,
+    client: &Client,
+) -> Result<RunResults, CommandError> {
+    let folder = args.out_dir.as_deref().map(Folder::open).transpose()?;
+    let mut notes = Vec::new();
+    let mut resume = Resume::default();
+    let mut journal = match output {
+        None => Journal::stdout(),
+        Some(path) if args.restart => restart(args, path, &mut notes)?,
+        Some(path) => {
+            let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
+            notes.extend(torn_note(opened.torn, path));
+            resume.index = opened.index;
+            opened.journal
+        }
+    };
+    resume.retry_failed = args.retry_failed;
+    resume.keep = args.keep;
+    if !resume.index.is_empty() {
+        notes.extend(check_belongs(
+            args,
+            output,
+            input,
+            client,
+            &mut journal,
+            &resume,
+        )?);
+        if let (Some(folder), Some(mut results)) = (&folder, read_back(&mut journal)?) {
+            folder.catch_up(&mut results)?;
+        }
+    }
+    let writer = ResultsWriter { journal, folder };
+    Ok(RunResults {
+        writer,
+        resume,
+        notes,
+    })
+}
+
+pub(super) fn cannot_open(error: JournalError) -> CommandError {
+    let help = match error {
+        JournalError::Busy(_) => " with -o",
+        _ => "",
+    };
+    CommandError::usage(format!("{error}{help}"))
+}
+
+pub(super) fn torn_note(bytes: u64, path: &Path) -> Option<String> {
+    (bytes > 0).then(|| {
+        format!(
+            "cut off an unfinished record ({bytes} bytes) at the end of {}: its prompt will be sent again",
+            path.display()
+        )
+    })
+}
+
+fn restart(args: &RunArgs, path: &Path, notes: &mut Vec<String>) -> Result<Journal, CommandError> {
+    let (journal, old) =
+        Journal::restart(path, args.sync, SystemTime::now()).map_err(cannot_open)?;
+    if let Some(old) = old {
+        // Named as the user named the results, unless those were a link to somewhere else.
+        let near = old.file_name().map(|name| path.with_file_name(name));
+        let old = near.filter(|near| near.exists()).unwrap_or(old);
+        notes.push(format!("the earlier results are kept as {}", old.display()));
+    }
+    Ok(journal)
+}
+
+/// Finds out, before anything is sent, whether the prompts are still those of the results; returns what to say about
+/// them. The prompts of a pipe are compared as they come.
+fn check_belongs(
+    args: &RunArgs,
+    output: Option<&Path>,
+    input: &Input<'_>,
+    client: &Client,
+    journal: &mut Journal,
+    resume: &Resume,
+) -> Result<Option<String>, CommandError> {
+    if !input.is_file() {
+        return Ok(None);
+    }
+    let prompts = input.checked_prompts()?;
+    let mut diff = resume.index.compare(prompts.map(|prompt| {
+        let prompt = prompt?;
+        let id = record_id(client, prompt.line, &body(client, &prompt));
+        Ok::<_, CommandError>((id, prompt.text))
+    }))?;
+    if diff.changed() > 0 && !args.keep {
+        let path = output.unwrap_or(Path::new(""));
+        if let (Some(first), Some(mut results)) = (&mut diff.first, read_back(journal)?) {
+            let what = "cannot read results from";
+            first
+                .look_up(&mut results)
+                .map_err(CommandError::file(what, path))?;
+        }
+        return Err(CommandError::usage(describe_changes(&diff, path)));
+    }
+    let beyond = match args.reading.limit {
+        None => diff.beyond,
+        Some(_) => 0,
+    };
+    let gone = diff.gone + beyond;
+    Ok((gone > 0).then(|| {
+        let prompts = counted(gone, "prompt");
+        format!("{prompts} on record, but no longer in the input")
+    }))
+}
+
+fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
+    let mut lines = vec![format!(
+        "{} of the {} prompts on record in {} would be sent differently now:",
+        diff.changed(),
+        diff.recorded,
+        path.display()
+    )];
+    let kinds = [
+        (diff.other_text, "another text"),
+        (
+            diff.other_settings,
+            "the same text, but another model, system message or parameter",
+        ),
+    ];
+    for (count, change) in kinds.into_iter().filter(|(count, _)| *count > 0) {
+        lines.push(format!("  {}: {change}", counted(count, "prompt")));
+    }
+    lines.extend(diff.first.iter().map(|first| format!("  {first}")));
+    lines.push(
+        "keep the earlier answers with --keep, or start again with --restart, which keeps the old file aside"
+            .to_owned(),
+    );
+    lines.join("\n")
+}
+
+fn read_back(journal: &mut Journal) -> Result<Option<Results<impl BufRead>>, CommandError> {
+    journal
+        .results()
+        .map_err(|error| CommandError::usage(format!("cannot read the results back: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_go_beside_the_prompts_unless_a_file_is_given() {
+        let output = |prompts: &str, given: Option<&str>| {
+            let prompts = Path::new(prompts);
+            output(prompts, given.map(Path::new), is_pipe(prompts))
+        };
+        let beside = output("dir/prompts.txt", None);
+        assert_eq!(beside, Some("dir/prompts.results.jsonl".into()));
+        let beside = output("prompts", None);
+        assert_eq!(beside, Some("prompts.results.jsonl".into()));
+        assert_eq!(output("prompts.txt", Some("out")), Some("out".into()));
+        assert_eq!(output("prompts.txt", Some("-")), None);
+        assert_eq!(output("-", None), None);
     }
 }

@@ -5,98 +5,122 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use log::Level;
 
-use super::args::Run;
-use super::display;
-use super::input;
-use super::logging;
-use super::oversize::{self, Oversize};
-use super::plan::Plan;
-use super::results::{self, Going};
-use super::share;
-use super::summary;
-use super::unusable::Unusable;
-use super::{Exit, tell};
+use super::args::{CallArgs, RunArgs};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::input::Input;
+use super::logging::{say, screen, tell};
+use super::oversize::{self, OversizedPrompts};
+use super::progress::ProgressDisplay;
+use super::results::{self, RunResults};
+use super::setup::Setup;
+use super::stop::{self, Destination};
+use super::{share, summary};
 use crate::api::Ask;
-use crate::batch::{Batch, Stop};
+use crate::batch::{Batch, Stop, Summary};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
 
-pub(super) fn run(args: Run, quiet: bool) -> Result<Exit, Unusable> {
+pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     ignore_hang_ups()?;
+    let calls = &args.calls;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cancel = CancelToken::on(clock.clone());
-    let plan = Plan::new(&args)?;
-    let pace = share::pace(&args, &plan, &clock)?;
-    let ask = &plan.clients[0];
-    let mut oversize = Oversize::of(args.tpm, ask.counting());
-    let (prompts, count) = input::open(&args, ask.path(), &cancel, |prompt| {
-        oversize.look(prompt, ask)
-    })?;
-    let Going {
-        mut sinks,
+    let output = results::output_of(args)?;
+    let setup = Setup::new(calls)?;
+    let pace = share::pace(calls, &setup, &clock)?;
+    let client = &setup.clients[0];
+    let input = Input::of_run(args, client.path())?;
+    let mut oversized = OversizedPrompts::new(calls.rate.tpm, client.counting());
+    let count = input.check(|prompt| oversized.look(prompt, client))?;
+    let prompts = input.prompts(&cancel)?;
+    let RunResults {
+        mut writer,
         resume,
         mut notes,
-    } = results::open(&args, &plan)?;
-    notes.extend(oversize.warning());
+    } = results::open(args, output.as_deref(), &input, client)?;
     watch_for_interrupts(&cancel)?;
     if !quiet {
+        notes.extend(oversized.warning());
+        notes.push(summary::beginning(&setup, count, &resume));
+        notes.extend(share::note(calls));
         notes.iter().for_each(|note| tell(note));
-        tell(&summary::beginning(&plan, count, &resume));
-        share::note(&args).iter().for_each(|note| tell(note));
     }
-    let unseen = args.tpm.filter(|_| count.is_none());
-    let prompts = oversize::warned(prompts, unseen, ask);
-    let asks = plan.clients.iter().map(|client| client as &dyn Ask);
-    let batch = Batch::new(plan.settings, asks, clock, cancel).resuming(resume);
-    let batch = count.into_iter().fold(batch, Batch::expecting);
-    let batch = pace.into_iter().fold(batch, Batch::paced_by);
-    let write = |record: &_| sinks.write(record);
-    let mut summary = display::shown(batch, (&args, &plan, quiet), |batch| {
-        batch.run(prompts, write)
-    });
-    if let Err(error) = sinks.finish() {
+    let unchecked = calls.rate.tpm.filter(|_| count.is_none());
+    let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
+    let asks = setup.clients.iter().map(|client| client as &dyn Ask);
+    let mut batch = Batch::new(setup.settings, asks, clock, cancel).resuming(resume);
+    if let Some(count) = count {
+        batch = batch.expecting(count);
+    }
+    if let Some(pace) = pace {
+        batch = batch.paced_by(pace);
+    }
+    let display = ProgressDisplay::start(calls, quiet, batch.view());
+    let batch = batch.watched_by(display.watch());
+    let mut summary = batch.run(prompts, |record| writer.write(record));
+    drop(display);
+    if let Err(error) = writer.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));
     }
-    if !quiet || summary.stop.is_some() {
-        logging::say(
-            Level::Info,
-            "ended",
-            &summary::end(&plan, &summary),
-            &summary::numbers(&plan, &summary),
-        );
-    }
-    Ok(summary::exit(&summary))
+    let (results, destination) = match &output {
+        Some(path) => (path.display().to_string(), Destination::File),
+        None => ("standard output".to_owned(), Destination::Stdout),
+    };
+    let results = [format!("results: {results}")];
+    Ok(sum_up(calls, &setup, &summary, results, destination, quiet))
 }
 
-/// Who has no terminal is not meant by the end of one: `nohup` says so, but watching for signals would undo that. To be
-/// called before there are other threads.
+/// Tells people what became of the prompts and where the records are; returns the exit status.
+pub(super) fn sum_up(
+    args: &CallArgs,
+    setup: &Setup,
+    summary: &Summary,
+    records: impl IntoIterator<Item = String>,
+    destination: Destination,
+    quiet: bool,
+) -> Exit {
+    if !quiet || summary.stop.is_some() {
+        let mut lines = summary::outcome(args, setup, summary);
+        lines.extend(records);
+        if let Some(stop) = &summary.stop {
+            lines.push(stop::explain(stop, destination));
+        }
+        let fields = summary::fields(args, summary);
+        say(Level::Info, "ended", &lines.join("\n"), &fields);
+    }
+    summary::exit(summary)
+}
+
+/// Without a terminal, ignores SIGHUP, as `nohup` asks: watching for signals would undo that. To be called before there
+/// are other threads, which inherit it.
 #[cfg(unix)]
-pub(super) fn ignore_hang_ups() -> Result<(), Unusable> {
+pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
     use nix::sys::signal::{SigSet, Signal};
     use std::io::{IsTerminal, stderr, stdin, stdout};
-    if stdin().is_terminal() || stdout().is_terminal() || stderr().is_terminal() {
-        return Ok(());
+    if !stdin().is_terminal() && !stdout().is_terminal() && !stderr().is_terminal() {
+        SigSet::from(Signal::SIGHUP).thread_block()?;
     }
-    SigSet::from(Signal::SIGHUP)
-        .thread_block()
-        .map_err(|error| Unusable::Signals(error.into()))
-}
-
-#[cfg(not(unix))]
-pub(super) fn ignore_hang_ups() -> Result<(), Unusable> {
     Ok(())
 }
 
-/// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. What is finished
-/// has been written in either case.
-pub(super) fn watch_for_interrupts(cancel: &CancelToken) -> Result<(), ctrlc::Error> {
-    let (cancel, asked_before) = (cancel.clone(), AtomicBool::new(false));
+#[cfg(not(unix))]
+pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
+    Ok(())
+}
+
+/// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. In both cases the
+/// records of finished prompts are written.
+pub(super) fn watch_for_interrupts(cancel: &CancelToken) -> Result<(), CommandError> {
+    let cancel = cancel.clone();
+    let interrupted = AtomicBool::new(false);
     ctrlc::set_handler(move || {
-        if asked_before.swap(true, Ordering::SeqCst) {
-            logging::screen().clear();
+        if interrupted.swap(true, Ordering::SeqCst) {
+            screen().clear();
             std::process::exit(Exit::Interrupted as i32);
         }
         tell("stopping: the calls in flight may finish (Ctrl-C again to end at once)");
         cancel.cancel();
-    })
+    })?;
+    Ok(())
 }

@@ -1,47 +1,54 @@
-//! The pace that is shared with other processes, if one is.
+//! The rate that is shared with other processes, if `--share` is given.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use super::args::Calls;
-use super::plan::Plan;
-use super::unusable::Unusable;
+use super::args::CallArgs;
+use super::error::CommandError;
+use super::setup::Setup;
 use crate::clock::Clock;
 use crate::limiter::{Board, Pace, Shared, Tempo};
 use crate::share::FileBoard;
 
-/// None: it is this process's own.
+/// The shared rate; `None` without `--share`.
 pub(super) fn pace(
-    args: &Calls,
-    plan: &Plan,
+    args: &CallArgs,
+    setup: &Setup,
     clock: &Arc<dyn Clock>,
-) -> Result<Option<Arc<dyn Pace>>, Unusable> {
-    let Some(place) = &args.share.share else {
+) -> Result<Option<Arc<dyn Pace>>, CommandError> {
+    let Some(place) = &args.rate.share else {
         return Ok(None);
     };
     if args.practice {
-        return Err(Unusable::ShareAlone);
+        return Err(CommandError::usage(
+            "--share cannot be used with --practice, whose server belongs to this process: start one with \
+             `paceline practice`, and point every process at it with --base-url",
+        ));
     }
-    let Tempo::Kept(rate) = plan.settings.pace else {
-        return Err(Unusable::ShareWithoutRate);
+    let Tempo::Kept(rate) = setup.settings.pace else {
+        return Err(CommandError::usage(
+            "--share needs --rpm: give it, the same to every process that shares the rate",
+        ));
     };
-    if args.burst.get() > 1 {
-        return Err(Unusable::ShareBurst);
+    if args.rate.burst.get() > 1 {
+        return Err(CommandError::usage(
+            "--share spaces calls evenly and --burst sends several at once: leave one of them out",
+        ));
     }
-    let names: Vec<_> = plan
+    let names: Vec<_> = setup
         .clients
         .iter()
         .map(|client| client.pace_name())
         .collect();
-    let (lanes, patience) = (names.len(), args.max_wait);
+    let (keys, patience) = (names.len(), args.rate.max_wait);
     let board = board(place, names)?;
-    let shared = Shared::new(clock.clone(), board, rate, args.tpm, lanes, patience);
-    shared.check().map_err(Unusable::Share)?;
+    let shared = Shared::new(clock.clone(), board, rate, args.rate.tpm, keys, patience);
+    shared.check()?;
     Ok(Some(Arc::new(shared)))
 }
 
-/// What has a scheme is a Redis, everything else a file.
-fn board(place: &str, names: Vec<String>) -> Result<Arc<dyn Board>, Unusable> {
+/// A place with a scheme is a Redis, any other a file.
+fn board(place: &str, names: Vec<String>) -> Result<Arc<dyn Board>, CommandError> {
     match place.contains("://") {
         true => redis(place, &names),
         false => Ok(Arc::new(FileBoard::new(Path::new(place), names))),
@@ -49,7 +56,7 @@ fn board(place: &str, names: Vec<String>) -> Result<Arc<dyn Board>, Unusable> {
 }
 
 #[cfg(feature = "redis")]
-fn redis(place: &str, names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
+fn redis(place: &str, names: &[String]) -> Result<Arc<dyn Board>, CommandError> {
     Ok(Arc::new(crate::share::RedisBoard::new(
         super::redis::place(place)?,
         names,
@@ -57,15 +64,20 @@ fn redis(place: &str, names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_place: &str, _names: &[String]) -> Result<Arc<dyn Board>, Unusable> {
-    Err(Unusable::NoRedis)
+fn redis(_place: &str, _names: &[String]) -> Result<Arc<dyn Board>, CommandError> {
+    Err(CommandError::usage(
+        "this program was built without the feature redis: share a file, or build it with that feature",
+    ))
 }
 
-/// What is to be said about it at the beginning.
-pub(super) fn note(args: &Calls) -> Option<String> {
-    let place = args.share.share.as_ref()?;
-    let alone = args.tpm.map_or("", |_| "; --tpm is for this process alone");
+/// A line for the beginning of a run.
+pub(super) fn note(args: &CallArgs) -> Option<String> {
+    let place = args.rate.share.as_ref()?;
+    let alone = match args.rate.tpm {
+        Some(_) => "; --tpm holds for this process alone",
+        None => "",
+    };
     Some(format!(
-        "the pace is shared with every process that names {place}{alone}"
+        "the rate is shared with every process that is given {place}{alone}"
     ))
 }

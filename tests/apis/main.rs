@@ -256,7 +256,7 @@ fn an_embedding_is_not_asked_for_what_only_a_talk_has_and_gemini_needs_a_model()
         ran.exit == 2
             && ran
                 .stderr
-                .contains("leave --system, --max-tokens and --temperature out"),
+                .contains("takes no --system, --max-tokens or --temperature"),
         "{ran}"
     );
     let ran = Cli::of_topics(1).run(&["--api", "gpt"]);
@@ -318,10 +318,17 @@ fn another_model_or_another_api_is_another_request_though_its_body_is_the_same()
         ])
     };
     assert!(gemini("one").is_all_answered(2));
-    assert!(gemini("one").stderr.contains("nothing was left to send"));
+    assert!(
+        gemini("one")
+            .stderr
+            .contains("there was nothing left to send")
+    );
     let ran = gemini("two");
     assert!(
-        ran.exit == 2 && ran.stderr.contains("the model, the system message"),
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("another model, system message or parameter"),
         "{ran}"
     );
 

@@ -19,6 +19,7 @@ fn nothing_is_sent_while_redis_is_away_and_what_was_answered_meanwhile_is_stored
     let queue = shop.url.clone();
     let cli = super::Cli::of("");
     let mut worker = cli.start(&[
+        "queue",
         "work",
         "--queue",
         &queue,
@@ -58,6 +59,7 @@ fn a_redis_that_stays_away_for_too_long_stops_the_worker_and_nothing_is_lost() {
     let (queue, base) = (shop.url.clone(), shop.server.base_url());
     let cli = super::Cli::of("");
     let args = [
+        "queue",
         "work",
         "--queue",
         &queue,
@@ -96,7 +98,7 @@ fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
     shop.push();
     let worker = shop.work(&["-w", "1"]);
     shop.until("one is answered", |status| status.answered > 0);
-    let refused = shop.run("queue", &["--remove"]);
+    let refused = shop.run("remove", &["--yes"]);
     assert!(
         refused.exit == 2 && refused.stderr.contains("workers are at it"),
         "{refused}"

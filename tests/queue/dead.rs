@@ -36,6 +36,7 @@ fn a_long_call_of_a_living_worker_is_not_handed_on() {
         response("200 OK", &completion("topic 1\""))
     });
     let args = [
+        "queue",
         "work",
         "--queue",
         &shop.url,
@@ -88,6 +89,7 @@ fn a_worker_that_was_stopped_for_a_while_comes_too_late_and_its_answer_is_droppe
         response("200 OK", &completion("too late"))
     });
     let sleeper = shop.cli.start(&[
+        "queue",
         "work",
         "--queue",
         &shop.url,

@@ -67,7 +67,7 @@ impl Shop {
     /// Runs `paceline COMMAND --queue …` and these arguments to its end.
     pub(crate) fn run(&self, command: &str, args: &[&str]) -> Ran {
         self.cli
-            .paceline(&[&[command, "--queue", &self.url], args].concat())
+            .paceline(&[&["queue", command, "--queue", &self.url], args].concat())
     }
 
     #[track_caller]
@@ -79,7 +79,16 @@ impl Shop {
     /// Starts a worker.
     pub(crate) fn work(&self, args: &[&str]) -> Started<'_> {
         let base = self.server.base_url();
-        let words = ["work", "--queue", &self.url, "-m", "m", "--base-url", &base];
+        let words = [
+            "queue",
+            "work",
+            "--queue",
+            &self.url,
+            "-m",
+            "m",
+            "--base-url",
+            &base,
+        ];
         self.cli.start(&[&words, BRISK, args].concat())
     }
 

@@ -45,7 +45,7 @@ fn a_pull_follows_until_the_last_prompt_is_answered() {
     shop.push();
     let pull = shop
         .cli
-        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     assert_eq!(shop.work(&["-w", "2"]).end().exit, 0);
     assert_eq!(pull.end().exit, 0);
     assert_each_once(&shop.pulled(), 30);
@@ -59,7 +59,7 @@ fn a_pull_that_was_killed_goes_on_in_the_same_file() {
     shop.push();
     let pull = shop
         .cli
-        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     let worker = shop.work(&["-w", "1"]);
     super::until("some are pulled", || {
         (shop.cli.path("pulled.jsonl").metadata().ok()?.len() > 3000).then_some(())
@@ -75,7 +75,7 @@ fn an_interrupted_pull_says_how_to_go_on() {
     shop.push();
     let mut pull = shop
         .cli
-        .start(&["pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
     pull.until("records of the queue q at ");
     pull.signal("INT");
     let ran = pull.end();
@@ -83,7 +83,7 @@ fn an_interrupted_pull_says_how_to_go_on() {
         ran.exit == 130
             && ran
                 .stderr
-                .ends_with("run the same command again to go on where it stopped\n"),
+                .ends_with("run the same command again; it continues where it stopped\n"),
         "{ran}"
     );
 }

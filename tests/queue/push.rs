@@ -46,7 +46,7 @@ fn another_file_is_refused_at_the_first_line_that_differs() {
 fn a_push_that_was_killed_goes_on_where_it_was_cut_off() {
     let Some(shop) = Shop::open(0) else { return };
     let cli = Cli::of("").stdin("one\ntwo\n");
-    let push = cli.start(&["push", "-", "--queue", &shop.url]);
+    let push = cli.start(&["queue", "push", "-", "--queue", &shop.url]);
     super::until("two prompts are in", || {
         shop.queue()
             .status()
@@ -58,7 +58,7 @@ fn a_push_that_was_killed_goes_on_where_it_was_cut_off() {
     push.kill();
     let ran = Cli::of("")
         .stdin("one\ntwo\nthree\n")
-        .paceline(&["push", "-", "--queue", &shop.url]);
+        .paceline(&["queue", "push", "-", "--queue", &shop.url]);
     assert!(
         ran.exit == 0 && ran.stderr.contains("1 added, 2 were there already"),
         "{ran}"

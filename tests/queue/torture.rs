@@ -51,6 +51,7 @@ fn workers_are_killed_and_redis_is_restarted_and_every_prompt_has_one_record() {
     let (url, base) = (shop.url.clone(), shop.server.base_url());
     let begin = || {
         let args = [
+            "queue",
             "work",
             "--queue",
             &url,

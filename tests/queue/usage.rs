@@ -8,10 +8,10 @@ use super::common::tcp;
 use super::common::{Cli, records};
 
 const COMMANDS: [&[&str]; 4] = [
-    &["push", "prompts.txt"],
-    &["work", "--practice"],
-    &["pull"],
-    &["queue"],
+    &["queue", "push", "prompts.txt"],
+    &["queue", "work", "--practice"],
+    &["queue", "pull"],
+    &["queue", "status"],
 ];
 
 #[test]
@@ -47,17 +47,17 @@ fn a_queue_may_be_behind_tls_and_a_password() {
     };
     let certificate = folder.path().join("certificate.pem");
     let locked = Cli::of("a\nb\n").env("SSL_CERT_FILE", certificate.to_str().unwrap());
-    let ran = locked.paceline(&["push", "prompts.txt", "--queue", &place]);
+    let ran = locked.paceline(&["queue", "push", "prompts.txt", "--queue", &place]);
     assert!(
         ran.exit == 2 && ran.stderr.contains("$PACELINE_REDIS_PASSWORD"),
         "{ran}"
     );
     let cli = locked.env("PACELINE_REDIS_PASSWORD", "hunter2");
     for command in [
-        &["push", "prompts.txt"][..],
-        &["work", "--practice", "--rpm", "60000"],
-        &["queue"],
-        &["pull", "-o", "results.jsonl"],
+        &["queue", "push", "prompts.txt"][..],
+        &["queue", "work", "--practice", "--rpm", "60000"],
+        &["queue", "status"],
+        &["queue", "pull", "-o", "results.jsonl"],
     ] {
         let ran = cli.paceline(&[command, &["--queue", &place]].concat());
         assert!(
@@ -77,15 +77,19 @@ fn a_queue_that_is_not_there_is_named() {
     for (command, args) in [
         ("work", &["--practice"][..]),
         ("pull", &[]),
-        ("queue", &[]),
-        ("queue", &["--remove"]),
+        ("status", &[]),
+        ("retry", &[]),
+        ("remove", &["--yes"]),
     ] {
         let ran = shop.run(command, args);
         assert!(
             ran.exit == 2 && ran.stderr.contains("there is no queue q at redis://"),
             "{ran}"
         );
-        assert!(ran.stderr.contains("paceline push makes one"), "{ran}");
+        assert!(
+            ran.stderr.contains("paceline queue push creates it"),
+            "{ran}"
+        );
     }
 }
 
@@ -96,7 +100,7 @@ fn an_empty_queue_is_done_at_once() {
     assert_eq!(shop.work(&[]).end().exit, 0);
     let ran = shop.work(&[]).end();
     assert!(
-        ran.exit == 0 && ran.stderr.contains("nothing was left to send"),
+        ran.exit == 0 && ran.stderr.contains("there was nothing left to send"),
         "{ran}"
     );
     assert_eq!(shop.server.stats().arrivals, 1);
@@ -115,13 +119,13 @@ fn prompts_without_a_body_need_a_model() {
 fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
     let Some(shop) = Shop::open(3) else { return };
     shop.push();
-    let ran = shop.run("queue", &[]);
+    let ran = shop.run("status", &[]);
     assert!(
         ran.stdout
             .contains("3 waiting, 0 in flight, 0 answered, 0 failed"),
         "{ran}"
     );
-    let ran = shop.run("queue", &["--json"]);
+    let ran = shop.run("status", &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
         (
@@ -131,9 +135,33 @@ fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
         ),
         (&3.into(), &true.into(), true)
     );
-    let ran = shop.run("queue", &["--remove"]);
+    let ran = shop.run("remove", &["--yes"]);
     assert!(
-        ran.exit == 0 && ran.stderr.contains("0 records, and 3 not finished"),
+        ran.exit == 0 && ran.stderr.contains("0 records and 3 unfinished prompts"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_queue_is_removed_only_with_yes() {
+    let Some(shop) = Shop::open(2) else { return };
+    shop.push();
+    let ran = shop.run("remove", &[]);
+    let said = "with 0 records and 2 unfinished prompts";
+    assert!(ran.exit == 2 && ran.stderr.contains(said), "{ran}");
+    assert!(
+        ran.stderr.contains("--yes") && shop.status().waiting == 2,
+        "{ran}"
+    );
+    assert_eq!(shop.run("remove", &["--yes"]).exit, 0);
+    assert_eq!(shop.run("status", &[]).exit, 2);
+}
+
+#[test]
+fn commands_of_earlier_versions_are_named_with_their_place() {
+    let ran = Cli::of("a\n").paceline(&["push", "prompts.txt"]);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("tip: paceline queue push"),
         "{ran}"
     );
 }

@@ -41,7 +41,7 @@ fn the_records_are_those_that_a_run_writes() {
         "0.5",
     ]);
     assert!(
-        ran.exit == 0 && ran.stderr.contains("nothing was left to send"),
+        ran.exit == 0 && ran.stderr.contains("there was nothing left to send"),
         "{ran}"
     );
 }
@@ -78,7 +78,7 @@ fn a_prompt_that_failed_has_a_record_that_says_why_and_can_be_tried_once_more() 
     let ran = shop.run("work", &["-m", "m", "--base-url", &url]);
     assert_eq!((ran.exit, asked.len()), (1, 1), "{ran}");
     assert_eq!(shop.pull(1)[0]["error"]["code"], "odd");
-    assert_eq!(shop.run("queue", &["--retry-failed"]).exit, 0);
+    assert_eq!(shop.run("retry", &[]).exit, 0);
     assert_eq!((shop.status().waiting, shop.status().failed), (1, 0));
     assert_eq!(shop.work(&[]).end().exit, 0);
     let records = shop.pull(0);
@@ -99,6 +99,7 @@ fn an_interrupted_worker_finishes_its_calls_and_hands_back_the_rest_at_once() {
         response("200 OK", &completion("topic 1\""))
     });
     let mut worker = shop.cli.start(&[
+        "queue",
         "work",
         "--queue",
         &shop.url,
@@ -141,6 +142,7 @@ fn a_worker_may_wait_for_a_queue_that_is_not_there_yet_and_stay_when_it_is_empty
     shop.push();
     shop.until("all are answered", |status| status.answered == 3);
     let ran = Cli::of("topic 1\ntopic 2\ntopic 3\ntopic 4\n").paceline(&[
+        "queue",
         "push",
         "prompts.txt",
         "--queue",

@@ -173,7 +173,7 @@ fn standard_input_resumes_and_stops_at_the_line_that_changed() {
         "{ran}"
     );
     for words in [
-        "stopped: line 3 is in the results already",
+        "stopped: line 3 is on record with another request",
         "has changed",
         "--keep",
         "--restart",

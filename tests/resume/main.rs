@@ -110,7 +110,7 @@ fn the_same_command_again_sends_nothing_and_says_what_is_done() {
     assert!(
         again
             .stderr
-            .contains("nothing was left to send\nresults: prompts.results.jsonl\n"),
+            .contains("there was nothing left to send\nresults: prompts.results.jsonl\n"),
         "{again}"
     );
 }
@@ -144,7 +144,7 @@ fn a_limit_is_a_beginning_to_go_on_from() {
     let again = bench.run(&["--limit", "5"]);
     assert_eq!((again.exit, bench.sent().len()), (0, 5), "{again}");
     assert!(
-        !again.stderr.contains("not in the input any more"),
+        !again.stderr.contains("no longer in the input"),
         "those beyond the limit are not gone: {again}"
     );
     assert!(bench.run(&[]).is_all_answered(9));
@@ -155,7 +155,7 @@ fn a_limit_is_a_beginning_to_go_on_from() {
         (0, 9, 0),
         "{less}"
     );
-    assert!(!less.stderr.contains("not in the input any more"), "{less}");
+    assert!(!less.stderr.contains("no longer in the input"), "{less}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn prompts_that_are_gone_from_the_end_are_noted_and_their_records_stay() {
     );
     assert!(
         ran.stderr
-            .contains("not in the input any more, and left on record: 2 prompts"),
+            .contains("2 prompts on record, but no longer in the input"),
         "{ran}"
     );
 }
@@ -194,7 +194,7 @@ fn prompts_that_failed_stay_failed_and_the_exit_status_counts_them() {
     bench.mend();
     let again = bench.run(&[]);
     assert_eq!((again.exit, bench.sent().len()), (1, 0), "{again}");
-    let said = "on record already: 2 answered, 1 failed, which --retry-failed runs again";
+    let said = "on record already: 2 answered, 1 failed; --retry-failed runs those again";
     assert!(again.stderr.contains(said), "{again}");
 }
 
@@ -211,13 +211,13 @@ fn retry_failed_runs_those_that_failed_and_no_others() {
     assert!(
         still
             .stderr
-            .contains("on record already: 2 answered, 2 failed, which are run again"),
+            .contains("on record already: 2 answered, 2 failed, which run again"),
         "{still}"
     );
     assert!(
         still
             .stderr
-            .contains("with those of earlier runs: 2 answered, 2 failed"),
+            .contains("with earlier runs: 2 answered, 2 failed"),
         "{still}"
     );
     bench.mend();
@@ -234,7 +234,7 @@ fn retry_failed_runs_those_that_failed_and_no_others() {
         answered
             && ran
                 .stderr
-                .contains("with those of earlier runs: 4 answered, 0 failed"),
+                .contains("with earlier runs: 4 answered, 0 failed"),
         "{ran}"
     );
     assert_eq!(
@@ -261,7 +261,7 @@ fn a_torn_last_line_is_cut_off_and_said_and_its_prompt_is_run_again() {
     let ran = bench.run(&[]);
     assert!(ran.is_all_answered(3), "{ran}");
     let said = format!(
-        "cut off an unfinished record ({torn} bytes) at the end of prompts.results.jsonl: its prompt is still to do"
+        "cut off an unfinished record ({torn} bytes) at the end of prompts.results.jsonl: its prompt will be sent again"
     );
     assert!(ran.stderr.contains(&said), "{said}: {ran}");
     let sent = bench.sent();
@@ -390,7 +390,7 @@ fn restart_begins_anew_and_overwrites_no_old_results_however_soon_it_is_used_aga
         assert!(ran.is_all_answered(2) && bench.sent().len() == 2, "{ran}");
         assert_eq!(
             ran.stderr
-                .contains("the results so far are kept as prompts.results.2"),
+                .contains("the earlier results are kept as prompts.results.2"),
             n > 0,
             "{ran}"
         );

@@ -8,7 +8,7 @@ use crossbeam_channel::bounded;
 use super::common::tcp::{self, completion, response};
 use super::{BRISK, Bench, Cli};
 
-const RESUME: &str = "run the same command again to go on where it stopped";
+const RESUME: &str = "run the same command again; it continues where it stopped";
 
 #[test]
 fn halt_stops_after_so_many_failures() {
@@ -21,7 +21,7 @@ fn halt_stops_after_so_many_failures() {
     );
     assert!(
         ran.stderr
-            .contains("stopped: 2 of 4 prompts have failed, and --halt 2 says that is enough"),
+            .contains("stopped: 2 of 4 prompts have failed, and --halt is 2"),
         "{ran}"
     );
     assert!(
@@ -55,7 +55,7 @@ fn halt_stops_at_a_share_of_failures_once_it_means_something() {
     );
     assert!(
         ran.stderr
-            .contains("2 of 20 prompts have failed, and --halt 10% says that is enough"),
+            .contains("2 of 20 prompts have failed, and --halt is 10%"),
         "{ran}"
     );
     bench.mend();
@@ -120,7 +120,7 @@ fn what_goes_to_standard_output_is_not_said_to_be_resumable() {
         ran.exit == 3
             && ran
                 .stderr
-                .contains("put that right; then begin again, with -o FILE"),
+                .contains("fix that, then start again, with -o FILE"),
         "{ran}"
     );
     assert!(!ran.stderr.contains("run the same command again"), "{ran}");

@@ -105,7 +105,7 @@ fn usually_only_the_beginning_and_the_end_are_told() {
     );
     assert!(lines[1].starts_with("1 answered, 0 failed, in "), "{ran}");
     assert_eq!(
-        lines[2], "3 calls: 1 refused as too fast (429), 1 failed otherwise",
+        lines[2], "3 calls: 1 rate limited (429), 1 failed otherwise",
         "{ran}"
     );
     assert_eq!(lines.last(), Some(&"results: prompts.results.jsonl"));

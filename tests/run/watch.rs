@@ -89,7 +89,7 @@ fn in_json_every_line_is_an_object_and_a_prompts_history_can_be_followed() {
     );
     let ended = lines.last().unwrap();
     assert_eq!(
-        (&ended["answered"], &ended["refused"]),
+        (&ended["answered"], &ended["rate_limited"]),
         (&json!(2), &json!(1))
     );
 }
@@ -117,7 +117,7 @@ fn what_the_answers_cost_is_said_at_the_end() {
     let server = server(0);
     let ran =
         Cli::of_topics(3).run(&[BRISK, &["--price", "2,10", "--base-url", &server.url()]].concat());
-    let said = "cost 0.0660: 3000 tokens in, 6000 out, at 2,10 a million\n";
+    let said = "cost $0.066: 3,000 tokens in, 6,000 out, at 2,10 a million\n";
     assert!(ran.is_all_answered(3) && ran.stderr.contains(said), "{ran}");
 }
 
@@ -125,10 +125,10 @@ fn what_the_answers_cost_is_said_at_the_end() {
 fn an_answer_that_does_not_say_what_it_cost_is_counted() {
     let url = tcp::answering(|_| response("200 OK", &tcp::completion("Because.")));
     let ran = Cli::of_topics(1).run(&[BRISK, &["--price", "2,10", "--base-url", &url]].concat());
-    assert!(ran.stderr.contains("cost 0: 0 tokens in, 0 out"), "{ran}");
+    assert!(ran.stderr.contains("cost $0: 0 tokens in, 0 out"), "{ran}");
     assert!(
         ran.stderr
-            .contains(", and 1 answer that did not say what they cost"),
+            .contains(", without 1 answer that reported no tokens"),
         "{ran}"
     );
 }
@@ -155,7 +155,7 @@ fn a_run_stops_when_it_has_cost_as_much_as_it_may_and_can_be_gone_on_with() {
     assert_eq!((ran.exit, ran.records.len()), (3, 5), "0.022 each: {ran}");
     assert!(
         ran.stderr
-            .contains("stopped: the answers have cost 0.1100, and --max-cost is 0.1000\n"),
+            .contains("stopped: the answers have cost $0.11, and --max-cost is $0.1\n"),
         "{ran}"
     );
     let ran = cli.run(&options);

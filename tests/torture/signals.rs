@@ -14,7 +14,8 @@ use super::{Books, chance};
 
 /// What Ctrl-C sends, and what `kill`, a shutdown and a scheduler send.
 const SIGNALS: [&str; 2] = ["INT", "TERM"];
-const RESUME: &str = "stopped: interrupted\nrun the same command again to go on where it stopped\n";
+const RESUME: &str =
+    "stopped: interrupted\nrun the same command again; it continues where it stopped\n";
 
 #[test]
 fn a_run_that_is_interrupted_again_and_again_loses_nothing_and_repeats_nothing() {

@@ -15,20 +15,32 @@ pub(in crate::cli) struct ExportArgs {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,
 
-    /// The format to write [default: by the ending of FILE]
-    #[arg(short, long, value_name = "NAME")]
+    /// csv, jsonl, md, txt or batch [default: by the ending of FILE]
+    #[arg(short, long, value_name = "NAME", hide_possible_values = true)]
     pub(in crate::cli) format: Option<ExportFormat>,
 
     /// Where to write, whole or not at all; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(in crate::cli) output: PathBuf,
 
-    /// The order of the prompts
-    #[arg(long, value_name = "ORDER", value_enum, default_value_t)]
+    /// The order of the prompts: input or completion
+    #[arg(
+        long,
+        value_name = "ORDER",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub(in crate::cli) order: ExportOrder,
 
-    /// What to do with prompts that failed
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    /// Prompts that failed: include, exclude or only
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub(in crate::cli) failed: FailedPrompts,
 
     /// Make the csv safe for a spreadsheet program

@@ -1,4 +1,4 @@
-//! What can be typed after `completions` and `manual`.
+//! The options of `completions` and `manual`.
 
 use std::path::PathBuf;
 
@@ -6,19 +6,21 @@ use clap_complete::Shell;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-bash:  paceline completions bash > ~/.local/share/bash-completion/completions/paceline
-zsh:   paceline completions zsh > ~/.zfunc/_paceline    (with fpath+=~/.zfunc before compinit)
-fish:  paceline completions fish > ~/.config/fish/completions/paceline.fish")]
-pub(in crate::cli) struct Completions {
+Examples:
+  bash:  paceline completions bash > ~/.local/share/bash-completion/completions/paceline
+  zsh:   paceline completions zsh > ~/.zfunc/_paceline    (with fpath+=~/.zfunc before compinit)
+  fish:  paceline completions fish > ~/.config/fish/completions/paceline.fish")]
+pub(in crate::cli) struct CompletionsArgs {
     /// The shell to write them for
     pub(in crate::cli) shell: Shell,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Read it at once:  paceline manual | man -l -
-Install it:       paceline manual --dir ~/.local/share/man/man1")]
-pub(in crate::cli) struct Manual {
+Examples:
+  paceline manual | man -l -
+  paceline manual --dir ~/.local/share/man/man1")]
+pub(in crate::cli) struct ManualArgs {
     /// Write a page for each command here [default: one, to standard output]
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) dir: Option<PathBuf>,

@@ -1,14 +1,14 @@
-//! What can be typed after `plan`: whatever `run` takes, so that a run can be planned by changing one word.
+//! The options of `plan`: those of `run`, so that changing one word of the command plans it, and a few of its own.
 
 use std::path::PathBuf;
 
 use clap::Arg;
 
-use super::Run;
+use super::RunArgs;
 use crate::practice::Latency;
 
-/// What `run` takes and a plan does not depend on: taken, too, and not shown.
-const BESIDE_THE_POINT: &[&str] = &[
+/// Options of `run` that change no plan. They are accepted and not listed.
+const IRRELEVANT: &[&str] = &[
     "out_dir",
     "sync",
     "halt",
@@ -28,27 +28,29 @@ const BESIDE_THE_POINT: &[&str] = &[
 
 #[derive(Debug, clap::Args)]
 #[command(
-    mut_args(leave_out),
+    mut_args(hide_irrelevant),
     after_help = "\
-The options of run mean the same here; those that change no plan are taken, too, and not listed. The batch \
-is run on a simulated clock, by the code that runs it in earnest; of more than 2,000 prompts a sample is \
-run, and the rest extended from its steady part.
+The options of run mean the same here; those that change no plan are accepted and not listed. \
+The batch runs on a simulated clock, with the code of a real run. Of more than 2,000 prompts a sample \
+runs, and its steady part is extended to the rest.
 
-Exit status: 0 planned, 2 bad usage or input."
+Exit status: 0 planned, 2 bad usage or input.
+
+Examples:
+  paceline plan prompts.txt -m gpt-4o-mini --rpm 500 --price 0.15,0.60
+  paceline plan prompts.txt -m gpt-4o-mini --rpm 500 --from earlier.jsonl"
 )]
-pub(in crate::cli) struct Plan {
+pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
-    pub(in crate::cli) run: Box<Run>,
+    pub(in crate::cli) run: RunArgs,
 
     /// How long a call takes [default: lognormal:2s,0.5]
     ///
-    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA. The default is no more than a guess.
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA. The default is a guess.
     #[arg(long, value_name = "TIME", help_heading = "The forecast")]
     pub(in crate::cli) latency: Option<Latency>,
 
-    /// The results of an earlier run, to expect the same
-    ///
-    /// The same latencies, tokens and failures.
+    /// Expect the latencies, tokens and failures of an earlier run
     #[arg(
         long,
         value_name = "RESULTS",
@@ -58,7 +60,7 @@ pub(in crate::cli) struct Plan {
     pub(in crate::cli) from: Option<PathBuf>,
 }
 
-fn leave_out(arg: Arg) -> Arg {
-    let beside = BESIDE_THE_POINT.contains(&arg.get_id().as_str());
-    if beside { arg.hide(true) } else { arg }
+fn hide_irrelevant(arg: Arg) -> Arg {
+    let hide = IRRELEVANT.contains(&arg.get_id().as_str());
+    if hide { arg.hide(true) } else { arg }
 }

@@ -1,19 +1,35 @@
-//! What can be typed after `push`, `work`, `pull` and `queue`.
+//! The options of `queue push|work|pull|status|retry|remove`.
 
-use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Calls, duration};
+use super::CallArgs;
+use super::run::ReadingArgs;
+use super::values::duration;
 use crate::journal::Durability;
-use crate::prompts::Format;
 
-/// Which queue.
+#[derive(Debug, clap::Subcommand)]
+pub(in crate::cli) enum QueueAction {
+    /// Put prompts into a queue
+    Push(PushArgs),
+    /// Work on a queue, beside any number of other workers
+    Work(Box<WorkArgs>),
+    /// Write the records of a queue to a file, as they come
+    Pull(PullArgs),
+    /// Show the state of a queue
+    Status(StatusArgs),
+    /// Put the prompts that failed back into the queue
+    Retry(RetryFailedArgs),
+    /// Delete a queue with its records
+    Remove(RemoveArgs),
+}
+
+/// The queue that is meant.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Which {
+pub(in crate::cli) struct QueueUrl {
     /// The queue: redis://HOST:PORT/DB?name=NAME
     ///
-    /// rediss:// is for TLS; $SSL_CERT_FILE names certificates to trust in place of the system's. The password comes from
+    /// rediss:// uses TLS; $SSL_CERT_FILE names certificates to trust in place of the system's. The password comes from
     /// $PACELINE_REDIS_PASSWORD.
     #[arg(id = "queue", long = "queue", value_name = "URL")]
     pub(in crate::cli) url: String,
@@ -21,66 +37,58 @@ pub(in crate::cli) struct Which {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-What is in the queue already is not added again, so the same push again goes on where it was cut off. One queue is \
-for one input: a prompt is known by its line.
+A prompt that is in the queue already is not added again, so an interrupted push continues when it is repeated. \
+One queue is for one input: a prompt is known by its line.
 
-Exit status: 0 all is in the queue, 2 bad usage or input, 3 stopped early, 130 interrupted.")]
-pub(in crate::cli) struct Push {
+Exit status: 0 everything is in the queue, 2 bad usage or input, 3 stopped early, 130 interrupted.
+
+Examples:
+  paceline queue push prompts.txt --queue 'redis://127.0.0.1:6379/0?name=demo'
+  zcat prompts.gz | paceline queue push - --queue 'redis://127.0.0.1:6379/0?name=demo'")]
+pub(in crate::cli) struct PushArgs {
     /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
     pub(in crate::cli) prompts: PathBuf,
 
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
-
-    /// How the prompts are written: text, jsonl or csv [default: by the extension]
-    ///
-    /// Without an extension, as on standard input, they are text.
-    #[arg(long, value_name = "FORMAT")]
-    pub(in crate::cli) format: Option<Format>,
-
-    /// A file with a template, such as Explain {{topic}} in a haiku
-    ///
-    /// It takes {{prompt}}, {{id}}, {{line}} and the fields of each object or row.
-    #[arg(long, value_name = "FILE")]
-    pub(in crate::cli) template: Option<PathBuf>,
-
-    /// Put in at most the first N prompts [default: all]
-    #[arg(long, value_name = "N")]
-    pub(in crate::cli) limit: Option<usize>,
+    pub(in crate::cli) queue: QueueUrl,
+    #[command(flatten)]
+    pub(in crate::cli) reading: ReadingArgs,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It ends when the queue is empty and nobody works on any of it any more. All workers of a queue send the same request: \
+It ends when the queue is empty and no worker has a prompt of it in hand. All workers of a queue send the same request: \
 the model, the system message and the parameters are those of the first. Records stay in the queue; \
-paceline pull writes them to a file.
+paceline queue pull writes them to a file.
 
 Exit status: 0 every prompt of this worker answered, 1 some failed, 2 bad usage and nothing sent, 3 stopped early, \
-130 interrupted.")]
-pub(in crate::cli) struct Work {
-    #[command(flatten)]
-    pub(in crate::cli) which: Which,
+130 interrupted.
 
-    /// How long a silent worker keeps its prompts
-    ///
-    /// Once it has given no sign of life for so long, the others hand them on.
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = a_while)]
+Examples:
+  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini --rpm 500
+  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' --practice --wait")]
+pub(in crate::cli) struct WorkArgs {
+    #[command(flatten)]
+    pub(in crate::cli) queue: QueueUrl,
+
+    /// Hand on the prompts of a worker that was silent this long
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = claim_time)]
     pub(in crate::cli) claim_after: Duration,
 
-    /// Stay when the queue is empty, or not there yet
+    /// Wait when the queue is empty, or does not exist yet
     #[arg(long)]
     pub(in crate::cli) wait: bool,
 
-    /// Send another request than the other workers do
+    /// Send a request that differs from the other workers'
     #[arg(long)]
     pub(in crate::cli) keep: bool,
 
     #[command(flatten)]
-    pub(in crate::cli) calls: Calls,
+    pub(in crate::cli) calls: CallArgs,
 }
 
-/// Long enough for a few signs of life.
-fn a_while(text: &str) -> Result<Duration, String> {
+/// Long enough for a few heartbeats, which come every 50 ms at the shortest.
+fn claim_time(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(200);
     match duration(text)? {
         time if time < SHORTEST => Err("give 200ms at least, and better a minute".into()),
@@ -88,24 +96,20 @@ fn a_while(text: &str) -> Result<Duration, String> {
     }
 }
 
-impl Deref for Work {
-    type Target = Calls;
-
-    fn deref(&self) -> &Calls {
-        &self.calls
-    }
-}
-
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The records come in order of completion, as those of a run do. Into a file that has some of them already only the rest \
+The records come in order of completion, as those of a run do. Into a file that has some of them already, only the rest \
 is written.
 
 Exit status: 0 every prompt answered, 1 some failed, 2 bad usage, 3 stopped early or not all finished yet, \
-130 interrupted.")]
-pub(in crate::cli) struct Pull {
+130 interrupted.
+
+Examples:
+  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl
+  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' --snapshot -o -")]
+pub(in crate::cli) struct PullArgs {
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
+    pub(in crate::cli) queue: QueueUrl,
 
     /// Where the records go [default: the queue's name, .results.jsonl]
     ///
@@ -113,33 +117,56 @@ pub(in crate::cli) struct Pull {
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
 
-    /// Take what is there now, and do not wait for the rest
+    /// Write the records that exist now, and do not wait for the rest
     #[arg(long)]
     pub(in crate::cli) snapshot: bool,
 
-    /// Force records to the disk: always, interval or never
+    /// When to sync records to the disk: always, interval or never
     ///
-    /// always is after each record, interval is each second.
+    /// always is after each record, interval is every second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(in crate::cli) sync: Durability,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 done, however the queue stands; 2 there is no such queue, or it cannot be reached.")]
-pub(in crate::cli) struct Queue {
+Exit status: 0 shown, whatever the state is; 2 there is no such queue, or it cannot be reached.
+
+Examples:
+  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo'
+  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo' --json | jq .waiting")]
+pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
-    pub(in crate::cli) which: Which,
+    pub(in crate::cli) queue: QueueUrl,
 
     /// Write the numbers as one JSON object
-    #[arg(long, conflicts_with_all = ["remove", "retry_failed"])]
-    pub(in crate::cli) json: bool,
-
-    /// Put the prompts that failed into the queue once more
-    #[arg(long, conflicts_with = "remove")]
-    pub(in crate::cli) retry_failed: bool,
-
-    /// Delete the queue with all that is in it, the records too: pull them first
     #[arg(long)]
-    pub(in crate::cli) remove: bool,
+    pub(in crate::cli) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 done; 2 there is no such queue, or it cannot be reached.
+
+Example:
+  paceline queue retry --queue 'redis://127.0.0.1:6379/0?name=demo'")]
+pub(in crate::cli) struct RetryFailedArgs {
+    #[command(flatten)]
+    pub(in crate::cli) queue: QueueUrl,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 removed; 2 not removed: --yes is missing, workers are busy, or there is no such queue.
+
+Examples:
+  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl
+  paceline queue remove --queue 'redis://127.0.0.1:6379/0?name=demo' --yes")]
+pub(in crate::cli) struct RemoveArgs {
+    #[command(flatten)]
+    pub(in crate::cli) queue: QueueUrl,
+
+    /// Really delete the queue: its prompts and its records
+    #[arg(long)]
+    pub(in crate::cli) yes: bool,
 }

@@ -1,16 +1,16 @@
-//! What is read, and what is refused.
+//! The definitions as a whole.
 
 use super::*;
 use clap::CommandFactory;
 
 #[test]
 fn the_definitions_hold_together() {
-    Args::command().debug_assert();
+    CommandLine::command().debug_assert();
 }
 
 #[test]
 fn the_short_help_has_one_line_for_each_option() {
-    let mut all = Args::command().term_width(100);
+    let mut all = CommandLine::command().term_width(100);
     all.build();
     let broken = all.get_subcommands_mut().flat_map(|command| {
         let (name, help) = (
@@ -35,8 +35,29 @@ fn the_short_help_has_one_line_for_each_option() {
 }
 
 #[test]
-fn workers_are_a_number_or_auto() {
-    assert!(matches!("auto".parse(), Ok(Workers::Auto)));
-    assert!(matches!("16".parse(), Ok(Workers::Fixed(n)) if n.get() == 16));
-    assert!("0".parse::<Workers>().is_err() && "99999".parse::<Workers>().is_err());
+fn every_command_ends_its_help_with_an_example() {
+    let mut all = CommandLine::command();
+    all.build();
+    for command in all
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+        .flat_map(with_subcommands)
+    {
+        let name = command.get_name();
+        let help = command.clone().render_long_help().to_string();
+        assert!(
+            ["help", "export", "report"].contains(&name) || help.contains("Example"),
+            "{name} has no example: {help}"
+        );
+    }
+}
+
+/// A command, or the commands below it.
+fn with_subcommands(command: &clap::Command) -> Vec<&clap::Command> {
+    let below: Vec<_> = command.get_subcommands().collect();
+    if below.is_empty() {
+        vec![command]
+    } else {
+        below
+    }
 }

@@ -1,95 +1,175 @@
-//! Values that are typed, and read as people write them.
+//! Values as people type them.
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use serde_json::Value;
+
 use crate::practice::Outage;
 
-/// How many calls a minute: a number, or whatever the server lets through.
+/// A number, or `auto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Rpm {
+pub(in crate::cli) enum AutoOr<N> {
     Auto,
-    Told(NonZeroU32),
+    Number(N),
 }
 
-impl FromStr for Rpm {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Rpm::Auto),
-            _ => text
-                .parse()
-                .map(Rpm::Told)
-                .map_err(|_| "give auto, or a number from 1"),
+impl<N> AutoOr<N> {
+    /// The number; `None` is `auto`.
+    pub(in crate::cli) fn number(self) -> Option<N> {
+        match self {
+            AutoOr::Auto => None,
+            AutoOr::Number(number) => Some(number),
         }
     }
 }
 
-/// Beyond a year clocks overflow, and nobody waits.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+/// `auto`, or a number from 1 to `MOST`.
+pub(super) fn auto_or<const MOST: u32, N>(text: &str) -> Result<AutoOr<N>, String>
+where
+    N: TryFrom<NonZeroU32>,
+{
+    match text {
+        "auto" => Ok(AutoOr::Auto),
+        _ => up_to::<MOST, N>(text)
+            .map(AutoOr::Number)
+            .map_err(|error| format!("{error}, or auto")),
+    }
+}
 
+/// When the progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ShowProgress {
+    Auto,
+    Always,
+    Never,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A field of the request's body.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Param {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) value: Value,
+}
+
+impl FromStr for Param {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, json) = text
+            .split_once('=')
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or("give KEY=JSON")?;
+        let value = serde_json::from_str(json).map_err(|error| {
+            format!("the value is not JSON ({error}); a text needs quotes: '{name}=\"…\"'")
+        })?;
+        Ok(Param {
+            name: name.to_owned(),
+            value,
+        })
+    }
+}
+
+/// A number from 1 to `MOST`.
+pub(super) fn up_to<const MOST: u32, N: TryFrom<NonZeroU32>>(text: &str) -> Result<N, String> {
+    let number: Option<NonZeroU32> = text.parse().ok();
+    number
+        .filter(|number| number.get() <= MOST)
+        .and_then(|number| number.try_into().ok())
+        .ok_or_else(|| format!("give a number from 1 to {MOST}"))
+}
+
+/// A duration of up to a year; beyond that, sums of times overflow.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    let parsed: Option<Duration> = text
         .parse::<jiff::SignedDuration>()
         .ok()
         .and_then(|duration| duration.try_into().ok());
     parsed
-        .filter(|duration: &Duration| !duration.is_zero() && *duration <= LONGEST)
+        .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
         .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s, of a year at most".into())
 }
 
+/// A duration, or 0.
+pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" | "0s" => Ok(Duration::ZERO),
+        _ => duration(text),
+    }
+}
+
 pub(super) fn finite(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite())
+    let number: Option<f64> = text.parse().ok();
+    number
+        .filter(|number| number.is_finite())
         .ok_or_else(|| "give a number".into())
 }
 
-pub(super) fn rate(text: &str) -> Result<f64, String> {
+/// A part of all, from 0 to 1.
+pub(super) fn fraction(text: &str) -> Result<f64, String> {
     finite(text)
         .ok()
-        .filter(|rate| (0.0..=1.0).contains(rate))
+        .filter(|part| (0.0..=1.0).contains(part))
         .ok_or_else(|| "give a number from 0 to 1".into())
 }
 
+/// An amount of money. With 0 the run would stop before its first call.
+pub(super) fn amount(text: &str) -> Result<f64, String> {
+    finite(text)
+        .ok()
+        .filter(|amount| *amount > 0.0)
+        .ok_or_else(|| "give an amount above 0, in the currency of --price".into())
+}
+
+/// `AFTER,LENGTH` or `AFTER,LENGTH,STATUS`.
 pub(super) fn outage(text: &str) -> Result<Outage, String> {
     let parts: Vec<_> = text.split(',').map(str::trim).collect();
-    let window = |after, length, status| {
-        let status: u16 = status;
-        Ok(Outage {
-            after: zero_or_duration(after)?,
-            length: duration(length)?,
-            status,
-        })
+    let (after, length, status) = match parts[..] {
+        [after, length] => (after, length, 503),
+        [after, length, status] => (after, length, status.parse().unwrap_or(0)),
+        _ => return Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
     };
-    match parts[..] {
-        [after, length] => window(after, length, 503),
-        [after, length, status] => match status.parse() {
-            Ok(status @ 400..600) => window(after, length, status),
-            _ => Err("the status is from 400 to 599".into()),
-        },
-        _ => Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
+    if !(400..600).contains(&status) {
+        return Err("the status is from 400 to 599".into());
     }
+    Ok(Outage {
+        after: zero_or_duration(after)?,
+        length: duration(length)?,
+        status,
+    })
 }
 
+/// `AFTER,N`: from then on this many calls a minute.
 pub(super) fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
-    let parts = text
-        .split_once(',')
-        .map(|(after, rpm)| (duration(after.trim()), rpm.trim().parse()));
-    match parts {
-        Some((Ok(after), Ok(rpm))) => Ok((after, rpm)),
-        _ => Err("give AFTER,N such as 60s,300".into()),
-    }
+    text.split_once(',')
+        .and_then(|(after, rpm)| Some((duration(after.trim()).ok()?, rpm.trim().parse().ok()?)))
+        .ok_or_else(|| "give AFTER,N such as 60s,300".into())
 }
 
-pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
-    if matches!(text, "0" | "0s") {
-        Ok(Duration::ZERO)
-    } else {
-        duration(text)
-    }
+/// Answers until a key has no credit left, and which key that is, counted from 0; `None` is every key.
+pub(super) fn quota(text: &str) -> Result<(u64, Option<usize>), String> {
+    let parsed = match text.split_once('@') {
+        None => text.parse().ok().map(|answers| (answers, None)),
+        Some((answers, key)) => answers.parse().ok().zip(
+            key.parse::<usize>()
+                .ok()
+                .and_then(|key| key.checked_sub(1))
+                .map(Some),
+        ),
+    };
+    parsed.ok_or_else(|| {
+        "give a number of answers, or N@K for the K-th key that comes, as in 100@2".into()
+    })
 }
 
 #[cfg(test)]
@@ -98,15 +178,12 @@ mod tests {
 
     #[test]
     fn calls_a_minute_are_a_number_or_auto() {
-        assert_eq!(
-            ("auto".parse(), "60".parse()),
-            (Ok(Rpm::Auto), NonZeroU32::new(60).map(Rpm::Told).ok_or(""))
-        );
-        assert!(
-            ["", "0", "-1", "fast", "1.5"]
-                .iter()
-                .all(|bad| bad.parse::<Rpm>().is_err())
-        );
+        let rpm = |text| auto_or::<1000, NonZeroU32>(text).map(AutoOr::number);
+        assert_eq!(rpm("auto"), Ok(None));
+        assert_eq!(rpm("60"), Ok(NonZeroU32::new(60)));
+        for bad in ["", "0", "-1", "1001", "fast", "1.5"] {
+            assert!(rpm(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -142,5 +219,26 @@ mod tests {
             })
         );
         assert!(outage("10s").is_err() && outage("1s,2s,200").is_err());
+    }
+
+    #[test]
+    fn parameters_are_json() {
+        let param: Param = "stop=[\"a=b\"]".parse().unwrap();
+        assert_eq!(
+            (param.name.as_str(), param.value),
+            ("stop", serde_json::json!(["a=b"]))
+        );
+        let error = "user=me".parse::<Param>().unwrap_err();
+        assert!(error.contains("'user=\"…\"'"), "{error}");
+        assert!("=1".parse::<Param>().is_err());
+    }
+
+    #[test]
+    fn credit_runs_out_for_each_key_or_for_one() {
+        assert_eq!(quota("100"), Ok((100, None)));
+        assert_eq!(quota("100@2"), Ok((100, Some(1))));
+        for bad in ["", "many", "100@", "100@0", "@2", "-1", "1@2@3"] {
+            assert!(quota(bad).is_err(), "{bad}");
+        }
     }
 }

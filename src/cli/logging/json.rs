@@ -1,47 +1,40 @@
 //! A line of the log as a JSON object, for tools.
 
 use jiff::Timestamp;
+use log::Record;
 use log::kv::{self, Key, Value, VisitSource, VisitValue};
-use log::{Level, Record};
 use serde_json::{Map, Value as Json};
 
-/// An object with the time, the level, the event (`log` for what is none), its fields, and what people are told.
+/// An object with the time, the level, the event (`log` for a plain log line), its fields and the message.
 pub(super) fn line(record: &Record<'_>, now: Timestamp) -> String {
     let mut object = Map::new();
     object.insert("time".into(), format!("{now:.3}").into());
-    object.insert("level".into(), level(record.level()).into());
+    object.insert(
+        "level".into(),
+        record.level().as_str().to_ascii_lowercase().into(),
+    );
     object.insert("event".into(), "log".into());
     // It cannot fail: the visitor does not.
-    let _ = record.key_values().visit(&mut Fields(&mut object));
+    let _ = record.key_values().visit(&mut JsonFields(&mut object));
     object.insert("message".into(), record.args().to_string().into());
     Json::Object(object).to_string()
 }
 
-fn level(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    }
-}
+struct JsonFields<'a>(&'a mut Map<String, Json>);
 
-struct Fields<'a>(&'a mut Map<String, Json>);
-
-impl<'kvs> VisitSource<'kvs> for Fields<'_> {
+impl<'kvs> VisitSource<'kvs> for JsonFields<'_> {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let mut field = Field(Json::Null);
+        let mut field = JsonValue(Json::Null);
         value.visit(&mut field)?;
         self.0.insert(key.as_str().to_owned(), field.0);
         Ok(())
     }
 }
 
-/// Numbers stay numbers.
-struct Field(Json);
+/// A value; numbers stay numbers.
+struct JsonValue(Json);
 
-impl<'v> VisitValue<'v> for Field {
+impl<'v> VisitValue<'v> for JsonValue {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
         self.0 = value.to_string().into();
         Ok(())
@@ -80,6 +73,7 @@ impl<'v> VisitValue<'v> for Field {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use log::Level;
 
     #[test]
     fn fields_keep_their_kind_and_their_order() {
@@ -101,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_of_the_batch_is_a_log() {
+    fn a_plain_log_line_is_the_event_log() {
         let line = line(
             &Record::builder().args(format_args!("so")).build(),
             Timestamp::UNIX_EPOCH,

@@ -1,26 +1,26 @@
-//! How much longer: what is left at the pace that calls go, and not at the average so far. Pure.
+//! The time to the end: what is left, at the rate that calls leave now and not at the average so far. Pure.
 
 use std::time::Duration;
 
 use crate::batch::{Allowed, Snapshot};
 
-/// The time to the end; none while too little is known.
+/// The time to the end; `None` while too little is known.
 pub(super) fn to_go(now: &Snapshot) -> Option<Duration> {
     let left = now.left()?;
     if left == 0 {
         return Some(Duration::ZERO);
     }
-    let pace = pace(now).filter(|pace| *pace > 0.0)?;
+    let rate = calls_a_minute(now).filter(|rate| *rate > 0.0)?;
     let under_way = now.in_flight.min(left) as f64;
     let to_send = left as f64 * calls_a_prompt(now) - under_way;
     let hold = now.hold.map_or(Duration::ZERO, |hold| hold.left);
-    let sending = Duration::try_from_secs_f64(to_send.max(0.0) * 60.0 / pace).ok()?;
+    let sending = Duration::try_from_secs_f64(to_send.max(0.0) * 60.0 / rate).ok()?;
     sending
         .checked_add(hold)?
         .checked_add(now.latency.unwrap_or_default())
 }
 
-/// A fault is followed by another call, unless it was the prompt's last.
+/// After a fault comes another call, unless it was the prompt's last.
 fn calls_a_prompt(now: &Snapshot) -> f64 {
     let done = now.answered + now.failed;
     if done == 0 {
@@ -31,19 +31,21 @@ fn calls_a_prompt(now: &Snapshot) -> f64 {
 }
 
 /// Calls a minute, from here to the end.
-fn pace(now: &Snapshot) -> Option<f64> {
-    const SETTLED: (Duration, u64) = (Duration::from_secs(15), 30);
+fn calls_a_minute(now: &Snapshot) -> Option<f64> {
+    /// Before this, and before this many calls, the measured rate says little.
+    const SETTLED_TIME: Duration = Duration::from_secs(15);
+    const SETTLED_CALLS: u64 = 30;
     let allowed = match now.allowed {
         Allowed::Told(rate) | Allowed::Stated(rate) => rate,
-        // It grows beyond what was found last.
+        // It grows beyond the last limit that was found.
         Allowed::Found(rate) => rate.max(now.rate),
         _ => return (now.rate > 0.0).then_some(now.rate),
     };
     let all_busy = now.workers > 0 && now.in_flight >= now.workers;
     let by_latency = now.latency.filter(|_| all_busy);
     let workers = by_latency.map(|latency| now.workers as f64 * 60.0 / latency.as_secs_f64());
-    // Workers that wait though there are calls to be had wait for tokens, or this machine is too slow.
-    let settled = now.elapsed >= SETTLED.0 && now.calls >= SETTLED.1;
+    // Workers that wait although the limit allows more calls wait for tokens, or this machine is too slow.
+    let settled = now.elapsed >= SETTLED_TIME && now.calls >= SETTLED_CALLS;
     let for_tokens = settled && now.waiting > 0 && now.hold.is_none() && now.refused == 0;
     let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
     Some(allowed)
@@ -54,9 +56,9 @@ fn pace(now: &Snapshot) -> Option<f64> {
         .reduce(f64::min)
 }
 
-/// A server that refuses many calls allows less than it is thought to: what gets through.
+/// A server that answers many calls with 429 allows less than we think: the rate that gets through.
 fn let_in(now: &Snapshot) -> Option<f64> {
-    // While a pace is being found out, refusals are what it is found by.
+    // While the limit is being found, 429s are expected.
     let is_finding = matches!(now.allowed, Allowed::Found(_));
     let many = now.refused.saturating_mul(10) > now.calls && now.rate > 0.0 && !is_finding;
     many.then(|| now.rate * (1.0 - now.refused as f64 / now.calls as f64))

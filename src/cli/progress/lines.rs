@@ -1,12 +1,13 @@
-//! What the display says: lines of a snapshot that fit a width. Pure; plain ASCII, so that a character is a column.
+//! The text of the display: lines of a snapshot that fit a width. Pure; plain ASCII, so that a character is a column.
 
 use std::time::{Duration, SystemTime};
 
 use super::eta;
-use crate::batch::{Allowed, Price, Snapshot, Why, amount};
+use crate::batch::{Allowed, Price, Snapshot, Why};
+use crate::cli::format::{countdown, money, short_number};
 
 /// The whole display, no line of it as wide as the terminal: one that is may be wrapped.
-pub(super) fn lines(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<String> {
+pub(super) fn screen(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<String> {
     let room = width.saturating_sub(1);
     let lines = [
         Some(prompts(now, room)),
@@ -20,7 +21,7 @@ pub(super) fn lines(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<S
 }
 
 /// Everything in one line, for where there is no terminal.
-pub(super) fn line(now: &Snapshot, price: Option<Price>) -> String {
+pub(super) fn one_line(now: &Snapshot, price: Option<Price>) -> String {
     let [pace, ..] = pace(now);
     let cost = tokens(now, price)
         .filter(|_| price.is_some())
@@ -30,12 +31,12 @@ pub(super) fn line(now: &Snapshot, price: Option<Price>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// A hold that has just begun.
-pub(super) fn hold(key: Option<usize>, why: Why, wait: Duration, until: SystemTime) -> String {
+/// A pause that has just begun.
+pub(super) fn pause(key: Option<usize>, why: Why, wait: Duration, until: SystemTime) -> String {
     let whose = key.map_or_else(String::new, |key| format!("key {key} is "));
     let until = jiff::Timestamp::try_from(until);
     let until = until.map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
-    format!("{whose}{why}{until} ({})", span(wait))
+    format!("{whose}{why}{until} ({})", countdown(wait))
 }
 
 /// The first that fits, or as much of the last as does.
@@ -76,7 +77,7 @@ fn prompts(now: &Snapshot, room: usize) -> String {
     }
 }
 
-/// A bar of so many columns.
+/// A bar of this width.
 fn bar(share: f64, columns: usize) -> String {
     let inside = columns.saturating_sub(2);
     let full = ((share * inside as f64) as usize).min(inside);
@@ -99,7 +100,7 @@ fn counts(now: &Snapshot) -> String {
     )
 }
 
-/// The pace against the limit, and how much longer.
+/// The rate against the limit, and the time to the end.
 fn pace(now: &Snapshot) -> [String; 3] {
     let rate = now.rate;
     let (long, short) = match now.allowed {
@@ -108,11 +109,11 @@ fn pace(now: &Snapshot) -> [String; 3] {
             format!("{rate:.0} of {limit:.0}/min"),
         ),
         Allowed::Found(limit) => (
-            format!("{rate:.0} calls a minute, about {limit:.0} found to be allowed"),
-            format!("{rate:.0}/min, found {limit:.0}"),
+            format!("{rate:.0} calls a minute, the limit is about {limit:.0}"),
+            format!("{rate:.0} of about {limit:.0}/min"),
         ),
         Allowed::Unknown => (
-            format!("{rate:.0} calls a minute, finding the pace"),
+            format!("{rate:.0} calls a minute, finding the limit"),
             format!("{rate:.0}/min, finding"),
         ),
         _ => (
@@ -120,7 +121,7 @@ fn pace(now: &Snapshot) -> [String; 3] {
             format!("{rate:.0}/min"),
         ),
     };
-    let to_go = eta::to_go(now).map(span);
+    let to_go = eta::to_go(now).map(countdown);
     let with = |said: &str| match &to_go {
         Some(to_go) => format!("{said}, {to_go} to go"),
         None => said.to_owned(),
@@ -128,15 +129,15 @@ fn pace(now: &Snapshot) -> [String; 3] {
     [with(&long), with(&short), short.clone()]
 }
 
-/// What the workers do. While everyone is held, nobody else may call either.
+/// What the workers do. During a pause, no idle worker may call.
 fn workers(now: &Snapshot) -> [String; 2] {
     let idle = now.workers.saturating_sub(now.in_flight);
-    let resting = idle.saturating_sub(now.waiting);
-    let what = match (now.hold, resting) {
-        (Some(_), _) => format!("{} busy, {idle} held", now.in_flight),
-        (None, 0) => format!("{} busy, {} paced", now.in_flight, now.waiting),
+    let unneeded = idle.saturating_sub(now.waiting);
+    let what = match (now.hold, unneeded) {
+        (Some(_), _) => format!("{} busy, {idle} paused", now.in_flight),
+        (None, 0) => format!("{} busy, {} waiting", now.in_flight, now.waiting),
         (None, _) => format!(
-            "{} busy, {} paced, {resting} resting",
+            "{} busy, {} waiting, {unneeded} idle",
             now.in_flight, now.waiting
         ),
     };
@@ -148,22 +149,26 @@ fn workers(now: &Snapshot) -> [String; 2] {
     [format!("{} {worker}: {what}", now.workers), what]
 }
 
-/// What the answers cost, as far as they say.
+/// The tokens and the cost of the answers that report them.
 fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
     let (input, output) = (now.tokens.input, now.tokens.output);
     if input + output == 0 {
         return None;
     }
-    let read = format!("tokens: {} in, {} out", rough(input), rough(output));
+    let read = format!(
+        "tokens: {} in, {} out",
+        short_number(input),
+        short_number(output)
+    );
     let Some(price) = price else {
         return Some([read.clone(), read.clone(), read]);
     };
     let cost = price.cost(now.tokens);
-    let so_far = format!("cost {} so far", amount(cost));
+    let so_far = format!("cost {} so far", money(cost));
     let projected = now.left().filter(|_| now.answered > 0);
     let all = projected.map(|left| cost * (1.0 + left as f64 / now.answered as f64));
     let long = match all {
-        Some(all) => format!("{so_far}, about {} in all", amount(all)),
+        Some(all) => format!("{so_far}, about {} in all", money(all)),
         None => so_far.clone(),
     };
     Some([format!("{read}; {long}"), long, so_far])
@@ -172,7 +177,7 @@ fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
 /// What goes wrong.
 fn trouble(now: &Snapshot) -> Option<[String; 2]> {
     let kinds = [
-        (now.refused, "refused as too fast", "refused"),
+        (now.refused, "rate limited", "rate limited"),
         (now.faults, "failed otherwise", "failed"),
     ];
     let there = || kinds.iter().filter(|(count, ..)| *count > 0);
@@ -191,28 +196,10 @@ fn trouble(now: &Snapshot) -> Option<[String; 2]> {
     })
 }
 
-/// What everyone waits for, with its countdown.
+/// Why everyone waits, with a countdown.
 fn waiting(now: &Snapshot) -> Option<String> {
     now.hold
-        .map(|hold| format!("{}, {}", hold.why, span(hold.left)))
-}
-
-/// A time as people say it; a moment is a second, so that a countdown ends with one.
-fn span(time: Duration) -> String {
-    match time.as_millis().div_ceil(1000) {
-        seconds @ 0..60 => format!("{seconds} s"),
-        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// A large number as people say it.
-fn rough(number: u64) -> String {
-    match number {
-        0..10_000 => number.to_string(),
-        10_000..1_000_000 => format!("{:.1}k", number as f64 / 1e3),
-        _ => format!("{:.2}M", number as f64 / 1e6),
-    }
+        .map(|hold| format!("{}, {}", hold.why, countdown(hold.left)))
 }
 
 #[cfg(test)]

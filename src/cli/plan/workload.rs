@@ -1,50 +1,48 @@
-//! What there is to send: counted and weighed as it streams by, and of the sizes a sample kept in order.
+//! What there is to send: counted as it streams by, with a sample of the request sizes in their order.
 
 use crate::api::Counting;
 use crate::batch::{Density, RequestSize};
 
-/// The prompts of a batch, by their sizes alone.
+/// The prompts of a batch, by their sizes.
 #[derive(Clone, Debug)]
-pub struct Load {
-    /// What the tokens are estimated by.
-    pub density: Density,
-    /// What the server counts.
-    pub counting: Counting,
-    /// How many prompts.
-    pub count: u64,
-    /// Tokens that will be read, about.
-    pub input: f64,
-    /// Tokens that will be written, about.
-    pub output: f64,
-    /// Tokens that they count for against a limit, about.
-    pub counted: f64,
-    /// Every so many-th size, from the first.
+pub(super) struct Workload {
+    /// Tokens for each byte of a request, and for each answer.
+    pub(super) density: Density,
+    /// Which tokens the server counts against its limit.
+    pub(super) counting: Counting,
+    /// Prompts.
+    pub(super) count: u64,
+    /// Estimated input tokens.
+    pub(super) input: f64,
+    /// Estimated output tokens.
+    pub(super) output: f64,
+    /// Estimated tokens that count against the limit.
+    pub(super) counted: f64,
+    /// Every `stride`-th size, from the first.
     sample: Vec<RequestSize>,
     stride: u64,
 }
 
-impl Load {
-    /// No more sizes are kept than twice this.
+impl Workload {
+    /// At most twice as many sizes are kept: half a megabyte.
     const KEPT: usize = 1 << 15;
 
-    /// Nothing yet, for a server that counts so.
-    #[must_use]
-    pub fn new(density: Density, counting: Counting) -> Self {
-        let (count, input, output, counted, sample, stride) = (0, 0.0, 0.0, 0.0, Vec::new(), 1);
-        Load {
+    /// No prompts yet.
+    pub(super) fn new(density: Density, counting: Counting) -> Self {
+        Workload {
             density,
             counting,
-            count,
-            input,
-            output,
-            counted,
-            sample,
-            stride,
+            count: 0,
+            input: 0.0,
+            output: 0.0,
+            counted: 0.0,
+            sample: Vec::new(),
+            stride: 1,
         }
     }
 
-    /// One prompt more.
-    pub fn add(&mut self, size: RequestSize) {
+    /// Adds a prompt.
+    pub(super) fn add(&mut self, size: RequestSize) {
         self.input += size.input(self.density);
         self.output += size.output(self.density);
         self.counted += size.counted(self.density, self.counting);
@@ -58,12 +56,17 @@ impl Load {
         }
     }
 
-    /// Tokens that one prompt counts for on average; none of nothing.
+    /// The estimated bytes of a request.
+    pub(super) fn mean_bytes(&self) -> f64 {
+        self.input / self.density.input.max(1e-9) / self.count.max(1) as f64
+    }
+
+    /// Tokens of a prompt that count against the limit, on average; `None` without prompts.
     pub(super) fn mean_counted(&self) -> Option<f64> {
         (self.count > 0).then(|| self.counted / self.count as f64)
     }
 
-    /// So many sizes, evenly from the whole and in its order.
+    /// `count` sizes, evenly from the whole and in its order.
     pub(super) fn sizes(&self, count: usize) -> impl Iterator<Item = RequestSize> + Send + '_ {
         let kept = self.sample.len();
         (0..count).map(move |n| self.sample[n * kept / count])
@@ -80,7 +83,7 @@ mod tests {
 
     #[test]
     fn all_are_counted_and_a_sample_of_them_is_kept_in_order() {
-        let mut load = Load::new(
+        let mut load = Workload::new(
             Density {
                 input: 0.5,
                 output: 10.0,
@@ -90,7 +93,7 @@ mod tests {
         (0..1_000_000).for_each(|n| load.add(size(n)));
         assert_eq!((load.count, load.output), (1_000_000, 1e7));
         assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
-        assert!(load.sample.len() <= 2 * Load::KEPT);
+        assert!(load.sample.len() <= 2 * Workload::KEPT);
         let sample: Vec<_> = load.sizes(1000).map(|size| size.bytes).collect();
         assert!(sample.is_sorted() && sample[0] == 0 && sample[999] > 990_000);
         let mean = sample.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / 1000.0;
@@ -99,14 +102,14 @@ mod tests {
 
     #[test]
     fn few_are_all_kept() {
-        let mut load = Load::new(Density::default(), Counting::Reserved);
+        let mut load = Workload::new(Density::default(), Counting::Reserved);
         (0..100).for_each(|n| load.add(size(n)));
         assert!(load.sizes(100).map(|size| size.bytes).eq(0..100));
     }
 
     #[test]
     fn the_most_tokens_of_an_answer_count_in_full_and_are_written_only_as_far_as_needed() {
-        let mut load = Load::new(
+        let mut load = Workload::new(
             Density {
                 input: 0.25,
                 output: 400.0,

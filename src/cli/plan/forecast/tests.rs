@@ -1,4 +1,4 @@
-//! Whole forecasts: what they say of batches whose duration can be told by hand.
+//! Whole forecasts of batches whose duration is known by calculation.
 
 use super::*;
 use crate::batch::{Density, RequestSize};
@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Case {
+fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> PlanInputs {
     let pace = NonZeroU32::new(rpm).map_or(Tempo::Found, |rpm| {
         Tempo::Kept(Rate::per_minute(rpm).with_guard(Duration::ZERO))
     });
@@ -18,7 +18,7 @@ fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Cas
         workers: workers.and_then(NonZeroUsize::new),
         ..Settings::default()
     };
-    let mut load = Load::new(
+    let mut load = Workload::new(
         Density {
             input: 0.25,
             output: 100.0,
@@ -31,12 +31,12 @@ fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Cas
             most: None,
         })
     });
-    Case {
+    PlanInputs {
         settings,
         keys: 1,
         load,
         latency: latency.into(),
-        faults: Faults::default(),
+        failures: FailureRates::default(),
     }
 }
 
@@ -50,12 +50,12 @@ fn near(took: Duration, expected: Duration, parts: f64) {
 fn the_articles_batch_takes_its_twenty_minutes_and_two_workers_are_enough() {
     let forecast = Forecast::of(&case(200, 10, None, Latency::Constant(SECOND * 2)));
     assert_eq!(forecast.took, SECOND * (199 * 6 + 2));
-    assert_eq!(forecast.bottleneck(), Some(Bottleneck::Pace));
+    assert_eq!(forecast.bottleneck(), Some(Bottleneck::Rate));
     assert_eq!(
         forecast.enough,
         Some(1),
         "one is back before the next turn: {:?}",
-        forecast.table
+        forecast.choices
     );
 }
 
@@ -93,14 +93,14 @@ fn with_too_few_workers_they_are_the_bottleneck_and_enough_are_named() {
     );
     let took = |workers| {
         forecast
-            .table
+            .choices
             .iter()
             .find(|row| row.workers == workers)
             .unwrap()
             .took
     };
     near(took(enough), MS * 100 * 9_999 + SECOND * 3, 0.02);
-    assert!(forecast.table.is_sorted_by(
+    assert!(forecast.choices.is_sorted_by(
         |one, other| one.workers < other.workers && one.took >= other.took.mul_f64(0.99)
     ));
     assert_eq!(
@@ -138,7 +138,7 @@ fn nothing_to_send_takes_no_time() {
 #[test]
 fn faults_cost_calls_and_a_broken_server_is_said_to_stop_the_batch() {
     let mut case = case(2000, 600, None, Latency::Constant(SECOND));
-    case.faults = Faults {
+    case.failures = FailureRates {
         faults: 0.05,
         rejected: 0.01,
     };
@@ -148,7 +148,7 @@ fn faults_cost_calls_and_a_broken_server_is_said_to_stop_the_batch() {
         "{forecast:?}"
     );
     near(forecast.took, (MS * 100).mul_f64(forecast.calls), 0.01);
-    case.faults.faults = 0.9;
+    case.failures.faults = 0.9;
     assert!(!Forecast::of(&case).ends);
 }
 
@@ -158,7 +158,7 @@ fn without_a_limit_every_doubling_of_workers_is_shown_and_none_is_enough() {
     assert_eq!(forecast.enough, None);
     assert_eq!(
         forecast
-            .table
+            .choices
             .iter()
             .map(|row| row.workers)
             .collect::<Vec<_>>(),

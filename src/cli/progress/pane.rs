@@ -12,22 +12,22 @@ use parking_lot::Mutex;
 
 /// Standard error.
 #[derive(Debug)]
-pub(super) struct Pane {
+pub(super) struct TerminalPane {
     term: Term,
     /// The lines to be drawn next.
     lines: Mutex<Vec<String>>,
 }
 
-impl Pane {
+impl TerminalPane {
     pub(super) fn new() -> Self {
-        Pane {
+        TerminalPane {
             term: Term::buffered_stderr(),
             lines: Mutex::default(),
         }
     }
 }
 
-impl TermLike for Pane {
+impl TermLike for TerminalPane {
     fn width(&self) -> u16 {
         self.term.size().1
     }

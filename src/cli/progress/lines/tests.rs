@@ -25,7 +25,7 @@ fn steady() -> Snapshot {
     }
 }
 
-fn held() -> Snapshot {
+fn paused() -> Snapshot {
     let hold = Some(Hold {
         left: Duration::from_millis(11_200),
         why: Why::Said,
@@ -94,18 +94,18 @@ fn on_eighty_columns() {
             &[
                 "[============>                       ]  37 %  740 answered, 3 failed, 1257 left",
                 "600 of 600 calls a minute, 2 min 6 s to go",
-                "13 workers: 8 busy, 5 paced",
-                "tokens: 12.3k in, 3.46M out; cost 6.93 so far, about 18.69 in all",
+                "13 workers: 8 busy, 5 waiting",
+                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $18.69 in all",
             ],
         ),
         (
-            held(),
+            paused(),
             &[
                 "[============>                       ]  37 %  740 answered, 3 failed, 1257 left",
                 "0 of 600 calls a minute, 2 min 18 s to go",
-                "13 workers: 0 busy, 13 held",
-                "tokens: 12.3k in, 3.46M out; cost 6.93 so far, about 18.69 in all",
-                "of 755 calls: 12 refused as too fast",
+                "13 workers: 0 busy, 13 paused",
+                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $18.69 in all",
+                "of 755 calls: 12 rate limited",
                 "held by the server, 12 s",
             ],
         ),
@@ -114,8 +114,8 @@ fn on_eighty_columns() {
             &[
                 "[===========>                      ]  37 %  400 answered, 343 failed, 1257 left",
                 "600 of 600 calls a minute, 6 min 13 s to go",
-                "13 workers: 8 busy, 5 paced",
-                "tokens: 12.3k in, 3.46M out; cost 6.93 so far, about 28.69 in all",
+                "13 workers: 8 busy, 5 waiting",
+                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $28.69 in all",
                 "of 2200 calls: 1800 failed otherwise",
             ],
         ),
@@ -123,17 +123,17 @@ fn on_eighty_columns() {
             finding(),
             &[
                 "[                                     ]   1 %  20 answered, 0 failed, 1980 left",
-                "340 calls a minute, finding the pace, 5 min 49 s to go",
-                "13 workers: 8 busy, 5 paced",
+                "340 calls a minute, finding the limit, 5 min 49 s to go",
+                "13 workers: 8 busy, 5 waiting",
             ],
         ),
         (
             found(),
             &[
                 "[                                     ]   1 %  20 answered, 0 failed, 1980 left",
-                "575 calls a minute, about 590 found to be allowed, 3 min 22 s to go",
-                "13 workers: 8 busy, 5 paced",
-                "of 20 calls: 4 refused as too fast",
+                "575 calls a minute, the limit is about 590, 3 min 22 s to go",
+                "13 workers: 8 busy, 5 waiting",
+                "of 20 calls: 4 rate limited",
             ],
         ),
         (
@@ -141,13 +141,13 @@ fn on_eighty_columns() {
             &[
                 "740 answered, 3 failed",
                 "600 of 600 calls a minute",
-                "13 workers: 8 busy, 5 paced",
-                "tokens: 12.3k in, 3.46M out; cost 6.93 so far",
+                "13 workers: 8 busy, 5 waiting",
+                "tokens: 12.3k in, 3.46M out; cost $6.93 so far",
             ],
         ),
     ];
     for (now, expected) in table {
-        assert_eq!(lines(&now, price, 80), expected);
+        assert_eq!(screen(&now, price, 80), expected);
     }
 }
 
@@ -156,19 +156,19 @@ fn on_forty_columns() {
     let expected = [
         "[=>     ]  37 %  740 answered, 3 failed",
         "0 of 600/min, 2 min 18 s to go",
-        "13 workers: 0 busy, 13 held",
+        "13 workers: 0 busy, 13 paused",
         "tokens: 12.3k in, 3.46M out",
-        "of 755 calls: 12 refused as too fast",
+        "of 755 calls: 12 rate limited",
         "held by the server, 12 s",
     ];
-    assert_eq!(lines(&held(), None, 40), expected);
+    assert_eq!(screen(&paused(), None, 40), expected);
     assert_eq!(
-        lines(&many_failures(), None, 40)[0],
+        screen(&many_failures(), None, 40)[0],
         " 37 %  400 answered, 343 failed"
     );
     assert_eq!(
-        lines(&found(), None, 40)[1],
-        "575/min, found 590, 3 min 22 s to go"
+        screen(&found(), None, 40)[1],
+        "575 of about 590/min, 3 min 22 s to go"
     );
 }
 
@@ -195,7 +195,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
     };
     for now in [
         steady(),
-        held(),
+        paused(),
         many_failures(),
         finding(),
         found(),
@@ -203,7 +203,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         huge,
     ] {
         for width in 0..200 {
-            let lines = lines(&now, price, width);
+            let lines = screen(&now, price, width);
             assert!(
                 lines
                     .iter()
@@ -222,9 +222,9 @@ fn elsewhere_one_line_says_it_all() {
         output: 2.0,
     });
     assert_eq!(
-        line(&held(), price),
+        one_line(&paused(), price),
         "740 answered, 3 failed, 1257 left; 0 of 600 calls a minute, 2 min 18 s to go; tokens: 12.3k in, 3.46M out; \
-         cost 6.93 so far, about 18.69 in all; of 755 calls: 12 refused as too fast; held by the \
+         cost $6.93 so far, about $18.69 in all; of 755 calls: 12 rate limited; held by the \
          server, 12 s"
     );
     let early = Snapshot {
@@ -232,36 +232,21 @@ fn elsewhere_one_line_says_it_all() {
         ..Snapshot::new(Some(60))
     };
     assert_eq!(
-        line(&early, None),
-        "50 before, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the pace"
+        one_line(&early, None),
+        "50 before, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit"
     );
 }
 
 #[test]
-fn a_hold_is_told_with_its_reason_and_its_end() {
+fn a_pause_is_told_with_its_reason_and_its_end() {
     let until = SystemTime::UNIX_EPOCH + SECOND * 3612;
     assert_eq!(
-        hold(None, Why::Said, SECOND * 12, until),
+        pause(None, Why::Said, SECOND * 12, until),
         "held by the server until 1970-01-01T01:00:12Z (12 s)"
     );
-    let said = hold(Some(2), Why::Silent, SECOND * 61, until);
+    let said = pause(Some(2), Why::Silent, SECOND * 61, until);
     assert_eq!(
         said,
         "key 2 is refused by the server until 1970-01-01T01:00:12Z (1 min 1 s)"
     );
-}
-
-#[test]
-fn a_countdown_ends_with_one() {
-    let table = [
-        (11_000, "11 s"),
-        (10_001, "11 s"),
-        (1, "1 s"),
-        (0, "0 s"),
-        (61_000, "1 min 1 s"),
-        (7_260_000, "2 h 1 min"),
-    ];
-    for (ms, expected) in table {
-        assert_eq!(span(Duration::from_millis(ms)), expected);
-    }
 }

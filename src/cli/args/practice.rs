@@ -1,0 +1,112 @@
+//! The options of `practice`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::values::{change, fraction, outage, quota};
+use crate::practice::{Latency, Outage};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each FRACTION is the share of calls from 0 to 1. GET /stats returns what the server has seen.
+
+Examples:
+  paceline practice --rpm 600 --latency lognormal:400ms,0.3
+  paceline practice --rpm 60 --error-500 0.05 --reset 0.01
+  paceline run prompts.txt -m any --base-url http://127.0.0.1:8321/v1")]
+pub(in crate::cli) struct PracticeArgs {
+    /// The port to listen on, on 127.0.0.1; 0 picks a free one
+    #[arg(long, value_name = "N", default_value = "8321")]
+    pub(in crate::cli) port: u16,
+
+    /// The seed of everything random
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(in crate::cli) seed: u64,
+
+    #[command(flatten)]
+    pub(in crate::cli) limits: LimitArgs,
+    #[command(flatten)]
+    pub(in crate::cli) behaviour: BehaviourArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+pub(in crate::cli) struct LimitArgs {
+    /// Calls a minute for each key [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) rpm: Option<NonZeroU32>,
+
+    /// Calls accepted at once after a quiet time; 1 is strict
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) burst: NonZeroU32,
+
+    /// Change the calls a minute after a time, as in 60s,300 [default: never]
+    #[arg(long, value_name = "AFTER,N", value_parser = change, requires = "rpm")]
+    pub(in crate::cli) then: Option<(Duration, NonZeroU32)>,
+
+    /// Tokens a minute for each key [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) tpm: Option<NonZeroU32>,
+
+    /// Calls in flight at once [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) max_inflight: Option<usize>,
+
+    /// Send 429s without a Retry-After, and no limits in the headers
+    #[arg(long)]
+    pub(in crate::cli) no_hints: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Behaviour")]
+pub(in crate::cli) struct BehaviourArgs {
+    /// How long an answer takes
+    ///
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA.
+    #[arg(long, value_name = "TIME", default_value = "400ms")]
+    pub(in crate::cli) latency: Latency,
+
+    /// Answer with status 500
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) error_500: f64,
+
+    /// Answer with status 503 and a Retry-After
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) error_503: f64,
+
+    /// Answer with status 529, overloaded
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) error_529: f64,
+
+    /// Reset the connection
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) reset: f64,
+
+    /// Send half of the body
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) truncated: f64,
+
+    /// Answer with status 200 and something that is not JSON
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) bad_json: f64,
+
+    /// Answer with an empty text
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) empty: f64,
+
+    /// Never answer
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) hang: f64,
+
+    /// After N answers, say that the key has no credit left [default: never]
+    ///
+    /// N is for each key, N@2 only for the second key that comes.
+    #[arg(long, value_name = "N", value_parser = quota)]
+    pub(in crate::cli) quota: Option<(u64, Option<usize>)>,
+
+    /// Answer only this status for a time, as in 10s,5s,503 [default: never]
+    ///
+    /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
+    #[arg(long, value_name = "WINDOW", value_parser = outage)]
+    pub(in crate::cli) outage: Option<Outage>,
+}

@@ -1,0 +1,284 @@
+//! The options of `run`, and those that it shares with `plan` and `queue work`.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::values::{AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite};
+use crate::api::ApiKind;
+use crate::backoff::Jitter;
+use crate::batch::{Halt, Price};
+use crate::journal::Durability;
+use crate::prompts::Format;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Durations read 500ms, 2s, 1m30s.
+
+Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad usage or input \
+and nothing sent, 3 stopped early, 130 interrupted. After 3 and 130, run the same command again: it continues.
+
+Examples:
+  paceline run prompts.txt --practice
+  paceline run prompts.txt -m gpt-4o-mini --rpm 500 -o answers.jsonl
+  paceline run prompts.txt -m my-model --base-url http://localhost:8080/v1")]
+pub(in crate::cli) struct RunArgs {
+    /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
+    pub(in crate::cli) prompts: PathBuf,
+
+    #[command(flatten)]
+    pub(in crate::cli) reading: ReadingArgs,
+
+    /// Where the results go [default: PROMPTS with .results.jsonl]
+    ///
+    /// - is standard output. It is also the default for prompts that come through a pipe.
+    #[arg(short, long, value_name = "FILE")]
+    pub(in crate::cli) output: Option<PathBuf>,
+
+    /// Also run the prompts that failed in an earlier run
+    #[arg(long)]
+    pub(in crate::cli) retry_failed: bool,
+
+    /// Start from the beginning; the old results are kept under a dated name
+    #[arg(long, conflicts_with_all = ["keep", "retry_failed"])]
+    pub(in crate::cli) restart: bool,
+
+    /// Keep earlier answers even if the request has changed since
+    ///
+    /// Without it, a run stops before it sends anything if a prompt, the model or a parameter is not the one on record.
+    #[arg(long)]
+    pub(in crate::cli) keep: bool,
+
+    /// Also write each answer to a file of its own in this folder
+    #[arg(long, value_name = "DIR")]
+    pub(in crate::cli) out_dir: Option<PathBuf>,
+
+    /// When to sync to the disk: always, interval or never
+    ///
+    /// always is after each result, interval is every second.
+    #[arg(long, value_name = "WHEN", default_value = "interval")]
+    pub(in crate::cli) sync: Durability,
+
+    #[command(flatten)]
+    pub(in crate::cli) calls: CallArgs,
+}
+
+/// How prompts are read, for `run` and `queue push`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct ReadingArgs {
+    /// The format of the prompts: text, jsonl or csv [default: by the extension]
+    ///
+    /// Without an extension, and on standard input, it is text.
+    #[arg(long, value_name = "FORMAT")]
+    pub(in crate::cli) format: Option<Format>,
+
+    /// A template file, such as: Explain {{topic}} in a haiku
+    ///
+    /// It can use {{prompt}}, {{id}}, {{line}} and the fields of each object or row.
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) template: Option<PathBuf>,
+
+    /// Read only the first N prompts [default: all]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) limit: Option<usize>,
+}
+
+/// How prompts are sent, for `run`, `plan` and `queue work`.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct CallArgs {
+    /// Stop after this many failed prompts, as in 20 or 5% [default: never]
+    ///
+    /// A percentage is of the finished prompts.
+    #[arg(long, value_name = "N|P%")]
+    pub(in crate::cli) halt: Option<Halt>,
+
+    /// Use the built-in practice server: no key, no network
+    ///
+    /// It makes its answers up: there is no model.
+    #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
+    pub(in crate::cli) practice: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) request: RequestArgs,
+    #[command(flatten)]
+    pub(in crate::cli) server: ServerArgs,
+    #[command(flatten)]
+    pub(in crate::cli) rate: RateArgs,
+    #[command(flatten)]
+    pub(in crate::cli) retries: RetryArgs,
+    #[command(flatten)]
+    pub(in crate::cli) watch: WatchArgs,
+    #[command(flatten)]
+    pub(in crate::cli) cost: CostArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The request")]
+pub(in crate::cli) struct RequestArgs {
+    /// The model
+    ///
+    /// Not needed for prompts in the OpenAI Batch format.
+    #[arg(short, long, value_name = "NAME")]
+    pub(in crate::cli) model: Option<String>,
+
+    /// A system message for every prompt [default: none]
+    #[arg(long, value_name = "TEXT")]
+    pub(in crate::cli) system: Option<String>,
+
+    /// The most tokens an answer may have [default: the server's]
+    ///
+    /// With --api messages, which requires a number, the default is 4096.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) max_tokens: Option<u32>,
+
+    /// The sampling temperature [default: the server's]
+    #[arg(long, value_name = "X", value_parser = finite)]
+    pub(in crate::cli) temperature: Option<f64>,
+
+    /// Any other field of the body, such as top_p=0.9 (repeatable)
+    ///
+    /// Objects are merged, as in generationConfig={"topP":0.9}.
+    #[arg(long, value_name = "KEY=JSON")]
+    pub(in crate::cli) param: Vec<Param>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The server")]
+pub(in crate::cli) struct ServerArgs {
+    /// chat, responses, messages, gemini or embeddings
+    ///
+    /// chat, responses and embeddings are OpenAI's and compatible servers' ($OPENAI_API_KEY, $OPENAI_BASE_URL),
+    /// messages is Anthropic's ($ANTHROPIC_API_KEY, $ANTHROPIC_BASE_URL), gemini is Google's ($GEMINI_API_KEY,
+    /// $GOOGLE_GEMINI_BASE_URL). The text of an embedding is its vector, as JSON.
+    #[arg(long, value_name = "API", default_value = "chat")]
+    pub(in crate::cli) api: ApiKind,
+
+    /// The API's address (repeatable) [default: $OPENAI_BASE_URL, or its own]
+    ///
+    /// Repeated as URL=KEYENV it names several servers, each with its own key and its own rate. The default depends on
+    /// --api: the variable that is named there, or else the provider's address.
+    #[arg(long, value_name = "URL")]
+    pub(in crate::cli) base_url: Vec<String>,
+
+    /// The variable that holds the key (repeatable) [default: OPENAI_API_KEY]
+    ///
+    /// Each key has its own rate. The default depends on --api.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) key_env: Vec<String>,
+
+    /// Give a call up after this time
+    #[arg(long, value_name = "DUR", default_value = "120s", value_parser = duration)]
+    pub(in crate::cli) timeout: Duration,
+
+    /// A PEM file with the certificates to trust [default: the usual ones]
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The rate")]
+pub(in crate::cli) struct RateArgs {
+    /// Calls a minute, or auto [default: auto]
+    ///
+    /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit.
+    #[arg(long, value_name = "N", value_parser = auto_or::<{ u32::MAX }, NonZeroU32>)]
+    pub(in crate::cli) rpm: Option<AutoOr<NonZeroU32>>,
+
+    /// Tokens a minute [default: the limit in the server's headers]
+    ///
+    /// They are counted as the API's provider counts them.
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) tpm: Option<NonZeroU32>,
+
+    /// Calls that the server accepts at once after a quiet time
+    ///
+    /// One of them is kept in reserve. With more than one, calls leave at exactly --rpm, without the margin of about 2 %.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) burst: NonZeroU32,
+
+    /// Calls in flight at once; auto is what the rate needs
+    #[arg(short, long, value_name = "N", default_value = "auto", value_parser = auto_or::<10_000, NonZeroUsize>)]
+    pub(in crate::cli) workers: AutoOr<NonZeroUsize>,
+
+    /// Stop after this long without an answer
+    ///
+    /// It counts while the server keeps us waiting: with 429s, or with pauses that it asks for. The rest can be resumed: run the same command again.
+    #[arg(long, value_name = "DUR", default_value = "15m", value_parser = duration)]
+    pub(in crate::cli) max_wait: Duration,
+
+    /// Share one rate with every process that is given the same place
+    ///
+    /// A file is created, and is for the processes of one machine. redis://HOST:PORT/DB?name=NAME is for many machines
+    /// (rediss:// with TLS; it trusts the system's certificates or those in $SSL_CERT_FILE; the password comes from
+    /// $PACELINE_REDIS_PASSWORD). Give every process the same --rpm: if they differ, the lowest wins. Pauses that the
+    /// server asks for are shared, too; --tpm and --workers hold for each process alone.
+    #[arg(long, value_name = "FILE|URL")]
+    pub(in crate::cli) share: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Retries")]
+pub(in crate::cli) struct RetryArgs {
+    /// Retries for each prompt after an error
+    ///
+    /// An error is a 5xx, a time-out, or a broken connection; a 429 does not count.
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub(in crate::cli) max_retries: u32,
+
+    /// The first backoff; it doubles with each retry
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]
+    pub(in crate::cli) base_delay: Duration,
+
+    /// The longest backoff
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = duration)]
+    pub(in crate::cli) max_delay: Duration,
+
+    /// How the backoffs are spread at random
+    ///
+    /// One of none, additive, full, equal and decorrelated.
+    #[arg(long, value_name = "KIND", default_value = "additive")]
+    pub(in crate::cli) jitter: Jitter,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "What you see")]
+pub(in crate::cli) struct WatchArgs {
+    /// Show the progress: auto, always or never
+    ///
+    /// auto is live on a terminal, elsewhere a line every 10 s, and nothing with -q. always shows it with -q, too.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub(in crate::cli) progress: ShowProgress,
+
+    /// The format of the log: text or json
+    ///
+    /// json writes one object a line for each call and each change of state, as if with -v.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub(in crate::cli) log_format: LogFormat,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Cost")]
+pub(in crate::cli) struct CostArgs {
+    /// The price of a million tokens, in and out, as in 0.15,0.60
+    ///
+    /// It shows the cost so far, the expected cost and the final cost.
+    #[arg(long, value_name = "IN,OUT")]
+    pub(in crate::cli) price: Option<Price>,
+
+    /// Stop when the answers have cost this much [default: never]
+    ///
+    /// It counts the answers of this run. Calls in flight then come on top, and answers that do not report their tokens
+    /// are not counted.
+    #[arg(long, value_name = "X", requires = "price", value_parser = amount)]
+    pub(in crate::cli) max_cost: Option<f64>,
+}

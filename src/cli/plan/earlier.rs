@@ -1,0 +1,124 @@
+//! What an earlier run teaches a plan: the latencies, the tokens for a text, and how often calls fail.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::forecast::FailureRates;
+use super::latencies::LatencyDistribution;
+use crate::api::Ask;
+use crate::batch::Density;
+use crate::cli::error::CommandError;
+use crate::journal::{Line, Results, ResultsError};
+use crate::outcome::CallOutcome;
+use crate::report::Row;
+
+/// What is known from an earlier run.
+pub(super) struct EarlierRun {
+    pub(super) latency: LatencyDistribution,
+    pub(super) density: Density,
+    pub(super) failures: FailureRates,
+    /// Answered calls, from which the latency is known.
+    pub(super) answers: u64,
+    /// Whether answers reported their tokens.
+    pub(super) has_tokens: bool,
+}
+
+/// Reads the results of an earlier run. The size of its requests is that of the request as it would be made now.
+pub(super) fn read(path: &Path, ask: &dyn Ask) -> Result<EarlierRun, CommandError> {
+    let failed = || CommandError::file("cannot read earlier results from", path);
+    let mut results = Results::open(path).map_err(failed())?;
+    let mut totals = EarlierTotals::default();
+    while let Some(line) = results.next_line().map_err(CommandError::file("", path))? {
+        totals
+            .add(&line, ask)
+            .map_err(CommandError::file("", path))?;
+    }
+    totals.finish().ok_or_else(|| {
+        CommandError::usage(format!(
+            "{} holds no answer to go by: give the time of a call with --latency",
+            path.display()
+        ))
+    })
+}
+
+#[derive(Default)]
+struct EarlierTotals {
+    latencies: Vec<Duration>,
+    /// Every n-th answer is kept; 0 is every one, too.
+    stride: u64,
+    answers: u64,
+    faults: u64,
+    rejected: u64,
+    /// Bytes and tokens of the requests whose answers reported their tokens.
+    bytes: f64,
+    input: f64,
+    output: f64,
+    with_tokens: u64,
+}
+
+impl EarlierTotals {
+    /// The most latencies that are kept: enough for percentiles, and half a megabyte.
+    const KEPT: usize = 1 << 16;
+
+    fn add(&mut self, line: &Line<'_>, ask: &dyn Ask) -> Result<(), ResultsError> {
+        #[derive(Deserialize)]
+        struct PromptField<'a> {
+            #[serde(borrow, default)]
+            prompt: Cow<'a, str>,
+        }
+        let row: Row<'_> = line.parse()?;
+        for attempt in &row.attempts {
+            match attempt.outcome {
+                CallOutcome::Answered => self.add_latency(attempt.took),
+                // A matter of the rate, or of the key.
+                CallOutcome::RateLimited | CallOutcome::Fatal => {}
+                CallOutcome::Rejected => self.rejected += 1,
+                _ => self.faults += 1,
+            }
+        }
+        let PromptField { prompt } = line.parse()?;
+        if let Some(tokens) = row.tokens().filter(|_| !prompt.is_empty()) {
+            self.bytes += ask.request(&prompt).len() as f64;
+            self.input += tokens.input as f64;
+            self.output += tokens.output as f64;
+            self.with_tokens += 1;
+        }
+        Ok(())
+    }
+
+    fn add_latency(&mut self, took: Duration) {
+        if self.answers.is_multiple_of(self.stride.max(1)) {
+            self.latencies.push(took);
+        }
+        self.answers += 1;
+        if self.latencies.len() > Self::KEPT {
+            self.latencies = self.latencies.iter().step_by(2).copied().collect();
+            self.stride = self.stride.max(1) * 2;
+        }
+    }
+
+    /// `None` if nothing was answered.
+    fn finish(self) -> Option<EarlierRun> {
+        let density = match self.with_tokens {
+            0 => Density::default(),
+            answers => Density {
+                input: self.input / self.bytes,
+                output: self.output / answers as f64,
+            },
+        };
+        let calls = (self.answers + self.faults + self.rejected) as f64;
+        Some(EarlierRun {
+            latency: LatencyDistribution::measured(self.latencies)?,
+            density,
+            failures: FailureRates {
+                faults: self.faults as f64 / calls,
+                rejected: self.rejected as f64 / calls,
+            },
+            answers: self.answers,
+            has_tokens: self.with_tokens > 0,
+        })
+    }
+}

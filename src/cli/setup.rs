@@ -1,0 +1,223 @@
+//! What the options of a run come to. Everything that can be wrong with them is found here, before anything is sent.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::args::{AutoOr, CallArgs};
+use super::endpoints::{self, Endpoint};
+use super::error::CommandError;
+use crate::api::{ApiKind, Client, Params};
+use crate::backoff::Backoff;
+use crate::batch::{MaxCost, Settings, workers_for};
+use crate::http::{Http, HttpOptions};
+use crate::limiter::{Rate, Tempo};
+use crate::practice::{self, Latency, Limits, Server};
+use crate::retry::Retry;
+
+/// The rate with `--practice`, unless `--rpm` is given: fast enough to see something, slow enough to see the limit.
+const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
+
+/// How long the practice server takes with `--practice`: about as long as a small model.
+pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_millis(400), 0.3);
+
+pub(super) const NO_MODEL: &str = "say which model to ask, with -m NAME";
+
+/// Whom a run calls, and how.
+#[derive(Debug)]
+pub(super) struct Setup {
+    /// One for each key; they differ in nothing else.
+    pub(super) clients: Vec<Client>,
+    pub(super) settings: Settings,
+    /// The calls a minute that were asked for.
+    pub(super) rpm: Option<NonZeroU32>,
+    /// It serves as long as this lives.
+    pub(super) practice: Option<Server>,
+}
+
+impl Setup {
+    pub(super) fn new(args: &CallArgs) -> Result<Self, CommandError> {
+        let settings = settings(args)?;
+        let practice = match args.practice {
+            true => Some(start_practice(args)?),
+            false => None,
+        };
+        let endpoints = match &practice {
+            Some(server) => vec![Endpoint::without_key(format!("http://{}", server.addr()))],
+            None => endpoints::of(&args.server, &*args.server.api.api())?,
+        };
+        let most = settings
+            .workers
+            .unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
+        let clients = endpoints
+            .iter()
+            .map(|endpoint| client(args, endpoint, most.get()))
+            .collect::<Result<_, _>>()?;
+        Ok(Setup {
+            clients,
+            settings,
+            rpm: rpm(args),
+            practice,
+        })
+    }
+
+    /// "to URL, at N calls a minute": for the first line of a run.
+    pub(super) fn describe(&self) -> String {
+        let server = match self.practice {
+            Some(_) => " (the practice server, not a model)",
+            None => "",
+        };
+        let rate = self.rpm.map_or_else(
+            || "no --rpm: follows the server's limit".to_owned(),
+            |rpm| format!("at {rpm} calls a minute"),
+        );
+        let each = match self.clients.len() {
+            1 => String::new(),
+            keys => format!(" with each of {keys} keys"),
+        };
+        format!("to {}{server}, {rate}{each}", self.clients[0].url())
+    }
+}
+
+/// How the batch is run.
+pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
+    let (retries, rate_args) = (&args.retries, &args.rate);
+    if retries.max_delay < retries.base_delay {
+        return Err(CommandError::usage(
+            "--max-delay is shorter than --base-delay",
+        ));
+    }
+    check_request(args)?;
+    let pace = match rpm(args) {
+        Some(rpm) => Tempo::Kept(rate(rpm, rate_args.burst)),
+        None if rate_args.burst.get() == 1 => Tempo::Found,
+        None => return Err(CommandError::usage("--burst needs --rpm as well")),
+    };
+    Ok(Settings {
+        pace,
+        tokens: rate_args.tpm,
+        workers: rate_args.workers.number(),
+        retry: Retry {
+            max_retries: retries.max_retries,
+            backoff: Backoff {
+                base: retries.base_delay,
+                max: retries.max_delay,
+                jitter: retries.jitter,
+            },
+            deadline: None,
+        },
+        max_wait: rate_args.max_wait,
+        halt: args.halt,
+        max_cost: max_cost(args),
+        seed: rand::random(),
+    })
+}
+
+fn max_cost(args: &CallArgs) -> Option<MaxCost> {
+    Some(MaxCost {
+        price: args.cost.price?,
+        most: args.cost.max_cost?,
+    })
+}
+
+/// The calls a minute that are asked for, or that practice has.
+pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
+    match args.rate.rpm {
+        Some(rpm) => AutoOr::number(rpm),
+        None => args.practice.then_some(PRACTICE_RPM),
+    }
+}
+
+/// The rate of `--rpm` and `--burst`. Of a burst, one call is kept in reserve: it does the margin's work, because the
+/// server then accepts a call that the network delivers early.
+pub(super) fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
+    let rate = Rate::per_minute(rpm);
+    match NonZeroU32::new(burst.get() - 1) {
+        None => rate,
+        Some(at_once) => rate.with_burst(at_once).with_guard(Duration::ZERO),
+    }
+}
+
+/// Whether the API takes such a request.
+fn check_request(args: &CallArgs) -> Result<(), CommandError> {
+    let request = &args.request;
+    let has_chat_options =
+        request.system.is_some() || request.max_tokens.is_some() || request.temperature.is_some();
+    match args.server.api {
+        ApiKind::Embeddings if has_chat_options => Err(CommandError::usage(
+            "--api embeddings takes no --system, --max-tokens or --temperature: leave them out",
+        )),
+        ApiKind::Gemini if request.model.is_none() && !args.practice => {
+            Err(CommandError::usage(NO_MODEL))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A server that is strict about the rate.
+fn start_practice(args: &CallArgs) -> Result<Server, CommandError> {
+    let options = practice::Options {
+        limits: Limits {
+            rpm: rpm(args).or(Some(PRACTICE_RPM)),
+            burst: args.rate.burst,
+            ..Limits::default()
+        },
+        latency: PRACTICE_LATENCY,
+        ..practice::Options::default()
+    };
+    Server::start(options).map_err(cannot_start)
+}
+
+pub(super) fn cannot_start(error: std::io::Error) -> CommandError {
+    CommandError::usage(format!("the practice server cannot start: {error}"))
+}
+
+/// A client that makes the requests of a run and needs no key, because nothing is sent.
+pub(super) fn draft_client(args: &CallArgs) -> Result<Client, CommandError> {
+    client(args, &Endpoint::default(), 1)
+}
+
+fn client(
+    args: &CallArgs,
+    endpoint: &Endpoint,
+    connections: usize,
+) -> Result<Client, CommandError> {
+    let options = HttpOptions {
+        timeout: args.server.timeout,
+        connections,
+        ca_cert: args.server.ca_cert.clone(),
+        proxy_from_env: !endpoint.is_local(),
+        ..HttpOptions::default()
+    };
+    let Endpoint { base_url, key } = endpoint;
+    let (http, api) = (Http::new(&options)?, args.server.api.api());
+    let params = params(args);
+    Ok(Client::new(
+        http,
+        api,
+        base_url.as_deref(),
+        key.as_ref(),
+        params,
+    ))
+}
+
+/// Without a model, the prompts must bring their own bodies: [`input`](super::input) checks it.
+fn params(args: &CallArgs) -> Params {
+    let request = &args.request;
+    // Whatever -m says: a practice answer must never pass for one of a real model.
+    let model = match args.practice {
+        true => practice::MODEL.to_owned(),
+        false => request.model.clone().unwrap_or_default(),
+    };
+    let extra = request
+        .param
+        .iter()
+        .map(|param| (param.name.clone(), param.value.clone()))
+        .collect();
+    Params {
+        model,
+        system: request.system.clone(),
+        max_tokens: request.max_tokens,
+        temperature: request.temperature,
+        extra,
+    }
+}
