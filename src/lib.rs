@@ -65,7 +65,7 @@
 //! | 2 work | [`pool`] |
 //! | 3 wire | `names` → `outcome` → `hints` → `http` → `store` → `share` → `api` |
 //! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
-//! | 5 face | `practice`, `page`, `report`, `cli` |
+//! | 5 face | `practice`, `cli` |
 //!
 //! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
 //! The feature `batch` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
@@ -97,8 +97,6 @@ pub mod limiter;
 mod names;
 #[cfg(feature = "batch")]
 mod outcome;
-#[cfg(feature = "cli")]
-pub(crate) mod page;
 pub mod pool;
 #[cfg(feature = "cli")]
 pub mod practice;
@@ -106,8 +104,6 @@ pub mod practice;
 pub mod prompts;
 #[cfg(feature = "redis")]
 pub mod queue;
-#[cfg(feature = "cli")]
-pub mod report;
 pub mod retry;
 #[cfg(feature = "batch")]
 pub mod share;

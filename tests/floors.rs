@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
         "names", "outcome", "json", "hints", "http", "store", "share", "api",
     ],
     &["prompts", "journal", "batch", "queue"],
-    &["practice", "page", "report", "cli"],
+    &["practice", "cli"],
 ];
 
 #[test]

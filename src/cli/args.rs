@@ -21,7 +21,7 @@ pub(super) use plan::PlanArgs;
 pub(super) use practice::PracticeArgs;
 #[cfg(feature = "redis")]
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
-pub(super) use report::Report;
+pub(super) use report::ReportArgs;
 pub(super) use run::{CallArgs, ReadingArgs, RunArgs, ServerArgs};
 pub(super) use tips::parse;
 pub(super) use values::{AutoOr, LogFormat, ShowProgress};
@@ -61,7 +61,7 @@ pub(super) enum Command {
     /// Export results as a table, a document or text, in input order
     Export(ExportArgs),
     /// Report what happened: prompts, calls, rate, where the time went
-    Report(Report),
+    Report(ReportArgs),
     /// Share one batch among many machines, through a queue on Redis
     #[cfg(feature = "redis")]
     #[command(subcommand)]

@@ -12,12 +12,13 @@ mod export;
     dead_code,
     reason = "the rooms of the face switch over to it one by one"
 )]
-mod format;
+pub(crate) mod format;
 mod input;
 mod logging;
 mod manual;
 mod output;
 mod oversize;
+mod page;
 mod plan;
 mod practice;
 mod progress;
@@ -46,7 +47,6 @@ use log::Level;
 use args::Command;
 use error::CommandError;
 use exit::Exit;
-use logging::tell;
 
 /// Runs the program with the arguments of this process.
 #[must_use]
@@ -64,12 +64,8 @@ fn dispatch(command: Command, quiet: bool) -> Result<Exit, CommandError> {
     match command {
         Command::Run(args) => run::run(&args, quiet),
         Command::Plan(args) => plan::run(&args),
-        Command::Export(args) => {
-            export::run(&args, quiet).map_err(|e| CommandError::new(e.exit(), e))
-        }
-        Command::Report(args) => {
-            report::run(&args, quiet).map_err(|e| CommandError::new(e.exit(), e))
-        }
+        Command::Export(args) => export::run(&args, quiet),
+        Command::Report(args) => report::run(&args, quiet),
         #[cfg(feature = "redis")]
         Command::Queue(action) => queue::run(action, quiet),
         Command::Compare(args) => compare::run(&args),

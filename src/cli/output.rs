@@ -6,67 +6,32 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::Exit;
+use super::error::CommandError;
+use super::exit::Exit;
 use super::format::counted;
 use crate::journal::{Results, ResultsError, write_whole};
 
-/// Why a command made nothing.
-#[derive(Debug, Error)]
-pub(crate) enum OutputError {
-    /// What was asked for cannot be made, or the results cannot be read. Nothing was written.
-    #[error("{0}")]
-    Unusable(String),
-    /// The output cannot be written.
-    #[error("cannot write to {to}: {source}")]
-    Write { to: String, source: io::Error },
-}
-
-impl OutputError {
-    /// The exit status for it.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            OutputError::Unusable(_) => Exit::Usage,
-            OutputError::Write { .. } => Exit::Stopped,
-        }
-    }
-
-    /// What to do about an output that cannot be written: nothing if its reader has closed the pipe, as `head` does.
-    pub(crate) fn of_write(to: &Path, source: io::Error) -> Result<(), Self> {
-        if is_stdout(to) && source.kind() == io::ErrorKind::BrokenPipe {
-            return Ok(());
-        }
-        let name = || to.display().to_string();
-        let to = if is_stdout(to) {
-            "standard output".to_owned()
-        } else {
-            name()
-        };
-        Err(OutputError::Write { to, source })
-    }
-
-    /// The results at `path` cannot be used.
-    pub(crate) fn of_results(path: &Path, error: impl std::fmt::Display) -> Self {
-        OutputError::Unusable(format!("{}: {error}", path.display()))
+/// The end of a command whose output to `to` failed. A reader that has left, as `head` does, is no error.
+pub(super) fn write_failed(to: &Path, source: &io::Error) -> Result<Exit, CommandError> {
+    match (is_stdout(to), source.kind()) {
+        (true, io::ErrorKind::BrokenPipe) => Ok(Exit::Answered),
+        (true, _) => Err(CommandError::output("standard output", source)),
+        (false, _) => Err(CommandError::output(to.display(), source)),
     }
 }
 
 /// Whether a path on the command line means standard output.
-pub(crate) fn is_stdout(to: &Path) -> bool {
+pub(super) fn is_stdout(to: &Path) -> bool {
     to == Path::new("-")
 }
 
 /// Opens results to read them.
-pub(crate) fn open_results(path: &Path) -> Result<Results<BufReader<File>>, OutputError> {
-    Results::open(path).map_err(|error| {
-        OutputError::Unusable(format!(
-            "cannot read results from {}: {error}",
-            path.display()
-        ))
-    })
+pub(super) fn open_results(path: &Path) -> Result<Results<BufReader<File>>, CommandError> {
+    Results::open(path).map_err(CommandError::file("cannot read results from", path))
 }
 
 /// What to say about a last line without an end: it has this length in bytes, and does not count.
-pub(crate) fn torn_line(bytes: u64) -> String {
+pub(super) fn torn_line(bytes: u64) -> String {
     let bytes = counted(bytes, "byte");
     format!(
         "the last line of the results is unfinished ({bytes}) and is left out: is a run writing it?"
@@ -74,7 +39,7 @@ pub(crate) fn torn_line(bytes: u64) -> String {
 }
 
 /// Makes sure that the output does not take the place of the results.
-pub(crate) fn not_the_results(to: &Path, results: &Path) -> Result<(), OutputError> {
+pub(super) fn not_the_results(to: &Path, results: &Path) -> Result<(), CommandError> {
     let both = fs::canonicalize(to)
         .ok()
         .zip(fs::canonicalize(results).ok());
@@ -83,14 +48,14 @@ pub(crate) fn not_the_results(to: &Path, results: &Path) -> Result<(), OutputErr
             "{} holds the results themselves: name another file",
             to.display()
         );
-        return Err(OutputError::Unusable(text));
+        return Err(CommandError::usage(text));
     }
     Ok(())
 }
 
 /// Writes what `make` makes to standard output (`-`), or to a file, which then appears whole or not at all. Devices and
 /// pipes are written to directly.
-pub(crate) fn write_to<T, E: From<io::Error>>(
+pub(super) fn write_to<T, E: From<io::Error>>(
     to: &Path,
     make: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
@@ -111,7 +76,7 @@ pub(crate) fn write_to<T, E: From<io::Error>>(
 
 /// Results cannot be read, or not a second time.
 #[derive(Debug, Error)]
-pub(crate) enum RereadError {
+pub(super) enum RereadError {
     /// The results cannot be read.
     #[error(transparent)]
     Results(#[from] ResultsError),
@@ -125,7 +90,7 @@ pub(crate) enum RereadError {
 
 impl RereadError {
     /// An error of the second reading. The first one found nothing wrong with the results.
-    pub(crate) fn second(error: ResultsError) -> Self {
+    pub(super) fn second(error: ResultsError) -> Self {
         match error {
             ResultsError::Read { source, .. } => RereadError::Again(source),
             _ => RereadError::Changed,
@@ -133,9 +98,10 @@ impl RereadError {
     }
 }
 
-/// Of each prompt keeps the last record, in order of the prompts. Entries are a prompt's line and the place of a record.
-pub(crate) fn keep_last<P: Copy + Ord>(records: &mut Vec<(u64, P)>) {
-    records.sort_unstable();
+/// Of each prompt keeps the last record, in order of the prompts. Entries are the line of a prompt and something about a
+/// record, in order of the records.
+pub(super) fn keep_last<R: Copy>(records: &mut Vec<(u64, R)>) {
+    records.sort_by_key(|(prompt, _)| *prompt);
     records.dedup_by(|later, earlier| {
         let is_same = later.0 == earlier.0;
         if is_same {
@@ -151,8 +117,8 @@ mod tests {
 
     #[test]
     fn the_last_record_of_each_prompt_is_kept() {
-        let mut records = vec![(2, 10), (1, 20), (2, 40), (2, 30), (3, 50)];
+        let mut records = vec![(2, "a"), (1, "b"), (2, "d"), (2, "c"), (3, "e")];
         keep_last(&mut records);
-        assert_eq!(records, [(1, 20), (2, 40), (3, 50)]);
+        assert_eq!(records, [(1, "b"), (2, "c"), (3, "e")]);
     }
 }

@@ -6,6 +6,13 @@ use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Formats:
+  csv    a table: custom_id, prompt, text, finish_reason, error, status, attempts
+  jsonl  one object a line: custom_id, prompt, text, finish_reason, error
+  md     a document: the first line of each prompt as a heading, then its answer
+  txt    the answers alone, a blank line between them; failed prompts are left out
+  batch  the output lines of the OpenAI Batch API
+
 Examples:
   paceline export r.jsonl -o answers.csv --spreadsheet
   paceline export r.jsonl -f jsonl --failed exclude | jq -r .text

@@ -6,17 +6,22 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A call leaves at its started_at, which is true to 1 ms: it is too soon if it is 2 ms early or more. \
-Calls of prompts that were run again count as well. What is \"held\" is the part of the waiting for turns \
-within the time that a refusal (status 429, 503, 529) of the same key said to wait.
+Calls of prompts that were run again count as well. A key is \"paused\" from the end of a call that was \
+rate limited (status 429, 503, 529): for as long as the server said, or else until the next call that waited.
+
+Examples:
+  paceline report r.jsonl --rpm 600
+  paceline report r.jsonl --html r.html
+  paceline report r.jsonl --json | jq .latency.answered
 
 Exit status: 0 done, whatever the report says; 2 the results cannot be used; 3 the output cannot be written.")]
-pub(in crate::cli) struct Report {
-    /// The results of a run; it may still be going on
+pub(in crate::cli) struct ReportArgs {
+    /// The results of a run, which may still be going on
     pub(in crate::cli) results: PathBuf,
 
-    /// Check each key's pace against so many calls a minute [default: none]
+    /// Check each key's pace against N calls a minute [default: none]
     ///
-    /// They are evenly spaced, but for --burst.
+    /// The calls are evenly spaced, but for --burst.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) rpm: Option<NonZeroU32>,
 
@@ -24,7 +29,7 @@ pub(in crate::cli) struct Report {
     #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
     pub(in crate::cli) burst: NonZeroU32,
 
-    /// Write a page with pictures; - is standard output
+    /// Write a page with charts; - is standard output
     ///
     /// One HTML file, which needs nothing else.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::text::HEAD;
 use super::{StrategyComparison, StrategyResult};
 use crate::cli::format::{counted, duration};
-use crate::page::{Axis, Cell, Chart, Escaped, Page, legend, table};
+use crate::cli::page::{Axis, Cell, Chart, Escaped, Page, legend, table};
 
 /// The bars of a chart: about as many as can be told apart on a phone.
 const BARS: usize = 120;
@@ -32,7 +32,7 @@ impl StrategyComparison {
             page.lead(Escaped(&remark));
         }
         page.section("The table", NOTE, self.html_table());
-        let colours = legend(&[("answered", "accepted"), ("refused", "429")]);
+        let colours = legend(&[("answered", "accepted"), ("limited", "429")]);
         let longest = self.results.iter().map(|result| result.time).max();
         let longest = longest.unwrap_or_default();
         let first = (scenario.interval() * INTERVALS).min(longest);
@@ -117,7 +117,7 @@ impl ChartRange {
             }
             if all > accepted {
                 let limited = format!("{} answered with 429", all - accepted);
-                chart.bar("refused", &limited, x, (accepted, all));
+                chart.bar("limited", &limited, x, (accepted, all));
             }
         }
         chart.limit(self.allowed, "limit");

@@ -195,7 +195,7 @@ fn the_calls_that_the_limit_allows_in_a_wave_are_counted() {
 #[test]
 fn the_page_draws_each_strategy_twice_and_asks_for_nothing() {
     let page = comparison(|_| {}).to_html();
-    assert_eq!(page.matches("<svg").count(), 12);
-    assert!(page.contains("class=\"refused\"") && page.contains("class=\"limit\""));
+    assert_eq!(page.matches("role=\"img\"").count(), 12);
+    assert!(page.contains("class=\"limited\"") && page.contains("class=\"limit\""));
     assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
 }

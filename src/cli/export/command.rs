@@ -4,30 +4,35 @@ use std::io::Write;
 
 use super::{ExportError, ExportFormat, ExportOptions, Exported, export};
 use crate::cli::args::ExportArgs;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
 use crate::cli::format::{counted, grouped};
-use crate::cli::output::{self, OutputError};
-use crate::cli::{Exit, tell};
+use crate::cli::logging::tell;
+use crate::cli::output;
 
 const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batch";
 
-pub(in crate::cli) fn run(args: &ExportArgs, quiet: bool) -> Result<Exit, OutputError> {
+pub(in crate::cli) fn run(args: &ExportArgs, quiet: bool) -> Result<Exit, CommandError> {
     let options = options(args)?;
     output::not_the_results(&args.output, &args.results)?;
     let mut results = output::open_results(&args.results)?;
     let export = |to: &mut dyn Write| export(&mut results, &options, to);
     match output::write_to(&args.output, export) {
-        Ok(exported) if !quiet => tell(&summary(&exported, &options)),
-        Ok(_) => {}
-        Err(ExportError::Write(source)) => OutputError::of_write(&args.output, source)?,
-        Err(error) => return Err(OutputError::of_results(&args.results, error)),
+        Ok(exported) => {
+            if !quiet {
+                tell(&summary(&exported, &options));
+            }
+            Ok(Exit::Answered)
+        }
+        Err(ExportError::Write(source)) => output::write_failed(&args.output, &source),
+        Err(error) => Err(CommandError::file("", &args.results)(error)),
     }
-    Ok(Exit::Answered)
 }
 
-fn options(args: &ExportArgs) -> Result<ExportOptions, OutputError> {
+fn options(args: &ExportArgs) -> Result<ExportOptions, CommandError> {
     let by_ending = || ExportFormat::of_file(&args.output);
     let format = args.format.or_else(by_ending);
-    let format = format.ok_or_else(|| OutputError::Unusable(NO_FORMAT.to_owned()))?;
+    let format = format.ok_or_else(|| CommandError::usage(NO_FORMAT))?;
     Ok(ExportOptions {
         format,
         order: args.order,
@@ -92,13 +97,13 @@ mod tests {
                 .to_string()
                 .ends_with("holds the results themselves: name another file")
         );
-        assert_eq!(error.exit(), Exit::Usage);
+        assert_eq!(error.exit, Exit::Usage);
         assert_eq!(fs::read_to_string(&results).unwrap(), record);
         assert_eq!(run(&args(&results, &output), true).unwrap(), Exit::Answered);
         assert_eq!(fs::read_to_string(&output).unwrap(), "new\n");
         fs::write(&results, "oops\n").unwrap();
         assert_eq!(
-            run(&args(&results, &output), true).unwrap_err().exit(),
+            run(&args(&results, &output), true).unwrap_err().exit,
             Exit::Usage
         );
         let old = fs::read_to_string(&output).unwrap();
@@ -106,7 +111,7 @@ mod tests {
         let files = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(files, 2, "nothing is left behind");
         let nowhere = run(&args(&results, Path::new("/no/such/out.txt")), true).unwrap_err();
-        assert_eq!(nowhere.exit(), Exit::Stopped);
+        assert_eq!(nowhere.exit, Exit::Stopped);
     }
 
     #[test]

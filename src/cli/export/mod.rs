@@ -19,7 +19,7 @@ use clap::ValueEnum;
 use thiserror::Error;
 
 use super::output::{RereadError, keep_last};
-use crate::journal::{Line, Results, ResultsError};
+use crate::journal::{ResultLine, Results, ResultsError};
 use row::ExportRow;
 use writer::RowWriter;
 
@@ -28,15 +28,15 @@ pub(super) use command::run;
 /// What to make of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// A table: custom_id, prompt, text, finish_reason, error, status, attempts
+    /// A table: `custom_id`, `prompt`, `text`, `finish_reason`, `error`, `status`, `attempts`.
     Csv,
-    /// One object a line: custom_id, prompt, text, finish_reason, error
+    /// One object a line: `custom_id`, `prompt`, `text`, `finish_reason`, `error`.
     Jsonl,
-    /// A document: the first line of each prompt as a heading, then its answer
+    /// A document: the first line of each prompt as a heading, then its answer.
     Md,
-    /// The answers alone, a blank line between them; failed prompts are left out
+    /// The answers alone, a blank line between them; failed prompts are left out.
     Txt,
-    /// The output lines of the OpenAI Batch API
+    /// The output lines of the OpenAI Batch API.
     Batch,
 }
 
@@ -50,22 +50,22 @@ impl ExportFormat {
 /// The order of what is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportOrder {
-    /// As in the input
+    /// As in the input.
     #[default]
     Input,
-    /// As the prompts were finished
+    /// As the prompts were finished.
     Completion,
 }
 
 /// What to do with prompts that failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailedPrompts {
-    /// Write them like the others, where the format has a place for them
+    /// Write them like the others, where the format has a place for them.
     #[default]
     Include,
-    /// Leave them out
+    /// Leave them out.
     Exclude,
-    /// Leave all others out
+    /// Leave all others out.
     Only,
 }
 
@@ -163,7 +163,7 @@ fn offsets<R: BufRead>(
 }
 
 /// The line of the prompt that a record is of.
-fn prompt_of(line: &Line<'_>) -> Result<u64, ResultsError> {
+fn prompt_of(line: &ResultLine<'_>) -> Result<u64, ResultsError> {
     let row: ExportRow<'_> = line.parse()?;
     Ok(line.id(&row.id)?.line)
 }

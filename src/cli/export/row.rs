@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::journal::Fault;
+use crate::journal::RecordError;
 
 /// A record, with the response as it was written: no digit of a number is lost on the way.
 #[derive(Debug, Deserialize)]
@@ -17,7 +17,7 @@ pub(super) struct ExportRow<'a> {
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
     pub(super) response: Option<&'a RawValue>,
-    pub(super) error: Option<Fault>,
+    pub(super) error: Option<RecordError>,
     #[serde(default)]
     pub(super) attempts: Vec<IgnoredAny>,
 }

@@ -11,7 +11,7 @@ use super::markdown;
 use super::row::ExportRow;
 use super::{ExportFormat, ExportOptions};
 use crate::cli::format::cleaned;
-use crate::journal::Fault;
+use crate::journal::RecordError;
 
 const COLUMNS: [&str; 7] = [
     "custom_id",
@@ -145,7 +145,7 @@ fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         prompt: &'a str,
         text: Option<&'a str>,
         finish_reason: Option<&'a str>,
-        error: Option<&'a Fault>,
+        error: Option<&'a RecordError>,
     }
     let line = PlainLine {
         custom_id: &row.custom_id,
@@ -164,7 +164,7 @@ fn write_batch(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         id: &'a str,
         custom_id: &'a str,
         response: Option<&'a RawValue>,
-        error: Option<&'a Fault>,
+        error: Option<&'a RecordError>,
     }
     let line = BatchLine {
         id: &row.id,

@@ -11,9 +11,9 @@ use super::latencies::LatencyDistribution;
 use crate::api::Ask;
 use crate::batch::Density;
 use crate::cli::error::CommandError;
+use crate::cli::report::RecordFields;
 use crate::journal::{Line, Results, ResultsError};
 use crate::outcome::CallOutcome;
-use crate::report::Row;
 
 /// What is known from an earlier run.
 pub(super) struct EarlierRun {
@@ -69,7 +69,7 @@ impl EarlierTotals {
             #[serde(borrow, default)]
             prompt: Cow<'a, str>,
         }
-        let row: Row<'_> = line.parse()?;
+        let row: RecordFields<'_> = line.parse()?;
         for attempt in &row.attempts {
             match attempt.outcome {
                 CallOutcome::Answered => self.add_latency(attempt.took),

@@ -3,10 +3,10 @@
 mod batch;
 mod page;
 
-use super::numbers::Example;
+use super::numbers::{Excess, FailedExample, Moment, Percentiles};
 use super::*;
 use serde_json::{Value, json};
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::num::NonZeroU32;
 
 /// A record of the prompt on this line, with these calls.
@@ -42,19 +42,19 @@ fn call(n: u32, at: u64, rest: Value) -> Value {
     call
 }
 
-fn refused(n: u32, at: u64, took: u64, retry_after: u64) -> Value {
+fn rate_limited(n: u32, at: u64, took: u64, retry_after: u64) -> Value {
     let rest = json!({"outcome": "rate_limited", "status": 429, "took_ms": took, "retry_after_ms": retry_after});
     call(n, at, rest)
 }
 
-fn rpm(calls: u32) -> Option<Limit> {
-    Some(Limit {
+fn rpm(calls: u32) -> Option<AuditedLimit> {
+    Some(AuditedLimit {
         calls_a_minute: NonZeroU32::new(calls).unwrap(),
         burst: NonZeroU32::MIN,
     })
 }
 
-fn report_on(records: &[String], limit: Option<Limit>) -> Report {
+fn report_on(records: &[String], limit: Option<AuditedLimit>) -> Report {
     Report::read(&mut Results::new(Cursor::new(records.concat())), limit).unwrap()
 }
 
@@ -108,7 +108,7 @@ fn reasons_come_with_the_most_frequent_first_and_an_example_that_still_holds() {
     let said: Vec<_> = failures
         .iter()
         .map(|failure| {
-            let of = |Example { prompt, message }: &Example| {
+            let of = |FailedExample { prompt, message }: &FailedExample| {
                 (prompt.custom_id.clone(), prompt.record, message.clone())
             };
             (
@@ -165,8 +165,8 @@ fn calls_are_counted_by_outcome_with_retries_and_tokens() {
         record(
             1,
             &[
-                refused(1, 0, 5, 100),
-                refused(2, 200, 5, 100),
+                rate_limited(1, 0, 5, 100),
+                rate_limited(2, 200, 5, 100),
                 call(3, 400, json!({})),
             ],
             usage(1, 2),
@@ -186,7 +186,7 @@ fn calls_are_counted_by_outcome_with_retries_and_tokens() {
     let outcomes = calls
         .outcomes
         .iter()
-        .map(|ended| (ended.outcome.as_str(), ended.count));
+        .map(|ended| (ended.outcome.name(), ended.count));
     assert!(outcomes.eq([("answered", 3), ("rate_limited", 2), ("timeout", 1)]));
     assert_eq!((tokens.input, tokens.output, tokens.stated_by), (11, 22, 2));
 }
@@ -256,7 +256,7 @@ fn each_key_has_a_pace_of_its_own() {
 }
 
 #[test]
-fn held_is_the_part_of_the_wait_for_a_turn_that_a_refusal_of_the_same_key_ordered() {
+fn paused_is_the_part_of_the_wait_for_a_permit_that_a_rate_limited_call_of_the_same_key_ordered() {
     let waited = |line, key: u64, at, ms: u64| {
         answered(line, &[call(1, at, json!({"key": key, "paced_ms": ms}))])
     };
@@ -265,28 +265,31 @@ fn held_is_the_part_of_the_wait_for_a_turn_that_a_refusal_of_the_same_key_ordere
         waited(3, 0, 1500, 300),
         waited(4, 1, 3150, 2500),
         waited(5, 0, 9000, 500),
-        answered(1, &[refused(1, 1000, 100, 2000)]),
+        answered(1, &[rate_limited(1, 1000, 100, 2000)]),
     ];
     let report = report(&records);
-    let held = report
+    let paused = report
         .keys
         .iter()
-        .map(|pace| (pace.times.paced_ms, pace.times.held_ms));
+        .map(|pace| (pace.times.paced_ms, pace.times.paused_ms));
     assert!(
-        held.eq([(3300, 2300), (2500, 0)]),
+        paused.eq([(3300, 2300), (2500, 0)]),
         "from 1100 to 3100, and 300 in it; the other key is free"
     );
-    assert_eq!((report.times.paced_ms, report.times.held_ms), (5800, 2300));
+    assert_eq!(
+        (report.times.paced_ms, report.times.paused_ms),
+        (5800, 2300)
+    );
 }
 
 #[test]
-fn a_refusal_is_one_of_three_statuses_or_what_a_gateway_makes_of_one() {
-    let held = |status: u16, outcome: &str, retry_after: Option<u64>| {
+fn a_call_is_rate_limited_by_one_of_three_statuses_or_what_a_gateway_makes_of_one() {
+    let paused = |status: u16, outcome: &str, retry_after: Option<u64>| {
         let rest = json!({"status": status, "outcome": outcome, "retry_after_ms": retry_after});
         let waited = answered(2, &[call(1, 900, json!({"paced_ms": 900}))]);
         report(&[answered(1, &[call(1, 0, rest)]), waited])
             .times
-            .held_ms
+            .paused_ms
     };
     for (status, outcome) in [
         (429, "rate_limited"),
@@ -294,17 +297,17 @@ fn a_refusal_is_one_of_three_statuses_or_what_a_gateway_makes_of_one() {
         (529, "x"),
         (200, "rate_limited"),
     ] {
-        assert_eq!(held(status, outcome, Some(500)), 500, "{status}");
+        assert_eq!(paused(status, outcome, Some(500)), 500, "{status}");
     }
     assert_eq!(
-        held(500, "server_error", Some(500)),
+        paused(500, "server_error", Some(500)),
         0,
         "a 500 puts off its own prompt only"
     );
     assert_eq!(
-        held(429, "rate_limited", None),
-        0,
-        "the records do not tell for how long"
+        paused(429, "rate_limited", None),
+        900,
+        "without a time it is until the next call that waited"
     );
 }
 
@@ -312,11 +315,14 @@ fn a_refusal_is_one_of_three_statuses_or_what_a_gateway_makes_of_one() {
 fn latency_is_that_of_answers_and_that_of_all_calls() {
     let took = |ms: u64| call(1, ms, json!({"took_ms": ms}));
     let answers: Vec<_> = (1..=100).map(|ms| answered(ms, &[took(ms)])).collect();
-    let refusal = answered(101, &[refused(1, 0, 2000, 1), refused(2, 5000, 1, 1)]);
+    let refusal = answered(
+        101,
+        &[rate_limited(1, 0, 2000, 1), rate_limited(2, 5000, 1, 1)],
+    );
     let latency = report(&[answers, vec![refusal]].concat()).latency;
     assert_eq!(
         latency.answered,
-        Some(Latency {
+        Some(Percentiles {
             p50_ms: 50,
             p95_ms: 95,
             p99_ms: 99,
@@ -383,7 +389,7 @@ fn a_file_that_shrinks_between_the_two_readings_is_noticed() {
     }
     let records = answered(1, &[call(1, 0, json!({}))]);
     let error = Report::read(&mut Results::new(Shrinking(Cursor::new(records))), None).unwrap_err();
-    assert!(matches!(error, ReportError::Changed), "{error}");
+    assert!(matches!(error, RereadError::Changed), "{error}");
 }
 
 // ---- As text --------------------------------------------------------------------------------------------------------
@@ -395,7 +401,11 @@ fn a_report_reads_so() {
     let times = json!({"queued_ms": 3, "paced_ms": 90, "took_ms": 1250});
     let waited = json!({"paced_ms": 700, "took_ms": 65_000, "key": 1});
     let records = [
-        record(1, &[refused(1, 0, 40, 500), call(2, 600, times)], usage),
+        record(
+            1,
+            &[rate_limited(1, 0, 40, 500), call(2, 600, times)],
+            usage,
+        ),
         record(
             2,
             &[call(1, 50, waited)],
@@ -422,16 +432,17 @@ Calls
   status 429        1 call
   answered          3 (75.0 %)
   rate_limited      1 (25.0 %)
-  tokens            12 read, 80 written (in 1 response)
+  tokens            12 in, 80 out (stated by 1 response)
 
 Time
   first call        2026-11-24T10:00:00.000Z
   last call         2026-11-24T10:00:00.640Z, 640 ms later
-  on average        281.2 calls a minute
+  on average        281 calls a minute
   busiest 60 s      4 calls, from 2026-11-24T10:00:00.000Z
 
 Pace of key 0
   calls             3
+  rate limited      1 call; the key was paused for 500 ms
   smallest gap      40 ms, from line-1 to line-4
   most in any 60 s  3 calls
   limit             600 calls a minute, burst 1
@@ -445,12 +456,12 @@ Pace of key 1
   too soon          0 calls
   over in any 60 s  0 calls
 
-Where the time went      queued       paced        held backing off      server
-  key 0                    3 ms       90 ms       30 ms        0 ms      1.29 s
-  key 1                    0 ms      700 ms        0 ms        0 ms   1 min 5 s
-  all calls                3 ms      790 ms       30 ms        0 ms   1 min 6 s
-  a call                   0 ms      197 ms        7 ms        0 ms      16.6 s
-  paced: waiting for a turn; held: the part of it that the server ordered
+Where the time went      queued       paced      paused backing off      server
+  key 0                    3 ms       90 ms       30 ms         0 s      1.29 s
+  key 1                     0 s      700 ms         0 s         0 s   1 min 5 s
+  all calls                3 ms      790 ms       30 ms         0 s   1 min 6 s
+  a call                    0 s      197 ms        7 ms         0 s      16.6 s
+  paced: waiting for a permit; paused: the part of it due to rate limited calls
 
 Latency                     p50         p95         p99     longest
   answered               1.25 s   1 min 5 s   1 min 5 s   1 min 5 s
@@ -459,7 +470,7 @@ Latency                     p50         p95         p99     longest
 Slowest prompts
   1 min 5 s         line-2
   1.85 s            line-1
-  0 ms              line-4
+  0 s               line-4
 
 Most retried prompts
   1 retry           line-1";
@@ -470,7 +481,7 @@ Most retried prompts
 fn no_line_is_wider_than_a_terminal_or_commands_it_whatever_the_records_say() {
     let long = "\u{1b}[31m\u{7}ü word\u{9b}2J".repeat(40);
     let calls = [
-        refused(1, 0, 1, u64::MAX),
+        rate_limited(1, 0, 1, u64::MAX),
         call(2, 1, json!({"outcome": long, "took_ms": u64::MAX / 4})),
     ];
     let records: Vec<_> = (1..40)

@@ -1,16 +1,16 @@
-//! What a report wants to know of a record.
+//! The fields of a record that a report needs.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::numbers::Tokens;
-use crate::journal::{Attempt, Fault};
+use crate::api::{Usage, usage_of};
+use crate::journal::{RecordAttempt, RecordError};
 
-/// A record, all of it checked. Of the response, which is most of it, only the beginning and the end are looked for.
+/// A record. Of the response, which is most of it, only the beginning and the end are looked for.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Row<'a> {
+pub(crate) struct RecordFields<'a> {
     #[serde(borrow)]
     pub(super) id: Cow<'a, str>,
     #[serde(borrow, rename = "custom_id")]
@@ -19,57 +19,21 @@ pub(crate) struct Row<'a> {
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
     response: Option<&'a RawValue>,
-    pub(super) error: Option<Fault>,
+    pub(super) error: Option<RecordError>,
     #[serde(default)]
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<RecordAttempt>,
 }
 
-impl Row<'_> {
-    /// What the response says it cost. APIs differ in the names, and some gateways send both.
-    pub(crate) fn tokens(&self) -> Option<Tokens> {
+impl RecordFields<'_> {
+    /// The tokens that the response states, in the words of any API.
+    pub(crate) fn tokens(&self) -> Option<Usage> {
         #[derive(Deserialize)]
-        struct Response {
-            body: Body,
+        struct BodyOnly<'a> {
+            #[serde(borrow)]
+            body: &'a RawValue,
         }
-        #[derive(Deserialize)]
-        struct Body {
-            #[serde(alias = "usageMetadata")]
-            usage: Usage,
-        }
-        #[derive(Deserialize)]
-        struct Usage {
-            prompt_tokens: Option<u64>,
-            completion_tokens: Option<u64>,
-            input_tokens: Option<u64>,
-            output_tokens: Option<u64>,
-            #[serde(rename = "promptTokenCount")]
-            gemini_input: Option<u64>,
-            #[serde(rename = "candidatesTokenCount")]
-            gemini_output: Option<u64>,
-            #[serde(rename = "thoughtsTokenCount")]
-            gemini_thoughts: Option<u64>,
-        }
-        let response: Response = serde_json::from_str(self.response?.get()).ok()?;
-        let usage = response.body.usage;
-        let thoughts = usage
-            .gemini_thoughts
-            .map(|thoughts| thoughts + usage.gemini_output.unwrap_or(0));
-        let input = usage
-            .prompt_tokens
-            .or(usage.input_tokens)
-            .or(usage.gemini_input);
-        let output = usage
-            .completion_tokens
-            .or(usage.output_tokens)
-            .or(thoughts)
-            .or(usage.gemini_output);
-        let is_stated = input.is_some() || output.is_some();
-        let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-        is_stated.then_some(Tokens {
-            input,
-            output,
-            stated_by: 1,
-        })
+        let response: BodyOnly<'_> = serde_json::from_str(self.response?.get()).ok()?;
+        usage_of(response.body.get())
     }
 }
 
@@ -78,9 +42,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn tokens(response: &str) -> Option<(u64, u64)> {
+    fn tokens(response: &str) -> Option<(u32, u32)> {
         let record = format!(r#"{{"id":"pl_1","custom_id":"a","response":{response}}}"#);
-        let row: Row<'_> = serde_json::from_str(&record).unwrap();
+        let row: RecordFields<'_> = serde_json::from_str(&record).unwrap();
         row.tokens().map(|tokens| (tokens.input, tokens.output))
     }
 

@@ -1,15 +1,17 @@
 //! A chart: marks in an SVG that is stretched to the width there is, with words beside it that are not.
 //!
-//! So the words are as large on a phone as on a desk. A mark's kind is a class of the style sheet, which gives it colour
-//! in both themes; kinds that share a chart differ in shape or order, too.
+//! So the words are as large on a phone as on a desk. A mark's kind is a class of the style sheet, which gives it a
+//! colour in both schemes, and a hatch where colours alone would not tell kinds apart.
 
 use std::fmt::{Display, Formatter, Result, Write};
 
 use super::Escaped;
 use super::axis::Axis;
 
-/// The drawing is so many units wide, whatever the screen.
+/// The width of the drawing in its own units, for any screen.
 const WIDTH: f64 = 1000.0;
+/// The least width and height of a mark in these units, so that it is seen.
+const LEAST: f64 = 1.5;
 
 /// A chart in the making. What is drawn later lies above.
 #[derive(Debug)]
@@ -23,12 +25,11 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// What it shows, in a sentence; its height in pixels; and its axes.
+    /// A chart with a sentence that says what it shows, its height in pixels, and its axes.
     pub(crate) fn new(about: &str, height: u32, x: Axis, y: Axis) -> Self {
-        let (about, height) = (about.to_owned(), f64::from(height));
         Chart {
-            about,
-            height,
+            about: about.to_owned(),
+            height: height.into(),
             x,
             y,
             marks: String::new(),
@@ -36,50 +37,33 @@ impl Chart {
         }
     }
 
-    /// A bar over a stretch of x, between two values of y.
+    /// A bar over a stretch of x, between two values of y. The title shows when a pointer rests on it.
     pub(crate) fn bar(&mut self, kind: &str, title: &str, x: (f64, f64), y: (f64, f64)) {
-        let ((left, low), (right, high)) = (self.at(x.0, y.0), self.at(x.1, y.1));
-        let (top, height) = (low.min(high), (low - high).abs());
-        let (width, title) = ((right - left).max(0.0), title_of(title));
+        let [left, top, width, height] = self.rectangle(x, y);
+        let title = Escaped(title);
         self.marks += &format!(
-            "<rect class=\"{kind}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.2}\" height=\"{height:.1}\">\
-             {title}</rect>\n"
+            "<rect class=\"{kind}\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{width:.2}\" \
+             height=\"{height:.1}\"><title>{title}</title></rect>\n"
         );
     }
 
-    /// Threads along x, each from a value to a value at a height: one mark, however many they are.
-    pub(crate) fn threads(
+    /// Bars of one kind as one mark, however many there are.
+    pub(crate) fn bars(
         &mut self,
         kind: &str,
-        threads: impl IntoIterator<Item = (f64, f64, f64)>,
+        bars: impl IntoIterator<Item = ((f64, f64), (f64, f64))>,
     ) {
         let mut path = String::new();
-        for (from, to, y) in threads {
-            let ((left, top), (right, _)) = (self.at(from, y), self.at(to, y));
-            let _ = write!(path, "M{left:.1} {top:.1}h{:.1}", (right - left).max(0.3));
+        for (x, y) in bars {
+            let [left, top, width, height] = self.rectangle(x, y);
+            let _ = write!(
+                path,
+                "M{left:.1} {top:.1}h{width:.1}v{height:.1}h-{width:.1}z"
+            );
         }
         if !path.is_empty() {
-            self.marks += &format!("<path class=\"thread {kind}\" d=\"{path}\"/>\n");
+            self.marks += &format!("<path class=\"{kind}\" d=\"{path}\"/>\n");
         }
-    }
-
-    /// A surface between two values of y at each x.
-    pub(crate) fn band(&mut self, kind: &str, title: &str, points: &[(f64, f64, f64)]) {
-        let upper = points.iter().map(|(x, _, high)| self.at(*x, *high));
-        let lower = points.iter().rev().map(|(x, low, _)| self.at(*x, *low));
-        let (path, title) = (path_of(upper.chain(lower)), title_of(title));
-        if !path.is_empty() {
-            self.marks += &format!("<path class=\"area {kind}\" d=\"{path}z\">{title}</path>\n");
-        }
-    }
-
-    /// A surface below steps: from a value of x up to the next, one y.
-    pub(crate) fn steps(&mut self, kind: &str, title: &str, steps: &[(f64, f64, f64)]) {
-        let points: Vec<_> = steps
-            .iter()
-            .flat_map(|(from, to, y)| [(*from, 0.0, *y), (*to, 0.0, *y)])
-            .collect();
-        self.band(kind, title, &points);
     }
 
     /// A limit: a dashed line across, and its name.
@@ -90,8 +74,8 @@ impl Chart {
         self.words += &format!("<span class=\"at-limit\" style=\"top:{top:.2}%\">{label}</span>\n");
     }
 
-    /// A value of x that is pointed out: a line down, and to its left its name in the given row above the chart, from 0.
-    /// Rows that rise with x keep names off the lines.
+    /// Points out a value of x: a line down, and to its left its name in the given row above the chart, from 0. Rows that
+    /// rise with x keep names off the lines.
     pub(crate) fn point_out(&mut self, x: f64, label: &str, row: u32) {
         let (left, _) = self.at(x, 0.0);
         let (place, label) = (left / WIDTH * 100.0, Escaped(label));
@@ -113,12 +97,20 @@ impl Chart {
         )
     }
 
+    /// Left, top, width and height. What is too small to be seen is made larger.
+    fn rectangle(&self, x: (f64, f64), y: (f64, f64)) -> [f64; 4] {
+        let (left, one) = self.at(x.0, y.0);
+        let (right, other) = self.at(x.1, y.1);
+        let (width, height) = ((right - left).max(LEAST), (one - other).abs().max(LEAST));
+        [left, one.max(other) - height, width, height]
+    }
+
     /// Faint lines at the values that are written beside the chart.
     fn grid(&self) -> String {
-        let heights = self.y.ticks.iter().map(|(value, _)| self.at(0.0, *value).1);
-        heights.fold(String::new(), |path, top| {
-            path + &format!("M0 {top:.1}H{WIDTH}")
-        })
+        let ticks = self.y.ticks.iter();
+        ticks
+            .map(|(value, _)| format!("M0 {:.1}H{WIDTH}", self.at(0.0, *value).1))
+            .collect()
     }
 }
 
@@ -149,27 +141,6 @@ impl Display for Chart {
     }
 }
 
-/// What a pointer that rests there is told.
-fn title_of(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        format!("<title>{}</title>", Escaped(text))
-    }
-}
-
-fn path_of(points: impl Iterator<Item = (f64, f64)>) -> String {
-    let mut path = String::new();
-    for (x, y) in points {
-        let _ = write!(
-            path,
-            "{}{x:.1} {y:.1}",
-            if path.is_empty() { 'M' } else { 'L' }
-        );
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,16 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn marks_lie_where_their_values_say() {
+    fn marks_lie_where_their_values_say_and_are_never_too_small_to_see() {
         let mut chart = chart();
-        chart.bar("flight", "one <call>", (250.0, 500.0), (0.0, 0.5));
-        chart.threads("paced", [(0.0, 100.0, 0.5), (500.0, 500.0, 1.0)]);
-        chart.steps("flight", "", &[(0.0, 500.0, 1.0), (500.0, 1000.0, 0.5)]);
+        chart.bar("answered", "one <call>", (250.0, 500.0), (0.0, 0.5));
+        chart.bars(
+            "limited",
+            [((0.0, 100.0), (0.5, 1.0)), ((500.0, 500.0), (1.0, 1.0))],
+        );
         let text = chart.to_string();
         for expected in [
-            "<rect class=\"flight\" x=\"250.0\" y=\"0.0\" width=\"250.00\" height=\"50.0\"><title>one &lt;call&gt;",
-            "M0.0 50.0h100.0M500.0 100.0h0.3",
-            "M0.0 100.0L500.0 100.0L500.0 50.0L1000.0 50.0L1000.0 0.0",
+            "<rect class=\"answered\" x=\"250.0\" y=\"0.0\" width=\"250.00\" height=\"50.0\"><title>one &lt;call&gt;",
+            "d=\"M0.0 50.0h100.0v50.0h-100.0zM500.0 98.5h1.5v1.5h-1.5z\"",
             "role=\"img\" aria-label=\"calls &quot;a&quot; minute\"",
         ] {
             assert!(text.contains(expected), "{expected} is not in {text}");
@@ -198,8 +170,7 @@ mod tests {
     #[test]
     fn nothing_to_draw_is_no_mark() {
         let mut chart = chart();
-        chart.threads("paced", []);
-        chart.band("flight", "", &[]);
+        chart.bars("limited", []);
         assert!(chart.marks.is_empty());
     }
 }

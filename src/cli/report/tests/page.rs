@@ -9,7 +9,7 @@ fn nasty_failures() -> String {
     let fault = json!({"code": NASTY, "message": long});
     let rest = json!({"custom_id": long, "text": null, "error": fault});
     let calls = [
-        refused(1, 0, 5, 100),
+        rate_limited(1, 0, 5, 100),
         call(
             2,
             300,
@@ -35,7 +35,8 @@ fn texts_from_outside_stay_texts_and_cannot_swell_the_page() {
 
 #[test]
 fn a_page_refers_to_nothing_outside() {
-    let page = nasty_failures().replace(&crate::page::Escaped(NASTY).to_string(), "");
+    let escaped = crate::cli::page::Escaped(NASTY).to_string();
+    let page = nasty_failures().replace(&escaped, "").replace("url(#", "");
     for word in ["http:", "https:", "//", "<script", "@import", "url("] {
         assert!(!page.contains(word), "{word}");
     }
@@ -50,11 +51,11 @@ fn an_empty_file_and_one_without_a_call_have_a_page_that_says_so() {
     );
     let page = report(&[failed(1, "too_long", "no")]).to_html("r");
     assert!(
-        page.contains("0 prompts answered, 1 failed. The records tell of no call."),
+        page.contains("0 of 1 prompt answered, 1 failed; no calls are on record."),
         "{page}"
     );
     assert!(
-        page.contains("too_long") && !page.contains("<svg"),
+        page.contains("too_long") && !page.contains("role=\"img\""),
         "{page}"
     );
 }
@@ -63,7 +64,7 @@ fn an_empty_file_and_one_without_a_call_have_a_page_that_says_so() {
 fn a_run_in_which_nothing_was_answered_has_all_its_pictures() {
     let rest = json!({"text": null, "error": {"code": "timeout", "message": "too slow"}});
     let calls = [
-        refused(1, 0, 40, 2000),
+        rate_limited(1, 0, 40, 2000),
         call(
             2,
             2100,
@@ -71,11 +72,11 @@ fn a_run_in_which_nothing_was_answered_has_all_its_pictures() {
         ),
     ];
     let page = report_on(&[record(1, &calls, rest)], rpm(60)).to_html("r");
-    assert_eq!(page.matches("<svg").count(), 3, "{page}");
+    assert_eq!(page.matches("role=\"img\"").count(), 3, "{page}");
     for word in [
-        "in flight, refused",
-        "in flight, failed",
-        "held by the server",
+        "</i>rate limited</li>",
+        "</i>failed</li>",
+        "paused after a rate limited call",
         "limit 60",
         "none of which was answered",
     ] {
@@ -90,7 +91,7 @@ fn a_page_of_any_size_is_small() {
         let rest =
             json!({"took_ms": took, "paced_ms": line * 31 % 900, "backoff_ms": line % 50 * 20});
         vec![
-            refused(1, line * 90, 30, 1000),
+            rate_limited(1, line * 90, 30, 1000),
             call(2, line * 90 + 1200, rest),
         ]
     };
@@ -100,17 +101,16 @@ fn a_page_of_any_size_is_small() {
             .collect();
         report_on(&records, rpm(600)).to_html("r")
     });
-    assert!(pages[0].contains("Every call") || pages[0].contains("What the workers did"));
-    assert!(pages[1].contains("What the workers did"));
+    assert!(pages[0].contains("Every call") && !pages[1].contains("Every call"));
     pages
         .iter()
         .for_each(|page| assert!(page.len() < 500_000, "{}", page.len()));
 }
 
 #[test]
-fn pictures_are_no_part_of_the_numbers_for_programs() {
+fn charts_are_no_part_of_the_numbers_for_programs() {
     let numbers = serde_json::to_value(report(&[answered(1, &[call(1, 0, json!({}))])])).unwrap();
-    assert!(numbers.get("pictures").is_none());
+    assert!(numbers.get("timeline").is_none());
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_prompt_that_is_pointed_out_is_shown_with_what_it_asks_shortened() {
     let asked = format!("Explain\n  tides {}", "at length ".repeat(500));
     let fault = json!({"text": null, "prompt": asked, "error": {"code": "bad", "message": "no"}});
     let refusals = [
-        refused(1, 0, 5, 100),
+        rate_limited(1, 0, 5, 100),
         call(2, 300, json!({"outcome": "rejected", "status": 400})),
     ];
     let records: Vec<_> = (1..=5)
@@ -140,22 +140,70 @@ fn a_prompt_that_is_pointed_out_is_shown_with_what_it_asks_shortened() {
 }
 
 #[test]
-fn refusals_that_are_few_among_many_calls_have_a_chart_of_their_own() {
-    let page = |every: u64| {
-        let of = |line: u64| {
-            let at = line * 100;
-            let calls = [refused(1, at, 5, 10), call(2, at + 50, json!({}))];
-            answered(
-                line,
-                if line.is_multiple_of(every) {
-                    &calls
-                } else {
-                    &calls[1..]
-                },
-            )
-        };
-        report(&(1..=2_000).map(of).collect::<Vec<_>>()).to_html("r")
+fn the_verdict_says_whether_the_pace_was_kept_by_each_key() {
+    let at = |line, key: u64, at| answered(line, &[call(1, at, json!({"key": key}))]);
+    let records = [at(1, 0, 0), at(2, 1, 1), at(3, 0, 100), at(4, 1, 51)];
+    let page = report_on(&records, rpm(600)).to_html("r");
+    for words in [
+        "4 of 4 prompts answered; pace not kept: 1 call too soon.",
+        "\u{2713} kept",
+        "\u{2717} 1 call too soon, up to 50 ms",
+        "limit 2 keys x 600",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    assert!(
+        report_on(&records[..1], rpm(600))
+            .to_html("r")
+            .contains("pace kept: no call too soon")
+    );
+    assert!(report(&records).to_html("r").contains("pace not checked"));
+}
+
+#[test]
+fn one_table_names_the_slowest_and_the_most_retried_prompts() {
+    let calls = |line: u64, count: u32| -> Vec<_> {
+        let took = json!({"took_ms": 1000 / line});
+        (1..=count)
+            .map(|n| call(n, u64::from(n), took.clone()))
+            .collect()
     };
-    let own = "Refused calls a minute";
-    assert!(page(100).contains(own) && !page(2).contains(own) && !page(9_999).contains(own));
+    let records = [1, 2, 3].map(|line| answered(line, &calls(line, line as u32)));
+    let page = report(&records).to_html("r");
+    let table = page
+        .split("Slowest and most retried prompts")
+        .last()
+        .unwrap();
+    assert_eq!(table.matches("<tr>").count(), 4, "{table}");
+    assert!(
+        table.contains("data-of=\"took\">1 s</td><td></td>"),
+        "{table}"
+    );
+    assert!(
+        table.contains(
+            "data-of=\"took\">335 ms</td><td class=\"figure\" data-of=\"retries\">2</td>"
+        ),
+        "{table}"
+    );
+}
+
+#[test]
+fn a_run_that_was_rate_limited_without_a_time_was_paused() {
+    let silent = call(
+        1,
+        0,
+        json!({"outcome": "rate_limited", "status": 429, "took_ms": 100}),
+    );
+    let waited = call(2, 12_100, json!({"paced_ms": 12_000, "took_ms": 900}));
+    let report = report(&[answered(1, &[silent, waited])]);
+    assert_eq!(
+        (report.keys[0].paused_ms, report.times.paused_ms),
+        (12_000, 12_000)
+    );
+    assert!(report.to_html("r").contains("paused for 12 s"));
+    let text = report.to_string();
+    assert!(
+        text.contains("1 call; the key was paused for 12 s"),
+        "{text}"
+    );
 }

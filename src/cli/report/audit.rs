@@ -1,18 +1,20 @@
-//! The audit: what the departures of one key's calls say about its pace. Pure; the calls come in order.
+//! The audit: what the departures of one key's calls say about its pace. Pure; the calls come in order of departure.
 
 use std::time::{Duration, Instant};
 
-use super::call::Call;
-use super::numbers::{Busiest, Excess, Gap, Limit, Moment, Named, TooSoon};
+use super::call::CallSummary;
+use super::numbers::{
+    AuditedLimit, BusiestMinute, Excess, Moment, RecordRef, SmallestGap, TooSoon,
+};
 use crate::limiter::{Rate, Turnstile};
 
 /// A minute, in milliseconds.
 pub(super) const MINUTE: u64 = 60_000;
-/// Whoever is early by less than this is not: two instants in whole milliseconds are true to one.
-const FORGIVEN: u64 = 2;
+/// A call that is less than this early is on time: a gap between two instants in whole milliseconds is true to 1 ms.
+const TOLERANCE_MS: u64 = 2;
 
-impl Limit {
-    /// As a server keeps it: without the guard that a client adds.
+impl AuditedLimit {
+    /// As a server keeps it: without the margin that a client adds.
     fn rate(&self) -> Rate {
         Rate::per_minute(self.calls_a_minute)
             .with_guard(Duration::ZERO)
@@ -25,9 +27,9 @@ impl Limit {
     }
 }
 
-/// A record that has no name yet.
-pub(super) fn nameless(record: u64) -> Named {
-    Named {
+/// A record whose name is looked up later.
+pub(super) fn unnamed(record: u64) -> RecordRef {
+    RecordRef {
         custom_id: String::new(),
         asked: String::new(),
         record,
@@ -35,48 +37,54 @@ pub(super) fn nameless(record: u64) -> Named {
 }
 
 /// The first of the smallest gaps; none for fewer than two calls.
-pub(super) fn smallest_gap(calls: &[Call]) -> Option<Gap> {
-    let [from, to] = calls
-        .array_windows()
-        .min_by_key(|[from, to]| to.at() - from.at())?;
-    let ms = to.at() - from.at();
-    Some(Gap {
-        ms,
-        from: nameless(from.record()),
-        to: nameless(to.record()),
+pub(super) fn smallest_gap(calls: &[CallSummary]) -> Option<SmallestGap> {
+    let gaps = calls.array_windows();
+    let [from, to] = gaps.min_by_key(|[from, to]| to.at - from.at)?;
+    Some(SmallestGap {
+        ms: to.at - from.at,
+        from: unnamed(from.record.into()),
+        to: unnamed(to.record.into()),
     })
 }
 
-/// The most calls that left within so many milliseconds, the first such time; none for no calls.
-pub(super) fn busiest(calls: &[Call], length: u64) -> Option<Busiest> {
+/// The most calls that left within `length` milliseconds, the first such time; none for no calls.
+pub(super) fn busiest(calls: &[CallSummary], length: u64) -> Option<BusiestMinute> {
+    let mut busiest = BusiestMinute {
+        calls: 0,
+        from: Moment(calls.first()?.at),
+    };
     let mut first = 0;
-    let windows = calls.iter().enumerate().map(|(last, call)| {
-        while call.at() - calls[first].at() >= length {
+    for (last, call) in calls.iter().enumerate() {
+        while call.at - calls[first].at >= length {
             first += 1;
         }
-        Busiest {
-            calls: (last - first + 1) as u64,
-            from: Moment(calls[first].at()),
+        let count = (last - first + 1) as u64;
+        if count > busiest.calls {
+            busiest = BusiestMinute {
+                calls: count,
+                from: Moment(calls[first].at),
+            };
         }
-    });
-    windows.reduce(|most, next| if next.calls > most.calls { next } else { most })
+    }
+    Some(busiest)
 }
 
-/// Holds the calls against the limit, as a server would that refuses those that come too soon: they take no turn.
-pub(super) fn excess(calls: &[Call], limit: &Limit) -> Excess {
-    let start = calls.first().map_or(0, Call::at);
-    // Any instant will do: only what lies between two of them counts.
+/// Judges the calls as a server with this limit does that refuses those that come too soon: these do not count.
+pub(super) fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
+    let start = calls.first().map_or(0, |call| call.at);
+    // Only differences between instants count, so the first one does not matter.
     let origin = Instant::now();
-    let mut turnstile = Turnstile::new(limit.rate(), origin);
+    let mut decider = Turnstile::new(limit.rate(), origin);
+    let most = busiest(calls, MINUTE - TOLERANCE_MS).map_or(0, |busiest| busiest.calls);
     let mut excess = Excess {
-        most_over_in_a_minute: most_over(calls, limit),
+        most_over_in_a_minute: most.saturating_sub(limit.in_a_minute()),
         ..Excess::default()
     };
     for call in calls {
-        let now = origin + Duration::from_millis(call.at() - start);
-        let early = turnstile.due(1).saturating_duration_since(now);
-        if early < Duration::from_millis(FORGIVEN) {
-            turnstile.take(now, 1);
+        let now = origin + Duration::from_millis(call.at - start);
+        let early = decider.due(1).saturating_duration_since(now);
+        if early < Duration::from_millis(TOLERANCE_MS) {
+            decider.take(now, 1);
         } else {
             excess.note(call, early);
         }
@@ -84,18 +92,13 @@ pub(super) fn excess(calls: &[Call], limit: &Limit) -> Excess {
     excess
 }
 
-fn most_over(calls: &[Call], limit: &Limit) -> u64 {
-    let most = busiest(calls, MINUTE - FORGIVEN).map_or(0, |busiest| busiest.calls);
-    most.saturating_sub(limit.in_a_minute())
-}
-
 impl Excess {
-    fn note(&mut self, call: &Call, early: Duration) {
+    fn note(&mut self, call: &CallSummary, early: Duration) {
         let by_ms = u64::try_from(early.as_millis()).unwrap_or(u64::MAX);
         self.too_soon += 1;
         if self.worst.as_ref().is_none_or(|worst| worst.by_ms < by_ms) {
             self.worst = Some(TooSoon {
-                call: nameless(call.record()),
+                call: unnamed(call.record.into()),
                 by_ms,
             });
         }
@@ -105,21 +108,25 @@ impl Excess {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::report::call::call_at;
     use proptest::prelude::*;
     use std::num::NonZeroU32;
 
     /// Calls that left at these instants; their records count from 1.
-    fn calls(instants: impl IntoIterator<Item = u64>) -> Vec<Call> {
+    fn calls(instants: impl IntoIterator<Item = u64>) -> Vec<CallSummary> {
         (1..)
             .zip(instants)
-            .map(|(record, at)| Call::new(0, at, 0, record))
+            .map(|(record, at)| CallSummary {
+                record,
+                ..call_at(at)
+            })
             .collect()
     }
 
-    fn limit(calls_a_minute: u32, burst: u32) -> Limit {
+    fn limit(calls_a_minute: u32, burst: u32) -> AuditedLimit {
         let [calls_a_minute, burst] =
             [calls_a_minute, burst].map(|number| NonZeroU32::new(number).unwrap());
-        Limit {
+        AuditedLimit {
             calls_a_minute,
             burst,
         }
@@ -127,7 +134,7 @@ mod tests {
 
     /// How many came too soon, the worst and by how much, and how many were over in a minute.
     fn against(
-        limit: Limit,
+        limit: AuditedLimit,
         instants: impl IntoIterator<Item = u64>,
     ) -> (u64, Option<(u64, u64)>, u64) {
         let Excess {
@@ -184,7 +191,7 @@ mod tests {
         assert_eq!(
             against(limit(600, 1), [0, 99, 200, 299]),
             (0, None, 0),
-            "1 ms is how true an instant is"
+            "instants are true to 1 ms"
         );
         assert_eq!(against(limit(600, 1), [0, 98, 200]), (1, Some((2, 2)), 0));
     }
@@ -227,15 +234,15 @@ mod tests {
         }
 
         #[test]
-        fn whoever_waits_until_a_turn_is_due_is_never_too_soon(
+        fn a_client_that_waits_until_a_permit_is_due_is_never_too_soon(
             waits in prop::collection::vec(0u64..3000, 0..100), rpm in 1u32..200, burst in 1u32..5,
         ) {
             let (limit, origin) = (limit(rpm, burst), Instant::now());
-            let mut turnstile = Turnstile::new(limit.rate(), origin);
+            let mut decider = Turnstile::new(limit.rate(), origin);
             let mut now = origin;
             let instants: Vec<_> = waits.iter().map(|wait| {
-                now = (now + Duration::from_millis(*wait)).max(turnstile.due(1));
-                turnstile.take(now, 1);
+                now = (now + Duration::from_millis(*wait)).max(decider.due(1));
+                decider.take(now, 1);
                 (now - origin).as_millis() as u64
             }).collect();
             prop_assert_eq!(against(limit, instants), (0, None, 0));

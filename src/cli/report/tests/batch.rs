@@ -4,11 +4,11 @@ use super::{NonZeroU32, report_on, rpm};
 use crate::api::{Answer, Ask, CallError, Class};
 use crate::batch::{Batch, Settings};
 use crate::cancel::CancelToken;
+use crate::cli::report::numbers::Excess;
 use crate::clock::{Clock, SimClock};
 use crate::json::Json;
 use crate::limiter::{Rate, Tempo};
 use crate::prompts::Prompt;
-use crate::report::Excess;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         assert_eq!(pace.excess, Some(Excess::default()));
         assert_eq!(pace.smallest_gap.as_ref().map(|gap| gap.ms), Some(100));
         assert!(
-            pace.times.held_ms >= 8_000,
+            pace.times.paused_ms >= 8_000,
             "somebody stood in line during the hold: {:?}",
             pace.times
         );

@@ -1,8 +1,7 @@
-//! A page that stands alone: one HTML file with its style and its pictures in it, without a script and without a word to
-//! the network.
+//! A page that stands alone: one HTML file with its style and its charts in it, without a script and without network.
 //!
 //! Pure: plain data in, text out. Whatever comes from outside goes through [`Escaped`]; all else here takes markup that
-//! was made here. Each picture says in words what it shows, for whoever cannot see it.
+//! was made here. Each chart says in words what it shows, for readers who cannot see it.
 
 mod axis;
 mod chart;
@@ -10,14 +9,18 @@ mod parts;
 
 use std::fmt::{Display, Formatter, Result, Write};
 
-pub(crate) use axis::{Axis, grouped, span};
+pub(crate) use axis::Axis;
 pub(crate) use chart::Chart;
-pub(crate) use parts::{Cell, Share, legend, shares, stacked, table};
+pub(crate) use parts::{
+    Cell, Tile, TimeShare, facts, legend, portions, shares, stacked, table, tiles,
+};
 
-const STYLE: &str = include_str!("page/style.css");
+const STYLE: &str = include_str!("style.css");
 
-/// A text from outside, such that it is a text and nothing else, in an element as well as in an attribute. Characters
-/// that are neither seen nor a space are shown as such.
+/// Hatches that tell kinds of calls apart without colours.
+const PATTERNS: &str = include_str!("patterns.svg");
+
+/// A text from outside, made harmless for an element and for an attribute. Control characters become U+FFFD.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Escaped<'a>(pub(crate) &'a str);
 
@@ -44,7 +47,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// A page with this heading, which is a plain text.
+    /// A page with this heading, a plain text.
     pub(crate) fn new(title: &str) -> Self {
         Page {
             title: title.to_owned(),
@@ -52,24 +55,44 @@ impl Page {
         }
     }
 
-    /// What stands above the sections: markup.
+    /// Adds a paragraph above the sections: markup.
     pub(crate) fn lead(&mut self, markup: impl Display) {
         self.body += &format!("<p class=\"lead\">{markup}</p>\n");
     }
 
-    /// A section: a heading and a sentence on how to read it, which are plain texts; and its content, which is markup.
+    /// Adds markup as it is.
+    pub(crate) fn add(&mut self, markup: impl Display) {
+        self.body += &format!("{markup}\n");
+    }
+
+    /// Adds a section: a heading and a sentence on how to read it, which are plain texts; and its content, which is
+    /// markup. A link can lead to it.
     pub(crate) fn section(&mut self, heading: &str, note: &str, content: impl Display) {
+        let anchor = anchor(heading);
         let (heading, note) = (Escaped(heading), Escaped(note));
         self.body += &format!(
-            "<section>\n<h2>{heading}</h2>\n<p class=\"note\">{note}</p>\n{content}\n</section>\n"
+            "<section id=\"{anchor}\">\n<h2><a href=\"#{anchor}\">{heading}</a></h2>\n\
+             <p class=\"note\">{note}</p>\n{content}\n</section>\n"
         );
     }
+}
+
+/// What a link to a section is named: its heading, in small letters and hyphens.
+fn anchor(heading: &str) -> String {
+    let letter = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    heading.chars().map(letter).collect()
 }
 
 impl Display for Page {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (title, body) = (Escaped(&self.title), &self.body);
-        // The policy forbids what the page has no need of, should a text ever come through unescaped.
+        // The policy forbids what the page does not need, should a text ever come through unescaped.
         write!(
             f,
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -78,7 +101,7 @@ impl Display for Page {
              <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
              style-src 'unsafe-inline'; img-src data:\">\n\
              <link rel=\"icon\" href=\"data:,\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
-             <body>\n<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
+             <body>\n{PATTERNS}<main>\n<h1>{title}</h1>\n{body}</main>\n</body>\n</html>\n"
         )
     }
 }
@@ -92,18 +115,16 @@ mod tests {
         let nasty = "</script><img src=x onerror='a()'>\"&\u{0}\u{1b}[31m\u{2028}é漢";
         let expected = "&lt;/script&gt;&lt;img src=x onerror=&#39;a()&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}[31m é漢";
         assert_eq!(Escaped(nasty).to_string(), expected);
+        assert_eq!(anchor("<b>\"A b\""), "-b--a-b-");
     }
 
     #[test]
     fn a_page_asks_for_nothing_and_runs_nothing() {
         let mut page = Page::new("<b>");
         page.lead("x");
-        page.section(
-            "<i>",
-            "<u>",
-            Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0)),
-        );
-        let text = page.to_string();
+        let chart = Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0));
+        page.section("<i>", "<u>", chart);
+        let text = page.to_string().replace("url(#", "");
         for foreign in [
             "http:", "https:", "src=", "@import", "url(", "<script", "<b>", "<i>", "<u>", "<s>",
         ] {

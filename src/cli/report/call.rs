@@ -1,0 +1,109 @@
+//! One call, as the report needs it: the calls of a million records are held in memory, 24 bytes each.
+
+use std::time::{Duration, SystemTime};
+
+use crate::journal::RecordAttempt;
+use crate::outcome::CallOutcome;
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CallEnd {
+    Answered,
+    /// Status 429, 503 or 529, or an answer that says the same.
+    RateLimited,
+    Failed,
+}
+
+/// One call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CallSummary {
+    /// When it left, in milliseconds since 1970.
+    pub(super) at: u64,
+    /// How long it took. The longest that is told apart is 49 days.
+    pub(super) took_ms: u32,
+    /// How long it had waited for its permit.
+    pub(super) paced_ms: u32,
+    /// The line of the results that its record is.
+    pub(super) record: u32,
+    pub(super) key: u16,
+    pub(super) end: CallEnd,
+}
+
+impl CallSummary {
+    /// The latest instant that is told apart (the year 6429), so that no sum of instants overflows.
+    const LATEST: u64 = (1 << 47) - 1;
+
+    pub(super) fn of(attempt: &RecordAttempt, record: u64) -> Self {
+        CallSummary {
+            at: since_1970(attempt.started_at).min(Self::LATEST),
+            took_ms: small(ms(attempt.took)),
+            paced_ms: small(ms(attempt.paced)),
+            record: small(record),
+            key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
+            end: end_of(attempt),
+        }
+    }
+
+    /// When it began to wait for its permit.
+    pub(super) fn asked(&self) -> u64 {
+        self.at.saturating_sub(self.paced_ms.into())
+    }
+
+    /// When it was over.
+    pub(super) fn ended_at(&self) -> u64 {
+        self.at + u64::from(self.took_ms)
+    }
+}
+
+fn end_of(attempt: &RecordAttempt) -> CallEnd {
+    match (attempt.outcome, attempt.status) {
+        (CallOutcome::Answered, _) => CallEnd::Answered,
+        (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallEnd::RateLimited,
+        _ => CallEnd::Failed,
+    }
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, ms)
+}
+
+/// Whole milliseconds.
+pub(super) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A call that left at an instant, for tests.
+#[cfg(test)]
+pub(super) fn call_at(at: u64) -> CallSummary {
+    CallSummary {
+        at,
+        took_ms: 0,
+        paced_ms: 0,
+        record: 1,
+        key: 0,
+        end: CallEnd::Answered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_takes_24_bytes_and_absurd_numbers_are_capped() {
+        assert_eq!(size_of::<CallSummary>(), 24);
+        let attempt = r#"{"n":1,"key":70000,"started_at":"9999-01-01T00:00:00Z","paced_ms":9999999999,
+            "took_ms":18446744073709551615,"outcome":"odd"}"#;
+        let call = CallSummary::of(&serde_json::from_str(attempt).unwrap(), u64::MAX);
+        assert_eq!((call.at, call.key), (CallSummary::LATEST, u16::MAX));
+        assert_eq!(
+            (call.took_ms, call.paced_ms, call.record),
+            (u32::MAX, u32::MAX, u32::MAX)
+        );
+        assert!(call.asked() < call.at && call.at < call.ended_at());
+    }
+}

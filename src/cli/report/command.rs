@@ -1,0 +1,52 @@
+//! `paceline report`: reads results and writes what happened, as text, JSON or a page.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::numbers::{AuditedLimit, Report};
+use crate::cli::args::ReportArgs;
+use crate::cli::error::CommandError;
+use crate::cli::exit::Exit;
+use crate::cli::logging::tell;
+use crate::cli::output;
+
+pub(in crate::cli) fn run(args: &ReportArgs, quiet: bool) -> Result<Exit, CommandError> {
+    let to = args.html.as_deref().unwrap_or(Path::new("-"));
+    output::not_the_results(to, &args.results)?;
+    let report = read(args)?;
+    if report.torn_bytes > 0 && !quiet {
+        tell(&output::torn_line(report.torn_bytes));
+    }
+    if let Err(source) = output::write_to(to, |to| write(&report, args, to)) {
+        return output::write_failed(to, &source);
+    }
+    if !output::is_stdout(to) && !quiet {
+        tell(&format!(
+            "the page is in {}: open it in a browser",
+            to.display()
+        ));
+    }
+    Ok(Exit::Answered)
+}
+
+fn read(args: &ReportArgs) -> Result<Report, CommandError> {
+    let mut results = output::open_results(&args.results)?;
+    let limit = args.rpm.map(|calls_a_minute| AuditedLimit {
+        calls_a_minute,
+        burst: args.burst,
+    });
+    let report = Report::read(&mut results, limit);
+    report.map_err(CommandError::file("", &args.results))
+}
+
+fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
+    if args.html.is_some() {
+        let name = args.results.file_name().unwrap_or(args.results.as_os_str());
+        to.write_all(report.to_html(&name.to_string_lossy()).as_bytes())
+    } else if args.json {
+        serde_json::to_writer(&mut *to, report)?;
+        writeln!(to)
+    } else {
+        writeln!(to, "{report}")
+    }
+}

@@ -1,0 +1,56 @@
+//! What happened, from the results alone: prompts, calls, pace and time, so that anyone can check the pace a run claims.
+//!
+//! The numbers are plain data ([`Report`]), shown as text, as a page, and by `serde` as JSON.
+//!
+//! The results are read once for the numbers, in 24 bytes a call and 16 bytes a record; and once more, without a look at
+//! most of them, for the names of the few records that the numbers point to. A prompt's last record says what became of
+//! it; the calls of all its records count, because they were all made.
+//!
+//! **What the pace is judged by.** A call is dated by `started_at`, the instant of its permit, in whole milliseconds: a
+//! gap between two calls is true to 1 ms. So against a limit a call that is less than 2 ms early is on time.
+
+mod audit;
+mod builder;
+mod call;
+mod command;
+mod fields;
+mod html;
+mod lanes;
+mod names;
+mod numbers;
+mod pauses;
+mod text;
+mod timeline;
+
+use std::io::{BufRead, Seek};
+
+use super::output::RereadError;
+use crate::journal::Results;
+use builder::ReportBuilder;
+use numbers::{AuditedLimit, Report};
+
+pub(super) use command::run;
+pub(super) use fields::RecordFields;
+
+impl Report {
+    /// Reads results from their beginning, and checks the pace against a limit if there is one.
+    ///
+    /// A run may be writing them meanwhile: what is there is reported, without a last line that is unfinished.
+    pub(crate) fn read<R: BufRead + Seek>(
+        results: &mut Results<R>,
+        limit: Option<AuditedLimit>,
+    ) -> Result<Self, RereadError> {
+        let mut builder = ReportBuilder::default();
+        while let Some(line) = results.next_line()? {
+            let fields: RecordFields<'_> = line.parse()?;
+            builder.add(line.number, line.id(&fields.id)?.line, &fields);
+        }
+        let mut report = builder.finish(limit);
+        report.torn_bytes = results.torn();
+        names::fill_in(&mut report, results)?;
+        Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests;
