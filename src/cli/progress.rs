@@ -5,23 +5,22 @@
 
 mod eta;
 mod lines;
-mod pane;
 
 use std::env;
-use std::fmt;
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use console::Term;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
 use super::args::{CallArgs, LogFormat, ShowProgress};
 use super::logging::{screen, tell};
 use crate::batch::{Event, Price, Snapshot, View, Watch, Why};
 use crate::clock::{Clock, SystemClock};
+use lines::TerminalLook;
 
 /// How the progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,9 +129,9 @@ fn show(mode: DisplayMode, view: &View, price: Option<Price>, messages: &Receive
 fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<DisplayMessage>) {
     /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
     const FRAME: Duration = Duration::from_millis(250);
-    let bar = screen().draw();
+    screen().start();
     loop {
-        bar.set_message(lines::screen(&now(), price, width()).join("\n"));
+        screen().draw(lines::screen(&now(), price, look()));
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Paused { .. }) | Err(RecvTimeoutError::Timeout) => {}
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -171,50 +170,72 @@ fn print_lines(
     }
 }
 
-/// The columns of the terminal as it is now.
-fn width() -> usize {
-    console::Term::stderr()
-        .size_checked()
-        .map_or(80, |(_, columns)| columns.into())
-}
-
-/// Standard error, on which something may be drawn that must not be written over.
-#[derive(Default)]
-pub(super) struct Screen(Mutex<Option<ProgressBar>>);
-
-impl fmt::Debug for Screen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Screen")
+/// The terminal as it is now.
+fn look() -> TerminalLook {
+    let size = Term::stderr().size_checked();
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|name| env::var(name).unwrap_or_default());
+    let locale = locale.into_iter().find(|locale| !locale.is_empty());
+    let is_utf8 = |locale: String| locale.to_lowercase().replace('-', "").contains("utf8");
+    TerminalLook {
+        width: size.map_or(80, |(_, columns)| columns.into()),
+        unicode: locale.is_some_and(is_utf8),
+        colour: console::colors_enabled_stderr(),
     }
 }
+
+/// Standard error, with a few lines drawn at its end that must not be written over.
+///
+/// The cursor stands at the beginning of the last line, and no line is filled up to the edge of the terminal, because
+/// there the terminal would add a typed `^C` and break the line: the drawing could not be taken away any more. That is
+/// why this does not use `indicatif`, which does both.
+#[derive(Debug, Default)]
+pub(super) struct Screen(Mutex<Option<Vec<String>>>);
 
 impl Screen {
     /// Takes the drawing away, lets `write` write, and draws again below.
     pub(super) fn write<T>(&self, write: impl FnOnce() -> T) -> T {
-        let drawn = self.0.lock().clone();
-        match drawn {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+        let drawn = self.0.lock();
+        let lines = drawn.as_deref().unwrap_or_default();
+        let _ = redraw(lines, &[]);
+        let written = write();
+        let _ = redraw(&[], lines);
+        written
+    }
+
+    /// From now on something may be drawn.
+    fn start(&self) {
+        *self.0.lock() = Some(Vec::new());
+        let _ = Term::stderr().hide_cursor();
+    }
+
+    fn draw(&self, lines: Vec<String>) {
+        if let Some(drawn) = &mut *self.0.lock() {
+            let _ = redraw(drawn, &lines);
+            *drawn = lines;
         }
     }
 
     /// Takes the drawing away for good.
     pub(super) fn clear(&self) {
-        let drawn = self.0.lock().take();
-        if let Some(bar) = drawn {
-            bar.finish_and_clear();
+        if let Some(drawn) = self.0.lock().take() {
+            let _ = redraw(&drawn, &[]);
+            let _ = Term::stderr().show_cursor();
         }
     }
+}
 
-    fn draw(&self) -> ProgressBar {
-        const HERTZ: u8 = 10;
-        let target =
-            ProgressDrawTarget::term_like_with_hz(Box::new(pane::TerminalPane::new()), HERTZ);
-        let bar = ProgressBar::with_draw_target(None, target);
-        bar.set_style(ProgressStyle::with_template("{msg}").expect("the template is right"));
-        *self.0.lock() = Some(bar.clone());
-        bar
+/// Draws new lines in place of old ones, in one write.
+fn redraw(old: &[String], new: &[String]) -> io::Result<()> {
+    if old.is_empty() && new.is_empty() {
+        return Ok(());
     }
+    let term = Term::buffered_stderr();
+    term.move_cursor_up(old.len().saturating_sub(1))?;
+    // A terminal that has become narrower has broken old lines into more: they stand below.
+    term.clear_to_end_of_screen()?;
+    term.write_str(&new.join("\r\n"))?;
+    term.write_str("\r")?;
+    term.flush()
 }
 
 #[cfg(test)]

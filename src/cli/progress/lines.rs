@@ -1,205 +1,288 @@
-//! The text of the display: lines of a snapshot that fit a width. Pure; plain ASCII, so that a character is a column.
+//! The text of the display: lines of a snapshot that fit a terminal. Pure; every character is one column wide.
 
 use std::time::{Duration, SystemTime};
 
+use console::Style;
+
 use super::eta;
 use crate::batch::{Allowed, Price, Snapshot, Why};
-use crate::cli::format::{countdown, money, short_number};
+use crate::cli::format::{countdown, counted, duration, grouped, money, number, short_number};
 
-/// The whole display, no line of it as wide as the terminal: one that is may be wrapped.
-pub(super) fn screen(now: &Snapshot, price: Option<Price>, width: usize) -> Vec<String> {
-    let room = width.saturating_sub(1);
+/// What a terminal can show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TerminalLook {
+    /// In columns. No line is as wide: one that is may be wrapped.
+    pub(super) width: usize,
+    pub(super) unicode: bool,
+    pub(super) colour: bool,
+}
+
+/// A piece of a line, with what it means.
+type Piece = (Meaning, String);
+
+#[derive(Clone, Copy)]
+enum Meaning {
+    Good,
+    Bad,
+    Paused,
+    Plain,
+    Minor,
+}
+
+/// The display: the bar, the prompts, the rate, the cost, and what goes wrong.
+pub(super) fn screen(now: &Snapshot, price: Option<Price>, look: TerminalLook) -> Vec<String> {
     let lines = [
-        Some(prompts(now, room)),
-        Some(fit(room, &pace(now))),
-        Some(fit(room, &workers(now))),
-        tokens(now, price).map(|said| fit(room, &said)),
-        trouble(now).map(|said| fit(room, &said)),
-        waiting(now).map(|said| fit(room, &[said])),
+        Some(vec![bar_line(now, look)]),
+        Some(prompts(now, look)),
+        Some(rate(now)),
+        cost(now, price),
+        trouble(now),
     ];
-    lines.into_iter().flatten().collect()
+    lines
+        .into_iter()
+        .flatten()
+        .map(|ways| fit(&ways, look))
+        .collect()
 }
 
 /// Everything in one line, for where there is no terminal.
 pub(super) fn one_line(now: &Snapshot, price: Option<Price>) -> String {
-    let [pace, ..] = pace(now);
-    let cost = tokens(now, price)
-        .filter(|_| price.is_some())
-        .map(|[said, ..]| said);
-    let trouble = trouble(now).map(|[said, ..]| said);
-    let parts = [Some(counts(now)), Some(pace), cost, trouble, waiting(now)];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let left = now
+        .left()
+        .map_or_else(String::new, |left| format!(", {} left", grouped(left)));
+    let mut parts = vec![
+        format!(
+            "{}{} answered, {} failed{left}",
+            earlier(now).map_or_else(String::new, |earlier| earlier + ", "),
+            grouped(now.answered),
+            grouped(now.failed)
+        ),
+        allowed_rate(now),
+    ];
+    parts.extend(time_left(now));
+    parts.extend(price.and(tokens(now)));
+    parts.extend(price.and_then(|price| costs(now, price)));
+    parts.extend(problems(now));
+    parts.extend(pause_left(now));
+    parts.join("; ")
 }
 
 /// A pause that has just begun.
 pub(super) fn pause(key: Option<usize>, why: Why, wait: Duration, until: SystemTime) -> String {
-    let whose = key.map_or_else(String::new, |key| format!("key {key} is "));
-    let until = jiff::Timestamp::try_from(until);
-    let until = until.map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
-    format!("{whose}{why}{until} ({})", countdown(wait))
+    let key = key.map_or_else(String::new, |key| format!("key {key} is "));
+    let until = jiff::Timestamp::try_from(until)
+        .map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
+    format!("{key}{why}{until} ({})", countdown(wait))
 }
 
-/// The first that fits, or as much of the last as does.
-fn fit(room: usize, ways: &[String]) -> String {
-    let fits = ways
-        .iter()
-        .find(|said| said.chars().count() <= room)
-        .or(ways.last());
-    fits.map(|said| said.chars().take(room).collect())
-        .unwrap_or_default()
-}
-
-fn prompts(now: &Snapshot, room: usize) -> String {
-    let short = format!("{} answered, {} failed", now.answered, now.failed);
-    let Some(total) = now.total else {
-        return fit(room, &[counts(now), short]);
+/// The first way that fits, or as much of the last as does, in colour.
+fn fit(ways: &[Vec<Piece>], look: TerminalLook) -> String {
+    let room = look.width.saturating_sub(1);
+    let columns = |way: &&Vec<Piece>| {
+        way.iter()
+            .map(|(_, text)| text.chars().count())
+            .sum::<usize>()
     };
+    let way = ways.iter().find(|way| columns(way) <= room).or(ways.last());
+    let mut left = room;
+    let mut line = String::new();
+    for (meaning, text) in way.into_iter().flatten() {
+        let text: String = text.chars().take(left).collect();
+        left -= text.chars().count();
+        line += &paint(*meaning, &text, look.colour);
+    }
+    line
+}
+
+fn paint(meaning: Meaning, text: &str, colour: bool) -> String {
+    let style = Style::new().force_styling(colour);
+    let style = match meaning {
+        Meaning::Good => style.green(),
+        Meaning::Bad => style.red(),
+        Meaning::Paused => style.yellow(),
+        Meaning::Plain => return text.to_owned(),
+        Meaning::Minor => style.dim(),
+    };
+    style.apply_to(text).to_string()
+}
+
+/// The bar takes the room that the numbers leave, up to 40 columns: wider ones show no more.
+fn bar_line(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
     let done = now.before + now.answered + now.failed;
-    let share = if total == 0 {
-        1.0
-    } else {
-        (done as f64 / total as f64).min(1.0)
+    let Some(total) = now.total else {
+        return vec![(
+            Meaning::Plain,
+            format!("{} finished", counted(done, "prompt")),
+        )];
     };
-    let percent = format!("{:3.0} %", (share * 100.0).floor());
-    let least = format!("{percent} {} ok {} failed", now.answered, now.failed);
-    let ways = [
-        format!("{percent}  {}", counts(now)),
-        format!("{percent}  {short}"),
-        least,
-    ];
-    let text = fit(room, &ways);
-    match room.saturating_sub(text.chars().count() + 1) {
-        8.. => format!(
-            "{} {text}",
-            bar(share, (room - text.chars().count() - 1).min(42))
-        ),
-        _ => text,
+    let share = done as f64 / total.max(1) as f64;
+    let share = if total == 0 { 1.0 } else { share.min(1.0) };
+    let percent = (share * 100.0).floor();
+    let count = format!("{percent:3.0} %  {} of {}", grouped(done), grouped(total));
+    let time = time_left(now).map_or_else(String::new, |time| format!("  {time}"));
+    let room = look.width.saturating_sub(1);
+    let bar = room.saturating_sub(count.len() + time.len() + 1).min(40);
+    let [full, rest] = if look.unicode {
+        ["━", "─"]
+    } else {
+        ["=", "-"]
+    };
+    let columns = if bar < 8 { 0 } else { bar };
+    let filled = (share * columns as f64) as usize;
+    let meaning = match now.hold {
+        Some(_) => Meaning::Paused,
+        None => Meaning::Good,
+    };
+    vec![
+        (meaning, full.repeat(filled)),
+        (Meaning::Minor, rest.repeat(columns - filled)),
+        (Meaning::Plain, format!(" {count}{time}")),
+    ]
+}
+
+/// The time to the end. While nothing gets through, it is unknown, and said to be.
+fn time_left(now: &Snapshot) -> Option<String> {
+    let nothing_gets_through = now.answered == 0 && now.refused.max(now.faults).max(now.failed) > 0;
+    if nothing_gets_through {
+        return Some("no answer yet".to_owned());
     }
+    eta::to_go(now).map(|left| format!("{} left", countdown(left)))
 }
 
-/// A bar of this width.
-fn bar(share: f64, columns: usize) -> String {
-    let inside = columns.saturating_sub(2);
-    let full = ((share * inside as f64) as usize).min(inside);
-    let tip = if full > 0 && full < inside { ">" } else { "" };
-    format!("[{:inside$}]", "=".repeat(full - tip.len()) + tip)
+fn earlier(now: &Snapshot) -> Option<String> {
+    (now.before > 0).then(|| format!("{} from earlier runs", grouped(now.before)))
 }
 
-fn counts(now: &Snapshot) -> String {
-    let before = if now.before > 0 {
-        format!("{} before, ", now.before)
+fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Vec<Piece>> {
+    let [good, bad] = if look.unicode {
+        ["✓ ", "✗ "]
     } else {
-        String::new()
+        ["", ""]
     };
-    let left = now
-        .left()
-        .map_or_else(String::new, |left| format!(", {left} left"));
-    format!(
-        "{before}{} answered, {} failed{left}",
-        now.answered, now.failed
-    )
-}
-
-/// The rate against the limit, and the time to the end.
-fn pace(now: &Snapshot) -> [String; 3] {
-    let rate = now.rate;
-    let (long, short) = match now.allowed {
-        Allowed::Told(limit) | Allowed::Stated(limit) => (
-            format!("{rate:.0} of {limit:.0} calls a minute"),
-            format!("{rate:.0} of {limit:.0}/min"),
+    let failed = match now.failed {
+        0 => Meaning::Minor,
+        _ => Meaning::Bad,
+    };
+    let short = vec![
+        (
+            Meaning::Good,
+            format!("  {good}{} answered", grouped(now.answered)),
         ),
-        Allowed::Found(limit) => (
-            format!("{rate:.0} calls a minute, the limit is about {limit:.0}"),
-            format!("{rate:.0} of about {limit:.0}/min"),
-        ),
-        Allowed::Unknown => (
-            format!("{rate:.0} calls a minute, finding the limit"),
-            format!("{rate:.0}/min, finding"),
-        ),
-        _ => (
-            format!("{rate:.0} calls a minute"),
-            format!("{rate:.0}/min"),
-        ),
-    };
-    let to_go = eta::to_go(now).map(countdown);
-    let with = |said: &str| match &to_go {
-        Some(to_go) => format!("{said}, {to_go} to go"),
-        None => said.to_owned(),
-    };
-    [with(&long), with(&short), short.clone()]
-}
-
-/// What the workers do. During a pause, no idle worker may call.
-fn workers(now: &Snapshot) -> [String; 2] {
-    let idle = now.workers.saturating_sub(now.in_flight);
-    let unneeded = idle.saturating_sub(now.waiting);
-    let what = match (now.hold, unneeded) {
-        (Some(_), _) => format!("{} busy, {idle} paused", now.in_flight),
-        (None, 0) => format!("{} busy, {} waiting", now.in_flight, now.waiting),
-        (None, _) => format!(
-            "{} busy, {} waiting, {unneeded} idle",
-            now.in_flight, now.waiting
-        ),
-    };
-    let worker = if now.workers == 1 {
-        "worker"
-    } else {
-        "workers"
-    };
-    [format!("{} {worker}: {what}", now.workers), what]
-}
-
-/// The tokens and the cost of the answers that report them.
-fn tokens(now: &Snapshot, price: Option<Price>) -> Option<[String; 3]> {
-    let (input, output) = (now.tokens.input, now.tokens.output);
-    if input + output == 0 {
-        return None;
-    }
-    let read = format!(
-        "tokens: {} in, {} out",
-        short_number(input),
-        short_number(output)
-    );
-    let Some(price) = price else {
-        return Some([read.clone(), read.clone(), read]);
-    };
-    let cost = price.cost(now.tokens);
-    let so_far = format!("cost {} so far", money(cost));
-    let projected = now.left().filter(|_| now.answered > 0);
-    let all = projected.map(|left| cost * (1.0 + left as f64 / now.answered as f64));
-    let long = match all {
-        Some(all) => format!("{so_far}, about {} in all", money(all)),
-        None => so_far.clone(),
-    };
-    Some([format!("{read}; {long}"), long, so_far])
-}
-
-/// What goes wrong.
-fn trouble(now: &Snapshot) -> Option<[String; 2]> {
-    let kinds = [
-        (now.refused, "rate limited", "rate limited"),
-        (now.faults, "failed otherwise", "failed"),
+        (failed, format!("   {bad}{} failed", grouped(now.failed))),
     ];
-    let there = || kinds.iter().filter(|(count, ..)| *count > 0);
-    let long: Vec<_> = there()
-        .map(|(count, what, _)| format!("{count} {what}"))
-        .collect();
-    let short: Vec<_> = there()
-        .map(|(count, _, what)| format!("{count} {what}"))
-        .collect();
-    let calls = now.calls;
-    (!long.is_empty()).then(|| {
-        [
-            format!("of {calls} calls: {}", long.join(", ")),
-            format!("calls: {}", short.join(", ")),
-        ]
-    })
+    let retried = now
+        .refused
+        .saturating_add(now.faults)
+        .saturating_sub(now.failed);
+    let mut long = short.clone();
+    if retried > 0 {
+        long.push((Meaning::Plain, format!("   {} retried", grouped(retried))));
+    }
+    let mut longest = long.clone();
+    if let Some(earlier) = earlier(now) {
+        longest.push((Meaning::Minor, format!("   {earlier}")));
+    }
+    longest.push((
+        Meaning::Minor,
+        format!("   {} so far", duration(whole_seconds(now.elapsed))),
+    ));
+    vec![longest, long, short]
+}
+
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs())
+}
+
+fn rate(now: &Snapshot) -> Vec<Vec<Piece>> {
+    let in_flight = format!("{} in flight", grouped(now.in_flight));
+    if let Some(paused) = pause_left(now) {
+        let waiting = format!("   {in_flight}, {} waiting", grouped(now.waiting));
+        let short = vec![(Meaning::Paused, format!("  rate   {paused}"))];
+        return vec![
+            [short.clone(), vec![(Meaning::Minor, waiting)]].concat(),
+            short,
+        ];
+    }
+    let latency = now.latency.map_or_else(String::new, |latency| {
+        format!(", latency {}", duration(latency))
+    });
+    let short = vec![(Meaning::Plain, format!("  rate   {}", allowed_rate(now)))];
+    let minor = vec![(Meaning::Minor, format!("   {in_flight}{latency}"))];
+    vec![[short.clone(), minor].concat(), short]
+}
+
+/// The rate of the last seconds, against the limit.
+fn allowed_rate(now: &Snapshot) -> String {
+    let rate = number(now.rate.round());
+    match now.allowed {
+        Allowed::Told(limit) | Allowed::Stated(limit) => {
+            format!("{rate} of {} calls a minute", number(limit.round()))
+        }
+        Allowed::Found(limit) => {
+            format!("{rate} of about {} calls a minute", number(limit.round()))
+        }
+        Allowed::Unknown => format!("{rate} calls a minute, finding the limit"),
+        _ => format!("{rate} calls a minute"),
+    }
 }
 
 /// Why everyone waits, with a countdown.
-fn waiting(now: &Snapshot) -> Option<String> {
-    now.hold
-        .map(|hold| format!("{}, {}", hold.why, countdown(hold.left)))
+fn pause_left(now: &Snapshot) -> Option<String> {
+    let hold = now.hold?;
+    Some(format!("{}, {}", hold.why, countdown(hold.left)))
+}
+
+fn cost(now: &Snapshot, price: Option<Price>) -> Option<Vec<Vec<Piece>>> {
+    let tokens = tokens(now)?;
+    let Some(cost) = price.and_then(|price| costs(now, price)) else {
+        return Some(vec![vec![(Meaning::Plain, format!("  used   {tokens}"))]]);
+    };
+    let short = vec![(Meaning::Plain, format!("  cost   {cost}"))];
+    let minor = vec![(Meaning::Minor, format!("   {tokens}"))];
+    Some(vec![[short.clone(), minor].concat(), short])
+}
+
+fn tokens(now: &Snapshot) -> Option<String> {
+    let (input, output) = (now.tokens.input, now.tokens.output);
+    (input + output > 0).then(|| {
+        format!(
+            "{} tokens in, {} out",
+            short_number(input),
+            short_number(output)
+        )
+    })
+}
+
+/// The cost so far, and of the whole input if the rest costs as much for each prompt.
+fn costs(now: &Snapshot, price: Price) -> Option<String> {
+    tokens(now)?;
+    let cost = price.cost(now.tokens);
+    let so_far = format!("{} so far", money(cost));
+    Some(match now.left().filter(|_| now.answered > 0) {
+        None => so_far,
+        Some(left) => {
+            let all = cost * (1.0 + left as f64 / now.answered as f64);
+            format!("{so_far}, about {} in all", money(all))
+        }
+    })
+}
+
+fn trouble(now: &Snapshot) -> Option<Vec<Vec<Piece>>> {
+    let problems = problems(now)?;
+    let long = format!("  ! {problems} of {}", counted(now.calls, "call"));
+    let short = format!("  ! {problems}");
+    let line = |text| vec![(Meaning::Bad, text)];
+    Some(vec![line(long), line(short)])
+}
+
+fn problems(now: &Snapshot) -> Option<String> {
+    let kinds = [(now.refused, "rate limited (429)"), (now.faults, "failed")];
+    let problems: Vec<_> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
+        .collect();
+    (!problems.is_empty()).then(|| problems.join(", "))
 }
 
 #[cfg(test)]

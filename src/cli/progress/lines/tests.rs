@@ -1,4 +1,4 @@
-//! The display in a table: what it says of some moments, at 80 and at 40 columns.
+//! The display of some moments, at 80 and at 40 columns.
 
 use super::*;
 use crate::batch::{Hold, Tokens};
@@ -82,94 +82,156 @@ fn from_a_pipe() -> Snapshot {
     }
 }
 
-#[test]
-fn on_eighty_columns() {
-    let price = Some(Price {
+const PLAIN: TerminalLook = TerminalLook {
+    width: 80,
+    unicode: false,
+    colour: false,
+};
+
+fn price() -> Option<Price> {
+    Some(Price {
         input: 1.0,
         output: 2.0,
-    });
+    })
+}
+
+#[test]
+fn on_eighty_columns() {
     let table: [(Snapshot, &[&str]); 6] = [
         (
             steady(),
             &[
-                "[============>                       ]  37 %  740 answered, 3 failed, 1257 left",
-                "600 of 600 calls a minute, 2 min 6 s to go",
-                "13 workers: 8 busy, 5 waiting",
-                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $18.69 in all",
+                "==============--------------------------  37 %  743 of 2,000  2 min 6 s left",
+                "  740 answered   3 failed   1 min 15 s so far",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  cost   $6.93 so far, about $18.69 in all   12.3k tokens in, 3.46M out",
             ],
         ),
         (
             paused(),
             &[
-                "[============>                       ]  37 %  740 answered, 3 failed, 1257 left",
-                "0 of 600 calls a minute, 2 min 18 s to go",
-                "13 workers: 0 busy, 13 paused",
-                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $18.69 in all",
-                "of 755 calls: 12 rate limited",
-                "held by the server, 12 s",
+                "==============--------------------------  37 %  743 of 2,000  2 min 18 s left",
+                "  740 answered   3 failed   9 retried   1 min 15 s so far",
+                "  rate   held by the server, 12 s   0 in flight, 13 waiting",
+                "  cost   $6.93 so far, about $18.69 in all   12.3k tokens in, 3.46M out",
+                "  ! 12 rate limited (429) of 755 calls",
             ],
         ),
         (
             many_failures(),
             &[
-                "[===========>                      ]  37 %  400 answered, 343 failed, 1257 left",
-                "600 of 600 calls a minute, 6 min 13 s to go",
-                "13 workers: 8 busy, 5 waiting",
-                "tokens: 12.3k in, 3.46M out; cost $6.93 so far, about $28.69 in all",
-                "of 2200 calls: 1800 failed otherwise",
+                "==============--------------------------  37 %  743 of 2,000  6 min 13 s left",
+                "  400 answered   343 failed   1,457 retried   1 min 15 s so far",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  cost   $6.93 so far, about $28.69 in all   12.3k tokens in, 3.46M out",
+                "  ! 1,800 failed of 2,200 calls",
             ],
         ),
         (
             finding(),
             &[
-                "[                                     ]   1 %  20 answered, 0 failed, 1980 left",
-                "340 calls a minute, finding the limit, 5 min 49 s to go",
-                "13 workers: 8 busy, 5 waiting",
+                "----------------------------------------   1 %  20 of 2,000  5 min 49 s left",
+                "  20 answered   0 failed   1 min 15 s so far",
+                "  rate   340 calls a minute, finding the limit   8 in flight, latency 1 s",
             ],
         ),
         (
             found(),
             &[
-                "[                                     ]   1 %  20 answered, 0 failed, 1980 left",
-                "575 calls a minute, the limit is about 590, 3 min 22 s to go",
-                "13 workers: 8 busy, 5 waiting",
-                "of 20 calls: 4 rate limited",
+                "----------------------------------------   1 %  20 of 2,000  3 min 22 s left",
+                "  20 answered   0 failed   4 retried   1 min 15 s so far",
+                "  rate   575 of about 590 calls a minute   8 in flight, latency 1 s",
+                "  ! 4 rate limited (429) of 20 calls",
             ],
         ),
         (
             from_a_pipe(),
             &[
-                "740 answered, 3 failed",
-                "600 of 600 calls a minute",
-                "13 workers: 8 busy, 5 waiting",
-                "tokens: 12.3k in, 3.46M out; cost $6.93 so far",
+                "743 prompts finished",
+                "  740 answered   3 failed   1 min 15 s so far",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  cost   $6.93 so far   12.3k tokens in, 3.46M out",
             ],
         ),
     ];
     for (now, expected) in table {
-        assert_eq!(screen(&now, price, 80), expected);
+        assert_eq!(screen(&now, price(), PLAIN), expected);
     }
 }
 
 #[test]
 fn on_forty_columns() {
+    let narrow = TerminalLook { width: 40, ..PLAIN };
     let expected = [
-        "[=>     ]  37 %  740 answered, 3 failed",
-        "0 of 600/min, 2 min 18 s to go",
-        "13 workers: 0 busy, 13 paused",
-        "tokens: 12.3k in, 3.46M out",
-        "of 755 calls: 12 rate limited",
-        "held by the server, 12 s",
+        "  37 %  743 of 2,000  2 min 18 s left",
+        "  740 answered   3 failed   9 retried",
+        "  rate   held by the server, 12 s",
+        "  used   12.3k tokens in, 3.46M out",
+        "  ! 12 rate limited (429) of 755 calls",
     ];
-    assert_eq!(screen(&paused(), None, 40), expected);
-    assert_eq!(
-        screen(&many_failures(), None, 40)[0],
-        " 37 %  400 answered, 343 failed"
+    assert_eq!(screen(&paused(), None, narrow), expected);
+}
+
+#[test]
+fn while_nothing_gets_through_no_time_is_invented() {
+    let stuck = Snapshot {
+        answered: 0,
+        failed: 0,
+        faults: 16,
+        calls: 16,
+        ..steady()
+    };
+    let lines = screen(&stuck, None, PLAIN);
+    assert!(
+        lines[0].ends_with("  0 %  0 of 2,000  no answer yet"),
+        "{lines:#?}"
     );
-    assert_eq!(
-        screen(&found(), None, 40)[1],
-        "575 of about 590/min, 3 min 22 s to go"
+    assert!(one_line(&stuck, None).contains("; no answer yet; "));
+}
+
+#[test]
+fn earlier_runs_count_in_the_bar_and_are_named() {
+    let resumed = Snapshot {
+        before: 50,
+        total: Some(2050),
+        ..steady()
+    };
+    let lines = screen(&resumed, None, PLAIN);
+    assert!(lines[0].contains(" 38 %  793 of 2,050"), "{lines:#?}");
+    assert!(lines[1].contains("50 from earlier runs"), "{lines:#?}");
+}
+
+#[test]
+fn colours_tell_good_bad_and_paused_apart() {
+    let coloured = TerminalLook {
+        colour: true,
+        unicode: true,
+        ..PLAIN
+    };
+    let lines = screen(&paused(), None, coloured);
+    assert!(lines[0].starts_with("\u{1b}[33m━"), "{lines:#?}");
+    assert!(
+        lines[1].contains("\u{1b}[32m  ✓ 740 answered\u{1b}[0m"),
+        "{lines:#?}"
     );
+    assert!(
+        lines[1].contains("\u{1b}[31m   ✗ 3 failed\u{1b}[0m"),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[2].starts_with("\u{1b}[33m  rate   held"),
+        "{lines:#?}"
+    );
+    let plain = ["[31m", "[32m", "[33m", "[2m", "[0m"]
+        .iter()
+        .fold(lines.join("\n"), |text, code| {
+            text.replace(&format!("\u{1b}{code}"), "")
+        });
+    let unicode = TerminalLook {
+        colour: false,
+        ..coloured
+    };
+    assert_eq!(plain, screen(&paused(), None, unicode).join("\n"));
 }
 
 #[test]
@@ -203,7 +265,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         huge,
     ] {
         for width in 0..200 {
-            let lines = screen(&now, price, width);
+            let lines = screen(&now, price, TerminalLook { width, ..PLAIN });
             assert!(
                 lines
                     .iter()
@@ -217,15 +279,10 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
 
 #[test]
 fn elsewhere_one_line_says_it_all() {
-    let price = Some(Price {
-        input: 1.0,
-        output: 2.0,
-    });
     assert_eq!(
-        one_line(&paused(), price),
-        "740 answered, 3 failed, 1257 left; 0 of 600 calls a minute, 2 min 18 s to go; tokens: 12.3k in, 3.46M out; \
-         cost $6.93 so far, about $18.69 in all; of 755 calls: 12 rate limited; held by the \
-         server, 12 s"
+        one_line(&paused(), price()),
+        "740 answered, 3 failed, 1,257 left; 0 of 600 calls a minute; 2 min 18 s left; 12.3k tokens in, 3.46M out; \
+         $6.93 so far, about $18.69 in all; 12 rate limited (429); held by the server, 12 s"
     );
     let early = Snapshot {
         before: 50,
@@ -233,7 +290,7 @@ fn elsewhere_one_line_says_it_all() {
     };
     assert_eq!(
         one_line(&early, None),
-        "50 before, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit"
+        "50 from earlier runs, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit"
     );
 }
 
