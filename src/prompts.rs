@@ -1,8 +1,8 @@
-//! Streams prompts in from text, JSON lines or CSV: one at a time, never the whole input at once.
+//! Streams prompts from text, JSON lines or CSV: one at a time, never the whole input at once.
 //!
-//! Each format reads its own rows (`lines`, `jsonl`, `csv`); here a row becomes a [`Prompt`], by a [`Template`] if there
-//! is one. A prompt is known by its line in the input, blank ones are skipped but counted, and whatever cannot be read
-//! ends the stream with an error that says where and what was expected. Files are opened elsewhere.
+//! Each format reads its own rows (`lines`, `jsonl`, `csv`); here a row becomes a [`Prompt`], with a [`Template`] if there
+//! is one. A prompt is known by its line in the input. Blank prompts are skipped but counted. Anything that cannot be read
+//! ends the stream with an error that says where it is and what was expected. Files are opened elsewhere.
 
 mod csv;
 mod format;
@@ -19,7 +19,7 @@ use thiserror::Error;
 use csv::Csv;
 use lines::Lines;
 
-pub use format::{Format, UnknownFormat};
+pub use format::Format;
 pub use gzip::gunzip;
 pub use template::{Template, TemplateError};
 
@@ -29,13 +29,13 @@ pub const LONGEST: usize = 16 << 20;
 /// One prompt of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// Its place in the input: the number of the line at which it begins, from 1.
+    /// The line of the input at which it begins, from 1.
     pub line: u64,
     /// Its name in the results: its own, or else `line-17`.
     pub custom_id: String,
-    /// What is asked.
+    /// The text that is sent.
     pub text: String,
-    /// A request's body, as JSON, to be sent as it is. None: it is made from the text.
+    /// The body of a request, as JSON, to be sent as it is. `None`: it is made from the text.
     pub body: Option<String>,
 }
 
@@ -61,74 +61,78 @@ impl Prompt {
 /// * `bodies_only`: no
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// How the prompts are written down.
+    /// The format of the input.
     pub format: Format,
-    /// What makes a prompt's text from its fields.
+    /// Makes a prompt's text from its fields.
     pub template: Option<Template>,
-    /// The path of the API, as in `/chat/completions`: the `url` of a Batch line must end with it.
+    /// The path of the API, such as `/chat/completions`: the `url` of a Batch line must end with it.
     pub api_path: String,
     /// Every prompt must bring its own body, as there is no model to make one for.
     pub bodies_only: bool,
 }
 
-/// The input cannot be read on. Lines and columns are counted from 1.
+/// The input cannot be read. Lines and columns count from 1.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PromptError {
     /// A line is not UTF-8.
     #[error("line {line}, byte {byte}: not UTF-8; save the file as UTF-8")]
     NotUtf8 {
-        /// Which line.
+        /// The line.
         line: u64,
-        /// Which byte of the line, from 1.
+        /// The byte of the line, from 1.
         byte: usize,
     },
     /// A line is longer than [`LONGEST`].
     #[error("line {line}: longer than {} MiB; one prompt is one line", LONGEST >> 20)]
     TooLong {
-        /// Which line.
+        /// The line.
         line: u64,
     },
-    /// The input failed.
+    /// The input cannot be read.
     #[error("line {line}: {source}")]
     Read {
-        /// Which line.
+        /// The line.
         line: u64,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// A line is no JSON, or does not say what a prompt needs.
+    /// A line is not JSON, or not a prompt.
     #[error("line {line}, column {column}: {problem}")]
     Json {
-        /// Which line.
+        /// The line.
         line: u64,
         /// Where in the line, in characters.
         column: usize,
         /// What was expected, and what was found.
         problem: String,
     },
-    /// A row of CSV is not as the header says, or the header not as it must be.
+    /// A line of a Batch file is for another API than [`Reading::api_path`].
+    #[error(
+        "line {line}, column {column}: expected \"url\" to be an address that ends with {path}, found {found}"
+    )]
+    OtherApi {
+        /// The line.
+        line: u64,
+        /// Where in the line, in characters.
+        column: usize,
+        /// The path of the API.
+        path: String,
+        /// The address, as JSON.
+        found: String,
+    },
+    /// A row of CSV is not as its header says, its header is not as it must be, or the template does not fit the prompt.
     #[error("line {line}{}: {problem}", in_field(field.as_deref()))]
-    Csv {
+    Row {
         /// The line at which the row begins.
         line: u64,
-        /// Which field.
+        /// The field, if it is about one.
         field: Option<String>,
         /// What was expected, and what was found.
         problem: String,
     },
-    /// The template does not fit the prompt.
-    #[error("line {line}: {problem}")]
-    Template {
-        /// The line of the prompt.
-        line: u64,
-        /// What is missing.
-        problem: String,
-    },
-    /// A prompt has no body of its own, though [`Reading::bodies_only`] demands one.
-    #[error(
-        "line {line}: this prompt has no body of its own, so say which model to ask, with -m NAME"
-    )]
+    /// A prompt has no body of its own, which [`Reading::bodies_only`] demands.
+    #[error("line {line}: this prompt has no body of its own, so say which model to ask")]
     NoBody {
         /// The line of the prompt.
         line: u64,
@@ -166,25 +170,25 @@ enum Rows<R> {
     Csv(Csv<R>),
 }
 
-/// What one line or row says, before it is a prompt.
+/// The content of one line or row, before it is a prompt.
 #[derive(Debug)]
-struct Row {
+struct PromptRow {
     line: u64,
-    /// Its own name.
+    /// Its own id.
     id: Option<String>,
     prompt: Option<String>,
     body: Option<String>,
-    /// All that it says, the prompt too, if a template wants it.
+    /// All its fields, the prompt too, if there is a template.
     fields: Map<String, Value>,
 }
 
 impl<R: BufRead> Prompts<R> {
-    /// Reads prompts from a text, one a line.
+    /// Reads prompts from text, one per line.
     pub fn new(reader: R) -> Self {
         Self::with(reader, Reading::default())
     }
 
-    /// Reads prompts as they are written down here. Nothing is read yet.
+    /// Reads prompts of any format. Nothing is read yet.
     pub fn with(reader: R, reading: Reading) -> Self {
         let rows = match reading.format {
             Format::Text => Rows::Text(Lines::new(reader)),
@@ -208,16 +212,18 @@ impl<R: BufRead> Prompts<R> {
         Ok(None)
     }
 
-    fn next_row(&mut self) -> Result<Option<Row>, PromptError> {
+    fn next_row(&mut self) -> Result<Option<PromptRow>, PromptError> {
         let reading = &self.reading;
         match &mut self.rows {
-            Rows::Text(lines) => Ok(lines
-                .next()?
-                .map(|(line, text)| Row::new(line, Some(text.to_owned())))),
-            Rows::Jsonl(lines) => lines
-                .next()?
-                .map(|(line, text)| jsonl::row(line, text, reading))
-                .transpose(),
+            Rows::Text(lines) => {
+                let line = lines.next_filled()?;
+                Ok(line.map(|(line, text)| PromptRow::new(line, Some(text.to_owned()))))
+            }
+            Rows::Jsonl(lines) => {
+                let line = lines.next_filled()?;
+                line.map(|(line, text)| jsonl::row(line, text, reading))
+                    .transpose()
+            }
             Rows::Csv(csv) => csv.next(reading),
         }
     }
@@ -226,7 +232,7 @@ impl<R: BufRead> Prompts<R> {
 impl<R: BufRead> Iterator for Prompts<R> {
     type Item = Result<Prompt, PromptError>;
 
-    /// After an error there is nothing more.
+    /// `None` after the last prompt, and after an error.
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
             return None;
@@ -238,17 +244,14 @@ impl<R: BufRead> Iterator for Prompts<R> {
 }
 
 impl Reading {
-    /// A prompt that is blank is none, unless the template makes the text from other fields.
-    fn skips(&self, row: &Row) -> bool {
-        let matters = self.template.as_ref().is_none_or(Template::takes_prompt);
-        matters
-            && row
-                .prompt
-                .as_ref()
-                .is_some_and(|prompt| prompt.trim().is_empty())
+    /// Blank prompts are skipped, unless a template makes the text from other fields.
+    fn skips(&self, row: &PromptRow) -> bool {
+        let template = self.template.as_ref();
+        let is_blank = |prompt: &String| prompt.trim().is_empty();
+        template.is_none_or(Template::takes_prompt) && row.prompt.as_ref().is_some_and(is_blank)
     }
 
-    fn prompt(&self, row: Row) -> Result<Prompt, PromptError> {
+    fn prompt(&self, row: PromptRow) -> Result<Prompt, PromptError> {
         if self.bodies_only && row.body.is_none() {
             return Err(PromptError::NoBody { line: row.line });
         }
@@ -266,9 +269,9 @@ impl Reading {
     }
 }
 
-impl Row {
+impl PromptRow {
     fn new(line: u64, prompt: Option<String>) -> Self {
-        Row {
+        PromptRow {
             line,
             id: None,
             prompt,
@@ -284,14 +287,15 @@ impl Row {
     }
 }
 
-/// What was found, but not at any length, and with nothing in it that a terminal would obey.
+/// The beginning of a text that was found, without control characters, which a terminal would obey.
 fn short(found: &str) -> String {
     const LENGTH: usize = 60;
     let mut shown = String::new();
     for character in found.chars().take(LENGTH) {
-        match character.is_control() {
-            true => shown.extend(character.escape_default()),
-            false => shown.push(character),
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
         }
     }
     shown.extend(found.chars().nth(LENGTH).map(|_| '…'));

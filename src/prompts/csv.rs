@@ -1,180 +1,228 @@
-//! One row of comma-separated values becomes one prompt.
+//! Reads prompts from rows of comma-separated values.
 //!
 //! The first row names the columns: `prompt`, unless a template makes the text, and `id` or `custom_id` if the prompts
-//! have names; the others are for the template. A row has as many fields as the header, all of them UTF-8. How bytes
-//! become rows is the business of [`records`].
+//! have names; the others are for the template. A row has as many fields as the header. It is known by the line at which
+//! it begins, so no two may begin on the same line.
+//!
+//! The machine inside the `csv` crate splits a row, line by line. The crate's own reader tells neither the line of a row
+//! that follows blank lines nor a quote that is never closed, and does not bound a row.
 
-mod records;
-
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use serde_json::{Map, Value};
+use csv_core::{ReadRecordResult, Reader};
+use serde_json::Value;
 
-use super::{PromptError, Reading, Row, short};
-use records::Records;
+use super::lines::Lines;
+use super::{LONGEST, PromptError, PromptRow, Reading, short};
+
+/// The most fields of a row: as many as the largest spreadsheets have columns.
+const MOST_FIELDS: usize = 16_384;
 
 #[derive(Debug)]
 pub(super) struct Csv<R> {
-    records: Records<R>,
-    header: Option<Header>,
+    lines: Lines<R>,
+    machine: Box<Reader>,
+    /// The fields of the row, end to end; there may be room after them.
+    text: Vec<u8>,
+    /// Where the first `count` fields end.
+    ends: Vec<usize>,
+    count: usize,
+    /// The line at which the row begins, from 1.
+    begins: u64,
+    header: Header,
 }
 
-/// The names of the columns.
-#[derive(Debug)]
+/// The names of the columns; empty before the first row.
+#[derive(Debug, Default)]
 struct Header {
     names: Vec<String>,
     prompt: Option<usize>,
-    /// The columns that may name a prompt; the first that is not blank does.
+    /// The columns that may name a prompt: the first that is not blank does.
     ids: Vec<usize>,
+    /// Whether all fields are kept, for a template.
+    keeps_fields: bool,
 }
 
 impl<R: BufRead> Csv<R> {
     pub(super) fn new(reader: R) -> Self {
+        let mut machine = Box::new(Reader::new());
+        // Without room it reads nothing, but it will not skip a byte order mark any more: `lines` does that.
+        machine.read_record(b"\n", &mut [], &mut []);
         Csv {
-            records: Records::new(reader),
-            header: None,
+            lines: Lines::new(reader),
+            machine,
+            text: Vec::new(),
+            ends: vec![0; MOST_FIELDS],
+            count: 0,
+            begins: 0,
+            header: Header::default(),
         }
     }
 
-    /// What the next row says. Rows without a word in them are skipped, as blank lines are.
-    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<Row>, PromptError> {
-        if self.header.is_none() {
-            self.header = self.header(reading)?;
+    /// The next row that is not blank.
+    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<PromptRow>, PromptError> {
+        if self.header.names.is_empty() {
+            if !self.advance()? {
+                return Ok(None);
+            }
+            self.header = Header::new(self.begins, &self.fields(), reading.template.is_none())?;
         }
-        let Some(header) = &self.header else {
-            return Ok(None);
-        };
-        while self.records.advance(&header.names)? {
-            let line = self.records.begins();
-            let fields = header.decode(line, self.records.fields())?;
-            if !fields.iter().all(|field| field.trim().is_empty()) {
-                return header
-                    .row(line, &fields, reading.template.is_some())
-                    .map(Some);
+        while self.advance()? {
+            let fields = self.fields();
+            if fields.iter().any(|field| !field.trim().is_empty()) {
+                let row = self.header.row(self.begins, &fields)?;
+                return Ok(Some(row));
             }
         }
         Ok(None)
     }
 
-    fn header(&mut self, reading: &Reading) -> Result<Option<Header>, PromptError> {
-        if !self.records.advance(&[])? {
-            return Ok(None);
+    fn fields(&self) -> Vec<Cow<'_, str>> {
+        let mut begin = 0;
+        let field = |end: &usize| {
+            let field = &self.text[begin..*end];
+            begin = *end;
+            // Nothing is lost: a line is UTF-8, and a field ends at a comma.
+            String::from_utf8_lossy(field)
+        };
+        self.ends[..self.count].iter().map(field).collect()
+    }
+
+    /// Reads the next row. False: there is none.
+    fn advance(&mut self) -> Result<bool, PromptError> {
+        self.count = 0;
+        let next = self.lines.next_filled();
+        let Some((begins, _)) = next.map_err(|error| self.header.too_long(error))? else {
+            return Ok(false);
+        };
+        self.begins = begins;
+        let mut length = 0;
+        let mut filled = 0;
+        while !self.split_line(&mut filled)? {
+            length += self.lines.current().len();
+            if length > LONGEST {
+                let error = PromptError::TooLong { line: begins };
+                return Err(self.header.too_long(error));
+            }
+            if !self.lines.advance()? {
+                return Err(self.open_quote());
+            }
         }
-        Header::new(
-            self.records.begins(),
-            self.records.fields(),
-            reading.template.is_none(),
-        )
-        .map(Some)
+        Ok(true)
+    }
+
+    /// Splits the current line into fields. False: the row goes on in the next line, because a quote is open.
+    fn split_line(&mut self, filled: &mut usize) -> Result<bool, PromptError> {
+        let line = self.lines.current();
+        let room = *filled + line.len() + 1;
+        if self.text.len() < room {
+            self.text.resize(room, 0);
+        }
+        let text = &mut self.text[*filled..];
+        let ends = &mut self.ends[self.count..];
+        let (result, read, written, ended) = self.machine.read_record(line.as_bytes(), text, ends);
+        let is_read = line[read..].chars().all(|c| matches!(c, '\r' | '\n'));
+        *filled += written;
+        self.count += ended;
+        match result {
+            ReadRecordResult::Record if is_read => Ok(true),
+            ReadRecordResult::Record => Err(bad_row(
+                self.begins,
+                "a carriage return stands alone; end rows with a line feed, and put others in quotes",
+            )),
+            ReadRecordResult::OutputEndsFull => {
+                let problem = format!("more than {MOST_FIELDS} fields");
+                Err(bad_row(self.begins, problem))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn open_quote(&self) -> PromptError {
+        PromptError::Row {
+            line: self.begins,
+            field: self.header.names.get(self.count).cloned(),
+            problem: "its quote is never closed".to_owned(),
+        }
+    }
+}
+
+fn bad_row(line: u64, problem: impl Into<String>) -> PromptError {
+    PromptError::Row {
+        line,
+        field: None,
+        problem: problem.into(),
     }
 }
 
 impl Header {
-    fn new<'a>(
-        line: u64,
-        fields: impl Iterator<Item = &'a [u8]>,
-        needs_prompt: bool,
-    ) -> Result<Self, PromptError> {
-        let error = |problem| PromptError::Csv {
-            line,
-            field: None,
-            problem,
-        };
-        let names: Result<Vec<_>, _> = fields.map(std::str::from_utf8).collect();
-        let names = names
-            .map_err(|_| error("the header is not UTF-8; save the file as UTF-8".to_owned()))?;
-        let names: Vec<_> = names
-            .into_iter()
-            .map(|name| name.trim().to_owned())
-            .collect();
+    fn new(line: u64, fields: &[Cow<'_, str>], needs_prompt: bool) -> Result<Self, PromptError> {
+        let names: Vec<_> = fields.iter().map(|name| name.trim().to_owned()).collect();
         if let Some(name) = twice(&names) {
-            return Err(error(format!(
-                "two columns are named \"{}\"; name each differently",
-                short(name)
-            )));
+            let name = short(name);
+            let problem = format!("two columns are named \"{name}\"; name each differently");
+            return Err(bad_row(line, problem));
         }
         let column = |wanted: &str| names.iter().position(|name| name == wanted);
-        let (prompt, ids) = (
-            column("prompt"),
-            ["custom_id", "id"].into_iter().filter_map(column).collect(),
-        );
+        let prompt = column("prompt");
+        let ids = ["custom_id", "id"].into_iter().filter_map(column).collect();
         if prompt.is_none() && needs_prompt {
             let found = short(&names.join(","));
             let problem = format!(
                 "expected a column named prompt, found \"{found}\"; columns are separated by commas"
             );
-            return Err(error(problem));
+            return Err(bad_row(line, problem));
         }
-        Ok(Header { names, prompt, ids })
+        Ok(Header {
+            names,
+            prompt,
+            ids,
+            keeps_fields: !needs_prompt,
+        })
     }
 
-    /// The fields of a row as text.
-    fn decode<'a>(
-        &self,
-        line: u64,
-        fields: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Vec<&'a str>, PromptError> {
-        let decode = |(column, field): (usize, &'a [u8])| {
-            std::str::from_utf8(field).map_err(|error| {
-                let byte = error.valid_up_to() + 1;
-                let problem = format!("byte {byte} is not UTF-8; save the file as UTF-8");
-                PromptError::Csv {
-                    line,
-                    field: self.names.get(column).cloned(),
-                    problem,
-                }
-            })
+    fn row(&self, line: u64, fields: &[Cow<'_, str>]) -> Result<PromptRow, PromptError> {
+        let (expected, found) = (self.names.len(), fields.len());
+        if expected != found {
+            let names = short(&self.names.join(","));
+            let problem = format!(
+                "expected {expected} fields ({names}), found {found}; a field with a comma in it needs quotes"
+            );
+            return Err(bad_row(line, problem));
+        }
+        let mut ids = self.ids.iter().map(|column| fields[*column].to_string());
+        let named = self.names.iter().zip(fields);
+        Ok(PromptRow {
+            id: ids.find(|id| !id.trim().is_empty()),
+            fields: named
+                .filter(|(name, _)| self.keeps_fields && !name.is_empty())
+                .map(|(name, field)| (name.clone(), Value::from(field.as_ref())))
+                .collect(),
+            ..PromptRow::new(line, self.prompt.map(|column| fields[column].to_string()))
+        })
+    }
+
+    /// If a line of a row is too long, a quote may be the cause.
+    fn too_long(&self, error: PromptError) -> PromptError {
+        let PromptError::TooLong { line } = error else {
+            return error;
         };
-        fields.enumerate().map(decode).collect()
-    }
-
-    fn row(&self, line: u64, fields: &[&str], wants_fields: bool) -> Result<Row, PromptError> {
-        self.check_length(line, fields.len())?;
-        let id = self
-            .ids
-            .iter()
-            .map(|column| fields[*column])
-            .find(|id| !id.trim().is_empty());
-        let prompt = self.prompt.map(|column| fields[column].to_owned());
-        let named = self
-            .names
-            .iter()
-            .zip(fields)
-            .filter(|(name, _)| wants_fields && !name.is_empty());
-        let fields: Map<_, _> = named
-            .map(|(name, field)| (name.clone(), Value::from(*field)))
-            .collect();
-        Ok(Row {
-            id: id.map(str::to_owned),
-            fields,
-            ..Row::new(line, prompt)
-        })
-    }
-
-    fn check_length(&self, line: u64, found: usize) -> Result<(), PromptError> {
-        let expected = self.names.len();
-        if found == expected {
-            return Ok(());
-        }
-        let problem = format!(
-            "expected {expected} fields ({}), found {found}; a field with a comma in it needs quotes",
-            short(&self.names.join(","))
-        );
-        Err(PromptError::Csv {
+        let most = LONGEST >> 20;
+        PromptError::Row {
             line,
-            field: None,
-            problem,
-        })
+            field: self.names.first().cloned(),
+            problem: format!("the row is longer than {most} MiB; is a quote never closed?"),
+        }
     }
 }
 
-/// A name that comes twice. Columns without a name, which spreadsheets leave at the end, are none.
-fn twice(names: &[String]) -> Option<&str> {
+/// A name that occurs twice. Columns without a name, which spreadsheets leave at the end, do not count.
+fn twice(names: &[String]) -> Option<&String> {
     let mut seen = BTreeSet::new();
     names
         .iter()
-        .map(String::as_str)
         .find(|name| !name.is_empty() && !seen.insert(*name))
 }
 
@@ -288,13 +336,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_names_its_field() {
-        let expected = "line 2, field \"prompt\": byte 3 is not UTF-8; save the file as UTF-8";
+    fn what_is_not_utf_8_names_its_line_and_byte() {
+        let expected = "line 2, byte 5: not UTF-8; save the file as UTF-8";
         assert_eq!(error(b"id,prompt\n1,ab\xff\n"), expected);
-        assert_eq!(
-            error(b"id,prom\xffpt\n"),
-            "line 1: the header is not UTF-8; save the file as UTF-8"
-        );
+        let expected = "line 1, byte 8: not UTF-8; save the file as UTF-8";
+        assert_eq!(error(b"id,prom\xffpt\n"), expected);
     }
 
     #[test]

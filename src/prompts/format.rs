@@ -1,10 +1,10 @@
-//! How prompts are written down, and what a file's name says about it. Pure: no file is opened.
+//! The formats of prompts, and what a file's name says about its format. No file is opened here.
 
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
-/// How prompts are written down.
+use crate::names::named;
+
+/// How prompts are written in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
@@ -17,17 +17,14 @@ pub enum Format {
     Csv,
 }
 
-impl Format {
-    const NAMES: [(Format, &str); 5] = [
-        (Format::Text, "text"),
-        (Format::Text, "txt"),
-        (Format::Jsonl, "jsonl"),
-        (Format::Jsonl, "ndjson"),
-        (Format::Csv, "csv"),
-    ];
+named!(Format {
+    Text = "text" | "txt",
+    Jsonl = "jsonl" | "ndjson",
+    Csv = "csv",
+});
 
-    /// What the extension of a file says: its format, and whether it is compressed with gzip. What says nothing is
-    /// text.
+impl Format {
+    /// The format that a file's extension names, text if it names none, and whether the file is compressed with gzip.
     ///
     /// ```
     /// use paceline::prompts::Format;
@@ -39,47 +36,14 @@ impl Format {
     #[must_use]
     pub fn of(path: impl AsRef<Path>) -> (Self, bool) {
         let path = path.as_ref();
-        let is_gzip = extension(path).is_some_and(|extension| extension == "gz");
-        let plain = if is_gzip {
-            path.with_extension("")
-        } else {
-            path.to_owned()
-        };
-        let format = extension(&plain).and_then(|extension| extension.parse().ok());
-        (format.unwrap_or_default(), is_gzip)
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        if extension == "gz" {
+            return (Self::of(path.with_extension("")).0, true);
+        }
+        let format = extension.to_str().and_then(|name| name.parse().ok());
+        (format.unwrap_or_default(), false)
     }
 }
-
-fn extension(path: &Path) -> Option<String> {
-    path.extension()?.to_str().map(str::to_ascii_lowercase)
-}
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
-        found
-            .map(|(format, _)| *format)
-            .ok_or_else(|| UnknownFormat(name.to_owned()))
-    }
-}
-
-/// No format is called that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownFormat(String);
-
-impl fmt::Display for UnknownFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no format is called {:?}: choose one of text, jsonl, csv",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for UnknownFormat {}
 
 #[cfg(test)]
 mod tests {
@@ -107,10 +71,10 @@ mod tests {
 
     #[test]
     fn formats_have_names() {
-        for (format, name) in Format::NAMES {
+        for (name, format) in [("ndjson", Format::Jsonl), ("csv", Format::Csv)] {
             assert_eq!(name.parse(), Ok(format));
         }
-        let expected = "no format is called \"xml\": choose one of text, jsonl, csv";
+        let expected = "\"xml\" is not one of text, jsonl, csv";
         assert_eq!("xml".parse::<Format>().unwrap_err().to_string(), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! Reads what a gzip file holds, as it comes, and says in plain words what is wrong with one.
+//! Reads the text of a gzip file as it comes, with errors in plain words.
 //!
-//! A file may have several members, one after the other, as `cat a.gz b.gz` makes them. One that was cut short never
-//! looks like the end of its text: that is an error.
+//! A file may have several members, one after the other, as `cat a.gz b.gz` makes them. A file that was cut short is an
+//! error, and never looks like the end of its text.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 

@@ -1,70 +1,64 @@
-//! One line of JSON lines becomes one prompt: an object with a `prompt`, a string, or a line of an OpenAI Batch file.
+//! Reads a prompt from one line of JSON lines: an object with a `prompt`, a string, or a line of an OpenAI Batch file.
 //!
-//! A Batch line brings its request with it, which is passed on byte for byte; what else is in a line is kept only if a
-//! template wants it. Every error names the column at which it was met, in characters, as an editor counts them.
+//! A Batch line brings its request with it, which is sent byte for byte; other fields are kept only for a template.
+//! Every error names the column at which it was found, in characters, as an editor counts them.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{PromptError, Reading, Row, short};
+use super::{PromptError, PromptRow, Reading, short};
 
-/// What the line says.
-pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<Row, PromptError> {
-    let line = Line { number, text };
+/// Reads the line with this number.
+pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<PromptRow, PromptError> {
+    let line = JsonLine { number, text };
     let json = text.trim_start();
     match json.bytes().next() {
-        Some(b'"') => Ok(Row::new(number, Some(line.parse(text)?))),
-        Some(b'{') => Object {
+        Some(b'"') => Ok(PromptRow::new(number, Some(line.parse(text)?))),
+        Some(b'{') => JsonObject {
             line,
-            at: json,
+            json,
             fields: line.parse(text)?,
         }
         .row(reading),
-        _ => Err(line.unlike_json(json)),
+        _ => {
+            let expected = "expected JSON, an object {…} or a string \"…\" on each line";
+            Err(line.error(json, format!("{expected}, found {}", short(json))))
+        }
     }
 }
 
-/// A line, to point into.
+/// A line; errors point at parts of it.
 #[derive(Clone, Copy)]
-struct Line<'a> {
+struct JsonLine<'a> {
     number: u64,
     text: &'a str,
 }
 
-impl<'a> Line<'a> {
-    /// Something is wrong with this part of the line.
-    fn error(&self, part: &str, problem: impl Into<String>) -> PromptError {
-        self.error_at(self.offset(part), problem.into())
-    }
-
-    fn error_at(&self, byte: usize, problem: String) -> PromptError {
-        let before = &self.text[..self.text.floor_char_boundary(byte)];
+impl<'a> JsonLine<'a> {
+    /// An error at the beginning of this part of the line.
+    fn error(&self, part: &str, problem: String) -> PromptError {
         PromptError::Json {
             line: self.number,
-            column: before.chars().count() + 1,
+            column: self.column(part, 0),
             problem,
         }
     }
 
-    fn unlike_json(&self, found: &str) -> PromptError {
-        let expected = "expected JSON, an object {…} or a string \"…\" on each line";
-        self.error(found, format!("{expected}, found {}", short(found)))
-    }
-
-    /// Where a part of the line begins.
-    fn offset(&self, part: &str) -> usize {
-        part.as_ptr() as usize - self.text.as_ptr() as usize
+    /// The column of a byte of a part of the line, from 1, in characters.
+    fn column(&self, part: &str, byte: usize) -> usize {
+        let at = part.as_ptr() as usize - self.text.as_ptr() as usize + byte;
+        let before = &self.text[..self.text.floor_char_boundary(at)];
+        before.chars().count() + 1
     }
 
     /// Reads this part of the line.
     fn parse<T: serde::Deserialize<'a>>(&self, part: &'a str) -> Result<T, PromptError> {
         serde_json::from_str(part).map_err(|error| {
             let message = error.to_string();
-            let reason = message
-                .rsplit_once(" at line ")
-                .map_or(&*message, |(reason, _)| reason);
+            // Its line is always 1, and its column counts bytes.
+            let reason = message.split(" at line ").next().unwrap_or_default();
             let problem = if error.is_eof() {
                 format!(
                     "the line ends before its JSON does ({reason}); each line holds one whole value"
@@ -72,115 +66,96 @@ impl<'a> Line<'a> {
             } else {
                 format!("not JSON: {reason}")
             };
-            self.error_at(
-                self.offset(part) + error.column().saturating_sub(1),
+            PromptError::Json {
+                line: self.number,
+                column: self.column(part, error.column().saturating_sub(1)),
                 problem,
-            )
+            }
         })
     }
 }
 
-/// An object whose fields have not been looked into yet.
-struct Object<'a> {
-    line: Line<'a>,
-    /// Where it begins.
-    at: &'a str,
+/// An object whose fields are not read yet.
+struct JsonObject<'a> {
+    line: JsonLine<'a>,
+    json: &'a str,
     fields: BTreeMap<String, &'a RawValue>,
 }
 
-impl<'a> Object<'a> {
-    fn row(&self, reading: &Reading) -> Result<Row, PromptError> {
-        if self.is_batch_line(reading) {
+impl<'a> JsonObject<'a> {
+    fn row(&self, reading: &Reading) -> Result<PromptRow, PromptError> {
+        let has_template = reading.template.is_some();
+        if self.is_batch_line(has_template) {
             return self.batch(reading);
         }
-        let prompt = self
-            .field("prompt")
-            .map(|json| self.string("prompt", json))
-            .transpose()?;
-        if prompt.is_none() && reading.template.is_none() {
-            return Err(self.without_prompt());
-        }
-        let wanted = reading.template.is_some();
-        let fields = if wanted {
-            self.all_fields()?
-        } else {
-            Map::new()
+        let prompt = match self.field("prompt") {
+            Some(json) => Some(self.string("prompt", json)?),
+            None if has_template => None,
+            None => {
+                let found = self.names();
+                let problem = format!(
+                    "expected a \"prompt\", found {found}; rename a field, or use a template"
+                );
+                return Err(self.line.error(self.json, problem));
+            }
         };
-        Ok(Row {
+        Ok(PromptRow {
             id: self.id()?,
-            fields,
-            ..Row::new(self.line.number, prompt)
+            fields: if has_template {
+                self.all_fields()?
+            } else {
+                Map::new()
+            },
+            ..PromptRow::new(self.line.number, prompt)
         })
     }
 
-    /// With a template, `body` and `url` may well be fields for it; all three together are a request.
-    fn is_batch_line(&self, reading: &Reading) -> bool {
-        let mut parts = ["method", "url", "body"]
-            .iter()
-            .map(|name| self.fields.contains_key(*name));
-        let enough = if reading.template.is_some() {
-            parts.all(|is| is)
-        } else {
-            parts.any(|is| is)
-        };
-        enough && !self.fields.contains_key("prompt")
+    /// With a template, `body` and `url` may be fields for it; only all three together are a request.
+    fn is_batch_line(&self, has_template: bool) -> bool {
+        let names = ["method", "url", "body"];
+        let found = names.iter().filter(|name| self.field(name).is_some());
+        let least = if has_template { names.len() } else { 1 };
+        found.count() >= least && self.field("prompt").is_none()
     }
 
-    fn batch(&self, reading: &Reading) -> Result<Row, PromptError> {
+    fn batch(&self, reading: &Reading) -> Result<PromptRow, PromptError> {
         if reading.template.is_some() {
             let problem = "a Batch line brings its own request: leave the template out";
-            return Err(self.line.error(self.at, problem));
+            return Err(self.line.error(self.json, problem.to_owned()));
         }
-        let id = self.id()?.ok_or_else(|| self.missing("custom_id"))?;
-        self.check("method", |method| method == "POST", "POST")?;
-        let path = &reading.api_path;
-        self.check(
-            "url",
-            |url| url.ends_with(path),
-            &format!("an address that ends with {path} (or choose another --api)"),
-        )?;
-        let (body, text) = self.body()?;
-        Ok(Row {
-            id: Some(id),
-            body: Some(body),
-            ..Row::new(self.line.number, Some(text))
-        })
-    }
-
-    /// The body as it is, and its text for people.
-    fn body(&self) -> Result<(String, String), PromptError> {
+        let Some(id) = self.id()? else {
+            return Err(self.missing("custom_id"));
+        };
+        let method = self.required("method")?;
+        if self.string("method", method)? != "POST" {
+            return Err(self.unlike("method", method, "POST"));
+        }
+        let url = self.required("url")?;
+        if !self.string("url", url)?.ends_with(&reading.api_path) {
+            return Err(PromptError::OtherApi {
+                line: self.line.number,
+                column: self.line.column(url, 0),
+                path: reading.api_path.clone(),
+                found: short(url),
+            });
+        }
         let json = self.required("body")?;
         if !json.starts_with('{') {
             return Err(self.unlike("body", json, "an object"));
         }
         let body: Value = self.line.parse(json)?;
-        Ok((
-            json.to_owned(),
-            question(&body).unwrap_or_else(|| body.to_string()),
-        ))
+        let text = question(&body).unwrap_or_else(|| body.to_string());
+        Ok(PromptRow {
+            id: Some(id),
+            body: Some(json.to_owned()),
+            ..PromptRow::new(self.line.number, Some(text))
+        })
     }
 
-    fn check(
-        &self,
-        name: &str,
-        is_good: impl Fn(&str) -> bool,
-        expected: &str,
-    ) -> Result<(), PromptError> {
-        let json = self.required(name)?;
-        let text = self.string(name, json)?;
-        if is_good(&text) {
-            Ok(())
-        } else {
-            Err(self.unlike(name, json, expected))
-        }
-    }
-
-    /// Its name: `custom_id`, or else `id`. Null or blank is as good as none.
+    /// Its `custom_id`, or else its `id`. Null and blank count as missing.
     fn id(&self) -> Result<Option<String>, PromptError> {
         for name in ["custom_id", "id"] {
-            let Some(json) = self.field(name) else {
-                continue;
-            };
+            let json = self.field(name).unwrap_or("null");
             let id = match json.as_bytes()[0] {
                 b'n' => continue,
                 b'-' | b'0'..=b'9' => json.to_owned(),
@@ -195,10 +170,10 @@ impl<'a> Object<'a> {
     }
 
     fn all_fields(&self) -> Result<Map<String, Value>, PromptError> {
-        let field = |(name, json): (&String, &&'a RawValue)| {
-            Ok((name.clone(), self.line.parse(json.get())?))
-        };
-        self.fields.iter().map(field).collect()
+        let fields = self.fields.iter();
+        fields
+            .map(|(name, json)| Ok((name.clone(), self.line.parse(json.get())?)))
+            .collect()
     }
 
     fn field(&self, name: &str) -> Option<&'a str> {
@@ -218,29 +193,15 @@ impl<'a> Object<'a> {
     }
 
     fn unlike(&self, name: &str, json: &str, expected: &str) -> PromptError {
-        self.line.error(
-            json,
-            format!(
-                "expected \"{name}\" to be {expected}, found {}",
-                short(json)
-            ),
-        )
+        let found = short(json);
+        let problem = format!("expected \"{name}\" to be {expected}, found {found}");
+        self.line.error(json, problem)
     }
 
     fn missing(&self, name: &str) -> PromptError {
-        let problem = format!(
-            "expected a Batch line to have \"{name}\", found only {}",
-            self.names()
-        );
-        self.line.error(self.at, problem)
-    }
-
-    fn without_prompt(&self) -> PromptError {
-        let problem = format!(
-            "expected a \"prompt\", found {}; rename a field, or use a template",
-            self.names()
-        );
-        self.line.error(self.at, problem)
+        let found = self.names();
+        let problem = format!("expected a Batch line to have \"{name}\", found only {found}");
+        self.line.error(self.json, problem)
     }
 
     /// The names of its fields, for people.
@@ -254,39 +215,28 @@ impl<'a> Object<'a> {
     }
 }
 
-/// What a ready-made request asks: the last thing that the user says in it.
+/// The question in a ready-made request: the last thing that the user says.
 fn question(body: &Value) -> Option<String> {
-    let talk = ["messages", "input"]
-        .iter()
-        .find_map(|name| body.get(name)?.as_array());
-    let said = talk.and_then(|messages| {
-        messages
-            .iter()
-            .rev()
-            .find(|message| message["role"] == "user")
+    let messages = body["messages"].as_array().or(body["input"].as_array());
+    let said = messages.and_then(|messages| {
+        let mut said = messages.iter().rev();
+        content(&said.find(|message| message["role"] == "user")?["content"])
     });
-    let said = said.and_then(|message| content(&message["content"]));
-    let plain = || {
-        ["input", "prompt"]
-            .iter()
-            .find_map(|name| Some(body.get(name)?.as_str()?.to_owned()))
-    };
-    said.or_else(plain).filter(|text| !text.trim().is_empty())
+    let plain = body["input"].as_str().or(body["prompt"].as_str());
+    said.or(plain.map(str::to_owned))
+        .filter(|text| !text.trim().is_empty())
 }
 
-/// The text of a message, which may be in parts, some of them pictures.
+/// The text of a message, which may have several parts, some of them pictures.
 fn content(content: &Value) -> Option<String> {
-    match content {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => {
-            let texts: Vec<_> = parts
-                .iter()
-                .filter_map(|part| part["text"].as_str())
-                .collect();
-            Some(texts.join("\n"))
-        }
-        _ => None,
-    }
+    let Value::Array(parts) = content else {
+        return content.as_str().map(str::to_owned);
+    };
+    let texts: Vec<_> = parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
+    Some(texts.join("\n"))
 }
 
 #[cfg(test)]
@@ -480,7 +430,7 @@ mod tests {
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}"#,
-                "expected \"url\" to be an address that ends with /chat/completions (or choose another --api), found \"/v1/embeddings\"",
+                "expected \"url\" to be an address that ends with /chat/completions, found \"/v1/embeddings\"",
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#,

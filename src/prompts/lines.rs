@@ -1,4 +1,4 @@
-//! Lines of UTF-8, one at a time and bounded.
+//! Reads lines of UTF-8, one at a time and bounded.
 //!
 //! Lines end at `\n` only: U+2028 and its like are text. A byte order mark and carriage returns at the end of lines are
 //! tolerated; blank lines are skipped but counted.
@@ -10,61 +10,61 @@ use super::{LONGEST, PromptError};
 #[derive(Debug)]
 pub(super) struct Lines<R> {
     reader: R,
-    /// Lines read so far.
-    line: u64,
-    buffer: Vec<u8>,
+    /// The number of the current line, from 1; 0 before the first.
+    number: u64,
+    /// The current line. It ends with `\n`, even if the input does not.
+    line: String,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
         Lines {
             reader,
-            line: 0,
-            buffer: Vec::new(),
+            number: 0,
+            line: String::new(),
         }
     }
 
-    /// The next line that is not blank, and its number.
-    pub(super) fn next(&mut self) -> Result<Option<(u64, &str)>, PromptError> {
-        while self.read()? {
-            if !self.text()?.trim().is_empty() {
-                return Ok(Some((self.line, self.text()?)));
+    /// The current line with its end.
+    pub(super) fn current(&self) -> &str {
+        &self.line
+    }
+
+    /// The next line that is not blank: its number, and the line without its end.
+    pub(super) fn next_filled(&mut self) -> Result<Option<(u64, &str)>, PromptError> {
+        while self.advance()? {
+            if !self.line.trim().is_empty() {
+                let line = self.line.strip_suffix('\n').unwrap_or(&self.line);
+                let line = line.strip_suffix('\r').unwrap_or(line);
+                return Ok(Some((self.number, line)));
             }
         }
         Ok(None)
     }
 
-    /// Reads one line into the buffer. False: there is none.
-    fn read(&mut self) -> Result<bool, PromptError> {
-        self.buffer.clear();
-        self.line += 1;
-        let line = self.line;
+    /// Reads the next line. False: there is none.
+    pub(super) fn advance(&mut self) -> Result<bool, PromptError> {
+        self.number += 1;
+        let line = self.number;
+        let mut bytes = std::mem::take(&mut self.line).into_bytes();
+        bytes.clear();
         let mut bounded = io::Read::take(&mut self.reader, LONGEST as u64 + 1);
-        let read = bounded.read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|source| PromptError::Read { line, source })?;
+        let read = bounded
+            .read_until(b'\n', &mut bytes)
+            .map_err(|source| PromptError::Read { line, source })?;
         if read > LONGEST {
-            Err(PromptError::TooLong { line })
-        } else {
-            Ok(read > 0)
+            return Err(PromptError::TooLong { line });
         }
-    }
-
-    fn text(&self) -> Result<&str, PromptError> {
-        let not_utf8 = |error: std::str::Utf8Error| PromptError::NotUtf8 {
-            line: self.line,
-            byte: error.valid_up_to() + 1,
-        };
-        std::str::from_utf8(self.content()).map_err(not_utf8)
-    }
-
-    /// The line without what belongs to the file and not to the text.
-    fn content(&self) -> &[u8] {
-        let line = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if self.line == 1 {
-            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-        } else {
-            line
+        if line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
+            bytes.drain(..3);
         }
+        if !bytes.ends_with(b"\n") {
+            bytes.push(b'\n');
+        }
+        self.line = String::from_utf8(bytes).map_err(|error| PromptError::NotUtf8 {
+            line,
+            byte: error.utf8_error().valid_up_to() + 1,
+        })?;
+        Ok(read > 0)
     }
 }

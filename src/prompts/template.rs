@@ -1,6 +1,6 @@
 //! Makes a prompt's text from its fields, with a template in the language of Jinja.
 //!
-//! A name that the prompt does not have is an error and never a gap in the text; so is a text that comes out blank.
+//! A name that the prompt does not have is an error and never a gap in the text; so is a blank text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use thiserror::Error;
 
-use super::{PromptError, Row, short};
+use super::{PromptError, PromptRow, short};
 
-/// A template for prompts: `{{prompt}}` and every field of the object or row, `{{id}}` and `{{line}}`.
+/// A template for prompts. It may use `{{prompt}}`, every field of the object or row, `{{id}}` and `{{line}}`.
 ///
 /// One line break at the end of the source is dropped. Nothing is escaped. Cheap to clone.
 ///
@@ -28,7 +28,7 @@ use super::{PromptError, Row, short};
 #[derive(Clone)]
 pub struct Template {
     environment: Arc<Environment<'static>>,
-    /// Whether it has a place for the `prompt`.
+    /// Whether it uses the `prompt`.
     takes_prompt: bool,
 }
 
@@ -45,7 +45,7 @@ impl Template {
     /// The only template of its environment.
     const NAME: &str = "the template";
 
-    /// Reads a template. The name, as that of its file, is for errors.
+    /// Reads a template. The name, usually that of its file, is for errors.
     ///
     /// # Errors
     /// [`TemplateError`], with the line of the template.
@@ -55,16 +55,15 @@ impl Template {
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_debug(true);
         let source = source.strip_prefix('\u{feff}').unwrap_or(source).to_owned();
+        let failed = |error: minijinja::Error| TemplateError {
+            name: name.to_owned(),
+            line: error.line().unwrap_or(1),
+            problem: in_plain_words(&error),
+        };
         environment
             .add_template_owned(Self::NAME, source)
-            .map_err(|error| TemplateError {
-                name: name.to_owned(),
-                line: error.line().unwrap_or(1),
-                problem: in_plain_words(&error),
-            })?;
-        let template = environment
-            .get_template(Self::NAME)
-            .expect("it has just been added");
+            .map_err(failed)?;
+        let template = environment.get_template(Self::NAME).map_err(failed)?;
         let takes_prompt = template.undeclared_variables(false).contains("prompt");
         Ok(Template {
             environment: Arc::new(environment),
@@ -72,57 +71,50 @@ impl Template {
         })
     }
 
-    /// Whether it has a place for the `prompt`.
+    /// Whether it uses the `prompt`.
     pub(super) fn takes_prompt(&self) -> bool {
         self.takes_prompt
     }
 
-    pub(super) fn render(&self, row: &Row) -> Result<String, PromptError> {
-        let error = |problem| PromptError::Template {
-            line: row.line,
-            problem,
+    pub(super) fn render(&self, row: &PromptRow) -> Result<String, PromptError> {
+        let template = self.environment.get_template(Self::NAME);
+        let text = template.and_then(|template| template.render(Value::from_pairs(names(row))));
+        let problem = match text {
+            Ok(text) if !text.trim().is_empty() => return Ok(text),
+            Ok(_) => "the template makes a blank text".to_owned(),
+            Err(error) => misfit(&error, row),
         };
-        let template = self
-            .environment
-            .get_template(Self::NAME)
-            .expect("it is there since the beginning");
-        let text = template.render(Value::from_pairs(names(row)));
-        let text = text.map_err(|source| error(misfit(&source, row)))?;
-        if text.trim().is_empty() {
-            Err(error("the template makes a blank text".to_owned()))
-        } else {
-            Ok(text)
-        }
+        Err(PromptError::Row {
+            line: row.line,
+            field: None,
+            problem,
+        })
     }
 }
 
-/// Why a template does not fit, and the names that it might have used.
-fn misfit(error: &minijinja::Error, row: &Row) -> String {
-    let (problem, line) = (in_plain_words(error), error.line().unwrap_or(1));
+/// Why a template does not fit, and the names that it may use.
+fn misfit(error: &minijinja::Error, row: &PromptRow) -> String {
+    let line = error.line().unwrap_or(1);
+    let problem = format!("{} in line {line} of the template", in_plain_words(error));
+    if error.kind() != ErrorKind::UndefinedError {
+        return problem;
+    }
     let names: Vec<_> = names(row).into_keys().collect();
-    let there = match error.kind() {
-        ErrorKind::UndefinedError => format!("; there are {}", short(&names.join(", "))),
-        _ => String::new(),
-    };
-    format!("{problem} in line {line} of the template{there}")
+    format!("{problem}; there are {}", short(&names.join(", ")))
 }
 
-/// What a template may name. A field of its own wins over what is given to every prompt.
-fn names(row: &Row) -> BTreeMap<&str, Value> {
+/// The names that a template may use. A field of the prompt wins over those that every prompt has.
+fn names(row: &PromptRow) -> BTreeMap<&str, Value> {
     let mut names = BTreeMap::from([
         ("line", Value::from(row.line)),
         ("id", Value::from(row.custom_id())),
     ]);
-    names.extend(
-        row.prompt
-            .iter()
-            .map(|prompt| ("prompt", Value::from(prompt.as_str()))),
-    );
-    names.extend(
-        row.fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), Value::from(Serde(value)))),
-    );
+    if let Some(prompt) = &row.prompt {
+        names.insert("prompt", Value::from(prompt.as_str()));
+    }
+    for (name, value) in &row.fields {
+        names.insert(name, Value::from(Serde(value)));
+    }
     names
 }
 

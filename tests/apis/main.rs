@@ -289,9 +289,9 @@ fn a_batch_line_is_sent_if_its_address_is_that_of_the_api() {
     let ran = cli.paceline(&batch);
     assert!(
         ran.exit == 2
-            && ran
-                .stderr
-                .contains("ends with /chat/completions (or choose another --api)"),
+            && ran.stderr.contains(
+                "ends with /chat/completions, found \"/v1/embeddings\" (or choose another --api)"
+            ),
         "{ran}"
     );
     let ran = cli.paceline(&[&batch[..], &["--api", "embeddings"]].concat());
