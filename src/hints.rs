@@ -1,24 +1,29 @@
-//! What a response says about pace: how long to stay away, whether to come back at all, and how much is allowed.
+//! What a response says about limits: how long to wait, whether to retry at all, and how much is
+//! allowed.
 //!
-//! Pure reading of headers and of the error's body, in all the dialects that servers speak. What makes no sense (a
-//! negative wait, one that is no number, one of years) is as good as not said, and named, so that somebody can warn.
+//! This is the only reader of waits and limits, in headers and in bodies, in the words of all
+//! servers. Instants are read by the server's own clock, its `Date` header. A value that cannot be
+//! read (a negative wait, or one of more than a week) is ignored, and named for a warning.
 
+mod body;
 mod quota;
-mod spelling;
+mod times;
 
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+pub(crate) use body::nested;
 pub use quota::Quota;
 
-/// What the server said, as far as it makes sense.
+/// What the server said, as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// How long to wait before the next call: `retry-after-ms`, or else `retry-after`, or else the body's `RetryInfo`.
+    /// How long to wait before the next call: `retry-after-ms`, or else `retry-after`, or else what
+    /// the body says.
     pub retry_after: Option<Duration>,
-    /// Whether trying again is any use: `x-should-retry`.
+    /// Whether to try again: `x-should-retry`.
     pub should_retry: Option<bool>,
     /// How many calls are allowed.
     pub requests: Quota,
@@ -28,51 +33,84 @@ pub struct Hints {
     pub input_tokens: Quota,
     /// How many output tokens are allowed, where they are counted apart.
     pub output_tokens: Quota,
-    /// What made no sense: the names of headers, and `retryDelay`.
-    pub nonsense: Vec<&'static str>,
+    /// The names of headers and fields that could not be read.
+    pub unreadable: Vec<String>,
 }
 
 impl Hints {
-    /// Reads the hints of a response that arrived at `now`, with these headers, their names in lower case; of those with the
-    /// same name the first counts. `error` is the body of a failure, if it was JSON.
+    /// Reads the hints of a response that arrived at `now`, with these headers, their names in lower
+    /// case; of headers with the same name the first counts. `error` is the body of a failure, if it
+    /// was JSON.
     #[must_use]
     pub fn read<'a>(
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
         error: Option<&Value>,
         now: SystemTime,
     ) -> Self {
-        let headers = headers
+        let headers: Vec<_> = headers
             .into_iter()
-            .filter(|(name, _)| may_be_a_hint(name))
+            .filter(|(name, _)| is_read(name))
             .collect();
-        let mut sheet = Sheet {
-            headers,
-            now,
-            nonsense: Vec::new(),
-        };
-        let retry_after = sheet
-            .read("retry-after-ms", |value, _| {
-                spelling::number_of(value, Duration::from_millis(1))
-            })
-            .or_else(|| sheet.read("retry-after", spelling::seconds_or_date))
-            .or_else(|| sheet.retry_info(error));
-        Hints {
-            retry_after,
-            should_retry: sheet
-                .get("x-should-retry")
-                .and_then(|value| value.trim().parse().ok()),
-            requests: quota::requests(&mut sheet),
-            tokens: quota::tokens(&mut sheet),
-            input_tokens: quota::named(&mut sheet, &quota::INPUT_TOKENS),
-            output_tokens: quota::named(&mut sheet, &quota::OUTPUT_TOKENS),
-            nonsense: sheet.nonsense,
+        let date = value_of(&headers, "date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let mut hints = Hints::default();
+        hints.read_headers(&headers, date.unwrap_or(now));
+        if let Some(error) = error {
+            hints.read_body(error, date.unwrap_or(now));
+        }
+        hints
+    }
+
+    /// How long nothing is allowed, by the limits of which nothing is left.
+    #[must_use]
+    pub fn until_reset(&self) -> Option<Duration> {
+        let quotas = [
+            self.requests,
+            self.tokens,
+            self.input_tokens,
+            self.output_tokens,
+        ];
+        let used_up = quotas.iter().filter(|quota| quota.remaining == Some(0));
+        used_up.filter_map(|quota| quota.reset).max()
+    }
+
+    /// Takes what the headers say. What is known already stays.
+    fn read_headers(&mut self, headers: &[(&str, &str)], now: SystemTime) {
+        let milliseconds = |value: &str| times::number_of(value, Duration::from_millis(1));
+        let seconds = |value: &str| times::seconds_or_date(value, now);
+        if self.retry_after.is_none() {
+            self.retry_after = self
+                .value(headers, "retry-after-ms", milliseconds)
+                .or_else(|| self.value(headers, "retry-after", seconds));
+        }
+        if let Some(should_retry) = value_of(headers, "x-should-retry") {
+            self.should_retry = should_retry.trim().parse().ok();
+        }
+        quota::read(self, headers, now);
+    }
+
+    /// A header's value as `read` understands it.
+    fn value<T>(
+        &mut self,
+        headers: &[(&str, &str)],
+        name: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = read(value_of(headers, name)?.trim());
+        self.note_unreadable(name, value.is_none());
+        value
+    }
+
+    fn note_unreadable(&mut self, name: &str, is_unreadable: bool) {
+        if is_unreadable {
+            self.unreadable.push(name.to_owned());
         }
     }
 }
 
-/// Most headers are none, and to leave them out at once saves looking through them for every name that there is.
-fn may_be_a_hint(name: &str) -> bool {
-    const BEGINNINGS: [&str; 5] = [
+/// Most headers are no hints: leaving them out at once saves comparing them with every name.
+fn is_read(name: &str) -> bool {
+    const BEGINNINGS: [&str; 6] = [
+        "date",
         "retry-after",
         "x-should-retry",
         "x-ratelimit-",
@@ -84,57 +122,9 @@ fn may_be_a_hint(name: &str) -> bool {
         .any(|beginning| name.starts_with(beginning))
 }
 
-/// The headers of one response that may be hints, and what made no sense in them.
-struct Sheet<'a> {
-    headers: Vec<(&'a str, &'a str)>,
-    now: SystemTime,
-    nonsense: Vec<&'static str>,
-}
-
-impl<'a> Sheet<'a> {
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
-    }
-
-    /// A header's value as `read` understands it.
-    fn read<T>(
-        &mut self,
-        name: &'static str,
-        read: impl Fn(&'a str, SystemTime) -> Option<T>,
-    ) -> Option<T> {
-        let value = self.get(name)?;
-        let sense = read(value.trim(), self.now);
-        if sense.is_none() {
-            self.nonsense.push(name);
-        }
-        sense
-    }
-
-    /// Google's `google.rpc.RetryInfo` among the details of an error: `"retryDelay": "17s"`.
-    fn retry_info(&mut self, error: Option<&Value>) -> Option<Duration> {
-        const NAME: &str = "retryDelay";
-        let details = error?.get("error")?.get("details")?.as_array()?;
-        let is_retry_info = |detail: &&Value| {
-            detail
-                .get("@type")
-                .and_then(Value::as_str)
-                .is_some_and(|kind| kind.ends_with("google.rpc.RetryInfo"))
-        };
-        let delay = details
-            .iter()
-            .find(is_retry_info)?
-            .get(NAME)?
-            .as_str()
-            .unwrap_or_default();
-        let sense = spelling::units(delay);
-        if sense.is_none() {
-            self.nonsense.push(NAME);
-        }
-        sense
-    }
+fn value_of<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(known, _)| *known == name);
+    found.map(|(_, value)| *value)
 }
 
 #[cfg(test)]

@@ -40,22 +40,37 @@ impl Api for Chat {
         body
     }
 
-    /// A message without content (a refusal, a call of a tool) is an answer whose text is empty.
+    /// A message without content (a call of a tool) is an answer whose text is empty, and a refusal
+    /// one with its words. A choice that failed on its way through a gateway is no answer.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let ChatBody { choices, usage } = read(body)?;
+        let ChatBody { choices, usage } = read(body).or_else(|| from_stream(body))?;
         let Object(choice) = choices.into_iter().next()?;
-        let Object(message) = choice.message?;
+        if choice.has_failed() {
+            return None;
+        }
+        let finish_reason = word(choice.finish_reason);
+        let message = match choice.message {
+            Some(Object(message)) => message,
+            None if finish_reason.is_some() => ChatMessage::default(),
+            None => return None,
+        };
+        let text = text_of(&message.content);
+        let refusal = word(message.refusal).filter(|_| text.is_empty());
         Some(Completion {
-            text: text_of(&message.content),
-            finish_reason: word(choice.finish_reason),
+            finish_reason: refusal
+                .as_ref()
+                .map(|_| "refusal".to_owned())
+                .or(finish_reason),
+            text: refusal.unwrap_or(text),
             usage: counted(&usage),
             request_id: None,
         })
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ChatBody {
+    #[serde(default)]
     choices: Vec<Object<Choice>>,
     #[serde(default)]
     usage: Value,
@@ -63,15 +78,67 @@ struct ChatBody {
 
 #[derive(Deserialize)]
 struct Choice {
+    #[serde(alias = "delta")]
     message: Option<Object<ChatMessage>>,
     #[serde(default)]
     finish_reason: Value,
+    #[serde(default)]
+    native_finish_reason: Value,
+    #[serde(default)]
+    error: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ChatMessage {
     #[serde(default)]
     content: Value,
+    #[serde(default)]
+    refusal: Value,
+}
+
+impl Choice {
+    /// Gateways report the failure of the server behind them in a choice.
+    fn has_failed(&self) -> bool {
+        let failed = |reason: &Value| matches!(reason.as_str(), Some("error" | "network_error"));
+        self.error.is_object() || failed(&self.finish_reason) || failed(&self.native_finish_reason)
+    }
+}
+
+/// Puts the parts of a stream of events together, as a request with `"stream": true` brings them.
+fn from_stream(body: &str) -> Option<ChatBody> {
+    let events = body.lines().filter_map(|line| line.strip_prefix("data:"));
+    let parts: Vec<ChatBody> = events.filter_map(|event| read(event.trim())).collect();
+    let (mut text, mut finish_reason, mut usage) = (String::new(), Value::Null, Value::Null);
+    for part in parts {
+        if part.usage.is_object() {
+            usage = part.usage;
+        }
+        let Some(Object(choice)) = part.choices.into_iter().next() else {
+            continue;
+        };
+        if choice.has_failed() {
+            return None;
+        }
+        if let Some(Object(delta)) = choice.message {
+            text += &text_of(&delta.content);
+        }
+        if choice.finish_reason.is_string() {
+            finish_reason = choice.finish_reason;
+        }
+    }
+    let message = ChatMessage {
+        content: text.into(),
+        refusal: Value::Null,
+    };
+    finish_reason.is_string().then(|| ChatBody {
+        choices: vec![Object(Choice {
+            message: Some(Object(message)),
+            finish_reason,
+            native_finish_reason: Value::Null,
+            error: Value::Null,
+        })],
+        usage,
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +195,73 @@ mod tests {
             ),
             Default::default()
         );
-        assert_eq!(text(json!({"content": null, "refusal": "No."})), "");
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_with_its_words() {
+        let message = json!({"content": null, "refusal": "No."});
+        let body = json!({"choices": [{"message": message, "finish_reason": "stop"}]});
+        let completion = Chat.completion(&body.to_string()).unwrap();
+        assert_eq!(completion.text, "No.");
+        assert_eq!(completion.finish_reason.as_deref(), Some("refusal"));
+    }
+
+    #[test]
+    fn a_text_in_parts_is_put_together() {
+        let parts = json!([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+            {"type": "text", "text": "The answer "}, {"type": "text", "text": "is 4."}]);
+        let body = json!({"choices": [{"message": {"content": parts}}]});
+        assert_eq!(
+            Chat.completion(&body.to_string()).unwrap().text,
+            "The answer is 4."
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_message_has_an_empty_text() {
+        let body = json!({"choices": [{"message": null, "finish_reason": "stop"}]});
+        assert_eq!(Chat.completion(&body.to_string()).unwrap().text, "");
+    }
+
+    #[test]
+    fn a_choice_that_failed_behind_a_gateway_is_no_answer() {
+        for odd in [
+            json!({"error": {"code": 502, "message": "Upstream error"}}),
+            json!({"finish_reason": "error"}),
+            json!({"finish_reason": "stop", "native_finish_reason": "network_error"}),
+        ] {
+            let mut choice = json!({"message": {"content": "Half a"}});
+            choice
+                .as_object_mut()
+                .unwrap()
+                .extend(odd.as_object().unwrap().clone());
+            assert_eq!(
+                Chat.completion(&json!({"choices": [choice]}).to_string()),
+                None,
+                "{choice}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stream_that_ended_is_an_answer() {
+        let event = |choice: Value| format!("data: {}\n\n", json!({"choices": [choice]}));
+        let parts = event(json!({"delta": {"role": "assistant", "content": "Well "}}))
+            + &event(json!({"delta": {"content": "done"}, "finish_reason": null}));
+        assert_eq!(Chat.completion(&parts), None, "it was cut");
+        let usage = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
+        let whole = parts
+            + &event(json!({"delta": {}, "finish_reason": "stop"}))
+            + &format!("data: {usage}\n\ndata: [DONE]\n\n");
+        let completion = Chat.completion(&whole).unwrap();
+        assert_eq!(completion.text, "Well done");
+        assert_eq!(
+            completion.usage,
+            Some(Usage {
+                input: 3,
+                output: 2
+            })
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use log::warn;
+use serde_json::Value;
 
 use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, chat};
 use crate::hints::Hints;
@@ -90,14 +91,18 @@ impl Client {
         };
         match read {
             Ok((completion, body)) => Ok(self.answer(completion, body, &response)),
-            Err(body) => Err(self.failure(HttpResponse { body, ..response })),
+            Err(body) => Err(self.failure(&HttpResponse { body, ..response })),
         }
     }
 
     /// Reads a body as an answer, repaired if it is broken; or else returns the body.
     fn completion(&self, body: Vec<u8>) -> Result<(Completion, Json), Vec<u8>> {
         let read = |text: String| match self.api.completion(&text) {
-            Some(completion) => Json::read(text).map(|body| (completion, body)),
+            // A stream of events is not JSON: it is kept as a text.
+            Some(completion) => {
+                let body = Json::read(text).unwrap_or_else(|text| Json::from(Value::from(text)));
+                Ok((completion, body))
+            }
             None => Err(text),
         };
         String::from_utf8(body)
@@ -109,7 +114,7 @@ impl Client {
     fn answer(&self, completion: Completion, body: Json, response: &HttpResponse) -> Answer {
         let hints = Hints::read(response.headers.iter(), None, SystemTime::now());
         self.warn_once(&hints);
-        Answer {
+        let mut answer = Answer {
             text: completion.text,
             finish_reason: completion.finish_reason,
             status: response.status,
@@ -117,24 +122,28 @@ impl Client {
             usage: completion.usage,
             hints: Box::new(hints),
             body,
+        };
+        if let Some(key) = &self.key {
+            key.hide_in_answer(&mut answer);
         }
+        answer
     }
 
-    fn failure(&self, mut response: HttpResponse) -> CallError {
+    fn failure(&self, response: &HttpResponse) -> CallError {
+        let mut error = self.api.failure(response);
         if let Some(key) = &self.key {
-            key.conceal(&mut response);
+            key.hide_in_error(&mut error);
         }
-        let error = self.api.failure(&response);
         self.warn_once(&error.hints);
         error
     }
 
     /// Warns of a limit that cannot be read, once: such a server sends it with each response.
     fn warn_once(&self, hints: &Hints) {
-        if let Some(name) = hints.nonsense.first()
+        if let Some(name) = hints.unreadable.first()
             && !self.warned.swap(true, Ordering::Relaxed)
         {
-            warn!("the server's {name} makes no sense, and is ignored");
+            warn!("the server's {name} cannot be read, and is ignored");
         }
     }
 }
@@ -175,7 +184,7 @@ impl Ask for Client {
 mod tests {
     use super::super::{Chat, Gemini, Messages};
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn a_client_never_shows_its_key() {

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::client::request_id;
-use super::error_body::ErrorBody;
+use super::error_body::{Cause, ErrorBody};
 use crate::hints::Hints;
 use crate::http::{HttpResponse, TransportError};
-use crate::json::Json;
+use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
 
@@ -110,31 +110,44 @@ impl CallError {
     }
 
     /// Classes a complete response that is not an answer, by its status, its headers and its body in
-    /// the words of all APIs. `now` is when it came: some servers name the instant to come back at.
+    /// the words of all servers. `now` is when it came, in case it has no `Date` header.
     #[must_use]
     pub fn of_response(response: &HttpResponse, now: SystemTime) -> Self {
-        let body: Option<Value> = serde_json::from_slice(&response.body).ok();
+        let body = json(&response.body);
         let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
         let said = body.as_ref().map(ErrorBody::read).unwrap_or_default();
         let status = said.status_within(response.status);
-        let class = classify(status, &said, &hints);
-        let is_too_large = status == 429 && class == Class::Rejected && said.never_fits();
-        let code = if is_too_large {
-            TOO_LARGE.to_owned()
-        } else {
-            let usual = || default_code(status).to_owned();
-            said.code.clone().unwrap_or_else(usual)
-        };
+        let wait = hints.retry_after.or_else(|| hints.until_reset());
+        let cause = said.cause(status, wait.is_some());
+        let class = classify(status, cause, &hints, response);
+        let usual = || default_code(status, cause).to_owned();
         CallError {
             class,
-            code,
+            code: said
+                .code
+                .filter(|_| cause != Cause::TooLarge)
+                .unwrap_or_else(usual),
             message: said.message.unwrap_or_else(|| describe(response)),
             status: Some(response.status),
             request_id: request_id(&response.headers).or(said.request_id),
-            retry_after: hints.retry_after,
+            retry_after: if class == Class::RateLimited {
+                wait
+            } else {
+                hints.retry_after
+            },
             hints: Box::new(hints),
-            body: body.map(|body| Box::new(body.into())),
+            body: body
+                .map(Json::from)
+                .or_else(|| unreadable(response))
+                .map(Box::new),
         }
+    }
+
+    /// Whether this prompt was refused in a way that may be meant for the key: a 402 or 403 that
+    /// names neither. If it goes on for other prompts, the key is of no use.
+    #[must_use]
+    pub fn may_be_the_key(&self) -> bool {
+        self.class == Class::Rejected && matches!(self.status, Some(402 | 403))
     }
 }
 
@@ -152,24 +165,29 @@ impl From<TransportError> for CallError {
     }
 }
 
-/// The class of a response, by its status, and by what the body says of money, keys and requests that
-/// never fit.
-fn classify(status: u16, said: &ErrorBody, hints: &Hints) -> Class {
-    match (status, hints.should_retry) {
-        (300..=399 | 401..=403, _) => Class::Fatal,
-        (400 | 429, _) if said.is_about_the_key() => Class::Fatal,
-        (429, _) if said.never_fits() => Class::Rejected,
-        (_, Some(false)) => Class::Rejected,
-        (429, _) => Class::RateLimited,
-        (503 | 529, _) if hints.retry_after.is_some() || said.is_busy() => Class::RateLimited,
+/// The class of a response, by its status and by what its body is about.
+fn classify(status: u16, cause: Cause, hints: &Hints, response: &HttpResponse) -> Class {
+    match (status, cause) {
+        (300..=399 | 401, _) => Class::Fatal,
+        (402 | 403, Cause::Prompt) => Class::Rejected,
+        (_, Cause::Credit) if status >= 400 => Class::Fatal,
+        (400 | 403, Cause::Key) | (402, _) => Class::Fatal,
+        // This prompt or this key? An explanation that names neither is for this prompt.
+        (403, _) if response.body.is_empty() => Class::Fatal,
+        (429, Cause::TooLarge) => Class::Rejected,
+        _ if hints.should_retry == Some(false) => Class::Rejected,
+        (429 | 529, _) => Class::RateLimited,
+        (503, _) if hints.retry_after.is_some() => Class::RateLimited,
+        (400 | 408 | 409 | 424 | 425 | 498 | 500.., Cause::Busy) => Class::RateLimited,
         (100..300 | 408 | 409 | 425 | 500.., _) => Class::Fault,
-        (_, Some(true)) => Class::Fault,
+        _ if hints.should_retry == Some(true) => Class::Fault,
         _ => Class::Rejected,
     }
 }
 
-fn default_code(status: u16) -> &'static str {
+fn default_code(status: u16, cause: Cause) -> &'static str {
     match status {
+        429 if cause == Cause::TooLarge => TOO_LARGE,
         100..300 => "unreadable_body",
         300..=399 => "redirect",
         401 | 403 => "key_refused",
@@ -177,6 +195,27 @@ fn default_code(status: u16) -> &'static str {
         500.. => "server_error",
         _ => "rejected",
     }
+}
+
+/// The body as JSON, repaired if it is broken. Large bodies are not parsed: a failure is explained in
+/// a few lines, and a parsed body takes up to 30 times its size.
+fn json(body: &[u8]) -> Option<Value> {
+    const LARGEST: usize = 1 << 20;
+    if body.len() > LARGEST {
+        return None;
+    }
+    let as_it_came = serde_json::from_slice(body);
+    as_it_came
+        .or_else(|_| serde_json::from_str(&repaired(body)))
+        .ok()
+}
+
+/// An answer that cannot be read was paid for: its text is kept.
+fn unreadable(response: &HttpResponse) -> Option<Json> {
+    const MOST: usize = 64 << 10;
+    let is_paid = (200..300).contains(&response.status) && !response.body.is_empty();
+    let beginning = &response.body[..response.body.len().min(MOST)];
+    is_paid.then(|| Json::from(Value::from(String::from_utf8_lossy(beginning))))
 }
 
 /// A sentence for a response that does not explain itself.
@@ -225,9 +264,9 @@ mod tests {
         let table = [
             (
                 Class::Fault,
-                vec![200, 204, 408, 409, 425, 500, 502, 503, 504, 520, 529, 599],
+                vec![200, 204, 408, 409, 425, 500, 502, 503, 504, 520, 599],
             ),
-            (Class::RateLimited, vec![429]),
+            (Class::RateLimited, vec![429, 529]),
             (Class::Rejected, vec![400, 404, 405, 413, 415, 422, 451]),
             (Class::Fatal, vec![301, 302, 307, 308, 401, 402, 403]),
         ];
@@ -428,6 +467,192 @@ mod tests {
                 (code, message)
             );
         }
+    }
+
+    fn class(status: u16, body: Value) -> Class {
+        error(status, &body.to_string(), &[]).class
+    }
+
+    #[test]
+    fn no_credit_is_fatal_in_the_words_of_every_server() {
+        let per_day = json!({"@type": "QuotaFailure", "violations": [{"quotaId": "RequestsPerDay-FreeTier"}]});
+        let exhausted = json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": [per_day]}});
+        let nested = json!({"error": {"code": "insufficient_quota", "message": "?"}}).to_string();
+        let table = [
+            (
+                429,
+                json!({"error": {"code": "1113", "message": "Insufficient balance."}}),
+            ),
+            (429, json!({"error": {"code": 1113, "message": "?"}})),
+            (
+                429,
+                json!({"error": {"type": "exceeded_current_quota_error", "message": "?"}}),
+            ),
+            (
+                429,
+                json!({"error": {"message": "You exceeded your current quota, check your plan."}}),
+            ),
+            (
+                429,
+                json!({"error": {"type": "budget_exceeded", "code": "429", "message": "?"}}),
+            ),
+            (
+                400,
+                json!({"error": {"message": "Budget has been exceeded! Max budget: 10.0"}}),
+            ),
+            (
+                400,
+                json!({"code": "Arrearage", "message": "Access denied."}),
+            ),
+            (
+                429,
+                json!({"message": "You are limited to 1000 API calls / month."}),
+            ),
+            (429, json!({"errors": [{"code": 4006, "message": "?"}]})),
+            (
+                429,
+                json!({"error": {"message": "Rate limit exceeded: free-models-per-day."}}),
+            ),
+            (
+                402,
+                json!({"error": {"message": "Insufficient Balance", "code": "invalid_request_error"}}),
+            ),
+            (402, json!({"detail": "Payment required"})),
+            (
+                400,
+                json!({"error": {"message": "Your organization has been disabled."}}),
+            ),
+            (429, json!([exhausted])),
+            (429, json!({"error": {"message": nested, "code": 429}})),
+            (
+                429,
+                json!({"error": {"message": format!("upstream: {nested}")}}),
+            ),
+            (
+                403,
+                json!({"error": {"message": "Your API key does not have permission."}}),
+            ),
+        ];
+        for (status, body) in table {
+            assert_eq!(class(status, body.clone()), Class::Fatal, "{status} {body}");
+        }
+        let a_minute = json!({"error": {"status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "7s"}],
+            "message": "You exceeded your current quota, please check your plan."}});
+        assert_eq!(class(429, a_minute), Class::RateLimited);
+        let soon =
+            "on requests per day (RPD): Limit 200, Used 200, Requested 1. Try again in 7m12s.";
+        assert_eq!(
+            class(429, json!({"error": {"message": soon}})),
+            Class::RateLimited
+        );
+    }
+
+    #[test]
+    fn a_prompt_that_is_refused_for_what_it_is_fails_alone() {
+        let html = error(403, "<html><h1>Request blocked</h1></html>", &[]);
+        assert_eq!((html.class, html.may_be_the_key()), (Class::Rejected, true));
+        let table = [
+            (
+                403,
+                json!({"error": {"message": "Your input was flagged for violence."}}),
+            ),
+            (
+                403,
+                json!({"error": {"message": "?", "metadata": {"flagged_input": "..."}}}),
+            ),
+            (403, json!({"error": {"message": "Forbidden"}})),
+            (
+                402,
+                json!({"error": {"message": "You requested up to 65536 tokens, but can only afford 2119."}}),
+            ),
+        ];
+        for (status, body) in table {
+            let error = error(status, &body.to_string(), &[]);
+            assert_eq!(error.class, Class::Rejected, "{status} {body}");
+            assert!(error.may_be_the_key());
+        }
+        assert!(!error(400, "{}", &[]).may_be_the_key());
+        let echo =
+            json!({"error": {"message": "Bad prompt: 'Why is there a rate limit per day?'"}});
+        assert_eq!(class(400, echo), Class::Rejected);
+    }
+
+    #[test]
+    fn a_busy_server_is_waited_for_under_every_status() {
+        let table = [
+            (
+                503,
+                json!({"error": "Model org/m is currently loading", "estimated_time": 20.0}),
+            ),
+            (
+                503,
+                json!({"detail": {"msg": "Server is busy; please try again later."}}),
+            ),
+            (
+                400,
+                json!({"__type": "ThrottlingException", "message": "Too many requests."}),
+            ),
+            (
+                500,
+                json!({"detail": "An error occurred (ThrottlingException): Too many requests."}),
+            ),
+            (
+                424,
+                json!({"error": "CUDA out of memory", "error_type": "generation"}),
+            ),
+            (
+                498,
+                json!({"error": {"code": "capacity_exceeded", "message": "?"}}),
+            ),
+            (
+                200,
+                json!({"error": {"type": "rate_limit_error", "message": "?", "code": null}}),
+            ),
+            (
+                200,
+                json!({"type": "error", "error": {"type": "overloaded_error", "message": "?"}}),
+            ),
+            (
+                200,
+                json!({"choices": [{"error": {"code": 429, "message": "?"}}]}),
+            ),
+            (
+                500,
+                json!({"error": {"message": "The model is overloaded."}}),
+            ),
+        ];
+        for (status, body) in table {
+            assert_eq!(
+                class(status, body.clone()),
+                Class::RateLimited,
+                "{status} {body}"
+            );
+        }
+        assert_eq!(
+            class(424, json!({"error": "no such tool"})),
+            Class::Rejected
+        );
+        assert_eq!(
+            class(200, json!({"note": "too many requests"})),
+            Class::Fault
+        );
+    }
+
+    #[test]
+    fn a_refusal_without_a_wait_is_waited_out_until_the_limit_is_whole_again() {
+        let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "20")];
+        let wait = Duration::from_secs(20);
+        assert_eq!(error(429, "", &headers).retry_after, Some(wait));
+        assert_eq!(error(500, "", &headers).retry_after, None);
+    }
+
+    #[test]
+    fn the_body_of_an_answer_that_cannot_be_read_is_kept_and_a_large_one_is_cut() {
+        let kept = |status, body: &str| error(status, body, &[]).body.map(|body| body.value());
+        assert_eq!(kept(200, "Well done"), Some(json!("Well done")));
+        assert_eq!((kept(500, "down"), kept(204, "")), (None, None));
+        let large = format!("[{}]", "[],".repeat(1 << 20));
+        assert_eq!(kept(200, &large).unwrap().as_str().unwrap().len(), 64 << 10);
     }
 
     #[test]

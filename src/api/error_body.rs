@@ -1,9 +1,14 @@
-//! The body of a failure, in the shapes of all makers: a code, a message, and what they are about.
+//! The body of a failure, in the shapes of all servers: a code, a message, and what it is about.
+//!
+//! Servers wrap an error in a list, in a choice, in a JSON text inside a message. All texts of a
+//! body are decoded and looked at, wherever they stand; one table says what they mean.
 
 use serde_json::Value;
 
-/// What a body says about the failure. Servers differ: `error` is an object or a text, or missing
-/// around its fields; a code is a word or a number, and named `code`, `type` or `status`.
+use crate::hints::nested;
+
+/// What a body says about the failure. `error` is an object or a text, or missing around its fields;
+/// a code is a word or a number, and named `code`, `type` or `status`.
 #[derive(Debug, Default)]
 pub(super) struct ErrorBody {
     /// The error's code, in a word.
@@ -14,139 +19,292 @@ pub(super) struct ErrorBody {
     pub(super) request_id: Option<String>,
     /// The status that the body states.
     status: Option<u16>,
-    /// Whether the details say that the key is unknown, or has used up its quota for the day.
-    key_is_useless: bool,
+    /// All codes of the body, in lower case.
+    codes: Vec<String>,
+    /// All texts of the body, in lower case, a line each.
+    texts: String,
 }
 
+/// What a failure is about, beyond its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The request is larger than the whole limit: waiting does not help.
+    TooLarge,
+    /// This prompt: its content, or its price.
+    Prompt,
+    /// No credit, or a quota for a day or a month that is used up.
+    Credit,
+    /// The key is unknown, or may not do this.
+    Key,
+    /// The server is full or not ready, or calls come too fast.
+    Busy,
+    /// The body does not say.
+    Unknown,
+}
+
+/// Codes and texts, in lower case, and their cause; the first that is found counts. A code must be
+/// the same, a text may stand anywhere. From the documents and the bug reports of each server.
+const CAUSES: [(Cause, &[&str], &[&str]); 5] = [
+    (Cause::TooLarge, &[], &["request too large for"]),
+    (
+        Cause::Prompt,
+        &[
+            "content_policy_violation",
+            "content_filter",
+            "invalid_prompt",
+        ],
+        &[
+            "flagged",
+            "moderation",
+            "content policy",
+            "can only afford",
+            "fewer max_tokens",
+        ],
+    ),
+    (
+        Cause::Credit,
+        &[
+            "1113", // Zhipu
+            "4006", // Cloudflare
+            "arrearage",
+            "billing_hard_limit_reached",
+            "billing_not_active",
+            "budget_exceeded",
+            "exceeded_current_quota_error",
+            "failed_precondition",
+            "insufficient_balance",
+            "insufficient_quota",
+        ],
+        &[
+            "account is not active",
+            "budget has been exceeded",
+            "calls / month",
+            "credit balance is too low",
+            "daily free allocation",
+            "exceeded budget",
+            "exceeded your current quota",
+            "exceeded your monthly",
+            "insufficient balance",
+            "insufficient credit",
+            "insufficient funds",
+            "organization has been disabled",
+            "reached your specified api usage limits",
+        ],
+    ),
+    (
+        Cause::Key,
+        &[
+            "account_deactivated",
+            "api_key_invalid",
+            "authentication_error",
+            "invalid_api_key",
+            "permission_error",
+        ],
+        &[
+            "access token",
+            "api key does not",
+            "api key not valid",
+            "incorrect api key",
+            "invalid api key",
+            "territory not supported",
+            "your api key",
+        ],
+    ),
+    (
+        Cause::Busy,
+        &[
+            "capacity_exceeded",
+            "overloaded_error",
+            "rate_limit_error",
+            "rate_limit_exceeded",
+            "resource_exhausted",
+            "throttlingexception",
+            "toomanyrequestsexception",
+        ],
+        &[
+            "capacity temporarily exceeded",
+            "currently loading",
+            "loading model",
+            "maximum pending requests",
+            "model is loading",
+            "out of memory",
+            "overloaded",
+            "rate limit",
+            "server busy",
+            "server is busy",
+            "slow down",
+            "still loading",
+            "throttlingexception",
+            "too many requests",
+        ],
+    ),
+];
+
 impl ErrorBody {
+    /// Deeper parts are not looked at.
+    const DEPTH: usize = 8;
+    /// Longer texts, in bytes, are no explanations: some servers repeat the prompt.
+    const LONGEST: usize = 2 << 10;
+
     pub(super) fn read(body: &Value) -> Self {
-        let body = body.get(0).unwrap_or(body);
-        let error = body.get("error").unwrap_or(body);
+        let id = ["request_id", "responseId"];
+        let id = id.iter().find_map(|name| body.get(name)?.as_str());
+        let error = error_within(body);
         let word = |name: &str| error.get(name)?.as_str().filter(|word| !word.is_empty());
-        let number = error
-            .get("code")
-            .filter(|code| code.is_number())
-            .map(Value::to_string);
-        let status = word("code")
-            .or(number.as_deref())
-            .and_then(|code| code.parse().ok());
-        let a_word = |name: &str| word(name).filter(|word| word.parse::<u16>().is_err());
+        let number = error.get("code").filter(|code| code.is_number());
+        let number = number.map(Value::to_string);
+        let status = word("code").or(number.as_deref());
         // Where the code repeats the status as a number, the word is beside it.
-        let named = ["code", "status", "type"]
-            .iter()
-            .find_map(|name| a_word(name))
-            .map(str::to_owned);
-        let id = ["request_id", "responseId"]
-            .iter()
-            .find_map(|name| body.get(name)?.as_str());
-        ErrorBody {
+        let is_word = |word: &&str| word.parse::<u16>().is_err();
+        let names = ["code", "status", "type", "__type"];
+        let code = names.iter().find_map(|name| word(name).filter(is_word));
+        let code = code.or(word("code")).map(str::to_owned);
+        let message = word("message").or(word("detail")).or(error.as_str());
+        let mut read = ErrorBody {
+            status: status.and_then(|code| code.parse().ok()),
+            code: code.or(number),
+            message: message.map(str::to_owned),
             request_id: id.map(str::to_owned),
-            code: named.or_else(|| word("code").map(str::to_owned)).or(number),
-            message: word("message")
-                .or_else(|| error.as_str())
-                .map(str::to_owned),
-            status,
-            key_is_useless: details(error).any(is_about_the_key),
+            ..ErrorBody::default()
+        };
+        read.look_at("", body, Self::DEPTH);
+        read
+    }
+
+    /// Takes the codes and texts of a part of the body.
+    fn look_at(&mut self, name: &str, part: &Value, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        let is_code = matches!(
+            name,
+            "code" | "type" | "__type" | "status" | "reason" | "quotaId"
+        );
+        match part {
+            Value::Object(fields) => {
+                for (name, part) in fields {
+                    if name == "flagged_input" {
+                        self.texts.push_str("flagged\n");
+                    }
+                    self.look_at(name, part, depth);
+                }
+            }
+            Value::Array(parts) => {
+                for part in parts {
+                    self.look_at(name, part, depth);
+                }
+            }
+            Value::String(text) => {
+                if is_code {
+                    self.codes.push(text.to_lowercase());
+                }
+                match nested(text) {
+                    Some(inner) => self.look_at("", &inner, depth),
+                    None if text.len() > Self::LONGEST => {}
+                    None => self.texts.push_str(&(text.to_lowercase() + "\n")),
+                }
+            }
+            Value::Number(number) if is_code => self.codes.push(number.to_string()),
+            _ => {}
         }
     }
 
-    /// The status that counts: gateways answer 200 and put the upstream's status into the error's code,
-    /// and so does an API whose call was accepted and then failed, in words.
+    /// What the failure is about. `has_wait`: whether the server says when to come back.
+    pub(super) fn cause(&self, status: u16, has_wait: bool) -> Cause {
+        if self.is_larger_than_the_limit() {
+            return Cause::TooLarge;
+        }
+        if matches!(status, 402 | 403 | 429) && self.is_used_up_for_long(has_wait) {
+            return Cause::Credit;
+        }
+        // Google says "quota" for its rate, too.
+        let is_google = self.has_code("resource_exhausted");
+        let says = |cause: Cause, text: &str| match cause {
+            Cause::Credit if is_google => !text.ends_with("current quota"),
+            // A 400 may repeat the prompt, which may be about rate limits.
+            Cause::Busy if status == 400 => text == "throttlingexception",
+            _ => true,
+        };
+        let is_cause = |(cause, codes, texts): &&(Cause, &[&str], &[&str])| {
+            codes.iter().any(|code| self.has_code(code))
+                || texts
+                    .iter()
+                    .any(|text| self.texts.contains(text) && says(*cause, text))
+        };
+        let found = CAUSES.iter().find(is_cause);
+        found.map_or(Cause::Unknown, |(cause, ..)| *cause)
+    }
+
+    /// The status that counts: gateways answer 200 and put the upstream's status into the error's
+    /// code, and so does an API whose call was accepted and then failed, in words.
     pub(super) fn status_within(&self, status: u16) -> u16 {
         if !(200..300).contains(&status) {
             return status;
         }
-        let in_words = || match self.code.as_deref()? {
-            "rate_limit_exceeded" => Some(429),
-            "server_error" => Some(500),
-            "invalid_prompt" => Some(400),
-            _ => None,
-        };
-        self.status
-            .filter(|inner| (400..600).contains(inner))
-            .or_else(in_words)
-            .unwrap_or(status)
+        if let Some(inner) = self.status.filter(|inner| (400..600).contains(inner)) {
+            return inner;
+        }
+        match self.cause(status, false) {
+            Cause::Busy | Cause::Credit if !self.is_answer_like() => 429,
+            Cause::Prompt if self.has_code("invalid_prompt") => 400,
+            _ if self.has_code("server_error") => 500,
+            _ => status,
+        }
     }
 
-    /// Whether no call with this key will be answered for long: no credit, an unknown key, a quota for
-    /// the day that is used up.
-    pub(super) fn is_about_the_key(&self) -> bool {
-        const CODES: [&str; 4] = [
-            "insufficient_quota",
-            "billing_hard_limit_reached",
-            "billing_not_active",
-            "FAILED_PRECONDITION",
+    /// Whether there is no error at all: the texts are then those of a model, and mean nothing.
+    fn is_answer_like(&self) -> bool {
+        self.code.is_none() && self.message.is_none()
+    }
+
+    fn has_code(&self, code: &str) -> bool {
+        self.codes.iter().any(|known| known == code)
+    }
+
+    /// A quota for a day or a month, unless a wait is stated; Google's wait is for another quota.
+    fn is_used_up_for_long(&self, has_wait: bool) -> bool {
+        const WINDOWS: [&str; 6] = [
+            "per day",
+            "per-day",
+            "per month",
+            "per-month",
+            "/ day",
+            "daily",
         ];
-        // Anthropic has neither a status nor a code for it, only these words.
-        const WORDS: [&str; 2] = [
-            "credit balance is too low",
-            "reached your specified API usage limits",
-        ];
-        self.key_is_useless
-            || self
-                .code
-                .as_deref()
-                .is_some_and(|code| CODES.contains(&code))
-            || WORDS.iter().any(|words| self.says(words))
+        let is_googles = self.codes.iter().any(|code| code.contains("perday"));
+        let is_said = WINDOWS.iter().any(|window| self.texts.contains(window));
+        is_googles || (is_said && !has_wait)
     }
 
-    /// Whether the request is larger than the whole limit of tokens: `Request too large … Limit 30000,
-    /// Requested 50000`.
-    pub(super) fn never_fits(&self) -> bool {
-        let stated = |name: &str| number_after(self.message.as_deref()?, name);
-        self.says("Request too large for")
-            || stated("Limit ")
-                .zip(stated("Requested "))
-                .is_some_and(|(limit, requested)| requested > limit)
-    }
-
-    /// Whether the server is only full, or not ready yet: its queue is full, its model is loading.
-    pub(super) fn is_busy(&self) -> bool {
-        ["server busy", "Slow down", "Loading model"]
-            .iter()
-            .any(|words| self.says(words))
-    }
-
-    fn says(&self, words: &str) -> bool {
-        self.message
-            .as_deref()
-            .is_some_and(|message| message.contains(words))
+    /// `Limit 30000, Requested 50000`, or `Limit 5000, Used 0, Requested ~6000`.
+    fn is_larger_than_the_limit(&self) -> bool {
+        let stated = |name: &str| number_after(&self.texts, name);
+        let stated = stated("limit ").zip(stated("requested "));
+        stated.is_some_and(|(limit, requested)| requested > limit)
     }
 }
 
-/// Google's list of details.
-fn details(error: &Value) -> impl Iterator<Item = &Value> {
-    error
-        .get("details")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+/// The error in a body: in a list, in a choice, in `error` or `errors`, or the body itself.
+fn error_within(body: &Value) -> &Value {
+    let body = body.get(0).unwrap_or(body);
+    let within = [
+        body.pointer("/error").filter(|error| !error.is_null()),
+        body.pointer("/choices/0/error"),
+        body.pointer("/errors/0"),
+        body.pointer("/error"),
+    ];
+    within.into_iter().flatten().next().unwrap_or(body)
 }
 
-/// Whether a detail says that the key is unknown, or that its quota for the day is used up. The wait
-/// that stands beside it is for another quota.
-fn is_about_the_key(detail: &Value) -> bool {
-    let by_the_day = |violation: &Value| {
-        violation
-            .get("quotaId")
-            .and_then(Value::as_str)
-            .is_some_and(|id| id.contains("PerDay"))
-    };
-    let violations = detail.get("violations").and_then(Value::as_array);
-    detail
-        .get("reason")
-        .is_some_and(|reason| reason == "API_KEY_INVALID")
-        || violations.is_some_and(|violations| violations.iter().any(by_the_day))
-}
-
-/// The whole number that follows a word.
+/// The whole number that follows a word; some servers estimate it: `~6000`.
 fn number_after(text: &str, word: &str) -> Option<u64> {
-    let (_, rest) = text.split_once(word)?;
-    let digits: String = rest
-        .chars()
-        .take_while(|c| c.is_ascii_digit() || *c == ',')
-        .collect();
-    digits.replace(',', "").parse().ok()
+    let number = |at: usize| {
+        let rest = text[at + word.len()..].trim_start_matches('~');
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != ',');
+        let digits = &rest[..end.unwrap_or(rest.len())];
+        digits.replace(',', "").parse().ok()
+    };
+    text.match_indices(word).find_map(|(at, _)| number(at))
 }
 
 #[cfg(test)]
@@ -235,17 +393,15 @@ mod tests {
     #[test]
     fn a_request_never_fits_if_it_is_larger_than_the_whole_limit() {
         let never = |message: &str| {
-            ErrorBody {
-                message: Some(message.to_owned()),
-                ..ErrorBody::default()
-            }
-            .never_fits()
+            let body = serde_json::json!({"error": {"message": message}});
+            ErrorBody::read(&body).cause(429, false) == Cause::TooLarge
         };
         for message in [
             "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000, Requested 30601.",
             "Request too large for gpt-4o on tokens per min (TPM)",
             "Rate limit reached for m on tokens per min (TPM): Limit 30000, Used 0, Requested 50000. Try again in 40s.",
             "Limit 30,000, Requested 342,389",
+            "Limit 5000, Used 0, Requested ~6000. Please try again in 2s.",
         ] {
             assert!(never(message), "{message}");
         }

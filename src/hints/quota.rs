@@ -1,158 +1,197 @@
-//! How much a server allows: the limit, what is left of it, and when it will be whole again, in each maker's dialect.
+//! How much a server allows: the limit, how much of it is left, and when it is whole again.
 
 use std::time::{Duration, SystemTime};
 
-use super::{Sheet, spelling};
+use super::{Hints, times, value_of};
 use crate::limiter::Rate;
 
-/// One limit as the server states it. What it does not state is `None`.
+/// A limit as the server states it. `None` for what it does not state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
-    /// How many are allowed in a window.
+    /// How much is allowed in a window.
     pub limit: Option<u64>,
-    /// How many are left now.
+    /// How much is left now.
     pub remaining: Option<u64>,
     /// How long until the limit is whole again.
     pub reset: Option<Duration>,
-    /// The window, where it is stated. Where it is not, it is usually a minute.
+    /// The window, if it is stated. It is usually a minute if it is not.
     pub window: Option<Duration>,
 }
 
 impl Quota {
-    /// The slowest rate that a server is believed to mean: one turn a minute. Whoever means less says so in a refusal.
+    /// The lowest rate that is believed: one call a minute. A server that means less refuses calls.
     const SLOWEST: Duration = Duration::from_secs(60);
-    /// The window that most servers mean, and do not state.
+    /// The window of most servers, which do not state it.
     const USUAL: Duration = Duration::from_secs(60);
+    /// Limits for longer windows, such as a day, say nothing about a rate.
+    const LONGEST: Duration = Duration::from_secs(3600);
 
-    /// The rate at which this is kept: the limit spread over its window, or, if less is left than that would need, what
-    /// is left spread over the time until the reset. None: no limit is stated.
+    /// The rate that keeps this limit: the limit spread over its window. `None` if no limit is
+    /// stated. The reset does not count: it says when there is more, not how fast.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
-        let parts = |count: u64| u32::try_from(count).unwrap_or(u32::MAX).max(1);
-        let usual = self.window.unwrap_or(Self::USUAL) / parts(self.limit?);
-        let left = self.reset.unwrap_or_default() / parts(self.remaining.unwrap_or(u64::MAX));
-        Some(Rate::spaced(usual.max(left).min(Self::SLOWEST)))
+        let limit = u32::try_from(self.limit?).unwrap_or(u32::MAX).max(1);
+        let window = self.window.unwrap_or(Self::USUAL);
+        (window <= Self::LONGEST).then(|| Rate::spaced((window / limit).min(Self::SLOWEST)))
+    }
+
+    fn is_stated(&self) -> bool {
+        *self != Quota::default()
+    }
+
+    /// The time that one unit takes at this limit; less for a looser limit.
+    fn interval(&self) -> Option<Duration> {
+        let limit = u32::try_from(self.limit?).unwrap_or(u32::MAX).max(1);
+        Some(self.window.unwrap_or(Self::USUAL) / limit)
+    }
+
+    /// Whether this limit rather than the other decides: one that is used up, or else the tighter
+    /// one; limits of longer windows than an hour only if there is no other.
+    fn decides_over(&self, other: &Quota) -> bool {
+        let rank = |quota: &Quota| {
+            let is_long = quota.window.is_some_and(|window| window > Self::LONGEST);
+            (quota.remaining == Some(0), !is_long, quota.interval())
+        };
+        !other.is_stated() || rank(self) > rank(other)
     }
 }
 
-/// The headers in which one limit is stated: limit, remaining, reset.
-pub(super) type Names = [&'static str; 3];
-
-const OPENAI_REQUESTS: Names = [
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-];
-const OPENAI_TOKENS: Names = [
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-tokens",
-];
-const ANTHROPIC_REQUESTS: Names = [
-    "anthropic-ratelimit-requests-limit",
-    "anthropic-ratelimit-requests-remaining",
-    "anthropic-ratelimit-requests-reset",
-];
-const ANTHROPIC_TOKENS: Names = [
-    "anthropic-ratelimit-tokens-limit",
-    "anthropic-ratelimit-tokens-remaining",
-    "anthropic-ratelimit-tokens-reset",
-];
-pub(super) const INPUT_TOKENS: Names = [
-    "anthropic-ratelimit-input-tokens-limit",
-    "anthropic-ratelimit-input-tokens-remaining",
-    "anthropic-ratelimit-input-tokens-reset",
-];
-pub(super) const OUTPUT_TOKENS: Names = [
-    "anthropic-ratelimit-output-tokens-limit",
-    "anthropic-ratelimit-output-tokens-remaining",
-    "anthropic-ratelimit-output-tokens-reset",
-];
-/// Of whatever the server counts, which is calls.
-const PLAIN: [Names; 2] = [
-    [
-        "x-ratelimit-limit",
-        "x-ratelimit-remaining",
-        "x-ratelimit-reset",
-    ],
-    ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"],
-];
-
-pub(super) fn requests(sheet: &mut Sheet<'_>) -> Quota {
-    let dialects = [OPENAI_REQUESTS, ANTHROPIC_REQUESTS]
-        .into_iter()
-        .chain(PLAIN);
-    first(sheet, dialects)
-        .or_else(|| draft(sheet))
-        .unwrap_or_default()
+/// What a limit counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Requests,
+    Tokens,
+    InputTokens,
+    OutputTokens,
 }
 
-pub(super) fn tokens(sheet: &mut Sheet<'_>) -> Quota {
-    first(sheet, [OPENAI_TOKENS, ANTHROPIC_TOKENS]).unwrap_or_default()
+/// A number that a header states.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Limit,
+    Remaining,
+    Reset,
 }
 
-/// The first dialect that says anything.
-fn first(sheet: &mut Sheet<'_>, dialects: impl IntoIterator<Item = Names>) -> Option<Quota> {
-    dialects
-        .into_iter()
-        .map(|names| named(sheet, &names))
-        .find(|quota| *quota != Quota::default())
+/// What a header states, by its name: `x-ratelimit-remaining-tokens-minute`,
+/// `anthropic-ratelimit-requests-limit`, `ratelimit-reset`.
+#[derive(Clone, Copy)]
+struct Meaning {
+    part: Part,
+    unit: Unit,
+    window: Option<Duration>,
 }
 
-pub(super) fn named(sheet: &mut Sheet<'_>, names: &Names) -> Quota {
-    let [limit, remaining, reset] = *names;
-    Quota {
-        limit: sheet.read(limit, count),
-        remaining: sheet.read(remaining, count),
-        reset: sheet.read(reset, spelling::reset),
-        window: None,
+/// Takes the limits that the headers state.
+pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime) {
+    let mut stated: Vec<(Unit, Quota)> = Vec::new();
+    for (name, value) in headers {
+        let Some(meaning) = meaning(name) else {
+            continue;
+        };
+        let is_same = |(unit, quota): &&mut (Unit, Quota)| {
+            (*unit, quota.window) == (meaning.unit, meaning.window)
+        };
+        let quota = match stated.iter_mut().find(is_same) {
+            Some((_, quota)) => quota,
+            None => {
+                let window = meaning.window;
+                stated.push((
+                    meaning.unit,
+                    Quota {
+                        window,
+                        ..Quota::default()
+                    },
+                ));
+                &mut stated.last_mut().expect("just pushed").1
+            }
+        };
+        let is_read = take(quota, meaning.part, value.trim(), now);
+        hints.note_unreadable(name, !is_read);
+    }
+    stated.extend(draft(hints, headers).map(|quota| (Unit::Requests, quota)));
+    for (unit, quota) in stated {
+        let known = match unit {
+            Unit::Requests => &mut hints.requests,
+            Unit::Tokens => &mut hints.tokens,
+            Unit::InputTokens => &mut hints.input_tokens,
+            Unit::OutputTokens => &mut hints.output_tokens,
+        };
+        if quota.decides_over(known) {
+            *known = quota;
+        }
     }
 }
 
-/// The IETF draft's `RateLimit: "default";r=50;t=30` with `RateLimit-Policy: "default";q=100;w=60`.
-fn draft(sheet: &mut Sheet<'_>) -> Option<Quota> {
-    let (remaining, reset) = sheet.read("ratelimit", |value, _| {
-        Some((
-            parameter(value, "r")?,
-            parameter(value, "t").map(Duration::from_secs),
-        ))
-    })?;
-    let policy = sheet.read("ratelimit-policy", |value, _| {
-        Some((
-            parameter(value, "q")?,
-            parameter(value, "w").map(Duration::from_secs),
-        ))
-    });
-    let (limit, window) = policy.map_or((None, None), |(limit, window)| (Some(limit), window));
+/// What a header's name means; `None` if a word of it is unknown.
+fn meaning(name: &str) -> Option<Meaning> {
+    let (_, words) = name.split_once("ratelimit-")?;
+    let (mut part, mut unit, mut window) = (None, Unit::Requests, None);
+    for word in words.split('-') {
+        match word {
+            "limit" => part = Some(Part::Limit),
+            "remaining" => part = Some(Part::Remaining),
+            "reset" => part = Some(Part::Reset),
+            "requests" | "request" | "req" | "query" => unit = Unit::Requests,
+            "input" => unit = Unit::InputTokens,
+            "output" => unit = Unit::OutputTokens,
+            "tokens" | "token" if unit == Unit::Requests => unit = Unit::Tokens,
+            "tokens" | "token" => {}
+            _ => window = Some(times::window(word)?),
+        }
+    }
+    Some(Meaning {
+        part: part?,
+        unit,
+        window,
+    })
+}
+
+/// Takes a header's value; false if it cannot be read.
+fn take(quota: &mut Quota, part: Part, value: &str, now: SystemTime) -> bool {
+    match part {
+        Part::Limit if quota.limit.is_none() => quota.limit = count(value),
+        Part::Remaining if quota.remaining.is_none() => quota.remaining = count(value),
+        Part::Reset if quota.reset.is_none() => quota.reset = times::reset(value, now),
+        _ => return true, // of headers with the same name the first counts
+    }
+    match part {
+        Part::Limit => quota.limit.is_some(),
+        Part::Remaining => quota.remaining.is_some(),
+        Part::Reset => quota.reset.is_some(),
+    }
+}
+
+/// The IETF draft: `RateLimit: "default";r=50;t=30`, `RateLimit-Policy: "default";q=100;w=60`.
+fn draft(hints: &mut Hints, headers: &[(&str, &str)]) -> Option<Quota> {
+    let value = value_of(headers, "ratelimit")?;
+    let remaining = parameter(value, "r");
+    hints.note_unreadable("ratelimit", remaining.is_none());
+    let policy = value_of(headers, "ratelimit-policy");
+    let limit = policy.and_then(|policy| parameter(policy, "q"));
+    hints.note_unreadable("ratelimit-policy", policy.is_some() && limit.is_none());
     Some(Quota {
         limit,
-        remaining: Some(remaining),
-        reset,
-        window,
+        remaining: Some(remaining?),
+        reset: parameter(value, "t").map(Duration::from_secs),
+        window: policy
+            .and_then(|policy| parameter(policy, "w"))
+            .map(Duration::from_secs),
     })
 }
 
 /// A parameter of the first item of a structured field.
 fn parameter(value: &str, name: &str) -> Option<u64> {
     let item = value.split(',').next()?;
-    let pairs = item
-        .split(';')
-        .skip(1)
-        .filter_map(|pair| pair.split_once('='));
-    let (_, number) = pairs
-        .map(|(name, value)| (name.trim(), value.trim()))
-        .find(|(known, _)| *known == name)?;
-    number.parse().ok()
+    let pairs = item.split(';').skip(1);
+    let mut pairs = pairs.filter_map(|pair| pair.split_once('='));
+    let (_, number) = pairs.find(|(known, _)| known.trim() == name)?;
+    number.trim().parse().ok()
 }
 
 /// A whole number; some write it as `100.0`, or with the policy behind it: `100, 100;w=60`.
-fn count(value: &str, _: SystemTime) -> Option<u64> {
+fn count(value: &str) -> Option<u64> {
     let first = value.split([',', ';']).next()?.trim();
-    first.parse().ok().or_else(|| {
-        first
-            .parse()
-            .ok()
-            .filter(|n: &f64| (0.0..1e15).contains(n))
-            .map(|n| n as u64)
-    })
+    let number: f64 = first.parse().ok()?;
+    (0.0..1e15).contains(&number).then_some(number as u64)
 }

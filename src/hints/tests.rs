@@ -16,7 +16,7 @@ fn read_with(headers: &[(&str, &str)], error: Option<&Value>) -> Hints {
 }
 
 #[test]
-fn waits_are_read_in_every_form_and_nonsense_is_named() {
+fn waits_are_read_in_every_form_and_what_cannot_be_read_is_named() {
     let table = [
         ("retry-after", "20", Some(20_000)),
         ("retry-after", " 1.5 ", Some(1500)),
@@ -43,17 +43,17 @@ fn waits_are_read_in_every_form_and_nonsense_is_named() {
             expected,
             "{name}: {value}"
         );
-        let nonsense = if expected.is_none() {
+        let unreadable = if expected.is_none() {
             vec![name]
         } else {
             vec![]
         };
-        assert_eq!(hints.nonsense, nonsense, "{name}: {value}");
+        assert_eq!(hints.unreadable, unreadable, "{name}: {value}");
     }
 }
 
 #[test]
-fn milliseconds_win_over_whole_seconds_unless_they_make_no_sense() {
+fn milliseconds_win_over_whole_seconds_unless_they_cannot_be_read() {
     let both = |ms| read(&[("retry-after", "1"), ("retry-after-ms", ms)]).retry_after;
     assert_eq!(both("85"), Some(MS * 85));
     assert_eq!(both("?"), Some(SECOND));
@@ -71,13 +71,10 @@ fn googles_retry_info_is_in_the_body() {
     };
     assert_eq!(told(json!("17s")).retry_after, Some(SECOND * 17));
     assert_eq!(told(json!("0.5s")).retry_after, Some(MS * 500));
-    for nonsense in [json!("-17s"), json!("soon"), json!(17), json!("9999999s")] {
-        let hints = told(nonsense.clone());
-        assert_eq!(
-            (hints.retry_after, hints.nonsense),
-            (None, vec!["retryDelay"]),
-            "{nonsense}"
-        );
+    for odd in [json!("-17s"), json!("soon"), json!(-17), json!("9999999s")] {
+        let hints = told(odd.clone());
+        assert_eq!(hints.retry_after, None, "{odd}");
+        assert_eq!(hints.unreadable, ["retryDelay"], "{odd}");
     }
     let header_first = read_with(
         &[("retry-after", "2")],
@@ -127,7 +124,7 @@ fn resets_are_read_in_every_form() {
             expected,
             "{value}"
         );
-        assert_eq!(hints.nonsense.is_empty(), expected.is_some(), "{value}");
+        assert_eq!(hints.unreadable.is_empty(), expected.is_some(), "{value}");
     }
 }
 
@@ -176,7 +173,7 @@ fn limits_are_read_in_every_makers_dialect() {
         let window = if n < 4 { Duration::ZERO } else { SECOND * 60 };
         let hints = read(headers);
         assert_eq!(hints.requests, expected(window), "{headers:?}");
-        assert!(hints.nonsense.is_empty(), "{headers:?}");
+        assert!(hints.unreadable.is_empty(), "{headers:?}");
     }
 }
 
@@ -221,7 +218,7 @@ fn a_count_that_is_none_is_ignored() {
     for value in ["many", "-1", "", "1e99", "NaN"] {
         let hints = read(&[("x-ratelimit-limit-requests", value)]);
         assert_eq!(
-            (hints.requests.limit, hints.nonsense.len()),
+            (hints.requests.limit, hints.unreadable.len()),
             (None, 1),
             "{value}"
         );
@@ -263,7 +260,7 @@ fn no_header_whatever_it_says_breaks_anything() {
 }
 
 #[test]
-fn a_quota_is_spread_over_its_window_and_what_is_left_over_the_time_until_the_reset() {
+fn a_limit_is_spread_over_its_window_and_its_reset_does_not_count() {
     let quota = |limit, remaining, reset: u64, window: u64| Quota {
         limit: Some(limit),
         remaining: Some(remaining),
@@ -278,15 +275,15 @@ fn a_quota_is_spread_over_its_window_and_what_is_left_over_the_time_until_the_re
             "a strict server: nothing is left, but soon there is",
         ),
         (
-            quota(600, 60, 54_000, 0),
-            900,
-            "nearly used up: what is left must last",
+            quota(600, 0, 54_000, 0),
+            100,
+            "used up: a reset says when there is more, not how fast",
         ),
         (quota(100, 99, 100, 10), 100, "a stated window"),
         (
-            quota(200, 100, 43_200_000, 0),
+            quota(3, 2, 43_200_000, 3600),
             60_000,
-            "by the day: slow, but not so slow that it looks dead",
+            "by the hour: slow, but not so slow that it looks dead",
         ),
         (quota(0, 0, 0, 0), 60_000, "nothing at all"),
     ];
@@ -301,4 +298,122 @@ fn a_quota_is_spread_over_its_window_and_what_is_left_over_the_time_until_the_re
         .rate(),
         None
     );
+    assert_eq!(
+        quota(200, 100, 0, 86_400).rate(),
+        None,
+        "a limit a day is no rate"
+    );
+}
+
+#[test]
+fn a_limit_of_which_nothing_is_left_says_when_there_is_more() {
+    let until = |remaining: &str| {
+        let headers = [
+            ("x-ratelimit-limit", "20"),
+            ("x-ratelimit-remaining", remaining),
+            ("x-ratelimit-reset", "784111797000"),
+        ];
+        read(&headers).until_reset()
+    };
+    assert_eq!((until("0"), until("1")), (Some(SECOND * 20), None));
+}
+
+#[test]
+fn instants_are_read_by_the_servers_clock() {
+    for date in [
+        "Sun, 06 Nov 1994 08:59:37 GMT",
+        "Sun, 06 Nov 1994 08:39:37 GMT",
+    ] {
+        let at = httpdate::parse_http_date(date).unwrap();
+        let in_five = httpdate::fmt_http_date(at + SECOND * 5);
+        let hints = read(&[("date", date), ("retry-after", &in_five)]);
+        assert_eq!(hints.retry_after, Some(SECOND * 5), "{date}");
+        let hints = read(&[("date", date), ("x-ratelimit-reset", "784111777")]);
+        let reset = hints.requests.reset.unwrap();
+        assert!(
+            reset == Duration::ZERO || reset == SECOND * 600,
+            "{date}: {reset:?}"
+        );
+    }
+}
+
+#[test]
+fn limits_are_read_with_the_window_in_the_name() {
+    let hints = read(&[
+        ("x-ratelimit-limit-req-minute", "30"),
+        ("x-ratelimit-remaining-req-minute", "29"),
+        ("x-ratelimit-limit-tokens-minute", "500000"),
+        ("x-ratelimit-limit-tokens-month", "1000000000"),
+    ]);
+    let requests = Quota {
+        limit: Some(30),
+        remaining: Some(29),
+        reset: None,
+        window: Some(SECOND * 60),
+    };
+    assert_eq!(hints.requests, requests);
+    assert_eq!(
+        (hints.tokens.limit, hints.tokens.window),
+        (Some(500_000), Some(SECOND * 60))
+    );
+    let several = read(&[
+        ("x-ratelimit-limit-hour", "36000"),
+        ("x-ratelimit-limit-minute", "60"),
+        ("x-ratelimit-limit-day", "10"),
+        ("x-ratelimit-limit-requests-1h", "36000"),
+        ("x-ratelimit-limit-images", "1"),
+    ]);
+    assert_eq!(
+        several.requests.rate().unwrap().interval,
+        SECOND,
+        "the tightest but for days"
+    );
+    assert!(several.unreadable.is_empty());
+}
+
+#[test]
+fn a_wait_is_found_however_the_body_wraps_it() {
+    let reset = json!({"X-RateLimit-Limit": "20", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "784111782000"});
+    let inner = json!({"error": {"details": [{"retryDelay": "5s"}]}});
+    let table = [
+        json!([{"error": {"details": [{"@type": "RetryInfo", "retryDelay": "5s"}]}}]),
+        json!({"error": {"message": inner.to_string()}}),
+        json!({"error": {"message": format!("upstream said: b'{inner}'")}}),
+        json!({"retryDelay": "5s"}),
+        json!({"error": "Model m is currently loading", "estimated_time": 5.0}),
+        json!({"error": {"message": "?", "metadata": {"headers": {"Retry-After": 5}}}}),
+        json!({"error": {"metadata": {"retry_after_seconds": 5}}}),
+        json!({"retry_after_ms": 5000}),
+        json!({"error": {"message": "Rate limit reached. Please try again in 5s."}}),
+        json!({"error": {"message": "Please retry in 5.000s."}}),
+        json!({"statusCode": 429, "message": "Rate limit is exceeded. Try again in 5 seconds."}),
+        json!({"detail": "Too many requests: wait for 5 sec"}),
+    ];
+    for body in table {
+        assert_eq!(
+            read_with(&[], Some(&body)).retry_after,
+            Some(SECOND * 5),
+            "{body}"
+        );
+    }
+    let gateway = read_with(
+        &[],
+        Some(&json!({"error": {"metadata": {"headers": reset}}})),
+    );
+    assert_eq!(
+        (gateway.requests.limit, gateway.until_reset()),
+        (Some(20), Some(SECOND * 5))
+    );
+    let words = [
+        ("try again in 7m12s", Some(432_000)),
+        ("try again in 350ms, or upgrade", Some(350)),
+        ("Retry after 1 minute and 30 seconds", Some(90_000)),
+        ("please wait before you try again", None),
+        ("try again in a while", None),
+        ("try again in 9999 days", None),
+    ];
+    for (text, expected) in words {
+        let wait = read_with(&[], Some(&json!({"message": text}))).retry_after;
+        assert_eq!(wait.map(|wait| wait.as_millis()), expected, "{text}");
+    }
 }

@@ -176,6 +176,42 @@ fn without_a_key_there_is_no_such_header() {
 }
 
 #[test]
+fn a_key_is_hidden_in_an_answer_and_however_it_is_escaped() {
+    let escaped = KEY.replace("test", "\\u0074est");
+    let body = completion("TEXT").replace("TEXT", &format!("{KEY} {escaped}"));
+    let answer = answered(200, &[("x-request-id", KEY)], &body).unwrap();
+    assert_eq!(answer.text, "… …");
+    let body = format!(r#"{{"error":{{"message":"bad key {escaped}"}}}}"#);
+    assert_eq!(refused(400, &[], &body).message, "bad key …");
+}
+
+#[test]
+fn a_broken_answer_is_read_as_far_as_it_goes() {
+    let broken: [&[u8]; 4] = [
+        b"Well done \xf0\x9f\x98",
+        b"Well done \\ud83d",
+        b"Well\ndone",
+        b"Well done",
+    ];
+    for text in broken {
+        let (before, after) = (
+            &b"\xef\xbb\xbf{\"choices\":[{\"message\":{\"content\":\""[..],
+            b"\"},\"logprobs\":NaN}]}",
+        );
+        let body = [before, text, after].concat();
+        let url = tcp::once(move |mut stream| {
+            hear(&mut stream);
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream
+                .write_all(&[head.as_bytes(), &body].concat())
+                .unwrap();
+        });
+        let answer = ask(&url).unwrap();
+        assert!(answer.text.starts_with("Well") && answer.body.value()["choices"].is_array());
+    }
+}
+
+#[test]
 fn a_key_that_the_server_repeats_is_not_shown() {
     let body =
         json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": KEY}});
@@ -281,21 +317,21 @@ fn an_exhausted_quota_is_a_429_that_stops_the_batch() {
 }
 
 #[test]
-fn a_503_or_529_that_says_when_to_come_back_is_no_fault_of_the_prompt() {
+fn a_503_that_says_when_to_come_back_and_every_529_are_no_fault_of_the_prompt() {
     for status in [503, 529] {
-        let told = refused(status, &[("retry-after", "2")], "");
+        let wait = refused(status, &[("retry-after", "2")], "");
         assert_eq!(
-            told.verdict(),
+            wait.verdict(),
             Verdict::Throttled(Some(Duration::from_secs(2))),
             "{status}"
         );
-        let untold = refused(status, &[], "");
-        assert_eq!(
-            (untold.class, untold.verdict()),
-            (Class::Fault, Verdict::Retry),
-            "{status}"
-        );
     }
+    assert_eq!(refused(529, &[], "").verdict(), Verdict::Throttled(None));
+    let error = refused(503, &[], "");
+    assert_eq!(
+        (error.class, error.verdict()),
+        (Class::Fault, Verdict::Retry)
+    );
 }
 
 // ---- The other statuses ---------------------------------------------------------------------------------------------
