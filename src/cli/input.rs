@@ -93,7 +93,8 @@ impl<'a> Input<'a> {
         &self,
     ) -> Result<impl Iterator<Item = Result<Prompt, CommandError>>, CommandError> {
         let prompts = self.prompts(&CancelToken::new())?;
-        Ok(prompts.map(|prompt| prompt.map_err(CommandError::file("", self.path))))
+        let named = |error| CommandError::file("", self.path)(with_option(&error));
+        Ok(prompts.map(move |prompt| prompt.map_err(named)))
     }
 
     /// The prompts, from the first.
@@ -118,6 +119,15 @@ impl<'a> Input<'a> {
             }
         };
         Ok(Prompts::with(source, self.reading.clone()))
+    }
+}
+
+/// The error, with the option that helps.
+pub(super) fn with_option(error: &PromptError) -> String {
+    match error {
+        PromptError::NoBody { .. } => format!("{error}, with -m NAME"),
+        PromptError::OtherApi { .. } => format!("{error} (or choose another --api)"),
+        _ => error.to_string(),
     }
 }
 
