@@ -73,6 +73,9 @@ pub enum JournalError {
         /// The cause.
         source: io::Error,
     },
+    /// Another program deleted, replaced or cut the file while it was written. Its answers may be lost.
+    #[error("{} was deleted, replaced or cut by another program", .0.display())]
+    Damaged(PathBuf),
     /// An answer cannot be written to a file of its own.
     #[error(transparent)]
     Folder(#[from] FolderError),

@@ -90,6 +90,11 @@ fn next(stop: &Stop, destination: Destination) -> String {
         (Stop::Journal(JournalError::Folder(_)), _) => {
             format!("the results have that answer, too: check --out-dir, then {again}")
         }
+        (Stop::Journal(JournalError::Damaged(_)), _) => {
+            format!(
+                "find out which program did that, then {again}; lost answers are asked for again"
+            )
+        }
         (Stop::Journal(_), Destination::File) => format!(
             "make room, then {again}; or move the results to another disk and name them with -o"
         ),

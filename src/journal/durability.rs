@@ -1,7 +1,7 @@
 //! When records are taken to the disk itself.
 //!
 //! A write reaches the memory of the system: there it survives the end of this process, however abrupt, but not a power
-//! cut. Only a sync takes it to the disk. Here is the decision when to sync; the journal does it.
+//! cut. Only a sync takes it to the disk. Here is the decision when to look after the file and sync it; the journal does it.
 
 use std::time::{Duration, Instant};
 
@@ -28,11 +28,11 @@ named!(Durability {
     Never = "never",
 });
 
-/// Decides when to sync.
+/// Decides when to look after the file: to check that it is intact, and to sync it unless the durability is `Never`.
 #[derive(Debug)]
 pub(super) struct SyncTimer {
     durability: Durability,
-    /// When the oldest write was made that has not been synced.
+    /// When the oldest write was made since the last look.
     dirty_since: Option<Instant>,
 }
 
@@ -52,29 +52,18 @@ impl SyncTimer {
         self.dirty_since.get_or_insert(now);
     }
 
-    /// When the next sync is due; `None` if there is nothing to sync.
+    /// When the next look is due; `None` if nothing was written since the last one.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.durability {
-            Durability::Always => self.dirty_since,
-            Durability::Interval => self.dirty_since.map(|since| since + Self::PERIOD),
-            Durability::Never => None,
-        }
+        let period = match self.durability {
+            Durability::Always => Duration::ZERO,
+            Durability::Interval | Durability::Never => Self::PERIOD,
+        };
+        self.dirty_since.map(|since| since + period)
     }
 
-    /// Whether a sync is due now. If so, it counts as done.
-    pub(super) fn take_due(&mut self, now: Instant) -> bool {
-        let is_due = self.due().is_some_and(|due| due <= now);
-        if is_due {
-            self.dirty_since = None;
-        }
-        is_due
-    }
-
-    /// Whether a sync is needed at the end. If so, it counts as done.
-    pub(super) fn take_last(&mut self) -> bool {
-        let is_due = self.due().is_some();
-        self.dirty_since = None;
-        is_due
+    /// The next look is done. Whether a sync belongs to it.
+    pub(super) fn take_sync(&mut self) -> bool {
+        self.dirty_since.take().is_some() && self.durability != Durability::Never
     }
 }
 
@@ -92,7 +81,7 @@ mod tests {
         timer.written(start);
         let due = timer.due().unwrap();
         assert!(due < start + SECOND && due > start + SECOND / 2);
-        assert!(!timer.take_due(start) && timer.take_due(due));
+        assert!(timer.take_sync());
         assert_eq!(timer.due(), None);
     }
 
@@ -104,7 +93,7 @@ mod tests {
         for tenth in 0..100 {
             let now = start + SECOND / 10 * tenth;
             timer.written(now);
-            if timer.take_due(now) {
+            if timer.due().is_some_and(|due| due <= now) && timer.take_sync() {
                 syncs.push(now);
             }
         }
@@ -116,9 +105,9 @@ mod tests {
     #[test]
     fn the_end_syncs_what_is_left_and_only_that() {
         let mut timer = SyncTimer::new(Durability::Interval);
-        assert!(!timer.take_last());
+        assert!(!timer.take_sync());
         timer.written(Instant::now());
-        assert!(timer.take_last() && !timer.take_last());
+        assert!(timer.take_sync() && !timer.take_sync());
     }
 
     #[test]
@@ -129,9 +118,10 @@ mod tests {
         for _ in 0..3 {
             always.written(now);
             never.written(now);
-            assert!(always.take_due(now) && !never.take_due(now + SECOND * 3600));
+            assert_eq!(always.due(), Some(now));
+            assert!(always.take_sync() && !never.take_sync());
         }
-        assert!(!always.take_last() && !never.take_last());
+        assert!(!always.take_sync() && !never.take_sync());
     }
 
     #[test]

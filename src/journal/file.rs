@@ -100,6 +100,14 @@ impl ResultsFile {
         self.file.sync_data()
     }
 
+    /// Whether the path still names this file, and all that was written is in it.
+    pub(super) fn is_intact(&self) -> bool {
+        let has_all = |file: fs::Metadata| file.len() >= self.length;
+        !self.is_plain
+            || is_at(&self.path, &self.file).unwrap_or(false)
+                && self.file.metadata().is_ok_and(has_all)
+    }
+
     /// Takes the name of the file to the disk, as [`sync`](ResultsFile::sync) takes its content. Not every file system
     /// can do that; without it, a power cut may lose a new file.
     pub(super) fn sync_name(&self) {

@@ -158,38 +158,46 @@ impl Journal {
         Ok(())
     }
 
-    /// When [`sync_if_due`](Journal::sync_if_due) should be called, if nothing is appended before; `None` if there is
-    /// nothing to sync.
+    /// When [`sync_if_due`](Journal::sync_if_due) should be called, if nothing is appended before; `None` if nothing was
+    /// written since the last time.
     #[must_use]
     pub fn sync_due(&self) -> Option<Instant> {
         self.timer.due()
     }
 
-    /// Takes what was written to the disk, if that is due.
+    /// Once a second, takes what was written to the disk, and checks that the file is intact.
     ///
     /// # Errors
-    /// [`JournalError::Write`]: nothing more is written.
+    /// [`JournalError::Write`] or [`JournalError::Damaged`]: nothing more is written.
     pub fn sync_if_due(&mut self, now: Instant) -> Result<(), JournalError> {
-        if !self.timer.take_due(now) {
-            return Ok(());
+        if self.timer.due().is_some_and(|due| due <= now) {
+            self.sync()
+        } else {
+            Ok(())
         }
-        let synced = self.output.sync();
-        self.checked(synced)
     }
 
-    /// Takes what is left to the disk.
+    /// Takes what is left to the disk, and checks that the file is intact.
     ///
     /// # Errors
-    /// [`JournalError::Write`]
+    /// [`JournalError::Write`] or [`JournalError::Damaged`]
     pub fn finish(mut self) -> Result<(), JournalError> {
-        self.sync_last()
+        self.sync()
     }
 
-    fn sync_last(&mut self) -> Result<(), JournalError> {
-        if !self.timer.take_last() {
+    fn sync(&mut self) -> Result<(), JournalError> {
+        let Output::File(file) = &self.output else {
             return Ok(());
+        };
+        if !self.closed && !file.is_intact() {
+            self.closed = true;
+            return Err(JournalError::Damaged(file.path.clone()));
         }
-        let synced = self.output.sync();
+        let synced = if self.timer.take_sync() {
+            file.sync()
+        } else {
+            Ok(())
+        };
         self.checked(synced)
     }
 
@@ -215,7 +223,9 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if let Err(error) = self.sync_last() {
+        if self.timer.due().is_some()
+            && let Err(error) = self.sync()
+        {
             log::error!("{error}");
         }
     }
@@ -230,13 +240,6 @@ impl Output {
                 stdout.write_all(line)?;
                 stdout.flush()
             }
-        }
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        match self {
-            Output::File(file) => file.sync(),
-            Output::Stdout => Ok(()),
         }
     }
 }

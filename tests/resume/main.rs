@@ -344,6 +344,26 @@ fn results_are_never_written_over_the_prompts() {
 }
 
 #[test]
+#[cfg(unix)]
+fn results_that_are_deleted_while_it_runs_are_noticed_and_the_next_run_asks_again() {
+    let cli = Cli::of("one\ntwo\n");
+    let results = cli.path("prompts.results.jsonl");
+    let was_deleted = Arc::new(AtomicBool::new(false));
+    let url = tcp::answering(move |request| {
+        if request.contains("two") && !was_deleted.swap(true, Ordering::SeqCst) {
+            fs::remove_file(&results).unwrap();
+        }
+        response("200 OK", &completion("An answer."))
+    });
+    let args = [&["-w", "1", "--base-url", &url], BRISK].concat();
+    let ran = cli.run(&args);
+    assert_eq!(ran.exit, 3, "{ran}");
+    let said = "prompts.results.jsonl was deleted, replaced or cut by another program";
+    assert!(ran.stderr.contains(said), "{ran}");
+    assert!(cli.run(&args).is_all_answered(2));
+}
+
+#[test]
 fn a_second_run_on_the_same_results_refuses_until_the_first_has_ended() {
     let bench = Bench::of("one\ntwo\n");
     let hanging = tcp::answering(|_| {

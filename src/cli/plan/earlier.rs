@@ -12,7 +12,7 @@ use crate::api::Ask;
 use crate::batch::Density;
 use crate::cli::error::CommandError;
 use crate::cli::report::RecordFields;
-use crate::journal::{Line, Results, ResultsError};
+use crate::journal::{ResultLine, Results, ResultsError};
 use crate::outcome::CallOutcome;
 
 /// What is known from an earlier run.
@@ -63,7 +63,7 @@ impl EarlierTotals {
     /// The most latencies that are kept: enough for percentiles, and half a megabyte.
     const KEPT: usize = 1 << 16;
 
-    fn add(&mut self, line: &Line<'_>, ask: &dyn Ask) -> Result<(), ResultsError> {
+    fn add(&mut self, line: &ResultLine<'_>, ask: &dyn Ask) -> Result<(), ResultsError> {
         #[derive(Deserialize)]
         struct PromptField<'a> {
             #[serde(borrow, default)]

@@ -103,6 +103,33 @@ fn a_file_that_is_no_results_file_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+#[cfg(unix)]
+fn results_that_are_deleted_replaced_or_cut_while_they_are_written_are_an_error() {
+    let damages: [fn(&Path); 3] = [
+        |path| fs::remove_file(path).unwrap(),
+        |path| {
+            let copy = path.with_extension("copy");
+            fs::copy(path, &copy).unwrap();
+            fs::rename(copy, path).unwrap();
+        },
+        |path| fs::write(path, "").unwrap(),
+    ];
+    let choices = [Durability::Always, Durability::Interval, Durability::Never];
+    for durability in choices {
+        for damage in damages {
+            let (_folder, path) = two_records();
+            let mut journal = Journal::open(&path, durability).unwrap().journal;
+            damage(&path);
+            let error = match journal.append(&record(3, None)) {
+                Ok(()) => journal.finish().unwrap_err(),
+                Err(error) => error,
+            };
+            assert!(matches!(error, JournalError::Damaged(_)), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_second_run_on_the_same_results_refuses_until_the_first_ends() {
     let (_folder, path) = two_records();
     let first = open(&path);
