@@ -79,10 +79,4 @@ pub enum JournalError {
     /// An answer cannot be written to a file of its own.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// An earlier write failed.
-    #[error("nothing more is written to {to}, because an earlier write failed")]
-    Closed {
-        /// The file, or standard output.
-        to: String,
-    },
 }

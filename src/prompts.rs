@@ -165,8 +165,7 @@ pub struct Prompts<R> {
 
 #[derive(Debug)]
 enum Rows<R> {
-    Text(Lines<R>),
-    Jsonl(Lines<R>),
+    Lines(Lines<R>),
     Csv(Csv<R>),
 }
 
@@ -191,8 +190,7 @@ impl<R: BufRead> Prompts<R> {
     /// Reads prompts of any format. Nothing is read yet.
     pub fn with(reader: R, reading: Reading) -> Self {
         let rows = match reading.format {
-            Format::Text => Rows::Text(Lines::new(reader)),
-            Format::Jsonl => Rows::Jsonl(Lines::new(reader)),
+            Format::Text | Format::Jsonl => Rows::Lines(Lines::new(reader)),
             Format::Csv => Rows::Csv(Csv::new(reader)),
         };
         Prompts {
@@ -213,18 +211,16 @@ impl<R: BufRead> Prompts<R> {
     }
 
     fn next_row(&mut self) -> Result<Option<PromptRow>, PromptError> {
-        let reading = &self.reading;
-        match &mut self.rows {
-            Rows::Text(lines) => {
-                let line = lines.next_filled()?;
-                Ok(line.map(|(line, text)| PromptRow::new(line, Some(text.to_owned()))))
-            }
-            Rows::Jsonl(lines) => {
-                let line = lines.next_filled()?;
-                line.map(|(line, text)| jsonl::row(line, text, reading))
-                    .transpose()
-            }
-            Rows::Csv(csv) => csv.next(reading),
+        let lines = match &mut self.rows {
+            Rows::Csv(csv) => return csv.next(&self.reading),
+            Rows::Lines(lines) => lines,
+        };
+        let Some((line, text)) = lines.next_filled()? else {
+            return Ok(None);
+        };
+        match self.reading.format {
+            Format::Jsonl => jsonl::row(line, text, &self.reading).map(Some),
+            _ => Ok(Some(PromptRow::new(line, Some(text.to_owned())))),
         }
     }
 }

@@ -113,8 +113,8 @@ pub(super) fn open(
             &mut journal,
             &resume,
         )?);
-        if let (Some(folder), Some(mut results)) = (&folder, read_back(&mut journal)?) {
-            folder.catch_up(&mut results)?;
+        if let (Some(folder), Some(results)) = (&folder, read_back(&mut journal)?) {
+            folder.catch_up(results.map(|record| Ok::<_, CommandError>(record?)))?;
         }
     }
     let writer = ResultsWriter { journal, folder };

@@ -3,10 +3,8 @@
 use std::fmt;
 use std::io::BufRead;
 
-use serde::Deserialize;
-
+use super::id::RecordId;
 use super::reader::{Results, ResultsError};
-use super::record::Record;
 
 /// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,14 +64,10 @@ impl PromptChange {
     /// # Errors
     /// [`ResultsError`]
     pub fn look_up<R: BufRead>(&mut self, results: &mut Results<R>) -> Result<(), ResultsError> {
-        #[derive(Deserialize)]
-        struct IdOnly {
-            id: String,
-        }
-        while let Some(line) = results.next_line()? {
-            let IdOnly { id } = line.parse()?;
-            if line.id(&id)?.line == self.line {
-                let record: Record = line.parse()?;
+        for record in results {
+            let record = record?;
+            let id = record.id.parse();
+            if id.is_ok_and(|id: RecordId| id.line == self.line) {
                 self.model = record.model();
                 self.was = record.prompt;
             }
@@ -84,30 +78,18 @@ impl PromptChange {
 
 impl fmt::Display for PromptChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let common = common(&self.was, &self.now);
-        let now = excerpt(&self.now, common);
-        if self.was != self.now {
-            let was = excerpt(&self.was, common);
-            return write!(
-                f,
-                "line {}: the prompt was {was:?} and is {now:?}",
-                self.line
-            );
+        write!(f, "line {}: the prompt ", self.line)?;
+        if self.was == self.now {
+            write!(f, "is still {:?}", excerpt(&self.now, 0))?;
+            return match &self.model {
+                Some(model) => write!(f, ", and was answered by {model}"),
+                None => Ok(()),
+            };
         }
-        write!(f, "line {}: the prompt is still {now:?}", self.line)?;
-        match &self.model {
-            Some(model) => write!(f, ", and was answered by {model}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The number of characters that two texts have in common at their beginning; 0 if they are the same.
-fn common(one: &str, other: &str) -> usize {
-    let pairs = one.chars().zip(other.chars());
-    match one == other {
-        true => 0,
-        false => pairs.take_while(|(one, other)| one == other).count(),
+        let pairs = self.was.chars().zip(self.now.chars());
+        let common = pairs.take_while(|(was, now)| was == now).count();
+        let was = excerpt(&self.was, common);
+        write!(f, "was {was:?} and is {:?}", excerpt(&self.now, common))
     }
 }
 
@@ -129,7 +111,7 @@ fn excerpt(text: &str, place: usize) -> String {
 mod tests {
     use super::*;
     use crate::journal::record::tests::full;
-    use crate::journal::{Index, RecordError, RecordId, RecordResponse};
+    use crate::journal::{Index, Record, RecordError, RecordResponse};
     use serde_json::json;
     use std::convert::Infallible;
 

@@ -49,10 +49,8 @@ impl ResultsFile {
     /// Renames the file to a name with the time in it, and creates a new file under the old name. Returns the new file
     /// and the name of the old one.
     pub(super) fn put_aside(self, now: SystemTime) -> Result<(Self, PathBuf), JournalError> {
-        let failed = cannot_open(&self.path);
-        let (path, aside) = fs::canonicalize(&self.path)
-            .and_then(|path| rename_to_free_name(path, now))
-            .map_err(failed)?;
+        let path = fs::canonicalize(&self.path).map_err(cannot_open(&self.path))?;
+        let aside = rename_to_free_name(&path, now).map_err(cannot_open(&path))?;
         let file = options(true).create_new(true).open(&path);
         let file = file.map_err(|source| match source.kind() {
             io::ErrorKind::AlreadyExists => JournalError::Busy(path.clone()),
@@ -88,8 +86,6 @@ impl ResultsFile {
         if torn == 0 {
             return Ok(());
         }
-        let path = self.path.display();
-        log::debug!("cutting off {torn} bytes of an unfinished record at the end of {path}");
         self.cut(whole)
             .and_then(|()| self.file.sync_all())
             .map_err(cannot_open(&self.path))
@@ -187,20 +183,13 @@ pub(super) fn write_whole_or_nothing(
     })
 }
 
-/// Renames a file to a name that is free. Returns both names.
-fn rename_to_free_name(path: PathBuf, now: SystemTime) -> io::Result<(PathBuf, PathBuf)> {
-    let aside = reserve(&path, now)?;
-    fs::rename(&path, &aside)?;
-    Ok((path, aside))
-}
-
-/// Finds a free name, and creates an empty file under it: renaming over that file overwrites nothing.
-fn reserve(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
-    let names = (1..1000).map(|n| dated(path, now, n));
-    for name in names {
+/// Renames a file to the first name that is free, which is returned. An empty file is created under that name first:
+/// renaming over it overwrites nothing.
+fn rename_to_free_name(path: &Path, now: SystemTime) -> io::Result<PathBuf> {
+    for name in (1..1000).map(|n| dated(path, now, n)) {
         match File::create_new(&name) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created.map(|_| name),
+            created => return created.and_then(|_| fs::rename(path, &name)).map(|()| name),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
@@ -242,13 +231,14 @@ mod tests {
     fn a_name_that_is_taken_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("r.jsonl");
-        let names: Vec<_> = (0..3)
-            .map(|_| reserve(&path, SystemTime::UNIX_EPOCH + NOW).unwrap())
-            .collect();
-        assert_eq!(
-            names,
-            [1, 2, 3].map(|n| dated(&path, SystemTime::UNIX_EPOCH + NOW, n))
-        );
+        let now = SystemTime::UNIX_EPOCH + NOW;
+        let names = [1, 2, 3].map(|n| {
+            fs::write(&path, n.to_string()).unwrap();
+            rename_to_free_name(&path, now).unwrap()
+        });
+        assert_eq!(names, [1, 2, 3].map(|n| dated(&path, now, n)));
+        let texts = names.map(|name| fs::read_to_string(name).unwrap());
+        assert_eq!(texts, ["1", "2", "3"]);
     }
 
     #[test]

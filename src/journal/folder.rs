@@ -5,31 +5,24 @@
 //! is what counts; these files can be made from it again.
 
 use std::fs;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::id::RecordId;
-use super::reader::{Results, ResultsError};
 use super::record::Record;
 use super::whole::write_whole;
 
-/// An answer cannot be written to a file of its own.
+/// The folder or a file in it cannot be written.
 #[derive(Debug, Error)]
+#[error("cannot write to {}: {source}", path.display())]
 #[non_exhaustive]
-pub enum FolderError {
-    /// The folder or a file in it cannot be written.
-    #[error("cannot write to {}: {source}", path.display())]
-    Write {
-        /// The folder or the file.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The results, which hold the answers, cannot be read.
-    #[error(transparent)]
-    Results(#[from] ResultsError),
+pub struct FolderError {
+    /// The folder or the file.
+    pub path: PathBuf,
+    /// The cause.
+    pub source: io::Error,
 }
 
 /// A folder of answers.
@@ -51,12 +44,12 @@ impl Folder {
     /// Opens a folder, or creates it.
     ///
     /// # Errors
-    /// [`FolderError::Write`]
+    /// [`FolderError`]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         let path = path.to_owned();
         match fs::create_dir_all(&path) {
             Ok(()) => Ok(Folder { path }),
-            Err(source) => Err(FolderError::Write { path, source }),
+            Err(source) => Err(FolderError { path, source }),
         }
     }
 
@@ -69,7 +62,7 @@ impl Folder {
     /// Writes the answer of a record, in place of an earlier one. `None` if the prompt failed, or the record is not ours.
     ///
     /// # Errors
-    /// [`FolderError::Write`]
+    /// [`FolderError`]
     pub fn write(&self, record: &Record) -> Result<Option<PathBuf>, FolderError> {
         let (Some(text), Ok(RecordId { line, .. })) = (&record.text, record.id.parse()) else {
             return Ok(None);
@@ -77,7 +70,7 @@ impl Folder {
         let path = self.path_of(line, &record.prompt);
         match publish(&path, text) {
             Ok(()) => Ok(Some(path)),
-            Err(source) => Err(FolderError::Write { path, source }),
+            Err(source) => Err(FolderError { path, source }),
         }
     }
 
@@ -85,10 +78,13 @@ impl Folder {
     /// number.
     ///
     /// # Errors
-    /// [`FolderError`]
-    pub fn catch_up<R: BufRead>(&self, results: &mut Results<R>) -> Result<u64, FolderError> {
+    /// [`FolderError`], or the first error of the records.
+    pub fn catch_up<E: From<FolderError>>(
+        &self,
+        records: impl IntoIterator<Item = Result<Record, E>>,
+    ) -> Result<u64, E> {
         let mut written = 0;
-        for record in results {
+        for record in records {
             let record = record?;
             let there = record
                 .id
@@ -121,34 +117,22 @@ fn slug(text: &str) -> String {
     /// In bytes; any file system takes 255.
     const LONGEST: usize = 60;
     let mut slug = String::new();
-    for word in words(text) {
-        let before = slug.len();
-        slug.push_str(if before == 0 { "" } else { "-" });
-        slug.push_str(&word);
+    for character in text.chars().take(1000) {
+        if character.is_alphanumeric() {
+            slug.extend(character.to_lowercase().filter(|c| c.is_alphanumeric()));
+        } else if !slug.is_empty() && !slug.ends_with('-') {
+            slug.push('-');
+        }
         if slug.len() > LONGEST {
-            slug.truncate(if before > LONGEST / 2 {
-                before
-            } else {
-                slug.floor_char_boundary(LONGEST)
-            });
+            let word = slug.rfind('-').filter(|end| *end > LONGEST / 2);
+            slug.truncate(word.unwrap_or(slug.floor_char_boundary(LONGEST)));
             break;
         }
     }
-    if slug.is_empty() {
-        "prompt".to_owned()
-    } else {
-        slug
+    match slug.trim_end_matches('-') {
+        "" => "prompt".to_owned(),
+        slug => slug.to_owned(),
     }
-}
-
-/// The first words of a text. Only its first 1,000 bytes are read.
-fn words(text: &str) -> impl Iterator<Item = String> {
-    let known = |c: char| c.to_lowercase().filter(|c| c.is_alphanumeric());
-    let near = &text[..text.floor_char_boundary(1000)];
-    let words = near.split(|c: char| !c.is_alphanumeric());
-    words
-        .map(move |word| word.chars().flat_map(known).collect())
-        .filter(|word: &String| !word.is_empty())
 }
 
 #[cfg(test)]
@@ -234,25 +218,17 @@ mod tests {
     fn catching_up_writes_only_what_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let record = |line: u64| {
-            let id = format!("pl_{line}_ca978112ca1bbdca");
-            serde_json::to_string(&Record {
-                text: Some("answer".into()),
-                ..full(&id)
-            })
-            .unwrap()
-                + "\n"
+        let records = [1, 2].map(|line: u64| Record {
+            text: Some("answer".into()),
+            ..full(&format!("pl_{line}_ca978112ca1bbdca"))
+        });
+        let catch_up = || {
+            folder
+                .catch_up(records.iter().cloned().map(Ok::<_, FolderError>))
+                .unwrap()
         };
-        let file = record(1) + &record(2);
         fs::write(folder.path_of(1, "a\u{2028}b\nc"), "edited by hand").unwrap();
-        assert_eq!(
-            folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(),
-            1
-        );
-        assert_eq!(
-            folder.catch_up(&mut Results::new(file.as_bytes())).unwrap(),
-            0
-        );
+        assert_eq!((catch_up(), catch_up()), (1, 0));
         assert_eq!(
             fs::read_to_string(folder.path_of(1, "a\u{2028}b\nc")).unwrap(),
             "edited by hand"

@@ -18,35 +18,13 @@ use super::record::Record;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ResultsError {
-    /// A line is not a record.
-    #[error("line {line} is not a whole record ({reason}): repair the line, or remove it")]
-    Broken {
+    /// A line is not a record of ours.
+    #[error("line {line} {problem}")]
+    Invalid {
         /// The line of the results.
         line: u64,
-        /// The problem.
-        reason: String,
-    },
-    /// A line is a record, but this program did not write it.
-    #[error(
-        "line {line} was not written by paceline ({id:?} is not one of its ids): is this the right file?"
-    )]
-    Foreign {
-        /// The line of the results.
-        line: u64,
-        /// Its id.
-        id: String,
-    },
-    /// The first line, or an unfinished last line, does not look like a record at all.
-    #[error("line {line} does not begin like a record: is this the right file?")]
-    NotARecord {
-        /// The line of the results.
-        line: u64,
-    },
-    /// A line is longer than [`Results::LONGEST`].
-    #[error("line {line} is longer than {} MiB, so it is not a record", Results::<&[u8]>::LONGEST >> 20)]
-    TooLong {
-        /// The line of the results.
-        line: u64,
+        /// The problem, and what to do about it.
+        problem: String,
     },
     /// The file cannot be read.
     #[error("line {line}: {source}")]
@@ -56,6 +34,17 @@ pub enum ResultsError {
         /// The cause.
         source: io::Error,
     },
+}
+
+impl ResultsError {
+    const NOT_A_RECORD: &'static str = "does not begin like a record: is this the right file?";
+
+    fn invalid(line: u64, problem: impl Into<String>) -> Self {
+        ResultsError::Invalid {
+            line,
+            problem: problem.into(),
+        }
+    }
 }
 
 /// The lines of a results file; as an iterator, its records. The last record of a prompt counts.
@@ -176,9 +165,13 @@ impl<R: BufRead> Results<R> {
         }
         self.torn = read as u64;
         if !self.begins_like_a_record() {
-            Err(ResultsError::NotARecord { line })
+            Err(ResultsError::invalid(line, ResultsError::NOT_A_RECORD))
         } else if read == longest {
-            Err(ResultsError::TooLong { line })
+            let problem = format!(
+                "is longer than {} MiB, so it is not a record",
+                longest >> 20
+            );
+            Err(ResultsError::invalid(line, problem))
         } else {
             Ok(false)
         }
@@ -214,7 +207,7 @@ impl<'a> ResultLine<'a> {
     /// Reads the line as a record, or as some fields of a record.
     ///
     /// # Errors
-    /// [`ResultsError::Broken`].
+    /// [`ResultsError::Invalid`]
     pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, ResultsError> {
         serde_json::from_slice(self.bytes).map_err(|error| self.broken(&error))
     }
@@ -222,35 +215,35 @@ impl<'a> ResultLine<'a> {
     /// Reads the id of a record.
     ///
     /// # Errors
-    /// [`ResultsError::Foreign`].
+    /// [`ResultsError::Invalid`]: this program did not write it.
     pub fn id(&self, id: &str) -> Result<RecordId, ResultsError> {
-        id.parse().map_err(|_| ResultsError::Foreign {
-            line: self.number,
-            id: id.to_owned(),
+        id.parse().map_err(|_| {
+            let problem = format!(
+                "was not written by paceline ({id:?} is not one of its ids): is this the right file?"
+            );
+            ResultsError::invalid(self.number, problem)
         })
     }
 
     /// Names the column. The line in the message of serde_json is always 1.
     fn broken(&self, error: &serde_json::Error) -> ResultsError {
         if self.number == 1 && !self.bytes.starts_with(b"{") {
-            return ResultsError::NotARecord { line: 1 };
+            return ResultsError::invalid(1, ResultsError::NOT_A_RECORD);
         }
         let text = error.to_string();
-        let what = text
-            .rsplit_once(" at line ")
-            .map_or(&*text, |(what, _)| what);
-        let reason = format!("{what}, column {}", error.column());
-        ResultsError::Broken {
-            line: self.number,
-            reason,
-        }
+        let reason = text.split(" at line ").next().unwrap_or_default();
+        let column = error.column();
+        let problem = format!(
+            "is not a whole record ({reason}, column {column}): repair the line, or remove it"
+        );
+        ResultsError::invalid(self.number, problem)
     }
 }
 
 impl<R: BufRead> Iterator for Results<R> {
     type Item = Result<Record, ResultsError>;
 
-    /// After an error there is nothing more.
+    /// `None` after the last record, and after an error.
     fn next(&mut self) -> Option<Self::Item> {
         let record = self
             .next_line()
@@ -342,7 +335,7 @@ mod tests {
         let mut results = Results::new(&b"{\"id\":\"p\nnext\n"[..]);
         assert!(matches!(
             results.read_line(8),
-            Err(ResultsError::TooLong { line: 1 })
+            Err(ResultsError::Invalid { line: 1, .. })
         ));
         assert!(results.next().is_none());
         assert!(Results::new(&b"{\"id\":\"p\n"[..]).read_line(9).unwrap());

@@ -110,12 +110,15 @@ impl Journal {
     }
 
     fn on(file: ResultsFile, durability: Durability) -> Self {
-        if !file.is_plain {
-            return Journal::to(Output::File(file), Durability::Never);
-        }
-        if file.length == 0 && durability != Durability::Never {
+        let is_synced = file.is_plain && durability != Durability::Never;
+        if is_synced && file.length == 0 {
             file.sync_name();
         }
+        let durability = if is_synced {
+            durability
+        } else {
+            Durability::Never
+        };
         Journal::to(Output::File(file), durability)
     }
 
@@ -131,13 +134,11 @@ impl Journal {
     /// Writes one record as one line with one write, and syncs if that is due.
     ///
     /// # Errors
-    /// [`JournalError::Write`], the first time that a write or a sync fails: half a line that reached a file is cut off
-    /// again. [`JournalError::Closed`] from then on.
+    /// [`JournalError::Write`] when a write or a sync fails, and from then on: half a line that reached a file is cut off
+    /// again. [`JournalError::Damaged`] if the file is not intact.
     pub fn append(&mut self, record: &Record) -> Result<(), JournalError> {
         if self.closed {
-            return Err(JournalError::Closed {
-                to: self.output.to_string(),
-            });
+            return self.checked(Err(io::Error::other("an earlier write failed")));
         }
         let written = self
             .make_line(record)

@@ -107,7 +107,8 @@ impl<R: BufRead> Csv<R> {
                 return Err(self.header.too_long(error));
             }
             if !self.lines.advance()? {
-                return Err(self.open_quote());
+                let field = self.header.names.get(self.count);
+                return Err(bad_row(begins, field, "its quote is never closed"));
             }
         }
         Ok(true)
@@ -130,29 +131,22 @@ impl<R: BufRead> Csv<R> {
             ReadRecordResult::Record if is_read => Ok(true),
             ReadRecordResult::Record => Err(bad_row(
                 self.begins,
+                None,
                 "a carriage return stands alone; end rows with a line feed, and put others in quotes",
             )),
             ReadRecordResult::OutputEndsFull => {
                 let problem = format!("more than {MOST_FIELDS} fields");
-                Err(bad_row(self.begins, problem))
+                Err(bad_row(self.begins, None, problem))
             }
             _ => Ok(false),
         }
     }
-
-    fn open_quote(&self) -> PromptError {
-        PromptError::Row {
-            line: self.begins,
-            field: self.header.names.get(self.count).cloned(),
-            problem: "its quote is never closed".to_owned(),
-        }
-    }
 }
 
-fn bad_row(line: u64, problem: impl Into<String>) -> PromptError {
+fn bad_row(line: u64, field: Option<&String>, problem: impl Into<String>) -> PromptError {
     PromptError::Row {
         line,
-        field: None,
+        field: field.cloned(),
         problem: problem.into(),
     }
 }
@@ -163,7 +157,7 @@ impl Header {
         if let Some(name) = twice(&names) {
             let name = short(name);
             let problem = format!("two columns are named \"{name}\"; name each differently");
-            return Err(bad_row(line, problem));
+            return Err(bad_row(line, None, problem));
         }
         let column = |wanted: &str| names.iter().position(|name| name == wanted);
         let prompt = column("prompt");
@@ -173,7 +167,7 @@ impl Header {
             let problem = format!(
                 "expected a column named prompt, found \"{found}\"; columns are separated by commas"
             );
-            return Err(bad_row(line, problem));
+            return Err(bad_row(line, None, problem));
         }
         Ok(Header {
             names,
@@ -190,7 +184,7 @@ impl Header {
             let problem = format!(
                 "expected {expected} fields ({names}), found {found}; a field with a comma in it needs quotes"
             );
-            return Err(bad_row(line, problem));
+            return Err(bad_row(line, None, problem));
         }
         let mut ids = self.ids.iter().map(|column| fields[*column].to_string());
         let named = self.names.iter().zip(fields);
@@ -210,11 +204,8 @@ impl Header {
             return error;
         };
         let most = LONGEST >> 20;
-        PromptError::Row {
-            line,
-            field: self.names.first().cloned(),
-            problem: format!("the row is longer than {most} MiB; is a quote never closed?"),
-        }
+        let problem = format!("the row is longer than {most} MiB; is a quote never closed?");
+        bad_row(line, self.names.first(), problem)
     }
 }
 

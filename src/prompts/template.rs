@@ -3,7 +3,6 @@
 //! A name that the prompt does not have is an error and never a gap in the text; so is a blank text.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::Serde;
@@ -25,7 +24,7 @@ use super::{PromptError, PromptRow, short};
 /// let prompt = Prompts::with(input.as_bytes(), reading).next().unwrap().unwrap();
 /// assert_eq!(prompt.text, "Explain rain to a child.");
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Template {
     environment: Arc<Environment<'static>>,
     /// Whether it uses the `prompt`.
@@ -123,12 +122,6 @@ fn in_plain_words(error: &minijinja::Error) -> String {
         (ErrorKind::UndefinedError | ErrorKind::SyntaxError, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
-    }
-}
-
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Template").finish_non_exhaustive()
     }
 }
 

@@ -92,8 +92,8 @@ impl Books {
         self.server.base_url()
     }
 
-    /// After each end, whatever ended it: what was on record still is, as it was, and of the answers that the server has
-    /// given since the last end at most so many are not.
+    /// To be called after each end of a run, whatever ended it: the earlier records are as they were, and of the answers
+    /// that the server gave since the last end at most `most_lost` have no record.
     #[track_caller]
     pub(crate) fn balance(&mut self, most_lost: u64) {
         self.server.settle().unwrap();

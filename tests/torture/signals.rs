@@ -118,8 +118,8 @@ fn kept() -> String {
 
 // ---- Waits, all of them longer than the patience of the test --------------------------------------------------------
 
-/// Brings four workers to wait, and sends each signal to them. The server answers them when all four have called; they
-/// wait when so many lines of the log have these words.
+/// Makes four workers wait, and sends each signal to them. The server answers when all four have called. They wait when
+/// the log has this number of lines with these words.
 #[track_caller]
 fn assert_a_signal_ends(options: &[&str], answer: fn() -> String, waiting: (usize, &str)) {
     for signal in SIGNALS {
@@ -136,7 +136,7 @@ fn assert_a_signal_ends(options: &[&str], answer: fn() -> String, waiting: (usiz
     }
 }
 
-/// It ends with so many answers.
+/// The run ends with this number of answers.
 #[track_caller]
 fn assert_ends_by(signal: &str, run: Started<'_>, answered: usize) {
     run.signal(signal);
