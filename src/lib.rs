@@ -98,7 +98,7 @@ mod names;
 #[cfg(feature = "batch")]
 mod outcome;
 pub mod pool;
-#[cfg(feature = "cli")]
+#[cfg(feature = "practice")]
 pub mod practice;
 #[cfg(feature = "batch")]
 pub mod prompts;

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 
 use common::{Cli, Ran};
-use paceline::practice::{Limits, Options, Server};
+use paceline::practice::{Limits, Server, ServerOptions};
 use serde_json::{Value, json};
 
 /// A record of one call that left so many milliseconds after ten o'clock.
@@ -50,9 +50,9 @@ fn a_run_at_its_limit_makes_no_call_too_soon() {
         rpm: NonZeroU32::new(1200),
         ..Limits::default()
     };
-    let server = Server::start(Options {
+    let server = Server::start_with(ServerOptions {
         limits,
-        ..Options::default()
+        ..ServerOptions::default()
     })
     .unwrap();
     let cli = Cli::of_topics(20);

@@ -23,9 +23,9 @@ fn strict() -> Server {
         rpm: NonZeroU32::new(RPM),
         ..Limits::default()
     };
-    Server::start(practice::Options {
+    Server::start_with(practice::ServerOptions {
         limits,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     })
     .unwrap()
 }
@@ -89,10 +89,15 @@ fn assert_one_pace(ran: &[Ran], count: usize, server: &Server) {
         "{calls} calls in {took} ms: {sent:?}"
     );
     // Without sharing three in four are refused; for one in five a busy machine may be to blame.
-    let practice::Stats {
-        refused, arrivals, ..
+    let practice::ServerStats {
+        rate_limited,
+        arrivals,
+        ..
     } = server.stats();
-    assert!(refused * 5 <= arrivals, "{refused} of {arrivals} refused");
+    assert!(
+        rate_limited * 5 <= arrivals,
+        "{rate_limited} of {arrivals} rate limited"
+    );
 }
 
 /// A server that is down for a while, and says when to come back.
@@ -106,9 +111,9 @@ fn down_for_a_while() -> Server {
         }),
         ..Faults::default()
     };
-    Server::start(practice::Options {
+    Server::start_with(practice::ServerOptions {
         faults,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     })
     .unwrap()
 }

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use common::{Cli, Ran};
-use paceline::practice::{Options, Server};
+use paceline::practice::{Server, ServerOptions};
 use serde_json::json;
 
 /// nginx, until it is dropped.
@@ -31,7 +31,7 @@ impl Nginx {
     /// One that lets each key make 600 calls a minute, and one more at once. `None`: there is no nginx here.
     fn start() -> Option<Self> {
         let program = find_nginx()?;
-        let upstream = Server::start(Options::default()).unwrap();
+        let upstream = Server::start_with(ServerOptions::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let addr = free();
         fs::write(

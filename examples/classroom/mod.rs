@@ -8,7 +8,7 @@
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use paceline::practice::{Latency, Limits, Options, Server};
+use paceline::practice::{Latency, Limits, Server, ServerOptions};
 
 /// Calls a minute that the server allows, evenly spaced.
 pub(crate) const RPM: NonZeroU32 = NonZeroU32::new(600).unwrap();
@@ -35,10 +35,10 @@ impl Classroom {
             ..Limits::default()
         };
         let latency = Latency::Constant(Duration::from_millis(30));
-        let server = Server::start(Options {
+        let server = Server::start_with(ServerOptions {
             limits,
             latency,
-            ..Options::default()
+            ..ServerOptions::default()
         });
         Classroom {
             server: server.expect("a port of the loopback is free"),
@@ -74,7 +74,7 @@ impl Classroom {
     pub(crate) fn notice(&self, what: &str) {
         let seen = self.server.stats();
         println!("answered: {}", seen.answered);
-        println!("refused with 429: {}", seen.refused);
+        println!("refused with 429: {}", seen.rate_limited);
         println!("most calls within 50 ms: {}", seen.most_in_50ms);
         println!("time: {:.1} s", self.started.elapsed().as_secs_f64());
         println!("notice: {what}");

@@ -7,10 +7,10 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::tell;
 use super::setup::cannot_start;
-use crate::practice::{Faults, Limits, Options, Server};
+use crate::practice::{Faults, Limits, Server, ServerOptions};
 
 pub(super) fn serve(args: &PracticeArgs) -> Result<Exit, CommandError> {
-    let server = Server::start(options(args)).map_err(cannot_start)?;
+    let server = Server::start_with(options(args)).map_err(cannot_start)?;
     let limit = match args.limits.rpm {
         Some(rpm) => format!("{rpm} calls a minute for each key"),
         None => "no limit".to_owned(),
@@ -26,9 +26,9 @@ pub(super) fn serve(args: &PracticeArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Answered)
 }
 
-fn options(args: &PracticeArgs) -> Options {
+fn options(args: &PracticeArgs) -> ServerOptions {
     let (limits, behaviour) = (&args.limits, &args.behaviour);
-    Options {
+    ServerOptions {
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)),
         limits: Limits {
             rpm: limits.rpm,

@@ -155,16 +155,16 @@ fn check_request(args: &CallArgs) -> Result<(), CommandError> {
 
 /// A server that is strict about the rate.
 fn start_practice(args: &CallArgs) -> Result<Server, CommandError> {
-    let options = practice::Options {
+    let options = practice::ServerOptions {
         limits: Limits {
             rpm: rpm(args).or(Some(PRACTICE_RPM)),
             burst: args.rate.burst,
             ..Limits::default()
         },
         latency: PRACTICE_LATENCY,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     };
-    Server::start(options).map_err(cannot_start)
+    Server::start_with(options).map_err(cannot_start)
 }
 
 pub(super) fn cannot_start(error: std::io::Error) -> CommandError {

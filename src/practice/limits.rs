@@ -1,6 +1,7 @@
-//! What the practice server admits: calls and tokens a minute for each key, and calls at the same time.
+//! Which calls are within the limits: calls and tokens a minute for each key, and calls in flight.
 //!
-//! The arithmetic is the client's own [`Turnstile`]: a client waits until a turn is due, a server refuses until then.
+//! The arithmetic is the client's own [`Turnstile`]: a client waits until a permit is due, a server rejects calls that
+//! come earlier. Time comes in as an argument, so that `compare` uses the same limits on a simulated clock.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -8,18 +9,21 @@ use std::time::{Duration, Instant};
 
 use crate::limiter::{Rate, Turnstile};
 
-/// What each key may do: plain data. `None` is no limit.
+/// What each key may do: plain data. `None` means no limit.
+///
+/// # Default
+/// No limit; a burst of 1 for the limit that is set.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Calls a minute, evenly spaced.
     pub rpm: Option<NonZeroU32>,
-    /// How many calls may come at once after a quiet time: 1 is strict.
+    /// Calls that may come at once after a quiet time; 1 is strict.
     pub burst: NonZeroU32,
     /// Tokens a minute; a whole minute's worth may come at once.
     pub tpm: Option<NonZeroU32>,
-    /// Calls being answered at the same time, whatever their keys.
+    /// Calls in flight at the same time, all keys together.
     pub max_inflight: Option<usize>,
-    /// So long after the start the calls a minute become these: limits change.
+    /// This long after the start, `rpm` changes to this number.
     pub then: Option<(Duration, NonZeroU32)>,
 }
 
@@ -35,68 +39,69 @@ impl Default for Limits {
     }
 }
 
-/// What was too much.
+/// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Requests,
-    Tokens,
-    Concurrency,
-    /// More tokens than the whole limit.
-    TooLarge {
-        limit: NonZeroU32,
-        requested: u32,
-    },
+pub(crate) enum OverLimit {
+    /// It may come again after `wait`. `what` there was too much of: requests, tokens, concurrent requests.
+    Early { what: &'static str, wait: Duration },
+    /// It has more tokens than the whole limit.
+    TooLarge { limit: NonZeroU32, requested: u32 },
 }
 
-impl Kind {
-    /// What there was too much of.
-    pub(super) fn words(self) -> &'static str {
+impl OverLimit {
+    /// How long to wait, where waiting helps.
+    pub(crate) fn wait(self) -> Option<Duration> {
         match self {
-            Kind::Requests => "requests",
-            Kind::Tokens | Kind::TooLarge { .. } => "tokens",
-            Kind::Concurrency => "concurrent requests",
+            OverLimit::Early { wait, .. } => Some(wait),
+            OverLimit::TooLarge { .. } => None,
         }
+    }
+
+    pub(super) fn is_of_tokens(self) -> bool {
+        !matches!(self, OverLimit::Early { what, .. } if what != "tokens")
     }
 }
 
 /// What is left of a limit.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Left {
+pub(super) struct Headroom {
     pub(super) limit: NonZeroU32,
     pub(super) remaining: u128,
-    /// How long until it is whole again.
+    /// How long until all of it is left.
     pub(super) whole_in: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    Open,
-    Refused { wait: Duration, kind: Kind },
-}
-
-/// The state of all limits.
+/// Lets calls in, or says which limit they exceed.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Admission {
     limits: Limits,
     started: Instant,
+    /// Each key's number, in order of appearance: its place in `accounts`.
     keys: HashMap<String, usize>,
-    accounts: Vec<Account>,
+    accounts: Vec<KeyAccount>,
     in_flight: usize,
-    /// When the last call arrived that was looked at.
+    /// The latest instant at which a call has arrived.
     latest: Instant,
 }
 
 /// One key's limits.
 #[derive(Debug)]
-struct Account {
-    requests: Option<Turnstile>,
-    tokens: Option<Turnstile>,
-    answered: u64,
+struct KeyAccount {
+    requests: Option<MinuteLimit>,
+    tokens: Option<MinuteLimit>,
 }
 
-impl Gate {
+/// An amount a minute, of which `burst` may come at once.
+#[derive(Debug)]
+struct MinuteLimit {
+    amount: NonZeroU32,
+    burst: NonZeroU32,
+    turnstile: Turnstile,
+}
+
+impl Admission {
     pub(crate) fn new(limits: Limits, started: Instant) -> Self {
-        Gate {
+        Admission {
             limits,
             started,
             keys: HashMap::new(),
@@ -106,152 +111,135 @@ impl Gate {
         }
     }
 
-    /// Lets a call in or refuses it. Returns the key's number, in order of appearance.
-    pub(crate) fn admit(
-        &mut self,
-        authorization: &str,
-        tokens: u32,
-        now: Instant,
-    ) -> (usize, Admission) {
-        // Of calls that arrive together any may be looked at first: none is refused for having come a moment before it.
-        let now = now.max(self.latest);
-        self.latest = now;
-        self.change(now);
-        let key = self.key(authorization);
-        let admission = self.look(key, tokens, now);
-        if admission == Admission::Open {
-            let account = &mut self.accounts[key];
-            account
-                .requests
-                .iter_mut()
-                .for_each(|turnstile| turnstile.take(now, 1));
-            account
-                .tokens
-                .iter_mut()
-                .for_each(|turnstile| turnstile.take(now, tokens));
-            self.in_flight += 1;
-        }
-        (key, admission)
-    }
-
-    fn change(&mut self, now: Instant) {
-        let Some((_, rpm)) = self
-            .limits
-            .then
-            .take_if(|(after, _)| now >= self.started + *after)
-        else {
-            return;
-        };
-        self.limits.rpm = Some(rpm);
-        let rate = self.rate(rpm);
-        self.accounts
-            .iter_mut()
-            .flat_map(|account| &mut account.requests)
-            .for_each(|turnstile| turnstile.set_rate(rate));
-    }
-
-    fn rate(&self, rpm: NonZeroU32) -> Rate {
-        Rate::per_minute(rpm)
-            .with_burst(self.limits.burst)
-            .with_guard(Duration::ZERO)
-    }
-
-    fn key(&mut self, authorization: &str) -> usize {
+    /// The number of a key, in order of appearance.
+    pub(crate) fn key(&mut self, authorization: &str) -> usize {
         if let Some(&key) = self.keys.get(authorization) {
             return key;
         }
-        let key = self.accounts.len();
-        self.keys.insert(authorization.to_owned(), key);
-        let whole_minute = |tpm| {
-            Rate::per_minute(tpm)
-                .with_burst(tpm)
-                .with_guard(Duration::ZERO)
-        };
-        let requests = self
-            .limits
-            .rpm
-            .map(|rpm| Turnstile::new(self.rate(rpm), self.started));
-        let tokens = self
-            .limits
-            .tpm
-            .map(|tpm| Turnstile::new(whole_minute(tpm), self.started));
-        self.accounts.push(Account {
-            requests,
-            tokens,
-            answered: 0,
+        let Limits {
+            rpm, burst, tpm, ..
+        } = self.limits;
+        self.accounts.push(KeyAccount {
+            requests: rpm.map(|rpm| MinuteLimit::new(rpm, burst, self.started)),
+            tokens: tpm.map(|tpm| MinuteLimit::new(tpm, tpm, self.started)),
         });
+        let key = self.keys.len();
+        self.keys.insert(authorization.to_owned(), key);
         key
     }
 
-    fn look(&self, key: usize, tokens: u32, now: Instant) -> Admission {
-        let account = &self.accounts[key];
-        let early = |turnstile: &Option<Turnstile>, cost| {
-            let due = turnstile.as_ref()?.due(cost);
-            (due > now).then(|| due - now)
-        };
+    /// Lets a call in, or says why not. A call that is let in has to [`leave`](Self::leave).
+    pub(crate) fn admit(&mut self, key: usize, tokens: u32, now: Instant) -> Result<(), OverLimit> {
+        // Threads may ask in another order than that of the arrivals: no call is early for a moment before the last one.
+        let now = now.max(self.latest);
+        self.latest = now;
+        self.change_rate(now);
         if let Some(limit) = self.limits.tpm.filter(|limit| tokens > limit.get()) {
-            let kind = Kind::TooLarge {
-                limit,
-                requested: tokens,
-            };
-            Admission::Refused {
-                wait: Duration::ZERO,
-                kind,
-            }
-        } else if let Some(wait) = early(&account.requests, 1) {
-            Admission::Refused {
-                wait,
-                kind: Kind::Requests,
-            }
-        } else if let Some(wait) = early(&account.tokens, tokens) {
-            Admission::Refused {
-                wait,
-                kind: Kind::Tokens,
-            }
-        } else if self
+            let requested = tokens;
+            return Err(OverLimit::TooLarge { limit, requested });
+        }
+        let account = &mut self.accounts[key];
+        check("requests", &account.requests, 1, now)?;
+        check("tokens", &account.tokens, tokens, now)?;
+        if self
             .limits
             .max_inflight
-            .is_some_and(|most| self.in_flight >= most)
+            .is_some_and(|max| self.in_flight >= max)
         {
-            Admission::Refused {
-                wait: Duration::from_millis(100),
-                kind: Kind::Concurrency,
+            let wait = Duration::from_millis(100); // a guess: it depends on how long answers take
+            return Err(OverLimit::Early {
+                what: "concurrent requests",
+                wait,
+            });
+        }
+        for (limit, amount) in [(&mut account.requests, 1), (&mut account.tokens, tokens)] {
+            if let Some(limit) = limit {
+                limit.turnstile.take(now, amount);
             }
-        } else {
-            Admission::Open
+        }
+        self.in_flight += 1;
+        Ok(())
+    }
+
+    fn change_rate(&mut self, now: Instant) {
+        let is_due = |then: &mut (Duration, NonZeroU32)| now >= self.started + then.0;
+        let Some((_, rpm)) = self.limits.then.take_if(is_due) else {
+            return;
+        };
+        self.limits.rpm = Some(rpm);
+        for limit in self
+            .accounts
+            .iter_mut()
+            .flat_map(|account| &mut account.requests)
+        {
+            limit.amount = rpm;
+            limit.turnstile.set_rate(rate(rpm, limit.burst));
         }
     }
 
-    /// A call that was let in is over.
+    /// Ends a call that was let in.
     pub(crate) fn leave(&mut self) {
         self.in_flight -= 1;
     }
 
-    /// Counts an answer for this key, and returns how many that makes.
-    pub(super) fn answered(&mut self, key: usize) -> u64 {
-        self.accounts[key].answered += 1;
-        self.accounts[key].answered
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
-    /// What is left of the limits on requests and on tokens, where there are any.
-    pub(super) fn left(&self, key: usize, now: Instant) -> [Option<Left>; 2] {
-        let account = &self.accounts[key];
-        let left = |limit: Option<NonZeroU32>, burst: NonZeroU32, turnstile: &Option<Turnstile>| {
-            let (limit, turnstile) = (limit?, turnstile.as_ref()?);
-            let whole_in = turnstile.due(burst.get()).saturating_duration_since(now);
-            let interval = Duration::from_secs(60) / limit.get();
-            let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
-            Some(Left {
-                limit,
-                remaining: u128::from(burst.get()).saturating_sub(used),
-                whole_in,
-            })
-        };
-        let tpm = self.limits.tpm;
-        [
-            left(self.limits.rpm, self.limits.burst, &account.requests),
-            left(tpm, tpm.unwrap_or(NonZeroU32::MIN), &account.tokens),
-        ]
+    /// What is left of a key's limits.
+    pub(super) fn left(&self, key: usize, now: Instant) -> Vec<(&'static str, Headroom)> {
+        let KeyAccount { requests, tokens } = &self.accounts[key];
+        let limits = [("requests", requests), ("tokens", tokens)].into_iter();
+        let left = limits.filter_map(|(what, limit)| Some((what, limit.as_ref()?.left(now))));
+        left.collect()
+    }
+}
+
+impl MinuteLimit {
+    fn new(amount: NonZeroU32, burst: NonZeroU32, start: Instant) -> Self {
+        let turnstile = Turnstile::new(rate(amount, burst), start);
+        MinuteLimit {
+            amount,
+            burst,
+            turnstile,
+        }
+    }
+
+    fn left(&self, now: Instant) -> Headroom {
+        let whole = self.turnstile.due(self.burst.get());
+        let whole_in = whole.saturating_duration_since(now);
+        let interval = Duration::from_secs(60) / self.amount.get();
+        let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
+        let remaining = u128::from(self.burst.get()).saturating_sub(used);
+        Headroom {
+            limit: self.amount,
+            remaining,
+            whole_in,
+        }
+    }
+}
+
+/// Exactly this rate, without a margin.
+fn rate(amount: NonZeroU32, burst: NonZeroU32) -> Rate {
+    Rate::per_minute(amount)
+        .with_burst(burst)
+        .with_guard(Duration::ZERO)
+}
+
+fn check(
+    what: &'static str,
+    limit: &Option<MinuteLimit>,
+    amount: u32,
+    now: Instant,
+) -> Result<(), OverLimit> {
+    let due = limit
+        .as_ref()
+        .map_or(now, |limit| limit.turnstile.due(amount));
+    let wait = due.saturating_duration_since(now);
+    if wait.is_zero() {
+        Ok(())
+    } else {
+        Err(OverLimit::Early { what, wait })
     }
 }
 
@@ -261,135 +249,131 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn gate(
-        rpm: u32,
-        burst: u32,
-        tpm: Option<u32>,
-        max_inflight: Option<usize>,
-    ) -> (Gate, Instant) {
+    fn admission(limits: Limits) -> (Admission, Instant) {
         let now = Instant::now();
-        let (rpm, burst, tpm) = (
-            NonZeroU32::new(rpm),
-            NonZeroU32::new(burst).unwrap(),
-            tpm.and_then(NonZeroU32::new),
-        );
-        (
-            Gate::new(
-                Limits {
-                    rpm,
-                    burst,
-                    tpm,
-                    max_inflight,
-                    then: None,
-                },
-                now,
-            ),
-            now,
-        )
+        (Admission::new(limits, now), now)
     }
 
-    fn refused(wait: Duration, kind: Kind) -> Admission {
-        Admission::Refused { wait, kind }
+    fn paced(rpm: u32, burst: u32) -> (Admission, Instant) {
+        admission(Limits {
+            rpm: NonZeroU32::new(rpm),
+            burst: NonZeroU32::new(burst).unwrap(),
+            ..Limits::default()
+        })
     }
 
-    #[test]
-    fn a_strict_gate_admits_one_call_an_interval_and_says_when_the_next_may_come() {
-        let (mut gate, now) = gate(600, 1, None, None);
-        assert_eq!(gate.admit("a", 1, now), (0, Admission::Open));
-        assert_eq!(
-            gate.admit("a", 1, now + MS * 15).1,
-            refused(MS * 85, Kind::Requests)
-        );
-        assert_eq!(
-            gate.admit("a", 1, now + MS * 99).1,
-            refused(MS, Kind::Requests)
-        );
-        assert_eq!(gate.admit("a", 1, now + MS * 100).1, Admission::Open);
+    fn admit(
+        admission: &mut Admission,
+        key: &str,
+        tokens: u32,
+        now: Instant,
+    ) -> Result<(), OverLimit> {
+        let key = admission.key(key);
+        admission.admit(key, tokens, now)
+    }
+
+    fn early(what: &'static str, wait: Duration) -> Result<(), OverLimit> {
+        Err(OverLimit::Early { what, wait })
     }
 
     #[test]
-    fn calls_that_arrive_together_may_be_looked_at_in_any_order() {
-        let (mut gate, now) = gate(2, 2, None, None);
-        assert_eq!(gate.admit("a", 1, now + MS).1, Admission::Open);
-        assert_eq!(gate.admit("a", 1, now).1, Admission::Open);
+    fn a_strict_limit_admits_one_call_an_interval_and_says_when_the_next_may_come() {
+        let (mut server, now) = paced(600, 1);
+        let mut at = |ms| admit(&mut server, "a", 1, now + MS * ms);
+        assert_eq!(at(0), Ok(()));
+        assert_eq!(at(15), early("requests", MS * 85));
+        assert_eq!(at(99), early("requests", MS));
+        assert_eq!(at(100), Ok(()));
+    }
+
+    #[test]
+    fn calls_that_arrive_together_may_be_checked_in_any_order() {
+        let (mut server, now) = paced(2, 2);
+        assert_eq!(admit(&mut server, "a", 1, now + MS), Ok(()));
+        assert_eq!(admit(&mut server, "a", 1, now), Ok(()));
     }
 
     #[test]
     fn a_limit_may_change() {
-        let (mut gate, now) = gate(600, 1, None, None);
-        gate.limits.then = NonZeroU32::new(60).map(|rpm| (MS * 1000, rpm));
-        assert_eq!(gate.admit("a", 1, now + MS * 900).1, Admission::Open);
-        assert_eq!(gate.admit("a", 1, now + MS * 1000).1, Admission::Open);
-        assert_eq!(
-            gate.admit("a", 1, now + MS * 1100).1,
-            refused(MS * 900, Kind::Requests)
-        );
-        assert_eq!(gate.left(0, now + MS * 1100)[0].unwrap().limit.get(), 60);
+        let (mut server, now) = paced(600, 1);
+        server.limits.then = NonZeroU32::new(60).map(|rpm| (MS * 1000, rpm));
+        let mut at = |ms| admit(&mut server, "a", 1, now + MS * ms);
+        assert_eq!(at(900), Ok(()));
+        assert_eq!(at(1000), Ok(()));
+        assert_eq!(at(1100), early("requests", MS * 900));
+        let (what, left) = server.left(0, now + MS * 1100)[0];
+        assert_eq!((what, left.limit.get()), ("requests", 60));
     }
 
     #[test]
     fn each_key_has_its_own_limit() {
-        let (mut gate, now) = gate(600, 1, None, None);
-        assert_eq!(gate.admit("a", 1, now), (0, Admission::Open));
-        assert_eq!(gate.admit("b", 1, now), (1, Admission::Open));
-        assert_eq!(gate.admit("a", 1, now).0, 0);
+        let (mut server, now) = paced(600, 1);
+        assert_eq!(["a", "b", "a"].map(|key| server.key(key)), [0, 1, 0]);
+        assert_eq!(admit(&mut server, "a", 1, now), Ok(()));
+        assert_eq!(admit(&mut server, "b", 1, now), Ok(()));
+        assert!(admit(&mut server, "a", 1, now).is_err());
     }
 
     #[test]
     fn tokens_run_out_and_come_back() {
-        let (mut gate, now) = gate(0, 1, Some(6000), None);
-        assert_eq!(gate.admit("", 5000, now).1, Admission::Open);
-        assert_eq!(
-            gate.admit("", 2000, now).1,
-            refused(MS * 10_000, Kind::Tokens)
-        );
-        assert_eq!(gate.admit("", 2000, now + MS * 10_000).1, Admission::Open);
+        let tpm = NonZeroU32::new(6000);
+        let (mut server, now) = admission(Limits {
+            tpm,
+            ..Limits::default()
+        });
+        assert_eq!(admit(&mut server, "", 5000, now), Ok(()));
+        let expected = early("tokens", MS * 10_000);
+        assert_eq!(admit(&mut server, "", 2000, now), expected);
+        assert_eq!(admit(&mut server, "", 2000, now + MS * 10_000), Ok(()));
     }
 
     #[test]
-    fn calls_at_the_same_time_are_counted() {
-        let (mut gate, now) = gate(0, 1, None, Some(1));
-        assert_eq!(gate.admit("a", 1, now).1, Admission::Open);
+    fn calls_in_flight_are_counted() {
+        let max_inflight = Some(1);
+        let (mut server, now) = admission(Limits {
+            max_inflight,
+            ..Limits::default()
+        });
+        assert_eq!(admit(&mut server, "a", 1, now), Ok(()));
+        let over = admit(&mut server, "b", 1, now);
         assert!(matches!(
-            gate.admit("b", 1, now).1,
-            Admission::Refused {
-                kind: Kind::Concurrency,
+            over,
+            Err(OverLimit::Early {
+                what: "concurrent requests",
                 ..
-            }
+            })
         ));
-        gate.leave();
-        assert_eq!(gate.admit("b", 1, now).1, Admission::Open);
+        server.leave();
+        assert_eq!(admit(&mut server, "b", 1, now), Ok(()));
     }
 
     #[test]
-    fn what_is_left_comes_back() {
-        let (mut gate, now) = gate(600, 5, None, None);
-        gate.admit("", 1, now);
-        gate.admit("", 1, now);
-        let [requests, tokens] = gate.left(0, now);
-        let Left {
-            limit,
-            remaining,
-            whole_in,
-        } = requests.unwrap();
+    fn the_headroom_comes_back() {
+        let (mut server, now) = paced(600, 5);
+        admit(&mut server, "", 1, now).unwrap();
+        admit(&mut server, "", 1, now).unwrap();
+        let lefts = server.left(0, now);
+        let left = lefts[0].1;
         assert_eq!(
-            (limit.get(), remaining, whole_in, tokens.is_none()),
-            (600, 3, MS * 200, true)
+            (left.limit.get(), left.remaining, left.whole_in),
+            (600, 3, MS * 200)
         );
+        assert_eq!(lefts.len(), 1, "tokens have no limit");
     }
 
     #[test]
-    fn what_is_larger_than_the_whole_limit_is_never_let_in() {
-        let (mut gate, now) = gate(0, 1, Some(6000), None);
-        assert_eq!(gate.admit("", 6000, now).1, Admission::Open);
-        let limit = NonZeroU32::new(6000).unwrap();
-        let kind = Kind::TooLarge {
-            limit,
+    fn a_call_larger_than_the_whole_limit_is_never_let_in() {
+        let tpm = NonZeroU32::new(6000);
+        let (mut server, now) = admission(Limits {
+            tpm,
+            ..Limits::default()
+        });
+        assert_eq!(admit(&mut server, "", 6000, now), Ok(()));
+        let too_large = OverLimit::TooLarge {
+            limit: tpm.unwrap(),
             requested: 6001,
         };
-        assert_eq!(
-            gate.admit("", 6001, now + MS * 3_600_000).1,
-            refused(Duration::ZERO, kind)
-        );
+        let later = admit(&mut server, "", 6001, now + MS * 3_600_000);
+        assert_eq!(later, Err(too_large));
     }
 }

@@ -1,59 +1,53 @@
-//! What the practice server has seen: counts, and the gaps between the calls as they arrived.
+//! What the practice server has seen: counts, and the gaps between calls.
 //!
-//! Of the arrivals only the last 100,000 are kept: the gaps and the densest windows are theirs.
+//! The gaps and the densest windows are those of the last 100,000 arrivals.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::faults::Fault;
+use super::faults::InjectedFault;
 
-/// What the server has seen.
+/// What the server has seen since its start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Stats {
-    /// Calls of the API.
+pub struct ServerStats {
+    /// Calls of an API, and calls that got a scripted reply.
     pub arrivals: u64,
     /// Calls answered with a 200, good or bad.
     pub answered: u64,
-    /// Those of them whose answer was good: whole, and what the API promises. It is paid for, whoever reads it.
+    /// Calls whose answer was sent whole and in the API's format. They are paid for, whether or not anybody reads them.
     pub good: u64,
-    /// Calls refused for coming too fast.
-    pub refused: u64,
-    /// Calls refused for want of money.
+    /// Calls over a limit, and scripted 429s.
+    pub rate_limited: u64,
+    /// Calls of a key that has no credit left.
     pub no_money: u64,
-    /// Deliberate faults, by name.
+    /// Injected faults, by name.
     pub faults: BTreeMap<&'static str, u64>,
-    /// The most calls that were in work at the same time.
+    /// Most calls in flight at the same time.
     pub most_in_flight: u64,
-    /// Seconds since the start.
-    pub uptime_s: f64,
     /// Calls a minute, from the first to the last.
     pub calls_a_minute: f64,
-    /// Between one arrival and the next.
+    /// Gaps between one arrival and the next.
     pub gaps: Gaps,
-    /// Between one admitted call and the next.
-    pub admitted_gaps: Gaps,
-    /// The most arrivals in any 50 ms.
+    /// Most arrivals in any 50 ms.
     pub most_in_50ms: usize,
-    /// The most arrivals in any 60 s.
-    pub most_in_60s: usize,
     /// Each key, in order of appearance.
     pub keys: Vec<KeyStats>,
 }
 
-/// One key's share.
+/// What the server has seen of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct KeyStats {
     /// Its calls.
     pub arrivals: u64,
-    /// Those of them that were admitted.
+    /// Its calls within the limits.
     pub admitted: u64,
-    /// Those that were refused for coming too fast.
-    pub refused: u64,
+    /// Its calls over a limit, and scripted 429s.
+    pub rate_limited: u64,
 }
 
 /// Gaps in milliseconds.
@@ -64,119 +58,81 @@ pub struct Gaps {
     pub min: f64,
     /// The median.
     pub p50: f64,
-    /// All but one in a hundred are smaller.
+    /// The 99th percentile.
     pub p99: f64,
     /// The largest.
     pub max: f64,
 }
 
+/// A call and what became of it.
 #[derive(Clone, Copy, Debug)]
-struct Arrival {
-    at: Duration,
-    status: u16,
-    key: usize,
-    admitted: bool,
-}
-
-/// What became of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
+pub(super) struct CallSeen {
+    /// When it arrived, from the server's start.
+    pub(super) at: Duration,
+    pub(super) key: usize,
     pub(super) status: u16,
-    pub(super) admitted: bool,
-    /// Whether the key had money for it.
-    pub(super) is_paid: bool,
-    pub(super) fault: Option<Fault>,
+    pub(super) is_rate_limited: bool,
+    pub(super) is_out_of_credit: bool,
+    pub(super) fault: Option<InjectedFault>,
 }
 
-/// The book that the server keeps.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    started: Instant,
-    in_flight: u64,
-    counts: Stats,
-    arrivals: VecDeque<Arrival>,
+/// Counts calls, and keeps the last arrivals.
+#[derive(Debug, Default)]
+pub(super) struct StatsKeeper {
+    counts: ServerStats,
+    calls: VecDeque<CallSeen>,
 }
 
-impl Ledger {
-    const KEPT: usize = 100_000;
+impl StatsKeeper {
+    const MAX_KEPT: usize = 100_000;
 
-    pub(super) fn new(started: Instant) -> Self {
-        Ledger {
-            started,
-            in_flight: 0,
-            counts: Stats::default(),
-            arrivals: VecDeque::new(),
-        }
+    /// Notes the number of calls in flight after one was let in.
+    pub(super) fn note_in_flight(&mut self, in_flight: usize) {
+        self.counts.most_in_flight = self.counts.most_in_flight.max(in_flight as u64);
     }
 
-    /// A call has been let in.
-    pub(super) fn entered(&mut self) {
-        self.in_flight += 1;
-        self.counts.most_in_flight = self.counts.most_in_flight.max(self.in_flight);
-    }
-
-    /// A call is over.
-    pub(super) fn note(&mut self, arrived: Instant, key: usize, outcome: Outcome) {
-        let Outcome {
-            status,
-            admitted,
-            is_paid,
-            fault,
-        } = outcome;
+    /// Counts a call when it is known what becomes of it.
+    pub(super) fn count(&mut self, call: CallSeen) {
         let counts = &mut self.counts;
-        counts
-            .keys
-            .resize(counts.keys.len().max(key + 1), KeyStats::default());
-        self.in_flight -= u64::from(admitted);
+        if counts.keys.len() <= call.key {
+            counts.keys.resize_with(call.key + 1, KeyStats::default);
+        }
+        let key = &mut counts.keys[call.key];
+        key.arrivals += 1;
+        key.admitted += u64::from(!call.is_rate_limited);
+        key.rate_limited += u64::from(call.is_rate_limited);
+        let spoils = |fault: InjectedFault| fault != InjectedFault::Empty;
         counts.arrivals += 1;
-        counts.keys[key].arrivals += 1;
-        counts.keys[key].admitted += u64::from(admitted);
-        counts.keys[key].refused += u64::from(!admitted);
-        counts.refused += u64::from(!admitted);
-        counts.answered += u64::from(status == 200);
-        counts.good += u64::from(status == 200 && !fault.is_some_and(Fault::spoils));
-        counts.no_money += u64::from(!is_paid);
-        if let Some(fault) = fault {
+        counts.rate_limited += u64::from(call.is_rate_limited);
+        counts.answered += u64::from(call.status == 200);
+        counts.good += u64::from(call.status == 200 && !call.fault.is_some_and(spoils));
+        counts.no_money += u64::from(call.is_out_of_credit);
+        if let Some(fault) = call.fault {
             *counts.faults.entry(fault.name()).or_default() += 1;
         }
-        if self.arrivals.len() == Self::KEPT {
-            self.arrivals.pop_front();
+        if self.calls.len() == Self::MAX_KEPT {
+            self.calls.pop_front();
         }
-        self.arrivals.push_back(Arrival {
-            at: arrived - self.started,
-            status,
-            key,
-            admitted,
-        });
+        self.calls.push_back(call);
     }
 
-    pub(super) fn stats(&self, now: Instant) -> Stats {
-        let mut all: Vec<_> = self.arrivals.iter().map(|arrival| arrival.at).collect();
+    pub(super) fn stats(&self) -> ServerStats {
+        let mut all: Vec<_> = self.calls.iter().map(|call| call.at).collect();
         all.sort_unstable();
-        let mut admitted: Vec<_> = self
-            .arrivals
-            .iter()
-            .filter(|arrival| arrival.admitted)
-            .map(|a| a.at)
-            .collect();
-        admitted.sort_unstable();
-        Stats {
-            uptime_s: (now - self.started).as_secs_f64(),
+        ServerStats {
             calls_a_minute: calls_a_minute(&all),
             most_in_50ms: most_within(&all, Duration::from_millis(50)),
-            most_in_60s: most_within(&all, Duration::from_secs(60)),
             gaps: gaps(&all),
-            admitted_gaps: gaps(&admitted),
             ..self.counts.clone()
         }
     }
 
-    /// The statistics as a page; with the arrivals as `[ms since the start, status, key]` if asked for.
-    pub(super) fn page(&self, now: Instant, with_arrivals: bool) -> Value {
-        let mut page = json!(self.stats(now));
+    /// The statistics as JSON; with the arrivals as `[ms since the start, status, key]` if asked for.
+    pub(super) fn page(&self, with_arrivals: bool) -> Value {
+        let mut page = json!(self.stats());
         if with_arrivals {
-            let row = |a: &Arrival| json!([a.at.as_secs_f64() * 1e3, a.status, a.key]);
-            page["arrival_list"] = self.arrivals.iter().map(row).collect();
+            let row = |call: &CallSeen| json!([call.at.as_secs_f64() * 1e3, call.status, call.key]);
+            page["arrival_list"] = self.calls.iter().map(row).collect();
         }
         page
     }
@@ -186,9 +142,10 @@ fn calls_a_minute(times: &[Duration]) -> f64 {
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
         return 0.0;
     };
-    let span = (*last - *first).as_secs_f64();
-    if span > 0.0 {
-        (times.len() - 1) as f64 * 60.0 / span
+    let calls = (times.len() - 1) as f64;
+    let per_minute = calls * 60.0 / (*last - *first).as_secs_f64();
+    if per_minute.is_finite() {
+        per_minute
     } else {
         0.0
     }
@@ -206,16 +163,15 @@ fn most_within(times: &[Duration], window: Duration) -> usize {
     counts.max().unwrap_or(0)
 }
 
+/// The gaps between sorted times.
 fn gaps(times: &[Duration]) -> Gaps {
-    let mut gaps: Vec<_> = times
-        .windows(2)
-        .map(|pair| (pair[1] - pair[0]).as_secs_f64() * 1e3)
-        .collect();
+    let between = |pair: &[Duration]| (pair[1] - pair[0]).as_secs_f64() * 1e3;
+    let mut gaps: Vec<_> = times.windows(2).map(between).collect();
     gaps.sort_by(f64::total_cmp);
-    let rank = |part: f64| {
-        gaps.get(((gaps.len() as f64 * part) as usize).min(gaps.len().saturating_sub(1)))
+    let at = |part: f64| {
+        let place = (gaps.len() as f64 * part) as usize;
+        gaps.get(place).or(gaps.last()).copied().unwrap_or_default()
     };
-    let at = |part| rank(part).copied().unwrap_or_default();
     Gaps {
         min: at(0.0),
         p50: at(0.5),
@@ -251,50 +207,53 @@ mod tests {
 
     #[test]
     fn calls_are_counted_by_what_became_of_them() {
-        let started = Instant::now();
-        let mut ledger = Ledger::new(started);
-        for (n, (key, status, admitted, is_paid, fault)) in [
-            (0, 200, true, true, None),
-            (1, 429, false, true, None),
-            (0, 500, true, true, Some(Fault::Status(500))),
-            (1, 400, true, false, None),
-            (0, 200, true, true, Some(Fault::Truncated)),
-            (0, 200, true, true, Some(Fault::Empty)),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            if admitted {
-                ledger.entered();
-            }
-            let outcome = Outcome {
-                status,
-                admitted,
-                is_paid,
-                fault,
-            };
-            ledger.note(started + MS * n as u32, key, outcome);
+        let mut keeper = StatsKeeper::default();
+        let call = |key, status| CallSeen {
+            at: MS * u32::from(status),
+            key,
+            status,
+            is_rate_limited: false,
+            is_out_of_credit: false,
+            fault: None,
+        };
+        let faulty = |status, fault| CallSeen {
+            fault: Some(fault),
+            ..call(0, status)
+        };
+        let limited = CallSeen {
+            is_rate_limited: true,
+            ..call(1, 429)
+        };
+        let unpaid = CallSeen {
+            is_out_of_credit: true,
+            ..call(1, 400)
+        };
+        let truncated = faulty(200, InjectedFault::Truncated);
+        let empty = faulty(200, InjectedFault::Empty);
+        let failed = faulty(500, InjectedFault::Status(500));
+        for call in [call(0, 200), limited, failed, unpaid, truncated, empty] {
+            keeper.note_in_flight(1);
+            keeper.count(call);
         }
-        let stats = ledger.stats(started + MS * 500);
-        assert_eq!((stats.arrivals, stats.refused, stats.no_money), (6, 1, 1));
+        let stats = keeper.stats();
+        assert_eq!(
+            (stats.arrivals, stats.rate_limited, stats.no_money),
+            (6, 1, 1)
+        );
         assert_eq!(
             (stats.answered, stats.good),
             (3, 2),
             "an empty answer is one, half an answer is none"
         );
         assert_eq!(stats.faults.get("error_500"), Some(&1));
-        assert_eq!(
-            stats.keys[1],
-            KeyStats {
-                arrivals: 2,
-                admitted: 1,
-                refused: 1
-            }
-        );
-        assert_eq!((stats.most_in_flight, stats.uptime_s), (1, 0.5));
-        assert_eq!(
-            ledger.page(started, true)["arrival_list"][1],
-            json!([1.0, 429, 1])
-        );
+        let key = KeyStats {
+            arrivals: 2,
+            admitted: 1,
+            rate_limited: 1,
+        };
+        assert_eq!(stats.keys[1], key);
+        assert_eq!(stats.most_in_flight, 1);
+        let page = keeper.page(true);
+        assert_eq!(page["arrival_list"][1], json!([429.0, 429, 1]));
     }
 }

@@ -1,36 +1,30 @@
 //! HTTP/1.1 as the practice server needs it: reads a request, writes a response with one write.
+//!
+//! It works on the socket itself, so that the server can reset a connection, stop in the middle of a body or never
+//! answer. What a request asks and what is answered is decided elsewhere.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
-use serde_json::json;
+use log::info;
+use serde_json::Value;
 
 use super::arrival::Stamped;
+use super::faults::InjectedFault;
+use super::script::ReceivedRequest;
 
-const HEAD_MOST: usize = 64 << 10;
-const BODY_MOST: usize = 32 << 20;
+/// Longest head of a request, in bytes: eight times what nginx accepts.
+const MAX_HEAD: usize = 64 << 10;
+/// Longest body of a request, in bytes: Anthropic's limit.
+const MAX_BODY: usize = 32 << 20;
 
-/// A request, read whole.
+/// Why no request could be read.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
-    /// What tells one key from another; empty without a key.
-    pub(super) authorization: String,
-    /// Whether it states the version of Anthropic's API.
-    pub(super) has_version: bool,
-    pub(super) keep_alive: bool,
-    pub(super) body: Vec<u8>,
-    /// When its first bytes came.
-    pub(super) arrived: Instant,
-}
-
 pub(super) enum ReadError {
     Io(io::Error),
-    /// The client's fault: the status and the reason.
-    Bad(u16, &'static str),
+    /// The client sent something that cannot be served: the status to answer with, and the reason.
+    Malformed(u16, &'static str),
 }
 
 impl From<io::Error> for ReadError {
@@ -39,101 +33,82 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// How the body is delimited.
-#[derive(Debug)]
-enum Length {
-    Known(usize),
-    Chunked,
-}
-
 /// Reads the next request; `None` when the client has closed the connection.
 pub(super) fn read(
     reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
-) -> Result<Option<Request>, ReadError> {
+) -> Result<Option<ReceivedRequest>, ReadError> {
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
-    let arrived = reader.get_ref().arrived();
-    let head = read_head(reader)?;
-    let (mut request, length, continues) = parse_head(&head, arrived)?;
-    if continues {
+    let arrived = reader.get_ref().arrived;
+    let mut request = parse_head(&read_head(reader)?, arrived)?;
+    if is(&request, "expect", "100-continue") {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    request.body = match length {
-        Length::Known(length) => read_exactly(reader, length)?,
-        Length::Chunked => read_chunks(reader)?,
-    };
+    let body = read_body(&request, reader)?;
+    request.body = String::from_utf8(body)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Ok(Some(request))
 }
 
 fn read_head(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let left = (HEAD_MOST - head.len()) as u64;
+        let left = (MAX_HEAD - head.len()) as u64;
         if left == 0 {
-            return Err(ReadError::Bad(431, "the head of the request is too large"));
+            return Err(ReadError::Malformed(431, "the request's head is too large"));
         }
         if reader.by_ref().take(left).read_until(b'\n', &mut head)? == 0 {
-            return Err(ReadError::Bad(400, "the head of the request ends too soon"));
+            return Err(ReadError::Malformed(400, "the request's head is cut off"));
         }
     }
     Ok(head)
 }
 
-/// What the head says: the request still without its body, the length of that, and whether the client waits for leave
-/// to send it.
-fn parse_head(head: &[u8], arrived: Instant) -> Result<(Request, Length, bool), ReadError> {
+/// The request without its body.
+fn parse_head(head: &[u8], arrived: Instant) -> Result<ReceivedRequest, ReadError> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     if !parsed.parse(head).is_ok_and(|status| status.is_complete()) {
-        return Err(ReadError::Bad(400, "the head of the request is not HTTP"));
+        return Err(ReadError::Malformed(400, "the request's head is not HTTP"));
     }
-    let header = |name: &str| {
-        let found = parsed
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map_or("", |header| {
-            std::str::from_utf8(header.value).unwrap_or_default()
-        })
+    let owned = |header: &httparse::Header<'_>| {
+        let value = String::from_utf8_lossy(header.value).into_owned();
+        (header.name.to_ascii_lowercase(), value)
     };
-    let length = match header("content-length") {
-        _ if header("transfer-encoding").eq_ignore_ascii_case("chunked") => Length::Chunked,
-        "" => Length::Known(0),
-        digits => Length::Known(
-            digits
-                .parse()
-                .map_err(|_| ReadError::Bad(400, "content-length is no number"))?,
-        ),
-    };
-    // Each maker has a header of its own for the key.
-    let keys = ["authorization", "x-api-key", "x-goog-api-key"].map(header);
-    let keep_alive =
-        parsed.version == Some(1) && !header("connection").eq_ignore_ascii_case("close");
-    let request = Request {
+    let mut request = ReceivedRequest {
         method: parsed.method.unwrap_or_default().to_owned(),
-        target: parsed.path.unwrap_or_default().to_owned(),
-        authorization: keys
-            .into_iter()
-            .find(|key| !key.is_empty())
-            .unwrap_or_default()
-            .to_owned(),
-        has_version: !header("anthropic-version").is_empty(),
-        keep_alive,
-        body: Vec::new(),
+        path: parsed.path.unwrap_or_default().to_owned(),
+        headers: parsed.headers.iter().map(owned).collect(),
+        body: String::new(),
         arrived,
+        keep_alive: false,
     };
-    Ok((
-        request,
-        length,
-        header("expect").eq_ignore_ascii_case("100-continue"),
-    ))
+    request.keep_alive = parsed.version == Some(1) && !is(&request, "connection", "close");
+    Ok(request)
 }
 
-fn read_exactly(reader: &mut impl Read, length: usize) -> Result<Vec<u8>, ReadError> {
-    if length > BODY_MOST {
-        return Err(ReadError::Bad(413, "the body is too large"));
+/// Whether a header has this value, in whatever case.
+fn is(request: &ReceivedRequest, name: &str, value: &str) -> bool {
+    request
+        .header(name)
+        .is_some_and(|found| found.eq_ignore_ascii_case(value))
+}
+
+fn read_body(request: &ReceivedRequest, reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
+    if is(request, "transfer-encoding", "chunked") {
+        return read_chunks(reader);
+    }
+    let length = request.header("content-length").unwrap_or("0").parse();
+    let length = length.map_err(|_| ReadError::Malformed(400, "content-length is not a number"))?;
+    read_exactly(reader, length, MAX_BODY)
+}
+
+/// Reads `length` bytes, of which there may be `max`.
+fn read_exactly(reader: &mut impl Read, length: usize, max: usize) -> Result<Vec<u8>, ReadError> {
+    if length > max {
+        return Err(ReadError::Malformed(413, "the body is larger than 32 MiB"));
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
@@ -143,111 +118,94 @@ fn read_exactly(reader: &mut impl Read, length: usize) -> Result<Vec<u8>, ReadEr
 fn read_chunks(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
     let mut body = Vec::new();
     loop {
-        let size = read_line(reader)?;
-        let digits = size.split(';').next().unwrap_or_default().trim();
+        let line = read_line(reader)?;
+        let digits = line.split(';').next().unwrap_or_default().trim();
         let size = usize::from_str_radix(digits, 16)
-            .map_err(|_| ReadError::Bad(400, "a chunk has no size"))?;
+            .map_err(|_| ReadError::Malformed(400, "a chunk has no size"))?;
         if size == 0 {
             while !read_line(reader)?.is_empty() {}
             return Ok(body);
         }
-        if size > BODY_MOST - body.len() {
-            return Err(ReadError::Bad(413, "the body is too large"));
-        }
-        body.extend(read_exactly(reader, size)?);
+        body.extend(read_exactly(reader, size, MAX_BODY - body.len())?);
         read_line(reader)?;
     }
 }
 
 fn read_line(reader: &mut impl BufRead) -> Result<String, ReadError> {
+    const MALFORMED: ReadError = ReadError::Malformed(400, "a chunk is malformed");
     let mut line = Vec::new();
     reader.by_ref().take(1024).read_until(b'\n', &mut line)?;
-    let text = String::from_utf8(line)
-        .ok()
-        .and_then(|line| Some(line.strip_suffix('\n')?.trim_end().to_owned()));
-    text.ok_or(ReadError::Bad(400, "a chunk is not as it should be"))
+    let line = String::from_utf8(line).map_err(|_| MALFORMED)?;
+    let line = line.strip_suffix('\n').ok_or(MALFORMED)?;
+    Ok(line.trim_end().to_owned())
 }
 
-/// A response, to be sent.
+/// A response as it is sent.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct WireReply {
     pub(super) status: u16,
-    headers: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(String, String)>,
     pub(super) body: String,
+    /// How it is spoiled on its way.
+    pub(super) fault: Option<InjectedFault>,
 }
 
-impl Reply {
-    pub(super) fn text(status: u16, body: &str) -> Self {
-        Reply {
+impl WireReply {
+    pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
+        WireReply {
             status,
             headers: Vec::new(),
-            body: body.to_owned(),
+            body: body.into(),
+            fault: None,
         }
     }
 
-    pub(super) fn json(status: u16, body: &impl Serialize) -> Self {
-        Reply::text(
-            status,
-            &serde_json::to_string(body).expect("what this server says is JSON"),
-        )
+    pub(super) fn json(status: u16, body: &Value) -> Self {
+        WireReply::new(status, body.to_string())
     }
 
-    /// An error as OpenAI words them.
-    pub(super) fn error(status: u16, kind: &str, message: &str, code: Option<&str>) -> Self {
-        let error = json!({"message": message, "type": kind, "param": null, "code": code});
-        Reply::json(status, &json!({"error": error}))
+    pub(super) fn header(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.headers.push((name.into(), value.into()));
     }
 
-    pub(super) fn header(&mut self, name: &'static str, value: String) {
-        self.headers.push((name, value));
+    /// Sends it, or what the fault leaves of it; true if the connection can be used for another request.
+    pub(super) fn send(&self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
+        let is_cut = self.fault == Some(InjectedFault::Truncated);
+        let bytes = self.bytes(keep_alive && !is_cut);
+        match self.fault {
+            Some(InjectedFault::Reset) => {
+                info!("practice: resets a connection");
+                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+                Ok(false)
+            }
+            Some(InjectedFault::Truncated) => {
+                let half = bytes.len() - self.body.len().div_ceil(2);
+                stream.write_all(&bytes.as_bytes()[..half])?;
+                Ok(false)
+            }
+            _ => {
+                stream.write_all(bytes.as_bytes())?;
+                Ok(keep_alive)
+            }
+        }
     }
 
-    /// The names of its headers.
-    #[cfg(test)]
-    pub(super) fn names(&self) -> Vec<&'static str> {
-        self.headers.iter().map(|(name, _)| *name).collect()
-    }
-
-    pub(super) fn send(&self, mut stream: &TcpStream, close: bool) -> io::Result<()> {
-        stream.write_all(self.bytes(close).as_bytes())
-    }
-
-    /// Promises the whole body and sends half of it.
-    pub(super) fn send_half(&self, mut stream: &TcpStream) -> io::Result<()> {
-        let bytes = self.bytes(true);
-        let half = bytes.len() - self.body.len().div_ceil(2);
-        stream.write_all(&bytes.as_bytes()[..half])
-    }
-
-    fn bytes(&self, close: bool) -> String {
-        let (status, length) = (self.status, self.body.len());
-        let mut bytes = format!(
-            "HTTP/1.1 {status} {}\r\ncontent-type: application/json\r\n",
-            reason(status)
-        );
+    fn bytes(&self, keep_alive: bool) -> String {
+        // The reason phrase may be empty: nobody but people reads it.
+        let mut bytes = format!("HTTP/1.1 {} \r\n", self.status);
         for (name, value) in &self.headers {
             bytes.push_str(&format!("{name}: {value}\r\n"));
         }
-        if close {
+        let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
+        if !self.headers.iter().any(|(name, _)| is_type(name)) {
+            bytes.push_str("content-type: application/json\r\n");
+        }
+        if !keep_alive {
             bytes.push_str("connection: close\r\n");
         }
-        bytes.push_str(&format!("content-length: {length}\r\n\r\n{}", self.body));
+        bytes.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
+        bytes.push_str(&self.body);
         bytes
-    }
-}
-
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        413 => "Content Too Large",
-        429 => "Too Many Requests",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        529 => "Overloaded",
-        _ => "Status",
     }
 }
 
@@ -255,75 +213,66 @@ fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    fn head(text: &str) -> Result<(Request, Length, bool), u16> {
-        parse_head(text.as_bytes(), Instant::now()).map_err(|error| match error {
-            ReadError::Bad(status, _) => status,
+    fn status(error: ReadError) -> u16 {
+        match error {
+            ReadError::Malformed(status, _) => status,
             ReadError::Io(_) => 0,
-        })
+        }
+    }
+
+    fn head(text: &str) -> Result<ReceivedRequest, u16> {
+        parse_head(text.as_bytes(), Instant::now()).map_err(status)
     }
 
     #[test]
     fn a_head_is_read() {
         let text = "POST /v1/x?y HTTP/1.1\r\nAuthorization: Bearer k\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n";
-        let (request, length, continues) = head(text).unwrap();
+        let request = head(text).unwrap();
         assert_eq!(
-            (request.method.as_str(), request.target.as_str()),
+            (request.method.as_str(), request.path.as_str()),
             ("POST", "/v1/x?y")
         );
+        assert_eq!((request.key(), request.keep_alive), ("Bearer k", true));
+        assert!(is(&request, "expect", "100-Continue"));
         assert_eq!(
-            (
-                request.authorization.as_str(),
-                request.keep_alive,
-                continues
-            ),
-            ("Bearer k", true, true)
+            read_body(&request, &mut b"1234567, and more".as_slice()).unwrap(),
+            b"1234567"
         );
-        assert!(matches!(length, Length::Known(7)));
     }
 
     #[test]
-    fn each_makers_key_tells_one_client_from_another() {
+    fn each_providers_key_header_tells_one_client_from_another() {
         let key = |line: &str| {
-            head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n"))
-                .unwrap()
-                .0
-                .authorization
+            let request = head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n"));
+            request.unwrap().key().to_owned()
         };
-        let keys = [
+        let lines = [
             "Authorization: Bearer a",
             "x-api-key: b",
             "X-Goog-Api-Key: c",
             "Host: d",
-        ]
-        .map(key);
-        assert_eq!(keys, ["Bearer a", "b", "c", ""]);
+        ];
+        assert_eq!(lines.map(key), ["Bearer a", "b", "c", ""]);
     }
 
     #[test]
-    fn what_is_not_http_is_refused() {
+    fn a_request_that_is_not_http_or_too_large_gets_an_error() {
         assert_eq!(head("hello\r\n\r\n").unwrap_err(), 400);
+        let request = head("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n").unwrap();
         assert_eq!(
-            head("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n").unwrap_err(),
+            status(read_body(&request, &mut io::empty()).unwrap_err()),
             400
         );
-        let endless = vec![b'x'; HEAD_MOST + 9];
-        assert!(matches!(
-            read_head(&mut endless.as_slice()),
-            Err(ReadError::Bad(431, _))
-        ));
-        assert!(matches!(
-            read_exactly(&mut io::empty(), BODY_MOST + 1),
-            Err(ReadError::Bad(413, _))
-        ));
+        let endless = vec![b'x'; MAX_HEAD + 9];
+        assert_eq!(status(read_head(&mut endless.as_slice()).unwrap_err()), 431);
+        let too_large = read_exactly(&mut io::empty(), MAX_BODY + 1, MAX_BODY);
+        assert_eq!(status(too_large.unwrap_err()), 413);
     }
 
     #[test]
     fn chunks_are_put_together() {
         let chunks = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
-        assert_eq!(
-            read_chunks(&mut chunks.as_slice()).ok().unwrap(),
-            b"hello world"
-        );
+        assert_eq!(read_chunks(&mut chunks.as_slice()).unwrap(), b"hello world");
         assert!(read_chunks(&mut b"zz\r\n".as_slice()).is_err());
         assert!(read_chunks(&mut b"ffffffffff\r\n".as_slice()).is_err());
     }

@@ -26,11 +26,11 @@ const QUICK: &[&str] = &[
 ];
 
 fn practice(limits: Limits, faults: Faults) -> Server {
-    Server::start(practice::Options {
+    Server::start_with(practice::ServerOptions {
         limits,
         faults,
         seed: 7,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     })
     .unwrap()
 }
@@ -357,14 +357,18 @@ fn each_makers_refusal_is_waited_out_for_as_long_as_it_says() {
             &["--rpm", "60000", "-w", "4", "--max-retries", "0"],
         );
         assert!(ran.is_all_answered(4), "{api}: {ran}");
-        assert!(server.stats().refused > 0, "{api}");
+        assert!(server.stats().rate_limited > 0, "{api}");
         let told: Vec<_> = ran
             .attempts("retry_after_ms")
             .into_iter()
             .filter_map(|wait| wait.as_u64())
             .collect();
         let most = if api == "messages" { 1000 } else { 200 };
-        assert_eq!(told.len() as u64, server.stats().refused, "{api}: {ran}");
+        assert_eq!(
+            told.len() as u64,
+            server.stats().rate_limited,
+            "{api}: {ran}"
+        );
         assert!(told.iter().all(|wait| *wait <= most), "{api}: {told:?}");
     }
 }
@@ -383,7 +387,7 @@ fn the_limit_is_taken_from_the_headers_of_openai_and_anthropic() {
         let ran = run(&Cli::of_topics(30), api, &server.base_url(), &["-w", "8"]);
         assert!(ran.is_all_answered(30), "{api}: {ran}");
         assert!(
-            server.stats().refused <= 2,
+            server.stats().rate_limited <= 2,
             "{api}: no more than a busy machine may be to blame for: {ran}"
         );
     }
@@ -407,7 +411,7 @@ fn tokens_are_counted_as_each_maker_counts_them() {
             &["--tpm", "12000", "--rpm", "60000", "-w", "1"],
         );
         assert!(ran.is_all_answered(3), "{api}: {ran}");
-        assert_eq!(server.stats().refused, 0, "{api}: {ran}");
+        assert_eq!(server.stats().rate_limited, 0, "{api}: {ran}");
         let paced: u64 = ran
             .attempts("paced_ms")
             .iter()
@@ -523,12 +527,12 @@ fn one_of_three_keys_runs_out_of_money_in_mid_run_and_nothing_is_lost() {
         ..Faults::default()
     };
     let latency = Latency::Constant(Duration::from_millis(5));
-    let options = practice::Options {
+    let options = practice::ServerOptions {
         faults,
         latency,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     };
-    let server = Server::start(options).unwrap();
+    let server = Server::start_with(options).unwrap();
     let cli = Cli::of_topics(150)
         .env("ONE", "sk-1")
         .env("TWO", "sk-2")
@@ -545,7 +549,7 @@ fn one_of_three_keys_runs_out_of_money_in_mid_run_and_nothing_is_lost() {
     assert!(stats.no_money >= 1 && stats.keys.len() == 3, "{stats:?}");
     assert_eq!(stats.keys[1].arrivals, 20 + stats.no_money, "{stats:?}");
     assert_eq!(
-        (stats.good, stats.refused),
+        (stats.good, stats.rate_limited),
         (150, 0),
         "each prompt is paid for once: {stats:?}"
     );

@@ -15,7 +15,9 @@ fn the_prompts_of_a_killed_worker_are_handed_on() {
         shop.server.stats().most_in_flight == 4
     });
     dead.kill();
-    let quick = paceline::practice::Server::start(paceline::practice::Options::default()).unwrap();
+    let quick =
+        paceline::practice::Server::start_with(paceline::practice::ServerOptions::default())
+            .unwrap();
     let ran = shop.run(
         "work",
         &["-m", "m", "--base-url", &quick.base_url(), "--rpm", "60000"],

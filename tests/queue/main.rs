@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use common::redis::Redis;
 use common::started::Started;
 use common::{BRISK, Cli, Ran, records};
-use paceline::practice::{Latency, Options, Server};
+use paceline::practice::{Latency, Server, ServerOptions};
 use paceline::queue::{Queue, Status};
 use paceline::store::Place;
 use serde_json::Value;
@@ -38,12 +38,12 @@ pub(crate) struct Shop {
 impl Shop {
     /// None: there is no Redis here.
     pub(crate) fn open(prompts: usize) -> Option<Self> {
-        Shop::with(prompts, Options::default())
+        Shop::with(prompts, ServerOptions::default())
     }
 
-    pub(crate) fn with(prompts: usize, options: Options) -> Option<Self> {
+    pub(crate) fn with(prompts: usize, options: ServerOptions) -> Option<Self> {
         let redis = Redis::start()?;
-        let (server, url) = (Server::start(options).unwrap(), redis.url("q"));
+        let (server, url) = (Server::start_with(options).unwrap(), redis.url("q"));
         Some(Shop {
             redis,
             server,
@@ -57,9 +57,9 @@ impl Shop {
         let latency = Latency::Constant(Duration::from_millis(ms));
         Shop::with(
             prompts,
-            Options {
+            ServerOptions {
                 latency,
-                ..Options::default()
+                ..ServerOptions::default()
             },
         )
     }

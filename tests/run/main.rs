@@ -35,11 +35,11 @@ pub(crate) const QUICK: &[&str] = &[
 
 /// A practice server that answers at once, but for this.
 fn practice(limits: Limits, faults: Faults) -> Server {
-    Server::start(practice::Options {
+    Server::start_with(practice::ServerOptions {
         limits,
         faults,
         seed: 7,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     })
     .unwrap()
 }
@@ -117,23 +117,23 @@ fn told_no_limit_it_keeps_to_the_one_in_the_headers() {
     ]);
     assert!(ran.is_all_answered(30), "{ran}");
     assert!(
-        server.stats().refused <= 2,
+        server.stats().rate_limited <= 2,
         "no more than a busy machine may be to blame for: {ran}"
     );
 }
 
 #[test]
 fn a_limit_that_nobody_states_is_found_by_being_refused_and_there_is_never_a_stampede() {
-    let options = practice::Options {
+    let options = practice::ServerOptions {
         limits: strict(600),
         hints: false,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     };
-    let server = Server::start(options).unwrap();
+    let server = Server::start_with(options).unwrap();
     let ran = Cli::of_topics(20).run(&["-w", "16", "--base-url", &server.base_url()]);
     assert!(ran.is_all_answered(20), "{ran}");
     assert!(
-        (1..10).contains(&server.stats().refused),
+        (1..10).contains(&server.stats().rate_limited),
         "{:?}",
         server.stats()
     );
@@ -442,13 +442,13 @@ fn exit_3_an_outage_of_refusals_is_not_waited_for_longer_than_we_may() {
             ..Faults::default()
         },
     );
-    let options = practice::Options {
+    let options = practice::ServerOptions {
         latency,
         faults,
         hints: false,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     };
-    let server = Server::start(options).unwrap();
+    let server = Server::start_with(options).unwrap();
     let ran = Cli::of_topics(20).run(&["--max-wait", "300ms", "--base-url", &server.base_url()]);
     assert_eq!(
         (ran.exit, ran.records.len()),
@@ -482,9 +482,9 @@ fn exit_3_a_full_disk_stops_before_more_is_paid_for() {
 #[test]
 fn as_many_calls_are_in_flight_as_there_are_workers() {
     let latency = Latency::Constant(Duration::from_millis(300));
-    let server = Server::start(practice::Options {
+    let server = Server::start_with(practice::ServerOptions {
         latency,
-        ..practice::Options::default()
+        ..practice::ServerOptions::default()
     })
     .unwrap();
     let ran = Cli::of_topics(12).run(&[

@@ -254,7 +254,7 @@ fn a_burst_may_go_at_once_after_a_quiet_time() {
         &server.base_url(),
     ]);
     assert!(ran.is_all_answered(4), "{ran}");
-    assert_eq!(server.stats().refused, 0);
+    assert_eq!(server.stats().rate_limited, 0);
     let longest = ran
         .attempts("paced_ms")
         .iter()

@@ -19,7 +19,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use common::{BRISK, Cli};
-use paceline::practice::{Faults, Latency, Options, Server};
+use paceline::practice::{Faults, Latency, Server, ServerOptions};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
@@ -54,12 +54,12 @@ impl Books {
             Latency::Uniform(Duration::from_millis(1), Duration::from_millis(20)),
             false,
         );
-        let server = Server::start(Options {
+        let server = Server::start_with(ServerOptions {
             latency,
             hints,
             faults,
             seed: 7,
-            ..Options::default()
+            ..ServerOptions::default()
         })
         .unwrap();
         let cli = Cli::of_topics(PROMPTS as usize);

@@ -1,9 +1,10 @@
 //! The options of `practice`.
 
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::time::Duration;
 
-use super::values::{change, fraction, outage, quota};
+use super::values::{change, finite, fraction, outage, quota};
 use crate::practice::{Latency, Outage};
 
 #[derive(Debug, clap::Args)]
@@ -109,4 +110,63 @@ pub(in crate::cli) struct BehaviourArgs {
     /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
     #[arg(long, value_name = "WINDOW", value_parser = outage)]
     pub(in crate::cli) outage: Option<Outage>,
+}
+
+impl FromStr for Latency {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        latency(text).ok_or_else(|| {
+            "give a duration (400ms), a range (100ms..2s), or lognormal:MEDIAN,SIGMA (lognormal:800ms,0.5)".into()
+        })
+    }
+}
+
+fn latency(text: &str) -> Option<Latency> {
+    let duration =
+        |text: &str| Duration::try_from(text.trim().parse::<jiff::SignedDuration>().ok()?).ok();
+    if let Some(rest) = text.strip_prefix("lognormal:") {
+        let (median, sigma) = rest.split_once(',')?;
+        let sigma = finite(sigma.trim()).ok()?;
+        let is_usable = (0.0..=5.0).contains(&sigma);
+        return is_usable.then_some(Latency::LogNormal(duration(median)?, sigma));
+    }
+    let Some((low, high)) = text.split_once("..") else {
+        return duration(text).map(Latency::Constant);
+    };
+    let low = duration(low)?;
+    let high = duration(high)?;
+    (low <= high).then_some(Latency::Uniform(low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn latencies_are_read() {
+        assert_eq!("400ms".parse(), Ok(Latency::Constant(MS * 400)));
+        assert_eq!("1m30s".parse(), Ok(Latency::Constant(MS * 90_000)));
+        assert_eq!(
+            "100ms..2s".parse(),
+            Ok(Latency::Uniform(MS * 100, MS * 2000))
+        );
+        assert_eq!(
+            "lognormal:800ms,0.5".parse(),
+            Ok(Latency::LogNormal(MS * 800, 0.5))
+        );
+        for bad in [
+            "",
+            "fast",
+            "2s..1s",
+            "-1s",
+            "lognormal:1s",
+            "lognormal:1s,-1",
+            "lognormal:1s,NaN",
+        ] {
+            assert!(bad.parse::<Latency>().is_err(), "{bad}");
+        }
+    }
 }

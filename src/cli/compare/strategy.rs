@@ -15,7 +15,7 @@ use crate::cli::setup;
 use crate::clock::{Clock, SimClock};
 use crate::limiter::{Rate, RateLimiter};
 use crate::pool::{self, Size};
-use crate::practice::{Admission, Gate, Latency, Limits};
+use crate::practice::{Admission, Latency, Limits};
 use crate::retry::{Retry, Verdict};
 
 /// How many threads call, how long they wait after a 429, and whether they take permits.
@@ -154,7 +154,7 @@ impl StrategyClient<'_> {
 struct SimulatedServer {
     clock: SimClock,
     started: Instant,
-    gate: Mutex<Gate>,
+    admission: Mutex<Admission>,
     calls: Mutex<Vec<ServedCall>>,
     latency: Latency,
     seed: u64,
@@ -177,7 +177,7 @@ impl SimulatedServer {
         SimulatedServer {
             clock,
             started,
-            gate: Mutex::new(Gate::new(limits, started)),
+            admission: Mutex::new(Admission::new(limits, started)),
             calls: Mutex::default(),
             latency: scenario.latency,
             seed: scenario.seed,
@@ -187,18 +187,22 @@ impl SimulatedServer {
     /// Asks for one prompt; returns when the answer is there.
     fn call(&self, prompt: u32) -> Result<(), TooManyRequests> {
         let now = self.clock.now();
-        let (_, admission) = self.gate.lock().admit("", 0, now);
+        let admitted = {
+            let mut admission = self.admission.lock();
+            let key = admission.key("");
+            admission.admit(key, 0, now)
+        };
         self.calls.lock().push(ServedCall {
             at: now - self.started,
             prompt,
-            accepted: admission == Admission::Open,
+            accepted: admitted.is_ok(),
         });
-        if let Admission::Refused { wait, .. } = admission {
-            return Err(TooManyRequests { retry_after: wait });
-        }
+        admitted.map_err(|over| TooManyRequests {
+            retry_after: over.wait().unwrap_or_default(),
+        })?;
         let latency = self.latency.draw(self.seed, prompt.into());
         self.clock.sleep_until(now + latency);
-        self.gate.lock().leave();
+        self.admission.lock().leave();
         Ok(())
     }
 }

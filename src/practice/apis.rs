@@ -1,0 +1,408 @@
+//! The APIs that the practice server speaks: what a request asks in each of them, and how an answer is put.
+
+use rand::RngExt;
+use serde_json::{Value, json};
+
+use super::prose::{self, Prose, tokens};
+use super::script::ReceivedRequest;
+
+/// The `model` in every answer, whatever model was asked for.
+pub const MODEL: &str = "paceline-practice";
+
+/// The most texts of one request for embeddings, as in OpenAI's reference.
+const MAX_TEXTS: usize = 2048;
+/// The longest vector, as OpenAI's largest model makes it: with it, the longest answer has 63 MB.
+const MAX_DIMENSIONS: u64 = 3072;
+
+/// An API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Chat,
+    Responses,
+    Messages,
+    Gemini,
+    Embeddings,
+}
+
+/// Whose API it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Provider {
+    OpenAi,
+    Anthropic,
+    Google,
+}
+
+/// What is asked, in whatever API.
+#[derive(Debug, Default)]
+pub(super) struct Question {
+    /// What the user said last; for embeddings, each text.
+    topics: Vec<String>,
+    /// The tokens of everything that was sent.
+    input: u32,
+    /// The most tokens that the answer may have.
+    max_tokens: Option<u32>,
+    /// The length of the vectors.
+    dimensions: usize,
+}
+
+/// A text, and whether it is the user's.
+struct Turn {
+    is_user: bool,
+    text: String,
+}
+
+/// Where a request has what matters here: names of fields, and JSON pointers.
+struct Fields {
+    turns: &'static str,
+    content: &'static str,
+    system: &'static str,
+    max_tokens: &'static str,
+}
+
+impl Dialect {
+    /// The API at this path.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        match path {
+            "/v1/chat/completions" => Some(Dialect::Chat),
+            "/v1/responses" => Some(Dialect::Responses),
+            "/v1/messages" => Some(Dialect::Messages),
+            "/v1/embeddings" => Some(Dialect::Embeddings),
+            _ => is_gemini(path).then_some(Dialect::Gemini),
+        }
+    }
+
+    pub(super) fn provider(self) -> Provider {
+        match self {
+            Dialect::Chat | Dialect::Responses | Dialect::Embeddings => Provider::OpenAi,
+            Dialect::Messages => Provider::Anthropic,
+            Dialect::Gemini => Provider::Google,
+        }
+    }
+
+    fn fields(self) -> Fields {
+        let (turns, content, system, max_tokens) = match self {
+            Dialect::Chat => ("messages", "content", "/-", "/max_completion_tokens"),
+            Dialect::Responses => ("input", "content", "/instructions", "/max_output_tokens"),
+            Dialect::Messages => ("messages", "content", "/system", "/max_tokens"),
+            Dialect::Gemini => {
+                let max_tokens = "/generationConfig/maxOutputTokens";
+                ("contents", "parts", "/systemInstruction/parts", max_tokens)
+            }
+            Dialect::Embeddings => ("input", "-", "/-", "/-"),
+        };
+        Fields {
+            turns,
+            content,
+            system,
+            max_tokens,
+        }
+    }
+
+    /// What a request asks.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(self, request: &ReceivedRequest) -> Result<Question, String> {
+        let body: Value =
+            serde_json::from_str(&request.body).map_err(|_| "the body is not JSON")?;
+        let fields = self.fields();
+        let mut max_tokens = body.pointer(fields.max_tokens).and_then(Value::as_u64);
+        match self {
+            Dialect::Chat => max_tokens = max_tokens.or(body["max_tokens"].as_u64()),
+            Dialect::Messages if request.header("anthropic-version").is_none() => {
+                return Err("anthropic-version: header is required".into());
+            }
+            Dialect::Messages if max_tokens.is_none() => {
+                return Err("max_tokens: Field required".into());
+            }
+            _ => {}
+        }
+        let turns = self.turns(&body[fields.turns], fields.content);
+        let turns = turns.ok_or_else(|| format!("{}: Field required", fields.turns))?;
+        let system = body.pointer(fields.system).and_then(text);
+        let texts = turns.iter().map(|turn| &turn.text).chain(&system);
+        let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
+        let costs = texts.map(|text| tokens(text).saturating_add(framing));
+        let dimensions = body["dimensions"].as_u64().unwrap_or(8);
+        Ok(Question {
+            input: costs.fold(0, u32::saturating_add),
+            topics: self.topics(turns)?,
+            max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+            dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
+        })
+    }
+
+    /// Who says what in the conversation. The APIs that call it `input` also take a text, or a list of texts.
+    fn turns(self, turns: &Value, content: &str) -> Option<Vec<Turn>> {
+        let takes_texts = matches!(self, Dialect::Responses | Dialect::Embeddings);
+        let turn = |turn: &Value| {
+            let bare = text(turn).filter(|_| takes_texts);
+            Some(Turn {
+                is_user: matches!(turn["role"].as_str(), None | Some("user")),
+                text: bare.or_else(|| text(&turn[content]))?,
+            })
+        };
+        match turns {
+            Value::Array(turns) => turns.iter().map(turn).collect(),
+            bare => Some(vec![turn(bare)?]),
+        }
+    }
+
+    fn topics(self, mut turns: Vec<Turn>) -> Result<Vec<String>, String> {
+        if self != Dialect::Embeddings {
+            let last = turns.iter().rposition(|turn| turn.is_user);
+            let last = last.ok_or("there is no message of a user")?;
+            return Ok(vec![turns.swap_remove(last).text]);
+        }
+        if turns.is_empty() || turns.len() > MAX_TEXTS {
+            return Err(format!("input has to have 1 to {MAX_TEXTS} texts"));
+        }
+        Ok(turns.into_iter().map(|turn| turn.text).collect())
+    }
+
+    /// The tokens that a call counts for: with OpenAI the most that the answer may have, with Anthropic those that it
+    /// has, with Google, and for embeddings, only those of the question.
+    pub(super) fn cost(self, question: &Question, seed: u64) -> u32 {
+        const USUAL: u32 = 100; // about what an answer has
+        let output = match self {
+            Dialect::Chat | Dialect::Responses => question.max_tokens.unwrap_or(USUAL),
+            Dialect::Messages => question.answer(seed).tokens(),
+            Dialect::Gemini | Dialect::Embeddings => 0,
+        };
+        question.input.saturating_add(output)
+    }
+
+    /// The body of an answer with this text; of embeddings, with vectors, whatever the text.
+    pub(super) fn completion(self, question: &Question, prose: &Prose, seed: u64) -> String {
+        let topic = question.topics.first().map_or("", String::as_str);
+        let name = format!(
+            "practice-{:08x}",
+            prose::random(topic, seed).random::<u32>()
+        );
+        match self {
+            Dialect::Chat => chat(prose, question.input, &name).to_string(),
+            Dialect::Responses => response(prose, question.input, &name).to_string(),
+            Dialect::Messages => message(prose, question.input, &name).to_string(),
+            Dialect::Gemini => candidate(prose, question.input, &name).to_string(),
+            Dialect::Embeddings => embeddings(question, seed),
+        }
+    }
+}
+
+impl Question {
+    pub(super) fn answer(&self, seed: u64) -> Prose {
+        Prose::about(&self.topics[0], seed, self.max_tokens)
+    }
+}
+
+/// `/v1beta/models/NAME:generateContent`, and its relatives.
+fn is_gemini(path: &str) -> bool {
+    let rest = path
+        .strip_prefix("/v1beta/")
+        .or_else(|| path.strip_prefix("/v1/"));
+    let model = rest.and_then(|rest| rest.strip_suffix(":generateContent"));
+    model.is_some_and(|model| model.starts_with("models/") || model.starts_with("tunedModels/"))
+}
+
+/// The text of a field that is a string, or a list of parts of which some have a text.
+fn text(field: &Value) -> Option<String> {
+    let Value::Array(parts) = field else {
+        return field.as_str().map(str::to_owned);
+    };
+    let texts: Vec<_> = parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
+    (!texts.is_empty()).then(|| texts.concat())
+}
+
+fn chat(prose: &Prose, input: u32, name: &str) -> Value {
+    let output = prose.tokens();
+    let message = json!({"role": "assistant", "content": prose.text});
+    let reason = if prose.is_cut { "length" } else { "stop" };
+    json!({
+        "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0, "model": MODEL,
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output},
+    })
+}
+
+fn response(prose: &Prose, input: u32, name: &str) -> Value {
+    let output = prose.tokens();
+    let status = if prose.is_cut {
+        "incomplete"
+    } else {
+        "completed"
+    };
+    let details = prose.is_cut.then(|| json!({"reason": "max_output_tokens"}));
+    let part = json!({"type": "output_text", "text": prose.text, "annotations": []});
+    let reasoning = json!({"type": "reasoning", "id": format!("rs_{name}"), "summary": []});
+    let id = format!("msg_{name}");
+    let message = json!({"type": "message", "id": id, "status": status, "role": "assistant", "content": [part]});
+    json!({
+        "id": format!("resp_{name}"), "object": "response", "created_at": 0, "model": MODEL,
+        "status": status, "error": null, "incomplete_details": details, "output": [reasoning, message],
+        "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output},
+    })
+}
+
+fn message(prose: &Prose, input: u32, name: &str) -> Value {
+    let reason = if prose.is_cut {
+        "max_tokens"
+    } else {
+        "end_turn"
+    };
+    json!({
+        "id": format!("msg_{name}"), "type": "message", "role": "assistant", "model": MODEL,
+        "content": [{"type": "text", "text": prose.text}], "stop_reason": reason, "stop_sequence": null,
+        "usage": {"input_tokens": input, "output_tokens": prose.tokens()},
+    })
+}
+
+fn candidate(prose: &Prose, input: u32, name: &str) -> Value {
+    let output = prose.tokens();
+    let content = json!({"role": "model", "parts": [{"text": prose.text}]});
+    let reason = if prose.is_cut { "MAX_TOKENS" } else { "STOP" };
+    json!({
+        "candidates": [{"content": content, "finishReason": reason, "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output,
+        },
+        "modelVersion": MODEL, "responseId": name,
+    })
+}
+
+/// Written as text at once: JSON values would take ten times the memory.
+fn embeddings(question: &Question, seed: u64) -> String {
+    let item = |(n, topic): (usize, &String)| {
+        let vector = prose::vector(topic, seed, question.dimensions);
+        format!(r#"{{"object":"embedding","index":{n},"embedding":{vector}}}"#)
+    };
+    let data: Vec<_> = question.topics.iter().enumerate().map(item).collect();
+    let data = data.join(",");
+    let usage = json!({"prompt_tokens": question.input, "total_tokens": question.input});
+    format!(r#"{{"object":"list","data":[{data}],"model":"{MODEL}","usage":{usage}}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const DIALECTS: [Dialect; 5] = [
+        Dialect::Chat,
+        Dialect::Responses,
+        Dialect::Messages,
+        Dialect::Gemini,
+        Dialect::Embeddings,
+    ];
+
+    fn parse(dialect: Dialect, body: &str, version: &str) -> Result<Question, String> {
+        dialect.parse(&ReceivedRequest {
+            method: "POST".into(),
+            path: String::new(),
+            headers: vec![(version.into(), "2023-06-01".into())],
+            body: body.into(),
+            arrived: Instant::now(),
+            keep_alive: true,
+        })
+    }
+
+    fn question(dialect: Dialect, body: &Value) -> Question {
+        parse(dialect, &body.to_string(), "anthropic-version").unwrap()
+    }
+
+    #[cfg(feature = "batch")]
+    #[test]
+    fn the_client_and_the_server_agree_on_each_api() {
+        use crate::api::{ApiKind, Params};
+        let kinds = [
+            ApiKind::Chat,
+            ApiKind::Responses,
+            ApiKind::Messages,
+            ApiKind::Gemini,
+            ApiKind::Embeddings,
+        ];
+        for (dialect, kind) in DIALECTS.into_iter().zip(kinds) {
+            let api = kind.api();
+            let url = format!("{}{}", api.complete("http://host"), api.path("m"));
+            let path = url.strip_prefix("http://host").unwrap();
+            assert_eq!(Dialect::at(path), Some(dialect), "{url}");
+            let params = Params {
+                system: Some("Be brief.".into()),
+                max_tokens: Some(5),
+                ..Default::default()
+            };
+            let body = api.body("bees in winter", &params).to_string();
+            let question = parse(dialect, &body, "anthropic-version").unwrap();
+            let answer = dialect.completion(&question, &question.answer(7), 7);
+            let read = api.completion(&answer).unwrap();
+            let usage = read.usage.unwrap();
+            let reason = read.finish_reason.as_deref();
+            if dialect == Dialect::Embeddings {
+                assert!(read.text.starts_with('[') && reason.is_none() && usage.output == 0);
+            } else {
+                assert!(
+                    read.text.starts_with("[practice] "),
+                    "{kind}: {}",
+                    read.text
+                );
+                assert_eq!(reason, Some("length"), "{kind}");
+                assert_eq!((read.text.len(), usage.output), (20, 5), "{kind}");
+            }
+            assert_eq!(usage.input, question.input, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_no_apis_is_not_served() {
+        let models = ["/v1/models", "/v1/models/m", "/v1/files/m:generateContent"];
+        for path in models.into_iter().chain(["/v1/completions", "/"]) {
+            assert_eq!(Dialect::at(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_call_costs_the_tokens_that_its_provider_counts() {
+        let cost = |dialect: Dialect, body: Value| {
+            let question = question(dialect, &body);
+            dialect.cost(&question, 7) - question.input
+        };
+        let talk = json!([{"role": "user", "content": "bees"}]);
+        let asked = |max| json!({"messages": talk, "max_tokens": max});
+        assert_eq!(cost(Dialect::Chat, asked(900)), 900);
+        assert_eq!(cost(Dialect::Messages, asked(5)), 5);
+        assert!((20..300).contains(&cost(Dialect::Messages, asked(4096))));
+        let gemini = json!({"contents": [{"parts": [{"text": "bees"}]}]});
+        assert_eq!(cost(Dialect::Gemini, gemini), 0);
+    }
+
+    #[test]
+    fn a_body_that_asks_nothing_is_invalid() {
+        let no_text = r#"{"messages":[{"role":"user"}]}"#;
+        for dialect in DIALECTS {
+            for body in ["", "{", "{}", "[1]", r#"{"messages":[]}"#, no_text] {
+                let parsed = parse(dialect, body, "anthropic-version");
+                assert!(parsed.is_err(), "{dialect:?}: {body}");
+            }
+        }
+        let messages = r#"{"max_tokens":1,"messages":[{"role":"user","content":"a"}]}"#;
+        assert!(parse(Dialect::Messages, messages, "anthropic-version").is_ok());
+        let unversioned = parse(Dialect::Messages, messages, "accept");
+        assert!(unversioned.is_err(), "the version is required");
+    }
+
+    #[test]
+    fn several_texts_have_several_vectors_of_the_length_that_was_asked_for() {
+        let question = question(
+            Dialect::Embeddings,
+            &json!({"input": ["a", "b"], "dimensions": 3}),
+        );
+        let answer = Dialect::Embeddings.completion(&question, &question.answer(7), 7);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let vector = |n: usize| answer["data"][n]["embedding"].as_array().unwrap();
+        assert_eq!((vector(0).len(), vector(1).len()), (3, 3));
+        assert_ne!(vector(0), vector(1));
+    }
+}

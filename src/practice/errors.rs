@@ -1,0 +1,300 @@
+//! The errors of each provider, and its headers: when to come back, what is left of the limits.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::apis::{MODEL, Provider};
+use super::limits::{Headroom, OverLimit};
+use super::wire::WireReply;
+
+/// Why a call does not get an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Problem {
+    /// The status, and what is wrong with the request.
+    Invalid(u16, String),
+    OverLimit(OverLimit),
+    NoCredit,
+    /// An error on purpose.
+    Injected(u16),
+}
+
+impl Problem {
+    /// How long a client has to wait, where waiting helps.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Problem::OverLimit(over) => over.wait(),
+            Problem::Injected(503) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}
+
+impl Provider {
+    /// An error in this provider's format; `hints` says when to come back.
+    pub(super) fn error(self, problem: &Problem, hints: bool) -> WireReply {
+        let wait = problem.retry_after().filter(|_| hints);
+        let (status, message) = self.describe(problem, wait);
+        let body = match self {
+            Provider::OpenAi => openai_error(problem, status, &message),
+            Provider::Anthropic => {
+                let error = json!({"type": anthropic_type(status), "message": message});
+                json!({"type": "error", "error": error})
+            }
+            Provider::Google => google_error(problem, status, &message, wait),
+        };
+        let mut reply = WireReply::json(status, &body);
+        if let Some(wait) = wait.filter(|_| self != Provider::Google) {
+            reply.header("retry-after", wait.as_secs_f64().ceil().to_string());
+            if self == Provider::OpenAi {
+                reply.header("retry-after-ms", millis(wait).to_string());
+            }
+        }
+        reply
+    }
+
+    /// The status and the message of an error.
+    fn describe(self, problem: &Problem, wait: Option<Duration>) -> (u16, String) {
+        let described = match (problem, self) {
+            (Problem::Invalid(status, message), _) => return (*status, message.clone()),
+            (Problem::OverLimit(OverLimit::TooLarge { limit, requested }), _) => {
+                return self.describe_too_large(limit.get(), *requested);
+            }
+            (Problem::OverLimit(OverLimit::Early { what, .. }), _) => {
+                let advice = wait.filter(|_| self == Provider::OpenAi);
+                let advice = advice.map(|wait| format!(" Please try again in {}.", spell(wait)));
+                let advice = advice.unwrap_or_default();
+                let message =
+                    format!("Rate limit reached for {what} on the practice server.{advice}");
+                return (429, message);
+            }
+            (Problem::NoCredit, Provider::Anthropic) => (
+                400,
+                "Your credit balance is too low to access the practice server.",
+            ),
+            (Problem::NoCredit, _) => (
+                429,
+                "You exceeded your current quota, please check your plan and billing details.",
+            ),
+            (Problem::Injected(status), _) => (
+                *status,
+                "The practice server returns this error on purpose.",
+            ),
+        };
+        (described.0, described.1.to_owned())
+    }
+
+    fn describe_too_large(self, limit: u32, requested: u32) -> (u16, String) {
+        match self {
+            Provider::OpenAi => {
+                let message = format!(
+                    "Request too large for {MODEL} on tokens per min (TPM): Limit {limit}, Requested {requested}. \
+                     The input or output tokens must be reduced in order to run successfully."
+                );
+                (429, message)
+            }
+            Provider::Anthropic => (413, "Request exceeds the maximum size".to_owned()),
+            Provider::Google => {
+                let message =
+                    format!("The input token count ({requested}) exceeds the maximum of {limit}.");
+                (400, message)
+            }
+        }
+    }
+
+    /// The header that names a call; Google has a field in the answer instead.
+    pub(super) fn request_id(self) -> Option<&'static str> {
+        match self {
+            Provider::OpenAi => Some("x-request-id"),
+            Provider::Anthropic => Some("request-id"),
+            Provider::Google => None,
+        }
+    }
+
+    /// The headers about what is left of the limit on `requests` or `tokens`; Google has none.
+    pub(super) fn limit_headers(self, what: &str, left: &Headroom) -> Vec<(String, String)> {
+        let name = |part: &str| match self {
+            Provider::Anthropic => format!("anthropic-ratelimit-{what}-{part}"),
+            _ => format!("x-ratelimit-{part}-{what}"),
+        };
+        let reset = match self {
+            Provider::OpenAi => spell(left.whole_in),
+            Provider::Anthropic => instant(left.whole_in),
+            Provider::Google => return Vec::new(),
+        };
+        vec![
+            (name("limit"), left.limit.to_string()),
+            (name("remaining"), left.remaining.to_string()),
+            (name("reset"), reset),
+        ]
+    }
+}
+
+fn openai_error(problem: &Problem, status: u16, message: &str) -> Value {
+    let (kind, code) = match (problem, status) {
+        (Problem::NoCredit, _) => ("insufficient_quota", Some("insufficient_quota")),
+        (Problem::OverLimit(over), _) if over.is_of_tokens() => {
+            ("tokens", Some("rate_limit_exceeded"))
+        }
+        (_, 429) => ("requests", Some("rate_limit_exceeded")),
+        (_, 529) => ("server_error", Some("overloaded_error")),
+        (_, 500..) => ("server_error", None),
+        _ => ("invalid_request_error", None),
+    };
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
+}
+
+fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    }
+}
+
+fn google_error(problem: &Problem, status: u16, message: &str, wait: Option<Duration>) -> Value {
+    let name = match status {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        500 => "INTERNAL",
+        501.. => "UNAVAILABLE",
+        _ => "INVALID_ARGUMENT",
+    };
+    let mut error = json!({"code": status, "message": message, "status": name});
+    if let Some(wait) = wait {
+        let delay = format!("{}s", millis(wait) as f64 / 1e3);
+        error["details"] =
+            json!([{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]);
+    } else if matches!(problem, Problem::NoCredit) {
+        let violation = json!({"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"});
+        let kind = "type.googleapis.com/google.rpc.QuotaFailure";
+        error["details"] = json!([{"@type": kind, "violations": [violation]}]);
+    }
+    json!({"error": error})
+}
+
+/// Milliseconds, rounded up, so that a client that comes back then is not early.
+fn millis(wait: Duration) -> u128 {
+    wait.as_micros().div_ceil(1000)
+}
+
+/// A duration as OpenAI spells it: `85ms`, `1.5s`, `6m0s`.
+fn spell(duration: Duration) -> String {
+    match millis(duration) {
+        ms @ 0..1000 => format!("{ms}ms"),
+        ms @ 1000..60_000 => format!("{}s", ms as f64 / 1000.0),
+        ms => format!("{}m{}s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+/// An instant as Anthropic spells it, in whole seconds, rounded up.
+fn instant(from_now: Duration) -> String {
+    let at = SystemTime::now() + from_now + Duration::from_millis(999);
+    let at = jiff::Timestamp::try_from(at);
+    at.map(|at| format!("{at:.0}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    const PROVIDERS: [Provider; 3] = [Provider::OpenAi, Provider::Anthropic, Provider::Google];
+
+    fn body(reply: &WireReply) -> Value {
+        serde_json::from_str(&reply.body).unwrap()
+    }
+
+    fn names(reply: &WireReply) -> Vec<&str> {
+        reply
+            .headers
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn each_provider_says_in_its_own_way_when_to_come_back() {
+        let problem = Problem::OverLimit(OverLimit::Early {
+            what: "requests",
+            wait: Duration::from_millis(1500),
+        });
+        let errors = PROVIDERS.map(|provider| provider.error(&problem, true));
+        assert!(errors.iter().all(|reply| reply.status == 429));
+        let headers = errors.each_ref().map(names);
+        assert_eq!(
+            headers,
+            [
+                vec!["retry-after", "retry-after-ms"],
+                vec!["retry-after"],
+                vec![]
+            ]
+        );
+        let [openai, anthropic, google] = errors.each_ref().map(body);
+        assert_eq!(openai["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(anthropic["error"]["type"], "rate_limit_error");
+        assert_eq!(google["error"]["status"], "RESOURCE_EXHAUSTED");
+        assert_eq!(google["error"]["code"], 429);
+        assert_eq!(google["error"]["details"][0]["retryDelay"], "1.5s");
+        for provider in PROVIDERS {
+            let silent = provider.error(&problem, false);
+            assert!(silent.headers.is_empty() && body(&silent)["error"].get("details").is_none());
+        }
+    }
+
+    #[test]
+    fn only_openai_answers_a_call_that_is_too_large_with_a_429() {
+        let limit = NonZeroU32::new(30_000).unwrap();
+        let requested = 50_000;
+        let problem = Problem::OverLimit(OverLimit::TooLarge { limit, requested });
+        let statuses = PROVIDERS.map(|provider| provider.error(&problem, true).status);
+        assert_eq!(statuses, [429, 413, 400]);
+    }
+
+    #[test]
+    fn limits_are_stated_in_headers_or_not_at_all() {
+        let left = Headroom {
+            limit: NonZeroU32::new(600).unwrap(),
+            remaining: 3,
+            whole_in: Duration::from_millis(200),
+        };
+        let headers = PROVIDERS.map(|provider| provider.limit_headers("requests", &left));
+        let [openai, anthropic, google] = headers;
+        let values: Vec<_> = openai.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["600", "3", "200ms"]);
+        assert_eq!(openai[2].0, "x-ratelimit-reset-requests");
+        let limit = (
+            "anthropic-ratelimit-requests-limit".to_owned(),
+            "600".to_owned(),
+        );
+        assert_eq!(anthropic[0], limit);
+        assert!(
+            anthropic[2].1.parse::<jiff::Timestamp>().is_ok(),
+            "{anthropic:?}"
+        );
+        assert_eq!(google, []);
+    }
+
+    #[test]
+    fn durations_are_spelled_as_openai_does() {
+        let table = [
+            (0, "0ms"),
+            (85, "85ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (360_000, "6m0s"),
+        ];
+        for (ms, expected) in table {
+            assert_eq!(spell(Duration::from_millis(ms)), expected);
+        }
+        assert_eq!(spell(Duration::from_micros(10)), "1ms");
+    }
+}

@@ -1,0 +1,150 @@
+//! The text of an answer: prose about the prompt, the same for the same seed, and never to be mistaken for a model's.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+/// The text of an answer.
+#[derive(Debug)]
+pub(super) struct Prose {
+    pub(super) text: String,
+    /// Whether it was cut off at the most tokens that were asked for.
+    pub(super) is_cut: bool,
+}
+
+impl Prose {
+    pub(super) fn whole(text: String) -> Self {
+        let is_cut = false;
+        Prose { text, is_cut }
+    }
+
+    /// Some sentences about a topic, cut off after `max_tokens`.
+    pub(super) fn about(topic: &str, seed: u64, max_tokens: Option<u32>) -> Self {
+        let text = sentences(topic, seed);
+        match max_tokens {
+            Some(max) if tokens(&text) > max => Prose {
+                text: text.chars().take(max as usize * 4).collect(),
+                is_cut: true,
+            },
+            _ => Prose::whole(text),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> u32 {
+        tokens(&self.text)
+    }
+}
+
+/// A vector of length 1 whose direction depends on the text and the seed alone, as JSON.
+pub(super) fn vector(text: &str, seed: u64, dimensions: usize) -> String {
+    let mut random = random(text, seed);
+    let draw = |_| random.random_range(-1.0..1.0);
+    let numbers: Vec<f64> = (0..dimensions).map(draw).collect();
+    let length = numbers
+        .iter()
+        .map(|number| number * number)
+        .sum::<f64>()
+        .sqrt();
+    let mut json = String::with_capacity(dimensions * 10 + 2);
+    for number in numbers {
+        json.push(if json.is_empty() { '[' } else { ',' });
+        json.push_str(&format!("{:.6}", number / length));
+    }
+    json + "]"
+}
+
+/// A number of tokens: about one for four characters.
+pub(super) fn tokens(text: &str) -> u32 {
+    u32::try_from(text.chars().count().div_ceil(4)).unwrap_or(u32::MAX)
+}
+
+/// Random numbers that depend on the topic and the seed alone.
+pub(super) fn random(topic: &str, seed: u64) -> StdRng {
+    let mut hasher = DefaultHasher::new();
+    (seed, topic).hash(&mut hasher);
+    StdRng::seed_from_u64(hasher.finish())
+}
+
+const OPENINGS: &[&str] = &[
+    "Most people meet \"{}\" long before they give it a second thought.",
+    "There are three things worth knowing about \"{}\", and the first is that it rewards patience.",
+    "Ask ten people about \"{}\" and you will hear eleven opinions.",
+    "A good place to begin with \"{}\" is with what it is not.",
+];
+const MIDDLES: &[&str] = &[
+    "Start small, write down what you see, and change one thing at a time.",
+    "The usual mistake is to hurry: a steady pace gets further than a sprint and a rest.",
+    "It helps to look at an example first, and at the rule behind it only then.",
+    "What works on Monday with five items may fail on Friday with two hundred.",
+    "Experts disagree on the details and agree on the order in which to learn them.",
+    "Costs matter here, so measure before you buy, and again a month later.",
+];
+const CLOSINGS: &[&str] = &[
+    "If you remember one thing, let it be this: begin, then improve.",
+    "The rest is practice.",
+    "Come back to it in a year and you will be surprised how simple it looks.",
+];
+
+fn sentences(topic: &str, seed: u64) -> String {
+    let mut random = random(topic, seed);
+    let opening = OPENINGS.choose(&mut random).expect("there are some");
+    let opening = opening.replace("{}", &heading(topic));
+    let count = random.random_range(2..=4);
+    let middle: Vec<&str> = MIDDLES.sample(&mut random, count).copied().collect();
+    let closing = CLOSINGS.choose(&mut random).expect("there are some");
+    format!("[practice] {opening} {} {closing}", middle.join(" "))
+}
+
+/// The beginning of a topic, on one line.
+fn heading(topic: &str) -> String {
+    const MAX: usize = 60;
+    let start: String = topic.chars().take(4 * MAX).collect();
+    let line = start.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= MAX {
+        return line;
+    }
+    line.chars().take(MAX).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(prompt: &str, max_tokens: Option<u32>) -> Prose {
+        Prose::about(prompt, 7, max_tokens)
+    }
+
+    #[test]
+    fn an_answer_is_about_the_prompt_and_marked_as_practice() {
+        let Prose { text, is_cut } = about("bees in winter", None);
+        assert!(text.starts_with("[practice] ") && text.contains("bees in winter") && !is_cut);
+        assert_eq!(about("bees in winter", None).text, text);
+        assert_ne!(about("bees in summer", None).text, text);
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_max_tokens() {
+        let prose = about("bees", Some(5));
+        assert_eq!(
+            (prose.text.len(), prose.tokens(), prose.is_cut),
+            (20, 5, true)
+        );
+    }
+
+    #[test]
+    fn every_prompt_gets_a_short_answer() {
+        let bees = "\u{1f41d}".repeat(5000);
+        for prompt in ["", &bees, "a\u{2028}b\n\"c\"", "\u{0}"] {
+            assert!(about(prompt, None).text.chars().count() < 900);
+        }
+    }
+
+    #[test]
+    fn a_vector_has_length_one() {
+        let vector: Vec<f64> = serde_json::from_str(&vector("bees", 7, 64)).unwrap();
+        assert_eq!(vector.len(), 64);
+        assert!((vector.iter().map(|part| part * part).sum::<f64>() - 1.0).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,235 @@
+//! What a test says to the server and learns from it: scripted replies, and the requests that came.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::apis::{Dialect, Provider};
+use super::errors::Problem;
+use super::limits::OverLimit;
+use super::prose::Prose;
+use super::wire::WireReply;
+
+/// A scripted reply, for [`Server::next`](super::Server::next).
+///
+/// At the path of an API (`/v1/chat/completions`, `/v1/messages` …) the ready-made replies have its format, and
+/// OpenAI's at any other path.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    content: Content,
+    headers: Vec<(String, String)>,
+    pub(super) delay: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Fixed(u16, String),
+    Text(String),
+    Problem(Problem),
+}
+
+impl Reply {
+    /// Exactly this status and body.
+    #[must_use]
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        Reply::of(Content::Fixed(status, body.into()))
+    }
+
+    /// Status 200 and a completion with this text. At a path that is no API's, the text is the whole body.
+    #[must_use]
+    pub fn ok_text(text: impl Into<String>) -> Self {
+        Reply::of(Content::Text(text.into()))
+    }
+
+    /// Status 429, with the time to wait in `retry-after` (in whole seconds, rounded up) and in the body.
+    #[must_use]
+    pub fn rate_limited(retry_after: Duration) -> Self {
+        let over = OverLimit::Early {
+            what: "requests",
+            wait: retry_after,
+        };
+        Reply::of(Content::Problem(Problem::OverLimit(over)))
+    }
+
+    /// The account has no credit left: a 429 with the code `insufficient_quota`, which waiting does not cure.
+    #[must_use]
+    pub fn no_credit() -> Self {
+        Reply::of(Content::Problem(Problem::NoCredit))
+    }
+
+    /// This status with an error in the body. A 503 has a `retry-after` of one second.
+    #[must_use]
+    pub fn error(status: u16) -> Self {
+        Reply::of(Content::Problem(Problem::Injected(status)))
+    }
+
+    /// Adds a header.
+    ///
+    /// # Panics
+    /// If the name or the value contains a line break.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let header = (name.into(), value.into());
+        let is_broken = |text: &str| text.contains(['\r', '\n']);
+        assert!(
+            !is_broken(&header.0) && !is_broken(&header.1),
+            "a line break in {header:?}"
+        );
+        self.headers.push(header);
+        self
+    }
+
+    /// Sends the reply after this time instead of at once.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Reply { delay, ..self }
+    }
+
+    fn of(content: Content) -> Self {
+        Reply {
+            content,
+            headers: Vec::new(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// The response to a request for this API, or for none.
+    pub(super) fn render(self, dialect: Option<Dialect>, request: &ReceivedRequest) -> WireReply {
+        let mut reply = match (self.content, dialect) {
+            (Content::Fixed(status, body), _) => WireReply::new(status, body),
+            (Content::Text(text), None) => WireReply::new(200, text),
+            (Content::Text(text), Some(dialect)) => {
+                let question = dialect.parse(request).unwrap_or_default();
+                WireReply::new(200, dialect.completion(&question, &Prose::whole(text), 0))
+            }
+            (Content::Problem(problem), dialect) => {
+                let provider = dialect.map_or(Provider::OpenAi, Dialect::provider);
+                provider.error(&problem, true)
+            }
+        };
+        reply.headers.extend(self.headers);
+        reply
+    }
+}
+
+/// A request as the server received it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReceivedRequest {
+    /// Such as `POST`.
+    pub method: String,
+    /// The path with its query, such as `/v1/models?limit=20`.
+    pub path: String,
+    /// Names, in lower case, and values, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// The body; bytes that are not UTF-8 are replaced.
+    pub body: String,
+    /// When the first byte was read.
+    pub arrived: Instant,
+    pub(super) keep_alive: bool,
+}
+
+impl ReceivedRequest {
+    /// The value of the first header of this name, in whatever case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self
+            .headers
+            .iter()
+            .find(|(other, _)| name.eq_ignore_ascii_case(other));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The API key, in the header that one of the providers uses; empty without one.
+    pub(super) fn key(&self) -> &str {
+        let names = ["authorization", "x-api-key", "x-goog-api-key"];
+        names
+            .iter()
+            .find_map(|name| self.header(name))
+            .unwrap_or_default()
+    }
+}
+
+/// The requests that came last.
+#[derive(Debug, Default)]
+pub(super) struct RequestLog {
+    kept: VecDeque<ReceivedRequest>,
+    bytes: usize,
+}
+
+impl RequestLog {
+    /// Most requests that are kept.
+    const MAX_KEPT: usize = 1000;
+    /// Most bytes of bodies that are kept. The newest request is kept in any case.
+    const MAX_BYTES: usize = 16 << 20;
+
+    pub(super) fn push(&mut self, request: ReceivedRequest) {
+        self.bytes += request.body.len();
+        self.kept.push_back(request);
+        let is_full = |log: &Self| log.kept.len() > Self::MAX_KEPT || log.bytes > Self::MAX_BYTES;
+        while is_full(self) && self.kept.len() > 1 {
+            self.bytes -= self.kept.pop_front().map_or(0, |oldest| oldest.body.len());
+        }
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<ReceivedRequest> {
+        self.kept.iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: String) -> ReceivedRequest {
+        ReceivedRequest {
+            method: "POST".into(),
+            path: "/".into(),
+            headers: vec![("content-type".into(), "a".into())],
+            body,
+            arrived: Instant::now(),
+            keep_alive: true,
+        }
+    }
+
+    #[test]
+    fn the_log_keeps_the_last_requests_within_a_number_and_a_size() {
+        let mut log = RequestLog::default();
+        for n in 0..1500 {
+            log.push(request(n.to_string()));
+        }
+        let kept = log.to_vec();
+        assert_eq!((kept.len(), kept[0].body.as_str()), (1000, "500"));
+        log.push(request("x".repeat(RequestLog::MAX_BYTES + 1)));
+        assert_eq!(log.to_vec().len(), 1, "the newest is kept, however large");
+        log.push(request("small".into()));
+        assert_eq!((log.to_vec().len(), log.bytes), (1, 5));
+    }
+
+    #[test]
+    fn a_header_is_found_in_whatever_case() {
+        assert_eq!(request(String::new()).header("Content-Type"), Some("a"));
+        assert_eq!(request(String::new()).header("accept"), None);
+    }
+
+    #[test]
+    fn a_ready_made_reply_has_the_format_of_the_api() {
+        let render = |reply: Reply, path| reply.render(Dialect::at(path), &request(String::new()));
+        let text = |path| render(Reply::ok_text("Hello."), path).body;
+        assert!(text("/v1/chat/completions").contains(r#""content":"Hello.""#));
+        assert!(text("/v1/messages").contains(r#""text":"Hello.""#));
+        assert_eq!(text("/anything"), "Hello.");
+        let limited = render(
+            Reply::rate_limited(Duration::from_millis(1200)),
+            "/v1/messages",
+        );
+        assert_eq!((limited.status, limited.headers[0].1.as_str()), (429, "2"));
+        assert!(
+            limited.body.contains("rate_limit_error"),
+            "{}",
+            limited.body
+        );
+        assert_eq!(render(Reply::no_credit(), "/v1/messages").status, 400);
+        let added = render(Reply::error(503).header("a", "b"), "/x").headers;
+        assert_eq!(added.last().unwrap().0, "a");
+    }
+}
