@@ -51,14 +51,6 @@ struct Turn {
     text: String,
 }
 
-/// Where a request has what matters here: names of fields, and JSON pointers.
-struct Fields {
-    turns: &'static str,
-    content: &'static str,
-    system: &'static str,
-    max_tokens: &'static str,
-}
-
 impl Dialect {
     /// The API at this path.
     pub(super) fn at(path: &str) -> Option<Self> {
@@ -79,25 +71,6 @@ impl Dialect {
         }
     }
 
-    fn fields(self) -> Fields {
-        let (turns, content, system, max_tokens) = match self {
-            Dialect::Chat => ("messages", "content", "/-", "/max_completion_tokens"),
-            Dialect::Responses => ("input", "content", "/instructions", "/max_output_tokens"),
-            Dialect::Messages => ("messages", "content", "/system", "/max_tokens"),
-            Dialect::Gemini => {
-                let max_tokens = "/generationConfig/maxOutputTokens";
-                ("contents", "parts", "/systemInstruction/parts", max_tokens)
-            }
-            Dialect::Embeddings => ("input", "-", "/-", "/-"),
-        };
-        Fields {
-            turns,
-            content,
-            system,
-            max_tokens,
-        }
-    }
-
     /// What a request asks.
     ///
     /// # Errors
@@ -105,36 +78,53 @@ impl Dialect {
     pub(super) fn parse(self, request: &ReceivedRequest) -> Result<Question, String> {
         let body: Value =
             serde_json::from_str(&request.body).map_err(|_| "the body is not JSON")?;
-        let fields = self.fields();
-        let mut max_tokens = body.pointer(fields.max_tokens).and_then(Value::as_u64);
-        match self {
-            Dialect::Chat => max_tokens = max_tokens.or(body["max_tokens"].as_u64()),
-            Dialect::Messages if request.header("anthropic-version").is_none() => {
-                return Err("anthropic-version: header is required".into());
-            }
-            Dialect::Messages if max_tokens.is_none() => {
-                return Err("max_tokens: Field required".into());
-            }
-            _ => {}
+        if self == Dialect::Messages && request.header("anthropic-version").is_none() {
+            return Err("anthropic-version: header is required".into());
         }
-        let turns = self.turns(&body[fields.turns], fields.content);
-        let turns = turns.ok_or_else(|| format!("{}: Field required", fields.turns))?;
-        let system = body.pointer(fields.system).and_then(text);
-        let texts = turns.iter().map(|turn| &turn.text).chain(&system);
+        let max_tokens = self.max_tokens(&body)?;
+        let turns = self.turns(&body)?;
+        let system = match self {
+            Dialect::Responses => text(&body["instructions"]),
+            Dialect::Messages => text(&body["system"]),
+            Dialect::Gemini => text(&body["systemInstruction"]["parts"]),
+            Dialect::Chat | Dialect::Embeddings => None,
+        };
         let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
+        let texts = turns.iter().map(|turn| &turn.text).chain(&system);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
         let dimensions = body["dimensions"].as_u64().unwrap_or(8);
         Ok(Question {
             input: costs.fold(0, u32::saturating_add),
             topics: self.topics(turns)?,
-            max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+            max_tokens,
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
         })
     }
 
+    fn max_tokens(self, body: &Value) -> Result<Option<u32>, String> {
+        let field = match self {
+            Dialect::Chat if body["max_completion_tokens"].is_u64() => {
+                &body["max_completion_tokens"]
+            }
+            Dialect::Chat | Dialect::Messages => &body["max_tokens"],
+            Dialect::Responses => &body["max_output_tokens"],
+            Dialect::Gemini => &body["generationConfig"]["maxOutputTokens"],
+            Dialect::Embeddings => return Ok(None),
+        };
+        if self == Dialect::Messages && !field.is_u64() {
+            return Err("max_tokens: Field required".into());
+        }
+        let max = field.as_u64();
+        Ok(max.map(|max| u32::try_from(max).unwrap_or(u32::MAX)))
+    }
+
     /// Who says what in the conversation. The APIs that call it `input` also take a text, or a list of texts.
-    fn turns(self, turns: &Value, content: &str) -> Option<Vec<Turn>> {
-        let takes_texts = matches!(self, Dialect::Responses | Dialect::Embeddings);
+    fn turns(self, body: &Value) -> Result<Vec<Turn>, String> {
+        let (field, content, takes_texts) = match self {
+            Dialect::Chat | Dialect::Messages => ("messages", "content", false),
+            Dialect::Responses | Dialect::Embeddings => ("input", "content", true),
+            Dialect::Gemini => ("contents", "parts", false),
+        };
         let turn = |turn: &Value| {
             let bare = text(turn).filter(|_| takes_texts);
             Some(Turn {
@@ -142,10 +132,11 @@ impl Dialect {
                 text: bare.or_else(|| text(&turn[content]))?,
             })
         };
-        match turns {
+        let turns = match &body[field] {
             Value::Array(turns) => turns.iter().map(turn).collect(),
-            bare => Some(vec![turn(bare)?]),
-        }
+            bare => turn(bare).map(|turn| vec![turn]),
+        };
+        turns.ok_or_else(|| format!("{field}: Field required"))
     }
 
     fn topics(self, mut turns: Vec<Turn>) -> Result<Vec<String>, String> {
@@ -175,10 +166,8 @@ impl Dialect {
     /// The body of an answer with this text; of embeddings, with vectors, whatever the text.
     pub(super) fn completion(self, question: &Question, prose: &Prose, seed: u64) -> String {
         let topic = question.topics.first().map_or("", String::as_str);
-        let name = format!(
-            "practice-{:08x}",
-            prose::random(topic, seed).random::<u32>()
-        );
+        let number: u32 = prose::random(topic, seed).random();
+        let name = format!("practice-{number:08x}");
         match self {
             Dialect::Chat => chat(prose, question.input, &name).to_string(),
             Dialect::Responses => response(prose, question.input, &name).to_string(),
@@ -197,9 +186,8 @@ impl Question {
 
 /// `/v1beta/models/NAME:generateContent`, and its relatives.
 fn is_gemini(path: &str) -> bool {
-    let rest = path
-        .strip_prefix("/v1beta/")
-        .or_else(|| path.strip_prefix("/v1/"));
+    let beta = path.strip_prefix("/v1beta/");
+    let rest = beta.or_else(|| path.strip_prefix("/v1/"));
     let model = rest.and_then(|rest| rest.strip_suffix(":generateContent"));
     model.is_some_and(|model| model.starts_with("models/") || model.starts_with("tunedModels/"))
 }
@@ -209,17 +197,15 @@ fn text(field: &Value) -> Option<String> {
     let Value::Array(parts) = field else {
         return field.as_str().map(str::to_owned);
     };
-    let texts: Vec<_> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
+    let texts = parts.iter().filter_map(|part| part["text"].as_str());
+    let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 
 fn chat(prose: &Prose, input: u32, name: &str) -> Value {
     let output = prose.tokens();
     let message = json!({"role": "assistant", "content": prose.text});
-    let reason = if prose.is_cut { "length" } else { "stop" };
+    let reason = prose.reason("stop", "length");
     json!({
         "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0, "model": MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
@@ -229,29 +215,21 @@ fn chat(prose: &Prose, input: u32, name: &str) -> Value {
 
 fn response(prose: &Prose, input: u32, name: &str) -> Value {
     let output = prose.tokens();
-    let status = if prose.is_cut {
-        "incomplete"
-    } else {
-        "completed"
-    };
+    let status = prose.reason("completed", "incomplete");
     let details = prose.is_cut.then(|| json!({"reason": "max_output_tokens"}));
     let part = json!({"type": "output_text", "text": prose.text, "annotations": []});
-    let reasoning = json!({"type": "reasoning", "id": format!("rs_{name}"), "summary": []});
-    let id = format!("msg_{name}");
-    let message = json!({"type": "message", "id": id, "status": status, "role": "assistant", "content": [part]});
+    let message =
+        json!({"type": "message", "status": status, "role": "assistant", "content": [part]});
     json!({
         "id": format!("resp_{name}"), "object": "response", "created_at": 0, "model": MODEL,
-        "status": status, "error": null, "incomplete_details": details, "output": [reasoning, message],
+        "status": status, "error": null, "incomplete_details": details,
+        "output": [{"type": "reasoning", "summary": []}, message],
         "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output},
     })
 }
 
 fn message(prose: &Prose, input: u32, name: &str) -> Value {
-    let reason = if prose.is_cut {
-        "max_tokens"
-    } else {
-        "end_turn"
-    };
+    let reason = prose.reason("end_turn", "max_tokens");
     json!({
         "id": format!("msg_{name}"), "type": "message", "role": "assistant", "model": MODEL,
         "content": [{"type": "text", "text": prose.text}], "stop_reason": reason, "stop_sequence": null,
@@ -262,26 +240,24 @@ fn message(prose: &Prose, input: u32, name: &str) -> Value {
 fn candidate(prose: &Prose, input: u32, name: &str) -> Value {
     let output = prose.tokens();
     let content = json!({"role": "model", "parts": [{"text": prose.text}]});
-    let reason = if prose.is_cut { "MAX_TOKENS" } else { "STOP" };
+    let reason = prose.reason("STOP", "MAX_TOKENS");
+    let usage = json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output});
     json!({
         "candidates": [{"content": content, "finishReason": reason, "index": 0}],
-        "usageMetadata": {
-            "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output,
-        },
-        "modelVersion": MODEL, "responseId": name,
+        "usageMetadata": usage, "modelVersion": MODEL, "responseId": name,
     })
 }
 
 /// Written as text at once: JSON values would take ten times the memory.
 fn embeddings(question: &Question, seed: u64) -> String {
-    let item = |(n, topic): (usize, &String)| {
+    let mut body = r#"{"object":"list","data":["#.to_owned();
+    for (n, topic) in question.topics.iter().enumerate() {
+        let comma = if n > 0 { "," } else { "" };
         let vector = prose::vector(topic, seed, question.dimensions);
-        format!(r#"{{"object":"embedding","index":{n},"embedding":{vector}}}"#)
-    };
-    let data: Vec<_> = question.topics.iter().enumerate().map(item).collect();
-    let data = data.join(",");
+        body += &format!(r#"{comma}{{"object":"embedding","index":{n},"embedding":{vector}}}"#);
+    }
     let usage = json!({"prompt_tokens": question.input, "total_tokens": question.input});
-    format!(r#"{{"object":"list","data":[{data}],"model":"{MODEL}","usage":{usage}}}"#)
+    body + &format!(r#"],"model":"{MODEL}","usage":{usage}}}"#)
 }
 
 #[cfg(test)]
@@ -404,5 +380,17 @@ mod tests {
         let vector = |n: usize| answer["data"][n]["embedding"].as_array().unwrap();
         assert_eq!((vector(0).len(), vector(1).len()), (3, 3));
         assert_ne!(vector(0), vector(1));
+    }
+
+    #[test]
+    fn an_answer_with_vectors_has_a_largest_size() {
+        let ask = |texts: usize, dimensions: u64| {
+            let body = json!({"input": vec!["a"; texts], "dimensions": dimensions});
+            parse(Dialect::Embeddings, &body.to_string(), "accept")
+        };
+        assert!(ask(MAX_TEXTS + 1, 8).is_err() && ask(0, 8).is_err());
+        let question = ask(MAX_TEXTS, u64::MAX).unwrap();
+        let most = question.topics.len() * question.dimensions * "-0.123456,".len();
+        assert!(most < 64 << 20, "{most} bytes");
     }
 }

@@ -5,10 +5,18 @@
 //! the server's eyes, with them 0 and 2.
 
 use std::io::{self, Read};
-use std::net::TcpStream;
-use std::time::Instant;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-pub(super) use system::stamp;
+#[cfg(target_os = "linux")]
+use nix::sys::socket;
+
+/// Has the connections of a listener stamped. The system may take a moment to begin.
+pub(super) fn stamp(_listener: &TcpListener) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket::setsockopt(_listener, socket::sockopt::ReceiveTimestampns, &true)?;
+    Ok(())
+}
 
 /// A connection that knows when the bytes that were last read from it arrived.
 #[derive(Debug)]
@@ -26,70 +34,45 @@ impl<'a> Stamped<'a> {
 
 impl Read for Stamped<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let (length, age) = system::read(self.stream, buffer)?;
+        let (length, age) = read(self.stream, buffer)?;
         let now = Instant::now();
         self.arrived = now.checked_sub(age).unwrap_or(now);
         Ok(length)
     }
 }
 
+/// Reads, and says how long ago the bytes arrived.
 #[cfg(target_os = "linux")]
-mod system {
-    use std::io::{self, IoSliceMut};
-    use std::net::{TcpListener, TcpStream};
+fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Duration)> {
+    use std::io::IoSliceMut;
     use std::os::fd::AsRawFd;
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-    use nix::sys::socket::sockopt::ReceiveTimestampns;
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt};
-    use nix::sys::time::TimeSpec;
+    use std::time::{SystemTime, UNIX_EPOCH};
 
     /// Stamps compare two readings of the calendar: an older one means that the calendar was set meanwhile.
     const MAX_AGE: Duration = Duration::from_secs(1);
-
-    /// Has the connections of a listener stamped. The system may take a moment to begin.
-    pub(in crate::practice) fn stamp(listener: &TcpListener) -> io::Result<()> {
-        Ok(setsockopt(listener, ReceiveTimestampns, &true)?)
-    }
-
-    /// Reads, and says how long ago the bytes arrived.
-    pub(super) fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Duration)> {
-        let mut space = nix::cmsg_space!(TimeSpec);
-        let mut parts = [IoSliceMut::new(buffer)];
-        let flags = MsgFlags::empty();
-        let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        let stamp = message.cmsgs()?.find_map(|part| match part {
-            ControlMessageOwned::ScmTimestampns(at) => Some(UNIX_EPOCH + Duration::from(at)),
-            _ => None,
-        });
-        let age = stamp.and_then(|at| SystemTime::now().duration_since(at).ok());
-        let age = age.filter(|age| *age < MAX_AGE).unwrap_or_default();
-        Ok((message.bytes, age))
-    }
+    let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = socket::MsgFlags::empty();
+    let message = socket::recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    let stamp = message.cmsgs()?.find_map(|part| match part {
+        socket::ControlMessageOwned::ScmTimestampns(at) => Some(UNIX_EPOCH + Duration::from(at)),
+        _ => None,
+    });
+    let age = stamp.and_then(|at| SystemTime::now().duration_since(at).ok());
+    let age = age.filter(|age| *age < MAX_AGE).unwrap_or_default();
+    Ok((message.bytes, age))
 }
 
 #[cfg(not(target_os = "linux"))]
-mod system {
-    use std::io::{self, Read};
-    use std::net::{TcpListener, TcpStream};
-    use std::time::Duration;
-
-    pub(in crate::practice) fn stamp(_: &TcpListener) -> io::Result<()> {
-        Ok(())
-    }
-
-    pub(super) fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Duration)> {
-        Ok((stream.read(buffer)?, Duration::ZERO))
-    }
+fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<(usize, Duration)> {
+    Ok((stream.read(buffer)?, Duration::ZERO))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::net::TcpListener;
     use std::thread;
-    use std::time::Duration;
 
     #[test]
     fn a_late_reader_still_learns_when_the_bytes_arrived() {

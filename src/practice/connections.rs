@@ -1,6 +1,6 @@
 //! The connections: accepts them, gives each a thread, reads requests and sends what the [`Service`] answers.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, ErrorKind};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{self, Scope};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::apis::Provider;
 use super::arrival::Stamped;
 use super::errors::Problem;
 use super::service::Service;
-use super::wire::{self, ReadError};
+use super::wire::{self, WireReply};
 
 impl Service {
     /// Accepts connections until the server stops, and joins their threads.
@@ -49,12 +49,10 @@ impl Service {
         let spawned = thread
             .stack_size(self.stack_size)
             .spawn_scoped(scope, serve);
-        if spawned.is_err()
+        if let Err(error) = &spawned
             && let Some(stream) = self.close(number)
         {
-            let message = "the practice server has no thread for this connection".to_owned();
-            let reply = Provider::OpenAi.error(&Problem::Invalid(503, message), false);
-            reply.send(&stream, false)?;
+            error_reply(503, error).send(&stream, false)?;
         }
         spawned.map(drop)
     }
@@ -88,14 +86,7 @@ impl Service {
             let request = match wire::read(&mut reader, stream) {
                 Ok(Some(request)) => request,
                 Ok(None) => return Ok(()),
-                Err(ReadError::Io(error)) => return Err(error),
-                Err(ReadError::Malformed(status, message)) => {
-                    let problem = Problem::Invalid(status, message.to_owned());
-                    Provider::OpenAi
-                        .error(&problem, false)
-                        .send(stream, false)?;
-                    return Ok(());
-                }
+                Err(error) => return blame(stream, &error),
             };
             let keep_alive = request.keep_alive;
             let Some(reply) = self.answer(request) else {
@@ -106,5 +97,44 @@ impl Service {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells a client what is wrong with its request, if that is the error.
+fn blame(stream: &TcpStream, error: &io::Error) -> io::Result<()> {
+    let status = match error.kind() {
+        ErrorKind::InvalidData => 400,
+        ErrorKind::FileTooLarge => 413,
+        _ => return Ok(()),
+    };
+    error_reply(status, error).send(stream, false).map(drop)
+}
+
+fn error_reply(status: u16, error: &io::Error) -> WireReply {
+    Provider::OpenAi.error(&Problem::Invalid(status, error.to_string()), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::practice::ServerOptions;
+
+    #[test]
+    fn a_connection_that_gets_no_thread_is_answered_with_an_error_and_closed() {
+        let (_running, stopped) = bounded(0);
+        let mut service = Service::new(ServerOptions::default(), stopped);
+        service.stack_size = 1 << 60; // no system has so much room for a thread
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        thread::scope(|scope| service.open(0, stream, scope).unwrap_err());
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap(); // returns only when the connection is closed
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        service.wait_until_none_is_connected();
     }
 }

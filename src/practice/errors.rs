@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::apis::{MODEL, Provider};
+use super::apis::Provider;
 use super::limits::{Headroom, OverLimit};
 use super::wire::WireReply;
 
@@ -43,11 +43,12 @@ impl Provider {
             }
             Provider::Google => google_error(problem, status, &message, wait),
         };
-        let mut reply = WireReply::json(status, &body);
+        let mut reply = WireReply::new(status, body.to_string());
         if let Some(wait) = wait.filter(|_| self != Provider::Google) {
-            reply.header("retry-after", wait.as_secs_f64().ceil().to_string());
+            let mut header = |name: &str, value| reply.headers.push((name.to_owned(), value));
+            header("retry-after", wait.as_secs_f64().ceil().to_string());
             if self == Provider::OpenAi {
-                reply.header("retry-after-ms", millis(wait).to_string());
+                header("retry-after-ms", millis(wait).to_string());
             }
         }
         reply
@@ -55,85 +56,71 @@ impl Provider {
 
     /// The status and the message of an error.
     fn describe(self, problem: &Problem, wait: Option<Duration>) -> (u16, String) {
-        let described = match (problem, self) {
-            (Problem::Invalid(status, message), _) => return (*status, message.clone()),
+        match (problem, self) {
+            (Problem::Invalid(status, message), _) => (*status, message.clone()),
+            (Problem::Injected(status), _) => (*status, INJECTED.to_owned()),
+            (Problem::NoCredit, Provider::Anthropic) => (400, LOW_BALANCE.to_owned()),
+            (Problem::NoCredit, _) => (429, NO_QUOTA.to_owned()),
             (Problem::OverLimit(OverLimit::TooLarge { limit, requested }), _) => {
-                return self.describe_too_large(limit.get(), *requested);
+                self.describe_too_large(limit.get(), *requested)
             }
             (Problem::OverLimit(OverLimit::Early { what, .. }), _) => {
-                let advice = wait.filter(|_| self == Provider::OpenAi);
-                let advice = advice.map(|wait| format!(" Please try again in {}.", spell(wait)));
+                let wait = wait.filter(|_| self == Provider::OpenAi);
+                let advice = wait.map(|wait| format!(" Please try again in {}.", spell(wait)));
                 let advice = advice.unwrap_or_default();
-                let message =
-                    format!("Rate limit reached for {what} on the practice server.{advice}");
-                return (429, message);
+                (
+                    429,
+                    format!("Rate limit reached for {what} on the practice server.{advice}"),
+                )
             }
-            (Problem::NoCredit, Provider::Anthropic) => (
-                400,
-                "Your credit balance is too low to access the practice server.",
-            ),
-            (Problem::NoCredit, _) => (
-                429,
-                "You exceeded your current quota, please check your plan and billing details.",
-            ),
-            (Problem::Injected(status), _) => (
-                *status,
-                "The practice server returns this error on purpose.",
-            ),
-        };
-        (described.0, described.1.to_owned())
+        }
     }
 
     fn describe_too_large(self, limit: u32, requested: u32) -> (u16, String) {
-        match self {
-            Provider::OpenAi => {
-                let message = format!(
-                    "Request too large for {MODEL} on tokens per min (TPM): Limit {limit}, Requested {requested}. \
-                     The input or output tokens must be reduced in order to run successfully."
-                );
-                (429, message)
-            }
-            Provider::Anthropic => (413, "Request exceeds the maximum size".to_owned()),
-            Provider::Google => {
-                let message =
-                    format!("The input token count ({requested}) exceeds the maximum of {limit}.");
-                (400, message)
-            }
-        }
-    }
-
-    /// The header that names a call; Google has a field in the answer instead.
-    pub(super) fn request_id(self) -> Option<&'static str> {
-        match self {
-            Provider::OpenAi => Some("x-request-id"),
-            Provider::Anthropic => Some("request-id"),
-            Provider::Google => None,
-        }
-    }
-
-    /// The headers about what is left of the limit on `requests` or `tokens`; Google has none.
-    pub(super) fn limit_headers(self, what: &str, left: &Headroom) -> Vec<(String, String)> {
-        let name = |part: &str| match self {
-            Provider::Anthropic => format!("anthropic-ratelimit-{what}-{part}"),
-            _ => format!("x-ratelimit-{part}-{what}"),
+        let (status, what) = match self {
+            Provider::OpenAi => (429, "Request too large on tokens per min (TPM)"),
+            Provider::Anthropic => (413, "Request exceeds the maximum size"),
+            Provider::Google => (400, "The input token count exceeds the maximum"),
         };
-        let reset = match self {
-            Provider::OpenAi => spell(left.whole_in),
-            Provider::Anthropic => instant(left.whole_in),
+        (
+            status,
+            format!("{what}: Limit {limit}, Requested {requested}."),
+        )
+    }
+
+    /// The headers about a call: its number, and what is left of the limits. Google has none.
+    pub(super) fn headers(self, number: u64, limits: &[Headroom]) -> Vec<(String, String)> {
+        let id = match self {
+            Provider::OpenAi => "x-request-id",
+            Provider::Anthropic => "request-id",
             Provider::Google => return Vec::new(),
         };
-        vec![
-            (name("limit"), left.limit.to_string()),
-            (name("remaining"), left.remaining.to_string()),
-            (name("reset"), reset),
-        ]
+        let mut headers = vec![(id.to_owned(), format!("req_{number:012x}"))];
+        for left in limits {
+            let name = |part: &str| match self {
+                Provider::Anthropic => format!("anthropic-ratelimit-{}-{part}", left.what),
+                _ => format!("x-ratelimit-{part}-{}", left.what),
+            };
+            let is_anthropic = self == Provider::Anthropic;
+            let whole = if is_anthropic { instant } else { spell };
+            headers.push((name("limit"), left.limit.to_string()));
+            headers.push((name("remaining"), left.remaining.to_string()));
+            headers.push((name("reset"), whole(left.whole_in)));
+        }
+        headers
     }
 }
+
+const INJECTED: &str = "The practice server returns this error on purpose.";
+const LOW_BALANCE: &str = "Your credit balance is too low to access the practice server.";
+const NO_QUOTA: &str =
+    "You exceeded your current quota, please check your plan and billing details.";
 
 fn openai_error(problem: &Problem, status: u16, message: &str) -> Value {
     let (kind, code) = match (problem, status) {
         (Problem::NoCredit, _) => ("insufficient_quota", Some("insufficient_quota")),
-        (Problem::OverLimit(over), _) if over.is_of_tokens() => {
+        (Problem::OverLimit(OverLimit::TooLarge { .. }), _)
+        | (Problem::OverLimit(OverLimit::Early { what: "tokens", .. }), _) => {
             ("tokens", Some("rate_limit_exceeded"))
         }
         (_, 429) => ("requests", Some("rate_limit_exceeded")),
@@ -262,22 +249,23 @@ mod tests {
     #[test]
     fn limits_are_stated_in_headers_or_not_at_all() {
         let left = Headroom {
+            what: "requests",
             limit: NonZeroU32::new(600).unwrap(),
             remaining: 3,
             whole_in: Duration::from_millis(200),
         };
-        let headers = PROVIDERS.map(|provider| provider.limit_headers("requests", &left));
+        let headers = PROVIDERS.map(|provider| provider.headers(1, &[left]));
         let [openai, anthropic, google] = headers;
         let values: Vec<_> = openai.iter().map(|(_, value)| value.as_str()).collect();
-        assert_eq!(values, ["600", "3", "200ms"]);
-        assert_eq!(openai[2].0, "x-ratelimit-reset-requests");
+        assert_eq!(values, ["req_000000000001", "600", "3", "200ms"]);
+        assert_eq!(openai[3].0, "x-ratelimit-reset-requests");
         let limit = (
             "anthropic-ratelimit-requests-limit".to_owned(),
             "600".to_owned(),
         );
-        assert_eq!(anthropic[0], limit);
+        assert_eq!(anthropic[1], limit);
         assert!(
-            anthropic[2].1.parse::<jiff::Timestamp>().is_ok(),
+            anthropic[3].1.parse::<jiff::Timestamp>().is_ok(),
             "{anthropic:?}"
         );
         assert_eq!(google, []);

@@ -42,7 +42,7 @@ impl Default for Limits {
 /// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OverLimit {
-    /// It may come again after `wait`. `what` there was too much of: requests, tokens, concurrent requests.
+    /// There are too many of `what` (requests, tokens, concurrent requests). It may come again after `wait`.
     Early { what: &'static str, wait: Duration },
     /// It has more tokens than the whole limit.
     TooLarge { limit: NonZeroU32, requested: u32 },
@@ -56,19 +56,6 @@ impl OverLimit {
             OverLimit::TooLarge { .. } => None,
         }
     }
-
-    pub(super) fn is_of_tokens(self) -> bool {
-        !matches!(self, OverLimit::Early { what, .. } if what != "tokens")
-    }
-}
-
-/// What is left of a limit.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Headroom {
-    pub(super) limit: NonZeroU32,
-    pub(super) remaining: u128,
-    /// How long until all of it is left.
-    pub(super) whole_in: Duration,
 }
 
 /// Lets calls in, or says which limit they exceed.
@@ -78,25 +65,30 @@ pub(crate) struct Admission {
     started: Instant,
     /// Each key's number, in order of appearance: its place in `accounts`.
     keys: HashMap<String, usize>,
-    accounts: Vec<KeyAccount>,
+    /// Each key's limits.
+    accounts: Vec<Vec<MinuteLimit>>,
     in_flight: usize,
     /// The latest instant at which a call has arrived.
     latest: Instant,
 }
 
-/// One key's limits.
-#[derive(Debug)]
-struct KeyAccount {
-    requests: Option<MinuteLimit>,
-    tokens: Option<MinuteLimit>,
-}
-
-/// An amount a minute, of which `burst` may come at once.
+/// Requests or tokens a minute, of which `burst` may come at once.
 #[derive(Debug)]
 struct MinuteLimit {
+    what: &'static str,
     amount: NonZeroU32,
     burst: NonZeroU32,
     turnstile: Turnstile,
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Headroom {
+    pub(super) what: &'static str,
+    pub(super) limit: NonZeroU32,
+    pub(super) remaining: u128,
+    /// How long until all of it is left.
+    pub(super) whole_in: Duration,
 }
 
 impl Admission {
@@ -116,13 +108,17 @@ impl Admission {
         if let Some(&key) = self.keys.get(authorization) {
             return key;
         }
-        let Limits {
-            rpm, burst, tpm, ..
-        } = self.limits;
-        self.accounts.push(KeyAccount {
-            requests: rpm.map(|rpm| MinuteLimit::new(rpm, burst, self.started)),
-            tokens: tpm.map(|tpm| MinuteLimit::new(tpm, tpm, self.started)),
-        });
+        let limit = |what, amount, burst| MinuteLimit {
+            what,
+            amount,
+            burst,
+            turnstile: Turnstile::new(rate(amount, burst), self.started),
+        };
+        let tokens = self.limits.tpm.map(|tpm| limit("tokens", tpm, tpm));
+        let rpm = self.limits.rpm;
+        let requests = rpm.map(|rpm| limit("requests", rpm, self.limits.burst));
+        self.accounts
+            .push(tokens.into_iter().chain(requests).collect());
         let key = self.keys.len();
         self.keys.insert(authorization.to_owned(), key);
         key
@@ -134,28 +130,18 @@ impl Admission {
         let now = now.max(self.latest);
         self.latest = now;
         self.change_rate(now);
-        if let Some(limit) = self.limits.tpm.filter(|limit| tokens > limit.get()) {
-            let requested = tokens;
-            return Err(OverLimit::TooLarge { limit, requested });
+        let limits = &mut self.accounts[key];
+        for limit in limits.iter() {
+            limit.check(tokens, now)?;
         }
-        let account = &mut self.accounts[key];
-        check("requests", &account.requests, 1, now)?;
-        check("tokens", &account.tokens, tokens, now)?;
-        if self
-            .limits
-            .max_inflight
-            .is_some_and(|max| self.in_flight >= max)
-        {
+        let max_inflight = self.limits.max_inflight;
+        if max_inflight.is_some_and(|max| self.in_flight >= max) {
+            let what = "concurrent requests";
             let wait = Duration::from_millis(100); // a guess: it depends on how long answers take
-            return Err(OverLimit::Early {
-                what: "concurrent requests",
-                wait,
-            });
+            return Err(OverLimit::Early { what, wait });
         }
-        for (limit, amount) in [(&mut account.requests, 1), (&mut account.tokens, tokens)] {
-            if let Some(limit) = limit {
-                limit.turnstile.take(now, amount);
-            }
+        for limit in limits {
+            limit.turnstile.take(now, limit.cost(tokens));
         }
         self.in_flight += 1;
         Ok(())
@@ -167,11 +153,8 @@ impl Admission {
             return;
         };
         self.limits.rpm = Some(rpm);
-        for limit in self
-            .accounts
-            .iter_mut()
-            .flat_map(|account| &mut account.requests)
-        {
+        let limits = self.accounts.iter_mut().flatten();
+        for limit in limits.filter(|limit| limit.what == "requests") {
             limit.amount = rpm;
             limit.turnstile.set_rate(rate(rpm, limit.burst));
         }
@@ -187,33 +170,44 @@ impl Admission {
     }
 
     /// What is left of a key's limits.
-    pub(super) fn left(&self, key: usize, now: Instant) -> Vec<(&'static str, Headroom)> {
-        let KeyAccount { requests, tokens } = &self.accounts[key];
-        let limits = [("requests", requests), ("tokens", tokens)].into_iter();
-        let left = limits.filter_map(|(what, limit)| Some((what, limit.as_ref()?.left(now))));
-        left.collect()
+    pub(super) fn left(&self, key: usize, now: Instant) -> Vec<Headroom> {
+        let limits = self.accounts[key].iter();
+        limits.map(|limit| limit.left(now)).collect()
     }
 }
 
 impl MinuteLimit {
-    fn new(amount: NonZeroU32, burst: NonZeroU32, start: Instant) -> Self {
-        let turnstile = Turnstile::new(rate(amount, burst), start);
-        MinuteLimit {
-            amount,
-            burst,
-            turnstile,
+    fn cost(&self, tokens: u32) -> u32 {
+        if self.what == "tokens" { tokens } else { 1 }
+    }
+
+    fn check(&self, tokens: u32, now: Instant) -> Result<(), OverLimit> {
+        let cost = self.cost(tokens);
+        if self.what == "tokens" && cost > self.amount.get() {
+            return Err(OverLimit::TooLarge {
+                limit: self.amount,
+                requested: cost,
+            });
         }
+        let wait = self.turnstile.due(cost).saturating_duration_since(now);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        Err(OverLimit::Early {
+            what: self.what,
+            wait,
+        })
     }
 
     fn left(&self, now: Instant) -> Headroom {
-        let whole = self.turnstile.due(self.burst.get());
-        let whole_in = whole.saturating_duration_since(now);
+        let burst = self.burst.get();
+        let whole_in = self.turnstile.due(burst).saturating_duration_since(now);
         let interval = Duration::from_secs(60) / self.amount.get();
         let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
-        let remaining = u128::from(self.burst.get()).saturating_sub(used);
         Headroom {
+            what: self.what,
             limit: self.amount,
-            remaining,
+            remaining: u128::from(burst).saturating_sub(used),
             whole_in,
         }
     }
@@ -221,26 +215,8 @@ impl MinuteLimit {
 
 /// Exactly this rate, without a margin.
 fn rate(amount: NonZeroU32, burst: NonZeroU32) -> Rate {
-    Rate::per_minute(amount)
-        .with_burst(burst)
-        .with_guard(Duration::ZERO)
-}
-
-fn check(
-    what: &'static str,
-    limit: &Option<MinuteLimit>,
-    amount: u32,
-    now: Instant,
-) -> Result<(), OverLimit> {
-    let due = limit
-        .as_ref()
-        .map_or(now, |limit| limit.turnstile.due(amount));
-    let wait = due.saturating_duration_since(now);
-    if wait.is_zero() {
-        Ok(())
-    } else {
-        Err(OverLimit::Early { what, wait })
-    }
+    let rate = Rate::per_minute(amount).with_burst(burst);
+    rate.with_guard(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -301,8 +277,8 @@ mod tests {
         assert_eq!(at(900), Ok(()));
         assert_eq!(at(1000), Ok(()));
         assert_eq!(at(1100), early("requests", MS * 900));
-        let (what, left) = server.left(0, now + MS * 1100)[0];
-        assert_eq!((what, left.limit.get()), ("requests", 60));
+        let left = server.left(0, now + MS * 1100)[0];
+        assert_eq!((left.what, left.limit.get()), ("requests", 60));
     }
 
     #[test]
@@ -353,7 +329,7 @@ mod tests {
         admit(&mut server, "", 1, now).unwrap();
         admit(&mut server, "", 1, now).unwrap();
         let lefts = server.left(0, now);
-        let left = lefts[0].1;
+        let left = lefts[0];
         assert_eq!(
             (left.limit.get(), left.remaining, left.whole_in),
             (600, 3, MS * 200)

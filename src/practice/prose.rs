@@ -32,6 +32,11 @@ impl Prose {
         }
     }
 
+    /// The first word, or the second if the text was cut off.
+    pub(super) fn reason(&self, whole: &'static str, cut: &'static str) -> &'static str {
+        if self.is_cut { cut } else { whole }
+    }
+
     pub(super) fn tokens(&self) -> u32 {
         tokens(&self.text)
     }
@@ -73,17 +78,13 @@ const OPENINGS: &[&str] = &[
     "Ask ten people about \"{}\" and you will hear eleven opinions.",
     "A good place to begin with \"{}\" is with what it is not.",
 ];
-const MIDDLES: &[&str] = &[
+const SENTENCES: &[&str] = &[
     "Start small, write down what you see, and change one thing at a time.",
     "The usual mistake is to hurry: a steady pace gets further than a sprint and a rest.",
     "It helps to look at an example first, and at the rule behind it only then.",
     "What works on Monday with five items may fail on Friday with two hundred.",
     "Experts disagree on the details and agree on the order in which to learn them.",
     "Costs matter here, so measure before you buy, and again a month later.",
-];
-const CLOSINGS: &[&str] = &[
-    "If you remember one thing, let it be this: begin, then improve.",
-    "The rest is practice.",
     "Come back to it in a year and you will be surprised how simple it looks.",
 ];
 
@@ -91,10 +92,9 @@ fn sentences(topic: &str, seed: u64) -> String {
     let mut random = random(topic, seed);
     let opening = OPENINGS.choose(&mut random).expect("there are some");
     let opening = opening.replace("{}", &heading(topic));
-    let count = random.random_range(2..=4);
-    let middle: Vec<&str> = MIDDLES.sample(&mut random, count).copied().collect();
-    let closing = CLOSINGS.choose(&mut random).expect("there are some");
-    format!("[practice] {opening} {} {closing}", middle.join(" "))
+    let count = random.random_range(3..=5);
+    let others: Vec<&str> = SENTENCES.sample(&mut random, count).copied().collect();
+    format!("[practice] {opening} {}", others.join(" "))
 }
 
 /// The beginning of a topic, on one line.

@@ -1,6 +1,7 @@
 //! What a test says to the server and learns from it: scripted replies, and the requests that came.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::apis::{Dialect, Provider};
@@ -69,11 +70,8 @@ impl Reply {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let header = (name.into(), value.into());
-        let is_broken = |text: &str| text.contains(['\r', '\n']);
-        assert!(
-            !is_broken(&header.0) && !is_broken(&header.1),
-            "a line break in {header:?}"
-        );
+        let is_broken = format!("{}{}", header.0, header.1).contains(['\r', '\n']);
+        assert!(!is_broken, "a line break in {header:?}");
         self.headers.push(header);
         self
     }
@@ -132,27 +130,23 @@ impl ReceivedRequest {
     /// The value of the first header of this name, in whatever case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(other, _)| name.eq_ignore_ascii_case(other));
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(other, _)| name.eq_ignore_ascii_case(other));
         found.map(|(_, value)| value.as_str())
     }
 
     /// The API key, in the header that one of the providers uses; empty without one.
     pub(super) fn key(&self) -> &str {
         let names = ["authorization", "x-api-key", "x-goog-api-key"];
-        names
-            .iter()
-            .find_map(|name| self.header(name))
-            .unwrap_or_default()
+        let mut keys = names.iter().filter_map(|name| self.header(name));
+        keys.next().unwrap_or_default()
     }
 }
 
 /// The requests that came last.
 #[derive(Debug, Default)]
 pub(super) struct RequestLog {
-    kept: VecDeque<ReceivedRequest>,
+    kept: VecDeque<Arc<ReceivedRequest>>,
     bytes: usize,
 }
 
@@ -162,7 +156,7 @@ impl RequestLog {
     /// Most bytes of bodies that are kept. The newest request is kept in any case.
     const MAX_BYTES: usize = 16 << 20;
 
-    pub(super) fn push(&mut self, request: ReceivedRequest) {
+    pub(super) fn push(&mut self, request: Arc<ReceivedRequest>) {
         self.bytes += request.body.len();
         self.kept.push_back(request);
         let is_full = |log: &Self| log.kept.len() > Self::MAX_KEPT || log.bytes > Self::MAX_BYTES;
@@ -172,7 +166,9 @@ impl RequestLog {
     }
 
     pub(super) fn to_vec(&self) -> Vec<ReceivedRequest> {
-        self.kept.iter().cloned().collect()
+        let kept = self.kept.iter();
+        kept.map(|request| ReceivedRequest::clone(request))
+            .collect()
     }
 }
 
@@ -195,13 +191,13 @@ mod tests {
     fn the_log_keeps_the_last_requests_within_a_number_and_a_size() {
         let mut log = RequestLog::default();
         for n in 0..1500 {
-            log.push(request(n.to_string()));
+            log.push(request(n.to_string()).into());
         }
         let kept = log.to_vec();
         assert_eq!((kept.len(), kept[0].body.as_str()), (1000, "500"));
-        log.push(request("x".repeat(RequestLog::MAX_BYTES + 1)));
+        log.push(request("x".repeat(RequestLog::MAX_BYTES + 1)).into());
         assert_eq!(log.to_vec().len(), 1, "the newest is kept, however large");
-        log.push(request("small".into()));
+        log.push(request("small".into()).into());
         assert_eq!((log.to_vec().len(), log.bytes), (1, 5));
     }
 

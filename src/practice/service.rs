@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -48,15 +49,6 @@ pub(super) struct ServiceState {
     answers: HashMap<usize, u64>,
 }
 
-/// A call of an API by the rules.
-struct Call {
-    number: u64,
-    key: usize,
-    question: Result<Question, String>,
-    over: Option<OverLimit>,
-    fault: Option<InjectedFault>,
-}
-
 impl Service {
     pub(super) fn new(options: ServerOptions, stopped: Receiver<()>) -> Self {
         let started = Instant::now();
@@ -86,24 +78,20 @@ impl Service {
 
     /// Answers a request, as late as the rules want it; `None` if the server stops meanwhile.
     pub(super) fn answer(&self, request: ReceivedRequest) -> Option<WireReply> {
+        let request = Arc::new(request);
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let mut state = self.state.lock();
         match (request.method.as_str(), path) {
-            ("GET", "/health") => return page(json!({"status": "ok"})),
-            ("GET", "/stats") => return page(state.stats.page(query == "arrivals=1")),
-            _ => {}
+            ("GET", "/health") => return Some(page(&json!({"status": "ok"}))),
+            ("GET", "/stats") => return Some(page(&state.stats.page(query == "arrivals=1"))),
+            _ => state.received.push(request.clone()),
         }
-        let dialect = Dialect::at(path);
         let scripted = state.script.pop_front();
         drop(state);
-        match (scripted, dialect) {
-            (Some(reply), _) => self.scripted(reply, dialect, request),
-            (None, Some(dialect)) if request.method == "POST" => self.call(dialect, request),
-            (None, dialect) => {
-                let answer = other(&request.method, path, dialect.is_some());
-                self.state.lock().received.push(request);
-                answer
-            }
+        match (scripted, Dialect::at(path)) {
+            (Some(reply), dialect) => self.scripted(reply, dialect, &request),
+            (None, Some(dialect)) if request.method == "POST" => self.call(dialect, &request),
+            (None, dialect) => Some(other(&request.method, path, dialect.is_some())),
         }
     }
 
@@ -111,10 +99,10 @@ impl Service {
         &self,
         reply: Reply,
         dialect: Option<Dialect>,
-        request: ReceivedRequest,
+        request: &ReceivedRequest,
     ) -> Option<WireReply> {
-        let delay = reply.delay;
-        let reply = reply.render(dialect, &request);
+        let is_stopped = !reply.delay.is_zero() && self.wait(reply.delay);
+        let reply = reply.render(dialect, request);
         let mut state = self.state.lock();
         let key = state.admission.key(request.key());
         state.stats.count(CallSeen {
@@ -125,106 +113,103 @@ impl Service {
             is_out_of_credit: false,
             fault: None,
         });
-        state.received.push(request);
-        drop(state);
-        let is_stopped = !delay.is_zero() && self.wait(delay);
         (!is_stopped).then_some(reply)
     }
 
-    fn call(&self, dialect: Dialect, request: ReceivedRequest) -> Option<WireReply> {
+    /// One call of an API by the rules: limits, faults, latency, answer.
+    fn call(&self, dialect: Dialect, request: &ReceivedRequest) -> Option<WireReply> {
         let at = request.arrived - self.started;
-        let call = self.admit(dialect, request);
-        if call.over.is_none() && self.work(&call) {
-            return None;
+        let question = dialect.parse(request);
+        let Admitted { number, key, over } = self.admit(dialect, request, question.as_ref().ok());
+        let mut fault = None;
+        if over.is_none() {
+            fault = self.options.faults.draw(self.options.seed, number, at);
+            if self.work(number, fault) {
+                return None;
+            }
         }
-        let result = self.result(dialect, &call);
-        let is_out_of_credit = matches!(result, Err(Problem::NoCredit));
+        let result = match (question, over) {
+            (Err(wrong), _) => Err(Problem::Invalid(400, wrong)),
+            (Ok(_), Some(over)) => Err(Problem::OverLimit(over)),
+            (Ok(question), None) => self.complete(dialect, &question, key, fault),
+        };
         let provider = dialect.provider();
+        let is_out_of_credit = matches!(result, Err(Problem::NoCredit));
         let error = |problem| provider.error(&problem, self.options.hints);
         let mut reply = result.unwrap_or_else(error);
-        let Call {
-            number, key, fault, ..
-        } = call;
-        if let Some(name) = provider.request_id() {
-            reply.header(name, format!("req_{number:012x}"));
-        }
         let mut state = self.state.lock();
         state.stats.count(CallSeen {
             at,
             key,
             status: reply.status,
-            is_rate_limited: call.over.is_some(),
+            is_rate_limited: over.is_some(),
             is_out_of_credit,
             fault,
         });
-        if self.options.hints {
-            for (what, left) in state.admission.left(key, Instant::now()) {
-                reply.headers.extend(provider.limit_headers(what, &left));
-            }
-        }
+        let left = self
+            .options
+            .hints
+            .then(|| state.admission.left(key, Instant::now()));
+        reply
+            .headers
+            .extend(provider.headers(number, &left.unwrap_or_default()));
+        reply.fault = fault;
         let name = fault.map(InjectedFault::name);
         debug!(key = key, status = reply.status, fault = name; "practice call");
-        reply.fault = fault;
         Some(reply)
     }
 
-    /// Reads the question, and looks whether the call is within the limits and what goes wrong with it.
-    fn admit(&self, dialect: Dialect, request: ReceivedRequest) -> Call {
-        let ServerOptions { seed, faults, .. } = &self.options;
-        let question = dialect.parse(&request);
-        let cost = question
-            .as_ref()
-            .map_or(1, |question| dialect.cost(question, *seed));
+    /// Numbers a call and its key, and looks whether it is within the limits.
+    fn admit(
+        &self,
+        dialect: Dialect,
+        request: &ReceivedRequest,
+        question: Option<&Question>,
+    ) -> Admitted {
+        let cost = question.map_or(1, |question| dialect.cost(question, self.options.seed));
         let mut state = self.state.lock();
+        let number = state.calls;
+        state.calls += 1;
         let key = state.admission.key(request.key());
         let over = state.admission.admit(key, cost, request.arrived).err();
         let in_flight = state.admission.in_flight();
         state.stats.note_in_flight(in_flight);
-        let number = state.calls;
-        state.calls += 1;
-        let elapsed = request.arrived - self.started;
-        state.received.push(request);
-        let fault = faults
-            .draw(*seed, number, elapsed)
-            .filter(|_| over.is_none());
-        Call {
-            number,
-            key,
-            question,
-            over,
-            fault,
-        }
+        Admitted { number, key, over }
     }
 
     /// Takes the time of a call that was let in; true if the server was stopped meanwhile.
-    fn work(&self, call: &Call) -> bool {
-        let time = match call.fault {
+    fn work(&self, number: u64, fault: Option<InjectedFault>) -> bool {
+        let time = match fault {
             Some(InjectedFault::Hang) => Duration::from_secs(3600), // longer than any client waits
             Some(InjectedFault::Status(429)) => Duration::ZERO,
-            _ => self.options.latency.draw(self.options.seed, call.number),
+            _ => self.options.latency.draw(self.options.seed, number),
         };
         let is_stopped = !time.is_zero() && self.wait(time);
         self.state.lock().admission.leave();
         is_stopped
     }
 
-    fn result(&self, dialect: Dialect, call: &Call) -> Result<WireReply, Problem> {
-        let question = call.question.as_ref();
-        let question = question.map_err(|wrong| Problem::Invalid(400, wrong.clone()))?;
-        if let Some(over) = call.over {
-            return Err(Problem::OverLimit(over));
-        }
-        let prose = match call.fault {
+    fn complete(
+        &self,
+        dialect: Dialect,
+        question: &Question,
+        key: usize,
+        fault: Option<InjectedFault>,
+    ) -> Result<WireReply, Problem> {
+        let seed = self.options.seed;
+        let prose = match fault {
             Some(InjectedFault::Status(status)) => return Err(Problem::Injected(status)),
             Some(InjectedFault::BadJson) => {
                 return Ok(WireReply::new(200, "{\"choices\": [{\"message\": "));
             }
-            _ if self.is_out_of_credit(call.key) => return Err(Problem::NoCredit),
+            _ if self.is_out_of_credit(key) => return Err(Problem::NoCredit),
             Some(InjectedFault::Empty) => Prose::whole(String::new()),
-            _ => question.answer(self.options.seed),
+            _ => question.answer(seed),
         };
-        let body = dialect.completion(question, &prose, self.options.seed);
-        Ok(WireReply::new(200, body))
+        Ok(WireReply::new(
+            200,
+            dialect.completion(question, &prose, seed),
+        ))
     }
 
     /// Counts an answer of a key, and says whether the key has no credit for it.
@@ -236,22 +221,28 @@ impl Service {
     }
 }
 
-fn page(body: Value) -> Option<WireReply> {
-    Some(WireReply::json(200, &body))
+/// What the limits say to a call.
+struct Admitted {
+    number: u64,
+    key: usize,
+    over: Option<OverLimit>,
+}
+
+fn page(body: &Value) -> WireReply {
+    WireReply::new(200, body.to_string())
 }
 
 /// The answer to a request that is no call.
-fn other(method: &str, path: &str, is_api: bool) -> Option<WireReply> {
-    let error = |status, message: &str| {
-        let problem = Problem::Invalid(status, message.to_owned());
-        Some(Provider::OpenAi.error(&problem, false))
+fn other(method: &str, path: &str, is_api: bool) -> WireReply {
+    let (status, message) = match (method, path) {
+        ("GET", "/v1/models") => {
+            let model =
+                json!({"id": MODEL, "object": "model", "created": 0, "owned_by": "paceline"});
+            return page(&json!({"object": "list", "data": [model]}));
+        }
+        (_, "/v1/models" | "/health" | "/stats") => (405, "this path takes GET"),
+        _ if is_api => (405, "this path takes POST"),
+        _ => (404, "there is nothing at this path"),
     };
-    if (method, path) == ("GET", "/v1/models") {
-        let model = json!({"id": MODEL, "object": "model", "created": 0, "owned_by": "paceline"});
-        page(json!({"object": "list", "data": [model]}))
-    } else if is_api || ["/v1/models", "/health", "/stats"].contains(&path) {
-        error(405, "this path takes another method")
-    } else {
-        error(404, "there is nothing at this path")
-    }
+    Provider::OpenAi.error(&Problem::Invalid(status, message.to_owned()), false)
 }

@@ -3,12 +3,9 @@
 //! It works on the socket itself, so that the server can reset a connection, stop in the middle of a body or never
 //! answer. What a request asks and what is answered is decided elsewhere.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-use log::info;
-use serde_json::Value;
 
 use super::arrival::Stamped;
 use super::faults::InjectedFault;
@@ -19,25 +16,14 @@ const MAX_HEAD: usize = 64 << 10;
 /// Longest body of a request, in bytes: Anthropic's limit.
 const MAX_BODY: usize = 32 << 20;
 
-/// Why no request could be read.
-#[derive(Debug)]
-pub(super) enum ReadError {
-    Io(io::Error),
-    /// The client sent something that cannot be served: the status to answer with, and the reason.
-    Malformed(u16, &'static str),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> Self {
-        ReadError::Io(error)
-    }
-}
-
 /// Reads the next request; `None` when the client has closed the connection.
+///
+/// # Errors
+/// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client is to be told what it did wrong.
 pub(super) fn read(
     reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
-) -> Result<Option<ReceivedRequest>, ReadError> {
+) -> io::Result<Option<ReceivedRequest>> {
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
@@ -47,31 +33,38 @@ pub(super) fn read(
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     let body = read_body(&request, reader)?;
-    request.body = String::from_utf8(body)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    request.body = String::from_utf8_lossy(&body).into_owned();
     Ok(Some(request))
 }
 
-fn read_head(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("{what} is malformed"))
+}
+
+fn too_large(what: &str) -> io::Error {
+    io::Error::new(ErrorKind::FileTooLarge, format!("{what} is too large"))
+}
+
+fn read_head(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let left = (MAX_HEAD - head.len()) as u64;
         if left == 0 {
-            return Err(ReadError::Malformed(431, "the request's head is too large"));
+            return Err(too_large("the request's head"));
         }
         if reader.by_ref().take(left).read_until(b'\n', &mut head)? == 0 {
-            return Err(ReadError::Malformed(400, "the request's head is cut off"));
+            return Err(malformed("the request's head"));
         }
     }
     Ok(head)
 }
 
 /// The request without its body.
-fn parse_head(head: &[u8], arrived: Instant) -> Result<ReceivedRequest, ReadError> {
+fn parse_head(head: &[u8], arrived: Instant) -> io::Result<ReceivedRequest> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     if !parsed.parse(head).is_ok_and(|status| status.is_complete()) {
-        return Err(ReadError::Malformed(400, "the request's head is not HTTP"));
+        return Err(malformed("the request's head"));
     }
     let owned = |header: &httparse::Header<'_>| {
         let value = String::from_utf8_lossy(header.value).into_owned();
@@ -91,53 +84,60 @@ fn parse_head(head: &[u8], arrived: Instant) -> Result<ReceivedRequest, ReadErro
 
 /// Whether a header has this value, in whatever case.
 fn is(request: &ReceivedRequest, name: &str, value: &str) -> bool {
-    request
-        .header(name)
-        .is_some_and(|found| found.eq_ignore_ascii_case(value))
+    let found = request.header(name);
+    found.is_some_and(|found| found.eq_ignore_ascii_case(value))
 }
 
-fn read_body(request: &ReceivedRequest, reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
+fn read_body(request: &ReceivedRequest, reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     if is(request, "transfer-encoding", "chunked") {
         return read_chunks(reader);
     }
     let length = request.header("content-length").unwrap_or("0").parse();
-    let length = length.map_err(|_| ReadError::Malformed(400, "content-length is not a number"))?;
-    read_exactly(reader, length, MAX_BODY)
-}
-
-/// Reads `length` bytes, of which there may be `max`.
-fn read_exactly(reader: &mut impl Read, length: usize, max: usize) -> Result<Vec<u8>, ReadError> {
-    if length > max {
-        return Err(ReadError::Malformed(413, "the body is larger than 32 MiB"));
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let length = length.map_err(|_| malformed("content-length"))?;
+    let mut body = Vec::new();
+    read_exactly(reader, length, &mut body)?;
     Ok(body)
 }
 
-fn read_chunks(reader: &mut impl BufRead) -> Result<Vec<u8>, ReadError> {
+/// Adds `length` bytes to the body.
+fn read_exactly(reader: &mut impl Read, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
+    if length > MAX_BODY - body.len() {
+        return Err(too_large("the body"));
+    }
+    let start = body.len();
+    body.resize(start + length, 0);
+    reader.read_exact(&mut body[start..])
+}
+
+fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let line = read_line(reader)?;
-        let digits = line.split(';').next().unwrap_or_default().trim();
-        let size = usize::from_str_radix(digits, 16)
-            .map_err(|_| ReadError::Malformed(400, "a chunk has no size"))?;
+        let Ok(httparse::Status::Complete((_, size))) = httparse::parse_chunk_size(&line) else {
+            return Err(malformed("a chunk"));
+        };
         if size == 0 {
-            while !read_line(reader)?.is_empty() {}
+            while read_line(reader)? != b"\r\n" {}
             return Ok(body);
         }
-        body.extend(read_exactly(reader, size, MAX_BODY - body.len())?);
+        read_exactly(
+            reader,
+            usize::try_from(size).unwrap_or(usize::MAX),
+            &mut body,
+        )?;
         read_line(reader)?;
     }
 }
 
-fn read_line(reader: &mut impl BufRead) -> Result<String, ReadError> {
-    const MALFORMED: ReadError = ReadError::Malformed(400, "a chunk is malformed");
+/// A line of up to 1 kB, with its end.
+fn read_line(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     reader.by_ref().take(1024).read_until(b'\n', &mut line)?;
-    let line = String::from_utf8(line).map_err(|_| MALFORMED)?;
-    let line = line.strip_suffix('\n').ok_or(MALFORMED)?;
-    Ok(line.trim_end().to_owned())
+    if line.ends_with(b"\n") {
+        Ok(line)
+    } else {
+        Err(malformed("a chunk"))
+    }
 }
 
 /// A response as it is sent.
@@ -160,52 +160,41 @@ impl WireReply {
         }
     }
 
-    pub(super) fn json(status: u16, body: &Value) -> Self {
-        WireReply::new(status, body.to_string())
-    }
-
-    pub(super) fn header(&mut self, name: impl Into<String>, value: impl Into<String>) {
-        self.headers.push((name.into(), value.into()));
-    }
-
     /// Sends it, or what the fault leaves of it; true if the connection can be used for another request.
-    pub(super) fn send(&self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
-        let is_cut = self.fault == Some(InjectedFault::Truncated);
-        let bytes = self.bytes(keep_alive && !is_cut);
-        match self.fault {
-            Some(InjectedFault::Reset) => {
-                info!("practice: resets a connection");
-                socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
-                Ok(false)
-            }
-            Some(InjectedFault::Truncated) => {
-                let half = bytes.len() - self.body.len().div_ceil(2);
-                stream.write_all(&bytes.as_bytes()[..half])?;
-                Ok(false)
-            }
-            _ => {
-                stream.write_all(bytes.as_bytes())?;
-                Ok(keep_alive)
-            }
+    pub(super) fn send(self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
+        if self.fault == Some(InjectedFault::Reset) {
+            socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+            return Ok(false);
         }
+        let is_torn = self.fault == Some(InjectedFault::Truncated);
+        let keep_alive = keep_alive && !is_torn;
+        let missing = if is_torn {
+            self.body.len().div_ceil(2)
+        } else {
+            0
+        };
+        let head = self.head(keep_alive);
+        let mut bytes = self.body;
+        bytes.insert_str(0, &head);
+        stream.write_all(&bytes.as_bytes()[..bytes.len() - missing])?;
+        Ok(keep_alive)
     }
 
-    fn bytes(&self, keep_alive: bool) -> String {
-        // The reason phrase may be empty: nobody but people reads it.
-        let mut bytes = format!("HTTP/1.1 {} \r\n", self.status);
+    fn head(&self, keep_alive: bool) -> String {
+        // Without a reason phrase: only people read it.
+        let mut head = format!("HTTP/1.1 {} \r\n", self.status);
+        head.push_str(&format!("content-length: {}\r\n", self.body.len()));
         for (name, value) in &self.headers {
-            bytes.push_str(&format!("{name}: {value}\r\n"));
+            head.push_str(&format!("{name}: {value}\r\n"));
         }
         let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
         if !self.headers.iter().any(|(name, _)| is_type(name)) {
-            bytes.push_str("content-type: application/json\r\n");
+            head.push_str("content-type: application/json\r\n");
         }
         if !keep_alive {
-            bytes.push_str("connection: close\r\n");
+            head.push_str("connection: close\r\n");
         }
-        bytes.push_str(&format!("content-length: {}\r\n\r\n", self.body.len()));
-        bytes.push_str(&self.body);
-        bytes
+        head + "\r\n"
     }
 }
 
@@ -213,15 +202,8 @@ impl WireReply {
 mod tests {
     use super::*;
 
-    fn status(error: ReadError) -> u16 {
-        match error {
-            ReadError::Malformed(status, _) => status,
-            ReadError::Io(_) => 0,
-        }
-    }
-
-    fn head(text: &str) -> Result<ReceivedRequest, u16> {
-        parse_head(text.as_bytes(), Instant::now()).map_err(status)
+    fn head(text: &str) -> io::Result<ReceivedRequest> {
+        parse_head(text.as_bytes(), Instant::now())
     }
 
     #[test]
@@ -256,17 +238,23 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_not_http_or_too_large_gets_an_error() {
-        assert_eq!(head("hello\r\n\r\n").unwrap_err(), 400);
+    fn a_request_that_is_not_http_or_too_large_is_an_error() {
+        let kind = |error: io::Error| error.kind();
+        let invalid = Some(ErrorKind::InvalidData);
+        assert_eq!(head("hello\r\n\r\n").err().map(kind), invalid);
         let request = head("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n").unwrap();
         assert_eq!(
-            status(read_body(&request, &mut io::empty()).unwrap_err()),
-            400
+            read_body(&request, &mut io::empty()).err().map(kind),
+            invalid
         );
+        let too_large = Some(ErrorKind::FileTooLarge);
         let endless = vec![b'x'; MAX_HEAD + 9];
-        assert_eq!(status(read_head(&mut endless.as_slice()).unwrap_err()), 431);
-        let too_large = read_exactly(&mut io::empty(), MAX_BODY + 1, MAX_BODY);
-        assert_eq!(status(too_large.unwrap_err()), 413);
+        assert_eq!(
+            read_head(&mut endless.as_slice()).err().map(kind),
+            too_large
+        );
+        let body = read_exactly(&mut io::empty(), MAX_BODY + 1, &mut Vec::new());
+        assert_eq!(body.err().map(kind), too_large);
     }
 
     #[test]
