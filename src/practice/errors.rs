@@ -77,14 +77,15 @@ impl Provider {
     }
 
     fn describe_too_large(self, limit: u32, requested: u32) -> (u16, String) {
-        let (status, what) = match self {
-            Provider::OpenAi => (429, "Request too large on tokens per min (TPM)"),
+        let (status, message) = match self {
+            Provider::OpenAi => (429, TOO_LARGE_OPENAI),
             Provider::Anthropic => (413, "Request exceeds the maximum size"),
-            Provider::Google => (400, "The input token count exceeds the maximum"),
+            Provider::Google => (400, TOO_LARGE_GOOGLE),
         };
+        let message = message.replace("{limit}", &limit.to_string());
         (
             status,
-            format!("{what}: Limit {limit}, Requested {requested}."),
+            message.replace("{requested}", &requested.to_string()),
         )
     }
 
@@ -111,6 +112,10 @@ impl Provider {
     }
 }
 
+const TOO_LARGE_OPENAI: &str = "Request too large for paceline-practice on tokens per min (TPM): \
+    Limit {limit}, Requested {requested}. The input or output tokens must be reduced in order to run successfully.";
+const TOO_LARGE_GOOGLE: &str =
+    "The input token count ({requested}) exceeds the maximum of {limit}.";
 const INJECTED: &str = "The practice server returns this error on purpose.";
 const LOW_BALANCE: &str = "Your credit balance is too low to access the practice server.";
 const NO_QUOTA: &str =
