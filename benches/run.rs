@@ -241,7 +241,9 @@ fn call(connections: usize) {
         for _ in 0..connections {
             scope.spawn(|| {
                 while is_one_left() {
-                    let response = http.post(&target, REQUEST.as_bytes()).expect("an answer");
+                    let response = http
+                        .post(&target, REQUEST.as_bytes(), &|| ())
+                        .expect("an answer");
                     assert_eq!(response.body, BODY.as_bytes());
                 }
             });

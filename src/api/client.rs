@@ -161,8 +161,12 @@ impl Ask for Client {
     }
 
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
+        self.ask_reporting(request, &|| ())
+    }
+
+    fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
-        let response = self.http.post(target, request)?;
+        let response = self.http.post(target, request, sent)?;
         self.read(response)
     }
 

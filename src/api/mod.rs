@@ -176,6 +176,16 @@ pub trait Ask: Debug + Send + Sync {
     /// [`CallError`], whose class says what to do.
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError>;
 
+    /// The same, and calls `sent` when the request really leaves. That may be some milliseconds after
+    /// the permit was granted, and would shorten the gap to the next call if it did not count.
+    ///
+    /// # Errors
+    /// As [`ask`](Ask::ask).
+    fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
+        sent();
+        self.ask(request)
+    }
+
     /// Tells a request from one with the same body elsewhere: the path, where it is not that of chat
     /// completions.
     fn mark(&self) -> &str {
