@@ -91,6 +91,9 @@ pub enum TransportError {
     /// [`HttpOptions::connect_timeout`]; the text says which.
     #[error("time-out: {0}")]
     Timeout(String),
+    /// The proxy answered with a status such as 407 in place of a connection.
+    #[error("the proxy refuses: {0}")]
+    ProxyRefused(String),
     /// There is no connection: unknown host, connection refused, proxy down.
     #[error("no connection: {0}")]
     Unreachable(String),
@@ -198,6 +201,10 @@ impl Http {
     /// see the top of the file.
     const PER_AGENT: usize = 32;
 
+    /// A larger body, in bytes, is sent only once the server asks for it, or after a second: many
+    /// servers refuse it by its length, and then close the connection. nginx does so from 1 MiB.
+    const ASK_FIRST: usize = 1 << 20;
+
     /// Makes the client.
     ///
     /// # Errors
@@ -248,10 +255,28 @@ impl Http {
         body: &[u8],
         sent: &dyn Fn(),
     ) -> Result<HttpResponse, TransportError> {
+        let asks_first = body.len() > Self::ASK_FIRST;
+        let response = self.post_once(target, body, asks_first, sent)?;
+        if asks_first && response.status == 417 {
+            return self.post_once(target, body, false, sent);
+        }
+        Ok(response)
+    }
+
+    fn post_once(
+        &self,
+        target: &Target,
+        body: &[u8],
+        asks_first: bool,
+        sent: &dyn Fn(),
+    ) -> Result<HttpResponse, TransportError> {
         let mut request = self.agent().post(&target.uri);
         if let Some(headers) = request.headers_mut() {
             headers.clone_from(&target.headers);
             headers.insert(header::CONTENT_LENGTH, body.len().into());
+            if asks_first {
+                headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+            }
         }
         let mut body = ReportedBody {
             rest: body,
@@ -260,7 +285,7 @@ impl Http {
         let response = request.send(SendBody::from_reader(&mut body));
         response
             .and_then(|response| self.read(response))
-            .map_err(|error| self.explain(error))
+            .map_err(|error| self.explain(error, &target.uri))
     }
 
     /// The agent of the calling thread.
@@ -280,11 +305,14 @@ impl Http {
         })
     }
 
-    fn explain(&self, error: ureq::Error) -> TransportError {
+    fn explain(&self, error: ureq::Error, uri: &Uri) -> TransportError {
         use ureq::Error;
-        let text = error.to_string();
+        let text = format!("{error}{}", self.through(uri));
         match error {
             Error::Timeout(phase) => TransportError::Timeout(self.late(phase)),
+            Error::ConnectProxyFailed(reason) if reason.contains("responded 4") => {
+                TransportError::ProxyRefused(text)
+            }
             Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.options.body_limit),
             Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
                 TransportError::Unreachable(text)
@@ -296,8 +324,18 @@ impl Http {
             | Error::BadUri(_)
             | Error::InvalidProxyUrl
             | Error::RequireHttpsOnly(_) => TransportError::Unsendable(text),
-            Error::Io(error) => explain_io(&error),
+            Error::Io(error) => explain_io(&error, text),
             _ => TransportError::Broken(text),
+        }
+    }
+
+    /// Names the proxy that the calls to an address go through, if there is one.
+    fn through(&self, uri: &Uri) -> String {
+        match self.agents[0].config().proxy() {
+            Some(proxy) if !proxy.is_no_proxy(uri) => {
+                format!(" (through the proxy at {}:{})", proxy.host(), proxy.port())
+            }
+            _ => String::new(),
         }
     }
 
@@ -336,9 +374,14 @@ impl io::Read for ReportedBody<'_> {
 }
 
 /// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
-fn explain_io(error: &io::Error) -> TransportError {
+fn explain_io(error: &io::Error, text: String) -> TransportError {
     use io::ErrorKind;
-    let text = error.to_string();
+    // EMFILE and ENFILE on all systems that have them.
+    if matches!(error.raw_os_error(), Some(23 | 24)) && cfg!(unix) {
+        return TransportError::Unreachable(format!(
+            "{text}: raise the limit (ulimit -n) or use fewer workers"
+        ));
+    }
     match error.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => TransportError::Timeout(text),
         ErrorKind::InvalidData => untrusted(&text),

@@ -41,7 +41,7 @@ impl Client {
     ) -> Self {
         let path = api.path(&params.model);
         let base_url = base_url.unwrap_or(api.base_url());
-        let url = format!("{}{path}", api.complete(base_url));
+        let url = address(&*api, base_url, &path);
         let mut headers = api.headers();
         headers.push(("content-type".to_owned(), "application/json".to_owned()));
         headers.extend(key.map(|key| api.key_header(key)));
@@ -52,7 +52,7 @@ impl Client {
         Client {
             http,
             api,
-            url,
+            url: masked(&url),
             target,
             path,
             key: key.cloned(),
@@ -61,7 +61,7 @@ impl Client {
         }
     }
 
-    /// The address of the calls.
+    /// The address of the calls, for people: without the secrets that it may hold.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -148,6 +148,44 @@ impl Client {
     }
 }
 
+/// The address of the calls: the path follows the base URL, unless that is the whole address already,
+/// and stands before its query.
+fn address(api: &dyn Api, base_url: &str, path: &str) -> String {
+    let (base, query) = match base_url.split_once('?') {
+        Some((base, query)) => (base, format!("?{query}")),
+        None => (base_url, String::new()),
+    };
+    if base.trim_end_matches('/').ends_with(path) {
+        return format!("{}{query}", base.trim_end_matches('/'));
+    }
+    format!("{}{path}{query}", api.complete(base))
+}
+
+/// An address in which a password and the secrets of a query are hidden.
+fn masked(url: &str) -> String {
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut shown = url.to_owned();
+    if let Some((scheme, rest)) = url.split_once("://") {
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map(|(_, host)| host);
+        shown = match host {
+            Some(host) => format!("{scheme}://…@{host}{path}"),
+            None => url.to_owned(),
+        };
+    }
+    for (n, pair) in query
+        .split('&')
+        .enumerate()
+        .filter(|(_, pair)| !pair.is_empty())
+    {
+        let is_version = pair.starts_with("api-version=");
+        let name = pair.split_once('=').filter(|_| !is_version);
+        let pair = name.map_or(pair.to_owned(), |(name, _)| format!("{name}=…"));
+        shown += &format!("{}{pair}", if n == 0 { '?' } else { '&' });
+    }
+    shown
+}
+
 /// The server's name for the call. Anthropic has a header of its own.
 pub(super) fn request_id(headers: &Headers) -> Option<String> {
     let names = ["x-request-id", "request-id"];
@@ -201,6 +239,47 @@ mod tests {
             Params::default(),
         );
         assert!(!format!("{client:?}").contains("sk-secret"));
+    }
+
+    #[test]
+    fn the_path_stands_before_a_query_and_not_twice() {
+        let table: [(&dyn Api, &str, &str); 5] = [
+            (
+                &Chat,
+                "http://h/d?api-version=x",
+                "http://h/d/chat/completions?api-version=x",
+            ),
+            (&Chat, "http://h?k=v", "http://h/v1/chat/completions?k=v"),
+            (
+                &Chat,
+                "http://h/v1/chat/completions",
+                "http://h/v1/chat/completions",
+            ),
+            (
+                &Chat,
+                "http://h/x/chat/completions/?k=v",
+                "http://h/x/chat/completions?k=v",
+            ),
+            (&Messages, "http://h/v1/messages", "http://h/v1/messages"),
+        ];
+        for (api, base_url, url) in table {
+            assert_eq!(address(api, base_url, &api.path("m")), url);
+        }
+    }
+
+    #[test]
+    fn secrets_in_an_address_are_not_shown() {
+        let table = [
+            ("http://alice:s3cret@h:1/v1", "http://…@h:1/v1"),
+            (
+                "http://h/v1?api-key=s3cret&api-version=1",
+                "http://h/v1?api-key=…&api-version=1",
+            ),
+            ("http://h/a@b", "http://h/a@b"),
+        ];
+        for (url, shown) in table {
+            assert_eq!(masked(url), shown);
+        }
     }
 
     #[test]

@@ -157,6 +157,7 @@ impl From<TransportError> for CallError {
             TransportError::Timeout(_) => (Class::Fault, "timeout"),
             TransportError::Unreachable(_) => (Class::Fault, "no_connection"),
             TransportError::Broken(_) => (Class::Fault, "broken_connection"),
+            TransportError::ProxyRefused(_) => (Class::Fatal, "proxy_refused"),
             TransportError::TooLarge(_) => (Class::Rejected, "too_large"),
             TransportError::Untrusted(_) => (Class::Fatal, "untrusted"),
             TransportError::Unsendable(_) => (Class::Fatal, "unsendable"),

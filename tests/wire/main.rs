@@ -608,3 +608,25 @@ fn a_body_over_the_limit_is_given_up() {
         "the limit itself is allowed"
     );
 }
+
+#[test]
+fn a_body_that_is_refused_by_its_length_is_not_sent() {
+    let url = tcp::once(|mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let refusal = "HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(refusal.as_bytes()).unwrap();
+    });
+    let client = client(&url, &options());
+    let request = client.request(&"x".repeat(6 << 20));
+    let error = client.ask(&request).unwrap_err();
+    assert_eq!(
+        (error.class, error.status),
+        (Class::Rejected, Some(413)),
+        "{error}"
+    );
+}
