@@ -69,7 +69,7 @@ pub(crate) fn in_one_line(mut json: String) -> String {
     json
 }
 
-/// The body as JSON that every parser reads, as far as that can be had: some servers cut a string
+/// The body as JSON that every parser reads, as far as possible: some servers cut a string
 /// inside a character, write half of a surrogate pair, `NaN`, raw control characters, or a byte
 /// order mark. What cannot be read becomes U+FFFD, and a number that JSON does not have null.
 pub(crate) fn repaired(body: &[u8]) -> String {

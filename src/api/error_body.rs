@@ -1,7 +1,7 @@
 //! The body of a failure, in the shapes of all servers: a code, a message, and what it is about.
 //!
 //! Servers wrap an error in a list, in a choice, in a JSON text inside a message. All texts of a
-//! body are decoded and looked at, wherever they stand; one table says what they mean.
+//! body are decoded and looked at, wherever they stand; `causes.txt` says what they mean.
 
 use serde_json::Value;
 
@@ -42,103 +42,21 @@ pub(super) enum Cause {
     Unknown,
 }
 
-/// Codes and texts, in lower case, and their cause; the first that is found counts. A code must be
-/// the same, a text may stand anywhere. From the documents and the bug reports of each server.
-const CAUSES: [(Cause, &[&str], &[&str]); 5] = [
-    (Cause::TooLarge, &[], &["request too large for"]),
-    (
-        Cause::Prompt,
-        &[
-            "content_policy_violation",
-            "content_filter",
-            "invalid_prompt",
-        ],
-        &[
-            "flagged",
-            "moderation",
-            "content policy",
-            "can only afford",
-            "fewer max_tokens",
-        ],
-    ),
-    (
-        Cause::Credit,
-        &[
-            "1113", // Zhipu
-            "4006", // Cloudflare
-            "arrearage",
-            "billing_hard_limit_reached",
-            "billing_not_active",
-            "budget_exceeded",
-            "exceeded_current_quota_error",
-            "failed_precondition",
-            "insufficient_balance",
-            "insufficient_quota",
-        ],
-        &[
-            "account is not active",
-            "budget has been exceeded",
-            "calls / month",
-            "credit balance is too low",
-            "daily free allocation",
-            "exceeded budget",
-            "exceeded your current quota",
-            "exceeded your monthly",
-            "insufficient balance",
-            "insufficient credit",
-            "insufficient funds",
-            "organization has been disabled",
-            "reached your specified api usage limits",
-        ],
-    ),
-    (
-        Cause::Key,
-        &[
-            "account_deactivated",
-            "api_key_invalid",
-            "authentication_error",
-            "invalid_api_key",
-            "permission_error",
-        ],
-        &[
-            "access token",
-            "api key does not",
-            "api key not valid",
-            "incorrect api key",
-            "invalid api key",
-            "territory not supported",
-            "your api key",
-        ],
-    ),
-    (
-        Cause::Busy,
-        &[
-            "capacity_exceeded",
-            "overloaded_error",
-            "rate_limit_error",
-            "rate_limit_exceeded",
-            "resource_exhausted",
-            "throttlingexception",
-            "toomanyrequestsexception",
-        ],
-        &[
-            "capacity temporarily exceeded",
-            "currently loading",
-            "loading model",
-            "maximum pending requests",
-            "model is loading",
-            "out of memory",
-            "overloaded",
-            "rate limit",
-            "server busy",
-            "server is busy",
-            "slow down",
-            "still loading",
-            "throttlingexception",
-            "too many requests",
-        ],
-    ),
-];
+/// The lines of `causes.txt`: a cause, `code` or `text`, and the words.
+fn causes() -> impl Iterator<Item = (Cause, &'static str, &'static str)> {
+    include_str!("causes.txt").lines().filter_map(|line| {
+        let mut words = line.splitn(3, ' ');
+        let cause = match words.next()? {
+            "too-large" => Cause::TooLarge,
+            "prompt" => Cause::Prompt,
+            "credit" => Cause::Credit,
+            "key" => Cause::Key,
+            "busy" => Cause::Busy,
+            _ => return None,
+        };
+        Some((cause, words.next()?, words.next()?))
+    })
+}
 
 impl ErrorBody {
     /// Deeper parts are not looked at.
@@ -225,14 +143,13 @@ impl ErrorBody {
             Cause::Busy if status == 400 => text == "throttlingexception",
             _ => true,
         };
-        let is_cause = |(cause, codes, texts): &&(Cause, &[&str], &[&str])| {
-            codes.iter().any(|code| self.has_code(code))
-                || texts
-                    .iter()
-                    .any(|text| self.texts.contains(text) && says(*cause, text))
+        let is_it = |(cause, place, words): &(Cause, &str, &str)| match *place {
+            "code" => self.has_code(words),
+            _ => self.texts.contains(words) && says(*cause, words),
         };
-        let found = CAUSES.iter().find(is_cause);
-        found.map_or(Cause::Unknown, |(cause, ..)| *cause)
+        causes()
+            .find(is_it)
+            .map_or(Cause::Unknown, |(cause, ..)| cause)
     }
 
     /// The status that counts: gateways answer 200 and put the upstream's status into the error's

@@ -68,9 +68,11 @@ impl Key {
 
     /// Hides the key in all texts of a body, however its characters are escaped there.
     fn hide_in_json(&self, body: &mut Json) {
+        const ASCII: [&str; 6] = ["\\u002", "\\u003", "\\u004", "\\u005", "\\u006", "\\u007"];
         let text = body.as_str();
-        let may_be_escaped = text.contains("\\u00") || text.contains("\\/");
-        if self.is_in(text) || may_be_escaped || self.0.contains(['"', '\\']) {
+        let may_be_escaped =
+            ASCII.iter().any(|escape| text.contains(escape)) || self.0.contains(['/', '"', '\\']);
+        if self.is_in(text) || may_be_escaped {
             let mut value = body.value();
             if self.hide_in_value(&mut value) {
                 *body = Json::from(value);
@@ -86,19 +88,18 @@ impl Key {
                 self.hide(text);
                 is_in
             }
-            Value::Array(parts) => parts
-                .iter_mut()
-                .fold(false, |found, part| self.hide_in_value(part) | found),
-            Value::Object(fields) => {
-                if fields.keys().any(|name| self.is_in(name)) {
-                    *value = Value::from(Self::HIDDEN);
-                    return true;
-                }
-                let parts = fields.values_mut();
-                parts.fold(false, |found, part| self.hide_in_value(part) | found)
+            Value::Array(parts) => self.hide_in_values(parts.iter_mut()),
+            Value::Object(fields) if fields.keys().any(|name| self.is_in(name)) => {
+                *value = Value::from(Self::HIDDEN);
+                true
             }
+            Value::Object(fields) => self.hide_in_values(fields.values_mut()),
             _ => false,
         }
+    }
+
+    fn hide_in_values<'a>(&self, values: impl Iterator<Item = &'a mut Value>) -> bool {
+        values.fold(false, |found, value| self.hide_in_value(value) | found)
     }
 }
 

@@ -85,13 +85,13 @@ pub(super) fn word(value: Value) -> Option<String> {
 #[must_use]
 pub fn usage_of(body: &str) -> Option<Usage> {
     #[derive(serde::Deserialize)]
-    struct Counted {
+    struct UsageFields {
         #[serde(default)]
         usage: Value,
         #[serde(default, rename = "usageMetadata")]
         gemini: Value,
     }
-    let Counted { usage, gemini } = read(body)?;
+    let UsageFields { usage, gemini } = read(body)?;
     counted(&usage).or_else(|| counted(&gemini))
 }
 

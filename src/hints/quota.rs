@@ -76,7 +76,7 @@ enum Part {
 /// What a header states, by its name: `x-ratelimit-remaining-tokens-minute`,
 /// `anthropic-ratelimit-requests-limit`, `ratelimit-reset`.
 #[derive(Clone, Copy)]
-struct Meaning {
+struct QuotaHeader {
     part: Part,
     unit: Unit,
     window: Option<Duration>,
@@ -86,18 +86,18 @@ struct Meaning {
 pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime) {
     let mut stated: Vec<(Unit, Quota)> = Vec::new();
     for (name, value) in headers {
-        let Some(meaning) = meaning(name) else {
+        let Some(stated_by) = quota_header(name) else {
             continue;
         };
         let is_same = |(unit, quota): &&mut (Unit, Quota)| {
-            (*unit, quota.window) == (meaning.unit, meaning.window)
+            (*unit, quota.window) == (stated_by.unit, stated_by.window)
         };
         let quota = match stated.iter_mut().find(is_same) {
             Some((_, quota)) => quota,
             None => {
-                let window = meaning.window;
+                let window = stated_by.window;
                 stated.push((
-                    meaning.unit,
+                    stated_by.unit,
                     Quota {
                         window,
                         ..Quota::default()
@@ -106,7 +106,7 @@ pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime)
                 &mut stated.last_mut().expect("just pushed").1
             }
         };
-        let is_read = take(quota, meaning.part, value.trim(), now);
+        let is_read = take(quota, stated_by.part, value.trim(), now);
         hints.note_unreadable(name, !is_read);
     }
     stated.extend(draft(hints, headers).map(|quota| (Unit::Requests, quota)));
@@ -124,7 +124,7 @@ pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime)
 }
 
 /// What a header's name means; `None` if a word of it is unknown.
-fn meaning(name: &str) -> Option<Meaning> {
+fn quota_header(name: &str) -> Option<QuotaHeader> {
     let (_, words) = name.split_once("ratelimit-")?;
     let (mut part, mut unit, mut window) = (None, Unit::Requests, None);
     for word in words.split('-') {
@@ -140,7 +140,7 @@ fn meaning(name: &str) -> Option<Meaning> {
             _ => window = Some(times::window(word)?),
         }
     }
-    Some(Meaning {
+    Some(QuotaHeader {
         part: part?,
         unit,
         window,
