@@ -31,23 +31,11 @@ pub(in crate::cli) struct ExportArgs {
     pub(in crate::cli) output: PathBuf,
 
     /// The order of the prompts: input or completion
-    #[arg(
-        long,
-        value_name = "ORDER",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(in crate::cli) order: ExportOrder,
 
     /// Prompts that failed: include, exclude or only
-    #[arg(
-        long,
-        value_name = "WHAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(in crate::cli) failed: FailedPrompts,
 
     /// Make the csv safe for a spreadsheet program

@@ -7,7 +7,6 @@ use crate::cli::format::{milliseconds, short_number};
 pub(crate) struct Axis {
     from: f64,
     to: f64,
-    is_log: bool,
     /// The values that are written, and how.
     pub(super) ticks: Vec<(f64, String)>,
 }
@@ -40,46 +39,18 @@ impl Axis {
         Axis::linear(0.0, to, every(step.unwrap_or(to / 4.0), to), time_word)
     }
 
-    /// Milliseconds on a scale on which each doubling is as wide.
-    pub(crate) fn doublings(from: f64, to: f64) -> Self {
-        let from = from.max(0.5);
-        let to = to.max(from * 1.2);
-        let ticks = if to / from < 6.0 {
-            round_values(from, to)
-        } else {
-            round_decades(from, to)
-        };
-        let axis = Axis::linear(from, to, ticks, time_word);
-        Axis {
-            is_log: true,
-            ..axis
-        }
-    }
-
     fn linear(from: f64, to: f64, ticks: Vec<f64>, word: impl Fn(f64) -> String) -> Self {
-        let ticks = ticks
-            .into_iter()
-            .map(|value| (value, word(value)))
-            .collect();
+        let ticks = ticks.into_iter().map(|value| (value, word(value)));
         Axis {
             from,
             to,
-            is_log: false,
-            ticks,
+            ticks: ticks.collect(),
         }
     }
 
     /// How far along a value lies, from 0 to 1.
     pub(super) fn place(&self, value: f64) -> f64 {
-        let scaled = |value: f64| {
-            if self.is_log {
-                value.max(self.from / 2.0).ln()
-            } else {
-                value
-            }
-        };
-        let (from, to) = (scaled(self.from), scaled(self.to));
-        ((scaled(value) - from) / (to - from)).clamp(0.0, 1.0)
+        ((value - self.from) / (self.to - self.from)).clamp(0.0, 1.0)
     }
 }
 
@@ -98,24 +69,6 @@ fn round_step(rough: f64) -> f64 {
     steps
         .find(|step| *step >= rough * 0.999)
         .unwrap_or(10.0 * magnitude)
-}
-
-fn round_values(from: f64, to: f64) -> Vec<f64> {
-    let step = round_step((to - from) / 4.0).max(1.0);
-    let (first, last) = ((from / step).ceil() as u64, (to / step).floor() as u64);
-    (first..=last).map(|number| number as f64 * step).collect()
-}
-
-/// 1, 2 and 5 times the powers of ten; the powers alone where there are many.
-fn round_decades(from: f64, to: f64) -> Vec<f64> {
-    let factors: &[f64] = if to / from < 200.0 {
-        &[1.0, 2.0, 5.0]
-    } else {
-        &[1.0]
-    };
-    let decades = (0..21).map(|power| 10f64.powi(power));
-    let values = decades.flat_map(|decade| factors.iter().map(move |factor| factor * decade));
-    values.filter(|value| (from..=to).contains(value)).collect()
 }
 
 fn every(step: f64, to: f64) -> Vec<f64> {
@@ -156,11 +109,6 @@ mod tests {
             (Axis::counts(3000.0), "0 | 1,000 | 2,000 | 3,000"),
             (Axis::counts(1.0), "0 | 1"),
             (Axis::counts(450e3), "0 | 200k | 400k"),
-            (
-                Axis::doublings(90.0, 1_100.0),
-                "100 ms | 200 ms | 500 ms | 1 s",
-            ),
-            (Axis::doublings(310.0, 350.0), "320 ms | 340 ms | 360 ms"),
         ];
         for (axis, expected) in table {
             assert_eq!(words(&axis), expected);
@@ -171,11 +119,7 @@ mod tests {
     fn for_any_values_the_words_are_few_and_places_lie_within() {
         for power in 0..15 {
             let most = 10f64.powi(power) * 1.7;
-            for axis in [
-                Axis::counts(most),
-                Axis::time(most),
-                Axis::doublings(most / 30.0, most),
-            ] {
+            for axis in [Axis::counts(most), Axis::time(most)] {
                 assert!(
                     (1..=13).contains(&axis.ticks.len()),
                     "{most}: {}",

@@ -8,8 +8,8 @@ use super::call::{CallEnd, CallSummary, ms};
 use super::fields::RecordFields;
 use super::numbers::{
     AuditedLimit, CallCounts, FailedExample, FailureReason, KeyReport, LatencySummary, Moment,
-    OutcomeCount, Percentiles, PromptCounts, Report, RetriedPrompt, RunSpan, SlowPrompt, TimeSpent,
-    TokenCounts,
+    OutcomeCount, Percentiles, PromptCounts, RecordRef, Report, RetriedPrompt, RunSpan, SlowPrompt,
+    TimeSpent, TokenCounts,
 };
 use super::pauses::{self, Pauses};
 use super::timeline::Timeline;
@@ -130,14 +130,12 @@ impl ReportBuilder {
         let text = fields.text.as_deref();
         let flag = text.and_then(|text| Flag::of(text, fields.finish_reason.as_deref()));
         let is_answered = text.is_some();
-        self.records.push((
-            prompt,
-            RecordEnd {
-                record,
-                is_answered,
-                flag,
-            },
-        ));
+        let end = RecordEnd {
+            record,
+            is_answered,
+            flag,
+        };
+        self.records.push((prompt, end));
         if is_answered {
             return;
         }
@@ -164,7 +162,8 @@ impl ReportBuilder {
         let [all, answered] = [|_: &CallSummary| true, is_answer].map(|wanted| self.took(wanted));
         let latency = if answered.is_empty() { &all } else { &answered };
         let timeline = Timeline::new(&self.calls, pauses.values(), latency);
-        let named = |ranked: &Ranked| unnamed(ranked.record);
+        let slow = |prompt, took_ms| SlowPrompt { prompt, took_ms };
+        let retried = |prompt, retries| RetriedPrompt { prompt, retries };
         Report {
             prompts,
             tokens: self.tokens,
@@ -176,22 +175,8 @@ impl ReportBuilder {
                 answered: Percentiles::of(&answered),
                 all: Percentiles::of(&all),
             },
-            slowest: self
-                .slowest
-                .iter()
-                .map(|slow| SlowPrompt {
-                    prompt: named(slow),
-                    took_ms: slow.amount,
-                })
-                .collect(),
-            most_retried: self
-                .most_retried
-                .iter()
-                .map(|most| RetriedPrompt {
-                    prompt: named(most),
-                    retries: most.amount,
-                })
-                .collect(),
+            slowest: ranked(&self.slowest, slow),
+            most_retried: ranked(&self.most_retried, retried),
             torn_bytes: 0,
             calls: self.counts(),
             timeline,
@@ -322,6 +307,14 @@ fn offer(list: &mut Vec<Ranked>, new: Ranked) {
     let place = list.partition_point(|ranked| ranked.amount >= new.amount);
     list.insert(place, new);
     list.truncate(RANKED);
+}
+
+/// A list as the report has it.
+fn ranked<T>(list: &[Ranked], entry: impl Fn(RecordRef, u64) -> T) -> Vec<T> {
+    let entries = list.iter();
+    entries
+        .map(|ranked| entry(unnamed(ranked.record), ranked.amount))
+        .collect()
 }
 
 /// From the first call to the last. The calls are sorted by departure.

@@ -14,6 +14,11 @@ pub(super) enum CallEnd {
     Failed,
 }
 
+impl CallEnd {
+    /// In the order in which they are drawn, from below.
+    pub(super) const ALL: [CallEnd; 3] = [CallEnd::Answered, CallEnd::Failed, CallEnd::RateLimited];
+}
+
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CallSummary {

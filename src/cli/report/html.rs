@@ -4,10 +4,8 @@
 //! call on one time axis, latency and where the time went, each key, and the prompts that took longest.
 
 use super::call::CallEnd;
-use super::lanes::CallBar;
-use super::numbers::{
-    FailedExample, FailureReason, KeyReport, Moment, Percentiles, RecordRef, Report, RunSpan,
-};
+use super::lanes::LaneBar;
+use super::numbers::{FailedExample, FailureReason, KeyReport, Moment, RecordRef, Report, RunSpan};
 use super::timeline::{TimeSlice, Timeline};
 use crate::cli::format::{counted, grouped, milliseconds, number, short_number, shortened};
 use crate::cli::page::{
@@ -15,16 +13,21 @@ use crate::cli::page::{
     table, tiles,
 };
 
-/// With at most this many calls each can be pointed at; the page stays below 1 MB.
-const POINTED_AT: usize = 600;
+const NOTE_ON_LANES: &str = "A row is a worker, a bar is a call; its title begins with the line of the results. Waiting \
+                             is left unpainted. The records do not name workers: a prompt is drawn in the first row \
+                             that was free.";
 /// Reasons to fail that are listed.
 const REASONS: usize = 20;
-/// Kinds of calls in a chart, from below: classes of the style sheet, and names.
-const KINDS: [(CallEnd, &str, &str); 3] = [
-    (CallEnd::Answered, "answered", "answered"),
-    (CallEnd::Failed, "failed", "failed"),
-    (CallEnd::RateLimited, "limited", "rate limited"),
-];
+impl CallEnd {
+    /// A class of the style sheet, and a name.
+    fn shown(self) -> (&'static str, &'static str) {
+        match self {
+            CallEnd::Answered => ("answered", "answered"),
+            CallEnd::Failed => ("failed", "failed"),
+            CallEnd::RateLimited => ("limited", "rate limited"),
+        }
+    }
+}
 
 impl Report {
     /// The report as one HTML file without a reference to anything outside. `of` is the name of the results. It is
@@ -223,9 +226,8 @@ impl Report {
         if lanes.is_empty() {
             return;
         }
-        let calls = lanes.iter().flatten().count();
         let height = if lanes.len() > 24 { 8 } else { 15 };
-        let about = format!("{calls} calls of {} workers", lanes.len());
+        let about = format!("Each call of {} workers", lanes.len());
         let rows = Axis::rows(lanes.len());
         let mut chart = Chart::new(
             &about,
@@ -235,34 +237,26 @@ impl Report {
         );
         self.timeline.draw_pauses(&mut chart, lanes.len() as f64);
         for (row, lane) in lanes.iter().enumerate() {
-            for bar in lane.iter().filter(|_| calls <= POINTED_AT) {
-                let (x, y) = self.timeline.place(bar, row);
-                chart.bar(kind_of(bar.end).0, &title(bar), x, y);
+            for bar in lane {
+                self.timeline.draw_call(&mut chart, bar, row as f64);
             }
         }
-        for (end, kind, _) in KINDS.into_iter().filter(|_| calls > POINTED_AT) {
-            let rows = lanes.iter().enumerate();
-            let bars = rows.flat_map(|(row, lane)| lane.iter().map(move |bar| (row, bar)));
-            let bars = bars.filter(|(_, bar)| bar.end == end);
-            chart.bars(kind, bars.map(|(row, bar)| self.timeline.place(bar, row)));
-        }
-        let step = lanes.len().div_ceil(8).max(1);
-        for row in (0..lanes.len()).step_by(step) {
+        for row in (0..lanes.len()).step_by(lanes.len().div_ceil(8)) {
             chart.beside(row as f64 + 0.5, &(row + 1).to_string());
         }
-        let note = "A row is a worker, a bar is a call; waiting is left unpainted. The records do not name workers: a \
-                    prompt is drawn in the first row that was free.";
-        page.section("Every call", note, self.legend() + &chart.to_string());
+        page.section(
+            "Every call",
+            NOTE_ON_LANES,
+            self.legend() + &chart.to_string(),
+        );
     }
 
     /// The kinds that there are.
     fn legend(&self) -> String {
-        let has = |end| {
-            let slices = self.timeline.slices.iter();
-            slices.map(|slice| slice.of(end)).sum::<u64>() > 0
-        };
-        let kinds = KINDS.into_iter().filter(|(end, ..)| has(*end));
-        let mut kinds: Vec<_> = kinds.map(|(_, kind, name)| (kind, name)).collect();
+        let slices = &self.timeline.slices;
+        let is_there = |end: &CallEnd| slices.iter().any(|slice| slice.count(*end) > 0);
+        let kinds = CallEnd::ALL.into_iter().filter(is_there);
+        let mut kinds: Vec<_> = kinds.map(CallEnd::shown).collect();
         if self.timeline.pauses.iter().any(|pauses| !pauses.is_empty()) {
             kinds.push(("paused", "paused after a rate limited call"));
         }
@@ -296,43 +290,41 @@ impl Report {
              <div><h3>Where the time went</h3>{}</div></div>",
             shares(&parts)
         );
-        let note = "Left: how many calls took how long, on a scale on which each doubling is as wide. Right: the time \
-                    of all workers together, who work side by side.";
+        let note = "Left: how many calls took how long; the last bar has all that took longer. Right: the time of all \
+                    workers together, who work side by side.";
         page.section("Latency and time", note, content);
     }
 
     fn latency_chart(&self) -> String {
-        let bins = &self.timeline.latency;
-        let latency = self.latency.answered.or(self.latency.all);
-        let (Some(took), Some(first), Some(last)) = (latency, bins.first(), bins.last()) else {
+        let Some(took) = self.latency.answered.or(self.latency.all) else {
             return String::new();
         };
-        let Percentiles {
-            p50_ms,
-            p95_ms,
-            p99_ms,
-            longest_ms,
-        } = took;
         let whose = match self.latency.answered {
             Some(_) => "calls that were answered",
             None => "all calls, none of which was answered",
         };
-        let longest = milliseconds(longest_ms);
+        let longest = milliseconds(took.longest_ms);
         let about = format!("How long {whose} took; the longest took {longest}");
-        let most = bins.iter().map(|bin| bin.count).max().unwrap_or(0);
-        let x = Axis::doublings(first.from * 0.9, last.below * 1.1);
-        let mut chart = Chart::new(&about, 160, x, Axis::counts(most as f64));
-        for bin in bins.iter().filter(|bin| bin.count > 0) {
-            let [from, below] = [bin.from, bin.below].map(|ms| milliseconds(ms as u64));
-            let title = format!("{from} to {below}: {}", counted(bin.count as u64, "call"));
-            chart.bar(
-                "answered",
-                &title,
-                (bin.from, bin.below),
-                (0.0, bin.count as f64),
-            );
+        let (width, counts) = (
+            self.timeline.latency.width_ms,
+            &self.timeline.latency.counts,
+        );
+        let most = counts.iter().max().copied().unwrap_or(0);
+        let axis = Axis::time((width * counts.len() as u64) as f64);
+        let mut chart = Chart::new(&about, 160, axis, Axis::counts(most as f64));
+        for (from, count) in (0u64..).step_by(width as usize).zip(counts) {
+            let x = (from as f64, (from + width) as f64);
+            if *count > 0 {
+                let title = format!("from {}: {}", milliseconds(from), counted(*count, "call"));
+                chart.bar("answered", &title, x, (0.0, *count as f64));
+            }
         }
-        for (row, name, ms) in [(0, "p50", p50_ms), (1, "p95", p95_ms), (2, "p99", p99_ms)] {
+        let percentiles = [
+            ("p50", took.p50_ms),
+            ("p95", took.p95_ms),
+            ("p99", took.p99_ms),
+        ];
+        for (row, (name, ms)) in (0..).zip(percentiles) {
             chart.point_out(ms as f64, &format!("{name} {}", milliseconds(ms)), row);
         }
         format!("<div class=\"pointers\">{chart}</div><p class=\"note\">{about}.</p>")
@@ -400,40 +392,30 @@ impl Report {
 
 // ---- Pieces ---------------------------------------------------------------------------------------------------------
 
-/// A class of the style sheet, and a name.
-fn kind_of(end: CallEnd) -> (&'static str, &'static str) {
-    let kind = KINDS.into_iter().find(|(kind, ..)| *kind == end);
-    kind.map_or(("failed", "failed"), |(_, class, name)| (class, name))
-}
-
-impl TimeSlice {
-    fn of(&self, end: CallEnd) -> u64 {
-        match end {
-            CallEnd::Answered => self.answered,
-            CallEnd::Failed => self.failed,
-            CallEnd::RateLimited => self.rate_limited,
-        }
-    }
-}
-
 impl Timeline {
     /// The time axis of all charts.
     fn axis(&self) -> Axis {
         Axis::time((self.until - self.from) as f64)
     }
 
-    /// Where a call is drawn, from and until in x and in y. A rate limited call is taller than others.
-    fn place(&self, bar: &CallBar, row: usize) -> ((f64, f64), (f64, f64)) {
+    /// A rate limited call is taller than others.
+    fn draw_call(&self, chart: &mut Chart, bar: &LaneBar, row: f64) {
         let margin = if bar.end == CallEnd::RateLimited {
             0.05
         } else {
             0.2
         };
+        let (class, name) = bar.end.shown();
+        let title = format!(
+            "{}: {name}, {}",
+            bar.record,
+            milliseconds(bar.until - bar.from)
+        );
         let x = (
             (bar.from - self.from) as f64,
             (bar.until - self.from) as f64,
         );
-        (x, (row as f64 + margin, row as f64 + 1.0 - margin))
+        chart.bar(class, &title, x, (row + margin, row + 1.0 - margin));
     }
 
     /// Bands over the time in which a key was paused. Several keys share the height.
@@ -445,7 +427,7 @@ impl Timeline {
                 .iter()
                 .map(|(from, until)| ((*from - self.from) as f64, (*until - self.from) as f64));
             chart.bars("paused pause-area", spans.clone().map(|x| (x, y)));
-            chart.bars("paused", spans.map(|x| (x, (y.1, y.1))));
+            chart.bars("paused", spans.map(|x| (x, (y.1 - part * 0.03, y.1))));
         }
     }
 }
@@ -454,12 +436,13 @@ impl Timeline {
 fn draw_slice(chart: &mut Chart, slice: &TimeSlice, origin: u64) {
     let x = ((slice.from - origin) as f64, (slice.until - origin) as f64);
     let mut low = 0.0;
-    for (end, kind, name) in KINDS {
-        let calls = slice.of(end);
+    for end in CallEnd::ALL {
+        let (class, name) = end.shown();
+        let calls = slice.count(end);
         if calls > 0 {
             let high = low + slice.a_minute(calls);
             chart.bar(
-                kind,
+                class,
                 &format!("{} {name}", counted(calls, "call")),
                 x,
                 (low, high),
@@ -467,15 +450,6 @@ fn draw_slice(chart: &mut Chart, slice: &TimeSlice, origin: u64) {
             low = high;
         }
     }
-}
-
-fn title(bar: &CallBar) -> String {
-    let took = milliseconds(bar.until - bar.from);
-    format!(
-        "line {} of the results: {} in {took}",
-        bar.record,
-        kind_of(bar.end).1
-    )
 }
 
 /// A reason with its first example, and below it the others.

@@ -14,7 +14,7 @@ const CUT_MS: u64 = 2;
 
 /// One call, drawn. Instants are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct CallBar {
+pub(super) struct LaneBar {
     pub(super) from: u64,
     pub(super) until: u64,
     pub(super) end: CallEnd,
@@ -23,7 +23,7 @@ pub(super) struct CallBar {
 }
 
 /// The calls of each lane; nothing if there are too many calls or lanes.
-pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<CallBar>> {
+pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<LaneBar>> {
     if calls.len() > MOST_CALLS {
         return Vec::new();
     }
@@ -32,10 +32,10 @@ pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<CallBar>> {
     let prompts = calls.chunk_by(|one, next| one.record == next.record);
     let mut prompts: Vec<_> = prompts.collect();
     prompts.sort_by_key(|calls| calls[0].asked());
-    let mut lanes: Vec<Vec<CallBar>> = Vec::new();
+    let mut lanes: Vec<Vec<LaneBar>> = Vec::new();
     for calls in prompts {
         let begin = calls[0].asked().saturating_add(CUT_MS);
-        let is_free = |lane: &Vec<CallBar>| lane.last().is_none_or(|last| last.until <= begin);
+        let is_free = |lane: &Vec<LaneBar>| lane.last().is_none_or(|last| last.until <= begin);
         let bars = calls.iter().map(bar);
         match lanes.iter_mut().find(|lane| is_free(lane)) {
             Some(lane) => lane.extend(bars),
@@ -49,8 +49,8 @@ pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<CallBar>> {
 }
 
 /// A call that took no time is drawn, too.
-fn bar(call: &CallSummary) -> CallBar {
-    CallBar {
+fn bar(call: &CallSummary) -> LaneBar {
+    LaneBar {
         from: call.at,
         until: call.ended_at().max(call.at + 1),
         end: call.end,
@@ -79,7 +79,7 @@ mod tests {
             call(2, 100, 110, 150),
             call(3, 5, 20, 99),
         ]);
-        let records = |lane: &Vec<CallBar>| lane.iter().map(|bar| bar.record).collect::<Vec<_>>();
+        let records = |lane: &Vec<LaneBar>| lane.iter().map(|bar| bar.record).collect::<Vec<_>>();
         assert_eq!(
             lanes.iter().map(records).collect::<Vec<_>>(),
             [vec![1, 2], vec![3]]
