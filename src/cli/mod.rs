@@ -37,6 +37,7 @@ mod setup;
 mod share;
 mod stop;
 mod summary;
+mod template;
 #[cfg(feature = "redis")]
 mod work;
 

@@ -11,9 +11,7 @@ use std::fmt::{Display, Formatter, Result, Write};
 
 pub(crate) use axis::Axis;
 pub(crate) use chart::Chart;
-pub(crate) use parts::{
-    Cell, Tile, TimeShare, facts, legend, portions, shares, stacked, table, tiles,
-};
+pub(crate) use parts::{Cell, legend, table};
 
 const STYLE: &str = include_str!("style.css");
 

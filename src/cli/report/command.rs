@@ -42,11 +42,13 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
 fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
-        to.write_all(report.to_html(&name.to_string_lossy()).as_bytes())
+        let page = report.to_html(&name.to_string_lossy());
+        to.write_all(page.map_err(io::Error::other)?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        writeln!(to, "{report}")
+        let text = report.to_text().map_err(io::Error::other)?;
+        writeln!(to, "{text}")
     }
 }

@@ -12,6 +12,7 @@
 mod audit;
 mod builder;
 mod call;
+mod charts;
 mod command;
 mod fields;
 mod html;

@@ -338,7 +338,11 @@ fn latency_is_that_of_answers_and_that_of_all_calls() {
 fn an_empty_file_is_a_run_that_has_just_begun() {
     let report = report(&[]);
     assert_eq!(
-        (report.to_string().as_str(), report.span, report.latency.all),
+        (
+            report.to_text().unwrap().as_str(),
+            report.span,
+            report.latency.all
+        ),
         ("no records yet", None, None)
     );
     assert!(
@@ -474,7 +478,7 @@ Slowest prompts
 
 Most retried prompts
   1 retry           line-1";
-    assert_eq!(report_on(&records, rpm(600)).to_string(), expected);
+    assert_eq!(report_on(&records, rpm(600)).to_text().unwrap(), expected);
 }
 
 #[test]
@@ -494,7 +498,7 @@ fn no_line_is_wider_than_a_terminal_or_commands_it_whatever_the_records_say() {
             )
         })
         .collect();
-    let text = report_on(&records, rpm(1)).to_string();
+    let text = report_on(&records, rpm(1)).to_text().unwrap();
     for line in text.lines() {
         assert!(
             line.chars().count() <= 80 && !line.contains(char::is_control),
