@@ -53,16 +53,24 @@ pub(super) fn silent(calls: &[CallSummary], ends: &[u64]) -> Vec<(u64, u64)> {
     ends.iter().filter_map(pause).collect()
 }
 
-/// Makes one pause of those that are less than `gap` apart, so that few are left to draw.
+/// Makes one band of pauses that are less than `gap` apart, so that few are left to draw. A band that was paused for less
+/// than half of its time is left out: it would look as if it had been paused throughout.
 pub(super) fn coarse(spans: impl Iterator<Item = (u64, u64)>, gap: u64) -> Vec<(u64, u64)> {
-    let mut coarse: Vec<(u64, u64)> = Vec::new();
+    let mut bands: Vec<(u64, u64, u64)> = Vec::new();
     for (from, until) in spans {
-        match coarse.last_mut() {
-            Some(last) if from < last.1 + gap => last.1 = until,
-            _ => coarse.push((from, until)),
+        match bands.last_mut() {
+            Some((_, end, paused)) if from < *end + gap => {
+                *end = until;
+                *paused += until - from;
+            }
+            _ => bands.push((from, until, until - from)),
         }
     }
-    coarse
+    bands.retain(|(from, until, paused)| paused * 2 >= until - from);
+    bands
+        .iter()
+        .map(|(from, until, _)| (*from, *until))
+        .collect()
 }
 
 #[cfg(test)]
@@ -117,6 +125,8 @@ mod tests {
     fn pauses_that_are_near_are_drawn_as_one() {
         let spans = [(0, 10), (15, 20), (40, 50)];
         assert_eq!(coarse(spans.into_iter(), 10), [(0, 20), (40, 50)]);
+        let now_and_then = (0..100).map(|n| (n * 10, n * 10 + 2));
+        assert_eq!(coarse(now_and_then, 10), []);
     }
 
     proptest! {
