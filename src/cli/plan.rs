@@ -20,6 +20,7 @@ use crate::practice::Latency;
 
 use forecast::{FailureRates, Forecast, PlanInputs};
 use survey::Survey;
+use text::PlanText;
 
 /// The latency of a model about which nothing is known.
 const GUESSED_LATENCY: Latency = Latency::LogNormal(Duration::from_secs(2), 0.5);
@@ -61,10 +62,9 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
         failures,
     };
     let forecast = Forecast::of(&inputs);
-    let lines = [
-        text::prompts(args, &survey, earlier.as_ref()),
-        text::known(args, &inputs, earlier.as_ref()),
-        text::forecast(&inputs, &forecast),
-    ];
-    print(lines.concat().join("\n") + "\n")
+    let mut text = PlanText::default();
+    text.prompts(args, &survey, earlier.as_ref());
+    text.known(args, &inputs, earlier.as_ref());
+    text.forecast(&inputs, &forecast);
+    print(text.into_string())
 }

@@ -10,7 +10,7 @@ use std::env;
 use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use console::Term;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::args::{CallArgs, LogFormat, ShowProgress};
 use super::logging::{screen, tell};
-use crate::batch::{Event, Price, Snapshot, View, Watch, Why};
+use crate::batch::{Event, Price, Snapshot, View, Watch};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
 
@@ -50,31 +50,37 @@ impl DisplayMode {
 #[derive(Debug)]
 pub(super) struct ProgressDisplay {
     messages: Sender<DisplayMessage>,
+    view: Arc<View>,
     thread: Option<JoinHandle<()>>,
 }
 
 enum DisplayMessage {
-    Paused {
-        key: usize,
-        wait: Duration,
-        until: SystemTime,
-        why: Why,
-    },
+    /// A pause has begun, in words.
+    Paused(String),
     End,
 }
 
 impl ProgressDisplay {
-    /// Starts to show the batch of this view. If there is no thread to be had, nothing is shown.
+    /// Starts to show the batch of this view. If the system has no thread for it, nothing is shown.
     pub(super) fn start(args: &CallArgs, quiet: bool, view: Arc<View>) -> Self {
         let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
         let terminal = stderr().is_terminal() && !is_dumb;
         let mode = DisplayMode::choose(args.watch.progress, args.watch.log_format, quiet, terminal);
         let (messages, receiver) = bounded(16);
-        let price = args.cost.price;
-        let body = move || show(mode, &view, price, &receiver);
-        let thread = thread::Builder::new().name("display".into()).spawn(body);
+        let (shown, price) = (view.clone(), args.cost.price);
+        let show = move || {
+            let now = || shown.at(SystemClock.now());
+            match mode {
+                DisplayMode::Live => draw(&now, price, &receiver),
+                DisplayMode::Lines => print_lines(&now, price, &receiver, true),
+                DisplayMode::LinesOnly => print_lines(&now, price, &receiver, false),
+                DisplayMode::Never => {}
+            }
+        };
+        let thread = thread::Builder::new().name("display".into()).spawn(show);
         ProgressDisplay {
             messages,
+            view,
             thread: thread.ok(),
         }
     }
@@ -84,24 +90,19 @@ impl ProgressDisplay {
     pub(super) fn watch(&self) -> Arc<dyn Watch> {
         /// A shorter pause is over before it is read.
         const LONG: Duration = Duration::from_secs(5);
-        let messages = self.messages.clone();
-        Arc::new(move |event: &Event<'_>| {
-            if let Event::Held {
+        let (messages, view) = (self.messages.clone(), self.view.clone());
+        Arc::new(move |event: &Event<'_>| match *event {
+            Event::Held {
                 key,
                 wait,
                 until,
                 why,
-            } = *event
-                && wait >= LONG
-            {
-                let paused = DisplayMessage::Paused {
-                    key,
-                    wait,
-                    until,
-                    why,
-                };
-                let _ = messages.try_send(paused);
+            } if wait >= LONG => {
+                let key = (view.at(SystemClock.now()).keys > 1).then_some(key);
+                let pause = lines::pause(key, why, wait, until);
+                let _ = messages.try_send(DisplayMessage::Paused(pause));
             }
+            _ => {}
         })
     }
 }
@@ -116,16 +117,6 @@ impl Drop for ProgressDisplay {
     }
 }
 
-fn show(mode: DisplayMode, view: &View, price: Option<Price>, messages: &Receiver<DisplayMessage>) {
-    let now = || view.at(SystemClock.now());
-    match mode {
-        DisplayMode::Live => draw(&now, price, messages),
-        DisplayMode::Lines => print_lines(&now, price, messages, true),
-        DisplayMode::LinesOnly => print_lines(&now, price, messages, false),
-        DisplayMode::Never => {}
-    }
-}
-
 fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<DisplayMessage>) {
     /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
     const FRAME: Duration = Duration::from_millis(250);
@@ -133,7 +124,7 @@ fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<Di
     loop {
         screen().draw(lines::screen(&now(), price, look()));
         match messages.recv_timeout(FRAME) {
-            Ok(DisplayMessage::Paused { .. }) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(DisplayMessage::Paused(_)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -150,17 +141,8 @@ fn print_lines(
     let mut next = Instant::now() + PERIOD;
     loop {
         match messages.recv_deadline(next) {
-            Ok(DisplayMessage::Paused {
-                key,
-                wait,
-                until,
-                why,
-            }) => {
-                let key = (now().keys > 1).then_some(key);
-                if pauses {
-                    tell(&lines::pause(key, why, wait, until));
-                }
-            }
+            Ok(DisplayMessage::Paused(pause)) if pauses => tell(&pause),
+            Ok(DisplayMessage::Paused(_)) => {}
             Err(RecvTimeoutError::Timeout) => {
                 tell(&lines::one_line(&now(), price));
                 next += PERIOD;

@@ -47,9 +47,6 @@ pub(super) fn read(path: &Path, ask: &dyn Ask) -> Result<EarlierRun, CommandErro
 #[derive(Default)]
 struct EarlierTotals {
     latencies: Vec<Duration>,
-    /// Every n-th answer is kept; 0 is every one, too.
-    stride: u64,
-    answers: u64,
     faults: u64,
     rejected: u64,
     /// Bytes and tokens of the requests whose answers reported their tokens.
@@ -60,9 +57,6 @@ struct EarlierTotals {
 }
 
 impl EarlierTotals {
-    /// The most latencies that are kept: enough for percentiles, and half a megabyte.
-    const KEPT: usize = 1 << 16;
-
     fn add(&mut self, line: &ResultLine<'_>, ask: &dyn Ask) -> Result<(), ResultsError> {
         #[derive(Deserialize)]
         struct PromptField<'a> {
@@ -72,7 +66,7 @@ impl EarlierTotals {
         let row: RecordFields<'_> = line.parse()?;
         for attempt in &row.attempts {
             match attempt.outcome {
-                CallOutcome::Answered => self.add_latency(attempt.took),
+                CallOutcome::Answered => self.latencies.push(attempt.took),
                 // A matter of the rate, or of the key.
                 CallOutcome::RateLimited | CallOutcome::Fatal => {}
                 CallOutcome::Rejected => self.rejected += 1,
@@ -89,17 +83,6 @@ impl EarlierTotals {
         Ok(())
     }
 
-    fn add_latency(&mut self, took: Duration) {
-        if self.answers.is_multiple_of(self.stride.max(1)) {
-            self.latencies.push(took);
-        }
-        self.answers += 1;
-        if self.latencies.len() > Self::KEPT {
-            self.latencies = self.latencies.iter().step_by(2).copied().collect();
-            self.stride = self.stride.max(1) * 2;
-        }
-    }
-
     /// `None` if nothing was answered.
     fn finish(self) -> Option<EarlierRun> {
         let density = match self.with_tokens {
@@ -109,7 +92,8 @@ impl EarlierTotals {
                 output: self.output / answers as f64,
             },
         };
-        let calls = (self.answers + self.faults + self.rejected) as f64;
+        let answers = self.latencies.len() as u64;
+        let calls = (answers + self.faults + self.rejected) as f64;
         Some(EarlierRun {
             latency: LatencyDistribution::measured(self.latencies)?,
             density,
@@ -117,7 +101,7 @@ impl EarlierTotals {
                 faults: self.faults as f64 / calls,
                 rejected: self.rejected as f64 / calls,
             },
-            answers: self.answers,
+            answers,
             has_tokens: self.with_tokens > 0,
         })
     }

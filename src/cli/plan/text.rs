@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use super::earlier::EarlierRun;
 use super::forecast::{Bottleneck, FailureRates, Forecast, PlanInputs, WorkerChoice};
@@ -11,237 +12,203 @@ use crate::cli::args::PlanArgs;
 use crate::cli::format::{counted, duration, grouped, money, number};
 use crate::cli::setup;
 
-/// A label and its value; without a label, the value continues the line above.
-fn row(label: &str, value: impl Display) -> String {
-    format!("  {label:<17} {value}")
-}
+/// Lines with a label and a value.
+#[derive(Default)]
+pub(super) struct PlanText(String);
 
-/// What there is to send.
-pub(super) fn prompts(
-    args: &PlanArgs,
-    survey: &Survey,
-    earlier: Option<&EarlierRun>,
-) -> Vec<String> {
-    let load = &survey.load;
-    let done = match (survey.before.answered, survey.before.failed) {
-        (0, 0) => String::new(),
-        (answered, failed) => format!(
-            " of {}: {answered} answered and {failed} failed are on record",
-            grouped(survey.total)
-        ),
-    };
-    let mut lines = vec![
-        "Prompts".to_owned(),
-        row("to send", grouped(load.count) + &done),
-    ];
-    if survey.changed > 0 {
-        let changed = grouped(survey.changed);
-        lines.push(row(
-            "changed",
-            format!("{changed} on record would be sent differently now: run stops"),
-        ));
-        lines.push(row("", "without --keep or --restart"));
+impl PlanText {
+    fn line(&mut self, text: impl Display) {
+        self.0 += &format!("{text}\n");
     }
-    let tokens = format!(
-        "about {} in, {} out",
-        number(load.input.round()),
-        number(load.output.round())
-    );
-    lines.push(row("tokens", tokens));
-    lines.push(match earlier {
-        Some(earlier) if earlier.has_tokens => row("", "as in the earlier run"),
-        _ => row(
+
+    /// Without a label, the value continues the line above.
+    fn row(&mut self, label: &str, value: impl Display) {
+        self.line(format!("  {label:<17} {value}"));
+    }
+
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+
+    /// What there is to send.
+    pub(super) fn prompts(
+        &mut self,
+        args: &PlanArgs,
+        survey: &Survey,
+        earlier: Option<&EarlierRun>,
+    ) {
+        let load = &survey.load;
+        let done = match (survey.before.answered, survey.before.failed) {
+            (0, 0) => String::new(),
+            (answered, failed) => format!(
+                " of {}: {answered} answered and {failed} failed are on record",
+                grouped(survey.total)
+            ),
+        };
+        self.line("Prompts");
+        self.row("to send", grouped(load.count) + &done);
+        if survey.changed > 0 {
+            let changed = format!("{} on record would be sent differently now", survey.changed);
+            self.row("changed", changed + ": run stops");
+            self.row("", "without --keep or --restart");
+        }
+        let [input, output] = [load.input, load.output].map(|tokens| number(tokens.round()));
+        self.row("tokens", format!("about {input} in, {output} out"));
+        let density = load.density;
+        let [bytes, answer] = [1.0 / density.input, density.output].map(number);
+        self.row(
             "",
-            format!(
-                "a guess: {} bytes a token, answers of {}",
-                number(1.0 / load.density.input),
-                number(load.density.output)
-            ),
-        ),
-    });
-    if let Some(price) = args.run.calls.cost.price {
-        let cost = price.cost(Tokens {
-            input: load.input as u64,
-            output: load.output as u64,
-        });
-        lines.push(row(
-            "cost",
-            format!("about {}, at {price} a million", money(cost)),
-        ));
+            match earlier.filter(|earlier| earlier.has_tokens) {
+                Some(_) => "as in the earlier run".to_owned(),
+                None => format!("a guess: {bytes} bytes a token, answers of {answer}"),
+            },
+        );
+        if let Some(price) = args.run.calls.cost.price {
+            let (input, output) = (load.input as u64, load.output as u64);
+            let cost = money(price.cost(Tokens { input, output }));
+            self.row("cost", format!("about {cost}, at {price} a million"));
+        }
+        if let Some(warning) = survey.oversized.warning() {
+            self.row("too large", warning);
+        }
     }
-    lines.extend(
-        survey
-            .oversized
-            .warning()
-            .map(|warning| row("too large", warning)),
-    );
-    lines
-}
 
-/// What the forecast is based on.
-pub(super) fn known(
-    args: &PlanArgs,
-    inputs: &PlanInputs,
-    earlier: Option<&EarlierRun>,
-) -> Vec<String> {
-    let mut lines = vec![String::new(), "What is known".to_owned()];
-    lines.extend(limits(args, inputs.keys));
-    let latency = &inputs.latency;
-    lines.push(row(
-        "latency",
-        format!(
-            "{} on average, 95 % within {}",
-            duration(latency.mean()),
-            duration(latency.percentile(95))
-        ),
-    ));
-    let source = match (earlier, args.latency) {
-        (Some(earlier), _) => format!("measured in {}", counted(earlier.answers, "answer")),
-        (None, Some(_)) => "given with --latency".to_owned(),
-        (None, None) if args.run.calls.practice => "the practice server's".to_owned(),
-        (None, None) => "a guess: give --latency, or --from an earlier run".to_owned(),
-    };
-    lines.push(row("", source));
-    let FailureRates { faults, rejected } = inputs.failures;
-    if faults + rejected > 0.0 {
-        lines.push(row(
-            "failures",
-            format!(
-                "{:.1} % of the calls are retried, {:.1} % rejected",
-                faults * 100.0,
-                rejected * 100.0
-            ),
-        ));
+    /// What the forecast is based on.
+    pub(super) fn known(
+        &mut self,
+        args: &PlanArgs,
+        inputs: &PlanInputs,
+        earlier: Option<&EarlierRun>,
+    ) {
+        self.line("\nWhat is known");
+        self.limits(args, inputs.keys);
+        let latency = &inputs.latency;
+        let [mean, p95] = [latency.mean(), latency.percentile(95)].map(duration);
+        self.row("latency", format!("{mean} on average, 95 % within {p95}"));
+        self.row(
+            "",
+            match (earlier, args.latency) {
+                (Some(earlier), _) => format!("measured in {}", counted(earlier.answers, "answer")),
+                (None, Some(_)) => "given with --latency".to_owned(),
+                (None, None) if args.run.calls.practice => "the practice server's".to_owned(),
+                (None, None) => "a guess: give --latency, or --from an earlier run".to_owned(),
+            },
+        );
+        let FailureRates { faults, rejected } = inputs.failures;
+        if faults + rejected > 0.0 {
+            let [faults, rejected] =
+                [faults, rejected].map(|part| format!("{:.1} %", part * 100.0));
+            self.row(
+                "failures",
+                format!("{faults} of the calls are retried, {rejected} rejected"),
+            );
+        }
     }
-    lines
-}
 
-fn limits(args: &PlanArgs, keys: usize) -> Vec<String> {
-    let calls = &args.run.calls;
-    let limit = |limit: Option<NonZeroU32>, of| {
-        limit.map(|n| format!("{} {of} a minute", grouped(n.get().into())))
-    };
-    let limits = [
-        limit(setup::rpm(calls), "calls"),
-        limit(calls.rate.tpm, "tokens"),
-    ];
-    let limits: Vec<_> = limits.into_iter().flatten().collect();
-    if limits.is_empty() {
-        return vec![
-            row(
+    fn limits(&mut self, args: &PlanArgs, keys: usize) {
+        let calls = &args.run.calls;
+        let limit = |limit: Option<NonZeroU32>, of| {
+            limit.map(|n| format!("{} {of} a minute", grouped(n.get().into())))
+        };
+        let limits = [
+            limit(setup::rpm(calls), "calls"),
+            limit(calls.rate.tpm, "tokens"),
+        ];
+        let limits: Vec<_> = limits.into_iter().flatten().collect();
+        if limits.is_empty() {
+            self.row(
                 "limit",
                 "unknown: a run follows the server's headers, or finds it.",
-            ),
-            row(
+            );
+            self.row(
                 "",
                 "Give --rpm N or --tpm N to plan with it; without, this is",
-            ),
-            row("", "how long it takes without any limit"),
-        ];
+            );
+            self.row("", "how long it takes without any limit");
+            return;
+        }
+        let each = match keys {
+            1 => String::new(),
+            keys => format!(" with each of {keys} keys"),
+        };
+        self.row("limit", limits.join(", ") + &each);
     }
-    let each = match keys {
-        1 => String::new(),
-        keys => format!(" with each of {keys} keys"),
-    };
-    vec![row("limit", limits.join(", ") + &each)]
+
+    /// How long it takes, why, and with how many workers.
+    pub(super) fn forecast(&mut self, inputs: &PlanInputs, forecast: &Forecast) {
+        self.line("\nForecast");
+        if inputs.load.count == 0 {
+            return self.row("takes", "no time: there is nothing left to send");
+        }
+        let rate = number(calls_a_minute(forecast, forecast.took));
+        let took = duration(forecast.took);
+        self.row("takes", format!("about {took}, at {rate} calls a minute"));
+        if let Some(bottleneck) = forecast.bottleneck() {
+            self.row(
+                "limited by",
+                format!("{bottleneck}: {}", bottleneck.advice()),
+            );
+        }
+        for (n, (limit, took)) in forecast.alone.iter().enumerate() {
+            let label = if n == 0 { "each alone" } else { "" };
+            self.row(label, format!("{limit} {}", duration(*took)));
+        }
+        let busiest = counted(forecast.busiest as u64, "call");
+        self.row("in flight", format!("at most {busiest} at once"));
+        if !forecast.ends {
+            self.row("but", "too many calls fail: the batch would stop early");
+        }
+        self.workers(inputs, forecast);
+        if inputs.load.count > forecast.simulated as u64 {
+            let simulated = grouped(forecast.simulated as u64);
+            let sample = "of the prompts were simulated, their steady part stands for the rest";
+            self.line(format!("  {simulated} {sample}"));
+        }
+    }
+
+    fn workers(&mut self, inputs: &PlanInputs, forecast: &Forecast) {
+        let wanted = inputs.settings.workers.map(NonZeroUsize::get);
+        let best = forecast.choices.iter().map(|choice| choice.took).min();
+        self.line("\nWorkers");
+        self.table_row("workers", "duration", "calls a minute", "longer", "");
+        for WorkerChoice { workers, took } in &forecast.choices {
+            let best = best.unwrap_or_default().as_secs_f64().max(1e-9);
+            let longer = match took.as_secs_f64() / best {
+                ..1.005 => String::new(),
+                ratio => format!("x {ratio:.2}"),
+            };
+            let note = match (forecast.enough == Some(*workers), wanted == Some(*workers)) {
+                (true, true) => "enough, yours",
+                (true, false) => "enough",
+                (false, true) => "yours",
+                (false, false) => "",
+            };
+            let rate = number(calls_a_minute(forecast, *took));
+            self.table_row(workers, &duration(*took), &rate, &longer, note);
+        }
+        let enough = match forecast.enough {
+            Some(1) => "1 is enough: more only wait.".to_owned(),
+            Some(enough) => format!("{enough} are enough: more only wait."),
+            None => "How many are enough depends on the limit.".to_owned(),
+        };
+        self.line(format!("  {enough} -w auto, the default, adds as needed"));
+    }
+
+    fn table_row(
+        &mut self,
+        workers: impl Display,
+        took: &str,
+        rate: &str,
+        longer: &str,
+        note: &str,
+    ) {
+        let row = format!("  {workers:>7} {took:>14} {rate:>16} {longer:>9}  {note}");
+        self.line(row.trim_end());
+    }
 }
 
-/// How long it takes, why, and with how many workers.
-pub(super) fn forecast(inputs: &PlanInputs, forecast: &Forecast) -> Vec<String> {
-    let mut lines = vec![String::new(), "Forecast".to_owned()];
-    if inputs.load.count == 0 {
-        lines.push(row("takes", "no time: there is nothing left to send"));
-        return lines;
-    }
-    let rate = number(calls_a_minute(forecast, forecast.took));
-    lines.push(row(
-        "takes",
-        format!(
-            "about {}, at {rate} calls a minute",
-            duration(forecast.took)
-        ),
-    ));
-    if let Some(bottleneck) = forecast.bottleneck() {
-        lines.push(row(
-            "limited by",
-            format!("{bottleneck}: {}", bottleneck.advice()),
-        ));
-    }
-    for (n, (limit, took)) in forecast.alone.iter().enumerate() {
-        let label = if n == 0 { "each alone" } else { "" };
-        lines.push(row(label, format!("{limit} {}", duration(*took))));
-    }
-    let busiest = counted(forecast.busiest as u64, "call");
-    lines.push(row("in flight", format!("at most {busiest} at once")));
-    if !forecast.ends {
-        lines.push(row(
-            "but",
-            "so many calls fail that the batch would stop early",
-        ));
-    }
-    lines.extend([String::new(), "Workers".to_owned()]);
-    lines.extend(table(inputs, forecast));
-    lines.push(advice(forecast));
-    if inputs.load.count > forecast.simulated as u64 {
-        let simulated = grouped(forecast.simulated as u64);
-        lines.push(format!(
-            "  {simulated} of the prompts were simulated, their steady part stands for the rest"
-        ));
-    }
-    lines
-}
-
-fn advice(forecast: &Forecast) -> String {
-    let enough = match forecast.enough {
-        Some(1) => "1 is enough: more only wait.".to_owned(),
-        Some(enough) => format!("{enough} are enough: more only wait."),
-        None => "How many are enough depends on the limit.".to_owned(),
-    };
-    format!("  {enough} -w auto, the default, adds as needed")
-}
-
-fn calls_a_minute(forecast: &Forecast, took: std::time::Duration) -> f64 {
+fn calls_a_minute(forecast: &Forecast, took: Duration) -> f64 {
     forecast.calls * 60.0 / took.as_secs_f64().max(1e-3)
-}
-
-/// The numbers of workers, line by line.
-fn table(inputs: &PlanInputs, forecast: &Forecast) -> Vec<String> {
-    let wanted = inputs.settings.workers.map(NonZeroUsize::get);
-    let choices = &forecast.choices;
-    let best = choices
-        .iter()
-        .map(|choice| choice.took)
-        .min()
-        .unwrap_or_default();
-    let line = |choice: &WorkerChoice| {
-        let ratio = choice.took.as_secs_f64() / best.as_secs_f64().max(1e-9);
-        let longer = match ratio {
-            ..1.005 => String::new(),
-            _ => format!("x {ratio:.2}"),
-        };
-        let note = match (forecast.enough, wanted) {
-            (enough, wanted) if enough == wanted && wanted == Some(choice.workers) => {
-                "enough, yours"
-            }
-            (Some(enough), _) if enough == choice.workers => "enough",
-            (_, Some(wanted)) if wanted == choice.workers => "yours",
-            _ => "",
-        };
-        let line = format!(
-            "  {:>7} {:>14} {:>16} {longer:>9}  {note}",
-            choice.workers,
-            duration(choice.took),
-            number(calls_a_minute(forecast, choice.took)),
-        );
-        line.trim_end().to_owned()
-    };
-    let head = format!(
-        "  {:>7} {:>14} {:>16} {:>9}",
-        "workers", "duration", "calls a minute", "longer"
-    );
-    let mut lines = vec![head];
-    lines.extend(choices.iter().map(line));
-    lines
 }
 
 impl Display for Bottleneck {

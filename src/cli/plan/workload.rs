@@ -1,4 +1,4 @@
-//! What there is to send: counted as it streams by, with a sample of the request sizes in their order.
+//! What there is to send: the sizes of the requests, in their order.
 
 use crate::api::Counting;
 use crate::batch::{Density, RequestSize};
@@ -18,15 +18,10 @@ pub(super) struct Workload {
     pub(super) output: f64,
     /// Estimated tokens that count against the limit.
     pub(super) counted: f64,
-    /// Every `stride`-th size, from the first.
-    sample: Vec<RequestSize>,
-    stride: u64,
+    sizes: Vec<RequestSize>,
 }
 
 impl Workload {
-    /// At most twice as many sizes are kept: half a megabyte.
-    const KEPT: usize = 1 << 15;
-
     /// No prompts yet.
     pub(super) fn new(density: Density, counting: Counting) -> Self {
         Workload {
@@ -36,8 +31,7 @@ impl Workload {
             input: 0.0,
             output: 0.0,
             counted: 0.0,
-            sample: Vec::new(),
-            stride: 1,
+            sizes: Vec::new(),
         }
     }
 
@@ -46,14 +40,8 @@ impl Workload {
         self.input += size.input(self.density);
         self.output += size.output(self.density);
         self.counted += size.counted(self.density, self.counting);
-        if self.count.is_multiple_of(self.stride) {
-            self.sample.push(size);
-        }
+        self.sizes.push(size);
         self.count += 1;
-        if self.sample.len() > 2 * Self::KEPT {
-            self.sample = self.sample.iter().step_by(2).copied().collect();
-            self.stride *= 2;
-        }
     }
 
     /// The estimated bytes of a request.
@@ -68,8 +56,7 @@ impl Workload {
 
     /// `count` sizes, evenly from the whole and in its order.
     pub(super) fn sizes(&self, count: usize) -> impl Iterator<Item = RequestSize> + Send + '_ {
-        let kept = self.sample.len();
-        (0..count).map(move |n| self.sample[n * kept / count])
+        (0..count).map(move |n| self.sizes[n * self.sizes.len() / count])
     }
 }
 
@@ -82,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_counted_and_a_sample_of_them_is_kept_in_order() {
+    fn all_are_counted_and_a_sample_is_taken_in_order() {
         let mut load = Workload::new(
             Density {
                 input: 0.5,
@@ -93,7 +80,6 @@ mod tests {
         (0..1_000_000).for_each(|n| load.add(size(n)));
         assert_eq!((load.count, load.output), (1_000_000, 1e7));
         assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
-        assert!(load.sample.len() <= 2 * Workload::KEPT);
         let sample: Vec<_> = load.sizes(1000).map(|size| size.bytes).collect();
         assert!(sample.is_sorted() && sample[0] == 0 && sample[999] > 990_000);
         let mean = sample.iter().map(|bytes| f64::from(*bytes)).sum::<f64>() / 1000.0;
@@ -101,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn few_are_all_kept() {
+    fn a_sample_of_all_is_all() {
         let mut load = Workload::new(Density::default(), Counting::Reserved);
         (0..100).for_each(|n| load.add(size(n)));
         assert!(load.sizes(100).map(|size| size.bytes).eq(0..100));
