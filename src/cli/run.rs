@@ -1,5 +1,6 @@
 //! `paceline run`: plan, carry out, sum up.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,14 +9,16 @@ use log::Level;
 use super::args::{CallArgs, RunArgs};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::format::size;
 use super::input::Input;
 use super::logging::{say, screen, tell};
 use super::oversize::{self, OversizedPrompts};
 use super::progress::ProgressDisplay;
 use super::results::{self, RunResults};
 use super::setup::Setup;
+use super::share;
 use super::stop::{self, Destination};
-use super::{share, summary};
+use super::summary::{self, line};
 use crate::api::Ask;
 use crate::batch::{Batch, Stop, Summary};
 use crate::cancel::CancelToken;
@@ -63,12 +66,32 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     if let Err(error) = writer.finish() {
         summary.stop.get_or_insert(Stop::Journal(error));
     }
-    let (results, destination) = match &output {
-        Some(path) => (path.display().to_string(), Destination::File),
-        None => ("standard output".to_owned(), Destination::Stdout),
+    let destination = match &output {
+        Some(_) => Destination::File,
+        None => Destination::Stdout,
     };
-    let results = [format!("results: {results}")];
-    Ok(sum_up(calls, &setup, &summary, results, destination, quiet))
+    let records = where_to_look(args, output.as_deref(), &summary);
+    Ok(sum_up(calls, &setup, &summary, records, destination, quiet))
+}
+
+/// Where the results are, and what to do about failed prompts.
+fn where_to_look(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<String> {
+    let Some(path) = output else {
+        return vec![line("results", "standard output")];
+    };
+    let bytes = path.metadata().map_or(0, |found| found.len());
+    let mut lines = vec![line(
+        "results",
+        format!("{} ({})", path.display(), size(bytes)),
+    )];
+    let failed = summary.failed + summary.before.failed;
+    if failed > 0 && summary.stop.is_none() {
+        let prompts = args.prompts.display();
+        let again = format!("paceline run {prompts} … --retry-failed   sends the {failed} again");
+        lines.push(line("next", again));
+        lines.push(line("", format!("paceline report {}", path.display())));
+    }
+    lines
 }
 
 /// Tells people what became of the prompts and where the records are; returns the exit status.

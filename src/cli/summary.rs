@@ -1,5 +1,6 @@
 //! What a run tells people at its beginning and its end, and its exit status.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use log::kv::Value;
@@ -35,19 +36,22 @@ fn on_record(resume: &Resume) -> Option<String> {
     })
 }
 
-/// What became of the prompts, line by line.
+/// What became of the prompts, line by line. Zeros are left out: a good run has three or four lines.
 pub(super) fn outcome(args: &CallArgs, setup: &Setup, summary: &Summary) -> Vec<String> {
     if summary.calls == 0 && summary.stop.is_none() {
         return vec!["there was nothing left to send".to_owned()];
     }
-    let lines = [
-        Some(prompts(summary)),
-        with_earlier_runs(summary),
-        Some(calls(summary)),
-        rate(args, setup, summary),
-        cost(args, summary),
-    ];
-    lines.into_iter().flatten().collect()
+    let mut lines = vec![prompts(summary)];
+    lines.extend(in_all(summary).map(|text| line("in all", text)));
+    lines.extend(calls(summary).map(|text| line("calls", text)));
+    lines.extend(rate(args, setup, summary).map(|text| line("rate", text)));
+    lines.extend(cost(args, summary).map(|text| line("cost", text)));
+    lines
+}
+
+/// A line of the summary; without a label, it continues the line above.
+pub(super) fn line(label: &str, text: impl Display) -> String {
+    format!("  {label:<8} {text}")
 }
 
 fn prompts(summary: &Summary) -> String {
@@ -55,32 +59,38 @@ fn prompts(summary: &Summary) -> String {
         flags if flags == Flags::default() => String::new(),
         flags => format!(" ({flags}: see finish_reason)"),
     };
+    let prompts = counted(summary.answered + summary.failed, "prompt");
+    let mut parts = vec![format!("{} answered{flags}", grouped(summary.answered))];
+    if summary.failed > 0 {
+        parts.push(format!("{} failed", grouped(summary.failed)));
+    }
     format!(
-        "{} answered{flags}, {} failed, in {}",
-        grouped(summary.answered),
-        grouped(summary.failed),
-        duration(summary.took)
+        "{prompts} in {}: {}",
+        duration(summary.took),
+        parts.join(", ")
     )
 }
 
-fn with_earlier_runs(summary: &Summary) -> Option<String> {
+/// Together with earlier runs.
+fn in_all(summary: &Summary) -> Option<String> {
     let before = &summary.before;
-    (before.answered + before.failed > 0).then(|| {
-        format!(
-            "with earlier runs: {} answered, {} failed",
-            grouped(before.answered + summary.answered),
-            grouped(before.failed + summary.failed)
-        )
-    })
+    let answered = grouped(before.answered + summary.answered);
+    let failed = grouped(before.failed + summary.failed);
+    (before.answered + before.failed > 0)
+        .then(|| format!("{answered} answered, {failed} failed, with earlier runs"))
 }
 
-fn calls(summary: &Summary) -> String {
-    format!(
-        "{}: {} rate limited (429), {} failed otherwise",
-        counted(summary.calls, "call"),
-        grouped(summary.throttled),
-        grouped(summary.faults)
-    )
+/// The calls, if some of them were not answered.
+fn calls(summary: &Summary) -> Option<String> {
+    let kinds = [
+        (summary.throttled, "rate limited (429)"),
+        (summary.faults, "failed otherwise"),
+    ];
+    let there = kinds.iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<_> = there
+        .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
+        .collect();
+    (!kinds.is_empty()).then(|| format!("{}: {}", grouped(summary.calls), kinds.join(", ")))
 }
 
 /// The rate that was kept. A run of a moment has none worth telling, unless a rate was asked for.
@@ -100,28 +110,24 @@ fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
         Some(_) => ", shared with other processes",
         None => "",
     };
-    Some(format!(
-        "{}{limit} calls a minute{shared}{found}",
-        number(rate.round())
-    ))
+    let rate = number(rate.round());
+    Some(format!("{rate}{limit} calls a minute{shared}{found}"))
 }
 
 /// The cost of the answers that report their tokens.
 fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
     let price = args.cost.price?;
-    let tokens = summary.tokens;
+    let cost = money(price.cost(summary.tokens));
+    let [input, output] = [summary.tokens.input, summary.tokens.output].map(grouped);
     let unmetered = match summary.unmetered {
         0 => String::new(),
-        answers => format!(
-            ", without {} that reported no tokens",
-            counted(answers, "answer")
-        ),
+        answers => {
+            let answers = counted(answers, "answer");
+            format!(", without {answers} that reported no tokens")
+        }
     };
     Some(format!(
-        "cost {}: {} tokens in, {} out, at {price} a million{unmetered}",
-        money(price.cost(tokens)),
-        grouped(tokens.input),
-        grouped(tokens.output)
+        "{cost}: {input} tokens in, {output} out, at {price} a million{unmetered}"
     ))
 }
 

@@ -10,6 +10,7 @@ use super::logging::tell;
 use super::progress::ProgressDisplay;
 use super::setup::{NO_MODEL, Setup};
 use super::stop::Destination;
+use super::summary::line;
 use super::{oversize, queue, run, share};
 use crate::api::Ask;
 use crate::batch::{Batch, Stop};
@@ -55,13 +56,11 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     let dropped = worker.dropped();
     let mut records = Vec::new();
     if dropped > 0 {
-        records.push(format!(
-            "{dropped} of them dropped: another worker was first"
-        ));
+        let dropped = format!("{dropped} answers: another worker was first");
+        records.push(line("dropped", dropped));
     }
-    records.push(format!(
-        "records: in the queue {named}; paceline queue pull writes them to a file"
-    ));
+    let records_in = format!("in the queue {named}; paceline queue pull writes them to a file");
+    records.push(line("records", records_in));
     let destination = Destination::Queue;
     Ok(run::sum_up(
         calls,

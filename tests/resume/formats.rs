@@ -133,7 +133,7 @@ fn prompts_may_come_through_a_pipe_that_has_a_name() {
         "{ran}"
     );
     assert!(
-        ran.stderr.contains("results: standard output"),
+        ran.stderr.contains("results  standard output"),
         "beside a pipe is no place for results: {ran}"
     );
     let args = ["/dev/stdin", "-m", "m", "-o", "prompts.results.jsonl"];

@@ -110,7 +110,7 @@ fn the_same_command_again_sends_nothing_and_says_what_is_done() {
     assert!(
         again
             .stderr
-            .contains("there was nothing left to send\nresults: prompts.results.jsonl\n"),
+            .contains("there was nothing left to send\n  results  prompts.results.jsonl ("),
         "{again}"
     );
 }
@@ -217,7 +217,7 @@ fn retry_failed_runs_those_that_failed_and_no_others() {
     assert!(
         still
             .stderr
-            .contains("with earlier runs: 2 answered, 2 failed"),
+            .contains("in all   2 answered, 2 failed, with earlier runs"),
         "{still}"
     );
     bench.mend();
@@ -234,7 +234,7 @@ fn retry_failed_runs_those_that_failed_and_no_others() {
         answered
             && ran
                 .stderr
-                .contains("with earlier runs: 4 answered, 0 failed"),
+                .contains("in all   4 answered, 0 failed, with earlier runs"),
         "{ran}"
     );
     assert_eq!(

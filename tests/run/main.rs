@@ -353,7 +353,7 @@ fn exit_1_some_prompts_failed_and_their_records_say_why() {
         1,
         "a rejected prompt is not sent again"
     );
-    assert!(ran.stderr.contains("2 answered, 1 failed"), "{ran}");
+    assert!(ran.stderr.contains(": 2 answered, 1 failed"), "{ran}");
 }
 
 #[test]

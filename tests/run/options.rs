@@ -38,7 +38,7 @@ fn results_go_to_the_file_that_is_named() {
         common::records(&fs::read_to_string(cli.path("elsewhere.jsonl")).unwrap()).len(),
         2
     );
-    assert!(ran.stderr.contains("results: elsewhere.jsonl"), "{ran}");
+    assert!(ran.stderr.contains("results  elsewhere.jsonl ("), "{ran}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn what_the_answers_cost_is_said_at_the_end() {
     let server = server(0);
     let ran =
         Cli::of_topics(3).run(&[BRISK, &["--price", "2,10", "--base-url", &server.url()]].concat());
-    let said = "cost $0.066: 3,000 tokens in, 6,000 out, at 2,10 a million\n";
+    let said = "cost     $0.066: 3,000 tokens in, 6,000 out, at 2,10 a million\n";
     assert!(ran.is_all_answered(3) && ran.stderr.contains(said), "{ran}");
 }
 
@@ -125,7 +125,10 @@ fn what_the_answers_cost_is_said_at_the_end() {
 fn an_answer_that_does_not_say_what_it_cost_is_counted() {
     let url = tcp::answering(|_| response("200 OK", &tcp::completion("Because.")));
     let ran = Cli::of_topics(1).run(&[BRISK, &["--price", "2,10", "--base-url", &url]].concat());
-    assert!(ran.stderr.contains("cost $0: 0 tokens in, 0 out"), "{ran}");
+    assert!(
+        ran.stderr.contains("cost     $0: 0 tokens in, 0 out"),
+        "{ran}"
+    );
     assert!(
         ran.stderr
             .contains(", without 1 answer that reported no tokens"),
