@@ -97,6 +97,9 @@ pub(super) fn say(level: Level, event: &str, text: &str, fields: &[(&str, Value<
             .key_values(&all)
             .build();
         json::line(&record, Timestamp::now())
+    } else if level == Level::Error {
+        let error = console::style("error:").for_stderr().red().bold();
+        format!("{error} {text}")
     } else {
         text.to_owned()
     };

@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     let line = args::parse();
     logging::start(line.verbose, line.quiet, line.command.log_format());
     let exit = dispatch(line.command, line.quiet).unwrap_or_else(|error| {
-        logging::say(Level::Error, "error", &format!("error: {error}"), &[]);
+        logging::say(Level::Error, "error", &error.to_string(), &[]);
         error.exit
     });
     exit.into()

@@ -8,11 +8,14 @@ use crate::practice::Latency;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is sent, and it takes no time: the strategies run with real threads on a simulated clock, \
+Nothing is sent, and it takes no time: the strategies run with real threads on a \
+simulated clock, \
 against the limit of the practice server. The same options give the same table.
 
-x pool: how many times as long as the paced pool. wave: the most calls that reached the server within \
-a tenth of a second, without the first call of each thread. worst prompt: the most 429s that one prompt got.
+x pool: how many times as long as the paced pool. wave: the most calls that reached \
+the server within \
+a tenth of a second, without the first call of each thread. worst prompt: the most \
+429s that one prompt got.
 
 Exit status: 0 done, 2 bad usage, 3 the output cannot be written.
 

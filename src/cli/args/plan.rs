@@ -30,8 +30,10 @@ const IRRELEVANT: &[&str] = &[
 #[command(
     mut_args(hide_irrelevant),
     after_help = "\
-The options of run mean the same here; those that change no plan are accepted and not listed. \
-The batch runs on a simulated clock, with the code of a real run. Of more than 2,000 prompts a sample \
+The options of run mean the same here; those that change no plan are accepted and not \
+listed. \
+The batch runs on a simulated clock, with the code of a real run. Of more than 2,000 \
+prompts a sample \
 runs, and its steady part is extended to the rest.
 
 Exit status: 0 planned, 2 bad usage or input.

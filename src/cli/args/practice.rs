@@ -9,7 +9,8 @@ use crate::practice::{Latency, Outage};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each FRACTION is the share of calls from 0 to 1. GET /stats returns what the server has seen.
+Each FRACTION is the share of calls from 0 to 1. GET /stats returns what the server \
+has seen.
 
 Examples:
   paceline practice --rpm 600 --latency lognormal:400ms,0.3

@@ -37,10 +37,12 @@ pub(in crate::cli) struct QueueUrl {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A prompt that is in the queue already is not added again, so an interrupted push continues when it is repeated. \
+A prompt that is in the queue already is not added again, so an interrupted push \
+continues when it is repeated. \
 One queue is for one input: a prompt is known by its line.
 
-Exit status: 0 everything is in the queue, 2 bad usage or input, 3 stopped early, 130 interrupted.
+Exit status: 0 everything is in the queue, 2 bad usage or input, 3 stopped early, 130 \
+interrupted.
 
 Examples:
   paceline queue push prompts.txt --queue 'redis://127.0.0.1:6379/0?name=demo'
@@ -57,11 +59,14 @@ pub(in crate::cli) struct PushArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It ends when the queue is empty and no worker has a prompt of it in hand. All workers of a queue send the same request: \
-the model, the system message and the parameters are those of the first. Records stay in the queue; \
+It ends when the queue is empty and no worker has a prompt of it in hand. All workers \
+of a queue send the same request: \
+the model, the system message and the parameters are those of the first. Records stay \
+in the queue; \
 paceline queue pull writes them to a file.
 
-Exit status: 0 every prompt of this worker answered, 1 some failed, 2 bad usage and nothing sent, 3 stopped early, \
+Exit status: 0 every prompt of this worker answered, 1 some failed, 2 bad usage and \
+nothing sent, 3 stopped early, \
 130 interrupted.
 
 Examples:
@@ -98,10 +103,12 @@ fn claim_time(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The records come in order of completion, as those of a run do. Into a file that has some of them already, only the rest \
+The records come in order of completion, as those of a run do. Into a file that has \
+some of them already, only the rest \
 is written.
 
-Exit status: 0 every prompt answered, 1 some failed, 2 bad usage, 3 stopped early or not all finished yet, \
+Exit status: 0 every prompt answered, 1 some failed, 2 bad usage, 3 stopped early or \
+not all finished yet, \
 130 interrupted.
 
 Examples:
@@ -130,7 +137,8 @@ pub(in crate::cli) struct PullArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 shown, whatever the state is; 2 there is no such queue, or it cannot be reached.
+Exit status: 0 shown, whatever the state is; 2 there is no such queue, or it cannot \
+be reached.
 
 Examples:
   paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo'
@@ -157,7 +165,8 @@ pub(in crate::cli) struct RetryFailedArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 removed; 2 not removed: --yes is missing, workers are busy, or there is no such queue.
+Exit status: 0 removed; 2 not removed: --yes is missing, workers are busy, or there \
+is no such queue.
 
 Examples:
   paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl

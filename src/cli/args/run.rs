@@ -15,8 +15,10 @@ use crate::prompts::Format;
 #[command(after_help = "\
 Durations read 500ms, 2s, 1m30s.
 
-Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad usage or input \
-and nothing sent, 3 stopped early, 130 interrupted. After 3 and 130, run the same command again: it continues.
+Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad \
+usage or input \
+and nothing sent, 3 stopped early, 130 interrupted. After 3 and 130, run the same \
+command again: it continues.
 
 Examples:
   paceline run prompts.txt --practice

@@ -79,7 +79,7 @@ struct ChartRange {
 
 /// The calls that arrived in one part of the time.
 #[derive(Clone, Copy, Default)]
-struct CallBar {
+struct ArrivalBar {
     all: usize,
     accepted: usize,
 }
@@ -125,8 +125,8 @@ impl ChartRange {
     }
 }
 
-fn bars(result: &StrategyResult, length: Duration) -> [CallBar; BARS] {
-    let mut bars = [CallBar::default(); BARS];
+fn bars(result: &StrategyResult, length: Duration) -> [ArrivalBar; BARS] {
+    let mut bars = [ArrivalBar::default(); BARS];
     for call in &result.calls {
         let part = ms(call.at) / ms(length) * BARS as f64;
         // The last call may arrive at the very end, where the next bar would begin.

@@ -17,11 +17,11 @@ pub(super) struct TerminalLook {
     pub(super) colour: bool,
 }
 
-/// A piece of a line, with what it means. Pieces at the end of a line are left out if they do not fit.
-type Piece = (Meaning, String);
+/// A piece of a line, with its emphasis. Pieces at the end of a line are left out if they do not fit.
+type Piece = (Emphasis, String);
 
 #[derive(Clone, Copy)]
-enum Meaning {
+enum Emphasis {
     Good,
     Bad,
     Paused,
@@ -82,14 +82,14 @@ fn fit(pieces: &[Piece], look: TerminalLook) -> String {
     line
 }
 
-fn paint(meaning: Meaning, text: &str, colour: bool) -> String {
+fn paint(meaning: Emphasis, text: &str, colour: bool) -> String {
     let style = Style::new().force_styling(colour);
     let style = match meaning {
-        Meaning::Good => style.green(),
-        Meaning::Bad => style.red(),
-        Meaning::Paused => style.yellow(),
-        Meaning::Plain => return text.to_owned(),
-        Meaning::Minor => style.dim(),
+        Emphasis::Good => style.green(),
+        Emphasis::Bad => style.red(),
+        Emphasis::Paused => style.yellow(),
+        Emphasis::Plain => return text.to_owned(),
+        Emphasis::Minor => style.dim(),
     };
     style.apply_to(text).to_string()
 }
@@ -99,7 +99,7 @@ fn bar(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
     let done = now.before + now.answered + now.failed;
     let Some(total) = now.total else {
         let finished = format!("{} finished", counted(done, "prompt"));
-        return vec![(Meaning::Plain, finished)];
+        return vec![(Emphasis::Plain, finished)];
     };
     let share = if total == 0 {
         1.0
@@ -118,15 +118,15 @@ fn bar(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
         ["=", "-"]
     };
     let meaning = if now.hold.is_some() {
-        Meaning::Paused
+        Emphasis::Paused
     } else {
-        Meaning::Good
+        Emphasis::Good
     };
     vec![
         (meaning, full.repeat(filled)),
-        (Meaning::Minor, rest.repeat(columns - filled)),
-        (Meaning::Plain, count),
-        (Meaning::Plain, time),
+        (Emphasis::Minor, rest.repeat(columns - filled)),
+        (Emphasis::Plain, count),
+        (Emphasis::Plain, time),
     ]
 }
 
@@ -149,13 +149,13 @@ fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
         ["", ""]
     };
     let failed = if now.failed > 0 {
-        Meaning::Bad
+        Emphasis::Bad
     } else {
-        Meaning::Minor
+        Emphasis::Minor
     };
     let mut pieces = vec![
         (
-            Meaning::Good,
+            Emphasis::Good,
             format!("  {good}{} answered", grouped(now.answered)),
         ),
         (failed, format!("   {bad}{} failed", grouped(now.failed))),
@@ -163,11 +163,11 @@ fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
     let errors = now.refused.saturating_add(now.faults);
     let retried = errors.saturating_sub(now.failed);
     if retried > 0 {
-        pieces.push((Meaning::Plain, format!("   {} retried", grouped(retried))));
+        pieces.push((Emphasis::Plain, format!("   {} retried", grouped(retried))));
     }
-    pieces.extend(earlier(now).map(|earlier| (Meaning::Minor, format!("   {earlier}"))));
+    pieces.extend(earlier(now).map(|earlier| (Emphasis::Minor, format!("   {earlier}"))));
     let so_far = duration(Duration::from_secs(now.elapsed.as_secs()));
-    pieces.push((Meaning::Minor, format!("   {so_far} so far")));
+    pieces.push((Emphasis::Minor, format!("   {so_far} so far")));
     pieces
 }
 
@@ -176,18 +176,18 @@ fn rate(now: &Snapshot) -> Vec<Piece> {
     if let Some(paused) = pause_left(now) {
         let waiting = format!("{in_flight}, {} waiting", grouped(now.waiting));
         return vec![
-            (Meaning::Paused, format!("  rate   {paused}")),
-            (Meaning::Minor, waiting),
+            (Emphasis::Paused, format!("  rate   {paused}")),
+            (Emphasis::Minor, waiting),
         ];
     }
     let mut pieces = vec![
-        (Meaning::Plain, format!("  rate   {}", allowed_rate(now))),
-        (Meaning::Minor, in_flight),
+        (Emphasis::Plain, format!("  rate   {}", allowed_rate(now))),
+        (Emphasis::Minor, in_flight),
     ];
     let latency = now
         .latency
         .map(|latency| format!(", latency {}", duration(latency)));
-    pieces.extend(latency.map(|latency| (Meaning::Minor, latency)));
+    pieces.extend(latency.map(|latency| (Emphasis::Minor, latency)));
     pieces
 }
 
@@ -212,10 +212,10 @@ fn pause_left(now: &Snapshot) -> Option<String> {
 fn cost(now: &Snapshot, price: Option<Price>) -> Option<Vec<Piece>> {
     let tokens = tokens(now)?;
     Some(match price.and_then(|price| costs(now, price)) {
-        None => vec![(Meaning::Plain, format!("  used   {tokens}"))],
+        None => vec![(Emphasis::Plain, format!("  used   {tokens}"))],
         Some(cost) => vec![
-            (Meaning::Plain, format!("  cost   {cost}")),
-            (Meaning::Minor, format!("   {tokens}")),
+            (Emphasis::Plain, format!("  cost   {cost}")),
+            (Emphasis::Minor, format!("   {tokens}")),
         ],
     })
 }
@@ -240,8 +240,8 @@ fn costs(now: &Snapshot, price: Price) -> Option<String> {
 fn trouble(now: &Snapshot) -> Option<Vec<Piece>> {
     let calls = counted(now.calls, "call");
     Some(vec![
-        (Meaning::Bad, format!("  ! {}", problems(now)?)),
-        (Meaning::Bad, format!(" of {calls}")),
+        (Emphasis::Bad, format!("  ! {}", problems(now)?)),
+        (Emphasis::Bad, format!(" of {calls}")),
     ])
 }
 
