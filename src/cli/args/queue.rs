@@ -130,7 +130,7 @@ pub(in crate::cli) struct PullArgs {
 
     /// When to sync records to the disk: always, interval or never
     ///
-    /// always is after each record, interval is every second.
+    /// always is after each record, interval is at most once a second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(in crate::cli) sync: Durability,
 }

@@ -57,7 +57,7 @@ pub(in crate::cli) struct RunArgs {
 
     /// When to sync to the disk: always, interval or never
     ///
-    /// always is after each result, interval is every second.
+    /// always is after each result, interval is at most once a second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
     pub(in crate::cli) sync: Durability,
 
