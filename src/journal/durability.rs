@@ -15,7 +15,7 @@ use crate::names::named;
 pub enum Durability {
     /// Nothing: each record is on the disk before its prompt counts as done.
     Always,
-    /// The last second.
+    /// At most one second's worth of records: a record is synced at once, unless there was a sync within the last second.
     #[default]
     Interval,
     /// What the system has not yet written: typically the last 30 seconds.
@@ -34,16 +34,19 @@ pub(super) struct SyncTimer {
     durability: Durability,
     /// When the oldest write was made since the last look.
     dirty_since: Option<Instant>,
+    /// The earliest instant of the next look; `None` before the first.
+    not_before: Option<Instant>,
 }
 
 impl SyncTimer {
-    /// A little under a second, so that the sync is done by then.
+    /// Time between two looks: a little under a second, so that the sync is done by then.
     const PERIOD: Duration = Duration::from_millis(900);
 
     pub(super) fn new(durability: Durability) -> Self {
         SyncTimer {
             durability,
             dirty_since: None,
+            not_before: None,
         }
     }
 
@@ -54,15 +57,20 @@ impl SyncTimer {
 
     /// When the next look is due; `None` if nothing was written since the last one.
     pub(super) fn due(&self) -> Option<Instant> {
+        let since = self.dirty_since?;
+        Some(
+            self.not_before
+                .map_or(since, |earliest| earliest.max(since)),
+        )
+    }
+
+    /// A look is done now. Whether a sync belongs to it.
+    pub(super) fn take_sync(&mut self, now: Instant) -> bool {
         let period = match self.durability {
             Durability::Always => Duration::ZERO,
             Durability::Interval | Durability::Never => Self::PERIOD,
         };
-        self.dirty_since.map(|since| since + period)
-    }
-
-    /// The next look is done. Whether a sync belongs to it.
-    pub(super) fn take_sync(&mut self) -> bool {
+        self.not_before = Some(now + period);
         self.dirty_since.take().is_some() && self.durability != Durability::Never
     }
 }
@@ -74,15 +82,16 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_single_write_is_synced_within_a_second_though_nothing_follows() {
+    fn a_single_write_is_synced_at_once_though_nothing_follows() {
         let mut timer = SyncTimer::new(Durability::Interval);
         let start = Instant::now();
-        assert_eq!(timer.due(), None);
-        timer.written(start);
-        let due = timer.due().unwrap();
-        assert!(due < start + SECOND && due > start + SECOND / 2);
-        assert!(timer.take_sync());
-        assert_eq!(timer.due(), None);
+        for hour in 0..3 {
+            let now = start + SECOND * 3600 * hour;
+            assert_eq!(timer.due(), None);
+            timer.written(now);
+            assert_eq!(timer.due(), Some(now));
+            assert!(timer.take_sync(now));
+        }
     }
 
     #[test]
@@ -93,11 +102,12 @@ mod tests {
         for tenth in 0..100 {
             let now = start + SECOND / 10 * tenth;
             timer.written(now);
-            if timer.due().is_some_and(|due| due <= now) && timer.take_sync() {
+            assert!(timer.due().unwrap() < now + SECOND);
+            if timer.due().is_some_and(|due| due <= now) && timer.take_sync(now) {
                 syncs.push(now);
             }
         }
-        assert!((9..=12).contains(&syncs.len()), "{syncs:?}");
+        assert!((10..=12).contains(&syncs.len()), "{syncs:?}");
         let mut pairs = syncs.windows(2);
         assert!(pairs.all(|pair| pair[1] - pair[0] <= SECOND), "{syncs:?}");
     }
@@ -105,9 +115,10 @@ mod tests {
     #[test]
     fn the_end_syncs_what_is_left_and_only_that() {
         let mut timer = SyncTimer::new(Durability::Interval);
-        assert!(!timer.take_sync());
-        timer.written(Instant::now());
-        assert!(timer.take_sync() && !timer.take_sync());
+        let now = Instant::now();
+        assert!(!timer.take_sync(now));
+        timer.written(now);
+        assert!(timer.take_sync(now) && !timer.take_sync(now));
     }
 
     #[test]
@@ -119,9 +130,9 @@ mod tests {
             always.written(now);
             never.written(now);
             assert_eq!(always.due(), Some(now));
-            assert!(always.take_sync() && !never.take_sync());
+            assert!(always.take_sync(now) && !never.take_sync(now));
         }
-        assert!(!always.take_sync() && !never.take_sync());
+        assert!(!always.take_sync(now) && !never.take_sync(now));
     }
 
     #[test]

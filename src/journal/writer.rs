@@ -2,7 +2,7 @@
 //!
 //! The file is locked as long as the journal lives, so a second run on the same results is refused. An unfinished last
 //! line, as a crash leaves it, is cut off when the file is opened. A write that fails leaves nothing behind, and after it
-//! nothing more is written. There is no thread: the owner of the journal syncs when that is due.
+//! nothing more is written. There is no thread: appending syncs when that is due, and an owner that is idle may do so.
 
 use std::fmt;
 use std::fs::File;
@@ -27,7 +27,6 @@ use crate::clock::{Clock, SystemClock};
 /// let Opened { mut journal, index, torn } = Journal::open(&path, Durability::Interval)?;
 /// assert_eq!((index.len(), torn), (0, 0)); // a new file
 /// // For each prompt that is not done: journal.append(&record)?;
-/// // While none is: journal.sync_if_due(now)?;
 /// journal.finish()?;
 /// # Ok::<(), paceline::journal::JournalError>(())
 /// ```
@@ -159,14 +158,8 @@ impl Journal {
         Ok(())
     }
 
-    /// When [`sync_if_due`](Journal::sync_if_due) should be called, if nothing is appended before; `None` if nothing was
-    /// written since the last time.
-    #[must_use]
-    pub fn sync_due(&self) -> Option<Instant> {
-        self.timer.due()
-    }
-
-    /// Once a second, takes what was written to the disk, and checks that the file is intact.
+    /// Takes what was written to the disk, and checks that the file is intact, if the last time was more than a second
+    /// ago. [`append`](Journal::append) calls it; call it, too, where nothing may be appended for a while.
     ///
     /// # Errors
     /// [`JournalError::Write`] or [`JournalError::Damaged`]: nothing more is written.
@@ -194,7 +187,7 @@ impl Journal {
             self.closed = true;
             return Err(JournalError::Damaged(file.path.clone()));
         }
-        let synced = if self.timer.take_sync() {
+        let synced = if self.timer.take_sync(SystemClock.now()) {
             file.sync()
         } else {
             Ok(())
