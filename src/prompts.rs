@@ -171,7 +171,7 @@ enum Rows<R> {
 
 /// The content of one line or row, before it is a prompt.
 #[derive(Debug)]
-struct PromptRow {
+struct InputRow {
     line: u64,
     /// Its own id.
     id: Option<String>,
@@ -210,7 +210,7 @@ impl<R: BufRead> Prompts<R> {
         Ok(None)
     }
 
-    fn next_row(&mut self) -> Result<Option<PromptRow>, PromptError> {
+    fn next_row(&mut self) -> Result<Option<InputRow>, PromptError> {
         let lines = match &mut self.rows {
             Rows::Csv(csv) => return csv.next(&self.reading),
             Rows::Lines(lines) => lines,
@@ -220,7 +220,7 @@ impl<R: BufRead> Prompts<R> {
         };
         match self.reading.format {
             Format::Jsonl => jsonl::row(line, text, &self.reading).map(Some),
-            _ => Ok(Some(PromptRow::new(line, Some(text.to_owned())))),
+            _ => Ok(Some(InputRow::new(line, Some(text.to_owned())))),
         }
     }
 }
@@ -241,13 +241,13 @@ impl<R: BufRead> Iterator for Prompts<R> {
 
 impl Reading {
     /// Blank prompts are skipped, unless a template makes the text from other fields.
-    fn skips(&self, row: &PromptRow) -> bool {
+    fn skips(&self, row: &InputRow) -> bool {
         let template = self.template.as_ref();
         let is_blank = |prompt: &String| prompt.trim().is_empty();
         template.is_none_or(Template::takes_prompt) && row.prompt.as_ref().is_some_and(is_blank)
     }
 
-    fn prompt(&self, row: PromptRow) -> Result<Prompt, PromptError> {
+    fn prompt(&self, row: InputRow) -> Result<Prompt, PromptError> {
         if self.bodies_only && row.body.is_none() {
             return Err(PromptError::NoBody { line: row.line });
         }
@@ -265,9 +265,9 @@ impl Reading {
     }
 }
 
-impl PromptRow {
+impl InputRow {
     fn new(line: u64, prompt: Option<String>) -> Self {
-        PromptRow {
+        InputRow {
             line,
             id: None,
             prompt,

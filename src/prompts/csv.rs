@@ -15,7 +15,7 @@ use csv_core::{ReadRecordResult, Reader};
 use serde_json::Value;
 
 use super::lines::Lines;
-use super::{LONGEST, PromptError, PromptRow, Reading, short};
+use super::{InputRow, LONGEST, PromptError, Reading, short};
 
 /// The most fields of a row: as many as the largest spreadsheets have columns.
 const MOST_FIELDS: usize = 16_384;
@@ -62,7 +62,7 @@ impl<R: BufRead> Csv<R> {
     }
 
     /// The next row that is not blank.
-    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<PromptRow>, PromptError> {
+    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<InputRow>, PromptError> {
         if self.header.names.is_empty() {
             if !self.advance()? {
                 return Ok(None);
@@ -177,7 +177,7 @@ impl Header {
         })
     }
 
-    fn row(&self, line: u64, fields: &[Cow<'_, str>]) -> Result<PromptRow, PromptError> {
+    fn row(&self, line: u64, fields: &[Cow<'_, str>]) -> Result<InputRow, PromptError> {
         let (expected, found) = (self.names.len(), fields.len());
         if expected != found {
             let names = short(&self.names.join(","));
@@ -188,13 +188,13 @@ impl Header {
         }
         let mut ids = self.ids.iter().map(|column| fields[*column].to_string());
         let named = self.names.iter().zip(fields);
-        Ok(PromptRow {
+        Ok(InputRow {
             id: ids.find(|id| !id.trim().is_empty()),
             fields: named
                 .filter(|(name, _)| self.keeps_fields && !name.is_empty())
                 .map(|(name, field)| (name.clone(), Value::from(field.as_ref())))
                 .collect(),
-            ..PromptRow::new(line, self.prompt.map(|column| fields[column].to_string()))
+            ..InputRow::new(line, self.prompt.map(|column| fields[column].to_string()))
         })
     }
 

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{PromptError, PromptRow, Reading, short};
+use super::{InputRow, PromptError, Reading, short};
 
 /// Reads the line with this number.
-pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<PromptRow, PromptError> {
+pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<InputRow, PromptError> {
     let line = JsonLine { number, text };
     let json = text.trim_start();
     match json.bytes().next() {
-        Some(b'"') => Ok(PromptRow::new(number, Some(line.parse(text)?))),
+        Some(b'"') => Ok(InputRow::new(number, Some(line.parse(text)?))),
         Some(b'{') => JsonObject {
             line,
             json,
@@ -83,7 +83,7 @@ struct JsonObject<'a> {
 }
 
 impl<'a> JsonObject<'a> {
-    fn row(&self, reading: &Reading) -> Result<PromptRow, PromptError> {
+    fn row(&self, reading: &Reading) -> Result<InputRow, PromptError> {
         let has_template = reading.template.is_some();
         if self.is_batch_line(has_template) {
             return self.batch(reading);
@@ -99,14 +99,14 @@ impl<'a> JsonObject<'a> {
                 return Err(self.line.error(self.json, problem));
             }
         };
-        Ok(PromptRow {
+        Ok(InputRow {
             id: self.id()?,
             fields: if has_template {
                 self.all_fields()?
             } else {
                 Map::new()
             },
-            ..PromptRow::new(self.line.number, prompt)
+            ..InputRow::new(self.line.number, prompt)
         })
     }
 
@@ -118,7 +118,7 @@ impl<'a> JsonObject<'a> {
         found.count() >= least && self.field("prompt").is_none()
     }
 
-    fn batch(&self, reading: &Reading) -> Result<PromptRow, PromptError> {
+    fn batch(&self, reading: &Reading) -> Result<InputRow, PromptError> {
         if reading.template.is_some() {
             let problem = "a Batch line brings its own request: leave the template out";
             return Err(self.line.error(self.json, problem.to_owned()));
@@ -145,10 +145,10 @@ impl<'a> JsonObject<'a> {
         }
         let body: Value = self.line.parse(json)?;
         let text = question(&body).unwrap_or_else(|| body.to_string());
-        Ok(PromptRow {
+        Ok(InputRow {
             id: Some(id),
             body: Some(json.to_owned()),
-            ..PromptRow::new(self.line.number, Some(text))
+            ..InputRow::new(self.line.number, Some(text))
         })
     }
 

@@ -9,7 +9,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use thiserror::Error;
 
-use super::{PromptError, PromptRow, short};
+use super::{InputRow, PromptError, short};
 
 /// A template for prompts. It may use `{{prompt}}`, every field of the object or row, `{{id}}` and `{{line}}`.
 ///
@@ -75,7 +75,7 @@ impl Template {
         self.takes_prompt
     }
 
-    pub(super) fn render(&self, row: &PromptRow) -> Result<String, PromptError> {
+    pub(super) fn render(&self, row: &InputRow) -> Result<String, PromptError> {
         let template = self.environment.get_template(Self::NAME);
         let text = template.and_then(|template| template.render(Value::from_pairs(names(row))));
         let problem = match text {
@@ -92,7 +92,7 @@ impl Template {
 }
 
 /// Why a template does not fit, and the names that it may use.
-fn misfit(error: &minijinja::Error, row: &PromptRow) -> String {
+fn misfit(error: &minijinja::Error, row: &InputRow) -> String {
     let line = error.line().unwrap_or(1);
     let problem = format!("{} in line {line} of the template", in_plain_words(error));
     if error.kind() != ErrorKind::UndefinedError {
@@ -103,7 +103,7 @@ fn misfit(error: &minijinja::Error, row: &PromptRow) -> String {
 }
 
 /// The names that a template may use. A field of the prompt wins over those that every prompt has.
-fn names(row: &PromptRow) -> BTreeMap<&str, Value> {
+fn names(row: &InputRow) -> BTreeMap<&str, Value> {
     let mut names = BTreeMap::from([
         ("line", Value::from(row.line)),
         ("id", Value::from(row.custom_id())),
