@@ -6,13 +6,24 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
+
+use paceline::practice::{Faults, Reply, Server, ServerOptions};
 
 /// What an example printed.
 struct Printed(String);
 
-/// Runs the example of this name to its end.
+/// Runs the example of this name to its end, which is a success.
 fn example(name: &str) -> Printed {
+    let (status, printed) = run(name, &[]);
+    assert_eq!(status, Some(0), "{name}: {}", printed.0);
+    printed
+}
+
+/// Runs the example of this name; returns its exit status and what it printed.
+fn run(name: &str, args: &[&str]) -> (Option<i32>, Printed) {
     let mut command = Command::new(built(name));
+    command.args(args);
     for proxy in [
         "HTTP_PROXY",
         "HTTPS_PROXY",
@@ -27,12 +38,8 @@ fn example(name: &str) -> Printed {
         .output()
         .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(
-        output.status.success(),
-        "{name}: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Printed(text)
+    let errors = String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), Printed(format!("{text}{errors}")))
 }
 
 /// Examples lie in a folder beside that of the tests.
@@ -242,4 +249,60 @@ fn an_api_of_ones_own_reads_its_answers_and_says_when_calls_come_too_fast() {
     let printed = example("own_api");
     assert_eq!(printed.number("translated"), 3, "{}", printed.0);
     assert_eq!(printed.number("too fast"), 2, "{}", printed.0);
+}
+
+/// Runs `examples/pattern.rs` with twelve prompts against a server.
+fn pattern(server: &Server) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let prompts = folder.path().join("prompts.txt");
+    let topics: String = (1..=12).map(|n| format!("topic {n}\n")).collect();
+    std::fs::write(&prompts, topics).unwrap();
+    let url = format!("{}/chat/completions", server.base_url());
+    let (status, printed) = run("pattern", &[prompts.to_str().unwrap(), &url, "1200"]);
+    (status, printed.0)
+}
+
+#[test]
+fn the_pattern_in_one_file_answers_all_and_retries() {
+    let server = Server::start().unwrap();
+    server.next(Reply::rate_limited(Duration::ZERO));
+    server.next(Reply::error(503).header("retry-after", "0"));
+    let (status, printed) = pattern(&server);
+    assert_eq!(status, Some(0), "{printed}");
+    assert_eq!(
+        printed.matches(r#""text":"[practice]"#).count(),
+        12,
+        "{printed}"
+    );
+    assert_eq!(server.stats().arrivals, 14);
+}
+
+#[test]
+fn the_pattern_in_one_file_stops_when_there_is_no_credit_left() {
+    let quota = Some(3);
+    let faults = Faults {
+        quota,
+        ..Faults::default()
+    };
+    let server = Server::start_with(ServerOptions {
+        faults,
+        ..ServerOptions::default()
+    })
+    .unwrap();
+    let (status, printed) = pattern(&server);
+    assert_eq!(status, Some(3), "{printed}");
+    assert_eq!(printed.matches(r#""text":"#).count(), 3, "{printed}");
+    assert!(printed.contains("insufficient_quota"), "{printed}");
+    let calls = server.stats().arrivals;
+    assert!(
+        (4..=3 + 4).contains(&calls),
+        "at most one a worker: {calls}"
+    );
+}
+
+#[test]
+fn the_pattern_in_one_file_is_short_and_needs_no_library() {
+    let source = include_str!("../examples/pattern.rs");
+    assert!(source.lines().count() < 120);
+    assert!(!source.contains("paceline::"));
 }
