@@ -21,6 +21,6 @@ fn main() {
         }
     });
     room.notice(
-        "ten calls at once, and the limit lets one or two in: whoever does not try again has lost the rest.",
+        "of ten calls at once, the limit lets one or two in. Without a retry, the other articles are lost.",
     );
 }

@@ -21,5 +21,7 @@ fn main() {
             });
         }
     });
-    room.notice("all are answered, but those who were refused together come back together, wave after wave.");
+    room.notice(
+        "all are answered, but calls that failed together come back together, wave after wave.",
+    );
 }

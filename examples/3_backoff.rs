@@ -1,4 +1,4 @@
-//! Lesson 3: sleep twice as long after each refusal. Fewer calls, and still in waves.
+//! Lesson 3: sleep twice as long after each 429. There are fewer calls, but they still come in waves.
 //!
 //! `cargo run --example 3_backoff`
 
@@ -31,7 +31,5 @@ fn main() {
             });
         }
     });
-    room.notice(
-        "the delays are the same for all, so the waves stay together: they only come more seldom.",
-    );
+    room.notice("all threads have the same delays, so the waves stay. They only come less often.");
 }

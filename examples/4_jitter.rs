@@ -1,4 +1,4 @@
-//! Lesson 4: let chance spread the delays. The waves dissolve; the refusals remain.
+//! Lesson 4: spread the delays at random. The waves dissolve, the 429s remain.
 //!
 //! `cargo run --example 4_jitter`
 
@@ -36,5 +36,5 @@ fn main() {
             });
         }
     });
-    room.notice("each has delays of its own. But nobody knows the pace: it is still found by being refused.");
+    room.notice("each thread has its own delays. But no thread knows the rate: all still learn it from 429s.");
 }

@@ -1,4 +1,4 @@
-//! Lesson 5: take turns before the call, and there is nothing to refuse.
+//! Lesson 5: wait for a permit before each call, and there is no 429.
 //!
 //! `cargo run --example 5_limiter`
 

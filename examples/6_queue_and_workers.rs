@@ -32,6 +32,6 @@ fn main() {
     });
     println!("threads that worked: {}", threads.len());
     room.notice(
-        "four threads do twenty topics at the pace of the limit: more would only wait in line.",
+        "four threads handle twenty topics at the rate of the limit. More threads would only wait in line.",
     );
 }

@@ -57,5 +57,5 @@ fn main() {
             }
         }
     });
-    room.notice("every topic is answered, and a failure is tried again at the same pace.");
+    room.notice("every topic is answered, and retries keep to the same rate.");
 }

@@ -1,4 +1,4 @@
-//! What the lessons share: a server to call that keeps to a limit, the topics, and what to say at the end.
+//! Shared by the lessons: a server with a rate limit, the topics, and the summary at the end.
 //!
 //! A minute of the story is a second here: the server lets 600 calls a minute through, one each 100 ms, where the story
 //! has 10 a minute; a sleep of 5 s is one of 83 ms.
@@ -16,7 +16,7 @@ pub(crate) const RPM: NonZeroU32 = NonZeroU32::new(600).unwrap();
 /// A second of the story.
 pub(crate) const STORY_SECOND: Duration = Duration::from_nanos(1_000_000_000 / 60);
 
-/// What is wrong with a call: its status, or 0 for none.
+/// Why a call failed: its status, or 0 if there was no response.
 pub(crate) type Status = u16;
 
 /// The server, with a clock that started with the lesson.
@@ -27,7 +27,7 @@ pub(crate) struct Classroom {
 
 impl Classroom {
     pub(crate) fn open() -> Self {
-        // Two may come together: a machine that is busy brings some calls late and the next ones early.
+        // A burst of 2: on a busy machine some calls are late, and then the next ones seem early.
         let burst = NonZeroU32::new(2).unwrap();
         let limits = Limits {
             rpm: Some(RPM),
@@ -46,12 +46,12 @@ impl Classroom {
         }
     }
 
-    /// Where the server is.
+    /// The server's base URL.
     pub(crate) fn base_url(&self) -> String {
         self.server.base_url()
     }
 
-    /// Where articles are asked for.
+    /// The URL to ask for articles.
     pub(crate) fn url(&self) -> String {
         format!("{}/chat/completions", self.base_url())
     }
@@ -70,7 +70,7 @@ impl Classroom {
         }
     }
 
-    /// Says what came of it, as the server saw it.
+    /// Prints what the server saw, and what to notice.
     pub(crate) fn notice(&self, what: &str) {
         let seen = self.server.stats();
         println!("answered: {}", seen.answered);
@@ -81,7 +81,7 @@ impl Classroom {
     }
 }
 
-/// So many topics.
+/// `count` topics.
 pub(crate) fn topics(count: usize) -> Vec<String> {
     (1..=count).map(|n| format!("topic {n}")).collect()
 }

@@ -19,7 +19,7 @@ const MAX_BODY: usize = 32 << 20;
 /// Reads the next request; `None` when the client has closed the connection.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client is to be told what it did wrong.
+/// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client sent something that cannot be read.
 pub(super) fn read(
     reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
