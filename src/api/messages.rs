@@ -11,8 +11,8 @@ use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 pub struct Messages;
 
 impl Messages {
-    /// The most tokens of an answer where nothing else is completion. The API demands a number, and this is one that every
-    /// model takes.
+    /// Maximum number of tokens of an answer if none is given. The API demands a number, and this is
+    /// one that every model takes.
     pub const MAX_TOKENS: u32 = 4096;
 }
 

@@ -26,13 +26,19 @@ impl Quota {
     /// Limits for longer windows, such as a day, say nothing about a rate.
     const LONGEST: Duration = Duration::from_secs(3600);
 
-    /// The rate that keeps this limit: the limit spread over its window. `None` if no limit is
-    /// stated. The reset does not count: it says when there is more, not how fast.
+    /// The rate that keeps this limit: the limit spread over its window. The reset does not count: it
+    /// says when there is more, not how fast. `None` if no limit is stated, if its window is a day,
+    /// or if nothing is left of it for longer than one call takes and its window is not stated: such
+    /// limits come with refusals, and may be for any window.
     #[must_use]
     pub fn rate(&self) -> Option<Rate> {
-        let limit = u32::try_from(self.limit?).unwrap_or(u32::MAX).max(1);
-        let window = self.window.unwrap_or(Self::USUAL);
-        (window <= Self::LONGEST).then(|| Rate::spaced((window / limit).min(Self::SLOWEST)))
+        let interval = self.interval()?;
+        let is_long = self.window > Some(Self::LONGEST);
+        let is_used_up = self.remaining == Some(0) && self.reset > Some(interval);
+        if is_long || (is_used_up && self.window.is_none()) {
+            return None;
+        }
+        Some(Rate::spaced(interval.min(Self::SLOWEST)))
     }
 
     fn is_stated(&self) -> bool {

@@ -275,7 +275,7 @@ fn a_limit_is_spread_over_its_window_and_its_reset_does_not_count() {
             "a strict server: nothing is left, but soon there is",
         ),
         (
-            quota(600, 0, 54_000, 0),
+            quota(600, 0, 54_000, 60),
             100,
             "used up: a reset says when there is more, not how fast",
         ),
@@ -298,6 +298,7 @@ fn a_limit_is_spread_over_its_window_and_its_reset_does_not_count() {
         .rate(),
         None
     );
+    assert_eq!(quota(20, 0, 20_000, 0).rate(), None, "of which window?");
     assert_eq!(
         quota(200, 100, 0, 86_400).rate(),
         None,
