@@ -33,8 +33,8 @@ pub(super) struct ReportBuilder {
     calls: Vec<CallSummary>,
     /// The line of the prompt, and its record.
     records: Vec<(u64, RecordEnd)>,
-    /// By code: the line of the prompt and the record, of each record of a prompt that failed.
-    failures: BTreeMap<String, Vec<(u64, u32)>>,
+    /// The codes of failures, numbered: a million records that failed take 16 bytes each, too.
+    codes: BTreeMap<String, u16>,
     counts: CallCounts,
     outcomes: BTreeMap<CallOutcome, u64>,
     keys: BTreeMap<u16, KeyTally>,
@@ -48,8 +48,14 @@ pub(super) struct ReportBuilder {
 struct RecordEnd {
     /// The line of the results.
     record: u32,
-    is_answered: bool,
-    flag: Option<Flag>,
+    end: PromptEnd,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum PromptEnd {
+    Answered(Option<Flag>),
+    /// The number of its code.
+    Failed(u16),
 }
 
 /// What is summed up for a key.
@@ -58,8 +64,6 @@ struct KeyTally {
     times: TimeSpent,
     /// Pauses of a length that the server gave.
     pauses: Vec<(u64, u64)>,
-    /// Ends of rate limited calls of which the server did not say how long to wait.
-    silent: Vec<u64>,
 }
 
 /// A prompt with much of something.
@@ -96,12 +100,9 @@ impl ReportBuilder {
         *self.outcomes.entry(attempt.outcome).or_default() += 1;
         let key = self.keys.entry(call.key).or_default();
         key.times.add(&TimeSpent::of(attempt));
-        if call.end == CallEnd::RateLimited {
+        if let (CallEnd::RateLimited, Some(wait)) = (call.end, attempt.retry_after) {
             let from = call.ended_at();
-            match attempt.retry_after {
-                Some(wait) => key.pauses.push((from, from.saturating_add(ms(wait)))),
-                None => key.silent.push(from),
-            }
+            key.pauses.push((from, from.saturating_add(ms(wait))));
         }
     }
 
@@ -127,25 +128,23 @@ impl ReportBuilder {
 
     fn add_end(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_>) {
         let record = u32::try_from(record).unwrap_or(u32::MAX);
-        let text = fields.text.as_deref();
-        let flag = text.and_then(|text| Flag::of(text, fields.finish_reason.as_deref()));
-        let is_answered = text.is_some();
-        let end = RecordEnd {
-            record,
-            is_answered,
-            flag,
+        let end = match &fields.text {
+            Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),
+            None => {
+                let code = fields.error.as_ref().map_or("unknown", |error| &error.code);
+                PromptEnd::Failed(self.code_number(code))
+            }
         };
-        self.records.push((prompt, end));
-        if is_answered {
-            return;
+        self.records.push((prompt, RecordEnd { record, end }));
+    }
+
+    fn code_number(&mut self, code: &str) -> u16 {
+        if let Some(number) = self.codes.get(code) {
+            return *number;
         }
-        let code = fields.error.as_ref().map_or("unknown", |error| &error.code);
-        let is_known = self.failures.contains_key(code) || self.failures.len() < MOST_CODES;
-        let code = if is_known { code } else { OTHER_CODES };
-        self.failures
-            .entry(code.to_owned())
-            .or_default()
-            .push((prompt, record));
+        let next = self.codes.len();
+        let code = if next < MOST_CODES { code } else { OTHER_CODES };
+        *self.codes.entry(code.to_owned()).or_insert(next as u16)
     }
 
     /// Makes the report: there are no more records.
@@ -195,46 +194,50 @@ impl ReportBuilder {
         }
     }
 
-    /// What became of the prompts, by the last record of each.
+    /// What became of the prompts, by the last record of each. The records are not needed any more.
     fn prompts(&mut self) -> PromptCounts {
-        let records = self.records.len();
-        keep_last(&mut self.records);
+        let mut records = std::mem::take(&mut self.records);
+        let all = records.len();
+        keep_last(&mut records);
         let mut counts = PromptCounts {
-            superseded: (records - self.records.len()) as u64,
+            superseded: (all - records.len()) as u64,
             ..PromptCounts::default()
         };
-        for (_, end) in &self.records {
-            counts.answered += u64::from(end.is_answered);
-            counts.failed += u64::from(!end.is_answered);
-            if let Some(flag) = end.flag {
-                counts.flags.count(flag);
+        let mut reasons = self.reasons();
+        for (_, last) in records {
+            match last.end {
+                PromptEnd::Answered(flag) => {
+                    counts.answered += 1;
+                    if let Some(flag) = flag {
+                        counts.flags.count(flag);
+                    }
+                }
+                PromptEnd::Failed(code) => {
+                    counts.failed += 1;
+                    reasons[usize::from(code)].add(last.record);
+                }
             }
         }
-        for (code, failed) in std::mem::take(&mut self.failures) {
-            counts.failures.extend(self.reason(code, failed));
-        }
-        counts.failures.sort_by_key(|reason| Reverse(reason.count));
+        reasons.retain(|reason| reason.count > 0);
+        reasons.sort_by(|one, other| (other.count, &one.code).cmp(&(one.count, &other.code)));
+        counts.failures = reasons;
         counts
     }
 
-    /// A reason to fail, with the prompts whose last record gives it; none if there is no such prompt.
-    fn reason(&self, code: String, mut failed: Vec<(u64, u32)>) -> Option<FailureReason> {
-        failed.retain(|(prompt, record)| {
-            let found = self
-                .records
-                .binary_search_by_key(prompt, |(prompt, _)| *prompt);
-            found.is_ok_and(|found| self.records[found].1.record == *record)
-        });
-        failed.sort_unstable();
-        let example = |(_, record): &(u64, u32)| FailedExample {
-            prompt: unnamed((*record).into()),
-            message: String::new(),
-        };
-        (!failed.is_empty()).then(|| FailureReason {
+    /// The codes by their numbers, without prompts.
+    fn reasons(&mut self) -> Vec<FailureReason> {
+        let codes = std::mem::take(&mut self.codes);
+        let mut codes: Vec<_> = codes
+            .into_iter()
+            .map(|(code, number)| (number, code))
+            .collect();
+        codes.sort_unstable();
+        let reason = |(_, code)| FailureReason {
             code,
-            count: failed.len() as u64,
-            examples: failed.iter().take(EXAMPLES).map(example).collect(),
-        })
+            count: 0,
+            examples: Vec::new(),
+        };
+        codes.into_iter().map(reason).collect()
     }
 
     /// The pauses of each key. The calls are sorted by key.
@@ -244,7 +247,7 @@ impl ReportBuilder {
             let key = calls[0].key;
             if let Some(tally) = self.keys.get_mut(&key) {
                 let mut spans = std::mem::take(&mut tally.pauses);
-                spans.extend(pauses::silent(calls, &tally.silent));
+                spans.extend(pauses::silent(calls));
                 pauses.insert(key, Pauses::new(spans));
             }
         }
@@ -285,6 +288,19 @@ impl ReportBuilder {
         let mut took: Vec<_> = calls.map(|call| call.took_ms).collect();
         took.sort_unstable();
         took
+    }
+}
+
+impl FailureReason {
+    fn add(&mut self, record: u32) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            let prompt = unnamed(record.into());
+            self.examples.push(FailedExample {
+                prompt,
+                message: String::new(),
+            });
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct CallSummary {
     pub(super) record: u32,
     pub(super) key: u16,
     pub(super) end: CallEnd,
+    /// Whether it was rate limited and the server did not say how long to wait.
+    pub(super) is_silent: bool,
 }
 
 impl CallSummary {
@@ -39,13 +41,15 @@ impl CallSummary {
     const LATEST: u64 = (1 << 47) - 1;
 
     pub(super) fn of(attempt: &RecordAttempt, record: u64) -> Self {
+        let end = end_of(attempt);
         CallSummary {
             at: since_1970(attempt.started_at).min(Self::LATEST),
             took_ms: small(ms(attempt.took)),
             paced_ms: small(ms(attempt.paced)),
             record: small(record),
             key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
-            end: end_of(attempt),
+            end,
+            is_silent: end == CallEnd::RateLimited && attempt.retry_after.is_none(),
         }
     }
 
@@ -91,6 +95,7 @@ pub(super) fn call_at(at: u64) -> CallSummary {
         record: 1,
         key: 0,
         end: CallEnd::Answered,
+        is_silent: false,
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::api::{Usage, usage_of};
 use crate::journal::{RecordAttempt, RecordError};
 
-/// A record. Of the response, which is most of it, only the beginning and the end are looked for.
+/// A record. Of the response, which is most of it, only the usage is read.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RecordFields<'a> {
     #[serde(borrow)]
@@ -18,22 +18,23 @@ pub(crate) struct RecordFields<'a> {
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
-    response: Option<&'a RawValue>,
+    response: Option<ResponseBody<'a>>,
     pub(super) error: Option<RecordError>,
     #[serde(default)]
     pub(crate) attempts: Vec<RecordAttempt>,
 }
 
+/// A response, with its body as it was written.
+#[derive(Debug, Deserialize)]
+struct ResponseBody<'a> {
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
+
 impl RecordFields<'_> {
     /// The tokens that the response states, in the words of any API.
     pub(crate) fn tokens(&self) -> Option<Usage> {
-        #[derive(Deserialize)]
-        struct BodyOnly<'a> {
-            #[serde(borrow)]
-            body: &'a RawValue,
-        }
-        let response: BodyOnly<'_> = serde_json::from_str(self.response?.get()).ok()?;
-        usage_of(response.body.get())
+        usage_of(self.response.as_ref()?.body?.get())
     }
 }
 

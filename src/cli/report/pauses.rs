@@ -42,15 +42,14 @@ impl Pauses {
     }
 }
 
-/// The pauses that were ordered without saying for how long. The calls are those of one key, in order of departure;
-/// `ends` are the ends of the calls that were rate limited in this way.
-pub(super) fn silent(calls: &[CallSummary], ends: &[u64]) -> Vec<(u64, u64)> {
-    let pause = |end: &u64| {
-        let next = calls[calls.partition_point(|call| call.at <= *end)..].first()?;
-        let from = next.asked().max(*end);
+/// The pauses after calls that were rate limited in silence. The calls are those of one key, in order of departure.
+pub(super) fn silent(calls: &[CallSummary]) -> impl Iterator<Item = (u64, u64)> {
+    let ends = calls.iter().filter(|call| call.is_silent);
+    ends.map(CallSummary::ended_at).filter_map(|end| {
+        let next = calls[calls.partition_point(|call| call.at <= end)..].first()?;
+        let from = next.asked().max(end);
         (from < next.at).then_some((from, next.at))
-    };
-    ends.iter().filter_map(pause).collect()
+    })
 }
 
 /// Makes one band of pauses that are less than `gap` apart, so that few are left to draw. A band that was paused for less
@@ -105,20 +104,28 @@ mod tests {
             paced_ms,
             ..call_at(at)
         };
-        let calls = [
-            call_at(0),
-            waited(500, 450),
-            waited(900, 0),
-            waited(2_000, 50),
-        ];
-        assert_eq!(silent(&calls, &[100]), [(100, 500)]);
-        assert_eq!(silent(&calls, &[600]), [], "the call at 900 did not wait");
+        let limited = |at, took_ms| CallSummary {
+            took_ms,
+            is_silent: true,
+            ..call_at(at)
+        };
+        let after = |took_ms| {
+            let calls = [
+                limited(0, took_ms),
+                waited(500, 450),
+                waited(900, 0),
+                waited(2_000, 50),
+            ];
+            silent(&calls).collect::<Vec<_>>()
+        };
+        assert_eq!(after(100), [(100, 500)]);
+        assert_eq!(after(600), [], "the call at 900 did not wait");
         assert_eq!(
-            silent(&calls, &[1_000]),
+            after(1_000),
             [(1_950, 2_000)],
             "nobody was there to wait before"
         );
-        assert_eq!(silent(&calls, &[3_000]), []);
+        assert_eq!(after(3_000), []);
     }
 
     #[test]
