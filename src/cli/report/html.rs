@@ -30,7 +30,7 @@ struct PageValues<'a> {
     lanes: String,
     latency: String,
     shares: [TimeShare; 4],
-    prompt_rows: Vec<PromptRow<'a>>,
+    prompt_rows: Vec<RankedPrompt<'a>>,
 }
 
 /// A part of the time that the workers spent.
@@ -46,7 +46,7 @@ struct TimeShare {
 
 /// A prompt that took long, or was retried often, or both.
 #[derive(Debug, Serialize)]
-struct PromptRow<'a> {
+struct RankedPrompt<'a> {
     prompt: &'a RecordRef,
     took_ms: Option<u64>,
     retries: Option<u64>,
@@ -109,14 +109,14 @@ impl Report {
         })
     }
 
-    fn prompt_rows(&self) -> Vec<PromptRow<'_>> {
-        let mut rows: Vec<_> = self.slowest.iter().map(PromptRow::from_slow).collect();
+    fn prompt_rows(&self) -> Vec<RankedPrompt<'_>> {
+        let mut rows: Vec<_> = self.slowest.iter().map(RankedPrompt::from_slow).collect();
         for most in &self.most_retried {
-            let same = |row: &&mut PromptRow<'_>| row.prompt.record == most.prompt.record;
+            let same = |row: &&mut RankedPrompt<'_>| row.prompt.record == most.prompt.record;
             let retries = Some(most.retries);
             match rows.iter_mut().find(same) {
                 Some(row) => row.retries = retries,
-                None => rows.push(PromptRow {
+                None => rows.push(RankedPrompt {
                     prompt: &most.prompt,
                     took_ms: None,
                     retries,
@@ -127,9 +127,9 @@ impl Report {
     }
 }
 
-impl<'a> PromptRow<'a> {
+impl<'a> RankedPrompt<'a> {
     fn from_slow(slow: &'a super::numbers::SlowPrompt) -> Self {
-        PromptRow {
+        RankedPrompt {
             prompt: &slow.prompt,
             took_ms: Some(slow.took_ms),
             retries: None,
