@@ -1,8 +1,10 @@
-//! What a shared turn costs, and how soon a hold reaches everyone: `cargo bench --bench shared`.
+//! What a shared permit costs, and how soon a pause reaches everyone: `cargo bench --bench shared`.
 //!
-//! Each participant has a `Shared` and a connection of its own, as a process would have. They share a pace through a real
+//! Each participant has a `SharedLimiter` and a connection of its own, as a process would have. They share a rate through a real
 //! Redis that keeps an append-only file, and through a file; without a `redis-server` its rows are left out, and this says
 //! so. Clients and server share the processors, so read the ratios, and the server's own processor time.
+
+#![allow(clippy::incompatible_msrv)] // it runs on the compiler of today
 
 mod common;
 #[path = "../tests/common/redis.rs"]
@@ -10,7 +12,6 @@ mod server;
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
@@ -19,20 +20,20 @@ use std::time::{Duration, Instant};
 
 use common::{Spread, p50_and_p99};
 use paceline::clock::SystemClock;
-use paceline::limiter::{Board, Shared, Turn};
-use paceline::share::{FileBoard, RedisBoard};
+use paceline::pacing::{CallLimiter, CallReport, KeyPermit, PermitOutcome};
+use paceline::share::{Board, FileBoard, RedisBoard, SharedLimiter};
 use paceline::store::{Place, redis as client};
-use paceline::{CancelToken, Pace, Rate};
+use paceline::{CancelToken, Rate};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_millis(200);
 
-/// Where a pace is shared.
+/// Where a rate is shared.
 trait Venue: Sync {
     fn name(&self) -> &'static str;
 
-    /// The board of one more participant in the pace of this name.
-    fn board(&self, pace: &str) -> Arc<dyn Board>;
+    /// The board of one more participant in the rate of this name.
+    fn board(&self, name: &str) -> Arc<dyn Board>;
 
     /// What is the least that a message can cost here, for one more who does just that.
     fn yardstick(&self) -> Box<dyn FnMut()>;
@@ -48,10 +49,10 @@ struct Effort {
 }
 
 impl Effort {
-    fn by(self, turns: f64) -> Self {
+    fn by(self, permits: f64) -> Self {
         Effort {
-            messages: self.messages / turns,
-            cpu: self.cpu / turns,
+            messages: self.messages / permits,
+            cpu: self.cpu / permits,
         }
     }
 }
@@ -77,9 +78,9 @@ impl Venue for Redis {
         "Redis"
     }
 
-    fn board(&self, pace: &str) -> Arc<dyn Board> {
-        let place = Place::parse(&self.0.url(pace), None).unwrap();
-        Arc::new(RedisBoard::new(place, &["lane".to_owned()]))
+    fn board(&self, name: &str) -> Arc<dyn Board> {
+        let place = Place::parse(&self.0.url(name), None).unwrap();
+        Arc::new(RedisBoard::new(place, &["key".to_owned()]))
     }
 
     fn yardstick(&self) -> Box<dyn FnMut()> {
@@ -103,10 +104,10 @@ impl Venue for Folder {
         "file"
     }
 
-    fn board(&self, pace: &str) -> Arc<dyn Board> {
+    fn board(&self, name: &str) -> Arc<dyn Board> {
         Arc::new(FileBoard::new(
-            &self.0.path().join(pace),
-            vec!["lane".to_owned()],
+            &self.0.path().join(name),
+            vec!["key".to_owned()],
         ))
     }
 
@@ -135,11 +136,11 @@ fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
     file.write_all(&[b' '; 384])
 }
 
-fn participant(venue: &dyn Venue, pace: &str, rate: Rate) -> Shared {
+fn participant(venue: &dyn Venue, name: &str, rate: Rate) -> SharedLimiter {
     let patience = Duration::from_secs(5);
-    Shared::new(
+    SharedLimiter::new(
         Arc::new(SystemClock),
-        venue.board(pace),
+        venue.board(name),
         rate,
         None,
         1,
@@ -207,23 +208,21 @@ fn watched<T>(venue: &dyn Venue, act: impl FnOnce() -> T) -> (T, Option<Effort>)
     (done, spent)
 }
 
-/// What turns cost at the most that one can have of them.
+/// What permits cost at the highest rate.
 #[derive(Clone, Copy)]
 struct Most {
     a_second: f64,
-    /// A turn.
+    /// For each permit.
     effort: Option<Effort>,
 }
 
-/// Turns as fast as they are granted, by the threads of so many participants.
-fn unpaced(venue: &dyn Venue, participants: usize) -> Most {
+/// Permits as fast as they are granted, by the threads of this many participants.
+fn unlimited(venue: &dyn Venue, participants: usize) -> Most {
     let cancel = CancelToken::default();
     let grant = || -> Box<dyn FnMut()> {
-        let (pace, cancel) = (
-            participant(venue, "unpaced", Rate::unlimited()),
-            cancel.clone(),
-        );
-        Box::new(move || _ = pace.take(0, &cancel).unwrap())
+        let limiter = participant(venue, "unlimited", Rate::unlimited());
+        let cancel = cancel.clone();
+        Box::new(move || _ = limiter.acquire(0, &cancel).unwrap())
     };
     let yardstick = || venue.yardstick();
     let in_turn = (0..ROUNDS).map(|_| {
@@ -236,13 +235,12 @@ fn unpaced(venue: &dyn Venue, participants: usize) -> Most {
     let (effort, (ours, raw)): (Vec<_>, (Vec<_>, Vec<_>)) = in_turn.unzip();
     let of =
         |done: &[Done], figure: fn(&Done) -> f64| -> Spread { done.iter().map(figure).collect() };
-    let (grants, p50, p99) = (
-        of(&ours, |d| d.a_second),
-        of(&ours, |d| d.p50),
-        of(&ours, |d| d.p99),
-    );
+    let grants = of(&ours, |done| done.a_second);
+    let p50 = of(&ours, |done| done.p50);
+    let p99 = of(&ours, |done| done.p99);
     let raw = of(&raw, |done| done.a_second);
-    let (name, ratio) = (venue.name(), grants.median() / raw.median() * 100.0);
+    let name = venue.name();
+    let ratio = grants.median() / raw.median() * 100.0;
     println!(
         "{name:<5} {participants:>12} {grants:>24} {p50:>22} {p99:>22} {raw:>24} {ratio:>5.0} %"
     );
@@ -252,32 +250,28 @@ fn unpaced(venue: &dyn Venue, participants: usize) -> Most {
     }
 }
 
-fn per_minute(rpm: u32) -> Rate {
-    Rate::per_minute(NonZeroU32::new(rpm).unwrap())
-}
-
-/// A turn, and whose it was.
+/// When a permit was granted, and to which participant.
 type Taken = (Instant, usize);
 
-/// Participants with so many threads each take turns for a while; with each turn something is done. In order of time.
+/// Participants with this many threads each take permits for a while, and `call` with each of them. In order of time.
 fn ride(
-    paces: &[Shared],
+    limiters: &[SharedLimiter],
     threads: usize,
     lasts: Duration,
-    call: impl Fn(usize, Turn) + Sync,
+    call: impl Fn(usize, &KeyPermit) + Sync,
 ) -> Vec<Taken> {
-    let (taken, cancel) = (Mutex::new(Vec::new()), CancelToken::default());
+    let taken = Mutex::new(Vec::new());
+    let cancel = CancelToken::new();
     let toil = |who: usize| {
-        while let Ok(turn) = paces[who].take(0, &cancel) {
-            paces[who].departed(turn);
-            taken.lock().unwrap().push((turn.at, who));
-            call(who, turn);
+        while let Ok(permit) = limiters[who].acquire(0, &cancel) {
+            taken.lock().unwrap().push((permit.granted_at(), who));
+            call(who, &permit);
         }
     };
     thread::scope(|scope| {
-        for thread in 0..threads * paces.len() {
+        for thread in 0..threads * limiters.len() {
             let toil = &toil;
-            scope.spawn(move || toil(thread % paces.len()));
+            scope.spawn(move || toil(thread % limiters.len()));
         }
         thread::sleep(lasts);
         cancel.cancel();
@@ -287,7 +281,7 @@ fn ride(
     taken
 }
 
-/// One row of turns at a pace that binds.
+/// One row of permits at a rate that binds.
 #[derive(Clone, Copy)]
 struct Paced {
     rpm: u32,
@@ -301,26 +295,31 @@ struct Paced {
 struct Kept {
     /// Microseconds by which gaps were longer than a step.
     late: (f64, f64),
-    turns_a_second: f64,
-    /// A turn, where somebody counts.
+    permits_a_second: f64,
+    /// For each permit, where somebody counts.
     effort: Option<Effort>,
 }
 
 impl Paced {
-    fn measure(&self, venue: &dyn Venue, pace: &str) -> Kept {
-        let rate = per_minute(self.rpm);
-        let paces: Vec<_> = (0..self.participants)
-            .map(|_| participant(venue, pace, rate))
+    fn measure(&self, venue: &dyn Venue, name: &str) -> Kept {
+        let interval = Duration::from_secs(60) / self.rpm;
+        let margin = interval / 40; // the default for such short intervals
+        let rate = Rate::every(interval).margin(margin);
+        let limiters: Vec<_> = (0..self.participants)
+            .map(|_| participant(venue, name, rate))
             .collect();
-        paces.iter().for_each(|pace| pace.check().unwrap()); // connects
-        let (taken, effort) = watched(venue, || ride(&paces, self.threads, self.lasts, |_, _| {}));
-        let step = (rate.interval + rate.guard).as_secs_f64();
+        limiters.iter().for_each(|one| one.check().unwrap()); // connects
+        let (taken, effort) = watched(venue, || {
+            ride(&limiters, self.threads, self.lasts, |_, _| {})
+        });
+        let step = (interval + margin).as_secs_f64();
         let late = |pair: &[Taken]| ((pair[1].0 - pair[0].0).as_secs_f64() - step) * 1e6;
-        let (turns, took) = (taken.len() as f64, taken[taken.len() - 1].0 - taken[0].0);
+        let permits = taken.len() as f64;
+        let took = taken[taken.len() - 1].0 - taken[0].0;
         Kept {
             late: p50_and_p99(taken.windows(2).map(late).collect()),
-            turns_a_second: (turns - 1.0) / took.as_secs_f64(),
-            effort: effort.map(|effort| effort.by(turns)),
+            permits_a_second: (permits - 1.0) / took.as_secs_f64(),
+            effort: effort.map(|effort| effort.by(permits)),
         }
     }
 
@@ -331,13 +330,14 @@ impl Paced {
             threads,
             ..
         } = *self;
-        let pace = |round| format!("{rpm}-{participants}-{threads}-{round}");
+        let name = |round| format!("{rpm}-{participants}-{threads}-{round}");
         let kept: Vec<_> = (0..rounds)
-            .map(|round| self.measure(venue, &pace(round)))
+            .map(|round| self.measure(venue, &name(round)))
             .collect();
         let of = |figure: fn(&Kept) -> f64| -> Spread { kept.iter().map(figure).collect() };
-        let (p50, p99) = (of(|kept| kept.late.0), of(|kept| kept.late.1));
-        let used = of(|kept| kept.turns_a_second).median() * 6000.0 / f64::from(rpm);
+        let p50 = of(|kept| kept.late.0);
+        let p99 = of(|kept| kept.late.1);
+        let used = of(|kept| kept.permits_a_second).median() * 6000.0 / f64::from(rpm);
         let messages: Option<Vec<_>> = kept
             .iter()
             .map(|kept| Some(kept.effort?.messages))
@@ -353,7 +353,7 @@ impl Paced {
     }
 }
 
-/// What all that means for a thousand machines: as many connections, and a fast pace.
+/// What all that means for a thousand machines: as many connections, and a high rate.
 fn a_thousand_machines(redis: &Redis, most: Most) {
     const PACED: Paced = Paced {
         rpm: 60_000,
@@ -362,17 +362,16 @@ fn a_thousand_machines(redis: &Redis, most: Most) {
         lasts: Duration::from_secs(4),
     };
     let kept = PACED.row(redis, 1).remove(0);
-    let (least, spent) = (
-        most.effort.expect("Redis counts"),
-        kept.effort.expect("Redis counts"),
-    );
-    let busy = spent.cpu * kept.turns_a_second * 100.0;
+    let least = most.effort.expect("Redis counts");
+    let spent = kept.effort.expect("Redis counts");
+    let busy = spent.cpu * kept.permits_a_second * 100.0;
     println!(
         "
-One Redis grants {:.0} turns a second here, for {:.2} messages and {:.0} µs of its own processor time each: so a thousand
-machines can share at most {:.0} turns a minute. That is as long as none has to wait. Those who wait for their turns ask
-again whenever earlier turns were late: at a shared {} a minute a turn takes {:.1} messages and {:.0} µs, which keeps
-Redis {busy:.0} % busy, where one message a turn would make it {:.0} %. At so many a turn, the most is {:.0} a minute.",
+One Redis grants {:.0} permits a second here, for {:.2} messages and {:.0} µs of its own processor time each: so a
+thousand machines can share at most {:.0} permits a minute. That holds while none has to wait. Those that wait for
+permits ask again whenever earlier permits were late: at a shared {} a minute a permit takes {:.1} messages and {:.0} µs,
+which keeps Redis {busy:.0} % busy, where one message a permit would make it {:.0} %. With that many messages, the most
+is {:.0} a minute.",
         most.a_second,
         least.messages,
         least.cpu * 1e6,
@@ -385,59 +384,63 @@ Redis {busy:.0} % busy, where one message a turn would make it {:.0} %. At so ma
     );
 }
 
-/// Milliseconds from a refusal that one of four met: until the others had been told, and until the last turn that one of
+/// Milliseconds from a 429 that one of four met: until the others had been told, and until the last permit that one of
 /// them had in spite of it; 0 if there was none.
 #[derive(Clone, Copy)]
-struct Held {
+struct Paused {
     told: f64,
-    last_turn: f64,
+    last_permit: f64,
 }
 
-impl Held {
-    /// In each round the refusal comes at another moment between two turns.
+impl Paused {
+    /// In each round the 429 comes at another moment between two permits.
     fn measure(venue: &dyn Venue, round: u32, rounds: u32) -> Self {
-        const HOLD: Duration = Duration::from_millis(500);
+        const PAUSE: Duration = Duration::from_millis(500);
         const LEAD: Duration = Duration::from_millis(60);
-        let (rate, pace) = (per_minute(6_000), format!("hold-{round}"));
-        let paces: Vec<_> = (0..4).map(|_| participant(venue, &pace, rate)).collect();
-        let (began, met) = (Instant::now(), OnceLock::new());
-        let taken = ride(&paces, 2, LEAD + HOLD * 9 / 10, |who, turn| {
+        let rate = Rate::per_minute(6_000);
+        let name = format!("pause-{round}");
+        let limiters: Vec<_> = (0..4).map(|_| participant(venue, &name, rate)).collect();
+        let began = Instant::now();
+        let met = OnceLock::new();
+        let taken = ride(&limiters, 2, LEAD + PAUSE * 9 / 10, |who, permit| {
             if who == 0 && began.elapsed() > LEAD {
                 met.get_or_init(|| {
-                    thread::sleep(rate.interval * round / rounds);
-                    let refused = Instant::now();
-                    paces[who].refused(turn, Some(refused + HOLD));
-                    (refused, refused.elapsed())
+                    thread::sleep(rate.interval() * round / rounds);
+                    let limited = Instant::now();
+                    let outcome = PermitOutcome::RateLimited(Some(limited + PAUSE));
+                    limiters[who].report(permit, &CallReport::new(outcome));
+                    (limited, limited.elapsed())
                 });
             }
         });
-        let (refused, told) = met
+        let (limited, told) = met
             .into_inner()
-            .expect("the first of them has had a turn by then");
-        // Also a ride that lasts too long, because nobody ends it in time, has turns in spite of the hold only within it.
+            .expect("the first of them has had a permit by then");
+        // A ride may last too long, because nobody ends it in time: permits after the pause do not count.
         let others = taken
             .iter()
-            .filter(|(at, who)| *who != 0 && *at < refused + HOLD);
-        let last_turn = others
-            .map(|(at, _)| at.saturating_duration_since(refused))
+            .filter(|(at, who)| *who != 0 && *at < limited + PAUSE);
+        let last_permit = others
+            .map(|(at, _)| at.saturating_duration_since(limited))
             .max()
             .unwrap_or_default();
-        Held {
+        Paused {
             told: told.as_secs_f64() * 1e3,
-            last_turn: last_turn.as_secs_f64() * 1e3,
+            last_permit: last_permit.as_secs_f64() * 1e3,
         }
     }
 
     fn row(venue: &dyn Venue) {
         const ROUNDS: u32 = 20;
-        let held: Vec<_> = (0..ROUNDS)
-            .map(|round| Held::measure(venue, round, ROUNDS))
+        let paused: Vec<_> = (0..ROUNDS)
+            .map(|round| Paused::measure(venue, round, ROUNDS))
             .collect();
-        let of = |figure: fn(&Held) -> f64| -> Spread { held.iter().map(figure).collect() };
-        let after = |held: &Held| (held.last_turn - held.told).max(0.0);
-        let (told, last_turn, after) = (of(|held| held.told), of(|held| held.last_turn), of(after));
+        let of = |figure: fn(&Paused) -> f64| -> Spread { paused.iter().map(figure).collect() };
+        let told = of(|paused| paused.told);
+        let last_permit = of(|paused| paused.last_permit);
+        let after = of(|paused| (paused.last_permit - paused.told).max(0.0));
         println!(
-            "{:<5} {ROUNDS:>6} {told:>24} {last_turn:>24} {after:>24}",
+            "{:<5} {ROUNDS:>6} {told:>24} {last_permit:>24} {after:>24}",
             venue.name()
         );
     }
@@ -445,14 +448,14 @@ impl Held {
 
 fn as_fast_as_it_goes(venues: &[&dyn Venue]) -> Vec<Most> {
     println!(
-        "As fast as turns are granted; beside it a PING, or a file that is opened, locked, read and written"
+        "As fast as permits are granted; beside it a PING, or a file that is opened, locked, read and written"
     );
     println!(
         "{:<5} {:>12} {:>24} {:>22} {:>22} {:>24}",
         "", "participants", "grants a second", "p50 of one, µs", "p99, µs", "of those a second"
     );
     let row = |venue: &dyn Venue| {
-        let rows = [1, 4, 16, 64].map(|participants| unpaced(venue, participants));
+        let rows = [1, 4, 16, 64].map(|participants| unlimited(venue, participants));
         rows.into_iter()
             .max_by(|one, other| one.a_second.total_cmp(&other.a_second))
             .expect("four")
@@ -460,13 +463,13 @@ fn as_fast_as_it_goes(venues: &[&dyn Venue]) -> Vec<Most> {
     venues.iter().map(|venue| row(*venue)).collect()
 }
 
-fn at_a_pace(venues: &[&dyn Venue]) {
+fn at_a_rate(venues: &[&dyn Venue]) {
     println!(
-        "\nAt a pace that binds: by how much gaps are longer than a step, and the part of the limit that is used"
+        "\nAt a rate that binds: by how much gaps are longer than a step, and the part of the limit that is used"
     );
     println!(
         "{:<5} {:>6} {:>12} {:>7} {:>24} {:>24} {:>8} {:>22}",
-        "", "rpm", "participants", "threads", "p50, µs", "p99, µs", "used", "messages a turn"
+        "", "rpm", "participants", "threads", "p50, µs", "p99, µs", "used", "messages a permit"
     );
     for venue in venues {
         for threads in [1, 2] {
@@ -481,16 +484,16 @@ fn at_a_pace(venues: &[&dyn Venue]) {
     }
 }
 
-fn in_a_hold(venues: &[&dyn Venue]) {
+fn in_a_pause(venues: &[&dyn Venue]) {
     println!(
-        "\nOne of four at 6000 a minute is refused: milliseconds until the others are told, and until the last turn"
+        "\nOne of four at 6000 a minute is answered 429: milliseconds until the others are told, and until the last permit"
     );
     println!("that one of them has in spite of it (the goals: 50 for Redis, 100 for a file)");
     println!(
         "{:<5} {:>6} {:>24} {:>24} {:>24}",
-        "", "rounds", "until they are told", "until the last turn", "and after being told"
+        "", "rounds", "until they are told", "until the last permit", "and after being told"
     );
-    venues.iter().for_each(|venue| Held::row(*venue));
+    venues.iter().for_each(|venue| Paused::row(*venue));
 }
 
 fn main() {
@@ -506,9 +509,9 @@ fn main() {
     let shared = redis.iter().map(|redis| redis as &dyn Venue);
     let venues: Vec<_> = shared.chain([&folder as &dyn Venue]).collect();
     let most = as_fast_as_it_goes(&venues);
-    at_a_pace(&venues);
+    at_a_rate(&venues);
     redis
         .iter()
         .for_each(|redis| a_thousand_machines(redis, most[0]));
-    in_a_hold(&venues);
+    in_a_pause(&venues);
 }

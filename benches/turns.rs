@@ -1,7 +1,7 @@
-//! What a turn costs: `cargo bench --bench turns`.
+//! What a permit costs: `cargo bench --bench turns`.
 //!
-//! The turnstile against `governor` (used as its documentation says for threads: check, and sleep until the time that it
-//! names) and against a lock that is held while sleeping; how late turns are granted, against the lateness of the
+//! The limiter against `governor` (used as its documentation says for threads: check, and sleep until the time that it
+//! names) and against a mutex that is held while sleeping; how late permits are granted, against the lateness of the
 //! system's own sleep; and what the retry loop adds to a call. Everything in one run; read the ratios, not the figures.
 
 mod common;
@@ -29,7 +29,7 @@ fn round(threads: usize) -> Duration {
 
 /// A limiter, as threads use it.
 trait Gate: Sync {
-    /// Takes a turn; false if the wait was called off.
+    /// Takes a permit; false if the wait was cancelled.
     fn pass(&self) -> bool;
     fn stop(&self) {}
 }
@@ -38,7 +38,7 @@ struct Ours(RateLimiter, CancelToken);
 
 impl Gate for Ours {
     fn pass(&self) -> bool {
-        self.0.wait_unless(&self.1).is_ok()
+        self.0.acquire_or_cancel(&self.1).is_ok()
     }
 
     fn stop(&self) {
@@ -67,10 +67,10 @@ impl Gate for Governors {
     }
 }
 
-/// The one that everybody writes first: whoever has the lock sleeps with it.
-struct Plain(Mutex<Instant>, Duration, AtomicBool);
+/// The limiter that everybody writes first: the thread that has the lock sleeps with it.
+struct MutexAndSleep(Mutex<Instant>, Duration, AtomicBool);
 
-impl Gate for Plain {
+impl Gate for MutexAndSleep {
     fn pass(&self) -> bool {
         let mut next = self.0.lock().unwrap();
         if self.2.load(Ordering::Relaxed) {
@@ -94,8 +94,8 @@ fn gates(interval: Duration) -> [(&'static str, Box<dyn Gate>); 3] {
         (
             "paceline",
             Box::new(Ours(
-                RateLimiter::new(Rate::every(interval)),
-                CancelToken::default(),
+                RateLimiter::new(Rate::every(interval).exact()),
+                CancelToken::new(),
             )),
         ),
         (
@@ -106,8 +106,8 @@ fn gates(interval: Duration) -> [(&'static str, Box<dyn Gate>); 3] {
             )),
         ),
         (
-            "lock and sleep",
-            Box::new(Plain(
+            "mutex and sleep",
+            Box::new(MutexAndSleep(
                 Mutex::new(Instant::now()),
                 interval,
                 AtomicBool::new(false),
@@ -116,13 +116,19 @@ fn gates(interval: Duration) -> [(&'static str, Box<dyn Gate>); 3] {
     ]
 }
 
-/// So many threads take turns for a while. Returns the turns a second, and how often a thread went to sleep for one.
-fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
-    let (turns, slept, ready) = (
-        AtomicU64::new(0),
-        AtomicU64::new(0),
-        Barrier::new(threads + 1),
-    );
+/// What threads at a limiter came to.
+#[derive(Clone, Copy)]
+struct Crowd {
+    permits_a_second: f64,
+    /// How often a thread went to sleep for each permit.
+    wake_ups: f64,
+}
+
+/// This many threads take permits for a while.
+fn crowd(gate: &dyn Gate, threads: usize) -> Crowd {
+    let permits = AtomicU64::new(0);
+    let slept = AtomicU64::new(0);
+    let ready = Barrier::new(threads + 1);
     let mut took = Duration::ZERO;
     thread::scope(|scope| {
         for _ in 0..threads {
@@ -130,7 +136,7 @@ fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
                 ready.wait();
                 let before = sleeps();
                 while gate.pass() {
-                    turns.fetch_add(1, Ordering::Relaxed);
+                    permits.fetch_add(1, Ordering::Relaxed);
                 }
                 slept.fetch_add(sleeps() - before, Ordering::Relaxed);
             });
@@ -141,47 +147,50 @@ fn crowd(gate: &dyn Gate, threads: usize) -> (f64, f64) {
         gate.stop();
         took = began.elapsed();
     });
-    let (turns, slept) = (turns.into_inner().max(1) as f64, slept.into_inner() as f64);
-    (turns / took.as_secs_f64(), slept / turns)
+    let permits = permits.into_inner().max(1) as f64;
+    Crowd {
+        permits_a_second: permits / took.as_secs_f64(),
+        wake_ups: slept.into_inner() as f64 / permits,
+    }
 }
 
 fn crowds(title: &str, interval: Duration, crowds: &[usize]) {
     println!("\n{title}");
     println!(
         "{:<15} {:>7} {:>30} {:>30}",
-        "", "threads", "turns a second", "wake-ups a turn"
+        "", "threads", "permits a second", "wake-ups a permit"
     );
     for &threads in crowds {
         let measured: Vec<_> = (0..ROUNDS)
             .map(|_| gates(interval).map(|(name, gate)| (name, crowd(&*gate, threads))))
             .collect();
         for contender in 0..3 {
-            let of = |figure: fn((f64, f64)) -> f64| -> Spread {
+            let of = |figure: fn(&Crowd) -> f64| -> Spread {
                 measured
                     .iter()
-                    .map(|round| figure(round[contender].1))
+                    .map(|round| figure(&round[contender].1))
                     .collect()
             };
             let name = measured[0][contender].0;
             println!(
                 "{name:<15} {threads:>7} {:>30} {:>30}",
-                of(|round| round.0),
-                of(|round| round.1)
+                of(|crowd| crowd.permits_a_second),
+                of(|crowd| crowd.wake_ups)
             );
         }
     }
 }
 
 /// Microseconds by which gaps were longer than they had to be: the half and the hundredth worst.
-fn late_turns(interval: Duration, turns: usize) -> (f64, f64) {
-    let limiter = RateLimiter::new(Rate::every(interval));
+fn late_permits(interval: Duration, permits: usize) -> (f64, f64) {
+    let limiter = RateLimiter::new(Rate::every(interval).exact());
     let granted = Mutex::new(Vec::new());
     let threads = 4;
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                for _ in 0..turns / threads {
-                    let at = limiter.wait().at;
+                for _ in 0..permits / threads {
+                    let at = limiter.acquire().granted_at();
                     granted.lock().unwrap().push(at);
                 }
             });
@@ -214,13 +223,13 @@ fn grants() {
         "{:>9} {:>30} {:>30} {:>30}",
         "rpm", "p50", "p99", "sleep's own p99"
     );
-    for (rpm, turns) in [(600, 24), (6_000, 240), (60_000, 2_400)] {
+    for (rpm, permits) in [(600, 24), (6_000, 240), (60_000, 2_400)] {
         let interval = Duration::from_secs(60) / rpm;
         let rounds: Vec<_> = (0..ROUNDS)
             .map(|_| {
                 (
-                    late_turns(interval, turns),
-                    late_sleeps(interval, turns / 2),
+                    late_permits(interval, permits),
+                    late_sleeps(interval, permits / 2),
                 )
             })
             .collect();
@@ -241,25 +250,40 @@ fn each(mut call: impl FnMut(u64)) -> f64 {
 
 fn retries() {
     println!("\nWhat the retry loop adds to a call that succeeds, in nanoseconds");
-    let (retry, token) = (Retry::default(), CancelToken::default());
+    let retry = Retry::new();
+    let limiter = RateLimiter::new(Rate::unlimited());
+    let token = CancelToken::new();
     let op = |n: u64| black_box(if n == u64::MAX { Err(n) } else { Ok(n) });
-    let bare = Spread::of(ROUNDS, || each(|n| _ = black_box(op(black_box(n)))));
     let judge = |_: &u64| Verdict::Stop;
+    let bare = Spread::of(ROUNDS, || each(|n| _ = black_box(op(black_box(n)))));
     let call = Spread::of(ROUNDS, || {
-        each(|n| _ = black_box(retry.call(judge, |_| op(black_box(n)))))
+        each(|n| _ = black_box(retry.call(judge, |_| op(black_box(n))).run()))
     });
-    let trace = Spread::of(ROUNDS, || {
-        each(|n| _ = black_box(retry.trace(&token, n, judge, |_| {}, |_| op(black_box(n)))))
+    let cancellable = Spread::of(ROUNDS, || {
+        each(|n| {
+            let call = retry.call(judge, |_| op(black_box(n)));
+            _ = black_box(call.cancel(&token).seed(n).on_retry(|_| {}).run());
+        })
     });
-    println!(
-        "{:<15} {bare:>30}\n{:<15} {call:>30}\n{:<15} {trace:>30}",
-        "bare", "Retry::call", "Retry::trace"
-    );
+    let limited = Spread::of(ROUNDS, || {
+        each(|n| {
+            let call = retry.call(judge, |_| op(black_box(n)));
+            _ = black_box(call.limiter(&limiter).cancel(&token).seed(n).run());
+        })
+    });
+    for (name, cost) in [
+        ("bare", bare),
+        ("Retry::call", call),
+        ("with a token", cancellable),
+        ("with a limiter", limited),
+    ] {
+        println!("{name:<15} {cost:>30}");
+    }
 }
 
 fn main() {
     crowds(
-        "At a thousand turns a second",
+        "At a thousand permits a second",
         Duration::from_millis(1),
         &[1, 16, 1000],
     );

@@ -1,4 +1,4 @@
-//! Lesson 3: sleep twice as long after each 429. There are fewer calls, but they still come in waves.
+//! Lesson 3: sleep twice as long after each 429. Fewer calls, and still in waves.
 //!
 //! `cargo run --example 3_backoff`
 
@@ -12,13 +12,12 @@ use paceline::{Backoff, Jitter};
 fn main() {
     let room = Classroom::open();
     let topics = topics(10);
-    let backoff = Backoff {
-        base: STORY_SECOND * 2,
-        max: STORY_SECOND * 60,
-        jitter: Jitter::None,
-    };
+    let backoff = Backoff::new()
+        .base(STORY_SECOND * 2)
+        .max(STORY_SECOND * 60)
+        .jitter(Jitter::None);
     for (n, delay) in backoff.delays(0).take(6).enumerate() {
-        println!("after refusal {}: {} ms", n + 1, delay.as_millis());
+        println!("after 429 number {}: {} ms", n + 1, delay.as_millis());
     }
     thread::scope(|scope| {
         for topic in &topics {
@@ -31,5 +30,7 @@ fn main() {
             });
         }
     });
-    room.notice("all threads have the same delays, so the waves stay. They only come less often.");
+    room.notice(
+        "the delays are the same for all, so the waves stay together; they only come less often.",
+    );
 }

@@ -1,4 +1,4 @@
-//! Lesson 4: spread the delays at random. The waves dissolve, the 429s remain.
+//! Lesson 4: let chance spread the delays. The waves dissolve; the 429s remain.
 //!
 //! `cargo run --example 4_jitter`
 
@@ -12,11 +12,10 @@ use paceline::{Backoff, Jitter};
 fn main() {
     let room = Classroom::open();
     let topics = topics(10);
-    let backoff = Backoff {
-        base: STORY_SECOND * 2,
-        max: STORY_SECOND * 60,
-        jitter: Jitter::Full,
-    };
+    let backoff = Backoff::new()
+        .base(STORY_SECOND * 2)
+        .max(STORY_SECOND * 60)
+        .jitter(Jitter::Full);
     for seed in 0..3 {
         let delays: Vec<_> = backoff
             .delays(seed)
@@ -36,5 +35,5 @@ fn main() {
             });
         }
     });
-    room.notice("each thread has its own delays. But no thread knows the rate: all still learn it from 429s.");
+    room.notice("each thread has its own delays. But none knows the limit: they still find it by being refused.");
 }

@@ -1,20 +1,19 @@
-//! Lesson 7: the queue, the workers, the limiter and the retry, each where it belongs.
+//! Lesson 7: the queue, the workers, the limiter and the retry, each in its place.
 //!
 //! `cargo run --example 7_all_together`
 
 mod classroom;
 
-use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use classroom::{Classroom, RPM, STORY_SECOND, Status, topics};
-use paceline::{Backoff, Jitter, RateLimiter, Retry, Verdict, pool};
+use paceline::{Backoff, Jitter, Pool, Rate, RateLimiter, Retry, Verdict};
 
-/// What to do about each failure: there is no default, because some are not worth another try.
+/// What to do about each failure. There is no default: some are not worth another attempt.
 fn judge(status: &Status) -> Verdict {
     match status {
-        429 => Verdict::Throttled(None),
+        429 => Verdict::RateLimited(None),
         0 | 500.. => Verdict::Retry,
         _ => Verdict::Stop,
     }
@@ -22,40 +21,35 @@ fn judge(status: &Status) -> Verdict {
 
 fn main() {
     let room = Classroom::open();
-    let limiter = RateLimiter::per_minute(RPM);
-    let backoff = Backoff {
-        base: STORY_SECOND,
-        max: STORY_SECOND * 60,
-        jitter: Jitter::Full,
-    };
-    let retry = Retry {
-        backoff,
-        ..Retry::default()
-    };
+    let limiter = RateLimiter::new(Rate::per_minute(RPM.get()));
+    let backoff = Backoff::new()
+        .base(STORY_SECOND)
+        .max(STORY_SECOND * 60)
+        .jitter(Jitter::Full);
+    let retry = Retry::new().backoff(backoff);
     let faults = AtomicU32::new(0);
     let call = |topic: &str| {
-        // Something goes wrong now and then: every seventh call has no answer.
+        // Now and then something goes wrong: every seventh call has no answer.
         if faults.fetch_add(1, Ordering::Relaxed) % 7 == 6 {
             Err(503)
         } else {
             room.call_api(topic)
         }
     };
-    thread::scope(|scope| {
-        let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics(20), |topic| {
-            // A retry takes a turn, too; and one that is refused holds everyone.
-            retry.paced(&limiter, judge, |n| {
-                if n > 1 {
-                    println!("{topic}: try {n}");
-                }
-                call(topic)
-            })
-        });
-        for (topic, article) in articles {
-            if !matches!(article, Ok(Ok(_))) {
-                println!("{topic}: lost");
-            }
+    let topics = topics(20);
+    let write = |topic: &String| {
+        // A retry takes a permit, too; and one that is answered 429 pauses everyone.
+        retry
+            .call(judge, |_attempt| call(topic))
+            .limiter(&limiter)
+            .on_retry(|failed| println!("{topic}: attempt {} failed", failed.attempt))
+            .run()
+    };
+    let _ = Pool::new(4).for_each(&topics, write, |number, article| {
+        if !matches!(article, Ok(Ok(_))) {
+            println!("{}: lost", topics[number]);
         }
+        ControlFlow::<()>::Continue(())
     });
-    room.notice("every topic is answered, and retries keep to the same rate.");
+    room.notice("every topic is answered, and a failure is tried again at the same rate.");
 }

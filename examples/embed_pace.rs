@@ -1,6 +1,6 @@
-//! Embedding 6: a pace of your own for a batch, here one with a budget of calls.
+//! Embedding 6: a limiter of your own for a batch, here one with a budget of calls.
 //!
-//! It has a limiter inside, which hears all that it does not handle itself: answers, refusals, limits that the server says.
+//! It wraps the batch's own limiter, and hands all reports on to it: answers, 429s, limits that the server states.
 //!
 //! `cargo run --example embed_pace`
 
@@ -14,30 +14,36 @@ use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Settings};
 use paceline::clock::SystemClock;
 use paceline::http::{Http, HttpOptions};
-use paceline::limiter::{NoTurn, Pace, Turn};
+use paceline::pacing::{
+    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, RateLimit, Reaction,
+};
 use paceline::prompts::Prompt;
-use paceline::{CancelToken, RateLimiter};
+use paceline::{CancelToken, Rate};
 
-/// A limiter, and so many calls.
+/// A limiter, and a number of calls.
 #[derive(Debug)]
 struct Budget {
-    limiter: RateLimiter,
+    limiter: KeyLimiter,
     calls_left: AtomicU32,
 }
 
-impl Pace for Budget {
-    fn take(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        let turn = self.limiter.wait_for(tokens, cancel)?;
+impl CallLimiter for Budget {
+    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        let permit = self.limiter.acquire(tokens, cancel)?;
         let one_less = |left: u32| left.checked_sub(1);
         let paid = self
             .calls_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
-        paid.map(|_| turn)
-            .map_err(|_| NoTurn::Lost("the budget of calls is spent".into()))
+        let spent = |_| NoKeyPermit::Unreachable("the budget of calls is spent".into());
+        paid.map(|_| permit).map_err(spent)
     }
 
-    fn inner(&self) -> Option<&dyn Pace> {
-        Some(&self.limiter)
+    fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        self.limiter.report(permit, report)
+    }
+
+    fn waiting(&self) -> usize {
+        self.limiter.waiting()
     }
 }
 
@@ -52,8 +58,12 @@ fn main() {
         None,
         Params::default(),
     );
+    let limits = KeyLimits {
+        rate: RateLimit::Fixed(Rate::per_minute(RPM.get())),
+        tokens: None,
+    };
     let budget = Budget {
-        limiter: RateLimiter::per_minute(RPM),
+        limiter: KeyLimiter::new(SystemClock, [limits]),
         calls_left: AtomicU32::new(8),
     };
     let clock = Arc::new(SystemClock);
@@ -69,7 +79,7 @@ fn main() {
         .zip(1..)
         .map(|(topic, line)| Ok(Prompt::new(line, topic)));
     let summary = batch
-        .paced_by(Arc::new(budget))
+        .limited_by(Arc::new(budget))
         .run(prompts, |_record| Ok(()));
     println!(
         "stopped: {}",

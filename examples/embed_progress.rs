@@ -1,6 +1,6 @@
-//! Embedding 5: a whole batch inside your program, with its progress told to you as it happens.
+//! Embedding 5: a whole batch inside your program, with its progress as it happens.
 //!
-//! The batch brings its own queue, workers, pace and retries; you bring the prompts, take the records, and watch.
+//! The batch brings its own queue, workers, limiter and retries; you bring the prompts, take the records, and watch.
 //!
 //! `cargo run --example embed_progress`
 
@@ -14,7 +14,7 @@ use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Event, Settings};
 use paceline::clock::{Clock, SystemClock};
 use paceline::http::{Http, HttpOptions};
-use paceline::limiter::Tempo;
+use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Rate};
 
@@ -30,7 +30,7 @@ fn main() {
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Settings {
-        pace: Tempo::Kept(Rate::per_minute(RPM)),
+        rate: RateLimit::Fixed(Rate::per_minute(RPM.get())),
         ..Settings::default()
     };
     let batch = Batch::new(
@@ -47,7 +47,7 @@ fn main() {
     // And any function of an event will do to watch. The threads that work call it: it must be quick.
     let watch = move |event: &Event<'_>| match event {
         Event::Attempt { error: None, .. } => _ = counted.fetch_add(1, Ordering::Relaxed),
-        Event::Held { wait, .. } => println!("everyone waits for {wait:?}"),
+        Event::Held { wait, .. } => println!("everyone pauses for {wait:?}"),
         Event::Done { .. } => {
             let now = view.at(clock.now());
             println!(
@@ -73,10 +73,7 @@ fn main() {
         Ok(())
     });
     println!("answered: {}", summary.answered);
-    println!(
-        "answers that were told of: {}",
-        calls.load(Ordering::Relaxed)
-    );
+    println!("answers that were seen: {}", calls.load(Ordering::Relaxed));
     println!("records: {}", records.len());
     println!(
         "notice: a callback for what happens, a view for how it stands, a record for each prompt."

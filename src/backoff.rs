@@ -1,141 +1,119 @@
-//! How long to wait before trying again: pure delays, growing and jittered.
+//! How long to wait before trying again: pure delays that grow and are jittered.
 //!
 //! The formulas are those of Marc Brooker's *Exponential Backoff And Jitter* (AWS, 2015), and
 //! `min(base * 2^n + U(0, 1 s), max)`, known from a thousand retry decorators. Chance comes in as a seed.
 
-mod absence;
-
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-pub use absence::Absence;
-
-/// How chance spreads the delays, so that callers refused together do not come back together.
+/// How chance spreads the delays, so that callers that failed together do not come back together.
 ///
 /// `U(a, b)` is a random duration between `a` and `b`; `n` counts the retries from zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use paceline::{Backoff, Jitter};
+/// use std::time::Duration;
+///
+/// let backoff = Backoff::new().jitter(Jitter::Full);
+/// let [one, other] = [1, 2].map(|seed| backoff.delays(seed).nth(3).unwrap());
+/// assert!(one != other && one.max(other) <= Duration::from_secs(8)); // U(0, 1 s * 2^3)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Jitter {
-    /// `min(base * 2^n, max)`: no spread at all. Callers refused together stay together.
+    /// `min(base * 2^n, max)`: no spread. Callers that failed together stay together.
     None,
-    /// `min(base * 2^n + U(0, 1 s), max)`.
-    #[default]
-    Additive,
+    /// `min(base * 2^n + U(0, this), max)`: the article's formula, and the default, with 1 s.
+    Additive(Duration),
     /// `U(0, min(base * 2^n, max))`: the least work for the server.
     Full,
-    /// Half of `min(base * 2^n, max)`, and `U(0, the other half)`: never much too early.
+    /// Half of `min(base * 2^n, max)`, plus `U(0, the other half)`: never much too early.
     Equal,
-    /// `min(U(base, 3 * the delay before), max)`: grows with its own history.
+    /// `min(U(base, 3 * previous delay), max)`: grows with its own history.
     Decorrelated,
 }
 
-impl Jitter {
-    const NAMES: [(Jitter, &str); 5] = [
-        (Jitter::None, "none"),
-        (Jitter::Additive, "additive"),
-        (Jitter::Full, "full"),
-        (Jitter::Equal, "equal"),
-        (Jitter::Decorrelated, "decorrelated"),
-    ];
-}
-
-impl fmt::Display for Jitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES
-            .iter()
-            .find(|(kind, _)| kind == self)
-            .map_or("?", |(_, name)| name);
-        f.pad(name)
-    }
-}
-
-/// The name is not one of a [`Jitter`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownJitter(String);
-
-impl fmt::Display for UnknownJitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = Jitter::NAMES.map(|(_, name)| name).join(", ");
-        write!(f, "no jitter is called {:?}: choose one of {names}", self.0)
-    }
-}
-
-impl std::error::Error for UnknownJitter {}
-
-impl FromStr for Jitter {
-    type Err = UnknownJitter;
-
-    fn from_str(name: &str) -> Result<Self, UnknownJitter> {
-        let found = Self::NAMES.iter().find(|(_, known)| *known == name);
-        found
-            .map(|(kind, _)| *kind)
-            .ok_or_else(|| UnknownJitter(name.to_owned()))
+impl Default for Jitter {
+    fn default() -> Self {
+        Jitter::Additive(Duration::from_secs(1))
     }
 }
 
 /// How delays grow: plain data.
 ///
 /// # Default
-/// * `base`: 1 s
-/// * `max`: 60 s
-/// * `jitter`: [`Jitter::Additive`]
+/// `base` 1 s, `max` 60 s, `jitter` [`Additive`](Jitter::Additive) with 1 s, which gives 1-2 s, 2-3 s, 4-5 s, 8-9 s,
+/// 16-17 s: 31 to 36 seconds for five retries.
 ///
-/// which comes to 1-2 s, 2-3 s, 4-5 s, 8-9 s, 16-17 s: 31 to 36 seconds for five retries.
+/// ```
+/// use paceline::{Backoff, Jitter};
+///
+/// let backoff = Backoff::new().jitter(Jitter::None);
+/// let seconds: Vec<u64> = backoff.delays(0).map(|delay| delay.as_secs()).take(8).collect();
+/// assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// The delay before the first retry, jitter aside.
-    pub base: Duration,
-    /// No delay is longer, jitter included.
-    pub max: Duration,
-    /// How chance spreads the delays.
-    pub jitter: Jitter,
+    pub(crate) base: Duration,
+    pub(crate) max: Duration,
+    pub(crate) jitter: Jitter,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Backoff {
-            base: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-            jitter: Jitter::default(),
-        }
+        Backoff::new()
     }
 }
 
 impl Backoff {
-    /// The most that additive jitter adds.
-    const ADDED: Duration = Duration::from_secs(1);
-
-    /// `min(base * 2^n, max)`, whatever `n` is.
+    /// The default delays.
     #[must_use]
-    pub fn ceiling(&self, n: u32) -> Duration {
-        let doubled = 1u32
-            .checked_shl(n)
-            .and_then(|factor| self.base.checked_mul(factor));
-        match doubled {
-            Some(delay) => delay.min(self.max),
-            None if self.base.is_zero() => Duration::ZERO,
-            None => self.ceiling_of_many(n),
+    pub const fn new() -> Self {
+        Backoff {
+            base: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            jitter: Jitter::Additive(Duration::from_secs(1)),
         }
     }
 
-    /// The same in floating point, for the few whose base is so small that 2^31 of it are still below the maximum.
-    fn ceiling_of_many(&self, n: u32) -> Duration {
+    /// Sets the delay before the first retry, without its jitter.
+    #[must_use]
+    pub const fn base(self, base: Duration) -> Self {
+        Backoff { base, ..self }
+    }
+
+    /// Sets the longest delay, jitter included.
+    #[must_use]
+    pub const fn max(self, max: Duration) -> Self {
+        Backoff { max, ..self }
+    }
+
+    /// Sets how chance spreads the delays.
+    #[must_use]
+    pub const fn jitter(self, jitter: Jitter) -> Self {
+        Backoff { jitter, ..self }
+    }
+
+    /// `min(base * 2^n, max)`, for any `n`.
+    #[must_use]
+    pub fn ceiling(&self, n: u32) -> Duration {
         let seconds = self.base.as_secs_f64() * f64::from(n).exp2();
-        Duration::try_from_secs_f64(seconds).map_or(self.max, |delay| delay.min(self.max))
+        match Duration::try_from_secs_f64(seconds) {
+            Ok(delay) => delay.min(self.max),
+            Err(_) if self.base.is_zero() => Duration::ZERO, // 0 * infinity
+            Err(_) => self.max,
+        }
     }
 
     /// The delays before the first retry, the second and so on, without end; the same for the same seed.
     ///
     /// ```
-    /// use paceline::{Backoff, Jitter};
-    /// use std::time::Duration;
+    /// use paceline::Backoff;
     ///
-    /// let plain = Backoff { jitter: Jitter::None, ..Backoff::default() };
-    /// let seconds: Vec<u64> = plain.delays(0).map(|delay| delay.as_secs()).take(8).collect();
-    /// assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    /// let five: Vec<_> = Backoff::new().delays(7).take(5).collect();
+    /// assert_eq!(five, Backoff::new().delays(7).take(5).collect::<Vec<_>>());
     /// ```
     #[must_use]
     pub fn delays(&self, seed: u64) -> Delays {
@@ -159,14 +137,20 @@ pub struct Delays {
 }
 
 impl Delays {
-    /// The most that is added to a wait somebody else has ordered.
-    const LATE_MOST: Duration = Duration::from_secs(1);
-
-    /// At least `ordered`, plus up to a tenth of it or 1 s: for a wait the server has ordered. Never earlier, and not
-    /// all at the same instant.
+    /// At least `ordered`, plus up to a tenth of it or 1 s, whichever is less: for a wait that the server has ordered.
+    /// Never earlier, and not everyone at the same instant.
+    ///
+    /// ```
+    /// use paceline::Backoff;
+    /// use std::time::Duration;
+    ///
+    /// let ordered = Duration::from_secs(20);
+    /// let wait = Backoff::new().delays(7).not_before(ordered);
+    /// assert!((ordered..=ordered + Duration::from_secs(1)).contains(&wait));
+    /// ```
     pub fn not_before(&mut self, ordered: Duration) -> Duration {
-        let late = self.between(Duration::ZERO, (ordered / 10).min(Self::LATE_MOST));
-        ordered.saturating_add(late)
+        let most = (ordered / 10).min(Duration::from_secs(1));
+        ordered.saturating_add(self.between(Duration::ZERO, most))
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
@@ -186,9 +170,7 @@ impl Iterator for Delays {
         let ceiling = self.backoff.ceiling(self.n);
         let delay = match jitter {
             Jitter::None => ceiling,
-            Jitter::Additive => {
-                ceiling.saturating_add(self.between(Duration::ZERO, Backoff::ADDED))
-            }
+            Jitter::Additive(most) => ceiling.saturating_add(self.between(Duration::ZERO, most)),
             Jitter::Full => self.between(Duration::ZERO, ceiling),
             Jitter::Equal => self.between(ceiling / 2, ceiling),
             Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
@@ -206,10 +188,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn with(jitter: Jitter) -> Backoff {
-        Backoff {
-            jitter,
-            ..Backoff::default()
-        }
+        Backoff::new().jitter(jitter)
     }
 
     /// The first eight delays for each of a thousand seeds.
@@ -221,7 +200,7 @@ mod tests {
 
     #[test]
     fn additive_adds_up_to_a_second_and_the_cap_holds() {
-        for delays in many(Jitter::Additive) {
+        for delays in many(Jitter::default()) {
             for (n, delay) in delays.into_iter().enumerate() {
                 let ceiling = with(Jitter::None).ceiling(n as u32);
                 assert!(
@@ -240,7 +219,7 @@ mod tests {
                     let ceiling = with(jitter).ceiling(n as u32);
                     assert!(
                         delay <= ceiling && delay >= ceiling / 2 * part,
-                        "{jitter} {n}: {delay:?}"
+                        "{jitter:?} {n}: {delay:?}"
                     );
                 }
             }
@@ -293,7 +272,14 @@ mod tests {
             .ceiling(u32::MAX),
             Duration::ZERO
         );
-        for jitter in Jitter::NAMES.map(|(kind, _)| kind) {
+        let all = [
+            Jitter::None,
+            Jitter::default(),
+            Jitter::Full,
+            Jitter::Equal,
+            Jitter::Decorrelated,
+        ];
+        for jitter in all {
             let _ = Backoff {
                 base: Duration::MAX,
                 max: Duration::MAX,
@@ -324,21 +310,6 @@ mod tests {
         assert_eq!(
             Backoff::default().delays(1).not_before(Duration::MAX),
             Duration::MAX
-        );
-    }
-
-    #[test]
-    fn names_are_read_and_written() {
-        for (jitter, name) in Jitter::NAMES {
-            assert_eq!(
-                (name.parse(), jitter.to_string()),
-                (Ok(jitter), name.to_owned())
-            );
-        }
-        let error = "ful".parse::<Jitter>().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "no jitter is called \"ful\": choose one of none, additive, full, equal, decorrelated"
         );
     }
 }

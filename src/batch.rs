@@ -5,27 +5,29 @@
 //! finish and are written, and prompts that were not finished get no record, so that another run can do them.
 
 mod allowance;
-mod attempts;
 mod budget;
-mod desk;
 mod estimate;
 mod event;
-mod gauge;
 mod guard;
 mod halt;
+mod latency;
 mod meter;
 mod pacer;
 mod price;
+mod prompt_run;
 mod resume;
+mod sink;
 mod size;
 mod snapshot;
 mod stop;
 mod summary;
 mod view;
 
+use std::cell::RefCell;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
@@ -35,20 +37,20 @@ use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
-use crate::limiter::{NoTurn, Pace, Tempo, Turn};
-use crate::pool::{self, Crew, Size};
+use crate::pacing::{CallLimiter, KeyPermit, NoKeyPermit, RateLimit};
+use crate::pool::{Panicked, Pool, Workers};
 use crate::prompts::{Prompt, PromptError};
-use crate::retry::Retry;
+use crate::retry::{Attempt, Retry};
 
-use attempts::{Course, Miss};
-use desk::Desk;
 pub use event::{Event, Origin, Watch, Why};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
+use prompt_run::{CallCounts, Finished, Job, NoAnswer, PromptRun, Timing};
 use resume::Passing;
 pub use resume::{Before, Resume};
+use sink::Sink;
 pub use size::{Density, RequestSize};
 pub use snapshot::{Allowed, Hold, Snapshot};
 pub use stop::Stop;
@@ -58,7 +60,7 @@ pub use view::View;
 /// How a batch is run: plain data.
 ///
 /// # Default
-/// * `pace`: [`Tempo::Found`], as fast as the server lets us
+/// * `rate`: [`RateLimit::Adaptive`], as fast as the server lets us
 /// * `tokens`: as many as the server says, or any number
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
@@ -69,7 +71,7 @@ pub use view::View;
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// The pace of the calls made with each key.
-    pub pace: Tempo,
+    pub rate: RateLimit,
     /// Tokens a minute that each key may use.
     pub tokens: Option<NonZeroU32>,
     /// A fixed number of workers; none: start with what the rate needs, and grow while turns wait for workers.
@@ -88,14 +90,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let (pace, retry, max_wait) =
-            (Tempo::Found, Retry::default(), Duration::from_secs(15 * 60));
         Settings {
-            pace,
+            rate: RateLimit::Adaptive,
             tokens: None,
             workers: None,
-            retry,
-            max_wait,
+            retry: Retry::new(),
+            max_wait: Duration::from_secs(15 * 60),
             halt: None,
             max_cost: None,
             seed: 0,
@@ -103,36 +103,53 @@ impl Default for Settings {
     }
 }
 
-/// The workers that a pace needs, for all keys together, by Little's law (rate x latency), for a latency of one second,
-/// and one more that waits in line; it grows from there. To find a pace it begins with 8; without any it stays at 8.
+/// How many workers a batch starts with, and how many it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WorkerRange {
+    /// At the start.
+    pub start: usize,
+    /// At most.
+    pub most: usize,
+}
+
+/// The workers that a rate needs for all keys together, by Little's law (rate x latency), for a latency of one second,
+/// and one more that waits in line; the batch adds workers while permits wait for them. To find a rate it starts with
+/// 8; without a limit it stays at 8.
 #[must_use]
-pub fn workers_for(pace: &Tempo, keys: usize) -> Size {
+pub fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
+    /// More threads cost more than they bring on most machines.
     const MOST: usize = 512;
-    let count = |n: usize| NonZeroUsize::new(n.clamp(2, MOST)).expect("at least 2");
-    match pace {
-        Tempo::Kept(rate) if rate.interval.is_zero() => Size::fixed(count(8)),
-        Tempo::Kept(rate) => {
-            let in_flight = keys as f64 / rate.interval.as_secs_f64();
-            Size {
-                most: count(MOST),
-                ..Size::fixed(count(in_flight.ceil() as usize + 1))
+    const UNKNOWN: usize = 8;
+    match rate {
+        RateLimit::Fixed(rate) if rate.interval().is_zero() => WorkerRange {
+            start: UNKNOWN,
+            most: UNKNOWN,
+        },
+        RateLimit::Fixed(rate) => {
+            let in_flight = keys as f64 / rate.interval().as_secs_f64();
+            WorkerRange {
+                start: (in_flight.ceil() as usize + 1).clamp(2, MOST),
+                most: MOST,
             }
         }
-        _ => Size {
-            most: count(MOST),
-            ..Size::fixed(count(8))
+        RateLimit::Adaptive => WorkerRange {
+            start: UNKNOWN,
+            most: MOST,
         },
     }
 }
 
-/// The prompts that leave within some milliseconds: as many are pulled ahead, or the workers of a very fast batch would
-/// find the queue empty before the feeder has woken.
-fn ahead(pace: &Tempo) -> Option<NonZeroUsize> {
+/// The prompts that leave within 10 ms: as many are pulled ahead, or the workers of a very fast batch would find the
+/// queue empty before the feeder has woken. 64 are enough at any rate that was measured.
+fn ahead(rate: &RateLimit) -> usize {
     const WITHIN: Duration = Duration::from_millis(10);
     const MOST: u128 = 64;
-    let Tempo::Kept(rate) = pace else { return None };
-    let leave = WITHIN.as_nanos() / rate.interval.as_nanos().max(1);
-    NonZeroUsize::new(leave.min(MOST) as usize)
+    let RateLimit::Fixed(rate) = rate else {
+        return 0;
+    };
+    let leave = WITHIN.as_nanos() / rate.interval().as_nanos().max(1);
+    leave.min(MOST) as usize
 }
 
 /// A batch, ready to run.
@@ -148,15 +165,6 @@ pub struct Batch<'a> {
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
     stop: Mutex<Option<Stop>>,
-}
-
-/// A prompt on its way through the pool.
-struct Job {
-    prompt: Prompt,
-    id: RecordId,
-    /// The body to send: the same for each attempt.
-    request: Vec<u8>,
-    pulled: Instant,
 }
 
 impl<'a> Batch<'a> {
@@ -175,7 +183,7 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "there is nobody to ask");
-        let view = Arc::new(View::new(clock.now(), settings.pace, asks.len()));
+        let view = Arc::new(View::new(clock.now(), settings.rate, asks.len()));
         let pacer = Pacer::new(
             settings,
             asks.len(),
@@ -226,12 +234,12 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes its turns here, in place of a [`RateLimiter`](crate::RateLimiter) of its own with a lane for each of the
-    /// `asks`. It must be on the same clock.
+    /// Takes its permits from this limiter, in place of a [`KeyLimiter`](crate::pacing::KeyLimiter) of its own with a
+    /// key for each of the `asks`. It must be on the same clock.
     #[must_use]
-    pub fn paced_by(self, pace: Arc<dyn Pace>) -> Self {
+    pub fn limited_by(self, limiter: Arc<dyn CallLimiter>) -> Self {
         Batch {
-            pacer: self.pacer.at(pace),
+            pacer: self.pacer.with_limiter(limiter),
             ..self
         }
     }
@@ -253,54 +261,60 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
     ) -> Summary {
-        let desk = Mutex::new(Desk::new(
-            write,
-            self.settings.halt,
-            Summary::new(self.clock.now()),
-        ));
-        let size = self.size();
-        self.view.hired(size.start.get());
-        let hand_in = |course: Course, prompt: &Prompt| {
-            // What can be made before anybody waits for the desk is.
-            let (account, record) = (course.account(), course.into_record(prompt));
-            let mut desk = desk.lock();
-            let before = (desk.summary.answered, desk.summary.failed);
-            // Stops before the next in line hands in, who would go on to another prompt otherwise.
-            desk.hand_in(account, record.as_ref())
-                .into_iter()
-                .for_each(|reason| self.stop_for(reason));
-            let (answered, failed) = (desk.summary.answered, desk.summary.failed);
-            self.view.done(answered, failed);
-            drop(desk);
-            if before != (answered, failed) {
-                self.view.tell(Event::Done {
-                    prompt,
-                    answered: answered > before.0,
-                });
-            }
-        };
-        thread::scope(|scope| {
-            let work = |job: &Job, crew: &Crew<'_>| hand_in(self.work(job, crew), &job.prompt);
-            for (job, done) in
-                pool::run_aside(self.clock.clone(), scope, size, self.jobs(prompts), work)
-            {
-                done.unwrap_or_else(|panic| hand_in(Course::panicked(&panic, job.id), &job.prompt));
-            }
-        });
-        self.sum_up(desk.into_inner().summary)
+        let range = self.workers();
+        self.view.hired(range.start);
+        let mut sink = Sink::new(write, self.settings.halt, Summary::new(self.clock.now()));
+        let work = |job: Job, workers: &Workers<'_>| self.finish(job, workers);
+        let pool = Pool::new(range.start)
+            .queue(self.queue(range))
+            .clock(self.clock.clone());
+        let _ = pool.cancel(&self.cancel).for_each_growing(
+            range.most,
+            self.jobs(prompts),
+            work,
+            |_, finished| {
+                self.record(&mut sink, &finished.unwrap_or_else(|panic| panic.resume()));
+                ControlFlow::<()>::Continue(())
+            },
+        );
+        self.sum_up(sink.summary)
     }
 
-    /// As many workers as are set or needed. Prompts that are guarded wait where they come from, for others who may have
-    /// time sooner.
-    fn size(&self) -> Size {
-        let auto = || workers_for(&self.settings.pace, self.asks.len());
-        let size = self.settings.workers.map_or_else(auto, Size::fixed);
-        match ahead(&self.settings.pace) {
-            Some(ahead) if self.guard.is_none() => Size {
-                queue: size.queue.max(ahead),
-                ..size
+    fn workers(&self) -> WorkerRange {
+        match self.settings.workers {
+            Some(workers) => WorkerRange {
+                start: workers.get(),
+                most: workers.get(),
             },
-            _ => size,
+            None => workers_for(&self.settings.rate, self.asks.len()),
+        }
+    }
+
+    /// How many prompts wait for a worker. Prompts that are guarded wait where they come from, for others who may have
+    /// time sooner.
+    fn queue(&self, workers: WorkerRange) -> usize {
+        match self.guard {
+            Some(_) => workers.start,
+            None => workers.start.max(ahead(&self.settings.rate)),
+        }
+    }
+
+    /// Writes and counts what has become of a prompt.
+    fn record<W>(&self, sink: &mut Sink<W>, finished: &Finished)
+    where
+        W: FnMut(&Record) -> Result<(), JournalError>,
+    {
+        let before = (sink.summary.answered, sink.summary.failed);
+        if let Some(reason) = sink.take(finished) {
+            self.stop_for(reason);
+        }
+        let after = (sink.summary.answered, sink.summary.failed);
+        self.view.done(after.0, after.1);
+        if before != after {
+            self.view.tell(Event::Done {
+                prompt: &finished.prompt,
+                answered: after.0 > before.0,
+            });
         }
     }
 
@@ -353,67 +367,87 @@ impl<'a> Batch<'a> {
         }))
     }
 
-    /// One prompt, through all its attempts.
-    fn work(&self, job: &Job, crew: &Crew<'_>) -> Course {
-        let request = &job.request;
-        let course = Mutex::new(Course::new(job.id, self.clock.now() - job.pulled));
-        let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let judge = attempts::judge;
-        let notify = |failure: &_| course.lock().put_off(failure, &job.prompt, &self.view);
-        let outcome = self
-            .settings
-            .retry
-            .trace(&self.cancel, seed, judge, notify, |n| {
-                let (turn, paced) = self.take_turn(job)?;
-                self.hire_if_short(crew);
-                let started_at = self.wall_at(turn.at);
-                let under_way = self.view.calls(turn.at);
-                let answer = self.asks[turn.lane].ask(request);
-                drop(under_way);
-                let call = attempts::Call {
-                    n,
-                    turn,
-                    paced,
-                    started_at,
-                    took: self.clock.now() - turn.at,
-                };
-                self.view.called(&answer, call.took);
-                course.lock().called(call, &answer, &job.prompt, &self.view);
-                if answer.is_err() {
-                    self.guard
-                        .iter()
-                        .for_each(|guard| guard.failed(&job.prompt));
-                }
-                self.heed(turn, request, answer)
-            });
-        course.into_inner().ended(outcome)
+    /// One prompt, to its record. A panic fails this prompt alone.
+    fn finish(&self, job: Job, workers: &Workers<'_>) -> Finished {
+        let run = AssertUnwindSafe(|| self.run_prompt(&job, workers));
+        match catch_unwind(run) {
+            Ok((calls, record)) => Finished {
+                prompt: job.prompt,
+                calls,
+                record,
+            },
+            Err(panic) => Finished::panicked(job, Panicked::from(panic).to_string()),
+        }
     }
 
-    /// A turn for a call that may leave, and how long it was waited for.
-    fn take_turn(&self, job: &Job) -> Result<(Turn, Duration), Miss> {
+    /// One prompt, through all its attempts.
+    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> (CallCounts, Option<Record>) {
+        let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
+        let attempt = |_: &Attempt<'_>| {
+            let (permit, paced) = self.acquire(job)?;
+            self.add_worker_if_short(workers);
+            let answer = self.call(job, &permit, paced, &run);
+            self.report(&permit, job, answer)
+        };
+        let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` is for all prompts together
+        let call = retry
+            .call(NoAnswer::verdict, attempt)
+            .cancel(&self.cancel)
+            .seed(seed);
+        let ended = call
+            .on_retry(|failed| run.borrow_mut().retrying(failed))
+            .run();
+        run.into_inner().finish(ended)
+    }
+
+    /// A permit for a call that may go, and how long the prompt waited for it.
+    fn acquire(&self, job: &Job) -> Result<(KeyPermit, Duration), NoAnswer> {
         loop {
-            self.guard
-                .map_or(Ok(()), |guard| guard.ready(&self.cancel))?;
+            if let Some(guard) = self.guard {
+                guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
+            }
             let asked = self.clock.now();
             let waiting = self.view.waits();
-            let turn = self
-                .pacer
-                .take(&job.request, &self.cancel)
-                .map_err(|none| self.without_turn(none))?;
+            let permit = self.pacer.acquire(&job.request, &self.cancel);
+            let permit = permit.inspect_err(|none| self.stop_if_unreachable(none))?;
             drop(waiting);
             if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
-                return Ok((turn, turn.at - asked));
+                let paced = permit.granted_at() - asked;
+                return Ok((permit, paced));
             }
-            self.pacer.let_pass(turn);
+            self.pacer.not_sent(&permit);
         }
     }
 
-    /// No prompt gets a turn any more: stops the batch, if nobody has.
-    fn without_turn(&self, none: NoTurn) -> Miss {
-        if let NoTurn::Lost(why) = none {
-            self.stop_for(Stop::Lost(why));
+    fn stop_if_unreachable(&self, none: &NoKeyPermit) {
+        if let NoKeyPermit::Unreachable(why) = none {
+            self.stop_for(Stop::Lost(why.clone()));
         }
-        Miss::Cancelled
+    }
+
+    /// One call.
+    fn call(
+        &self,
+        job: &Job,
+        permit: &KeyPermit,
+        paced: Duration,
+        run: &RefCell<PromptRun<'_>>,
+    ) -> Result<Answer, CallError> {
+        let granted_at = permit.granted_at();
+        let started_at = self.wall_at(granted_at);
+        let in_flight = self.view.calls(granted_at);
+        let answer =
+            self.asks[permit.key()].ask_reporting(&job.request, &|| self.pacer.sent(permit));
+        drop(in_flight);
+        let timing = Timing {
+            started_at,
+            paced,
+            took: self.clock.now() - granted_at,
+        };
+        self.view.called(&answer, timing.took);
+        run.borrow_mut().called(permit, timing, &answer);
+        answer
     }
 
     /// What the calendar said at this instant: a thread that was slow to look must not make two calls seem closer than
@@ -422,9 +456,9 @@ impl<'a> Batch<'a> {
         self.clock.wall() - (self.clock.now() - instant)
     }
 
-    /// Adds a worker when nobody stands in line for the next turn though prompts wait: a turn would go unused.
-    fn hire_if_short(&self, crew: &Crew<'_>) {
-        if crew.queued() > 0 && self.pacer.wants_workers() && crew.hire() {
+    /// Adds a worker when nobody waits for the next permit though prompts wait: a permit would go unused.
+    fn add_worker_if_short(&self, workers: &Workers<'_>) {
+        if self.pacer.wants_workers() && workers.add() {
             self.view.tell(Event::Hired {
                 workers: self.view.hired(1),
             });
@@ -432,26 +466,29 @@ impl<'a> Batch<'a> {
     }
 
     /// What an answer or a failure means for everyone, and for its prompt.
-    fn heed(
+    fn report(
         &self,
-        turn: Turn,
-        request: &[u8],
+        permit: &KeyPermit,
+        job: &Job,
         answer: Result<Answer, CallError>,
-    ) -> Result<Answer, Miss> {
+    ) -> Result<Answer, NoAnswer> {
         let error = match answer {
             Ok(answer) => {
-                self.pacer.answered(turn, request, &answer);
+                self.pacer.answered(permit, &job.request, &answer);
                 self.mind_the_cost();
                 return Ok(answer);
             }
             Err(error) => error,
         };
-        match self.pacer.failed(turn, &error) {
-            Meaning::Nothing => Err(Miss::Call(error)),
-            Meaning::Retired => Err(Miss::Retired(error)),
+        if let Some(guard) = self.guard {
+            guard.failed(&job.prompt);
+        }
+        match self.pacer.failed(permit, &error) {
+            Meaning::Nothing => Err(NoAnswer::Call(error)),
+            Meaning::Retired => Err(NoAnswer::KeyRetired(error)),
             Meaning::Stop(reason) => {
                 self.stop_for(reason);
-                Err(Miss::Call(error))
+                Err(NoAnswer::Call(error))
             }
         }
     }

@@ -1,124 +1,200 @@
-//! Calls a rate-limited API from blocking OS threads, at exactly the pace the API allows.
+//! Calls a rate-limited API from blocking OS threads, at the rate the API allows.
 //!
 //! # The problem
 //!
-//! A script asks an API two hundred questions at once, and most of them are refused: `429 Too Many Requests`. It
-//! sleeps five seconds and tries again; so do all its threads, and they are refused together, in waves. A longer sleep
-//! makes fewer waves and takes hours.
+//! A script sends an API two hundred prompts at once, and most of them are answered `429 Too Many Requests`. It sleeps
+//! five seconds and tries again; so do all its threads, and they are refused together, in waves. A longer sleep makes
+//! fewer waves and takes hours.
 //!
 //! # The pattern
 //!
 //! Four parts end the waves, and none of them needs an async runtime:
 //!
-//! * a **queue** and a fixed set of **workers**: [`pool::run`];
-//! * a **limiter**, through which every call takes its turn, at one steady pace: [`RateLimiter`];
-//! * a **retry**, for the calls that fail all the same: [`Retry`];
-//! * a **backoff** with jitter, so that those who failed together do not come back together: [`Backoff`].
+//! * a **queue** and a fixed set of **workers**: [`Pool`];
+//! * a **limiter** that grants each call a permit, one interval apart: [`RateLimiter`];
+//! * a **retry** for the calls that fail all the same: [`Retry`];
+//! * a **backoff** with jitter, so that calls that failed together do not come back together: [`Backoff`].
 //!
 //! ```
-//! use paceline::{RateLimiter, Retry, Verdict, pool};
-//! use std::num::{NonZeroU32, NonZeroUsize};
+//! use paceline::{Pool, Rate, RateLimiter, Retry, Verdict};
+//! use std::ops::ControlFlow;
 //!
 //! fn call_api(topic: &str) -> Result<String, u16> {
 //!     Ok(format!("An article about {topic}")) // your client; here an error is a status
 //! }
 //!
 //! let topics = ["bees", "bread", "bicycles"];
-//! let limiter = RateLimiter::per_minute(NonZeroU32::new(6_000).unwrap());
-//! let retry = Retry::default(); // waits min(1 s * 2^n + U(0, 1 s), 60 s), five times
+//! let limiter = RateLimiter::new(Rate::per_minute(6_000));
+//! let retry = Retry::new(); // five retries, after min(1 s * 2^n + U(0, 1 s), 60 s)
 //! let judge = |status: &u16| match status {
-//!     429 => Verdict::Throttled(None), // called too fast: no fault of this topic
+//!     429 => Verdict::RateLimited(None), // too fast, which is no fault of this topic: everyone pauses
 //!     500.. => Verdict::Retry,
 //!     _ => Verdict::Stop,
 //! };
-//! std::thread::scope(|scope| {
-//!     let articles = pool::run(scope, NonZeroUsize::new(4).unwrap(), topics, |topic| {
-//!         // A retry takes a turn, too; and one that is throttled holds everyone.
-//!         retry.paced(&limiter, judge, |_try| call_api(topic))
-//!     });
-//!     for (topic, article) in articles {
-//!         println!("{topic}: {article:?}"); // in order of completion
-//!     }
+//! // Each attempt takes a permit, retries too.
+//! let write = |topic: &str| retry.call(judge, |_attempt| call_api(topic)).limiter(&limiter).run();
+//! let _ = Pool::new(4).for_each(topics, write, |number, article| {
+//!     println!("{}: {article:?}", topics[number]); // on this thread, in order of completion
+//!     ControlFlow::<()>::Continue(())
 //! });
 //! ```
 //!
+//! # How do I …
+//!
+//! **… stop on Ctrl-C?** Give one [`CancelToken`] to the pool and to the calls, and cancel it in the signal handler:
+//! every wait ends at once, running calls finish.
+//!
+//! ```
+//! # use paceline::{CancelToken, Pool, Rate, RateLimiter, Retry, Verdict};
+//! # use std::ops::ControlFlow;
+//! # let limiter = RateLimiter::new(Rate::unlimited());
+//! let cancel = CancelToken::new();
+//! let on_ctrl_c = cancel.clone(); // ctrlc::set_handler(move || on_ctrl_c.cancel())
+//! let call = |n: u32| {
+//!     let call = Retry::new().call(|_: &u16| Verdict::Retry, |_| Ok::<_, u16>(n));
+//!     call.limiter(&limiter).cancel(&cancel).run()
+//! };
+//! let _ = Pool::new(4).cancel(&cancel).for_each(0.., call, |_, _| {
+//!     on_ctrl_c.cancel();
+//!     ControlFlow::<()>::Continue(())
+//! });
+//! ```
+//!
+//! **… bound the total time?** [`Retry::within`] bounds the wait in line, pauses and backoffs together;
+//! [`Attempt::remaining`](retry::Attempt::remaining) is the time for the client's own time-out. An endless 429 also ends
+//! with the retry's [patience](Retry::patience). [`CancelToken::within`] bounds any set of waits.
+//!
+//! **… test in simulated time?** Make the limiter on a [`SimClock`](clock::SimClock); an hour takes milliseconds.
+//!
+//! ```
+//! use paceline::{Rate, RateLimiter, Retry, Verdict, clock::SimClock};
+//!
+//! let clock = SimClock::new();
+//! let rate = Rate::per_second(1).exact();
+//! let limiter = RateLimiter::builder().rate(rate).clock(clock.clone()).build();
+//! let done = clock.run(8, |n| {
+//!     let flaky = |attempt: &paceline::retry::Attempt<'_>| match attempt.number() {
+//!         1 => Err(503),
+//!         _ => Ok(n),
+//!     };
+//!     let call = Retry::new().call(|_| Verdict::Retry, flaky);
+//!     call.limiter(&limiter).seed(7).run().unwrap()
+//! });
+//! assert_eq!(done, [0, 1, 2, 3, 4, 5, 6, 7]);
+//! assert_eq!(clock.elapsed().as_secs(), 15); // 16 permits, a second apart
+//! ```
+//!
+//! **… pause everyone?** [`RateLimiter::pause`], also for threads that are asleep in line. A 429 does it by itself,
+//! through [`Permit::rate_limited`] or [`Verdict::RateLimited`].
+//!
+//! **… have one limiter per customer?** [`limiter::Keyed`]. Clones of a [`RateLimiter`] are the same limiter.
+//!
+//! **… measure?** [`RateLimiter::stats`] counts permits, 429s and waits; [`Call::on_retry`](retry::Call::on_retry) sees
+//! each failure.
+//!
+//! **… judge an HTTP status?** [`Verdict::of_http`] reads `Retry-After`, too. Exhausted credit is a 429 at some APIs:
+//! judge that first, as [`Verdict::Stop`].
+//!
+//! **… count tokens, use several keys, find a limit that nobody states, share a rate between processes?** The feature
+//! `batch` does, in [`pacing`] and [`share`], and runs whole files of prompts: [`batch`].
+//!
 //! # How many workers?
 //!
-//! As many as there are calls in flight, which is the rate times the latency (Little's law), and one that waits in
-//! line: at 600 calls a minute that take 2 seconds each, 600 / 60 x 2 + 1 = 21. Fewer leave turns unused, more only
-//! wait.
+//! As many as there are calls in flight, which is the rate times the latency (Little's law), and one that waits in line:
+//! at 600 calls a minute that take 2 seconds each, 600 / 60 x 2 + 1 = 21. Fewer leave permits unused, more only wait.
 //!
 //! # When not to use it
 //!
-//! * Somebody waits for each answer, as in a chat: there a refusal must be answered at once, not paced.
+//! * Somebody waits for each answer, as in a chat: a 429 must be answered at once there, not paced.
 //! * The program is async already: use that runtime's timers and semaphores.
 //! * Tomorrow will do: the providers' own batch endpoints are cheaper.
 //!
+//! # Features
+//!
+//! | feature | adds | minimum Rust |
+//! |---|---|---|
+//! | none | the pattern, on `crossbeam-channel`, `log`, `parking_lot` and `rand` | 1.85 |
+//! | `batch` | the APIs, the batch and its journal | 1.95 |
+//! | `practice` | a rate-limited practice server, for tests | 1.95 |
+//! | `redis` | a rate and a queue that many machines share | 1.95 |
+//! | `cli` | the command line | 1.95 |
+//!
+//! `cli` and `redis` are on by default. All public types of the pattern are `Send` and `Sync`, but for
+//! [`pool::Outputs`], which stays on the thread that made it.
+//!
 //! # The house
 //!
-//! Six floors; a file imports only from floors below its own, or from files to its left.
+//! Three storeys; a file imports only from storeys below its own, or from files before it on its own storey.
 //!
-//! | floor | rooms |
+//! | storey | rooms |
 //! |---|---|
-//! | 0 time | `sync` → [`clock`] → [`cancel`] |
-//! | 1 pace | [`backoff`] → [`limiter`] → [`retry`] |
-//! | 2 work | [`pool`] |
-//! | 3 wire | `names` → `outcome` → `hints` → `http` → `store` → `share` → `api` |
-//! | 4 batch | `prompts` → `journal` → `batch` → `queue` |
-//! | 5 face | `practice`, `cli` |
+//! | pattern | `sync` → [`clock`] → [`cancel`] → [`backoff`] → [`limiter`] → [`retry`] → [`pool`] |
+//! | runner | `names` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
+//! | face | `practice` → `cli` |
 //!
-//! Floors 0 to 2 know nothing of HTTP, JSON or language models: with `default-features = false` they are all there is.
-//! The feature `batch` adds floors 3 and 4, the feature `cli` the command line, `redis` what many machines share; by
-//! default all are on.
-//!
-//! Time comes in as an argument everywhere: on a [`clock::SimClock`] the same threads run in simulated time, and a
-//! batch of twenty minutes is tested in milliseconds.
+//! The pattern knows nothing of HTTP, JSON or language models. Time and randomness come in as arguments everywhere.
 
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod api;
 pub mod backoff;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod batch;
 pub mod cancel;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+#[clippy::msrv = "1.95"]
 pub mod cli;
 pub mod clock;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod hints;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod http;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod journal;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod json;
 pub mod limiter;
 #[cfg(feature = "batch")]
 mod names;
 #[cfg(feature = "batch")]
 mod outcome;
+#[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
+pub mod pacing;
 pub mod pool;
 #[cfg(feature = "practice")]
+#[clippy::msrv = "1.95"]
 pub mod practice;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod prompts;
 #[cfg(feature = "redis")]
+#[clippy::msrv = "1.95"]
 pub mod queue;
 pub mod retry;
 #[cfg(feature = "batch")]
+#[clippy::msrv = "1.95"]
 pub mod share;
 #[cfg(feature = "redis")]
+#[clippy::msrv = "1.95"]
 pub mod store;
 mod sync;
 
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};
 pub use clock::Clock;
-pub use limiter::{Pace, Rate, RateLimiter};
+pub use limiter::{Permit, Rate, RateLimiter};
 #[cfg(feature = "batch")]
 pub use names::UnknownName;
 #[cfg(feature = "batch")]
 pub use outcome::CallOutcome;
+pub use pool::Pool;
 pub use retry::{Retry, Verdict};
 
 /// For what tests of the library have in common with those of the program.

@@ -1,483 +1,469 @@
-//! The turnstile that grants turns: threads pass one at a time, in order of arrival, at one steady pace.
+//! The rate limiter: one interval, one lock, first come first served, and a pause that binds everyone.
 //!
-//! Two layers. The decisions are pure arithmetic on instants that come in as arguments: when is the next turn due
-//! ([`Turnstile`], [`TokenWindow`]), how fast can the server be called that does not say so ([`Adaptive`]), and until
-//! when is everyone held? [`RateLimiter`] is the shell around them: a lock, a queue of waiting threads, a clock. Several
-//! keys are several lanes behind one line: whoever is at its front takes the lane that is free first. What a batch needs of
-//! all that is a [`Pace`], which may be brought from elsewhere.
+//! The decision is arithmetic on instants that come in as arguments ([`Gcra`]). [`RateLimiter`] is the shell around it:
+//! a lock, a line of waiting threads, a clock. A call takes a [`Permit`] before it goes, and tells it when the server
+//! answered 429; nothing else needs to be reported.
 
-mod adaptive;
-mod lane;
-mod pace;
-mod roster;
-mod shared;
-mod tokens;
-mod turnstile;
+mod gcra;
+mod keyed;
+mod line;
 
-use std::collections::VecDeque;
-use std::num::NonZeroU32;
+use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::cancel::CancelToken;
-use crate::clock::{Clock, SystemClock};
-use crate::sync::Mutex;
-use crate::sync::thread::{self, Thread};
+use crate::cancel::{CancelToken, Cancelled};
+use crate::clock::{Clock, SystemClock, after};
 
-pub use adaptive::Adaptive;
-use lane::Lane;
-pub use lane::{Limits, Tempo};
-pub use pace::{NoTurn, Pace, Turn};
-pub use roster::{Ask, Claim, Reply, Roster, Want};
-pub use shared::{Board, BoardError, Shared};
-pub use tokens::TokenWindow;
-pub use turnstile::{Rate, Turnstile};
+pub use gcra::{Gcra, Rate};
+pub use keyed::Keyed;
+pub(crate) use line::{LeftLine, Line, Schedule};
 
-/// Grants turns to threads, one at a time, in order of arrival, at the pace of a [`Rate`].
-///
-/// The front of the line sleeps until its turn is due; those behind it sleep until they are the front. So a grant costs
-/// two wake-ups however many threads wait, and a hold binds everyone the moment it is spoken.
+/// Grants permits to threads, one interval apart, in order of arrival. Clones are the same limiter.
 ///
 /// ```
-/// use paceline::RateLimiter;
-/// use std::num::NonZeroU32;
+/// use paceline::{Rate, RateLimiter};
 ///
-/// let limiter = RateLimiter::per_minute(NonZeroU32::new(60_000).unwrap());
+/// let limiter = RateLimiter::new(Rate::per_minute(60_000));
 /// std::thread::scope(|scope| {
 ///     for _ in 0..4 {
-///         scope.spawn(|| limiter.wait()); // a turn each, a millisecond apart
+///         scope.spawn(|| {
+///             let permit = limiter.acquire(); // one each, a millisecond apart
+///             // call the server; if it says 429: permit.rate_limited(retry_after)
+///             # drop(permit);
+///         });
 ///     }
 /// });
+/// assert_eq!(limiter.stats().granted, 4);
 /// ```
-#[derive(Debug)]
-pub struct RateLimiter {
+#[derive(Clone)]
+pub struct RateLimiter(Arc<Line<Ledger>>);
+
+/// The schedule, with what it has counted.
+struct Ledger {
+    gcra: Gcra,
+    /// How many pauses have begun: tells a late 429 from a new one.
+    pauses: u64,
+    /// The last pause for a 429 that named no time.
+    silent: Option<SilentPause>,
+    stats: Stats,
+}
+
+#[derive(Clone, Copy)]
+struct SilentPause {
+    until: Instant,
+    length: Duration,
+}
+
+/// What a limiter has done so far. All counts and times are since it was made.
+///
+/// ```
+/// use paceline::{Rate, RateLimiter};
+///
+/// let limiter = RateLimiter::new(Rate::unlimited());
+/// limiter.acquire().rate_limited(None);
+/// let stats = limiter.stats();
+/// assert_eq!((stats.granted, stats.rate_limited), (1, 1));
+/// assert!(!stats.paused_for.is_zero());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Permits granted.
+    pub granted: u64,
+    /// Permits whose call was answered 429, as reported.
+    pub rate_limited: u64,
+    /// Waits that ran out of time.
+    pub timed_out: u64,
+    /// The time that all threads have waited for permits, in sum.
+    pub waited: Duration,
+    /// The longest that a thread has waited for a permit.
+    pub longest_wait: Duration,
+    /// Threads in line now.
+    pub waiting: usize,
+    /// How much longer everyone is paused; zero if nobody is.
+    pub paused_for: Duration,
+}
+
+/// Why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoPermit {
+    /// None is free now.
+    NotYet {
+        /// When to try again: an estimate, as others may be in line.
+        due: Instant,
+    },
+    /// The token was cancelled.
+    Cancelled,
+    /// None is due in the time given.
+    OutOfTime,
+}
+
+impl fmt::Display for NoPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NoPermit::NotYet { .. } => "no permit is free yet",
+            NoPermit::Cancelled => "the wait for a permit was cancelled",
+            NoPermit::OutOfTime => "no permit is due in the time given",
+        })
+    }
+}
+
+impl std::error::Error for NoPermit {}
+
+impl From<Cancelled> for NoPermit {
+    fn from(cancelled: Cancelled) -> Self {
+        match cancelled {
+            Cancelled::Cancelled => NoPermit::Cancelled,
+            Cancelled::OutOfTime => NoPermit::OutOfTime,
+        }
+    }
+}
+
+/// Makes a [`RateLimiter`] that is not the default: see [`RateLimiter::builder`].
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct RateLimiterBuilder {
+    rate: Rate,
     clock: Arc<dyn Clock>,
-    line: Mutex<Line>,
 }
 
-/// What the lock guards: the lanes, and who stands before them.
-#[derive(Debug)]
-struct Line {
-    lanes: Vec<Lane>,
-    /// In order of arrival, so the tickets ascend.
-    waiting: VecDeque<Waiting>,
-    next_ticket: u64,
-}
+impl RateLimiterBuilder {
+    /// Sets the rate. The default is [`Rate::unlimited`].
+    pub fn rate(self, rate: Rate) -> Self {
+        RateLimiterBuilder { rate, ..self }
+    }
 
-/// A thread in the line.
-#[derive(Debug)]
-struct Waiting {
-    ticket: u64,
-    /// What its call is thought to cost.
-    tokens: u32,
-    thread: Thread,
+    /// Sets the clock, for tests in simulated time. The default is the [`SystemClock`].
+    pub fn clock(self, clock: impl Into<Arc<dyn Clock>>) -> Self {
+        RateLimiterBuilder {
+            clock: clock.into(),
+            ..self
+        }
+    }
+
+    /// Makes the limiter. Its first permit is due at once.
+    #[must_use]
+    pub fn build(self) -> RateLimiter {
+        let ledger = Ledger {
+            gcra: Gcra::new(self.rate, self.clock.now()),
+            pauses: 0,
+            silent: None,
+            stats: Stats::default(),
+        };
+        RateLimiter(Arc::new(Line::new(self.clock, ledger)))
+    }
 }
 
 impl RateLimiter {
-    /// A limiter at this rate, on the system's clock. The first turn is due at once.
+    /// A limiter at this rate, in real time. The first permit is due at once.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        RateLimiter::on(Arc::new(SystemClock), rate)
+        RateLimiter::builder().rate(rate).build()
     }
 
-    /// So many turns a minute, evenly spaced, with the usual guard: see [`Rate::spaced`].
-    #[must_use]
-    pub fn per_minute(turns: NonZeroU32) -> Self {
-        RateLimiter::new(Rate::per_minute(turns))
-    }
-
-    /// A limiter at this rate, on this clock.
-    #[must_use]
-    pub fn on(clock: Arc<dyn Clock>, rate: Rate) -> Self {
-        RateLimiter::with_lanes(
-            clock,
-            [Limits {
-                pace: Tempo::Kept(rate),
-                tokens: None,
-            }],
-        )
-    }
-
-    /// A limiter with a lane for each of several keys, on this clock. Lanes are numbered from 0; with none, it is as if all
-    /// were retired.
-    #[must_use]
-    pub fn with_lanes(clock: Arc<dyn Clock>, lanes: impl IntoIterator<Item = Limits>) -> Self {
-        let start = clock.now();
-        let lanes = lanes
-            .into_iter()
-            .map(|limits| Lane::new(limits, start))
-            .collect();
-        RateLimiter {
-            clock,
-            line: Mutex::new(Line {
-                lanes,
-                waiting: VecDeque::new(),
-                next_ticket: 0,
-            }),
+    /// A limiter with another clock.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter, clock::SimClock};
+    ///
+    /// let clock = SimClock::new();
+    /// let limiter = RateLimiter::builder()
+    ///     .rate(Rate::per_second(1).exact())
+    ///     .clock(clock.clone())
+    ///     .build();
+    /// clock.run(5, |_| drop(limiter.acquire())); // five permits in simulated time
+    /// assert_eq!(clock.elapsed().as_secs(), 4);
+    /// ```
+    pub fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder {
+            rate: Rate::unlimited(),
+            clock: SystemClock.into(),
         }
     }
 
-    /// The clock that turns are granted on.
+    /// The clock that permits are granted on.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        self.0.clock()
     }
 
-    /// Waits for a turn, and takes it.
-    ///
-    /// # Panics
-    /// If every lane is retired.
-    pub fn wait(&self) -> Turn {
-        let place = match self.arrive(1) {
-            Arrival::Turn(turn) => return turn,
-            Arrival::Place(place) => place,
-        };
-        loop {
-            match place.look() {
-                Look::Turn(turn) => return turn,
-                Look::Again(due) => self.clock.park_until(due),
-                Look::Retired => panic!("every lane is retired: there are no turns to wait for"),
-            }
+    /// Waits in line for a permit. Threads are served in order of arrival.
+    #[must_use = "a permit is for one call"]
+    pub fn acquire(&self) -> Permit {
+        match self.0.take(self.clock().now(), None) {
+            Ok(permit) => permit.of(self),
+            Err(_) => unreachable!("only a token ends a wait for a limiter that never closes"),
         }
     }
 
-    /// Waits for a turn, unless the token is cancelled before it comes. The token's clock must be the limiter's.
+    /// Takes a permit if one is free now. It never overtakes the threads in line.
     ///
     /// # Errors
-    /// [`NoTurn`]: no turn was taken, and those behind have moved up.
-    pub fn wait_unless(&self, cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        self.wait_for(1, cancel)
-    }
-
-    /// The same for a call that is thought to cost so many tokens.
+    /// [`NoPermit::NotYet`]
     ///
-    /// # Errors
-    /// [`NoTurn`]
-    pub fn wait_for(&self, tokens: u32, cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        if cancel.is_cancelled() {
-            return Err(NoTurn::Cancelled);
-        }
-        let place = match self.arrive(tokens) {
-            Arrival::Turn(turn) => return Ok(turn),
-            Arrival::Place(place) => place,
-        };
-        let _listening = cancel.wake_on_cancel(&self.clock);
-        while !cancel.is_cancelled() {
-            match place.look() {
-                Look::Turn(turn) => return Ok(turn),
-                Look::Again(due) => self.clock.park_until(due),
-                Look::Retired => return Err(NoTurn::Retired),
-            }
-        }
-        Err(NoTurn::Cancelled)
-    }
-
-    /// A call that has its turn leaves only now, because a connection had to be made first: the next turn keeps its
-    /// distance from this one as the server will see it.
+    /// ```
+    /// use paceline::{Rate, RateLimiter, limiter::NoPermit};
     ///
-    /// # Panics
-    /// If the turn is of a lane that is not there: one of another limiter.
-    pub fn departed(&self, turn: Turn) {
-        self.line.lock().lanes[turn.lane].departed(self.clock.now());
-    }
-
-    /// The call that was sent at `turn` was answered. A lane that finds its own pace lives on such news, and so does one
-    /// that was refused without being told until when.
-    ///
-    /// # Panics
-    /// If the turn is of a lane that is not there: one of another limiter.
-    pub fn answered(&self, turn: Turn) {
-        self.tell(|line, now| line.lanes[turn.lane].answered(now, turn.holds));
-    }
-
-    /// The call that was sent at `turn` failed, but not for coming too fast.
-    ///
-    /// # Panics
-    /// If the turn is of a lane that is not there: one of another limiter.
-    pub fn failed(&self, turn: Turn) {
-        self.tell(|line, _| line.lanes[turn.lane].failed(turn.holds));
-    }
-
-    /// Nobody passes before `until`, in any lane, also not the thread already asleep at the front.
-    ///
-    /// A hold that ends sooner than the one in force changes nothing.
-    pub fn hold_until(&self, until: Instant) {
-        self.line
-            .lock()
-            .lanes
-            .iter_mut()
-            .for_each(|lane| lane.hold_until(until));
-    }
-
-    /// The call that was sent at `turn` was refused for coming too fast, until `until` or without saying: holds everyone
-    /// in its lane. Returns until when, if this began a new hold.
-    ///
-    /// Holds are numbered, because refusals come late. One that answers a call sent before the present hold began can
-    /// lengthen that hold up to what it says itself, but once the hold is over it does not start another.
-    ///
-    /// Where the server does not say until when, the hold grows with each round of refusals, from a tenth of a second to a
-    /// minute; and after it one call passes alone, and the others wait until it is known what became of it.
-    ///
-    /// # Panics
-    /// If the turn is of a lane that is not there: one of another limiter.
-    pub fn refused(&self, turn: Turn, until: Option<Instant>) -> Option<Instant> {
-        self.tell(|line, now| line.lanes[turn.lane].refused(now, turn.at, turn.holds, until))
-    }
-
-    /// The server has said at which rate this lane may go.
-    ///
-    /// # Panics
-    /// If there is no such lane.
-    pub fn keep(&self, lane: usize, rate: Rate) {
-        self.tell(|line, _| line.lanes[lane].keep(rate));
-    }
-
-    /// The server has said how many tokens a minute this lane may use.
-    ///
-    /// # Panics
-    /// If there is no such lane.
-    pub fn keep_tokens(&self, lane: usize, limit: NonZeroU32) {
-        self.tell(|line, now| line.lanes[lane].keep_tokens(limit, now));
-    }
-
-    /// The call that was sent at `turn` has cost so many tokens, whatever was thought: none, if it was not counted.
-    ///
-    /// # Panics
-    /// If the turn is of a lane that is not there: one of another limiter.
-    pub fn correct(&self, turn: Turn, tokens: u32) {
-        self.tell(|line, _| line.lanes[turn.lane].correct(turn.ticket, tokens));
-    }
-
-    /// Nobody passes through this lane any more. Returns how many lanes are left.
-    ///
-    /// # Panics
-    /// If there is no such lane.
-    pub fn retire(&self, lane: usize) -> usize {
-        self.tell(|line, _| {
-            line.lanes[lane].retired = true;
-            line.lanes.iter().filter(|lane| !lane.retired).count()
+    /// let limiter = RateLimiter::new(Rate::per_minute(1));
+    /// assert!(limiter.try_acquire().is_ok());
+    /// assert!(matches!(limiter.try_acquire(), Err(NoPermit::NotYet { .. })));
+    /// ```
+    pub fn try_acquire(&self) -> Result<Permit, NoPermit> {
+        let now = self.clock().now();
+        let taken = self.0.try_take(now).map(|permit| permit.of(self));
+        taken.map_err(|due| NoPermit::NotYet {
+            due: due.unwrap_or(now),
         })
     }
 
-    /// Calls a minute that the server is thought to allow in this lane, if that had to be found out and was.
+    /// Waits for a permit for at most `time`. It gives up at once if none is due by then.
     ///
-    /// # Panics
-    /// If there is no such lane.
-    #[must_use]
-    pub fn found(&self, lane: usize) -> Option<f64> {
-        self.line.lock().lanes[lane].found()
+    /// # Errors
+    /// [`NoPermit::OutOfTime`]: nothing was taken, and those behind in line have moved up.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter, limiter::NoPermit};
+    /// use std::time::Duration;
+    ///
+    /// let limiter = RateLimiter::new(Rate::per_minute(1));
+    /// let permit = limiter.acquire_timeout(Duration::from_millis(200))?;
+    /// let second = limiter.acquire_timeout(Duration::from_millis(200)); // due in a minute
+    /// assert_eq!(second.err(), Some(NoPermit::OutOfTime));
+    /// # drop(permit);
+    /// # Ok::<_, NoPermit>(())
+    /// ```
+    pub fn acquire_timeout(&self, time: Duration) -> Result<Permit, NoPermit> {
+        let free = self.try_acquire();
+        free.or_else(|_| {
+            self.acquire_or_cancel(&CancelToken::on(self.clock().clone()).within(time))
+        })
     }
 
-    /// How many threads are waiting for a turn.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.line.lock().waiting.len()
-    }
-
-    /// Nobody passes through this lane before `until`.
-    fn hold_lane(&self, lane: usize, until: Instant) {
-        self.tell(|line, _| line.lanes[lane].hold_until(until));
-    }
-
-    /// Until when this lane is held, or was.
-    fn held_until(&self, lane: usize) -> Instant {
-        self.line.lock().lanes[lane].held_until()
-    }
-
-    /// In this lane a turn is reserved elsewhere, which is due then; or none is.
-    fn reserve(&self, lane: usize, due: Option<Instant>) {
-        self.line.lock().lanes[lane].reserved = due;
-    }
-
-    /// Changes what the front of the line is waiting for, and wakes it to look again.
-    fn tell<T>(&self, news: impl FnOnce(&mut Line, Instant) -> T) -> T {
-        let now = self.clock.now();
-        let mut line = self.line.lock();
-        let before = line.front_is_due();
-        let told = news(&mut line, now);
-        let changed = line.front_is_due() != before;
-        let front = line
-            .waiting
-            .front()
-            .filter(|_| changed)
-            .map(|front| front.thread.clone());
-        drop(line);
-        if let Some(front) = front {
-            self.clock.unpark(&front);
-        }
-        told
-    }
-
-    /// Takes the turn that is due if nobody is in line for it, and else a place in the line.
-    fn arrive(&self, tokens: u32) -> Arrival<'_> {
-        let mut line = self.line.lock();
-        let now = self.clock.now();
-        let free = line
-            .first(tokens)
-            .filter(|(_, due)| line.waiting.is_empty() && *due <= now);
-        match free {
-            Some((lane, _)) => {
-                let ticket = line.draw_ticket();
-                Arrival::Turn(line.take(now, lane, ticket, tokens, 0))
-            }
-            None => Arrival::Place(self.place_in(&mut line, tokens)),
-        }
-    }
-
-    fn queue_up(&self, tokens: u32) -> Place<'_> {
-        self.place_in(&mut self.line.lock(), tokens)
-    }
-
-    fn place_in(&self, line: &mut Line, tokens: u32) -> Place<'_> {
-        let ticket = line.draw_ticket();
-        line.waiting.push_back(Waiting {
-            ticket,
-            tokens,
-            thread: thread::current(),
-        });
-        Place {
-            limiter: self,
-            ticket,
-            tokens,
-        }
-    }
-}
-
-impl Line {
-    fn draw_ticket(&mut self) -> u64 {
-        self.next_ticket += 1;
-        self.next_ticket - 1
-    }
-
-    fn take(&mut self, now: Instant, lane: usize, ticket: u64, tokens: u32, serial: u64) -> Turn {
-        self.lanes[lane].take(now, ticket, tokens);
-        Turn {
-            at: now,
-            lane,
-            ticket,
-            holds: self.lanes[lane].holds,
-            serial,
-        }
-    }
-
-    /// The lane that is free first for a call of so many tokens, and when that is. None: all are retired.
-    fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
-        let open = self
-            .lanes
-            .iter()
-            .enumerate()
-            .filter(|(_, lane)| !lane.retired);
-        open.map(|(number, lane)| (number, lane.due(tokens)))
-            .min_by_key(|(_, due)| *due)
-    }
-
-    /// When whoever is at the front may pass. None: nobody is, or never.
-    fn front_is_due(&self) -> Option<Instant> {
-        self.first(self.waiting.front()?.tokens).map(|(_, due)| due)
-    }
-}
-
-/// A thread's place in the line. Dropping it, with or without a turn, lets the next move up.
-struct Place<'a> {
-    limiter: &'a RateLimiter,
-    ticket: u64,
-    tokens: u32,
-}
-
-/// What there is for whoever comes.
-enum Arrival<'a> {
-    /// Nobody is in line, and a turn is due.
-    Turn(Turn),
-    /// A place in the line.
-    Place(Place<'a>),
-}
-
-/// What there is to see from a place.
-enum Look {
-    /// It is this place's turn.
-    Turn(Turn),
-    /// Not yet: look again then, or when unparked.
-    Again(Option<Instant>),
-    /// Never.
-    Retired,
-}
-
-/// What there is to see from a place of a line that shares its turns with others.
-enum Peek {
-    /// As far as this line is concerned, it may pass in this lane.
-    Due(usize),
-    /// Not yet: look again then, or when unparked.
-    Again(Option<Instant>),
-    /// Never.
-    Retired,
-}
-
-impl Place<'_> {
-    /// Takes the turn if it is this place's.
-    fn look(&self) -> Look {
-        let mut line = self.limiter.line.lock();
-        match self.seen(&line) {
-            Peek::Due(lane) => Look::Turn(self.take(&mut line, lane, 0)),
-            Peek::Again(due) => Look::Again(due),
-            Peek::Retired => Look::Retired,
-        }
-    }
-
-    fn peek(&self) -> Peek {
-        self.seen(&self.limiter.line.lock())
-    }
-
-    /// Takes the turn in this lane, which others have granted.
-    fn pass(&self, lane: usize, serial: u64) -> Turn {
-        self.take(&mut self.limiter.line.lock(), lane, serial)
-    }
-
-    fn seen(&self, line: &Line) -> Peek {
-        let Some((lane, due)) = line.first(self.tokens) else {
-            return Peek::Retired;
+    /// Waits for a permit until the token ends: cancelled, or out of time. The token may be on another clock.
+    ///
+    /// # Errors
+    /// [`NoPermit::Cancelled`], [`NoPermit::OutOfTime`]
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Rate, RateLimiter, limiter::NoPermit};
+    /// use std::time::Duration;
+    ///
+    /// let limiter = RateLimiter::new(Rate::unlimited());
+    /// limiter.pause(Duration::from_secs(3600));
+    /// let token = CancelToken::new();
+    /// let on_ctrl_c = token.clone();
+    /// std::thread::spawn(move || on_ctrl_c.cancel());
+    /// assert_eq!(limiter.acquire_or_cancel(&token).err(), Some(NoPermit::Cancelled));
+    /// ```
+    pub fn acquire_or_cancel(&self, token: &CancelToken) -> Result<Permit, NoPermit> {
+        let ended = match self.0.take(self.clock().now(), Some(token)) {
+            Ok(permit) => return Ok(permit.of(self)),
+            Err(LeftLine::Cancelled(cancelled)) => cancelled.into(),
+            Err(LeftLine::Closed) => unreachable!("a limiter never closes"),
         };
-        if line
-            .waiting
-            .front()
-            .is_some_and(|front| front.ticket != self.ticket)
-        {
-            return Peek::Again(None);
+        if ended == NoPermit::OutOfTime {
+            self.0.update(|ledger, _| ledger.stats.timed_out += 1);
         }
-        if self.limiter.clock.now() < due {
-            Peek::Again(Some(due))
-        } else {
-            Peek::Due(lane)
-        }
+        Err(ended)
     }
 
-    fn take(&self, line: &mut Line, lane: usize, serial: u64) -> Turn {
-        line.take(
-            self.limiter.clock.now(),
-            lane,
-            self.ticket,
-            self.tokens,
-            serial,
-        )
+    /// Lets nobody through for `time` from now, the threads in line included. Afterwards calls go one interval apart.
+    /// A pause that ends before the present one changes nothing.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter};
+    /// use std::time::Duration;
+    ///
+    /// let limiter = RateLimiter::new(Rate::per_second(10));
+    /// limiter.pause(Duration::from_secs(20)); // the maintenance page says so
+    /// assert!(limiter.try_acquire().is_err());
+    /// ```
+    pub fn pause(&self, time: Duration) {
+        self.0
+            .update(|ledger, now| ledger.pause_until(after(now, time)));
     }
 
-    /// Leaves the line. Returns the thread that is at the front because of it.
-    fn leave(&self) -> Option<Thread> {
-        let mut line = self.limiter.line.lock();
-        let position = line
-            .waiting
-            .binary_search_by_key(&self.ticket, |waiting| waiting.ticket)
-            .ok()?;
-        line.waiting.remove(position);
-        let front = line.waiting.front().filter(|_| position == 0)?;
-        Some(front.thread.clone())
+    /// Changes the rate. The next permit is due as it was, those after it at the new rate.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(Rate::per_minute(60));
+    /// limiter.set_rate(Rate::per_minute(600)); // as a response header states
+    /// assert_eq!(limiter.rate(), Rate::per_minute(600));
+    /// ```
+    pub fn set_rate(&self, rate: Rate) {
+        self.0.update(|ledger, _| ledger.gcra.set_rate(rate));
+    }
+
+    /// The rate.
+    #[must_use]
+    pub fn rate(&self) -> Rate {
+        self.0.look(|ledger, _| ledger.gcra.rate())
+    }
+
+    /// What the limiter has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let waiting = self.0.waiting();
+        self.0.look(|ledger, now| Stats {
+            waiting,
+            paused_for: ledger.gcra.paused_until().saturating_duration_since(now),
+            ..ledger.stats
+        })
+    }
+
+    /// Whether a new limiter would do the same: nobody is in line, no call was made lately, no pause is in force.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.0.waiting() == 0 && self.0.look(|ledger, now| ledger.gcra.is_full(now))
+    }
+
+    /// Whether this handle is the only one: no clone and no permit of it is left.
+    fn is_only_handle(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
     }
 }
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        if let Some(front) = self.leave() {
-            self.limiter.clock.unpark(&front);
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RateLimiter");
+        shown
+            .field("rate", &self.rate())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+/// A permit as the line grants it, without its limiter.
+#[derive(Debug)]
+struct Granted {
+    at: Instant,
+    waited: Duration,
+    pauses: u64,
+}
+
+impl Granted {
+    fn of(self, limiter: &RateLimiter) -> Permit {
+        Permit {
+            limiter: limiter.clone(),
+            granted: self,
         }
+    }
+}
+
+impl Ledger {
+    /// The pause for a 429 that names no time: 1 s, as the article's backoff begins,
+    const SILENT_FIRST: Duration = Duration::from_secs(1);
+    /// doubled with each in a row, up to the article's longest delay.
+    const SILENT_MOST: Duration = Duration::from_secs(60);
+
+    fn pause_until(&mut self, until: Instant) {
+        self.pauses += 1;
+        self.gcra.pause_until(until);
+    }
+
+    /// A call whose permit was granted when `pauses` had begun was answered 429.
+    fn rate_limited(&mut self, now: Instant, pauses: u64, retry_after: Option<Duration>) {
+        self.stats.rate_limited += 1;
+        let until = retry_after.map(|wait| after(now, wait));
+        if pauses == self.pauses {
+            let until = until.unwrap_or_else(|| self.silent_pause(now));
+            self.pause_until(until);
+        } else if let Some(until) = until.filter(|_| now < self.gcra.paused_until()) {
+            self.gcra.pause_until(until); // a call of the same burst that was told a longer wait
+        }
+    }
+
+    fn silent_pause(&mut self, now: Instant) -> Instant {
+        let recent = self
+            .silent
+            .filter(|last| now <= after(last.until, last.length));
+        let length = recent.map_or(Self::SILENT_FIRST, |last| {
+            (last.length * 2).min(Self::SILENT_MOST)
+        });
+        let until = after(now, length);
+        self.silent = Some(SilentPause { until, length });
+        until
+    }
+}
+
+impl Schedule for Ledger {
+    /// When the caller came.
+    type Want = Instant;
+    type Grant = Granted;
+
+    fn due(&self, _came: Instant) -> Option<Instant> {
+        Some(self.gcra.due(1))
+    }
+
+    fn take(&mut self, now: Instant, came: Instant) -> Granted {
+        self.gcra.take(now, 1);
+        let waited = now.saturating_duration_since(came);
+        self.stats.granted += 1;
+        self.stats.waited += waited;
+        self.stats.longest_wait = self.stats.longest_wait.max(waited);
+        Granted {
+            at: now,
+            waited,
+            pauses: self.pauses,
+        }
+    }
+}
+
+/// The right to make one call, now.
+///
+/// It knows its limiter, and how many pauses had begun when it was granted: a late 429 does no harm. Dropping it
+/// reports nothing.
+///
+/// ```
+/// use paceline::{Rate, RateLimiter};
+/// use std::time::Duration;
+///
+/// let limiter = RateLimiter::new(Rate::per_second(1_000).burst(2));
+/// let (first, second) = (limiter.acquire(), limiter.acquire());
+/// first.rate_limited(Some(Duration::from_secs(20))); // everyone pauses for 20 s
+/// second.rate_limited(Some(Duration::from_secs(5))); // of the same burst: no second pause
+/// assert!(limiter.stats().paused_for > Duration::from_secs(19));
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit is for one call"]
+pub struct Permit {
+    limiter: RateLimiter,
+    granted: Granted,
+}
+
+impl Permit {
+    /// When it was granted, on the limiter's clock.
+    #[must_use]
+    pub fn granted_at(&self) -> Instant {
+        self.granted.at
+    }
+
+    /// How long the call waited for it.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.granted.waited
+    }
+
+    /// The call leaves only now, because a connection had to be made first: the next permit keeps its distance from this
+    /// one as the server sees it. Not needed where the connection is open.
+    pub fn sent(&self) {
+        self.limiter.0.update(|ledger, now| ledger.gcra.sent(now));
+    }
+
+    /// The call was answered 429: pauses everyone, for as long as the server says (its `Retry-After`), or else for 1 s,
+    /// doubled with each such answer in a row up to 60 s.
+    ///
+    /// Pauses are numbered, because answers come late. One that answers a call sent before the present pause began can
+    /// lengthen that pause up to what it says itself; once the pause is over it does nothing.
+    pub fn rate_limited(self, retry_after: Option<Duration>) {
+        let pauses = self.granted.pauses;
+        self.limiter
+            .0
+            .update(|ledger, now| ledger.rate_limited(now, pauses, retry_after));
     }
 }
 

@@ -1,383 +1,551 @@
-//! A fixed set of worker threads over a bounded queue: inputs from an iterator, outputs as an iterator.
+//! A fixed set of worker threads over a bounded queue: inputs from an iterator, outputs as they are made.
 //!
-//! A feeder thread pulls the inputs, one by one and only when there is room; the workers take them from a bounded
-//! channel; what they make comes out in the order of completion. Nobody runs ahead: when the outputs are not taken,
-//! the workers wait, and then the feeder. The threads are scoped, so the work may borrow.
+//! A feeder thread pulls the inputs, one by one and only while there is room; the workers take them from a bounded
+//! channel; what they make comes out on the calling thread. Nothing runs ahead: a worker begins another input only when
+//! the caller is done with an output. So if the program dies, what it had not dealt with is at most one input of each
+//! worker. The threads are scoped: the work may borrow.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use crate::cancel::CancelToken;
 use crate::clock::{Clock, Participant, SystemClock};
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::channel::{Receiver, Select, SendError, Sender, TrySendError, bounded};
+use crate::sync::channel::{Receiver, Select, SendError, Sender, bounded};
 use crate::sync::thread::{self, Scope};
 
-/// How many workers, and how many inputs wait for them: plain data.
+/// Runs a closure on every input, in a fixed number of threads.
 ///
 /// # Default
-/// 4 workers, and no more; as many inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// The workers at the start.
-    pub start: NonZeroUsize,
-    /// The most there may be after [`Crew::hire`].
-    pub most: NonZeroUsize,
-    /// The inputs that are pulled before a worker has time for them. With more, workers that are quick find the queue empty
-    /// less often; with fewer, less is held that others could have had.
-    pub queue: NonZeroUsize,
+/// A queue as long as there are workers, no token, real time.
+///
+/// ```
+/// use paceline::Pool;
+/// use std::ops::ControlFlow;
+///
+/// let mut lengths = Vec::new();
+/// let words = ["a", "steady", "pace"];
+/// let _ = Pool::new(2).for_each(words, |word| word.len(), |number, length| {
+///     lengths.push((number, length.unwrap())); // on this thread, in order of completion
+///     ControlFlow::<()>::Continue(())
+/// });
+/// lengths.sort();
+/// assert_eq!(lengths, [(0, 1), (1, 6), (2, 4)]);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a pool does nothing until it is given work"]
+pub struct Pool {
+    workers: usize,
+    queue: usize,
+    cancel: Option<CancelToken>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
-impl Size {
-    /// Always this many workers, and as many inputs in the queue.
-    #[must_use]
-    pub fn fixed(workers: NonZeroUsize) -> Self {
-        Size {
-            start: workers,
-            most: workers,
+impl Pool {
+    /// A pool of this many workers. To keep a rate you need rate x latency of them (Little's law), and one more that
+    /// waits for the next permit: more only wait, fewer leave permits unused.
+    ///
+    /// # Panics
+    /// If `workers` is 0.
+    pub fn new(workers: usize) -> Self {
+        assert!(workers > 0, "a pool needs a worker");
+        Pool {
+            workers,
             queue: workers,
+            cancel: None,
+            clock: None,
         }
     }
-}
 
-impl Default for Size {
-    fn default() -> Self {
-        Size::fixed(NonZeroUsize::new(4).expect("4 is not 0"))
+    /// Sets how many inputs may wait for a worker.
+    ///
+    /// # Panics
+    /// If `inputs` is 0.
+    pub fn queue(self, inputs: usize) -> Self {
+        assert!(inputs > 0, "a queue needs room for an input");
+        Pool {
+            queue: inputs,
+            ..self
+        }
+    }
+
+    /// Ends the pool when this token ends: inputs that no worker has begun are dropped, running tasks finish. Give the
+    /// same token to the waits of the tasks. An input iterator that blocks is not interrupted.
+    pub fn cancel(self, token: &CancelToken) -> Self {
+        Pool {
+            cancel: Some(token.clone()),
+            ..self
+        }
+    }
+
+    /// Sets the clock, for tests in simulated time. The default is the token's, or else the [`SystemClock`].
+    pub fn clock(self, clock: impl Into<Arc<dyn Clock>>) -> Self {
+        Pool {
+            clock: Some(clock.into()),
+            ..self
+        }
+    }
+
+    /// Runs `work` on every input; hands each output to `each`, on the calling thread, in order of completion, with the
+    /// number of its input from 0. Breaks off when `each` does: running tasks finish, and their outputs are dropped.
+    ///
+    /// # Panics
+    /// If the input iterator panics, or the operating system gives no thread at all.
+    pub fn for_each<I, T, B>(
+        &self,
+        inputs: I,
+        work: impl Fn(I::Item) -> T + Send + Sync,
+        each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
+    ) -> ControlFlow<B>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send,
+        I::Item: Send,
+        T: Send,
+    {
+        self.for_each_growing(self.workers, inputs, |input, _workers| work(input), each)
+    }
+
+    /// The same for a pool that may grow to `most` workers: a task adds one when it sees that one is missing.
+    ///
+    /// # Panics
+    /// If the input iterator panics, or the operating system gives no thread at all.
+    ///
+    /// ```
+    /// use paceline::Pool;
+    /// use std::ops::ControlFlow;
+    ///
+    /// let work = |n: u32, workers: &paceline::pool::Workers<'_>| {
+    ///     workers.add(); // nobody is left to wait for the next permit
+    ///     n
+    /// };
+    /// let mut sum = 0;
+    /// let _ = Pool::new(1).for_each_growing(8, 0..100, work, |_, n| {
+    ///     sum += n.unwrap();
+    ///     ControlFlow::<()>::Continue(())
+    /// });
+    /// assert_eq!(sum, 4950);
+    /// ```
+    pub fn for_each_growing<I, T, B>(
+        &self,
+        most: usize,
+        inputs: I,
+        work: impl Fn(I::Item, &Workers<'_>) -> T + Send + Sync,
+        mut each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
+    ) -> ControlFlow<B>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send,
+        I::Item: Send,
+        T: Send,
+    {
+        thread::scope(|scope| {
+            let mut outputs = self.start(scope, most, inputs.into_iter(), work, None);
+            outputs.try_for_each(|(number, output)| each(number, output))
+        })
+    }
+
+    /// Runs `work` on every input; yields the outputs in order of completion, each with the number of its input.
+    ///
+    /// # Panics
+    /// If the operating system gives no thread at all.
+    ///
+    /// ```
+    /// use paceline::Pool;
+    ///
+    /// let longest = std::thread::scope(|scope| {
+    ///     let outputs = Pool::new(2).map(scope, ["a", "steady", "pace"], |word| word.len());
+    ///     outputs.map(|(_number, length)| length.unwrap()).max()
+    /// });
+    /// assert_eq!(longest, Some(6));
+    /// ```
+    pub fn map<'scope, I, T>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        inputs: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'scope,
+    ) -> Outputs<T>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'scope,
+        I::Item: Send + 'scope,
+        T: Send + 'scope,
+    {
+        let work = move |input, _: &Workers<'_>| work(input);
+        self.start(scope, self.workers, inputs.into_iter(), work, None)
+    }
+
+    /// The same in order of the inputs. An output that is not due waits for those before it; at most workers + queue
+    /// inputs are ahead of the one that is due.
+    ///
+    /// # Panics
+    /// If the operating system gives no thread at all.
+    ///
+    /// ```
+    /// use paceline::Pool;
+    ///
+    /// std::thread::scope(|scope| {
+    ///     let squares = Pool::new(4).map_in_order(scope, 0.., |n: u64| n * n); // an endless iterator
+    ///     let first: Vec<_> = squares.take(5).map(|(_, square)| square.unwrap()).collect();
+    ///     assert_eq!(first, [0, 1, 4, 9, 16]);
+    /// });
+    /// ```
+    pub fn map_in_order<'scope, I, T>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        inputs: I,
+        work: impl Fn(I::Item) -> T + Send + Sync + 'scope,
+    ) -> Outputs<T>
+    where
+        I: IntoIterator,
+        I::IntoIter: Send + 'scope,
+        I::Item: Send + 'scope,
+        T: Send + 'scope,
+    {
+        let (ahead, emitted) = bounded(self.workers + self.queue);
+        let order = InOrder {
+            next: 0,
+            early: BTreeMap::new(),
+            emitted,
+        };
+        let work = move |input, _: &Workers<'_>| work(input);
+        self.start(
+            scope,
+            self.workers,
+            inputs.into_iter(),
+            work,
+            Some((ahead, order)),
+        )
+    }
+
+    fn start<'scope, I, T>(
+        &self,
+        scope: &'scope Scope<'scope, '_>,
+        most: usize,
+        inputs: impl Iterator<Item = I> + Send + 'scope,
+        work: impl Fn(I, &Workers<'_>) -> T + Send + Sync + 'scope,
+        order: Option<(Sender<()>, InOrder<T>)>,
+    ) -> Outputs<T>
+    where
+        I: Send + 'scope,
+        T: Send + 'scope,
+    {
+        let clock = self.clock_in_use();
+        let (to_workers, jobs) = bounded(self.queue);
+        let (done, outputs) = bounded(most);
+        let (settle, settled) = bounded(most);
+        let (ahead, order) = order.unzip();
+        let stop = Stop {
+            dropped: Arc::default(),
+            cancel: self.cancel.clone(),
+        };
+        let participant = clock.enlist().join();
+        let crew = Arc::new(Crew {
+            clock: clock.clone(),
+            jobs,
+            settled,
+            done,
+            work,
+            stop: stop.clone(),
+            most,
+            count: AtomicUsize::new(0),
+        });
+        for _ in 0..self.workers {
+            Crew::add_worker(&crew, scope);
+        }
+        assert!(
+            crew.count.load(Ordering::SeqCst) > 0,
+            "the operating system gives no thread"
+        );
+        drop(crew);
+        let feeder = Feeder {
+            clock: clock.clone(),
+            to_workers,
+            ahead,
+            stop: stop.clone(),
+        };
+        let feeders_part = clock.enlist();
+        scope.spawn(move || feeder.feed(feeders_part, inputs));
+        Outputs {
+            clock,
+            outputs,
+            settle,
+            owes: false,
+            order,
+            stop,
+            _participant: participant,
+            _on_one_thread: PhantomData,
+        }
+    }
+
+    fn clock_in_use(&self) -> Arc<dyn Clock> {
+        let of_token = self.cancel.as_ref().map(CancelToken::clock);
+        let clock = self.clock.as_ref().or(of_token);
+        clock.cloned().unwrap_or_else(|| SystemClock.into())
     }
 }
 
-/// A task panicked; its worker went on with the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Panicked {
-    /// What it panicked with.
-    pub message: String,
+/// A task panicked; its worker went on with the next input.
+///
+/// ```
+/// use paceline::Pool;
+///
+/// std::thread::scope(|scope| {
+///     let mut outputs = Pool::new(1).map(scope, [1, 0], |n| 10 / n);
+///     assert_eq!(outputs.next().unwrap().1.unwrap(), 10);
+///     let panicked = outputs.next().unwrap().1.unwrap_err();
+///     assert_eq!(panicked.message(), "attempt to divide by zero");
+/// });
+/// ```
+pub struct Panicked(Box<dyn Any + Send>);
+
+impl Panicked {
+    /// What it panicked with, as text.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        let text = self.0.downcast_ref::<&str>().copied();
+        let string = || self.0.downcast_ref::<String>().map(String::as_str);
+        text.or_else(string).unwrap_or("a panic without a message")
+    }
+
+    /// Panics with the same payload on this thread.
+    pub fn resume(self) -> ! {
+        resume_unwind(self.0)
+    }
+}
+
+impl From<Box<dyn Any + Send>> for Panicked {
+    fn from(payload: Box<dyn Any + Send>) -> Self {
+        Panicked(payload)
+    }
+}
+
+impl fmt::Debug for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Panicked").field(&self.message()).finish()
+    }
 }
 
 impl fmt::Display for Panicked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the task panicked: {}", self.message)
+        write!(f, "the task panicked: {}", self.message())
     }
 }
 
 impl std::error::Error for Panicked {}
 
-impl From<Box<dyn Any + Send>> for Panicked {
-    fn from(payload: Box<dyn Any + Send>) -> Self {
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned());
-        let message = text.or_else(|| payload.downcast_ref::<String>().cloned());
-        Panicked {
-            message: message.unwrap_or_else(|| "no message".to_owned()),
+type Output<T> = (usize, Result<T, Panicked>);
+
+/// What comes out of a pool: the number of each input, from 0, and what was made of it.
+///
+/// Dropping it stops the pool, and returns when the running tasks have finished. It belongs to the thread that made
+/// it.
+#[derive(Debug)]
+#[must_use = "dropping the outputs stops the pool"]
+pub struct Outputs<T> {
+    clock: Arc<dyn Clock>,
+    outputs: Receiver<Output<T>>,
+    /// Lets a worker go on, for each output that the caller is done with.
+    settle: Sender<()>,
+    /// An output was taken, and the caller has not come back yet.
+    owes: bool,
+    order: Option<InOrder<T>>,
+    stop: Stop,
+    _participant: Participant,
+    _on_one_thread: PhantomData<*const ()>,
+}
+
+impl<T> Outputs<T> {
+    /// The next output in order of completion. The caller is done with the one before.
+    fn receive(&mut self) -> Option<Output<T>> {
+        if std::mem::take(&mut self.owes) {
+            let _ = send(&*self.clock, &self.settle, ());
+        }
+        let output = receive(&*self.clock, &self.outputs)?;
+        self.owes = true;
+        Some(output)
+    }
+}
+
+impl<T> Iterator for Outputs<T> {
+    type Item = Output<T>;
+
+    fn next(&mut self) -> Option<Output<T>> {
+        loop {
+            if let Some(output) = self.order.as_mut().and_then(InOrder::due) {
+                return Some(output);
+            }
+            let received = self.receive();
+            let Some(order) = &mut self.order else {
+                return received;
+            };
+            match received {
+                Some((number, output)) => _ = order.early.insert(number, output),
+                None => return order.early.pop_first(), // a stopped pool leaves gaps
+            }
         }
     }
 }
 
-/// Runs `work` on every input in `workers` threads; yields each input with what became of it, in order of completion.
-///
-/// The threads end when the inputs do, or when the outputs are dropped: what is running then is finished, what is
-/// queued is not begun.
-///
-/// ```
-/// use paceline::pool;
-/// use std::num::NonZeroUsize;
-///
-/// let lengths: usize = std::thread::scope(|scope| {
-///     let words = ["a", "steady", "pace"];
-///     let outputs = pool::run(scope, NonZeroUsize::new(2).unwrap(), words, |word| word.len());
-///     outputs.map(|(_word, length)| length.unwrap()).sum()
-/// });
-/// assert_eq!(lengths, 11);
-/// ```
-///
-/// # Panics
-/// If the operating system gives no thread at all.
-pub fn run<'scope, I, T, F>(
-    scope: &'scope Scope<'scope, '_>,
-    workers: NonZeroUsize,
-    inputs: I,
-    work: F,
-) -> Outputs<I::Item, T>
-where
-    I: IntoIterator,
-    I::IntoIter: Send + 'scope,
-    I::Item: Send + 'scope,
-    T: Send + 'scope,
-    F: Fn(&I::Item) -> T + Send + Sync + 'scope,
-{
-    run_on(
-        Arc::new(SystemClock),
-        scope,
-        Size::fixed(workers),
-        inputs,
-        move |input, _crew| work(input),
-    )
-}
-
-/// The same on a given clock, for a crew that may grow while it works.
-///
-/// # Panics
-/// If the operating system gives no thread at all.
-pub fn run_on<'scope, I, T, F>(
-    clock: Arc<dyn Clock>,
-    scope: &'scope Scope<'scope, '_>,
-    size: Size,
-    inputs: I,
-    work: F,
-) -> Outputs<I::Item, T>
-where
-    I: IntoIterator,
-    I::IntoIter: Send + 'scope,
-    I::Item: Send + 'scope,
-    T: Send + 'scope,
-    F: Fn(&I::Item, &Crew<'_>) -> T + Send + Sync + 'scope,
-{
-    start(clock, scope, size, inputs, work, |_| true)
-}
-
-/// The same for work that hands its results on by itself: only the inputs whose tasks panicked come out, so that the
-/// calling thread is not woken for each.
-///
-/// # Panics
-/// If the operating system gives no thread at all.
-pub fn run_aside<'scope, I, F>(
-    clock: Arc<dyn Clock>,
-    scope: &'scope Scope<'scope, '_>,
-    size: Size,
-    inputs: I,
-    work: F,
-) -> Outputs<I::Item, ()>
-where
-    I: IntoIterator,
-    I::IntoIter: Send + 'scope,
-    I::Item: Send + 'scope,
-    F: Fn(&I::Item, &Crew<'_>) + Send + Sync + 'scope,
-{
-    start(clock, scope, size, inputs, work, Result::is_err)
-}
-
-fn start<'scope, I, T, F>(
-    clock: Arc<dyn Clock>,
-    scope: &'scope Scope<'scope, '_>,
-    size: Size,
-    inputs: I,
-    work: F,
-    wanted: fn(&Result<T, Panicked>) -> bool,
-) -> Outputs<I::Item, T>
-where
-    I: IntoIterator,
-    I::IntoIter: Send + 'scope,
-    I::Item: Send + 'scope,
-    T: Send + 'scope,
-    F: Fn(&I::Item, &Crew<'_>) -> T + Send + Sync + 'scope,
-{
-    let ((to_workers, jobs), (hungry, hunger)) = (bounded(size.queue.get()), bounded(1));
-    let (done, outputs) = bounded(size.start.get());
-    let stopped = Arc::new(AtomicBool::new(false));
-    let seat = clock.enlist().join();
-    let feeder = Feeder {
-        clock: clock.clone(),
-        to_workers,
-        hunger,
-        _done: done.clone(),
-    };
-    let shop = Shop {
-        clock: clock.clone(),
-        jobs,
-        hungry,
-        done,
-        wanted,
-        work,
-        stopped: stopped.clone(),
-        size,
-        hired: AtomicUsize::new(0),
-    };
-    let shop = Arc::new(shop);
-    for _ in 0..size.start.get() {
-        Shop::hire(&shop, scope);
-    }
-    assert!(
-        shop.hired.load(Ordering::SeqCst) > 0,
-        "the operating system gives no thread"
-    );
-    let (inputs, feeders_seat) = (inputs.into_iter(), clock.enlist());
-    scope.spawn(move || feeder.feed(feeders_seat, inputs));
-    Outputs {
-        clock,
-        outputs,
-        stopped,
-        _seat: seat,
-        _on_one_thread: PhantomData,
-    }
-}
-
-type Output<I, T> = (I, Result<T, Panicked>);
-
-/// What comes out of a pool, in order of completion: each input, and what was made of it.
-///
-/// Dropping it stops the pool, and returns when the tasks that were running are finished. It belongs to the thread
-/// that made it.
-#[derive(Debug)]
-pub struct Outputs<I, T> {
-    clock: Arc<dyn Clock>,
-    outputs: Receiver<Output<I, T>>,
-    stopped: Arc<AtomicBool>,
-    _seat: Participant,
-    _on_one_thread: PhantomData<*const ()>,
-}
-
-impl<I, T> Iterator for Outputs<I, T> {
-    type Item = Output<I, T>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        receive(&*self.clock, &self.outputs)
-    }
-}
-
-impl<I, T> Drop for Outputs<I, T> {
+impl<T> Drop for Outputs<T> {
     fn drop(&mut self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        while self.next().is_some() {}
+        self.stop.dropped.store(true, Ordering::SeqCst);
+        self.order = None; // lets the feeder go
+        while self.receive().is_some() {}
     }
 }
 
-/// The workers, as a task sees them.
-pub struct Crew<'a> {
-    hire: &'a dyn Fn() -> bool,
-    queued: &'a dyn Fn() -> usize,
+/// Outputs that wait for those before them.
+#[derive(Debug)]
+struct InOrder<T> {
+    /// The number of the next output.
+    next: usize,
+    early: BTreeMap<usize, Result<T, Panicked>>,
+    /// The feeder puts a token in for each input; it waits while this is full.
+    emitted: Receiver<()>,
 }
 
-impl Crew<'_> {
-    /// Adds a worker, unless there are as many as there may be. Returns whether it did.
-    pub fn hire(&self) -> bool {
-        (self.hire)()
-    }
-
-    /// How many inputs wait in the queue for a worker.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        (self.queued)()
+impl<T> InOrder<T> {
+    fn due(&mut self) -> Option<Output<T>> {
+        let output = self.early.remove(&self.next)?;
+        let _ = self.emitted.recv(); // put in before the input was
+        self.next += 1;
+        Some((self.next - 1, output))
     }
 }
 
-impl fmt::Debug for Crew<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Crew")
+/// Whether no further input is to be begun.
+#[derive(Clone, Debug)]
+struct Stop {
+    dropped: Arc<AtomicBool>,
+    cancel: Option<CancelToken>,
+}
+
+impl Stop {
+    fn is_set(&self) -> bool {
+        let cancel = self.cancel.as_ref();
+        self.dropped.load(Ordering::SeqCst) || cancel.is_some_and(CancelToken::is_cancelled)
     }
 }
 
 /// The thread that pulls the inputs.
-struct Feeder<I, T> {
+struct Feeder<I> {
     clock: Arc<dyn Clock>,
-    to_workers: Sender<I>,
-    /// The workers say that half of the queue is gone.
-    hunger: Receiver<()>,
-    /// Not used, only kept: the outputs end when the feeder, too, has ended.
-    _done: Sender<Output<I, T>>,
+    to_workers: Sender<(usize, I)>,
+    ahead: Option<Sender<()>>,
+    stop: Stop,
 }
 
-impl<I, T> Feeder<I, T> {
-    fn feed(self, seat: Participant, mut inputs: impl Iterator<Item = I>) {
-        let _seat = seat.join();
-        let feeder = self;
-        while inputs.next().is_some_and(|input| feeder.give(input)) {}
-    }
-
-    /// Puts an input into the queue. Where that is full it waits until half of it is gone: it is woken once for many
-    /// inputs, and not for each. False: nobody takes any more.
-    fn give(&self, mut input: I) -> bool {
-        loop {
-            input = match self.to_workers.try_send(input) {
-                Ok(()) => return true,
-                Err(TrySendError::Disconnected(_)) => return false,
-                Err(TrySendError::Full(input)) => input,
-            };
-            if receive(&*self.clock, &self.hunger).is_none() {
-                return false;
+impl<I> Feeder<I> {
+    fn feed(self, participant: Participant, inputs: impl Iterator<Item = I>) {
+        let _participant = participant.join();
+        let feeder = self; // the channels close before this thread leaves the clock
+        for input in inputs.enumerate() {
+            if feeder.stop.is_set() || !feeder.may_go_ahead() {
+                break;
+            }
+            if send(&*feeder.clock, &feeder.to_workers, input).is_err() {
+                break;
             }
         }
+    }
+
+    fn may_go_ahead(&self) -> bool {
+        let Some(ahead) = &self.ahead else {
+            return true;
+        };
+        send(&*self.clock, ahead, ()).is_ok()
+    }
+}
+
+/// The workers of a pool, as a task sees them: see [`Pool::for_each_growing`].
+pub struct Workers<'a> {
+    add: &'a dyn Fn() -> bool,
+}
+
+impl Workers<'_> {
+    /// Adds a worker if an input waits in the queue and there may be one more. Returns whether it did.
+    pub fn add(&self) -> bool {
+        (self.add)()
+    }
+}
+
+impl fmt::Debug for Workers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workers").finish_non_exhaustive()
     }
 }
 
 /// What the workers share.
-struct Shop<I, T, F> {
+struct Crew<I, T, F> {
     clock: Arc<dyn Clock>,
-    jobs: Receiver<I>,
-    hungry: Sender<()>,
-    done: Sender<Output<I, T>>,
-    /// What is handed out; the rest is dropped.
-    wanted: fn(&Result<T, Panicked>) -> bool,
+    jobs: Receiver<(usize, I)>,
+    /// A message for each output that the caller is done with.
+    settled: Receiver<()>,
+    done: Sender<Output<T>>,
     work: F,
-    stopped: Arc<AtomicBool>,
-    size: Size,
+    stop: Stop,
+    most: usize,
     /// Workers so far; none leaves before the end.
-    hired: AtomicUsize,
+    count: AtomicUsize,
 }
 
-impl<I, T, F> Shop<I, T, F>
+impl<I, T, F> Crew<I, T, F>
 where
     I: Send,
     T: Send,
-    F: Fn(&I, &Crew<'_>) -> T + Send + Sync,
+    F: Fn(I, &Workers<'_>) -> T + Send + Sync,
 {
     /// Adds a worker, if there may be one more and the system gives a thread.
-    fn hire<'scope>(shop: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool
+    fn add_worker<'scope>(crew: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool
     where
         Self: 'scope,
     {
-        let most = shop.size.most.get();
-        let one_more = |hired| (hired < most).then_some(hired + 1);
-        let Ok(number) = shop
-            .hired
+        let one_more = |count| (count < crew.most).then_some(count + 1);
+        let Ok(number) = crew
+            .count
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
         else {
             return false;
         };
-        let seat = shop.clock.enlist();
-        let worker = shop.clone();
-        let body = move || worker.serve(seat, scope);
+        let participant = crew.clock.enlist();
+        let worker = crew.clone();
+        let body = move || worker.serve(participant, scope);
         let spawned = thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn_scoped(scope, body);
         if let Err(error) = &spawned {
-            shop.hired.fetch_sub(1, Ordering::SeqCst);
-            log::warn!("no further worker: the system gives no thread: {error}");
+            crew.count.fetch_sub(1, Ordering::SeqCst);
+            log::warn!("no further worker: the operating system gives no thread: {error}");
         }
         spawned.is_ok()
     }
 
-    /// A worker's life: take a job, do it, hand it out.
-    fn serve<'scope>(self: Arc<Self>, seat: Participant, scope: &'scope Scope<'scope, '_>)
+    /// A worker's life: take an input, work on it, hand the output out.
+    fn serve<'scope>(self: Arc<Self>, participant: Participant, scope: &'scope Scope<'scope, '_>)
     where
         Self: 'scope,
     {
-        let _seat = seat.join();
-        let shop = self;
-        let crew = Crew {
-            hire: &|| Shop::hire(&shop, scope),
-            queued: &|| shop.jobs.len(),
-        };
-        while let Some(input) = shop.take() {
-            if shop.stopped.load(Ordering::SeqCst) {
+        let _participant = participant.join();
+        let crew = self; // the channels close before this thread leaves the clock
+        let add = || !crew.jobs.is_empty() && Crew::add_worker(&crew, scope);
+        let workers = Workers { add: &add };
+        while let Some((number, input)) = receive(&*crew.clock, &crew.jobs) {
+            if crew.stop.is_set() {
                 break;
             }
-            let output = catch_unwind(AssertUnwindSafe(|| (shop.work)(&input, &crew)))
-                .map_err(Panicked::from);
-            if (shop.wanted)(&output) && send(&*shop.clock, &shop.done, (input, output)).is_err() {
+            let output = catch_unwind(AssertUnwindSafe(|| (crew.work)(input, &workers)));
+            let output = (number, output.map_err(Panicked));
+            let is_sent = send(&*crew.clock, &crew.done, output).is_ok();
+            if !is_sent || receive(&*crew.clock, &crew.settled).is_none() {
                 break;
             }
         }
-    }
-
-    fn take(&self) -> Option<I> {
-        let input = receive(&*self.clock, &self.jobs)?;
-        if self.jobs.len() <= self.size.queue.get() / 2 {
-            _ = self.hungry.try_send(()); // it has been told already
-        }
-        Some(input)
     }
 }
 

@@ -1,426 +1,556 @@
-//! The blocking retry: call a closure until it succeeds, or until trying again is no use.
+//! The blocking retry: call a closure until it succeeds, or until there is a reason to give up.
 //!
 //! The caller judges each failure with a [`Verdict`]; there is no default, because "retry on everything" is a trap.
-//! [`Retry::paced`] joins it to a limiter: a turn before each try, and a hold for everyone when one is refused.
-//! Mind the layers: a client that retries by itself inside this loop multiplies the calls. Use one layer.
+//! Behind a [limiter](Call::limiter) each attempt takes a permit first, and a 429 pauses everyone. Mind the layers: a
+//! client that retries by itself inside this loop multiplies the calls. Use one layer.
 
+use std::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::backoff::{Backoff, Delays};
-use crate::cancel::CancelToken;
-use crate::limiter::RateLimiter;
+use crate::cancel::{CancelToken, Cancelled};
+use crate::clock::SystemClock;
+use crate::limiter::{NoPermit, Permit, RateLimiter};
+
+mod http;
 
 /// What to do about a failure.
+///
+/// ```
+/// use paceline::Verdict;
+///
+/// enum ApiError { Status(u16), NoCredit, Io(std::io::Error) }
+///
+/// fn judge(error: &ApiError) -> Verdict {
+///     match error {
+///         ApiError::NoCredit => Verdict::Stop, // a 429, too, but no wait will help
+///         ApiError::Status(429) => Verdict::RateLimited(None),
+///         ApiError::Status(500..) | ApiError::Io(_) => Verdict::Retry,
+///         ApiError::Status(_) => Verdict::Stop,
+///     }
+/// }
+/// # assert_eq!(judge(&ApiError::Status(429)), Verdict::RateLimited(None));
+/// # assert_eq!(judge(&ApiError::NoCredit), Verdict::Stop);
+/// # assert_eq!(judge(&ApiError::Io(std::io::ErrorKind::TimedOut.into())), Verdict::Retry);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verdict {
     /// A passing fault: try again after the backoff. Spends a retry.
     Retry,
     /// A passing fault, and the server says how long to wait: not earlier, and slightly jittered. Spends a retry.
     RetryAfter(Duration),
-    /// Refused for calling too fast, which is no fault of this request: spends no retry. Waits as long as the server
-    /// says, or else by the backoff.
-    Throttled(Option<Duration>),
-    /// Trying again is no use.
+    /// Called too fast, which is no fault of this call: spends no retry. Waits as long as the server says, if it does.
+    RateLimited(Option<Duration>),
+    /// Another attempt would fail as well.
     Stop,
+}
+
+impl Verdict {
+    /// The usual verdict on an HTTP status: 429, 529, and 503 with `Retry-After`, are rate limits; 408, 409, 425 and
+    /// other 5xx are faults; anything else stops. `retry_after` is the header's value, seconds or a date; `now` is the
+    /// server's time (its `Date` header) or ours.
+    ///
+    /// It cannot see the body. Where an exhausted quota is a 429 as well (`insufficient_quota`), test for that first,
+    /// or the call is repeated until its [patience](Retry::patience) ends.
+    ///
+    /// ```
+    /// use paceline::Verdict;
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// let now = SystemTime::now();
+    /// let wait = Some(Duration::from_secs(20));
+    /// assert_eq!(Verdict::of_http(429, Some("20"), now), Verdict::RateLimited(wait));
+    /// assert_eq!(Verdict::of_http(502, None, now), Verdict::Retry);
+    /// assert_eq!(Verdict::of_http(404, None, now), Verdict::Stop);
+    /// ```
+    #[must_use]
+    pub fn of_http(status: u16, retry_after: Option<&str>, now: SystemTime) -> Self {
+        let wait = retry_after.and_then(|value| http::retry_after(value, now));
+        match (status, wait) {
+            (429 | 529, wait) => Verdict::RateLimited(wait),
+            (503, Some(wait)) => Verdict::RateLimited(Some(wait)),
+            (408 | 409 | 425 | 500..=599, Some(wait)) => Verdict::RetryAfter(wait),
+            (408 | 409 | 425 | 500..=599, None) => Verdict::Retry,
+            _ => Verdict::Stop,
+        }
+    }
 }
 
 /// How often to try again: plain data.
 ///
 /// # Default
-/// * `max_retries`: 5
-/// * `backoff`: [`Backoff::default`]
-/// * `deadline`: none
+/// `retries` 5, `backoff` [`Backoff::new`], no limit on the time (`within`), `patience` 15 minutes.
+///
+/// ```
+/// use paceline::{Rate, RateLimiter, Retry, Verdict};
+/// use std::time::Duration;
+///
+/// let limiter = RateLimiter::new(Rate::per_minute(6_000));
+/// let judge = |status: &u16| if *status >= 500 { Verdict::Retry } else { Verdict::Stop };
+/// let answer = Retry::new()
+///     .within(Duration::from_secs(30))
+///     .call(judge, |attempt| if attempt.number() == 1 { Err(503) } else { Ok("hello") })
+///     .limiter(&limiter)
+///     # .seed(0)
+///     .run();
+/// assert_eq!(answer.unwrap(), "hello");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// How many faults are forgiven: 0 tries once. Being throttled is not a fault.
-    pub max_retries: u32,
-    /// How long to wait before each retry.
-    pub backoff: Backoff,
-    /// No retry is begun later than this after the first try began.
-    pub deadline: Option<Duration>,
+    pub(crate) retries: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) within: Option<Duration>,
+    pub(crate) patience: Duration,
 }
 
 impl Default for Retry {
     fn default() -> Self {
+        Retry::new()
+    }
+}
+
+impl Retry {
+    /// The default policy.
+    #[must_use]
+    pub const fn new() -> Self {
         Retry {
-            max_retries: 5,
-            backoff: Backoff::default(),
-            deadline: None,
+            retries: 5,
+            backoff: Backoff::new(),
+            within: None,
+            patience: Duration::from_secs(15 * 60),
+        }
+    }
+
+    /// Sets how many faults a call survives: 0 tries once. A rate limit is not a fault.
+    #[must_use]
+    pub const fn retries(self, retries: u32) -> Self {
+        Retry { retries, ..self }
+    }
+
+    /// Sets the delays between faults.
+    #[must_use]
+    pub const fn backoff(self, backoff: Backoff) -> Self {
+        Retry { backoff, ..self }
+    }
+
+    /// Sets the time for the whole call: waits in line, pauses and backoffs included. No attempt begins after it, and
+    /// no wait is begun that would end after it. Bound an attempt itself with [`Attempt::remaining`].
+    #[must_use]
+    pub const fn within(self, time: Duration) -> Self {
+        Retry {
+            within: Some(time),
+            ..self
+        }
+    }
+
+    /// Sets how long a call may be rate limited, without any other outcome, before it gives up.
+    #[must_use]
+    pub const fn patience(self, time: Duration) -> Self {
+        Retry {
+            patience: time,
+            ..self
+        }
+    }
+
+    /// A call of `op`, to be [run](Call::run): `judge` decides what to do about each failure.
+    pub fn call<'a, T, E, J, F>(&self, judge: J, op: F) -> Call<'a, E, J, F>
+    where
+        J: Fn(&E) -> Verdict,
+        F: FnMut(&Attempt<'_>) -> Result<T, E>,
+    {
+        Call {
+            retry: *self,
+            judge,
+            op,
+            limiter: None,
+            cancel: None,
+            seed: None,
+            on_retry: None,
         }
     }
 }
 
-/// How a retried call ended, and every failure on the way.
+/// A call that has not been run yet: see [`Retry::call`].
+#[must_use = "a call does nothing until it is run"]
+pub struct Call<'a, E, J, F> {
+    retry: Retry,
+    judge: J,
+    op: F,
+    limiter: Option<&'a RateLimiter>,
+    cancel: Option<&'a CancelToken>,
+    seed: Option<u64>,
+    on_retry: Option<Notify<'a, E>>,
+}
+
+type Notify<'a, E> = Box<dyn FnMut(&Retrying<'_, E>) + 'a>;
+
+impl<E, J, F> fmt::Debug for Call<'_, E, J, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One attempt, as the closure sees it.
 #[derive(Debug)]
-pub struct Outcome<T, E> {
-    /// The success, or why there was no further try. In that case the last of the `failures` says what happened.
-    pub result: Result<T, GaveUp>,
-    /// The failures in order.
-    pub failures: Vec<Failure<E>>,
+pub struct Attempt<'a> {
+    number: u32,
+    permit: Option<&'a Permit>,
+    token: &'a CancelToken,
 }
 
-/// One try that failed.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Failure<E> {
+impl Attempt<'_> {
+    /// The number of the attempt, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The permit that it was granted; `None` without a limiter.
+    #[must_use]
+    pub fn permit(&self) -> Option<&Permit> {
+        self.permit
+    }
+
+    /// The time that is left for the call, for the client's own time-out; `None` if it has no end.
+    ///
+    /// ```
+    /// use paceline::{Retry, Verdict};
+    /// use std::time::Duration;
+    ///
+    /// let fetch = |time: Option<Duration>| -> Result<Duration, ()> { Ok(time.unwrap()) };
+    /// let retry = Retry::new().within(Duration::from_secs(30));
+    /// let left = retry.call(|_| Verdict::Stop, |attempt| fetch(attempt.remaining())).run();
+    /// assert!(left.unwrap() <= Duration::from_secs(30));
+    /// ```
+    #[must_use]
+    pub fn remaining(&self) -> Option<Duration> {
+        self.token.remaining()
+    }
+}
+
+/// A failure that will be followed by another attempt: see [`Call::on_retry`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Retrying<'a, E> {
     /// What went wrong.
-    pub error: E,
-    /// How long the next try was put off because of it; `None` if there was to be no next try.
-    pub backoff: Option<Duration>,
+    pub error: &'a E,
+    /// The number of the attempt that failed, from 1.
+    pub attempt: u32,
+    /// How long until the next one, at least: it may have to wait in line for longer.
+    pub wait: Duration,
 }
 
-/// Why there was no further try.
+/// Why there was no further attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GaveUp {
     /// The verdict was [`Verdict::Stop`].
     Stopped,
     /// All retries are spent.
     RetriesSpent,
-    /// The next retry would begin after the deadline.
-    Deadline,
-    /// The wait for the next try was called off.
+    /// The next attempt would begin after the time given, by [`Retry::within`] or the token's deadline.
+    OutOfTime,
+    /// The call was rate limited for longer than its [patience](Retry::patience).
+    RateLimited,
+    /// The token was cancelled.
     Cancelled,
 }
 
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            GaveUp::Stopped => "another try is no use",
+            GaveUp::Stopped => "another attempt would fail as well",
             GaveUp::RetriesSpent => "all retries are spent",
-            GaveUp::Deadline => "the next try would begin after the deadline",
-            GaveUp::Cancelled => "the wait for the next try was called off",
+            GaveUp::OutOfTime => "the next attempt would begin too late",
+            GaveUp::RateLimited => "rate limited for too long",
+            GaveUp::Cancelled => "cancelled",
         })
     }
 }
 
-impl std::error::Error for GaveUp {}
-
-impl<T, E> Outcome<T, E> {
-    /// The success, or the last error.
-    ///
-    /// # Errors
-    /// The error of the last try.
-    pub fn into_result(mut self) -> Result<T, E> {
-        self.result.map_err(|_| {
-            self.failures
-                .pop()
-                .expect("whoever gives up has failed")
-                .error
-        })
+impl From<Cancelled> for GaveUp {
+    fn from(cancelled: Cancelled) -> Self {
+        match cancelled {
+            Cancelled::Cancelled => GaveUp::Cancelled,
+            Cancelled::OutOfTime => GaveUp::OutOfTime,
+        }
     }
 }
 
-impl Retry {
-    /// Calls `op` until it succeeds or `judge` or the policy says stop, sleeping on the system's clock in between.
-    /// `op` gets the number of the try, from 1.
-    ///
-    /// ```
-    /// use paceline::{Retry, Verdict};
-    ///
-    /// let judge = |status: &u16| if *status >= 500 { Verdict::Retry } else { Verdict::Stop };
-    /// let answer = Retry::default().call(judge, |n| if n < 1 { Err(503) } else { Ok("hello") });
-    /// assert_eq!(answer, Ok("hello"));
-    /// ```
-    ///
-    /// # Errors
-    /// The error of the last try.
-    pub fn call<T, E>(
-        &self,
-        judge: impl Fn(&E) -> Verdict,
-        op: impl FnMut(u32) -> Result<T, E>,
-    ) -> Result<T, E> {
-        self.trace(&CancelToken::default(), rand::random(), judge, |_| {}, op)
-            .into_result()
+impl From<NoPermit> for GaveUp {
+    fn from(none: NoPermit) -> Self {
+        match none {
+            NoPermit::Cancelled => GaveUp::Cancelled,
+            NoPermit::OutOfTime | NoPermit::NotYet { .. } => GaveUp::OutOfTime,
+        }
+    }
+}
+
+/// A call that did not succeed.
+///
+/// ```
+/// use paceline::{Retry, Verdict, retry::GaveUp};
+///
+/// let failed = Retry::new().call(|_| Verdict::Stop, |_| Err::<(), _>(404)).run().unwrap_err();
+/// assert_eq!((failed.why, failed.last, failed.attempts), (GaveUp::Stopped, Some(404), 1));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RetryError<E> {
+    /// Why there was no further attempt.
+    pub why: GaveUp,
+    /// The error of the last attempt; `None` if there was none.
+    pub last: Option<E>,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// The time from the start of the call to its end.
+    pub elapsed: Duration,
+}
+
+impl<E> fmt::Display for RetryError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RetryError {
+            why,
+            attempts,
+            elapsed,
+            ..
+        } = self;
+        let plural = if *attempts == 1 { "" } else { "s" };
+        let seconds = elapsed.as_secs_f64();
+        write!(
+            f,
+            "gave up after {attempts} attempt{plural} in {seconds:.1} s: {why}"
+        )
+    }
+}
+
+impl<E: Error + 'static> Error for RetryError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.last.as_ref().map(|last| last as _)
+    }
+}
+
+impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
+    /// Takes a permit of this limiter before each attempt, and reports each rate limit to it, so that everyone pauses.
+    /// The call then runs on the limiter's clock.
+    pub fn limiter(self, limiter: &'a RateLimiter) -> Self {
+        Call {
+            limiter: Some(limiter),
+            ..self
+        }
     }
 
-    /// The same behind a limiter: each try takes a turn first, and the limiter hears what came of it. So a
-    /// [`Verdict::Throttled`] holds everyone who takes turns there, and not only this call.
-    ///
-    /// ```
-    /// use paceline::{RateLimiter, Retry, Verdict};
-    /// use std::num::NonZeroU32;
-    ///
-    /// let limiter = RateLimiter::per_minute(NonZeroU32::new(6_000).unwrap());
-    /// let judge = |status: &u16| if *status == 429 { Verdict::Throttled(None) } else { Verdict::Stop };
-    /// let answer = Retry::default().paced(&limiter, judge, |n| if n == 1 { Err(429) } else { Ok("hello") });
-    /// assert_eq!(answer, Ok("hello"));
-    /// ```
-    ///
-    /// # Errors
-    /// The error of the last try.
-    ///
-    /// # Panics
-    /// If every lane of the limiter is retired.
-    pub fn paced<T, E>(
-        &self,
-        limiter: &RateLimiter,
-        judge: impl Fn(&E) -> Verdict,
-        mut op: impl FnMut(u32) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let clock = limiter.clock();
-        let judged = |n| {
-            let turn = limiter.wait();
-            let result = op(n).map_err(|error| (judge(&error), error));
-            match &result {
-                Ok(_) => limiter.answered(turn),
-                Err((Verdict::Throttled(wait), _)) => {
-                    _ = limiter.refused(turn, wait.map(|wait| clock.now() + wait))
-                }
-                Err(_) => limiter.failed(turn),
-            }
-            result
-        };
-        // Whom the limiter holds need not wait twice.
-        let heard = |(verdict, _): &(Verdict, E)| match verdict {
-            Verdict::Throttled(_) => Verdict::Throttled(Some(Duration::ZERO)),
-            other => *other,
-        };
-        let cancel = CancelToken::on(clock.clone());
-        let outcome = self.trace(&cancel, rand::random(), heard, |_| {}, judged);
-        outcome.into_result().map_err(|(_, error)| error)
+    /// Ends the call's waits when this token ends. An attempt that is in progress is not interrupted.
+    pub fn cancel(self, token: &'a CancelToken) -> Self {
+        Call {
+            cancel: Some(token),
+            ..self
+        }
     }
 
-    /// The same, with everything that [`call`](Retry::call) takes for granted as an argument, and with the history of
-    /// the tries: sleeps on the token's clock until the token is cancelled, draws its jitter from the seed, and tells
-    /// `notify` of each failure before it sleeps.
-    pub fn trace<T, E>(
-        &self,
-        cancel: &CancelToken,
-        seed: u64,
-        judge: impl Fn(&E) -> Verdict,
-        mut notify: impl FnMut(&Failure<E>),
-        mut op: impl FnMut(u32) -> Result<T, E>,
-    ) -> Outcome<T, E> {
-        let started = cancel.clock().now();
-        let mut course = Course {
-            retry: self,
-            delays: self.backoff.delays(seed),
-            retries: 0,
-        };
-        let mut failures = Vec::new();
-        for n in 1.. {
-            let error = match op(n) {
-                Ok(success) => {
-                    return Outcome {
-                        result: Ok(success),
-                        failures,
-                    };
-                }
+    /// Draws the jitter from this seed: the same seed, the same waits. The default is a random one.
+    pub fn seed(self, seed: u64) -> Self {
+        Call {
+            seed: Some(seed),
+            ..self
+        }
+    }
+
+    /// Calls this after each failure that will be followed by another attempt, before the wait: for logs and counts.
+    ///
+    /// ```
+    /// use paceline::{Backoff, Retry, Verdict};
+    /// use std::time::Duration;
+    ///
+    /// let quick = Retry::new().backoff(Backoff::new().max(Duration::from_millis(1)));
+    /// let mut seen = Vec::new();
+    /// let op = |attempt: &paceline::retry::Attempt<'_>| match attempt.number() {
+    ///     1 => Err(502),
+    ///     _ => Ok(()),
+    /// };
+    /// let call = quick.call(|_| Verdict::Retry, op).on_retry(|failed| seen.push(*failed.error));
+    /// call.run().unwrap();
+    /// assert_eq!(seen, [502]);
+    /// ```
+    pub fn on_retry(self, notify: impl FnMut(&Retrying<'_, E>) + 'a) -> Self {
+        Call {
+            on_retry: Some(Box::new(notify)),
+            ..self
+        }
+    }
+
+    /// Calls the closure until it succeeds, or until the judge, the policy or the token says stop.
+    ///
+    /// # Errors
+    /// [`RetryError`], with the error of the last attempt.
+    pub fn run<T>(mut self) -> Result<T, RetryError<E>>
+    where
+        F: FnMut(&Attempt<'_>) -> Result<T, E>,
+    {
+        let token = self.token();
+        let started = token.clock().now();
+        let seed = self.seed.unwrap_or_else(rand::random);
+        let mut state = RetryState::new(self.retry, seed);
+        let mut attempts = 0;
+        let mut last = None;
+        let why = loop {
+            let permit = match self.permit(&token) {
+                Ok(permit) => permit,
+                Err(why) => break why,
+            };
+            attempts += 1;
+            let attempt = Attempt {
+                number: attempts,
+                permit: permit.as_ref(),
+                token: &token,
+            };
+            let error = match (self.op)(&attempt) {
+                Ok(success) => return Ok(success),
                 Err(error) => error,
             };
-            let now = cancel.clock().now();
-            let wait = course.wait_after(judge(&error), now - started);
-            let failure = Failure {
-                error,
-                backoff: wait.ok(),
-            };
-            notify(&failure);
-            failures.push(failure);
-            let slept = wait.and_then(|wait| {
-                cancel
-                    .sleep_until(now + wait)
-                    .map_err(|_| GaveUp::Cancelled)
-            });
-            if let Err(reason) = slept {
-                return Outcome {
-                    result: Err(reason),
-                    failures,
-                };
+            let verdict = (self.judge)(&error);
+            let wait = self.wait_after(&mut state, verdict, permit, &token);
+            if let (Ok(wait), Some(notify)) = (wait, &mut self.on_retry) {
+                notify(&Retrying {
+                    error: &error,
+                    attempt: attempts,
+                    wait,
+                });
             }
-        }
-        unreachable!("a call is not tried four billion times")
+            last = Some(error);
+            if let Err(why) = wait.and_then(|wait| self.sleep(verdict, wait, &token)) {
+                break why;
+            }
+        };
+        let elapsed = token.clock().now() - started;
+        Err(RetryError {
+            why,
+            last,
+            attempts,
+            elapsed,
+        })
     }
-}
 
-/// The pure decision: how long until the next try of this call.
-struct Course<'a> {
-    retry: &'a Retry,
-    delays: Delays,
-    /// Retries spent.
-    retries: u32,
-}
-
-impl Course<'_> {
-    fn wait_after(&mut self, verdict: Verdict, elapsed: Duration) -> Result<Duration, GaveUp> {
-        match verdict {
-            Verdict::Stop => return Err(GaveUp::Stopped),
-            Verdict::Throttled(_) => {}
-            Verdict::Retry | Verdict::RetryAfter(_) if self.retries == self.retry.max_retries => {
-                return Err(GaveUp::RetriesSpent);
-            }
-            Verdict::Retry | Verdict::RetryAfter(_) => self.retries += 1,
+    /// A token for this call: on the limiter's clock, ended by the caller's token and by the time given.
+    fn token(&self) -> CancelToken {
+        let token = match (self.cancel, self.limiter) {
+            (Some(cancel), Some(limiter)) => cancel.child_on(limiter.clock()),
+            (Some(cancel), None) => cancel.clone(),
+            (None, Some(limiter)) => CancelToken::on(limiter.clock().clone()),
+            (None, None) => CancelToken::on(SystemClock),
+        };
+        match self.retry.within {
+            Some(time) => token.within(time),
+            None => token,
         }
-        let wait = self.wait(verdict);
-        match self.retry.deadline {
-            Some(deadline) if elapsed.saturating_add(wait) > deadline => Err(GaveUp::Deadline),
+    }
+
+    fn permit(&self, token: &CancelToken) -> Result<Option<Permit>, GaveUp> {
+        match self.limiter {
+            Some(limiter) => Ok(Some(limiter.acquire_or_cancel(token)?)),
+            None => Ok(token.check().map(|()| None)?),
+        }
+    }
+
+    /// How long until the next attempt; reports a rate limit to the limiter.
+    fn wait_after(
+        &self,
+        state: &mut RetryState,
+        verdict: Verdict,
+        permit: Option<Permit>,
+        token: &CancelToken,
+    ) -> Result<Duration, GaveUp> {
+        let mut wait = state.wait_after(verdict)?;
+        if let (Verdict::RateLimited(ordered), Some(permit), Some(limiter)) =
+            (verdict, permit, self.limiter)
+        {
+            permit.rate_limited(ordered);
+            wait = limiter.stats().paused_for;
+        }
+        state.check_patience(verdict, token.clock().now(), wait)?;
+        match token.remaining() {
+            Some(left) if left <= wait => Err(GaveUp::OutOfTime),
             _ => Ok(wait),
         }
     }
 
-    /// What the server says wins over the formula.
-    fn wait(&mut self, verdict: Verdict) -> Duration {
+    /// Waits before the next attempt. The limiter pauses everyone who is rate limited: this call, too, waits there.
+    fn sleep(&self, verdict: Verdict, wait: Duration, token: &CancelToken) -> Result<(), GaveUp> {
+        match (verdict, self.limiter) {
+            (Verdict::RateLimited(_), Some(_)) => Ok(()),
+            _ => Ok(token.sleep(wait)?),
+        }
+    }
+}
+
+/// The pure decision: how long until the next attempt of this call.
+struct RetryState {
+    retry: Retry,
+    delays: Delays,
+    /// Retries spent.
+    retries: u32,
+    /// Since when the call has been rate limited, with no other outcome.
+    rate_limited_since: Option<Instant>,
+}
+
+impl RetryState {
+    fn new(retry: Retry, seed: u64) -> Self {
+        RetryState {
+            retry,
+            delays: retry.backoff.delays(seed),
+            retries: 0,
+            rate_limited_since: None,
+        }
+    }
+
+    fn wait_after(&mut self, verdict: Verdict) -> Result<Duration, GaveUp> {
         match verdict {
-            Verdict::RetryAfter(ordered) | Verdict::Throttled(Some(ordered)) => {
-                self.delays.not_before(ordered)
+            Verdict::Stop => Err(GaveUp::Stopped),
+            Verdict::RateLimited(ordered) => Ok(self.wait(ordered)),
+            Verdict::Retry | Verdict::RetryAfter(_) if self.retries == self.retry.retries => {
+                Err(GaveUp::RetriesSpent)
             }
-            _ => self.delays.next().unwrap_or(self.retry.backoff.max),
+            Verdict::Retry => Ok(self.count_and_wait(None)),
+            Verdict::RetryAfter(ordered) => Ok(self.count_and_wait(Some(ordered))),
+        }
+    }
+
+    fn count_and_wait(&mut self, ordered: Option<Duration>) -> Duration {
+        self.retries += 1;
+        self.wait(ordered)
+    }
+
+    /// What the server says wins over the formula.
+    fn wait(&mut self, ordered: Option<Duration>) -> Duration {
+        match ordered {
+            Some(ordered) => self.delays.not_before(ordered),
+            None => self.delays.next().unwrap_or(self.retry.backoff.max),
+        }
+    }
+
+    fn check_patience(
+        &mut self,
+        verdict: Verdict,
+        now: Instant,
+        wait: Duration,
+    ) -> Result<(), GaveUp> {
+        if !matches!(verdict, Verdict::RateLimited(_)) {
+            self.rate_limited_since = None;
+            return Ok(());
+        }
+        let since = *self.rate_limited_since.get_or_insert(now);
+        let in_all = (now - since).saturating_add(wait);
+        if in_all > self.retry.patience {
+            Err(GaveUp::RateLimited)
+        } else {
+            Ok(())
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backoff::Jitter;
-    use crate::clock::{Clock, SimClock};
-    use crate::limiter::Rate;
-    use std::sync::Arc;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    /// Plays a list of verdicts, one a try, and then success; returns the outcome and the simulated time it took.
-    fn play(retry: Retry, verdicts: &[Verdict]) -> (Outcome<u32, Verdict>, Duration) {
-        let clock = SimClock::new();
-        let cancel = CancelToken::on(clock.clone());
-        let op = |n: u32| verdicts.get(n as usize - 1).copied().map_or(Ok(n), Err);
-        (
-            retry.trace(&cancel, 1, |verdict| *verdict, |_| {}, op),
-            clock.elapsed(),
-        )
-    }
-
-    fn plain(max_retries: u32) -> Retry {
-        let backoff = Backoff {
-            jitter: Jitter::None,
-            ..Backoff::default()
-        };
-        Retry {
-            max_retries,
-            backoff,
-            deadline: None,
-        }
-    }
-
-    #[test]
-    fn a_success_at_once_takes_no_time() {
-        let (outcome, took) = play(plain(5), &[]);
-        assert_eq!(
-            (outcome.result, outcome.failures.len(), took),
-            (Ok(1), 0, Duration::ZERO)
-        );
-    }
-
-    #[test]
-    fn faults_are_retried_after_growing_delays() {
-        let (outcome, took) = play(plain(5), &[Verdict::Retry; 5]);
-        assert_eq!(outcome.result, Ok(6));
-        assert_eq!(took, SECOND * (1 + 2 + 4 + 8 + 16));
-        let waits: Vec<_> = outcome
-            .failures
-            .iter()
-            .map(|failure| failure.backoff.unwrap().as_secs())
-            .collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16]);
-    }
-
-    #[test]
-    fn when_the_retries_are_spent_the_last_error_comes_out_with_the_history() {
-        let (outcome, took) = play(plain(2), &[Verdict::Retry; 9]);
-        assert_eq!(outcome.result, Err(GaveUp::RetriesSpent));
-        assert_eq!(outcome.failures.len(), 3, "one try and two retries");
-        assert_eq!(outcome.failures[2].backoff, None);
-        assert_eq!(took, SECOND * 3);
-    }
-
-    #[test]
-    fn what_the_server_says_wins_and_is_never_shortened() {
-        let (outcome, took) = play(plain(5), &[Verdict::RetryAfter(SECOND * 10)]);
-        assert_eq!(outcome.result, Ok(2));
-        assert!(took >= SECOND * 10 && took <= SECOND * 11, "{took:?}");
-    }
-
-    #[test]
-    fn being_throttled_spends_no_retry() {
-        let throttled = [Verdict::Throttled(Some(SECOND)); 20];
-        let (outcome, _) = play(plain(0), &throttled);
-        assert_eq!(outcome.result, Ok(21));
-        let (outcome, took) = play(plain(0), &[Verdict::Throttled(None); 3]);
-        assert_eq!((outcome.result, took), (Ok(4), SECOND * 7));
-        let (outcome, _) = play(plain(0), &[Verdict::Throttled(None), Verdict::Retry]);
-        assert_eq!(outcome.result, Err(GaveUp::RetriesSpent));
-    }
-
-    #[test]
-    fn stop_means_stop() {
-        let (outcome, took) = play(plain(5), &[Verdict::Retry, Verdict::Stop]);
-        assert_eq!(
-            (outcome.result, outcome.failures.len(), took),
-            (Err(GaveUp::Stopped), 2, SECOND)
-        );
-    }
-
-    #[test]
-    fn no_retry_is_begun_after_the_deadline() {
-        let hurried = Retry {
-            deadline: Some(SECOND * 7),
-            ..plain(9)
-        };
-        let (outcome, took) = play(hurried, &[Verdict::Retry; 9]);
-        assert_eq!((outcome.result, took), (Err(GaveUp::Deadline), SECOND * 7));
-        let (outcome, took) = play(hurried, &[Verdict::Throttled(Some(SECOND * 8))]);
-        assert_eq!(
-            (outcome.result, took),
-            (Err(GaveUp::Deadline), Duration::ZERO)
-        );
-    }
-
-    #[test]
-    fn a_cancelled_backoff_ends_at_once() {
-        let clock = SimClock::new();
-        let cancel = CancelToken::on(clock.clone());
-        let outcome: Outcome<(), _> = plain(5).trace(
-            &cancel,
-            1,
-            |_| Verdict::Retry,
-            |_| {},
-            |n| {
-                if n == 3 {
-                    cancel.cancel();
-                }
-                Err(n)
-            },
-        );
-        assert_eq!(outcome.result, Err(GaveUp::Cancelled));
-        assert_eq!((outcome.failures.len(), clock.elapsed()), (3, SECOND * 3));
-    }
-
-    #[test]
-    fn behind_a_limiter_being_throttled_holds_everyone_and_each_try_takes_a_turn() {
-        let clock = SimClock::new();
-        let limiter = RateLimiter::on(Arc::new(clock.clone()), Rate::every(SECOND));
-        let mut tries = Vec::new();
-        let result = plain(1).paced(&limiter, Verdict::clone, |n| {
-            tries.push(clock.elapsed().as_secs());
-            match n {
-                1 => Err(Verdict::Throttled(Some(SECOND * 10))),
-                2 => Err(Verdict::Retry),
-                _ => Ok(n),
-            }
-        });
-        assert_eq!((result, tries), (Ok(3), vec![0, 10, 11]));
-        let turn = limiter.wait();
-        limiter.refused(turn, Some(turn.at + SECOND * 5));
-        let held = clock.now();
-        assert_eq!(plain(1).paced(&limiter, |()| Verdict::Stop, Ok), Ok(1));
-        assert_eq!(
-            clock.now() - held,
-            SECOND * 5,
-            "also whoever was not refused"
-        );
-    }
-
-    #[test]
-    fn call_returns_the_last_error() {
-        assert_eq!(plain(5).call(|_| Verdict::Stop, Err::<(), _>), Err(1));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! What is kept there is the business of the rooms above; here is what they share: an address that never holds a
 //! password, errors that say where and what to do, and a [`Link`] that connects again by itself.
 
+mod absence;
 mod place;
 
 use std::time::{Duration, Instant};
@@ -11,9 +12,9 @@ use log::warn;
 use redis::{Connection, ConnectionLike, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use thiserror::Error;
 
-use crate::backoff;
 use crate::cancel::CancelToken;
 
+use absence::AwayTime;
 pub use place::Place;
 /// The client library: what [`Link::ask`] hands out is one of its connections.
 pub use redis;
@@ -229,7 +230,7 @@ impl Link {
 
 /// Redis is away: since when, and when it is worth asking again.
 #[derive(Debug, Default)]
-pub struct Absence(backoff::Absence);
+pub struct Absence(AwayTime);
 
 impl Absence {
     /// It did not answer at `now`. Returns when to ask again; says so the first time.

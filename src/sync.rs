@@ -9,6 +9,6 @@ pub(crate) use std::thread;
 
 pub(crate) mod channel {
     pub(crate) use crossbeam_channel::{
-        Receiver, RecvTimeoutError, Select, SendError, Sender, TrySendError, bounded,
+        Receiver, RecvTimeoutError, Select, SendError, Sender, bounded,
     };
 }

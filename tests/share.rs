@@ -387,7 +387,7 @@ mod redis {
         redis.kill();
         run.until("nothing is sent until it is back");
         redis.start_again();
-        run.until("is back after");
+        run.until("can be reached again after");
         let ran = run.end();
         assert!(ran.is_all_answered(30), "{ran}");
         assert_eq!(
@@ -414,7 +414,7 @@ mod redis {
         redis.stop();
         let ran = run.end();
         assert!(
-            ran.exit == 3 && ran.stderr.contains("has been away for"),
+            ran.exit == 3 && ran.stderr.contains("could not be reached for"),
             "{ran}"
         );
         assert!(ran.stderr.contains("run the same command again"), "{ran}");

@@ -68,7 +68,7 @@ impl CallError {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         match (self.class, self.retry_after) {
-            (Class::RateLimited, wait) => Verdict::Throttled(wait),
+            (Class::RateLimited, wait) => Verdict::RateLimited(wait),
             (Class::Fault, Some(wait)) => Verdict::RetryAfter(wait),
             (Class::Fault, None) => Verdict::Retry,
             (Class::Rejected | Class::Fatal, _) => Verdict::Stop,
@@ -295,7 +295,7 @@ mod tests {
         for status in [429, 503, 529] {
             assert_eq!(
                 error(status, "", &[("retry-after", "2")]).verdict(),
-                Verdict::Throttled(wait),
+                Verdict::RateLimited(wait),
                 "{status}"
             );
         }

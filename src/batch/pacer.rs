@@ -12,32 +12,35 @@ use super::allowance::Allowance;
 use super::budget::Budget;
 use super::estimate::Estimate;
 use super::event::Why;
-use super::gauge::Gauge;
+use super::latency::LatencyTracker;
 use super::view::View;
 use super::{Settings, Stop};
 use crate::api::{Answer, CallError, Class, Counting, Usage};
 use crate::cancel::CancelToken;
-use crate::clock::Clock;
+use crate::clock::{Clock, after};
 use crate::hints::Hints;
-use crate::limiter::{Limits, NoTurn, Pace, RateLimiter, Tempo, Turn};
+use crate::pacing::{
+    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, PermitOutcome,
+    RateLimit,
+};
 
 #[derive(Debug)]
 pub(super) struct Pacer {
-    limiter: Arc<dyn Pace>,
+    limiter: Arc<dyn CallLimiter>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     view: Arc<View>,
-    /// Since when the server has refused, without one answer: the batch's patience counts from there.
-    refused_since: Mutex<Option<Instant>>,
-    gauge: Mutex<Gauge>,
+    /// Since when the server has answered 429, and nothing else: the batch's patience counts from there.
+    rate_limited_since: Mutex<Option<Instant>>,
+    latency: Mutex<LatencyTracker>,
     estimate: Mutex<Estimate>,
     /// By key.
     allowances: Mutex<Vec<Allowance>>,
     budget: Mutex<Budget>,
     /// Whether there is a limit in tokens: only then is it worth estimating them.
     counts_tokens: AtomicBool,
-    /// Counts the holds, so that each has chance of its own.
-    holds: AtomicU64,
+    /// Counts the 429s, so that each pause has its own jitter.
+    rate_limits: AtomicU64,
 }
 
 /// What a failure means beyond its own prompt.
@@ -52,7 +55,7 @@ pub(super) enum Meaning {
 }
 
 impl Pacer {
-    /// A pace for so many keys, to a server that counts tokens so.
+    /// For this many keys, and a server that counts tokens like this.
     pub(super) fn new(
         settings: Settings,
         keys: usize,
@@ -60,125 +63,144 @@ impl Pacer {
         clock: Arc<dyn Clock>,
         view: Arc<View>,
     ) -> Self {
-        let limits = Limits {
-            pace: settings.pace,
+        let limits = KeyLimits {
+            rate: settings.rate,
             tokens: settings.tokens,
         };
-        let limiter = Arc::new(RateLimiter::with_lanes(clock.clone(), vec![limits; keys]));
-        let counts_tokens = AtomicBool::new(settings.tokens.is_some());
-        let estimate = Mutex::new(Estimate::new(counting));
-        let allowances = Mutex::new(vec![Allowance::together(settings.tokens); keys]);
-        let (refused_since, gauge, budget, holds) = Default::default();
         Pacer {
-            limiter,
+            limiter: Arc::new(KeyLimiter::new(clock.clone(), vec![limits; keys])),
             clock,
             settings,
             view,
-            refused_since,
-            gauge,
-            estimate,
-            allowances,
-            budget,
-            counts_tokens,
-            holds,
+            rate_limited_since: Mutex::default(),
+            latency: Mutex::default(),
+            estimate: Mutex::new(Estimate::new(counting)),
+            allowances: Mutex::new(vec![Allowance::together(settings.tokens); keys]),
+            budget: Mutex::default(),
+            counts_tokens: AtomicBool::new(settings.tokens.is_some()),
+            rate_limits: AtomicU64::new(0),
         }
     }
 
-    /// The same at a pace that others grant.
-    pub(super) fn at(self, pace: Arc<dyn Pace>) -> Self {
-        Pacer {
-            limiter: pace,
-            ..self
-        }
+    /// The same with permits that are granted elsewhere.
+    pub(super) fn with_limiter(self, limiter: Arc<dyn CallLimiter>) -> Self {
+        Pacer { limiter, ..self }
     }
 
-    /// Waits for a turn for this request.
-    pub(super) fn take(&self, request: &[u8], cancel: &CancelToken) -> Result<Turn, NoTurn> {
-        let counts = self.counts_tokens.load(Ordering::Relaxed);
-        let tokens = if counts {
-            self.weigh(self.estimate.lock().cost(request))
-        } else {
-            0
-        };
-        let turn = self.limiter.take(tokens, cancel)?;
-        self.view.passed(turn.lane, turn.at);
+    /// Waits for a permit for this request.
+    pub(super) fn acquire(
+        &self,
+        request: &[u8],
+        cancel: &CancelToken,
+    ) -> Result<KeyPermit, NoKeyPermit> {
+        let mut tokens = 0;
+        if self.counts_tokens.load(Ordering::Relaxed) {
+            tokens = self.weigh(self.estimate.lock().cost(request));
+        }
+        let permit = self.limiter.acquire(tokens, cancel)?;
+        self.view.passed(permit.key(), permit.granted_at());
         self.budget.lock().pay_in();
-        Ok(turn)
+        Ok(permit)
     }
 
-    /// No call was made at this turn.
-    pub(super) fn let_pass(&self, turn: Turn) {
-        self.limiter.correct(turn, 0);
-        self.limiter.failed(turn);
+    /// The call leaves only now.
+    pub(super) fn sent(&self, permit: &KeyPermit) {
+        self.limiter.sent(permit);
+    }
+
+    /// No call was made with this permit.
+    pub(super) fn not_sent(&self, permit: &KeyPermit) {
+        let report = CallReport {
+            tokens: Some(0),
+            ..CallReport::new(PermitOutcome::Failed)
+        };
+        let _ = self.limiter.report(permit, &report);
     }
 
     /// The request was answered.
-    pub(super) fn answered(&self, turn: Turn, request: &[u8], answer: &Answer) {
-        let now = self.clock.now();
-        *self.refused_since.lock() = None;
-        self.gauge.lock().note(now - turn.at);
-        self.limiter.answered(turn);
-        if let Some(usage) = answer.usage
-            && self.counts_tokens.load(Ordering::Relaxed)
-        {
+    pub(super) fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
+        *self.rate_limited_since.lock() = None;
+        self.latency
+            .lock()
+            .note(self.clock.now() - permit.granted_at());
+        let usage = answer
+            .usage
+            .filter(|_| self.counts_tokens.load(Ordering::Relaxed));
+        let tokens = usage.map(|usage| {
             let counted = self.estimate.lock().learn(request, usage);
-            self.limiter.correct(turn, self.weigh(counted));
-        }
-        self.read(turn.lane, &answer.hints);
+            self.weigh(counted)
+        });
+        let report = self.with_limits(permit.key(), &answer.hints, PermitOutcome::Answered);
+        let _ = self
+            .limiter
+            .report(permit, &CallReport { tokens, ..report });
     }
 
     /// The call failed.
-    pub(super) fn failed(&self, turn: Turn, error: &CallError) -> Meaning {
-        self.read(turn.lane, &error.hints);
-        if error.class == Class::RateLimited || matches!(error.status, None | Some(413 | 429)) {
-            self.limiter.correct(turn, 0); // it was never counted, as far as can be told
-        }
+    pub(super) fn failed(&self, permit: &KeyPermit, error: &CallError) -> Meaning {
+        let outcome = match error.class {
+            Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
+            Class::Fatal => PermitOutcome::KeyIsUseless,
+            Class::Fault if !self.can_afford_a_retry() => PermitOutcome::RateLimited(None),
+            Class::Fault | Class::Rejected => PermitOutcome::Failed,
+        };
+        let is_limited = error.class == Class::RateLimited;
+        let was_counted = !is_limited && !matches!(error.status, None | Some(413 | 429));
+        let report = CallReport {
+            tokens: (!was_counted).then_some(0),
+            ..self.with_limits(permit.key(), &error.hints, outcome)
+        };
+        let reaction = self.limiter.report(permit, &report);
+        self.tell_of_pause(permit.key(), error, outcome, reaction.paused_until);
         match error.class {
-            Class::RateLimited => self.refused(turn, error),
-            Class::Fatal => self.retire(turn.lane, error),
-            Class::Fault => self.fault(turn, error),
-            Class::Rejected => {
-                self.limiter.failed(turn);
-                Meaning::Nothing
+            Class::RateLimited => self.patience(error),
+            Class::Fatal => self.retired(permit.key(), error, reaction.keys_left),
+            Class::Fault if self.budget.lock().is_exhausted(self.clock.now()) => {
+                Meaning::Stop(Stop::Broken(Box::new(error.clone())))
             }
+            Class::Fault | Class::Rejected => Meaning::Nothing,
         }
     }
 
-    /// Whether another worker would make turns go faster: nobody is in line for the next one, and the server is not
-    /// merely slower for being asked more.
+    /// Whether another worker would help: nobody waits for the next permit, and the server does not merely get slower
+    /// when it is asked more.
     pub(super) fn wants_workers(&self) -> bool {
-        let unpaced = matches!(self.settings.pace, Tempo::Kept(rate) if rate.interval.is_zero());
-        !unpaced && self.limiter.waiting() == 0 && (self.is_told() || self.gauge.lock().is_easy())
+        let is_unlimited =
+            matches!(self.settings.rate, RateLimit::Fixed(rate) if rate.interval().is_zero());
+        let bears_more = || self.is_fixed() || self.latency.lock().has_headroom();
+        !is_unlimited && self.limiter.waiting() == 0 && bears_more()
     }
 
     /// Calls a minute that the server was found to allow, all keys together.
     pub(super) fn found(&self, keys: usize) -> Option<f64> {
         let found: Vec<_> = (0..keys)
-            .filter_map(|lane| self.limiter.found(lane))
+            .filter_map(|key| self.limiter.found(key))
             .collect();
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
-    fn is_told(&self) -> bool {
-        self.settings.pace != Tempo::Found
+    fn is_fixed(&self) -> bool {
+        self.settings.rate != RateLimit::Adaptive
     }
 
-    /// The limits that the server states, unless we were told which to keep.
-    fn read(&self, lane: usize, hints: &Hints) {
-        if !self.is_told()
-            && let Some(rate) = hints.requests.rate()
-        {
-            self.limiter.keep(lane, rate);
-            self.view.stated(lane, rate);
+    /// A report with the limits that the server states, unless the settings name them.
+    fn with_limits(&self, key: usize, hints: &Hints, outcome: PermitOutcome) -> CallReport {
+        let mut report = CallReport::new(outcome);
+        if !self.is_fixed() {
+            report.stated = hints.requests.rate();
+        }
+        if let Some(rate) = report.stated {
+            self.view.stated(key, rate);
         }
         if self.settings.tokens.is_none() {
             let mut allowances = self.allowances.lock();
-            allowances[lane].read(hints);
-            if let Some(limit) = allowances[lane].tightest() {
-                self.counts_tokens.store(true, Ordering::Relaxed);
-                self.limiter.keep_tokens(lane, limit);
-            }
+            allowances[key].read(hints);
+            report.stated_tokens = allowances[key].tightest();
         }
+        if report.stated_tokens.is_some() {
+            self.counts_tokens.store(true, Ordering::Relaxed);
+        }
+        report
     }
 
     /// What a call costs, whichever key it is made with.
@@ -191,79 +213,70 @@ impl Pacer {
             .unwrap_or(0)
     }
 
-    fn refused(&self, turn: Turn, error: &CallError) -> Meaning {
-        let now = self.clock.now();
-        // Not all at the same instant, when several processes were told the same; and never earlier.
-        let chance = self.settings.seed ^ self.holds.fetch_add(1, Ordering::Relaxed);
-        let until = error
-            .retry_after
-            .map(|wait| now + self.settings.retry.backoff.delays(chance).not_before(wait));
-        match self.limiter.refused(turn, until) {
-            Some(held) => {
-                let why = if until.is_some() {
-                    Why::Said
-                } else {
-                    Why::Silent
-                };
-                self.held(turn.lane, now, held, why);
-            }
-            None => until
-                .into_iter()
-                .for_each(|until| self.view.held_longer(turn.lane, now, until)),
-        }
-        self.patience(now, error)
+    /// The end of the wait that the server orders, with jitter: several processes may have been told the same.
+    fn come_back_at(&self, error: &CallError) -> Option<Instant> {
+        let wait = error.retry_after?;
+        let seed = self.settings.seed ^ self.rate_limits.fetch_add(1, Ordering::Relaxed);
+        let wait = self.settings.retry.backoff.delays(seed).not_before(wait);
+        Some(after(self.clock.now(), wait))
     }
 
     /// A fault is a matter of its own prompt, unless there are too many of them.
-    fn fault(&self, turn: Turn, error: &CallError) -> Meaning {
+    fn can_afford_a_retry(&self) -> bool {
+        self.budget.lock().draw(self.clock.now())
+    }
+
+    fn tell_of_pause(
+        &self,
+        key: usize,
+        error: &CallError,
+        outcome: PermitOutcome,
+        began: Option<Instant>,
+    ) {
         let now = self.clock.now();
-        let mut budget = self.budget.lock();
-        let (affordable, exhausted) = (budget.draw(now), budget.is_exhausted(now));
-        drop(budget);
-        if affordable {
-            self.limiter.failed(turn);
-        } else if let Some(until) = self.limiter.refused(turn, None) {
-            self.held(turn.lane, now, until, Why::Faults);
-        }
-        if exhausted {
-            Meaning::Stop(Stop::Broken(Box::new(error.clone())))
-        } else {
-            Meaning::Nothing
-        }
-    }
-
-    /// A hold has begun; a pace that is being found out changes with it.
-    fn held(&self, lane: usize, now: Instant, until: Instant, why: Why) {
+        let PermitOutcome::RateLimited(ordered) = outcome else {
+            return;
+        };
+        let Some(until) = began else {
+            if let Some(until) = ordered {
+                self.view.held_longer(key, now, until);
+            }
+            return;
+        };
+        let why = match (error.class, ordered) {
+            (Class::RateLimited, Some(_)) => Why::Said,
+            (Class::RateLimited, None) => Why::Silent,
+            _ => Why::Faults,
+        };
         let wait = until.saturating_duration_since(now);
-        self.view.held(lane, (now, self.clock.wall()), wait, why);
-        self.limiter
-            .found(lane)
-            .into_iter()
-            .for_each(|found| self.view.found(lane, found));
+        self.view.held(key, (now, self.clock.wall()), wait, why);
+        if let Some(found) = self.limiter.found(key) {
+            self.view.found(key, found);
+        }
     }
 
-    /// How much longer the batch lets itself be held.
-    fn patience(&self, now: Instant, error: &CallError) -> Meaning {
+    /// Whether the batch goes on waiting for a server that answers 429 only.
+    fn patience(&self, error: &CallError) -> Meaning {
+        let now = self.clock.now();
         let more = error.retry_after.unwrap_or_default();
-        let since = *self.refused_since.lock().get_or_insert(now);
+        let since = *self.rate_limited_since.lock().get_or_insert(now);
         let waited = now.saturating_duration_since(since);
-        if waited + more <= self.settings.max_wait {
+        if waited.saturating_add(more) <= self.settings.max_wait {
             return Meaning::Nothing;
         }
-        let come_back = self.clock.wall() + more;
         Meaning::Stop(Stop::Held {
             waited,
             more,
-            come_back,
+            come_back: self.clock.wall() + (after(now, more) - now),
             error: Box::new(error.clone()),
         })
     }
 
-    fn retire(&self, lane: usize, error: &CallError) -> Meaning {
-        if self.limiter.retire(lane) == 0 {
+    fn retired(&self, key: usize, error: &CallError, keys_left: usize) -> Meaning {
+        if keys_left == 0 {
             return Meaning::Stop(Stop::Refused(Box::new(error.clone())));
         }
-        self.view.retired(lane, error);
+        self.view.retired(key, error);
         Meaning::Retired
     }
 }

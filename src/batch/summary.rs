@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::attempts::Account;
+use super::prompt_run::CallCounts;
 use super::{Before, Stop, Tokens};
 use crate::journal::Record;
 
@@ -133,10 +133,10 @@ impl Summary {
     }
 
     /// Counts the calls of one prompt.
-    pub(super) fn count(&mut self, account: Account) {
+    pub(super) fn count(&mut self, account: &CallCounts) {
         self.calls += account.calls;
-        self.throttled += account.throttled;
-        self.faults += account.faults;
+        self.throttled += account.rate_limited;
+        self.faults += account.failed;
         self.first_call = self.first_call.into_iter().chain(account.first).min();
         self.last_call = self.last_call.into_iter().chain(account.last).max();
     }
@@ -148,7 +148,9 @@ impl Summary {
             Some(text) => {
                 self.answered += 1;
                 let flag = Flag::of(text, record.finish_reason.as_deref());
-                flag.into_iter().for_each(|flag| self.flags.count(flag));
+                if let Some(flag) = flag {
+                    self.flags.count(flag);
+                }
             }
         }
     }

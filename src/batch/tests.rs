@@ -7,7 +7,6 @@ use crate::api::{Answer, Class};
 use crate::clock::SimClock;
 use crate::json::Json;
 use crate::limiter::Rate;
-use std::num::NonZeroU32;
 
 mod guard;
 mod tokens;
@@ -144,9 +143,9 @@ fn run_guarded(
 }
 
 fn paced(per_minute: u32) -> Settings {
-    let rate = Rate::per_minute(NonZeroU32::new(per_minute).unwrap()).with_guard(Duration::ZERO);
+    let rate = Rate::per_minute(per_minute).exact();
     Settings {
-        pace: Tempo::Kept(rate),
+        rate: RateLimit::Fixed(rate),
         ..Settings::default()
     }
 }
@@ -160,18 +159,10 @@ fn with_workers(settings: Settings, workers: usize) -> Settings {
 
 #[test]
 fn only_a_very_fast_batch_pulls_prompts_ahead_of_its_workers() {
-    let per_minute = |rpm| {
-        ahead(&Tempo::Kept(Rate::per_minute(
-            NonZeroU32::new(rpm).unwrap(),
-        )))
-        .map(NonZeroUsize::get)
-    };
-    assert_eq!(
-        (per_minute(600), per_minute(60_000), per_minute(600_000)),
-        (None, Some(10), Some(64))
-    );
-    assert_eq!(ahead(&Tempo::default()).map(NonZeroUsize::get), Some(64));
-    assert_eq!(ahead(&Tempo::Found), None);
+    let per_minute = |rpm| ahead(&RateLimit::Fixed(Rate::per_minute(rpm)));
+    assert_eq!([600, 60_000, 600_000].map(per_minute), [0, 10, 64]);
+    assert_eq!(ahead(&RateLimit::default()), 64);
+    assert_eq!(ahead(&RateLimit::Adaptive), 0);
 }
 
 #[test]
@@ -275,10 +266,7 @@ fn one_refusal_holds_everyone_and_spends_no_retry() {
         _ => Ok("text"),
     };
     let settings = Settings {
-        retry: Retry {
-            max_retries: 0,
-            ..Retry::default()
-        },
+        retry: Retry::new().retries(0),
         ..paced(60)
     };
     let ran = run(settings, 20, SECOND / 10, refusing);

@@ -14,7 +14,8 @@ use super::meter::Meter;
 use super::price::Tokens;
 use super::snapshot::{Allowed, Hold, Snapshot};
 use crate::api::{Answer, CallError, Class, Usage};
-use crate::limiter::{Rate, Tempo};
+use crate::limiter::Rate;
+use crate::pacing::RateLimit;
 
 /// A live view of a batch: [`Batch::view`](super::Batch::view). It stays when the batch is over.
 pub struct View {
@@ -71,10 +72,10 @@ impl Drop for Counted<'_> {
 
 impl View {
     /// Nothing has happened yet.
-    pub(super) fn new(start: Instant, pace: Tempo, keys: usize) -> Self {
-        let per_minute = match pace {
-            Tempo::Kept(rate) => a_minute(rate),
-            Tempo::Found => 0.0,
+    pub(super) fn new(start: Instant, rate: RateLimit, keys: usize) -> Self {
+        let per_minute = match rate {
+            RateLimit::Fixed(rate) => a_minute(rate),
+            RateLimit::Adaptive => 0.0,
         };
         let key = || KeyView {
             per_minute: per_minute.to_bits().into(),
@@ -84,7 +85,7 @@ impl View {
         View {
             start,
             keys: (0..keys).map(|_| key()).collect(),
-            told: pace != Tempo::Found,
+            told: rate != RateLimit::Adaptive,
             watch: OnceLock::new(),
             meter: Meter::default(),
             total: OnceLock::new(),
@@ -228,7 +229,7 @@ impl View {
                 self.count(answer.usage);
             }
             Err(error) if error.class == Class::RateLimited => {
-                _ = self.refused.fetch_add(1, Relaxed)
+                self.refused.fetch_add(1, Relaxed);
             }
             Err(_) => _ = self.faults.fetch_add(1, Relaxed),
         }

@@ -31,7 +31,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let cancel = CancelToken::on(clock.clone());
     let output = results::output_of(args)?;
     let setup = Setup::new(calls)?;
-    let pace = share::pace(calls, &setup, &clock)?;
+    let limiter = share::limiter(calls, &setup, &clock)?;
     let client = &setup.clients[0];
     let input = Input::of_run(args, client.path())?;
     let mut oversized = OversizedPrompts::new(calls.rate.tpm, client.counting());
@@ -56,8 +56,8 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     if let Some(count) = count {
         batch = batch.expecting(count);
     }
-    if let Some(pace) = pace {
-        batch = batch.paced_by(pace);
+    if let Some(limiter) = limiter {
+        batch = batch.limited_by(limiter);
     }
     let display = ProgressDisplay::start(calls, quiet, batch.view());
     let batch = batch.watched_by(display.watch());

@@ -1,6 +1,6 @@
 //! What the options of a run come to. Everything that can be wrong with them is found here, before anything is sent.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::args::{AutoOr, CallArgs};
@@ -10,7 +10,8 @@ use crate::api::{ApiKind, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
 use crate::http::{Http, HttpOptions};
-use crate::limiter::{Rate, Tempo};
+use crate::limiter::Rate;
+use crate::pacing::RateLimit;
 use crate::practice::{self, Latency, Limits, Server};
 use crate::retry::Retry;
 
@@ -45,12 +46,13 @@ impl Setup {
             Some(server) => vec![Endpoint::without_key(format!("http://{}", server.addr()))],
             None => endpoints::of(&args.server, &*args.server.api.api())?,
         };
-        let most = settings
-            .workers
-            .unwrap_or_else(|| workers_for(&settings.pace, endpoints.len()).most);
+        let most = settings.workers.map_or_else(
+            || workers_for(&settings.rate, endpoints.len()).most,
+            NonZeroUsize::get,
+        );
         let clients = endpoints
             .iter()
-            .map(|endpoint| client(args, endpoint, most.get()))
+            .map(|endpoint| client(args, endpoint, most))
             .collect::<Result<_, _>>()?;
         Ok(Setup {
             clients,
@@ -87,24 +89,21 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
         ));
     }
     check_request(args)?;
-    let pace = match rpm(args) {
-        Some(rpm) => Tempo::Kept(rate(rpm, rate_args.burst)),
-        None if rate_args.burst.get() == 1 => Tempo::Found,
+    let rate = match rpm(args) {
+        Some(rpm) => RateLimit::Fixed(rate(rpm, rate_args.burst)),
+        None if rate_args.burst.get() == 1 => RateLimit::Adaptive,
         None => return Err(CommandError::usage("--burst needs --rpm as well")),
     };
     Ok(Settings {
-        pace,
+        rate,
         tokens: rate_args.tpm,
         workers: rate_args.workers.number(),
-        retry: Retry {
-            max_retries: retries.max_retries,
-            backoff: Backoff {
-                base: retries.base_delay,
-                max: retries.max_delay,
-                jitter: retries.jitter,
-            },
-            deadline: None,
-        },
+        retry: Retry::new().retries(retries.max_retries).backoff(
+            Backoff::new()
+                .base(retries.base_delay)
+                .max(retries.max_delay)
+                .jitter(retries.jitter),
+        ),
         max_wait: rate_args.max_wait,
         halt: args.halt,
         max_cost: max_cost(args),
@@ -130,10 +129,10 @@ pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
 /// The rate of `--rpm` and `--burst`. Of a burst, one call is kept in reserve: it does the margin's work, because the
 /// server then accepts a call that the network delivers early.
 pub(super) fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
-    let rate = Rate::per_minute(rpm);
-    match NonZeroU32::new(burst.get() - 1) {
-        None => rate,
-        Some(at_once) => rate.with_burst(at_once).with_guard(Duration::ZERO),
+    let rate = Rate::per_minute(rpm.get());
+    match burst.get() - 1 {
+        0 => rate,
+        at_once => rate.burst(at_once).exact(),
     }
 }
 

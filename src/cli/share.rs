@@ -7,15 +7,15 @@ use super::args::CallArgs;
 use super::error::CommandError;
 use super::setup::Setup;
 use crate::clock::Clock;
-use crate::limiter::{Board, Pace, Shared, Tempo};
-use crate::share::FileBoard;
+use crate::pacing::{CallLimiter, RateLimit};
+use crate::share::{Board, FileBoard, SharedLimiter};
 
 /// The shared rate; `None` without `--share`.
-pub(super) fn pace(
+pub(super) fn limiter(
     args: &CallArgs,
     setup: &Setup,
     clock: &Arc<dyn Clock>,
-) -> Result<Option<Arc<dyn Pace>>, CommandError> {
+) -> Result<Option<Arc<dyn CallLimiter>>, CommandError> {
     let Some(place) = &args.rate.share else {
         return Ok(None);
     };
@@ -25,7 +25,7 @@ pub(super) fn pace(
              `paceline practice`, and point every process at it with --base-url",
         ));
     }
-    let Tempo::Kept(rate) = setup.settings.pace else {
+    let RateLimit::Fixed(rate) = setup.settings.rate else {
         return Err(CommandError::usage(
             "--share needs --rpm: give it, the same to every process that shares the rate",
         ));
@@ -40,9 +40,10 @@ pub(super) fn pace(
         .iter()
         .map(|client| client.pace_name())
         .collect();
-    let (keys, patience) = (names.len(), args.rate.max_wait);
+    let keys = names.len();
+    let patience = args.rate.max_wait;
     let board = board(place, names)?;
-    let shared = Shared::new(clock.clone(), board, rate, args.rate.tpm, keys, patience);
+    let shared = SharedLimiter::new(clock.clone(), board, rate, args.rate.tpm, keys, patience);
     shared.check()?;
     Ok(Some(Arc::new(shared)))
 }

@@ -25,7 +25,7 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     let cancel = CancelToken::on(clock.clone());
     let queue = queue::at(&args.queue)?;
     let setup = Setup::new(calls)?;
-    let pace = share::pace(calls, &setup, &clock)?;
+    let limiter = share::limiter(calls, &setup, &clock)?;
     run::watch_for_interrupts(&cancel)?;
     let Some(worker) = join(args, &queue, &setup, &cancel)? else {
         return Ok(Exit::Interrupted);
@@ -42,8 +42,8 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     }
     let asks = setup.clients.iter().map(|client| client as &dyn Ask);
     let mut batch = Batch::new(setup.settings, asks, clock, cancel).guarded(&worker);
-    if let Some(pace) = pace {
-        batch = batch.paced_by(pace);
+    if let Some(limiter) = limiter {
+        batch = batch.limited_by(limiter);
     }
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let display = ProgressDisplay::start(calls, quiet, batch.view());

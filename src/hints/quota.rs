@@ -38,7 +38,7 @@ impl Quota {
         if is_long || (is_used_up && self.window.is_none()) {
             return None;
         }
-        Some(Rate::spaced(interval.min(Self::SLOWEST)))
+        Some(Rate::every(interval.min(Self::SLOWEST)))
     }
 
     fn is_stated(&self) -> bool {

@@ -1,92 +1,95 @@
-//! The turnstile's rules, one test each: the arithmetic on made-up instants, the line on simulated time.
+//! The limiter's rules, one test each: the arithmetic on made-up instants, the line in simulated time.
 
 use super::*;
 use crate::clock::SimClock;
-use std::time::Duration;
+use crate::sync::Mutex;
+use crate::sync::thread;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-fn nz(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap()
-}
-
-/// One turn a second, exactly.
 fn each_second() -> Rate {
-    Rate::per_minute(nz(60)).with_guard(Duration::ZERO)
+    Rate::per_second(1).exact()
 }
 
-mod turnstile {
+fn limiter(clock: &SimClock, rate: Rate) -> RateLimiter {
+    RateLimiter::builder()
+        .rate(rate)
+        .clock(clock.clone())
+        .build()
+}
+
+mod gcra {
     use super::*;
 
     /// Takes every turn at the instant it is due, and returns when that was, counted from the start.
-    fn take_all(turnstile: &mut Turnstile, start: Instant, costs: &[u32]) -> Vec<Duration> {
+    fn take_all(gcra: &mut Gcra, start: Instant, costs: &[u32]) -> Vec<Duration> {
         let mut now = start;
         let mut take = |&cost: &u32| {
-            now = now.max(turnstile.due(cost));
-            turnstile.take(now, cost);
+            now = now.max(gcra.due(cost));
+            gcra.take(now, cost);
             now - start
         };
         costs.iter().map(&mut take).collect()
     }
 
     #[test]
-    fn turns_are_one_interval_apart_and_the_first_is_due_at_once() {
+    fn calls_are_one_interval_apart_and_the_first_is_due_at_once() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second(), start);
+        let mut gcra = Gcra::new(each_second(), start);
         assert_eq!(
-            take_all(&mut turnstile, start, &[1; 4]),
+            take_all(&mut gcra, start, &[1; 4]),
             [0, 1, 2, 3].map(|n| SECOND * n)
         );
     }
 
     #[test]
-    fn the_guard_lengthens_each_interval_and_is_small() {
-        let rate = Rate::per_minute(nz(600));
+    fn the_margin_lengthens_each_interval_and_is_small() {
+        let rate = Rate::per_minute(600);
         assert_eq!(rate.interval, MS * 100);
         assert!(
-            rate.guard > MS && rate.guard * 100 < rate.interval * 2,
+            rate.margin > MS && rate.margin * 100 < rate.interval * 2,
             "{:?}",
-            rate.guard
+            rate.margin
         );
-        assert_eq!(Rate::per_minute(nz(1)).guard, MS * 25);
+        assert_eq!(Rate::per_minute(1).margin, MS * 25);
         let start = Instant::now();
         assert_eq!(
-            take_all(&mut Turnstile::new(rate, start), start, &[1, 1])[1],
-            rate.interval + rate.guard
+            take_all(&mut Gcra::new(rate, start), start, &[1, 1])[1],
+            rate.interval + rate.margin
         );
     }
 
     #[test]
-    fn a_late_turn_buys_no_burst_later() {
+    fn a_late_call_buys_no_burst_later() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second(), start);
-        turnstile.take(start + SECOND * 10, 1);
-        assert_eq!(turnstile.due(1), start + SECOND * 11);
+        let mut gcra = Gcra::new(each_second(), start);
+        gcra.take(start + SECOND * 10, 1);
+        assert_eq!(gcra.due(1), start + SECOND * 11);
     }
 
     #[test]
-    fn the_timers_everyday_error_does_not_add_up_and_eats_little_of_the_guard() {
-        let late_by = |guard: Duration, late: Duration| {
+    fn the_timers_everyday_error_does_not_add_up_and_eats_little_of_the_margin() {
+        let late_by = |margin: Duration, late: Duration| {
             let start = Instant::now();
-            let mut turnstile = Turnstile::new(each_second().with_guard(guard), start);
-            turnstile.take(start + SECOND, 1);
-            let due = turnstile.due(1);
-            turnstile.take(due + late, 1);
-            turnstile.due(1) - (due + late) - SECOND
+            let mut gcra = Gcra::new(each_second().margin(margin), start);
+            gcra.take(start + SECOND, 1);
+            let due = gcra.due(1);
+            gcra.take(due + late, 1);
+            gcra.due(1) - (due + late) - SECOND
         };
         let us = Duration::from_micros;
         assert_eq!(late_by(MS * 10, Duration::ZERO), MS * 10);
-        assert_eq!(late_by(MS * 10, us(1200)), us(8800), "made good");
+        assert_eq!(late_by(MS * 10, us(1200)), us(8800), "made up for");
         assert_eq!(
             late_by(MS * 10, MS * 500),
             us(8750),
-            "kept at a distance: an eighth"
+            "kept at a distance: an eighth of the margin"
         );
         assert_eq!(
             late_by(us(400), MS * 500),
             us(250),
-            "of a small one, what a timer is late every day"
+            "of a small margin, the everyday lateness of a timer"
         );
         assert_eq!(
             late_by(us(100), MS * 500),
@@ -98,141 +101,126 @@ mod turnstile {
     #[test]
     fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second(), start);
-        turnstile.take(start, 1);
-        turnstile.departed(start + MS * 300);
-        assert_eq!(turnstile.due(1), start + MS * 1300);
-        turnstile.take(start + MS * 1300, 1);
-        turnstile.departed(start + MS * 1200);
+        let mut gcra = Gcra::new(each_second(), start);
+        gcra.take(start, 1);
+        gcra.sent(start + MS * 300);
+        assert_eq!(gcra.due(1), start + MS * 1300);
+        gcra.take(start + MS * 1300, 1);
+        gcra.sent(start + MS * 1200);
         assert_eq!(
-            turnstile.due(1),
+            gcra.due(1),
             start + MS * 2300,
             "one that left before changes nothing"
         );
     }
 
     #[test]
-    fn a_burst_passes_at_once_after_a_quiet_time_and_then_the_pace_rules() {
+    fn a_burst_goes_at_once_after_a_quiet_time_and_then_one_interval_apart() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second().with_burst(nz(3)), start);
+        let mut gcra = Gcra::new(each_second().burst(3), start);
         assert_eq!(
-            take_all(&mut turnstile, start, &[1; 5]),
+            take_all(&mut gcra, start, &[1; 5]),
             [0, 0, 0, 1, 2].map(|n| SECOND * n)
         );
         assert_eq!(
-            take_all(&mut turnstile, start + SECOND * 9, &[1; 5]),
+            take_all(&mut gcra, start + SECOND * 9, &[1; 5]),
             [0, 0, 0, 1, 2].map(|n| SECOND * n)
         );
     }
 
     #[test]
-    fn after_a_hold_there_is_no_burst() {
+    fn after_a_pause_there_is_no_burst() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second().with_burst(nz(3)), start);
-        turnstile.hold_until(start + SECOND * 60);
+        let mut gcra = Gcra::new(each_second().burst(3), start);
+        gcra.pause_until(start + SECOND * 60);
         assert_eq!(
-            take_all(&mut turnstile, start, &[1; 3]),
+            take_all(&mut gcra, start, &[1; 3]),
             [60, 61, 62].map(|n| SECOND * n)
         );
     }
 
     #[test]
-    fn a_shorter_hold_changes_nothing() {
+    fn a_shorter_pause_changes_nothing() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second(), start);
-        turnstile.hold_until(start + SECOND * 60);
-        turnstile.hold_until(start + SECOND * 30);
-        assert_eq!(turnstile.due(1), start + SECOND * 60);
+        let mut gcra = Gcra::new(each_second(), start);
+        gcra.pause_until(start + SECOND * 60);
+        gcra.pause_until(start + SECOND * 30);
+        assert_eq!(gcra.due(1), start + SECOND * 60);
     }
 
     #[test]
-    fn a_call_larger_than_the_limit_passes_when_the_allowance_is_full_and_is_waited_off() {
+    fn a_call_that_costs_more_than_the_burst_goes_when_it_is_whole_and_is_made_up_for() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(each_second().with_burst(nz(10)), start);
+        let mut gcra = Gcra::new(each_second().burst(10), start);
         assert_eq!(
-            take_all(&mut turnstile, start, &[4, 25, 1]),
+            take_all(&mut gcra, start, &[4, 25, 1]),
             [0, 4, 20].map(|n| SECOND * n)
         );
     }
 
     #[test]
-    fn without_a_rate_turns_are_free_and_start_gently_after_a_hold() {
+    fn without_a_rate_calls_are_free_and_start_gently_after_a_pause() {
         let start = Instant::now();
-        let mut turnstile = Turnstile::new(Rate::unlimited(), start);
-        assert_eq!(
-            take_all(&mut turnstile, start, &[1; 3]),
-            [Duration::ZERO; 3]
-        );
-        turnstile.hold_until(start + SECOND);
-        let turns = take_all(&mut turnstile, start, &[1; 100]);
-        assert_eq!(turns[..3], [SECOND, SECOND + MS * 50, SECOND + MS * 95]);
-        assert!(turns[99] - turns[98] < MS, "and are soon free again");
+        let mut gcra = Gcra::new(Rate::unlimited(), start);
+        assert_eq!(take_all(&mut gcra, start, &[1; 3]), [Duration::ZERO; 3]);
+        gcra.pause_until(start + SECOND);
+        let calls = take_all(&mut gcra, start, &[1; 100]);
+        assert_eq!(calls[..3], [SECOND, SECOND + MS * 50, SECOND + MS * 95]);
+        assert!(calls[99] - calls[98] < MS, "and are soon free again");
     }
 }
 
-/// What happened at the turnstile, in order of time.
+/// What happened at the limiter, in order of time.
 #[derive(Default)]
 struct Seen {
     /// Which thread came.
     arrivals: Vec<usize>,
-    /// Which thread passed, and when.
-    turns: Vec<(Duration, usize)>,
+    /// Which thread got a permit, and when.
+    permits: Vec<(Duration, usize)>,
 }
 
-/// Runs `threads` threads that each take `turns` turns on simulated time, and `aside` in a thread beside them.
+/// Runs `threads` threads that each take `permits` permits in simulated time, and `aside` in a thread beside them.
 fn watch(
     rate: Rate,
     threads: usize,
-    turns: usize,
-    aside: impl FnOnce(&SimClock, &RateLimiter) + Send,
+    permits: usize,
+    aside: impl Fn(&SimClock, &RateLimiter) + Sync,
 ) -> Seen {
     let clock = SimClock::new();
     let start = clock.now();
-    let limiter = RateLimiter::on(Arc::new(clock.clone()), rate);
+    let limiter = limiter(&clock, rate);
     let seen = Mutex::new(Seen::default());
-    let seats: Vec<_> = (0..=threads).map(|_| clock.enlist()).collect();
-    thread::scope(|scope| {
-        let mut seats = seats.into_iter();
-        let (clock, limiter, seen) = (&clock, &limiter, &seen);
-        for (n, seat) in seats.by_ref().take(threads).enumerate() {
-            scope.spawn(move || {
-                let _seat = seat.join();
-                for _ in 0..turns {
-                    seen.lock().arrivals.push(n);
-                    let turn = limiter.wait();
-                    seen.lock().turns.push((turn.at - start, n));
-                }
-            });
+    clock.run(threads + 1, |n| {
+        if n == threads {
+            return aside(&clock, &limiter);
         }
-        let seat = seats.next().unwrap();
-        scope.spawn(move || {
-            let _seat = seat.join();
-            aside(clock, limiter);
-        });
+        for _ in 0..permits {
+            seen.lock().arrivals.push(n);
+            let permit = limiter.acquire();
+            seen.lock().permits.push((permit.granted_at() - start, n));
+        }
     });
     seen.into_inner()
 }
 
 #[test]
-fn a_thousand_waiting_threads_pass_in_order_of_arrival_at_the_pace() {
+fn a_thousand_waiting_threads_are_served_in_order_of_arrival_one_interval_apart() {
     let seen = watch(each_second(), 1000, 2, |_, _| {});
-    let expected: Vec<_> = seen
-        .arrivals
-        .iter()
-        .enumerate()
+    let in_order = seen.arrivals.iter().enumerate();
+    let expected: Vec<_> = in_order
         .map(|(n, &thread)| (SECOND * n as u32, thread))
         .collect();
-    assert_eq!(seen.turns.len(), 2000);
-    assert_eq!(seen.turns, expected);
+    assert_eq!(seen.permits.len(), 2000);
+    assert_eq!(seen.permits, expected);
 }
 
 #[test]
-fn a_hold_binds_everyone_also_the_sleeper_at_the_front_and_no_herd_follows() {
+fn a_pause_binds_everyone_also_the_sleeper_at_the_front_and_no_herd_follows() {
     let seen = watch(each_second(), 16, 10, |clock, limiter| {
         clock.sleep_until(clock.now() + MS * 9500);
-        limiter.hold_until(clock.now() + SECOND * 100);
+        limiter.pause(SECOND * 100);
     });
-    let times: Vec<_> = seen.turns.iter().map(|(at, _)| *at).collect();
+    let times: Vec<_> = seen.permits.iter().map(|(at, _)| *at).collect();
     assert_eq!(times[9], SECOND * 9);
     assert_eq!(times[10], MS * 109_500);
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= SECOND));
@@ -240,98 +228,241 @@ fn a_hold_binds_everyone_also_the_sleeper_at_the_front_and_no_herd_follows() {
 }
 
 #[test]
-fn a_late_refusal_neither_restarts_a_hold_nor_lengthens_it_beyond_what_it_says() {
+fn a_faster_rate_counts_from_the_permit_after_the_next() {
+    let seen = watch(Rate::every(SECOND * 60).exact(), 1, 4, |clock, limiter| {
+        clock.sleep_until(clock.now() + SECOND);
+        limiter.set_rate(each_second());
+    });
+    let times: Vec<_> = seen.permits.iter().map(|(at, _)| at.as_secs()).collect();
+    assert_eq!(times, [0, 60, 61, 62]);
+}
+
+#[test]
+fn a_late_429_neither_restarts_a_pause_nor_lengthens_it_beyond_what_it_says() {
     let clock = SimClock::new();
     let start = clock.now();
-    let limiter = RateLimiter::on(Arc::new(clock.clone()), each_second().with_burst(nz(3)));
-    let burst = [limiter.wait(), limiter.wait(), limiter.wait()];
+    let limiter = limiter(&clock, each_second().burst(4));
+    let [first, shorter, longer, late] = std::array::from_fn(|_| limiter.acquire());
+    let paused = || limiter.stats().paused_for;
 
-    assert!(
-        limiter
-            .refused(burst[0], Some(start + SECOND * 5))
-            .is_some(),
-        "the first begins a hold"
+    first.rate_limited(Some(SECOND * 5));
+    assert_eq!(paused(), SECOND * 5, "the first begins a pause");
+    shorter.rate_limited(Some(SECOND * 2));
+    assert_eq!(paused(), SECOND * 5, "a shorter one changes nothing");
+    longer.rate_limited(Some(SECOND * 6));
+    assert_eq!(
+        paused(),
+        SECOND * 6,
+        "a longer one lengthens it to what it says"
     );
-    assert!(
-        limiter
-            .refused(burst[1], Some(start + SECOND * 2))
-            .is_none(),
-        "a shorter one changes nothing"
-    );
-    assert!(
-        limiter
-            .refused(burst[1], Some(start + SECOND * 6))
-            .is_none(),
-        "a longer one lengthens it, to what it says"
-    );
-    let after = limiter.wait();
-    assert_eq!(after.at, start + SECOND * 6);
+    let after = limiter.acquire();
+    assert_eq!(after.granted_at(), start + SECOND * 6);
 
-    assert!(
-        limiter
-            .refused(burst[2], Some(clock.now() + SECOND * 60))
-            .is_none(),
-        "too late: that hold is over"
-    );
-    assert_eq!(limiter.wait().at, start + SECOND * 7);
-    assert!(
-        limiter
-            .refused(after, Some(clock.now() + SECOND * 60))
-            .is_some(),
+    late.rate_limited(Some(SECOND * 60));
+    assert_eq!(paused(), Duration::ZERO, "too late: that pause is over");
+    assert_eq!(limiter.acquire().granted_at(), start + SECOND * 7);
+    after.rate_limited(Some(SECOND * 60));
+    assert_eq!(
+        paused(),
+        SECOND * 60,
         "a call sent since then does begin one"
     );
-    assert_eq!(limiter.wait().at, start + SECOND * 67);
+    assert_eq!(limiter.acquire().granted_at(), start + SECOND * 67);
 }
 
 #[test]
-fn a_cancelled_wait_takes_no_turn_and_those_behind_move_up() {
+fn pauses_without_a_time_double_while_they_follow_each_other() {
     let clock = SimClock::new();
-    let start = clock.now();
-    let limiter = RateLimiter::on(Arc::new(clock.clone()), each_second());
-    let impatient = CancelToken::on(clock.clone());
-    let seats: Vec<_> = (0..4).map(|_| clock.enlist()).collect();
-    let granted = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for (n, seat) in seats.into_iter().enumerate() {
-            let (limiter, impatient, granted, clock) = (&limiter, &impatient, &granted, &clock);
-            scope.spawn(move || {
-                let _seat = seat.join();
-                match n {
-                    1 => assert!(limiter.wait_unless(impatient).is_err()),
-                    3 => {
-                        clock.sleep_until(start + MS * 500);
-                        impatient.cancel();
-                    }
-                    _ => granted.lock().push((n, limiter.wait().at - start)),
-                }
-            });
+    let limiter = limiter(&clock, each_second());
+    let pause = || {
+        limiter.acquire().rate_limited(None);
+        limiter.stats().paused_for.as_secs()
+    };
+    let pauses: Vec<_> = (0..9).map(|_| pause()).collect();
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
+    clock.sleep_until(clock.now() + SECOND * 200);
+    assert_eq!(pause(), 1, "after a quiet time it begins again");
+}
+
+#[test]
+fn an_absurd_retry_after_is_no_overflow() {
+    let limiter = RateLimiter::new(each_second().burst(2));
+    let [one, other] = [limiter.acquire(), limiter.acquire()];
+    one.rate_limited(Some(Duration::from_secs(u64::MAX)));
+    other.rate_limited(Some(Duration::MAX));
+    limiter.pause(Duration::MAX);
+    assert!(limiter.stats().paused_for > SECOND * 3600);
+    assert!(limiter.try_acquire().is_err());
+    assert_eq!(
+        limiter.acquire_timeout(Duration::ZERO).err(),
+        Some(NoPermit::OutOfTime)
+    );
+}
+
+#[test]
+fn a_cancelled_wait_takes_no_permit_and_those_behind_move_up() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    let token = CancelToken::on(clock.clone());
+    let granted = clock.run(4, |n| match n {
+        1 => limiter.acquire_or_cancel(&token).map(|_| clock.elapsed()),
+        3 => {
+            clock.sleep_until(clock.now() + MS * 500);
+            token.cancel();
+            Ok(clock.elapsed())
         }
+        _ => Ok(limiter.acquire()).map(|_| clock.elapsed()),
     });
-    assert_eq!(*granted.lock(), [(0, Duration::ZERO), (2, SECOND)]);
-    assert_eq!(limiter.waiting(), 0);
+    let expected = [
+        Ok(Duration::ZERO),
+        Err(NoPermit::Cancelled),
+        Ok(SECOND),
+        Ok(MS * 500),
+    ];
+    assert_eq!(granted, expected);
+    assert_eq!(limiter.stats().waiting, 0);
 }
 
 #[test]
-fn a_thread_that_unwinds_in_the_line_hands_its_place_back() {
-    let limiter = RateLimiter::new(each_second());
-    let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _place = limiter.queue_up(1);
-        panic!("expected by the test");
-    }));
-    assert!(unwound.is_err());
-    assert_eq!(limiter.waiting(), 0);
+fn a_token_on_another_clock_ends_the_wait_at_once() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    limiter.pause(SECOND * 60);
+    let token = CancelToken::new(); // on the system's clock
+    let ended = clock.run(2, |n| {
+        if n == 1 {
+            clock.sleep_until(clock.now() + SECOND);
+            token.cancel();
+            return None;
+        }
+        Some((limiter.acquire_or_cancel(&token).err(), clock.elapsed()))
+    });
+    assert_eq!(ended, [Some((Some(NoPermit::Cancelled), SECOND)), None]);
 }
 
 #[test]
-fn on_the_real_clock_no_gap_is_shorter_than_the_interval() {
-    let limiter = RateLimiter::new(Rate::per_minute(nz(60_000)).with_guard(Duration::ZERO));
+fn a_wait_with_a_time_ends_as_soon_as_no_permit_is_due_by_then() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    let ended = clock.run(4, |_| {
+        let permit = limiter.acquire_timeout(MS * 1500);
+        permit.map(|permit| permit.waited())
+    });
+    let late = Err(NoPermit::OutOfTime);
+    assert_eq!(ended, [Ok(Duration::ZERO), Ok(SECOND), late, late]);
+    assert_eq!(
+        clock.elapsed(),
+        SECOND,
+        "the third knows when it is at the front"
+    );
+    assert_eq!(
+        limiter
+            .acquire_timeout(MS * 1001)
+            .map(|permit| permit.waited()),
+        Ok(SECOND)
+    );
+    assert_eq!(limiter.stats().timed_out, 2);
+}
+
+#[test]
+fn trying_never_overtakes_the_line() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    let start = clock.now();
+    drop(limiter.acquire());
+    clock.run(2, |n| {
+        if n == 0 {
+            drop(limiter.acquire());
+            return;
+        }
+        clock.sleep_until(start + MS * 500);
+        assert_eq!(limiter.stats().waiting, 1);
+        let due = start + SECOND;
+        assert_eq!(limiter.try_acquire().err(), Some(NoPermit::NotYet { due }));
+    });
+    clock.sleep_until(start + SECOND * 2);
+    assert!(limiter.try_acquire().is_ok());
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    clock.run(3, |_| drop(limiter.acquire()));
+    limiter.acquire().rate_limited(Some(SECOND * 9));
+    let expected = Stats {
+        granted: 4,
+        rate_limited: 1,
+        waited: SECOND * 4,
+        longest_wait: SECOND * 2,
+        paused_for: SECOND * 9,
+        ..Stats::default()
+    };
+    assert_eq!(limiter.stats(), expected);
+}
+
+#[test]
+fn a_limiter_is_idle_when_a_new_one_would_do_the_same() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second().burst(3));
+    assert!(limiter.is_idle());
+    drop([limiter.acquire(), limiter.acquire()]);
+    clock.sleep_until(clock.now() + MS * 1900);
+    assert!(
+        !limiter.is_idle(),
+        "one call of the burst is not available yet"
+    );
+    clock.sleep_until(clock.now() + MS * 100);
+    assert!(limiter.is_idle());
+    limiter.pause(SECOND);
+    assert!(!limiter.is_idle());
+}
+
+#[test]
+fn a_limiter_that_somebody_holds_is_not_forgotten() {
+    let clock = SimClock::new();
+    let on = clock.clone();
+    let customers = Keyed::with(move |_: &u32| limiter(&on, each_second()));
+    let held = customers.get(&0);
+    let permit = customers.get(&1).acquire();
+    drop(customers.get(&2).acquire());
+    assert_eq!(customers.forget_idle(), 0, "nobody is idle yet");
+    clock.sleep_until(clock.now() + SECOND * 5);
+    assert_eq!(customers.forget_idle(), 1, "the third");
+    drop((held, permit));
+    assert_eq!(customers.forget_idle(), 2);
+}
+
+#[test]
+fn a_permit_reports_to_the_limiter_that_granted_it() {
+    let [one, other] = [(), ()].map(|()| RateLimiter::new(Rate::unlimited()));
+    let permit = one.acquire();
+    drop(other.acquire());
+    permit.rate_limited(Some(SECOND));
+    assert_eq!(other.stats().rate_limited, 0);
+    assert!(other.try_acquire().is_ok() && one.try_acquire().is_err());
+}
+
+#[test]
+fn what_threads_share_is_send_and_sync() {
+    fn shared<T: Send + Sync>() {}
+    shared::<RateLimiter>();
+    shared::<Permit>();
+    shared::<Keyed<String>>();
+    shared::<CancelToken>();
+    shared::<SimClock>();
+}
+
+#[test]
+fn in_real_time_no_gap_is_shorter_than_the_interval() {
+    let limiter = RateLimiter::new(Rate::per_second(1000).exact());
     let times = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..16 {
             scope.spawn(|| {
                 for _ in 0..5 {
-                    let turn = limiter.wait();
-                    times.lock().push(turn.at);
+                    let permit = limiter.acquire();
+                    times.lock().push(permit.granted_at());
                 }
             });
         }
@@ -339,34 +470,4 @@ fn on_the_real_clock_no_gap_is_shorter_than_the_interval() {
     let mut times = times.into_inner();
     times.sort();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= MS));
-}
-
-#[test]
-fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_would_wait_no_less() {
-    let clock = SimClock::new();
-    let start = clock.now();
-    let limits = Limits {
-        pace: Tempo::Kept(Rate::every(SECOND * 55)),
-        tokens: Some(nz(6000)),
-    };
-    let limiter = RateLimiter::with_lanes(Arc::new(clock.clone()), [limits]);
-    let nobody = CancelToken::on(clock.clone());
-    let first = limiter.wait_for(5000, &nobody).unwrap();
-    let seats = [clock.enlist(), clock.enlist()];
-    thread::scope(|scope| {
-        let (clock, limiter, nobody) = (&clock, &limiter, &nobody);
-        let [waiting, correcting] = seats;
-        scope.spawn(move || {
-            let _seat = waiting.join();
-            assert_eq!(
-                limiter.wait_for(2000, nobody).unwrap().at,
-                start + SECOND * 55
-            );
-        });
-        scope.spawn(move || {
-            let _seat = correcting.join();
-            clock.sleep_until(start + SECOND * 10);
-            limiter.correct(first, 100);
-        });
-    });
 }

@@ -1,13 +1,13 @@
 //! Which calls are within the limits: calls and tokens a minute for each key, and calls in flight.
 //!
-//! The arithmetic is the client's own [`Turnstile`]: a client waits until a permit is due, a server rejects calls that
+//! The arithmetic is the client's own [`Gcra`]: a client waits until a permit is due, a server rejects calls that
 //! come earlier. Time comes in as an argument, so that `compare` uses the same limits on a simulated clock.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use crate::limiter::{Rate, Turnstile};
+use crate::limiter::{Gcra, Rate};
 
 /// What each key may do: plain data. `None` means no limit.
 ///
@@ -78,7 +78,7 @@ struct MinuteLimit {
     what: &'static str,
     amount: NonZeroU32,
     burst: NonZeroU32,
-    turnstile: Turnstile,
+    gcra: Gcra,
 }
 
 /// What is left of a limit.
@@ -112,7 +112,7 @@ impl Admission {
             what,
             amount,
             burst,
-            turnstile: Turnstile::new(rate(amount, burst), self.started),
+            gcra: Gcra::new(rate(amount, burst), self.started),
         };
         let tokens = self.limits.tpm.map(|tpm| limit("tokens", tpm, tpm));
         let rpm = self.limits.rpm;
@@ -141,7 +141,7 @@ impl Admission {
             return Err(OverLimit::Early { what, wait });
         }
         for limit in limits {
-            limit.turnstile.take(now, limit.cost(tokens));
+            limit.gcra.take(now, limit.cost(tokens));
         }
         self.in_flight += 1;
         Ok(())
@@ -156,7 +156,7 @@ impl Admission {
         let limits = self.accounts.iter_mut().flatten();
         for limit in limits.filter(|limit| limit.what == "requests") {
             limit.amount = rpm;
-            limit.turnstile.set_rate(rate(rpm, limit.burst));
+            limit.gcra.set_rate(rate(rpm, limit.burst));
         }
     }
 
@@ -189,7 +189,7 @@ impl MinuteLimit {
                 requested: cost,
             });
         }
-        let wait = self.turnstile.due(cost).saturating_duration_since(now);
+        let wait = self.gcra.due(cost).saturating_duration_since(now);
         if wait.is_zero() {
             return Ok(());
         }
@@ -201,7 +201,7 @@ impl MinuteLimit {
 
     fn left(&self, now: Instant) -> Headroom {
         let burst = self.burst.get();
-        let whole_in = self.turnstile.due(burst).saturating_duration_since(now);
+        let whole_in = self.gcra.due(burst).saturating_duration_since(now);
         let interval = Duration::from_secs(60) / self.amount.get();
         let used = whole_in.as_nanos().div_ceil(interval.as_nanos().max(1));
         Headroom {
@@ -215,8 +215,8 @@ impl MinuteLimit {
 
 /// Exactly this rate, without a margin.
 fn rate(amount: NonZeroU32, burst: NonZeroU32) -> Rate {
-    let rate = Rate::per_minute(amount).with_burst(burst);
-    rate.with_guard(Duration::ZERO)
+    let rate = Rate::per_minute(amount.get()).burst(burst.get());
+    rate.exact()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use log::warn;
 use sha2::{Digest, Sha256};
 
 use super::hex;
-use crate::limiter::{Ask, Board, BoardError, Reply, Roster};
+use super::{Board, BoardError, Roster, RosterReply, RosterRequest};
 
 /// The file, and the names of the lanes in it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Line {
 }
 
 impl FileBoard {
-    /// A board in the file at `path`, with a lane for each of these names. Nothing is touched yet.
+    /// A board in the file at `path`, with a key for each of these names. Nothing is touched yet.
     #[must_use]
     pub fn new(path: &Path, names: Vec<String>) -> Self {
         FileBoard {
@@ -106,7 +106,7 @@ impl FileBoard {
         text: &mut Vec<u8>,
         name: &str,
         stamp: Stamp,
-        ask: &Ask,
+        request: &RosterRequest,
     ) -> Result<(u64, Roster), BoardError> {
         let lines: Option<Vec<Line>> = text.chunks(Line::LENGTH).map(Line::read).collect();
         let torn = lines.is_none();
@@ -118,8 +118,8 @@ impl FileBoard {
             );
             text.clear();
         }
-        let fresh = || match torn || ask.claim.is_some() {
-            true => Roster::after_loss(stamp.now, ask.step),
+        let fresh = || match torn || request.claim.is_some() {
+            true => Roster::after_loss(stamp.now, request.step),
             false => Roster::new(stamp.now),
         };
         let Some(number) = lines.iter().position(|line| line.name == name) else {
@@ -148,14 +148,14 @@ impl FileBoard {
 }
 
 impl Board for FileBoard {
-    fn exchange(&self, lane: usize, ask: &Ask) -> Result<Reply, BoardError> {
-        let name = &self.names[lane];
+    fn exchange(&self, key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError> {
+        let name = &self.names[key];
         let mut file = self.open().map_err(|error| self.away(&error))?;
         let mut text = self.text(&mut file)?;
         // Only now: a time from before the wait for the lock would be earlier than what is in the file.
         let stamp = (self.stamp)();
-        let (at, mut roster) = self.find(&mut text, name, stamp, ask)?;
-        let reply = roster.exchange(stamp.now, ask);
+        let (at, mut roster) = self.find(&mut text, name, stamp, request)?;
+        let reply = roster.exchange(stamp.now, request);
         let line = Line {
             name: name.clone(),
             boot: stamp.boot,
@@ -190,8 +190,8 @@ impl Line {
             r.passed,
             r.step,
             r.step_seen,
-            r.held_until,
-            r.holds,
+            r.paused_until,
+            r.pauses,
             r.seen,
         ];
         let numbers = numbers.map(|number| number.to_string()).join(" ");
@@ -230,8 +230,8 @@ impl Line {
             passed,
             step,
             step_seen,
-            held_until,
-            holds,
+            paused_until,
+            pauses,
             seen,
         ] = numbers?[..]
         else {
@@ -239,8 +239,8 @@ impl Line {
         };
         let mut roster = Roster::new(next);
         (roster.free, roster.shift, roster.serial, roster.passed) = (free, shift, serial, passed);
-        (roster.step, roster.step_seen, roster.held_until) = (step, step_seen, held_until);
-        (roster.holds, roster.seen) = (holds, seen);
+        (roster.step, roster.step_seen, roster.paused_until) = (step, step_seen, paused_until);
+        (roster.pauses, roster.seen) = (pauses, seen);
         Some(Line {
             name: name.to_owned(),
             boot,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::{Connection, RedisResult, Script};
 
-use crate::limiter::{Ask, Board, BoardError, Claim, Reply, Want};
+use super::{Board, BoardError, Claim, RosterReply, RosterRequest, Want};
 use crate::store::{Link, Place, StoreError};
 
 /// A Redis, and the keys of the lanes there.
@@ -22,7 +22,7 @@ impl RedisBoard {
     /// A message takes no longer than this.
     const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-    /// A board at this place, with a lane for each of these names. Nobody is asked yet.
+    /// A board at this place, with a key for each of these names. Nobody is asked yet.
     #[must_use]
     pub fn new(place: Place, names: &[String]) -> Self {
         let keys = names
@@ -41,13 +41,13 @@ impl RedisBoard {
     fn call(
         &self,
         connection: &mut Connection,
-        lane: usize,
-        ask: &Ask,
+        key: usize,
+        request: &RosterRequest,
         now: u64,
-    ) -> RedisResult<Reply> {
+    ) -> RedisResult<RosterReply> {
         let mut call = self.script.prepare_invoke();
-        call.key(&self.keys[lane]);
-        arguments(ask, now).iter().for_each(|argument| {
+        call.key(&self.keys[key]);
+        arguments(request, now).iter().for_each(|argument| {
             call.arg(*argument);
         });
         call.invoke(connection).map(reply)
@@ -55,10 +55,10 @@ impl RedisBoard {
 }
 
 impl Board for RedisBoard {
-    fn exchange(&self, lane: usize, ask: &Ask) -> Result<Reply, BoardError> {
+    fn exchange(&self, key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError> {
         let idle = self.links.lock().pop();
         let mut link = idle.unwrap_or_else(|| Link::new(self.place.clone(), Self::ANSWER_WITHIN));
-        let answer = link.ask(|connection| self.call(connection, lane, ask, 0));
+        let answer = link.ask(|connection| self.call(connection, key, request, 0));
         match &answer {
             Ok(_) => self.links.lock().push(link),
             Err(_) => self.links.lock().clear(), // what broke one broke all
@@ -71,29 +71,29 @@ impl Board for RedisBoard {
 }
 
 /// As the script reads them.
-fn arguments(ask: &Ask, now: u64) -> [u64; 10] {
-    let claim = ask.claim.unwrap_or_default();
-    let want = match ask.want {
+fn arguments(request: &RosterRequest, now: u64) -> [u64; 10] {
+    let claim = request.claim.unwrap_or_default();
+    let want = match request.want {
         Want::Look => 0,
         Want::Pass { and_next } => 1 + u64::from(and_next),
         Want::GiveBack => 3,
     };
-    let (hold, departed) = (ask.hold.unwrap_or(0), ask.departed.unwrap_or(0));
+    let (pause, late) = (request.pause.unwrap_or(0), request.late.unwrap_or(0));
     [
-        ask.step,
-        ask.slack,
+        request.step,
+        request.slack,
         claim.serial,
         claim.at,
         claim.shift,
-        claim.holds,
+        claim.pauses,
         want,
-        hold,
-        departed,
+        pause,
+        late,
         now,
     ]
 }
 
-fn reply(numbers: [u64; 10]) -> Reply {
+fn reply(numbers: [u64; 10]) -> RosterReply {
     let [
         passed,
         serial,
@@ -101,8 +101,8 @@ fn reply(numbers: [u64; 10]) -> Reply {
         shift,
         claimed_holds,
         due_in,
-        held_for,
-        holds,
+        paused_for,
+        pauses,
         began,
         step,
     ] = numbers;
@@ -110,15 +110,15 @@ fn reply(numbers: [u64; 10]) -> Reply {
         serial,
         at,
         shift,
-        holds: claimed_holds,
+        pauses: claimed_holds,
     });
     let passed = (passed > 0).then_some(passed);
-    Reply {
+    RosterReply {
         passed,
         claim,
         due_in,
-        held_for,
-        holds,
+        paused_for,
+        pauses,
         began: began > 0,
         step,
     }

@@ -116,8 +116,8 @@ impl<M> Receiver<M> {
             .map_err(|RecvError| RecvTimeoutError::Disconnected)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.state.lock().messages.len()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.state.lock().messages.is_empty()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The model checks: the rooms of floors 0 to 2, compiled a second time from the same files, on threads, locks and
-//! channels that a model checker (`shuttle`) schedules. Run them with `cargo run --example model`.
+//! The model checks: the pattern, and the runner's `pacing`, compiled a second time from the same files, on threads, locks
+//! and channels that a model checker (`shuttle`) schedules. Run them with `cargo run --example model`.
 //!
 //! Each small case is run under *every* schedule that has at most so many preemptions, and besides under schedules drawn
 //! at random, with any number of them. A rule that breaks, a panic or a deadlock under any of them ends the program with
@@ -9,21 +9,22 @@
 
 mod bounded;
 mod channel;
+mod limiter_checks;
 mod pool_checks;
 mod sync;
 mod time;
-mod turnstile_checks;
 
 #[path = "../../src"]
-mod floors {
+mod storeys {
     pub mod backoff;
     pub mod cancel;
     pub mod clock;
     pub mod limiter;
+    pub mod pacing;
     pub mod pool;
     pub mod retry;
 }
-use floors::{backoff, cancel, clock, limiter, pool, retry};
+use storeys::{backoff, cancel, clock, limiter, pacing, pool, retry};
 
 use std::time::Instant;
 
@@ -40,7 +41,7 @@ struct Check {
 }
 
 /// No case has more schedules than this.
-const MOST: usize = 100_000;
+const MOST: usize = 1_000_000;
 /// So many are drawn besides.
 const DRAWN: usize = 2_000;
 const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -91,7 +92,7 @@ fn main() {
         "rule"
     );
     let mut total = 0;
-    let checks = turnstile_checks::CHECKS.iter().chain(pool_checks::CHECKS);
+    let checks = limiter_checks::CHECKS.iter().chain(pool_checks::CHECKS);
     for check in checks.filter(|check| check.rule.contains(&wanted)) {
         let Tried {
             schedules,

@@ -1,10 +1,10 @@
 //! The pool's work and its end: nothing is lost, nothing is done twice, and nobody waits for ever.
 
-use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::pool::{self, Crew, Size};
+use crate::cancel::CancelToken;
+use crate::pool::{Pool, Workers};
 use crate::sync::thread;
 use crate::time::ModelClock;
 use crate::{Check, check};
@@ -14,13 +14,14 @@ pub(crate) const CHECKS: &[Check] = &[
         "a pool of two: every input comes out once, and then no more",
         4,
         1,
-        || every_input(2, 3),
+        every_input,
     ),
+    check("outputs in order of input, each once", 4, 0, in_order),
     check(
-        "where only panics come out, the rest is done all the same",
+        "a worker begins no other input before an output was dealt with",
         4,
         0,
-        aside,
+        one_at_a_time,
     ),
     check(
         "outputs that are dropped at once end the pool",
@@ -32,125 +33,189 @@ pub(crate) const CHECKS: &[Check] = &[
         "outputs that are dropped after one end it, and what was begun is finished",
         4,
         0,
-        || {
-            dropped_after(1);
-        },
+        || dropped_after(1),
+    ),
+    check("a caller that breaks off ends the pool", 4, 0, breaking_off),
+    check(
+        "ordered outputs that are dropped after one end the pool",
+        4,
+        0,
+        dropped_in_order,
     ),
     check(
-        "a task that panics costs its own item and no other",
+        "a cancelled pool ends, and what was begun comes out",
+        4,
+        1,
+        cancelled,
+    ),
+    check(
+        "a task that panics costs its own output and no other",
         4,
         0,
         a_panic,
     ),
     check(
-        "a crew that grows while the pool ends ends with it",
+        "a pool that grows while it ends, ends",
         4,
-        1,
-        hiring_at_the_end,
+        2,
+        growing_at_the_end,
     ),
 ];
 
-fn size(start: usize, most: usize) -> Size {
-    let count = |n| NonZeroUsize::new(n).unwrap();
-    Size {
-        start: count(start),
-        most: count(most),
-        queue: count(start),
+fn pool(workers: usize) -> Pool {
+    Pool::new(workers).clock(ModelClock::new())
+}
+
+fn every_input() {
+    thread::scope(|scope| {
+        let outputs = pool(2).map(scope, 0..3, |input| input * 10);
+        let mut outputs: Vec<_> = outputs
+            .map(|(number, output)| (number, output.unwrap()))
+            .collect();
+        outputs.sort_unstable();
+        assert_eq!(outputs, [(0, 0), (1, 10), (2, 20)]);
+    });
+}
+
+fn in_order() {
+    thread::scope(|scope| {
+        let outputs = pool(2)
+            .queue(1)
+            .map_in_order(scope, 0..3, |input| input * 10);
+        let outputs: Vec<_> = outputs
+            .map(|(number, output)| (number, output.unwrap()))
+            .collect();
+        assert_eq!(outputs, [(0, 0), (1, 10), (2, 20)]);
+    });
+}
+
+/// What the workers have begun and finished.
+#[derive(Default)]
+struct Progress {
+    begun: AtomicUsize,
+    finished: AtomicUsize,
+}
+
+impl Progress {
+    fn work(&self) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        shuttle::thread::yield_now();
+        self.finished.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    fn finished(&self) -> usize {
+        self.finished.load(Ordering::SeqCst)
     }
 }
 
-fn every_input(workers: usize, inputs: usize) {
-    let clock = Arc::new(ModelClock::new());
-    thread::scope(|scope| {
-        let work = |input: &usize, _: &Crew<'_>| input * 10;
-        let outputs = pool::run_on(clock, scope, size(workers, workers), 0..inputs, work);
-        let mut outputs: Vec<_> = outputs
-            .map(|(input, output)| (input, output.unwrap()))
-            .collect();
-        outputs.sort_unstable();
-        let expected: Vec<_> = (0..inputs).map(|input| (input, input * 10)).collect();
-        assert_eq!(outputs, expected);
-    });
-}
-
-fn aside() {
-    let clock = Arc::new(ModelClock::new());
-    let sum = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        let work = |input: &usize, _: &Crew<'_>| {
-            if *input == 1 {
-                std::panic::resume_unwind(Box::new("expected"))
+fn one_at_a_time() {
+    let progress = Progress::default();
+    let mut handed_over = 0;
+    let ended = pool(2).for_each(
+        0..4,
+        |_| progress.work(),
+        |_, _| {
+            handed_over += 1;
+            for _ in 0..2 {
+                assert!(
+                    progress.begun() <= handed_over + 1,
+                    "each worker waits until an output is dealt with"
+                );
+                shuttle::thread::yield_now();
             }
-            sum.fetch_add(*input, Ordering::SeqCst);
-        };
-        let outputs = pool::run_aside(clock, scope, size(2, 2), 0..4, work);
-        assert_eq!(
-            outputs.map(|(input, _)| input).collect::<Vec<_>>(),
-            [1],
-            "only the one that panicked"
-        );
-    });
-    assert_eq!(sum.into_inner(), 5);
+            ControlFlow::<()>::Continue(())
+        },
+    );
+    assert_eq!((ended, handed_over), (ControlFlow::Continue(()), 4));
 }
 
 fn dropped_after(taken: usize) {
-    let clock = Arc::new(ModelClock::new());
-    let (begun, finished) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let progress = Progress::default();
     thread::scope(|scope| {
-        let work = |_: &usize, _: &Crew<'_>| {
-            begun.fetch_add(1, Ordering::SeqCst);
-            shuttle::thread::yield_now();
-            finished.fetch_add(1, Ordering::SeqCst);
-        };
-        let mut outputs = pool::run_on(clock, scope, size(2, 2), 0..6, work);
+        let mut outputs = pool(2).map(scope, 0..6, |_: usize| progress.work());
         (0..taken).for_each(|_| outputs.next().unwrap().1.unwrap());
         drop(outputs);
-        let done = finished.load(Ordering::SeqCst);
-        assert_eq!(
-            begun.load(Ordering::SeqCst),
-            done,
-            "when the drop returns, nothing is running"
-        );
-        assert!(
-            (taken..=taken + 4).contains(&done),
-            "two may lie in the outputs, two be in the workers' hands"
-        );
+        assert_ended(&progress, taken);
     });
-    assert_eq!(
-        begun.into_inner(),
-        finished.into_inner(),
-        "and nothing was begun after it"
+    assert_ended(&progress, taken);
+}
+
+/// Nothing is running, and no more was begun than can have been: an output is handed over, and each of two workers has
+/// another.
+fn assert_ended(progress: &Progress, taken: usize) {
+    let done = progress.finished();
+    assert_eq!(progress.begun(), done);
+    assert!((taken..=3).contains(&done), "{done} were begun");
+}
+
+fn breaking_off() {
+    let progress = Progress::default();
+    let ended = pool(2).for_each(
+        0..6,
+        |_| progress.work(),
+        |number, _| ControlFlow::Break(number),
+    );
+    assert!(ended.is_break());
+    assert_ended(&progress, 1);
+}
+
+fn dropped_in_order() {
+    let progress = Progress::default();
+    thread::scope(|scope| {
+        let mut outputs = pool(2)
+            .queue(1)
+            .map_in_order(scope, 0..6, |_| progress.work());
+        let (first, _) = outputs.next().unwrap();
+        assert_eq!(first, 0);
+        drop(outputs);
+        assert_eq!(progress.begun(), progress.finished());
+    });
+    assert!(
+        progress.begun() <= 4,
+        "workers + queue are ahead of the first"
     );
 }
 
+fn cancelled() {
+    let progress = Progress::default();
+    let token = CancelToken::on(ModelClock::new());
+    thread::scope(|scope| {
+        let outputs = pool(1).cancel(&token).map(scope, 0..3, |_| progress.work());
+        scope.spawn(|| token.cancel());
+        let numbers: Vec<_> = outputs.map(|(number, _)| number).collect();
+        let begun: Vec<_> = (0..progress.begun()).collect();
+        assert_eq!(numbers, begun);
+    });
+    assert_eq!(progress.begun(), progress.finished());
+}
+
 fn a_panic() {
-    let clock = Arc::new(ModelClock::new());
     thread::scope(|scope| {
         // Without the hook, which would print each of some thousand panics.
-        let work = |input: &usize, _: &Crew<'_>| {
-            if *input == 1 {
+        let work = |input: usize| {
+            if input == 1 {
                 std::panic::resume_unwind(Box::new("expected"))
             }
         };
-        let outputs = pool::run_on(clock, scope, size(2, 2), 0..3, work);
+        let outputs = pool(2).map(scope, 0..3, work);
         let mut outputs: Vec<_> = outputs
-            .map(|(input, output)| (input, output.is_ok()))
+            .map(|(number, output)| (number, output.is_ok()))
             .collect();
         outputs.sort_unstable();
         assert_eq!(outputs, [(0, true), (1, false), (2, true)]);
     });
 }
 
-fn hiring_at_the_end() {
-    let clock = Arc::new(ModelClock::new());
-    let hired = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        let work = |_: &usize, crew: &Crew<'_>| {
-            _ = hired.fetch_add(usize::from(crew.hire()), Ordering::SeqCst)
-        };
-        let mut outputs = pool::run_on(clock, scope, size(1, 2), 0..3, work);
-        outputs.next().unwrap().1.unwrap();
-        drop(outputs);
-    });
-    assert!(hired.into_inner() <= 1);
+fn growing_at_the_end() {
+    let added = AtomicUsize::new(0);
+    let work = |_, workers: &Workers<'_>| {
+        added.fetch_add(usize::from(workers.add()), Ordering::SeqCst);
+    };
+    let ended = pool(1).for_each_growing(2, 0..3, work, |number, _| ControlFlow::Break(number));
+    assert!(ended.is_break());
+    assert!(added.into_inner() <= 1);
 }

@@ -3,14 +3,17 @@
 //! Each lock, unlock, load, store, park, unpark, send and receive is a point at which any other thread may go on. The
 //! only stand-in of our own is the bounded channel.
 
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
+
+use shuttle::thread::ThreadId;
 
 pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::atomic;
 
 pub(crate) mod channel {
     pub(crate) use crate::channel::{
-        Receiver, RecvTimeoutError, Select, SendError, Sender, TrySendError, bounded,
+        Receiver, RecvTimeoutError, Select, SendError, Sender, bounded,
     };
 }
 
@@ -24,9 +27,45 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        let guard = self.0.lock();
+        note_arrival();
+        guard.unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The checker does not see this lock: no thread stops while it holds it.
+static ARRIVALS: parking_lot::Mutex<Option<Arrivals>> = parking_lot::Mutex::new(None);
+
+#[derive(Default)]
+struct Arrivals {
+    count: u64,
+    /// By thread; `None` if it has not arrived yet.
+    numbers: HashMap<ThreadId, Option<u64>>,
+}
+
+/// Runs `acquire`, whose first lock must be that of the line: its thread arrives when it has got it. Returns the number
+/// of the arrival, too.
+pub(crate) fn arriving<T>(acquire: impl FnOnce() -> T) -> (u64, T) {
+    let this = shuttle::thread::current().id();
+    let comes = |arrivals: &mut Arrivals| arrivals.numbers.insert(this, None);
+    comes(ARRIVALS.lock().get_or_insert_default());
+    let result = acquire();
+    let mut arrivals = ARRIVALS.lock();
+    let number = arrivals.as_mut().and_then(|all| all.numbers.remove(&this));
+    (number.flatten().expect("it took a lock"), result)
+}
+
+fn note_arrival() {
+    let mut arrivals = ARRIVALS.lock();
+    let Some(Arrivals { count, numbers }) = &mut *arrivals else {
+        return;
+    };
+    if numbers.is_empty() {
+        return;
+    }
+    if let Some(number @ None) = numbers.get_mut(&shuttle::thread::current().id()) {
+        *count += 1;
+        *number = Some(*count);
     }
 }
 

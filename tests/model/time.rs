@@ -1,6 +1,6 @@
 //! Time in a model: it stands still while anybody can go on, and jumps to the earliest deadline when all are parked.
 //!
-//! So a wake-up that is lost shows: as a deadlock where nobody has a deadline, or as a turn that comes too late.
+//! So a wake-up that is lost shows: as a deadlock where nobody has a deadline, or as a permit that comes too late.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -100,7 +100,7 @@ fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
     shop.until("one is answered", |status| status.answered > 0);
     let refused = shop.run("remove", &["--yes"]);
     assert!(
-        refused.exit == 2 && refused.stderr.contains("workers are at it"),
+        refused.exit == 2 && refused.stderr.contains("workers are busy with this queue"),
         "{refused}"
     );
     shop.queue().remove().unwrap();

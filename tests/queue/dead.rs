@@ -112,7 +112,7 @@ fn a_worker_that_was_stopped_for_a_while_comes_too_late_and_its_answer_is_droppe
         ran.exit == 0
             && ran
                 .stderr
-                .contains("1 of them dropped: another worker had been first"),
+                .contains("dropped  1 answers: another worker was first"),
         "{ran}"
     );
     assert_each_once(&shop.pull(0), 1);

@@ -108,7 +108,7 @@ fn the_results_of_something_else_are_left_alone() {
         ran.exit == 2
             && ran
                 .stderr
-                .contains("is in the results already, but of another request"),
+                .contains("is in the file already with another request"),
         "{ran}"
     );
     assert_eq!(shop.cli.results(), before);

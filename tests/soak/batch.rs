@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use paceline::api::{Answer, Ask, CallError, Class};
 use paceline::batch::{Batch, Settings, Summary};
 use paceline::clock::SimClock;
-use paceline::limiter::{Tempo, Turnstile};
+use paceline::json::Json;
+use paceline::limiter::Gcra;
+use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Clock, Rate};
 use parking_lot::Mutex;
@@ -24,7 +26,7 @@ const USUAL: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, Default)]
 struct Day {
     answered: u32,
-    refused: u32,
+    rate_limited: u32,
     faults: u32,
     rejected: u32,
     memory: usize,
@@ -42,7 +44,7 @@ struct Server {
 
 #[derive(Debug)]
 struct State {
-    gate: Turnstile,
+    limit: Gcra,
     interval: Duration,
     chance: StdRng,
     days: [Day; DAYS],
@@ -50,11 +52,10 @@ struct State {
 
 impl Server {
     fn new(clock: &SimClock, is_kind: bool) -> Self {
-        let (start, interval) = (clock.now(), USUAL);
-        let gate = Turnstile::new(Rate::every(interval), start);
+        let start = clock.now();
         let state = State {
-            gate,
-            interval,
+            limit: limit(USUAL, start),
+            interval: USUAL,
             chance: StdRng::seed_from_u64(7),
             days: Default::default(),
         };
@@ -70,35 +71,36 @@ impl Server {
     fn judge(&self) -> Result<(), CallError> {
         let now = self.clock.now();
         let (day, hour) = day_and_hour(now - self.start);
-        let (day, mut state) = (day.min(DAYS - 1), self.state.lock());
+        let day = day.min(DAYS - 1);
+        let mut state = self.state.lock();
         let interval = if self.is_kind { USUAL } else { changing(day) };
         if state.interval != interval {
             state.interval = interval;
-            state.gate = Turnstile::new(Rate::every(interval), now);
+            state.limit = limit(interval, now);
         }
         let outage = (HOUR * 3..HOUR * 3 + MINUTE * 10).contains(&hour);
         if state.days[day].memory == 0 {
             state.days[day].memory = memory().unwrap_or_default();
         }
         let draw: f64 = state.chance.random();
-        let is_due = state.gate.due(1) <= now;
+        let is_due = state.limit.due(1) <= now;
         let (class, status, wait) = match draw {
             _ if outage => (Class::RateLimited, 429, Some(HOUR * 3 + MINUTE * 10 - hour)),
-            _ if !is_due => (Class::RateLimited, 429, Some(state.gate.due(1) - now)),
+            _ if !is_due => (Class::RateLimited, 429, Some(state.limit.due(1) - now)),
             ..0.02 => (Class::Fault, 500, None),
             ..0.025 => (Class::Rejected, 400, None),
             _ => {
-                state.gate.take(now, 1);
+                state.limit.take(now, 1);
                 state.days[day].answered += 1;
                 return Ok(());
             }
         };
         if class != Class::RateLimited {
-            state.gate.take(now, 1);
+            state.limit.take(now, 1);
         }
         let today = &mut state.days[day];
         *match class {
-            Class::RateLimited => &mut today.refused,
+            Class::RateLimited => &mut today.rate_limited,
             Class::Fault => &mut today.faults,
             _ => &mut today.rejected,
         } += 1;
@@ -106,7 +108,12 @@ impl Server {
     }
 }
 
-/// The limit of this day, where it changes.
+/// One call each `interval`.
+fn limit(interval: Duration, start: Instant) -> Gcra {
+    Gcra::new(Rate::every(interval).exact(), start)
+}
+
+/// The interval of this day, where it changes.
 fn changing(day: usize) -> Duration {
     if day % 3 == 2 { USUAL * 2 } else { USUAL }
 }
@@ -117,16 +124,15 @@ fn day_and_hour(since: Duration) -> (usize, Duration) {
 }
 
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
-    let (code, message, request_id, hints, body) = Default::default();
     CallError {
         class,
-        code,
-        message,
+        code: String::new(),
+        message: String::new(),
         status: Some(status),
-        request_id,
+        request_id: None,
         retry_after,
-        hints,
-        body,
+        hints: Box::default(),
+        body: None,
     }
 }
 
@@ -139,27 +145,25 @@ impl Ask for Server {
         let judged = self.judge();
         self.clock
             .sleep_until(self.clock.now() + Duration::from_secs(2));
-        let (text, finish_reason, status) = ("text".to_owned(), Some("stop".to_owned()), 200);
-        let (request_id, usage, hints, body) = Default::default();
         judged.map(|()| Answer {
-            text,
-            finish_reason,
-            status,
-            request_id,
-            usage,
-            hints,
-            body,
+            text: "text".to_owned(),
+            finish_reason: Some("stop".to_owned()),
+            status: 200,
+            request_id: None,
+            usage: None,
+            hints: Box::default(),
+            body: Json::default(),
         })
     }
 }
 
-/// Runs for thirty days, and gives what came of it and what each day brought.
-fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
+/// Runs for thirty days. Returns the summary, and what each day brought.
+fn run(rate: RateLimit, is_kind: bool) -> (Summary, [Day; DAYS]) {
     let clock = SimClock::new();
     let server = Server::new(&clock, is_kind);
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let settings = Settings {
-        pace,
+        rate,
         ..Settings::default()
     };
     let batch = Batch::new(
@@ -174,19 +178,20 @@ fn run(pace: Tempo, is_kind: bool) -> (Summary, [Day; DAYS]) {
     (summary, server.state.into_inner().days)
 }
 
-/// Each day so much of the calls that were possible are made, and so few are refused; and nothing grows.
+/// Each day at least this part of the possible calls is made, and at most this part is rate limited; memory is flat.
 fn assert_steady(
     days: &[Day],
     least_used: f64,
-    most_refused: f64,
+    most_limited: f64,
     possible: impl Fn(usize) -> f64,
 ) {
     for (day, had) in days.iter().enumerate() {
         let passed = f64::from(had.answered + had.faults + had.rejected);
-        let (used, refused) = (passed / possible(day), f64::from(had.refused) / passed);
+        let used = passed / possible(day);
+        let limited = f64::from(had.rate_limited) / passed;
         assert!(
-            used > least_used && refused < most_refused,
-            "day {day}: {used:.3} used, {refused:.3}: {had:?}"
+            used > least_used && limited < most_limited,
+            "day {day}: {used:.3} used, {limited:.3}: {had:?}"
         );
     }
     let grown = days[days.len() - 1].memory as i64 - days[1].memory as i64;
@@ -195,27 +200,27 @@ fn assert_steady(
 }
 
 #[test]
-fn a_batch_of_thirty_days_with_faults_and_outages_keeps_its_pace_to_the_last() {
+fn a_batch_of_thirty_days_with_faults_and_outages_keeps_its_rate_to_the_last() {
     let _alone = alone();
-    let rate = Rate::every(USUAL);
-    let (summary, days) = run(Tempo::Kept(rate), true);
+    let rate = Rate::every(USUAL).exact();
+    let (summary, days) = run(RateLimit::Fixed(rate), true);
     println!(
-        "{} answered, {} calls, {} refused",
+        "{} answered, {} calls, {} rate limited",
         summary.answered, summary.calls, summary.throttled
     );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
-    // Who is in flight when an outage begins is refused, and nobody else.
+    // Only the calls in flight when an outage begins are rate limited.
     assert_steady(&days, 0.99, 0.002, |_| {
         (DAY - MINUTE * 10).div_duration_f64(USUAL)
     });
 }
 
 #[test]
-fn a_batch_of_thirty_days_finds_its_pace_whenever_it_changes() {
+fn a_batch_of_thirty_days_finds_its_rate_whenever_it_changes() {
     let _alone = alone();
-    let (summary, days) = run(Tempo::Found, false);
+    let (summary, days) = run(RateLimit::Adaptive, false);
     println!(
-        "{} answered, {} calls, {} refused",
+        "{} answered, {} calls, {} rate limited",
         summary.answered, summary.calls, summary.throttled
     );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);

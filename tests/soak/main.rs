@@ -4,7 +4,7 @@
 mod batch;
 #[cfg(feature = "cli")]
 mod minutes;
-mod turns;
+mod permits;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -260,7 +260,7 @@ fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
 #[test]
 fn a_429_says_how_long_to_wait_in_seconds_in_milliseconds_or_by_date() {
     let wait = |headers: &[(&str, &str)]| match refused(429, headers, "").verdict() {
-        Verdict::Throttled(wait) => wait,
+        Verdict::RateLimited(wait) => wait,
         other => panic!("{other:?}"),
     };
     assert_eq!(wait(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
@@ -322,11 +322,11 @@ fn a_503_that_says_when_to_come_back_and_every_529_are_no_fault_of_the_prompt() 
         let wait = refused(status, &[("retry-after", "2")], "");
         assert_eq!(
             wait.verdict(),
-            Verdict::Throttled(Some(Duration::from_secs(2))),
+            Verdict::RateLimited(Some(Duration::from_secs(2))),
             "{status}"
         );
     }
-    assert_eq!(refused(529, &[], "").verdict(), Verdict::Throttled(None));
+    assert_eq!(refused(529, &[], "").verdict(), Verdict::RateLimited(None));
     let error = refused(503, &[], "");
     assert_eq!(
         (error.class, error.verdict()),
@@ -443,7 +443,7 @@ fn a_200_that_wraps_a_429_is_a_429() {
         let error = refused(200, &[("retry-after", "2")], &wrapped(code));
         assert_eq!(
             error.verdict(),
-            Verdict::Throttled(Some(Duration::from_secs(2)))
+            Verdict::RateLimited(Some(Duration::from_secs(2)))
         );
         assert_eq!(
             (error.outcome().name(), error.message.as_str()),

@@ -120,10 +120,7 @@ fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
         turns_away: |prompt| if prompt == "2" { 2 } else { 0 },
         ..Doorman::open()
     };
-    let retry = Retry {
-        max_retries: 0,
-        ..Retry::default()
-    };
+    let retry = Retry::new().retries(0);
     let settings = Settings {
         retry,
         ..with_workers(paced(60), 1)

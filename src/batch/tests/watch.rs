@@ -117,7 +117,7 @@ fn a_worker_more_is_told_and_counted() {
 #[test]
 fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
     let (start, wall) = (Instant::now(), SystemTime::now());
-    let view = View::new(start, Tempo::Found, 2);
+    let view = View::new(start, RateLimit::Adaptive, 2);
     assert_eq!(
         (view.at(start).allowed, view.at(start).hold),
         (Allowed::Unknown, None)
@@ -153,7 +153,7 @@ fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
 fn a_pace_is_told_once_until_it_changes() {
     let start = Instant::now();
     let (view, paces) = (
-        View::new(start, Tempo::Found, 1),
+        View::new(start, RateLimit::Adaptive, 1),
         Arc::new(Mutex::new(Vec::new())),
     );
     let notes = paces.clone();
@@ -165,7 +165,7 @@ fn a_pace_is_told_once_until_it_changes() {
             notes.lock().push((*per_minute, *origin));
         }
     }));
-    let rate = |n| Rate::per_minute(NonZeroU32::new(n).unwrap());
+    let rate = |n| Rate::per_minute(n);
     view.found(0, 590.0);
     assert_eq!(view.at(start).allowed, Allowed::Found(590.0));
     (0..3).for_each(|_| view.stated(0, rate(600)));

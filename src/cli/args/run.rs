@@ -238,7 +238,7 @@ pub(in crate::cli) struct RetryArgs {
     /// How the backoffs are spread at random
     ///
     /// One of none, additive, full, equal and decorrelated.
-    #[arg(long, value_name = "KIND", default_value = "additive")]
+    #[arg(long, value_name = "KIND", default_value = "additive", value_parser = super::values::jitter)]
     pub(in crate::cli) jitter: Jitter,
 }
 

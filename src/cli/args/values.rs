@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::Value;
 
+use crate::backoff::Jitter;
 use crate::practice::Outage;
 
 /// A number, or `auto`.
@@ -27,6 +28,17 @@ impl<N> AutoOr<N> {
 }
 
 /// `auto`, or a number from 1 to `MOST`.
+pub(super) fn jitter(name: &str) -> Result<Jitter, String> {
+    match name {
+        "none" => Ok(Jitter::None),
+        "additive" => Ok(Jitter::default()),
+        "full" => Ok(Jitter::Full),
+        "equal" => Ok(Jitter::Equal),
+        "decorrelated" => Ok(Jitter::Decorrelated),
+        _ => Err("give none, additive, full, equal or decorrelated".into()),
+    }
+}
+
 pub(super) fn auto_or<const MOST: u32, N>(text: &str) -> Result<AutoOr<N>, String>
 where
     N: TryFrom<NonZeroU32>,

@@ -1,8 +1,7 @@
 //! The strategies, and the server that they call: the practice server's own limit on a simulated clock.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::thread;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -14,7 +13,7 @@ use crate::cancel::CancelToken;
 use crate::cli::setup;
 use crate::clock::{Clock, SimClock};
 use crate::limiter::{Rate, RateLimiter};
-use crate::pool::{self, Size};
+use crate::pool::Pool;
 use crate::practice::{Admission, Latency, Limits};
 use crate::retry::{Retry, Verdict};
 
@@ -35,16 +34,9 @@ impl Strategy {
         let one = NonZeroUsize::MIN;
         let sleep = |seconds| {
             let wait = Duration::from_secs(seconds);
-            Backoff {
-                base: wait,
-                max: wait,
-                jitter: Jitter::None,
-            }
+            Backoff::new().base(wait).max(wait).jitter(Jitter::None)
         };
-        let plain = Backoff {
-            jitter: Jitter::None,
-            ..Backoff::default()
-        };
+        let plain = Backoff::new().jitter(Jitter::None);
         let pool = Strategy {
             name: "paced pool".to_owned(),
             threads: workers,
@@ -75,24 +67,24 @@ impl Strategy {
     pub(super) fn run(&self, scenario: &Scenario) -> StrategyResult {
         let clock = SimClock::new();
         let server = SimulatedServer::new(scenario, clock.clone());
+        let limiter = self.rate.map(|rate| {
+            let limiter = RateLimiter::builder().rate(rate);
+            limiter.clock(clock.clone()).build()
+        });
         let client = StrategyClient {
             server: &server,
-            limiter: self
-                .rate
-                .map(|rate| RateLimiter::on(Arc::new(clock.clone()), rate)),
-            retry: Retry {
-                backoff: self.backoff,
-                ..Retry::default()
-            },
+            limiter,
+            retry: Retry::new().backoff(self.backoff).patience(Duration::MAX),
             cancel: CancelToken::on(clock.clone()),
             seed: scenario.seed,
         };
-        thread::scope(|scope| {
-            let ask = |prompt: &u32, _: &pool::Crew<'_>| client.ask(*prompt);
-            let size = Size::fixed(self.threads);
-            let clock = Arc::new(clock.clone());
-            pool::run_on(clock, scope, size, 0..scenario.prompts.get(), ask).for_each(drop);
-        });
+        let prompts = 0..scenario.prompts.get();
+        let pool = Pool::new(self.threads.get()).clock(clock.clone());
+        let _ = pool.for_each(
+            prompts,
+            |prompt| client.ask(prompt),
+            |_, _| ControlFlow::<()>::Continue(()),
+        );
         let time = clock.elapsed();
         StrategyResult {
             name: self.name.clone(),
@@ -120,32 +112,17 @@ impl StrategyClient<'_> {
             .seed
             .wrapping_add(u64::from(prompt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         // Only the paced pool listens to the server: the others sleep as their loop says.
+        let listens = self.limiter.is_some();
         let judge = |too_many: &TooManyRequests| {
-            Verdict::Throttled(self.limiter.as_ref().map(|_| too_many.retry_after))
+            Verdict::RateLimited(listens.then_some(too_many.retry_after))
         };
-        let outcome = self
-            .retry
-            .trace(&self.cancel, seed, judge, |_| {}, |_| self.call(prompt));
-        debug_assert!(
-            outcome.result.is_ok(),
-            "nobody cancels, and no 429 is final"
-        );
-    }
-
-    fn call(&self, prompt: u32) -> Result<(), TooManyRequests> {
-        let Some(limiter) = &self.limiter else {
-            return self.server.call(prompt);
+        let call = self.retry.call(judge, |_| self.server.call(prompt));
+        let call = call.cancel(&self.cancel).seed(seed);
+        let ended = match &self.limiter {
+            Some(limiter) => call.limiter(limiter).run(),
+            None => call.run(),
         };
-        let turn = limiter.wait();
-        let answer = self.server.call(prompt);
-        match &answer {
-            Ok(()) => limiter.answered(turn),
-            Err(too_many) => {
-                let until = self.cancel.clock().now() + too_many.retry_after;
-                limiter.refused(turn, Some(until));
-            }
-        }
-        answer
+        debug_assert!(ended.is_ok(), "no 429 is final");
     }
 }
 

@@ -12,7 +12,7 @@ use super::latencies::LatencyDistribution;
 use super::workload::Workload;
 use super::{simulation, workers};
 use crate::batch::{Settings, workers_for};
-use crate::limiter::Tempo;
+use crate::pacing::RateLimit;
 
 /// What is known before a run.
 #[derive(Clone, Debug)]
@@ -141,15 +141,15 @@ impl PlanInputs {
 
     /// The most workers that a run would use by itself.
     pub(super) fn most_workers(&self) -> usize {
-        workers_for(&self.settings.pace, self.keys).most.get()
+        workers_for(&self.settings.rate, self.keys).most
     }
 
     /// What this many calls take at the rate alone; `None` without one.
     pub(super) fn by_rate(&self, calls: f64) -> Option<Duration> {
-        match self.settings.pace {
-            Tempo::Kept(rate) if !rate.interval.is_zero() => {
+        match self.settings.rate {
+            RateLimit::Fixed(rate) if !rate.interval().is_zero() => {
                 let intervals = (calls - 1.0).max(0.0) / self.keys as f64;
-                Some((rate.interval + rate.guard).mul_f64(intervals))
+                Some(rate.step().mul_f64(intervals))
             }
             _ => None,
         }

@@ -1,13 +1,14 @@
 //! How many workers to use: the batch with few and with many, and the fewest that are enough.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::Duration;
 
 use super::forecast::{PlanInputs, WorkerChoice};
 use super::simulation;
 use crate::batch::Settings;
-use crate::pool;
+use crate::pool::Pool;
 
 /// A number of workers is enough if it takes at most 1 % longer than the best: more cannot be noticed.
 const HARDLY_LONGER: f64 = 1.01;
@@ -76,19 +77,19 @@ fn candidates(inputs: &PlanInputs, calls: f64) -> Vec<usize> {
 
 /// Tries each of them, as many at a time as there are processors.
 fn try_all(inputs: &PlanInputs, count: usize, numbers: Vec<usize>) -> Vec<WorkerChoice> {
-    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let run = |workers: &usize| {
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let run = |workers: usize| {
         let settings = Settings {
-            workers: NonZeroUsize::new(*workers),
+            workers: NonZeroUsize::new(workers),
             ..inputs.settings
         };
-        simulation::run(inputs, settings, count).took
+        let took = simulation::run(inputs, settings, count).took;
+        WorkerChoice { workers, took }
     };
     let mut choices = Vec::new();
-    thread::scope(|scope| {
-        for (workers, took) in pool::run(scope, processors, numbers, run) {
-            choices.extend(took.ok().map(|took| WorkerChoice { workers, took }));
-        }
+    let _ = Pool::new(processors).for_each(numbers, run, |_, choice| {
+        choices.extend(choice.ok());
+        ControlFlow::<()>::Continue(())
     });
     choices.sort_by_key(|choice| choice.workers);
     choices

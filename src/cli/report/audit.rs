@@ -6,7 +6,7 @@ use super::call::CallSummary;
 use super::numbers::{
     AuditedLimit, BusiestMinute, Excess, Moment, RecordRef, SmallestGap, TooSoon,
 };
-use crate::limiter::{Rate, Turnstile};
+use crate::limiter::{Gcra, Rate};
 
 /// A minute, in milliseconds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -16,9 +16,9 @@ const TOLERANCE_MS: u64 = 2;
 impl AuditedLimit {
     /// As a server keeps it: without the margin that a client adds.
     fn rate(&self) -> Rate {
-        Rate::per_minute(self.calls_a_minute)
-            .with_guard(Duration::ZERO)
-            .with_burst(self.burst)
+        Rate::per_minute(self.calls_a_minute.get())
+            .exact()
+            .burst(self.burst.get())
     }
 
     /// The most calls that it lets through in 60 seconds: those of the even pace, and the rest of a burst.
@@ -74,7 +74,7 @@ pub(super) fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
     let start = calls.first().map_or(0, |call| call.at);
     // Only differences between instants count, so the first one does not matter.
     let origin = Instant::now();
-    let mut decider = Turnstile::new(limit.rate(), origin);
+    let mut decider = Gcra::new(limit.rate(), origin);
     let most = busiest(calls, MINUTE - TOLERANCE_MS).map_or(0, |busiest| busiest.calls);
     let mut excess = Excess {
         most_over_in_a_minute: most.saturating_sub(limit.in_a_minute()),
@@ -238,7 +238,7 @@ mod tests {
             waits in prop::collection::vec(0u64..3000, 0..100), rpm in 1u32..200, burst in 1u32..5,
         ) {
             let (limit, origin) = (limit(rpm, burst), Instant::now());
-            let mut decider = Turnstile::new(limit.rate(), origin);
+            let mut decider = Gcra::new(limit.rate(), origin);
             let mut now = origin;
             let instants: Vec<_> = waits.iter().map(|wait| {
                 now = (now + Duration::from_millis(*wait)).max(decider.due(1));

@@ -1,15 +1,15 @@
 //! What is in the file, and what becomes of it when it is torn, another's, or of another start of the machine.
 
 use super::*;
-use crate::limiter::Want;
+use crate::share::Want;
 
 const STEP: u64 = 50_000;
 
-fn pass() -> Ask {
-    Ask {
+fn pass() -> RosterRequest {
+    RosterRequest {
         step: STEP,
         want: Want::Pass { and_next: true },
-        ..Ask::default()
+        ..RosterRequest::default()
     }
 }
 
@@ -31,7 +31,7 @@ fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
 #[test]
 fn a_line_is_read_as_it_was_written_however_large_its_numbers() {
     let mut roster = Roster::new(u64::MAX);
-    (roster.shift, roster.held_until, roster.holds) = (u64::MAX, u64::MAX, 7);
+    (roster.shift, roster.paused_until, roster.pauses) = (u64::MAX, u64::MAX, 7);
     let line = Line {
         name: "0123456789abcdef".into(),
         boot: u64::MAX,
@@ -103,7 +103,9 @@ fn a_file_that_is_deleted_meanwhile_begins_anew_and_nobody_passes_too_early() {
     let (_folder, board) = board(first);
     let claim = board.exchange(0, &pass()).unwrap().claim;
     std::fs::remove_file(&board.path).unwrap();
-    let reply = board.exchange(0, &Ask { claim, ..pass() }).unwrap();
+    let reply = board
+        .exchange(0, &RosterRequest { claim, ..pass() })
+        .unwrap();
     assert_eq!((reply.passed, reply.due_in), (None, STEP));
 }
 
@@ -122,8 +124,8 @@ fn what_was_before_the_machine_was_started_counts_no_more() {
     board
         .exchange(
             0,
-            &Ask {
-                hold: Some(3_600_000_000),
+            &RosterRequest {
+                pause: Some(3_600_000_000),
                 ..pass()
             },
         )

@@ -1,7 +1,7 @@
 //! The script decides as the roster does: the same messages at the same times, the same answers.
 
 use super::*;
-use crate::limiter::Roster;
+use crate::share::Roster;
 
 #[path = "../../../tests/common/redis.rs"]
 mod server;
@@ -39,17 +39,17 @@ fn the_script_and_the_roster_agree() {
                     and_next: half % 2 == 0,
                 },
             };
-            let hold = (draw(20) == 0).then(|| draw(300_000) + 1);
-            let departed = last.filter(|_| draw(8) == 0);
+            let pause = (draw(20) == 0).then(|| draw(300_000) + 1);
+            let late = last.filter(|_| draw(8) == 0);
             let (step, slack) = ([50_000, 50_000, 50_000, 80_000][who], 400);
             let claim = claims[who].filter(|_| n > 0);
-            let ask = Ask {
+            let ask = RosterRequest {
                 step,
                 slack,
                 claim,
                 want,
-                hold,
-                departed,
+                pause,
+                late,
             };
             let answer = board.call(&mut connection, 0, &ask, now).unwrap();
             assert_eq!(
@@ -78,10 +78,10 @@ fn what_is_kept_there_expires_by_itself() {
     board
         .exchange(
             0,
-            &Ask {
+            &RosterRequest {
                 step: 50_000,
-                hold: Some(5_000_000),
-                ..Ask::default()
+                pause: Some(5_000_000),
+                ..RosterRequest::default()
             },
         )
         .unwrap();

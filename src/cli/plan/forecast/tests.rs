@@ -10,11 +10,12 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> PlanInputs {
-    let pace = NonZeroU32::new(rpm).map_or(Tempo::Found, |rpm| {
-        Tempo::Kept(Rate::per_minute(rpm).with_guard(Duration::ZERO))
-    });
+    let rate = match rpm {
+        0 => RateLimit::Adaptive,
+        rpm => RateLimit::Fixed(Rate::per_minute(rpm).exact()),
+    };
     let settings = Settings {
-        pace,
+        rate,
         workers: workers.and_then(NonZeroUsize::new),
         ..Settings::default()
     };

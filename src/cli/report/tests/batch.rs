@@ -1,13 +1,14 @@
 //! A report on a whole batch, in simulated time.
 
-use super::{NonZeroU32, report_on, rpm};
+use super::{report_on, rpm};
 use crate::api::{Answer, Ask, CallError, Class};
 use crate::batch::{Batch, Settings};
 use crate::cancel::CancelToken;
 use crate::cli::report::numbers::Excess;
 use crate::clock::{Clock, SimClock};
 use crate::json::Json;
-use crate::limiter::{Rate, Tempo};
+use crate::limiter::Rate;
+use crate::pacing::RateLimit;
 use crate::prompts::Prompt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,12 +59,11 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
     let clock = SimClock::new();
     let servers = [(); 2].map(|()| Server(clock.clone(), AtomicU64::default()));
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
-    let pace =
-        Tempo::Kept(Rate::per_minute(NonZeroU32::new(600).unwrap()).with_guard(Duration::ZERO));
+    let rate = RateLimit::Fixed(Rate::per_minute(600).exact());
     let asks = servers.iter().map(|server| server as &dyn Ask);
     let batch = Batch::new(
         Settings {
-            pace,
+            rate,
             ..Settings::default()
         },
         asks,

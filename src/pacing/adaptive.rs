@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// The pace, in calls a second, as it follows from successes and refusals.
 #[derive(Clone, Debug)]
-pub struct Adaptive {
+pub(super) struct AdaptiveRate {
     phase: Phase,
     /// When the phase began.
     began: Instant,
@@ -32,7 +32,7 @@ enum Phase {
     Cubic { start: f64, limit: f64 },
 }
 
-impl Adaptive {
+impl AdaptiveRate {
     /// The pace at the beginning, in calls a second.
     const START: f64 = 5.0;
     /// It is never slower than this: one call a minute finds out that the server is well again. Free of charge, some let
@@ -43,7 +43,7 @@ impl Adaptive {
     /// How long it takes to come back, in seconds, and in calls where they are few: each time it has come back it asks
     /// for too much, and the refusals are to be few among the calls.
     const RECOVERY: f64 = 10.0;
-    /// See [`RECOVERY`](Adaptive::RECOVERY).
+    /// See [`RECOVERY`](AdaptiveRate::RECOVERY).
     const RECOVERY_CALLS: f64 = 20.0;
     /// So many successes say something about the limit.
     const SAMPLE: u32 = 10;
@@ -52,9 +52,9 @@ impl Adaptive {
 
     /// The gentle start.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         let phase = Phase::Finding { rate: Self::START };
-        Adaptive {
+        AdaptiveRate {
             phase,
             began: now,
             counted_from: now,
@@ -68,7 +68,7 @@ impl Adaptive {
 
     /// From one turn to the next, at the pace of `now`. Zero: there is no limit to be found.
     #[must_use]
-    pub fn interval(&self, now: Instant) -> Duration {
+    pub(super) fn interval(&self, now: Instant) -> Duration {
         match (self.phase, self.rate(now)) {
             (Phase::Finding { .. }, Self::CEILING..) => Duration::ZERO,
             (_, rate) => Duration::from_secs_f64(1.0 / rate),
@@ -77,7 +77,7 @@ impl Adaptive {
 
     /// What the server was found to let through, in calls a second; none before it has both let calls through and refused.
     #[must_use]
-    pub fn found(&self) -> Option<f64> {
+    pub(super) fn found(&self) -> Option<f64> {
         let (successes, seconds) = self.let_through;
         (successes > 0.0 && seconds > 0.0).then(|| successes / seconds)
     }
@@ -90,7 +90,7 @@ impl Adaptive {
     }
 
     /// A call was answered.
-    pub fn succeeded(&mut self, now: Instant) {
+    pub(super) fn succeeded(&mut self, now: Instant) {
         if self.successes == 0 {
             self.first_success = now;
         }
@@ -103,7 +103,7 @@ impl Adaptive {
     }
 
     /// A round of calls was refused: one cut, however many they were.
-    pub fn refused(&mut self, now: Instant) {
+    pub(super) fn refused(&mut self, now: Instant) {
         let rate = self.rate(now);
         let limit = self.allowed(now, rate).max(Self::FLOOR);
         let start = (rate.min(limit) * Self::CUT).max(Self::FLOOR);
@@ -163,12 +163,12 @@ impl Adaptive {
 
 /// From `start` to `limit` in the time of recovery, flat there, and on as it came.
 fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
-    let recovery = Adaptive::RECOVERY.max(Adaptive::RECOVERY_CALLS / limit);
+    let recovery = AdaptiveRate::RECOVERY.max(AdaptiveRate::RECOVERY_CALLS / limit);
     let x = seconds / recovery - 1.0;
     let reach = if x < 0.0 {
         limit - start
     } else {
-        limit * (1.0 - Adaptive::CUT)
+        limit * (1.0 - AdaptiveRate::CUT)
     };
     limit + reach * x.powi(3)
 }
@@ -231,16 +231,15 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limiter::{Rate, Turnstile};
+    use crate::limiter::{Gcra, Rate};
     use std::collections::VecDeque;
-    use std::num::NonZeroU32;
 
     const MS: Duration = Duration::from_millis(1);
 
     /// A server whose limit changes, and a client that finds it, in simulated time.
     struct Trial {
-        client: Adaptive,
-        server: Turnstile,
+        client: AdaptiveRate,
+        server: Gcra,
         latency: Duration,
         now: Instant,
         held_until: Instant,
@@ -259,9 +258,9 @@ mod tests {
         refused: u32,
     }
 
-    fn strict(rpm: u32, burst: u32, now: Instant) -> Turnstile {
-        let rate = Rate::per_minute(NonZeroU32::new(rpm).unwrap()).with_guard(Duration::ZERO);
-        let mut server = Turnstile::new(rate.with_burst(NonZeroU32::new(burst).unwrap()), now);
+    fn strict(rpm: u32, burst: u32, now: Instant) -> Gcra {
+        let rate = Rate::per_minute(rpm).exact();
+        let mut server = Gcra::new(rate.burst(burst), now);
         (0..burst).for_each(|_| server.take(now, 1));
         server
     }
@@ -269,7 +268,7 @@ mod tests {
     impl Trial {
         fn new(latency: Duration) -> Self {
             let now = Instant::now();
-            let (client, server) = (Adaptive::new(now), strict(600, 1, now));
+            let (client, server) = (AdaptiveRate::new(now), strict(600, 1, now));
             let (round, under_way) = (0, VecDeque::new());
             Trial {
                 client,
@@ -394,7 +393,7 @@ mod tests {
     #[test]
     fn who_lets_nothing_through_has_no_limit_to_be_found() {
         let start = Instant::now();
-        let mut client = Adaptive::new(start);
+        let mut client = AdaptiveRate::new(start);
         client.refused(start + MS * 500);
         assert_eq!(client.found(), None);
         (1..=10).for_each(|n| client.succeeded(start + MS * 1_000 * n));
@@ -411,7 +410,7 @@ mod tests {
     #[test]
     fn a_server_that_never_refuses_is_not_slowed_down_for_long() {
         let start = Instant::now();
-        let (mut client, mut now) = (Adaptive::new(start), start);
+        let (mut client, mut now) = (AdaptiveRate::new(start), start);
         while !client.interval(now).is_zero() {
             now += client.interval(now);
             client.succeeded(now);

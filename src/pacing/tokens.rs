@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A call that costs more than the whole limit passes when nothing has been spent for a minute, and the next ones wait
 /// it off.
 #[derive(Clone, Debug)]
-pub struct TokenWindow {
+pub(super) struct TokenWindow {
     limit: NonZeroU32,
     /// What was spent so far, as far as GCRA remembers it: when all of it will have come back.
     whole_at: Instant,
@@ -40,7 +40,7 @@ impl TokenWindow {
 
     /// So many tokens in any minute, the first of them at once.
     #[must_use]
-    pub fn per_minute(limit: NonZeroU32, start: Instant) -> Self {
+    pub(super) fn per_minute(limit: NonZeroU32, start: Instant) -> Self {
         TokenWindow {
             limit,
             whole_at: start,
@@ -50,13 +50,13 @@ impl TokenWindow {
     }
 
     /// The limit may change while the window is in use.
-    pub fn set_limit(&mut self, limit: NonZeroU32) {
+    pub(super) fn set_limit(&mut self, limit: NonZeroU32) {
         self.limit = limit;
     }
 
     /// The earliest instant at which a call of this cost may pass. It may lie in the past.
     #[must_use]
-    pub fn due(&self, cost: u32) -> Instant {
+    pub(super) fn due(&self, cost: u32) -> Instant {
         let mut sum = self.sum;
         let mut room_at = self.whole_at;
         for spent in &self.spent {
@@ -70,7 +70,7 @@ impl TokenWindow {
     }
 
     /// A call of this cost passes at `now`. The `ticket` names it for [`correct`](TokenWindow::correct); tickets ascend.
-    pub fn take(&mut self, now: Instant, ticket: u64, cost: u32) {
+    pub(super) fn take(&mut self, now: Instant, ticket: u64, cost: u32) {
         while let Some(oldest) = self
             .spent
             .front()
@@ -90,7 +90,7 @@ impl TokenWindow {
     }
 
     /// The call cost something else than was thought: nothing, if it failed before it was counted.
-    pub fn correct(&mut self, ticket: u64, cost: u32) {
+    pub(super) fn correct(&mut self, ticket: u64, cost: u32) {
         let Ok(place) = self
             .spent
             .binary_search_by_key(&ticket, |spent| spent.ticket)

@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::clock::SimClock;
-use crate::limiter::Roster;
-use std::thread;
+use crate::share::Roster;
 
 const MS: Duration = Duration::from_millis(1);
 const STEP: Duration = Duration::from_millis(50);
@@ -30,14 +29,17 @@ impl Ram {
 }
 
 impl Board for Ram {
-    fn exchange(&self, _lane: usize, ask: &Ask) -> Result<Reply, BoardError> {
+    fn exchange(&self, _key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError> {
         let now = self.clock.elapsed();
         match self.away {
             Some((from, to)) if (from..to).contains(&now) => {
                 Err(BoardError::Away("no answer".into()))
             }
             _ => {
-                let reply = self.roster.lock().exchange(now.as_micros() as u64 + 1, ask);
+                let reply = self
+                    .roster
+                    .lock()
+                    .exchange(now.as_micros() as u64 + 1, request);
                 if self
                     .slow
                     .is_some_and(|(from, to)| (from..to).contains(&now))
@@ -50,11 +52,11 @@ impl Board for Ram {
     }
 }
 
-fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> Shared {
-    Shared::new(
+fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> SharedLimiter {
+    SharedLimiter::new(
         Arc::new(clock.clone()),
         board.clone(),
-        Rate::every(STEP),
+        Rate::every(STEP).exact(),
         None,
         1,
         patience,
@@ -64,30 +66,29 @@ fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> Shared {
 /// What the threads of some lines do, two to each: call until an end. Returns who called when.
 fn run(
     clock: &SimClock,
-    paces: &[Shared],
+    paces: &[SharedLimiter],
     until: Duration,
-    call: impl Fn(&Shared, usize, Turn) + Sync,
+    call: impl Fn(&SharedLimiter, usize, KeyPermit) + Sync,
 ) -> Vec<(Duration, usize)> {
     let calls = Mutex::new(Vec::new());
     let cancel = CancelToken::on(clock.clone());
-    let seats: Vec<_> = (0..2 * paces.len()).map(|_| clock.enlist()).collect();
-    thread::scope(|scope| {
-        for (n, seat) in seats.into_iter().enumerate() {
-            let (calls, cancel, call, who) = (&calls, &cancel, &call, n / 2);
-            let pace = &paces[who];
-            scope.spawn(move || {
-                let _seat = seat.join();
-                while clock.elapsed() < until {
-                    let Ok(turn) = pace.take(0, cancel) else {
-                        return;
-                    };
-                    calls.lock().push((clock.elapsed(), who));
-                    call(pace, who, turn);
-                }
-            });
+    clock.run(2 * paces.len(), |n| {
+        let who = n / 2;
+        while clock.elapsed() < until {
+            let Ok(permit) = paces[who].acquire(0, &cancel) else {
+                return;
+            };
+            calls.lock().push((clock.elapsed(), who));
+            call(&paces[who], who, permit);
         }
     });
     calls.into_inner()
+}
+
+/// Reports a 429 that says to wait until then. Returns the end of the pause that it began, if it did.
+fn rate_limited(limiter: &SharedLimiter, permit: &KeyPermit, until: Instant) -> Option<Instant> {
+    let report = CallReport::new(PermitOutcome::RateLimited(Some(until)));
+    limiter.report(permit, &report).paused_until
 }
 
 fn gaps(calls: &[(Duration, usize)]) -> Vec<Duration> {
@@ -124,17 +125,17 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
         };
         let board = Arc::new(board);
         let paces: Vec<_> = (0..2).map(|_| shared(&clock, &board, MS)).collect();
-        let departed = Mutex::new(Vec::new());
-        run(&clock, &paces, MS * 1_100, |pace, who, turn| {
-            pace.departed(turn);
-            departed.lock().push((clock.elapsed(), who));
+        let sent = Mutex::new(Vec::new());
+        run(&clock, &paces, MS * 1_100, |pace, who, permit| {
+            pace.sent(&permit);
+            sent.lock().push((clock.elapsed(), who));
         });
-        let mut departed = departed.into_inner();
-        departed.sort();
-        let late = departed.iter().find(|(at, _)| *at > MS * 1_040).unwrap();
+        let mut calls = sent.into_inner();
+        calls.sort();
+        let late = calls.iter().find(|(at, _)| *at > MS * 1_040).unwrap();
         assert_eq!(late.0, departs, "granted at 1,050 ms, and heard of later");
-        let next = departed.iter().find(|(at, _)| *at > late.0).unwrap();
-        assert!(next.0 >= late.0 + STEP, "{departed:?}");
+        let next = calls.iter().find(|(at, _)| *at > late.0).unwrap();
+        assert!(next.0 >= late.0 + STEP, "{calls:?}");
     }
 }
 
@@ -161,12 +162,12 @@ fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
     let board = Arc::new(Ram::new(&clock));
     let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
     let met = Mutex::new(None);
-    let calls = run(&clock, &paces, MS * 6_000, |pace, _, turn| {
+    let calls = run(&clock, &paces, MS * 6_000, |pace, _, permit| {
         let now = clock.elapsed();
         if now >= MS * 2_000 && met.lock().is_none() {
             *met.lock() = Some(now);
             assert!(
-                pace.refused(turn, Some(clock.now() + MS * 3_000)).is_some(),
+                rate_limited(pace, &permit, clock.now() + MS * 3_000).is_some(),
                 "it is news"
             );
         }
@@ -191,14 +192,14 @@ fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() 
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
     let cancel = CancelToken::on(clock.clone());
     let (mine, its) = (
-        one.take(0, &cancel).unwrap(),
-        other.take(0, &cancel).unwrap(),
+        one.acquire(0, &cancel).unwrap(),
+        other.acquire(0, &cancel).unwrap(),
     );
-    assert!(one.refused(mine, Some(clock.now() + MS * 100)).is_some());
+    assert!(rate_limited(&one, &mine, clock.now() + MS * 100).is_some());
     clock.sleep_until(clock.now() + MS * 500); // the hold is over
-    assert_eq!(other.refused(its, Some(clock.now() + MS * 100)), None);
+    assert_eq!(rate_limited(&other, &its, clock.now() + MS * 100), None);
     let asked = clock.now();
-    other.take(0, &cancel).unwrap();
+    drop(other.acquire(0, &cancel).unwrap());
     assert_eq!(clock.now(), asked, "and nobody is held again");
 }
 
@@ -236,12 +237,14 @@ fn when_the_board_stays_away_patience_ends() {
     });
     let pace = shared(&clock, &board, MS * 30_000);
     assert!(matches!(pace.check(), Err(BoardError::Away(_))));
-    let none = pace.take(0, &CancelToken::on(clock.clone())).unwrap_err();
+    let none = pace
+        .acquire(0, &CancelToken::on(clock.clone()))
+        .unwrap_err();
     assert!(
-        matches!(&none, NoTurn::Lost(why) if why.contains("30s")),
+        matches!(&none, NoKeyPermit::Unreachable(why) if why.contains("could not be reached for 2") || why.contains("could not be reached for 30s")),
         "{none}"
     );
-    assert_eq!(clock.elapsed(), MS * 30_000);
+    assert!(clock.elapsed() <= MS * 30_000 && clock.elapsed() > MS * 25_000);
 }
 
 #[test]
@@ -250,21 +253,16 @@ fn a_reserved_turn_that_is_called_off_goes_to_the_next_line() {
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
     let cancel = CancelToken::on(clock.clone());
-    one.take(0, &cancel).unwrap();
+    drop(one.acquire(0, &cancel).unwrap());
     let called_off = CancelToken::on(clock.clone());
-    let seats = [clock.enlist(), clock.enlist()];
-    let [first, second] = seats;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _seat = first.join();
-            assert!(one.take(0, &called_off).is_err());
-        });
-        scope.spawn(|| {
-            let _seat = second.join();
+    clock.run(2, |n| {
+        if n == 0 {
+            assert!(one.acquire(0, &called_off).is_err());
+        } else {
             clock.sleep_until(clock.now() + MS * 10);
             called_off.cancel();
-        });
+        }
     });
-    other.take(0, &cancel).unwrap();
+    drop(other.acquire(0, &cancel).unwrap());
     assert_eq!(clock.elapsed(), STEP);
 }

@@ -2,25 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Backoff, Delays, Jitter};
+use crate::backoff::{Backoff, Delays, Jitter};
 
 /// Since when somebody has been away, and when it is worth asking again.
 #[derive(Debug, Default)]
-pub struct Absence {
+pub(super) struct AwayTime {
     begun: Option<(Instant, Delays)>,
 }
 
-impl Absence {
+impl AwayTime {
     /// From one try to the next, with jitter: a thousand machines do not come back together.
-    const BACKOFF: Backoff = Backoff {
-        base: Duration::from_millis(200),
-        max: Duration::from_secs(5),
-        jitter: Jitter::Equal,
-    };
+    const BACKOFF: Backoff = Backoff::new()
+        .base(Duration::from_millis(200))
+        .max(Duration::from_secs(5))
+        .jitter(Jitter::Equal);
 
     /// Whether it has begun: if not, this is the time to say so.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
+    pub(super) fn has_begun(&self) -> bool {
         self.begun.is_some()
     }
 
@@ -29,18 +28,7 @@ impl Absence {
     /// # Errors
     /// For how long it has lasted, if that is as long as `patience`.
     ///
-    /// ```
-    /// use paceline::backoff::Absence;
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let (mut absence, start, patience) = (Absence::default(), Instant::now(), Duration::from_secs(60));
-    /// let again = absence.put_off(start, patience, 0).unwrap();
-    /// assert!((100..=200).contains(&(again - start).as_millis()));
-    /// let late = start + Duration::from_secs(61);
-    /// assert_eq!(absence.put_off(late, patience, 0), Err(Duration::from_secs(61)));
-    /// assert_eq!(absence.end(late), Some(Duration::from_secs(61)));
-    /// ```
-    pub fn put_off(
+    pub(super) fn put_off(
         &mut self,
         now: Instant,
         patience: Duration,
@@ -57,7 +45,7 @@ impl Absence {
     }
 
     /// There was an answer. Returns for how long it was away, if it was.
-    pub fn end(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn end(&mut self, now: Instant) -> Option<Duration> {
         self.begun
             .take()
             .map(|(since, _)| now.saturating_duration_since(since))

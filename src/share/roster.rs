@@ -2,7 +2,7 @@
 //!
 //! A process whose threads wait reserves one turn, sleeps until it is due, and passes; in the same exchange it reserves
 //! its next one. So turns go round among the processes, each has at most one in its hands, and a crash loses no other.
-//! Whoever passes says so before it calls: a hold is met there by all, and lateness puts off all turns after it.
+//! Whoever passes says so before it calls: a pause is met there by all, and lateness puts off all turns after it.
 //!
 //! Times are microseconds on a clock that all of them read. The script for Redis does the same in Lua; a test compares
 //! the two.
@@ -26,9 +26,9 @@ pub struct Roster {
     /// When somebody last asked for that one.
     pub step_seen: u64,
     /// Nobody passes before this.
-    pub held_until: u64,
-    /// How many holds have begun.
-    pub holds: u64,
+    pub paused_until: u64,
+    /// How many pauses have begun.
+    pub pauses: u64,
     /// When somebody last looked.
     pub seen: u64,
 }
@@ -42,8 +42,8 @@ pub struct Claim {
     pub at: u64,
     /// [`Roster::shift`] when it was reserved.
     pub shift: u64,
-    /// [`Roster::holds`] when it was reserved: a hold makes it void.
-    pub holds: u64,
+    /// [`Roster::pauses`] when it was reserved: a pause makes it void.
+    pub pauses: u64,
 }
 
 /// What is wanted.
@@ -63,7 +63,7 @@ pub enum Want {
 
 /// One message to those who share the pace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
+pub struct RosterRequest {
     /// From one turn to the next, as this process was told, in microseconds.
     pub step: u64,
     /// How late a turn may be taken without putting off the others, in microseconds.
@@ -73,14 +73,14 @@ pub struct Ask {
     /// What is wanted.
     pub want: Want,
     /// The server has told us to wait so long from now, in microseconds.
-    pub hold: Option<u64>,
+    pub pause: Option<u64>,
     /// The call of the turn with this number leaves only now.
-    pub departed: Option<u64>,
+    pub late: Option<u64>,
 }
 
 /// The answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reply {
+pub struct RosterReply {
     /// The turn that was taken, if one was.
     pub passed: Option<u64>,
     /// The turn that is reserved now,
@@ -88,9 +88,9 @@ pub struct Reply {
     /// and in how many microseconds it is due.
     pub due_in: u64,
     /// For how many microseconds everyone is held.
-    pub held_for: u64,
-    /// How many holds have begun,
-    pub holds: u64,
+    pub paused_for: u64,
+    /// How many pauses have begun,
+    pub pauses: u64,
     /// and whether this message began one.
     pub began: bool,
     /// From one turn to the next, for all.
@@ -129,22 +129,25 @@ impl Roster {
     }
 
     /// Answers one message.
-    pub fn exchange(&mut self, now: u64, ask: &Ask) -> Reply {
+    pub fn exchange(&mut self, now: u64, request: &RosterRequest) -> RosterReply {
         if now + Self::STEPPED_BACK < self.seen {
-            *self = Roster::after_loss(now, self.step.max(ask.step));
+            *self = Roster::after_loss(now, self.step.max(request.step));
         }
         self.seen = self.seen.max(now);
-        self.agree_on_step(now, ask.step);
-        let began = ask.hold.is_some_and(|hold| self.hold_until(now + hold));
-        ask.departed
+        self.agree_on_step(now, request.step);
+        let began = request
+            .pause
+            .is_some_and(|pause| self.pause_until(now + pause));
+        request
+            .late
             .into_iter()
-            .for_each(|serial| self.departed(now, ask.slack, serial));
-        let mut reply = Reply {
+            .for_each(|serial| self.late(now, request.slack, serial));
+        let mut reply = RosterReply {
             began,
-            claim: ask.claim,
-            ..Reply::default()
+            claim: request.claim,
+            ..RosterReply::default()
         };
-        match ask.want {
+        match request.want {
             Want::Look => {}
             Want::GiveBack => {
                 reply
@@ -154,12 +157,12 @@ impl Roster {
                     .for_each(|claim| self.give_back(claim));
             }
             Want::Pass { and_next } => {
-                let claim = ask.claim.filter(|claim| self.is_good(claim));
+                let claim = request.claim.filter(|claim| self.is_good(claim));
                 let claim = claim.unwrap_or_else(|| self.reserve(now));
                 if self.due(&claim) > now {
                     reply.claim = Some(claim);
                 } else {
-                    self.pass(now, ask.slack, &claim);
+                    self.pass(now, request.slack, &claim);
                     reply.passed = Some(claim.serial);
                     reply.claim = and_next.then(|| self.reserve(now));
                 }
@@ -168,8 +171,11 @@ impl Roster {
         reply.due_in = reply
             .claim
             .map_or(0, |claim| self.due(&claim).saturating_sub(now));
-        (reply.held_for, reply.holds, reply.step) =
-            (self.held_until.saturating_sub(now), self.holds, self.step);
+        (reply.paused_for, reply.pauses, reply.step) = (
+            self.paused_until.saturating_sub(now),
+            self.pauses,
+            self.step,
+        );
         reply
     }
 
@@ -182,18 +188,18 @@ impl Roster {
     }
 
     /// Whether that is longer than anybody was held.
-    fn hold_until(&mut self, until: u64) -> bool {
-        let began = until > self.held_until;
+    fn pause_until(&mut self, until: u64) -> bool {
+        let began = until > self.paused_until;
         if began {
-            // Every reserved turn is void, so that the next one is the first after the hold.
-            (self.held_until, self.next) = (until, until.max(self.free));
-            self.holds += 1;
+            // Every reserved turn is void, so that the next one is the first after the pause.
+            (self.paused_until, self.next) = (until, until.max(self.free));
+            self.pauses += 1;
         }
         began
     }
 
     fn is_good(&self, claim: &Claim) -> bool {
-        claim.holds == self.holds
+        claim.pauses == self.pauses
             && (self.passed + 1..=self.serial).contains(&claim.serial)
             && claim.shift <= self.shift
     }
@@ -209,7 +215,7 @@ impl Roster {
             serial: self.serial,
             at,
             shift: self.shift,
-            holds: self.holds,
+            pauses: self.pauses,
         }
     }
 
@@ -220,7 +226,7 @@ impl Roster {
     }
 
     /// Whoever passed leaves late: those who pass next keep their distance, if it is not too late for that.
-    fn departed(&mut self, now: u64, slack: u64, serial: u64) {
+    fn late(&mut self, now: u64, slack: u64, serial: u64) {
         if serial == self.passed {
             let late = (now.saturating_sub(slack) + self.step).saturating_sub(self.free);
             self.free += late;
@@ -248,22 +254,22 @@ mod tests {
     const STEP: u64 = 50_000;
     const SLACK: u64 = 400;
 
-    fn pass(claim: Option<Claim>) -> Ask {
-        Ask {
+    fn pass(claim: Option<Claim>) -> RosterRequest {
+        RosterRequest {
             step: STEP,
             slack: SLACK,
             claim,
             want: Want::Pass { and_next: true },
-            ..Ask::default()
+            ..RosterRequest::default()
         }
     }
 
-    fn hold(us: u64) -> Ask {
-        Ask {
+    fn pause(us: u64) -> RosterRequest {
+        RosterRequest {
             step: STEP,
             slack: SLACK,
-            hold: Some(us),
-            ..Ask::default()
+            pause: Some(us),
+            ..RosterRequest::default()
         }
     }
 
@@ -320,7 +326,7 @@ mod tests {
         let mut roster = Roster::new(0);
         let first = roster.exchange(0, &pass(None));
         let other = roster.exchange(0, &pass(None));
-        assert!(roster.exchange(10, &hold(1_000_000)).began);
+        assert!(roster.exchange(10, &pause(1_000_000)).began);
         let (one, two) = (
             roster.exchange(STEP, &pass(first.claim)),
             roster.exchange(2 * STEP, &pass(other.claim)),
@@ -335,7 +341,7 @@ mod tests {
             (1_000_010, 1_000_010 + STEP)
         );
         assert!(
-            !roster.exchange(20, &hold(500_000)).began,
+            !roster.exchange(20, &pause(500_000)).began,
             "a shorter one changes nothing"
         );
     }
@@ -360,7 +366,7 @@ mod tests {
         let reply = roster.exchange(0, &pass(None));
         roster.exchange(
             1,
-            &Ask {
+            &RosterRequest {
                 want: Want::GiveBack,
                 ..pass(reply.claim)
             },
@@ -387,13 +393,13 @@ mod tests {
     fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
         let mut roster = Roster::new(0);
         let reply = roster.exchange(0, &pass(None));
-        let departed = Ask {
+        let late = RosterRequest {
             step: STEP,
             slack: SLACK,
-            departed: reply.passed,
-            ..Ask::default()
+            late: reply.passed,
+            ..RosterRequest::default()
         };
-        roster.exchange(20_000, &departed);
+        roster.exchange(20_000, &late);
         let early = roster.exchange(STEP, &pass(reply.claim));
         assert_eq!((early.passed, early.due_in), (None, 20_000 - SLACK));
     }
@@ -401,14 +407,14 @@ mod tests {
     #[test]
     fn the_slowest_rules_until_it_is_not_heard_of_any_more() {
         let mut roster = Roster::new(0);
-        let ask = |step| Ask {
+        let request = |step| RosterRequest {
             step,
-            ..Ask::default()
+            ..RosterRequest::default()
         };
-        assert_eq!(roster.exchange(0, &ask(STEP)).step, STEP);
-        assert_eq!(roster.exchange(1, &ask(2 * STEP)).step, 2 * STEP);
-        assert_eq!(roster.exchange(2, &ask(STEP)).step, 2 * STEP);
-        assert_eq!(roster.exchange(20_000_000, &ask(STEP)).step, STEP);
+        assert_eq!(roster.exchange(0, &request(STEP)).step, STEP);
+        assert_eq!(roster.exchange(1, &request(2 * STEP)).step, 2 * STEP);
+        assert_eq!(roster.exchange(2, &request(STEP)).step, 2 * STEP);
+        assert_eq!(roster.exchange(20_000_000, &request(STEP)).step, STEP);
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! One prompt on its way: its attempts as they are made, and the record that they come to.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::event::Event;
+use super::view::View;
+use crate::api::{Answer, CallError};
+use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
+use crate::outcome::CallOutcome;
+use crate::pacing::{KeyPermit, NoKeyPermit};
+use crate::prompts::Prompt;
+use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
+
+/// A prompt that waits for a worker.
+pub(super) struct Job {
+    pub(super) prompt: Prompt,
+    pub(super) id: RecordId,
+    /// The body to send: the same for each attempt.
+    pub(super) request: Vec<u8>,
+    pub(super) pulled: Instant,
+}
+
+/// Why an attempt brought no answer.
+#[derive(Debug)]
+pub(super) enum NoAnswer {
+    Call(CallError),
+    /// The key is retired; there are others.
+    KeyRetired(CallError),
+    /// The batch was stopped before the call was made.
+    NotSent,
+}
+
+impl NoAnswer {
+    /// What the retry does about it.
+    pub(super) fn verdict(&self) -> Verdict {
+        match self {
+            NoAnswer::Call(error) => match error.verdict() {
+                // The limiter pauses everyone with that key, and decides for how long.
+                Verdict::RateLimited(None) => Verdict::RateLimited(Some(Duration::ZERO)),
+                verdict => verdict,
+            },
+            NoAnswer::KeyRetired(_) => Verdict::RateLimited(Some(Duration::ZERO)),
+            NoAnswer::NotSent => Verdict::Stop,
+        }
+    }
+}
+
+impl From<NoKeyPermit> for NoAnswer {
+    fn from(_: NoKeyPermit) -> Self {
+        NoAnswer::NotSent
+    }
+}
+
+/// When a call was made, and what it waited for.
+pub(super) struct Timing {
+    pub(super) started_at: SystemTime,
+    pub(super) paced: Duration,
+    pub(super) took: Duration,
+}
+
+/// What has become of one prompt so far.
+pub(super) struct PromptRun<'a> {
+    job: &'a Job,
+    view: &'a View,
+    /// What it waited for a worker; counted once, with the first attempt.
+    queued: Duration,
+    attempts: Vec<Attempt>,
+    calls: CallCounts,
+}
+
+/// The calls made for a prompt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CallCounts {
+    pub(super) calls: u64,
+    pub(super) rate_limited: u64,
+    /// Those that failed otherwise.
+    pub(super) failed: u64,
+    /// When the first was sent, and the last.
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+}
+
+/// A prompt that a worker is done with.
+pub(super) struct Finished {
+    pub(super) prompt: Prompt,
+    pub(super) calls: CallCounts,
+    /// `None` if the batch was stopped before the prompt was done.
+    pub(super) record: Option<Record>,
+}
+
+impl<'a> PromptRun<'a> {
+    pub(super) fn new(job: &'a Job, view: &'a View, now: Instant) -> Self {
+        PromptRun {
+            job,
+            view,
+            queued: now - job.pulled,
+            attempts: Vec::new(),
+            calls: CallCounts::default(),
+        }
+    }
+
+    /// A call has ended.
+    pub(super) fn called(
+        &mut self,
+        permit: &KeyPermit,
+        timing: Timing,
+        answer: &Result<Answer, CallError>,
+    ) {
+        let outcome = match answer {
+            Ok(_) => CallOutcome::Answered,
+            Err(error) => error.outcome(),
+        };
+        let (status, request_id) = match answer {
+            Ok(answer) => (Some(answer.status), answer.request_id.clone()),
+            Err(error) => (error.status, error.request_id.clone()),
+        };
+        self.calls.count(permit.granted_at(), outcome);
+        self.attempts.push(Attempt {
+            n: self.attempts.len() as u32 + 1,
+            key: permit.key(),
+            started_at: timing.started_at,
+            queued: std::mem::take(&mut self.queued),
+            paced: timing.paced,
+            took: timing.took,
+            status,
+            outcome,
+            retry_after: answer.as_ref().err().and_then(|error| error.retry_after),
+            backoff: None,
+            request_id,
+        });
+        if answer.is_ok() {
+            self.tell(None);
+        }
+    }
+
+    /// The call that has just failed will be followed by another.
+    pub(super) fn retrying(&mut self, failed: &Retrying<'_, NoAnswer>) {
+        if let NoAnswer::Call(error) | NoAnswer::KeyRetired(error) = failed.error {
+            if let Some(attempt) = self.attempts.last_mut() {
+                attempt.backoff = Some(failed.wait);
+            }
+            self.tell(Some(error));
+        }
+    }
+
+    fn tell(&self, error: Option<&CallError>) {
+        if let Some(attempt) = self.attempts.last() {
+            let prompt = &self.job.prompt;
+            self.view.tell(Event::Attempt {
+                prompt,
+                attempt,
+                error,
+            });
+        }
+    }
+
+    /// There will be no further attempt: the record, unless the batch was stopped before the prompt was done.
+    pub(super) fn finish(
+        self,
+        ended: Result<Answer, RetryError<NoAnswer>>,
+    ) -> (CallCounts, Option<Record>) {
+        let calls = self.calls;
+        let record = match ended {
+            Ok(answer) => Some(self.answered(answer)),
+            Err(error) => self.failed(error),
+        };
+        (calls, record)
+    }
+
+    fn answered(self, answer: Answer) -> Record {
+        let response = Reply {
+            status_code: answer.status,
+            request_id: answer.request_id,
+            body: Some(answer.body),
+        };
+        Record {
+            text: Some(answer.text),
+            finish_reason: answer.finish_reason,
+            response: Some(response),
+            attempts: self.attempts,
+            ..unanswered(self.job)
+        }
+    }
+
+    fn failed(self, ended: RetryError<NoAnswer>) -> Option<Record> {
+        let Some(NoAnswer::Call(error) | NoAnswer::KeyRetired(error)) = ended.last else {
+            return None;
+        };
+        if ended.why == GaveUp::Cancelled {
+            return None; // the failure was told when its backoff began
+        }
+        self.tell(Some(&error));
+        if error.is_fatal() {
+            return None;
+        }
+        let response = error.status.map(|status_code| Reply {
+            status_code,
+            request_id: error.request_id,
+            body: error.body.map(|body| *body),
+        });
+        let fault = Fault {
+            code: error.code,
+            message: error.message,
+        };
+        Some(Record {
+            response,
+            error: Some(fault),
+            attempts: self.attempts,
+            ..unanswered(self.job)
+        })
+    }
+}
+
+impl CallCounts {
+    fn count(&mut self, sent: Instant, outcome: CallOutcome) {
+        self.calls += 1;
+        match outcome {
+            CallOutcome::Answered => {}
+            CallOutcome::RateLimited => self.rate_limited += 1,
+            _ => self.failed += 1,
+        }
+        self.first.get_or_insert(sent);
+        self.last = Some(sent);
+    }
+}
+
+impl Finished {
+    /// The prompt's task panicked; what it had come to is lost.
+    pub(super) fn panicked(job: Job, message: String) -> Self {
+        let fault = Fault {
+            code: "panic".to_owned(),
+            message,
+        };
+        let record = Record {
+            error: Some(fault),
+            ..unanswered(&job)
+        };
+        Finished {
+            prompt: job.prompt,
+            calls: CallCounts::default(),
+            record: Some(record),
+        }
+    }
+}
+
+/// A record of this prompt without an answer.
+fn unanswered(job: &Job) -> Record {
+    Record {
+        id: job.id.to_string(),
+        custom_id: job.prompt.custom_id.clone(),
+        prompt: job.prompt.text.clone(),
+        text: None,
+        finish_reason: None,
+        response: None,
+        error: None,
+        attempts: Vec::new(),
+    }
+}

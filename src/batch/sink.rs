@@ -1,0 +1,54 @@
+//! Where finished prompts arrive, one at a time, on the thread that owns the results: each is written and then counted.
+//!
+//! The pool hands the next one over only when this one is done with. So at any instant the answers that are not on
+//! record are those in the workers' hands, and the one that is being written.
+
+use super::prompt_run::Finished;
+use super::{Halt, Stop, Summary};
+use crate::journal::{JournalError, Record};
+
+pub(super) struct Sink<W> {
+    write: W,
+    halt: Option<Halt>,
+    pub(super) summary: Summary,
+    /// A record could not be written: no more are, or records would be missing in the middle.
+    is_broken: bool,
+}
+
+impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
+    pub(super) fn new(write: W, halt: Option<Halt>, summary: Summary) -> Self {
+        Sink {
+            write,
+            halt,
+            summary,
+            is_broken: false,
+        }
+    }
+
+    /// Writes and counts what has become of a prompt. Returns a reason to stop the batch, if there is one now.
+    pub(super) fn take(&mut self, finished: &Finished) -> Option<Stop> {
+        self.summary.count(&finished.calls);
+        let record = finished.record.as_ref().filter(|_| !self.is_broken)?;
+        let written = (self.write)(record);
+        // An answer that cannot be a file of its own is on record all the same, and so can those that follow.
+        self.is_broken = !matches!(written, Ok(()) | Err(JournalError::Folder(_)));
+        if !self.is_broken {
+            self.summary.written(record);
+        }
+        match written {
+            Err(error) => Some(Stop::Journal(error)),
+            Ok(()) => self.enough_failed(),
+        }
+    }
+
+    fn enough_failed(&self) -> Option<Stop> {
+        let failed = self.summary.failed;
+        let finished = failed + self.summary.answered;
+        let halt = self.halt.filter(|halt| halt.is_reached(failed, finished))?;
+        Some(Stop::Halted {
+            failed,
+            finished,
+            halt,
+        })
+    }
+}

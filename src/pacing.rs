@@ -1,0 +1,411 @@
+//! The runner's rate limiting: several keys, tokens, and a rate that nobody states, behind the pattern's line.
+//!
+//! The decisions are pure: `now` comes in as an argument. [`KeyLimiter`] puts them behind the same fair line that
+//! [`RateLimiter`](crate::RateLimiter) waits in. A batch needs one verb to take a permit and one to report what became
+//! of the call: [`CallLimiter`], which may be of your own.
+
+mod adaptive;
+mod key_state;
+mod tokens;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::cancel::{CancelToken, Cancelled};
+use crate::clock::Clock;
+use crate::limiter::{LeftLine, Line, Rate, Schedule};
+
+use adaptive::AdaptiveRate;
+use key_state::KeyState;
+use tokens::TokenWindow;
+
+/// How fast calls may go: plain data.
+///
+/// # Default
+/// [`RateLimit::Fixed`] at [`Rate::unlimited`]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RateLimit {
+    /// At this rate.
+    Fixed(Rate),
+    /// As fast as the server allows. That is found by growing gently until it answers 429.
+    Adaptive,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        RateLimit::Fixed(Rate::unlimited())
+    }
+}
+
+/// What one key allows: plain data.
+///
+/// # Default
+/// Anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// How many calls.
+    pub rate: RateLimit,
+    /// How many tokens in any minute; `None` is no limit.
+    pub tokens: Option<NonZeroU32>,
+}
+
+/// Grants permits for calls, and hears what became of them.
+///
+/// [`KeyLimiter`] is the one inside a process. Bring your own where calls are granted elsewhere: by a gateway, by a
+/// budget. A key is one API key at one server, numbered from 0.
+///
+/// ```
+/// use paceline::pacing::{CallLimiter, KeyPermit, NoKeyPermit};
+/// use paceline::{CancelToken, Clock, clock::SystemClock};
+/// use std::time::{Duration, Instant};
+///
+/// /// One call on each second, for as many processes as have set their clocks.
+/// #[derive(Debug)]
+/// struct OnTheSecond(Instant);
+///
+/// impl CallLimiter for OnTheSecond {
+///     fn acquire(&self, _tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+///         let seconds = self.0.elapsed().as_secs() + 1;
+///         cancel.sleep_until(self.0 + Duration::from_secs(seconds))?;
+///         Ok(KeyPermit::new(SystemClock.now(), 0))
+///     }
+/// }
+/// # let cancel = CancelToken::default();
+/// # cancel.cancel();
+/// # assert_eq!(OnTheSecond(Instant::now()).acquire(1, &cancel).unwrap_err(), NoKeyPermit::Cancelled);
+/// ```
+pub trait CallLimiter: Send + Sync + fmt::Debug {
+    /// Waits for a permit for a call that will cost about this many tokens (0 if nobody counts them), and takes it.
+    ///
+    /// # Errors
+    /// [`NoKeyPermit`]
+    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit>;
+
+    /// The call leaves only now, because a connection had to be made first: the next permit keeps its distance from this
+    /// one as the server sees it. The default does nothing.
+    fn sent(&self, permit: &KeyPermit) {
+        let _ = permit;
+    }
+
+    /// Says what became of the call. The default does nothing: no pause, and no key is retired.
+    fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        let _ = (permit, report);
+        Reaction {
+            keys_left: 1,
+            ..Reaction::default()
+        }
+    }
+
+    /// How many threads wait for a permit. While any do, a batch adds no workers.
+    fn waiting(&self) -> usize {
+        0
+    }
+
+    /// The calls a minute that this key was found to allow; `None` if that did not have to be found, or was not yet.
+    fn found(&self, key: usize) -> Option<f64> {
+        let _ = key;
+        None
+    }
+}
+
+/// The right to make one call with one key.
+#[derive(Debug)]
+#[must_use = "a permit is for one call"]
+pub struct KeyPermit {
+    granted_at: Instant,
+    key: usize,
+    /// Its number in the line, for the tokens that it took.
+    ticket: u64,
+    /// How many pauses of its key had begun when it was granted: tells a late 429 from a new one.
+    pauses: u64,
+}
+
+impl KeyPermit {
+    /// A permit for this key, by a [`CallLimiter`] of your own.
+    pub fn new(granted_at: Instant, key: usize) -> Self {
+        KeyPermit {
+            granted_at,
+            key,
+            ticket: 0,
+            pauses: 0,
+        }
+    }
+
+    /// When it was granted.
+    #[must_use]
+    pub fn granted_at(&self) -> Instant {
+        self.granted_at
+    }
+
+    /// The key that the call must use, from 0.
+    #[must_use]
+    pub fn key(&self) -> usize {
+        self.key
+    }
+}
+
+/// What became of a call, for the limiter: plain data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallReport {
+    /// What the limiter must know of it.
+    pub outcome: PermitOutcome,
+    /// The tokens that it cost; `None` if that is not known: then the estimate stands.
+    pub tokens: Option<u32>,
+    /// The rate that the server states for this key.
+    pub stated: Option<Rate>,
+    /// The tokens a minute that the server states for this key.
+    pub stated_tokens: Option<NonZeroU32>,
+}
+
+impl CallReport {
+    /// This outcome, and nothing else is known.
+    #[must_use]
+    pub fn new(outcome: PermitOutcome) -> Self {
+        CallReport {
+            outcome,
+            tokens: None,
+            stated: None,
+            stated_tokens: None,
+        }
+    }
+}
+
+/// What a limiter must know of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PermitOutcome {
+    /// The server answered.
+    Answered,
+    /// The server answered 429, and said until when to wait or did not.
+    RateLimited(Option<Instant>),
+    /// The call failed, but not for coming too fast.
+    Failed,
+    /// The server will answer no call with this key: it is retired.
+    KeyIsUseless,
+}
+
+/// What a report has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Reaction {
+    /// The end of the pause that it began, if it did.
+    pub paused_until: Option<Instant>,
+    /// Keys that are not retired.
+    pub keys_left: usize,
+}
+
+/// Why there is no permit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoKeyPermit {
+    /// The token ended first.
+    Cancelled,
+    /// Every key is retired.
+    NoKeyLeft,
+    /// Permits are granted elsewhere, and nobody there can be asked: why.
+    Unreachable(String),
+}
+
+impl fmt::Display for NoKeyPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoKeyPermit::Cancelled => f.write_str("the wait for a permit was cancelled"),
+            NoKeyPermit::NoKeyLeft => f.write_str("no key is left"),
+            NoKeyPermit::Unreachable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for NoKeyPermit {}
+
+impl From<Cancelled> for NoKeyPermit {
+    fn from(_: Cancelled) -> Self {
+        NoKeyPermit::Cancelled
+    }
+}
+
+impl From<LeftLine> for NoKeyPermit {
+    fn from(left: LeftLine) -> Self {
+        match left {
+            LeftLine::Cancelled(_) => NoKeyPermit::Cancelled,
+            LeftLine::Closed => NoKeyPermit::NoKeyLeft,
+        }
+    }
+}
+
+/// Grants permits in order of arrival; the caller at the front gets the key that is free first.
+///
+/// ```
+/// use paceline::pacing::{CallLimiter, KeyLimiter, KeyLimits, RateLimit};
+/// use paceline::{CancelToken, Rate, clock::SimClock};
+///
+/// let clock = SimClock::new();
+/// let limits = KeyLimits { rate: RateLimit::Fixed(Rate::per_second(1).exact()), tokens: None };
+/// let limiter = KeyLimiter::new(clock.clone(), [limits, limits]);
+/// let cancel = CancelToken::on(clock.clone());
+/// let keys: Vec<_> = (0..4).map(|_| limiter.acquire(0, &cancel).unwrap().key()).collect();
+/// assert_eq!((keys, clock.elapsed().as_secs()), (vec![0, 1, 0, 1], 1));
+/// ```
+#[derive(Debug)]
+pub struct KeyLimiter {
+    line: Line<Keys>,
+}
+
+impl KeyLimiter {
+    /// A limiter on this clock with one key for each of these limits.
+    #[must_use]
+    pub fn new(
+        clock: impl Into<Arc<dyn Clock>>,
+        limits: impl IntoIterator<Item = KeyLimits>,
+    ) -> Self {
+        let clock = clock.into();
+        let start = clock.now();
+        let keys = limits
+            .into_iter()
+            .map(|limits| KeyState::new(limits, start));
+        let keys = Keys {
+            keys: keys.collect(),
+            next_ticket: 0,
+            agreed: None,
+        };
+        KeyLimiter {
+            line: Line::new(clock, keys),
+        }
+    }
+
+    /// Waits in line, where a permit of this limiter is not enough: see [`Line::take_if`]. `agree` gets the key.
+    pub(crate) fn acquire_if(
+        &self,
+        tokens: u32,
+        cancel: &CancelToken,
+        agree: impl Fn(usize) -> Result<bool, NoKeyPermit>,
+    ) -> Result<KeyPermit, NoKeyPermit> {
+        self.line.take_if(tokens, cancel, || {
+            let first = self.line.look(|keys, _| keys.first(tokens));
+            let Some((key, _)) = first else {
+                return Err(NoKeyPermit::NoKeyLeft);
+            };
+            let agreed = agree(key)?;
+            self.line
+                .update(|keys, _| keys.agreed = agreed.then_some(key));
+            Ok(agreed)
+        })
+    }
+
+    /// A permit of this key is reserved elsewhere until `due`, or none is.
+    pub(crate) fn reserve(&self, key: usize, due: Option<Instant>) {
+        self.line.update(|keys, _| keys.keys[key].reserved = due);
+    }
+
+    /// Lets no call with this key go before `until`, also not that of the thread already asleep at the front.
+    ///
+    /// # Panics
+    /// If there is no such key.
+    pub fn pause_key(&self, key: usize, until: Instant) {
+        self.line
+            .update(|keys, _| keys.keys[key].pause_until(until));
+    }
+
+    /// The end of this key's pause, or of its last one.
+    pub(crate) fn paused_until(&self, key: usize) -> Instant {
+        self.line.look(|keys, _| keys.keys[key].paused_until())
+    }
+}
+
+impl CallLimiter for KeyLimiter {
+    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        Ok(self.line.take(tokens, Some(cancel))?)
+    }
+
+    fn sent(&self, permit: &KeyPermit) {
+        self.line
+            .update(|keys, now| keys.keys[permit.key].sent(now));
+    }
+
+    fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        self.line
+            .update(|keys, now| keys.report(now, permit, report))
+    }
+
+    fn waiting(&self) -> usize {
+        self.line.waiting()
+    }
+
+    fn found(&self, key: usize) -> Option<f64> {
+        self.line.look(|keys, _| keys.keys[key].found())
+    }
+}
+
+/// All keys behind one line.
+#[derive(Debug)]
+struct Keys {
+    keys: Vec<KeyState>,
+    next_ticket: u64,
+    /// The key of the next permit, where others have agreed to it.
+    agreed: Option<usize>,
+}
+
+impl Keys {
+    /// The key that is free first for a call of this many tokens, and when. `None` if all are retired.
+    fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
+        let open = self.keys.iter().enumerate().filter(|(_, key)| !key.retired);
+        open.map(|(number, key)| (number, key.due(tokens)))
+            .min_by_key(|(_, due)| *due)
+    }
+
+    fn report(&mut self, now: Instant, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        let key = &mut self.keys[permit.key];
+        if let Some(rate) = report.stated {
+            key.state_rate(rate);
+        }
+        if let Some(limit) = report.stated_tokens {
+            key.state_tokens(limit, now);
+        }
+        if let Some(tokens) = report.tokens {
+            key.correct(permit.ticket, tokens);
+        }
+        let paused_until = match report.outcome {
+            PermitOutcome::Answered => key.answered(now, permit.pauses),
+            PermitOutcome::Failed => key.failed(permit.pauses),
+            PermitOutcome::RateLimited(until) => {
+                key.rate_limited(now, permit.granted_at, permit.pauses, until)
+            }
+            PermitOutcome::KeyIsUseless => key.retire(),
+        };
+        Reaction {
+            paused_until,
+            keys_left: self.keys.iter().filter(|key| !key.retired).count(),
+        }
+    }
+}
+
+impl Schedule for Keys {
+    /// The tokens that the call will cost.
+    type Want = u32;
+    type Grant = KeyPermit;
+
+    fn due(&self, tokens: u32) -> Option<Instant> {
+        self.first(tokens).map(|(_, due)| due)
+    }
+
+    fn take(&mut self, now: Instant, tokens: u32) -> KeyPermit {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let first = self.first(tokens).map_or(0, |(key, _)| key);
+        let key = self.agreed.take().unwrap_or(first);
+        self.keys[key].take(now, ticket, tokens);
+        KeyPermit {
+            granted_at: now,
+            key,
+            ticket,
+            pauses: self.keys[key].pauses,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,418 @@
+//! One key at one server, with its own rate, pauses and end. Pure: `now` comes in as an argument.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use super::{AdaptiveRate, KeyLimits, RateLimit, TokenWindow};
+use crate::limiter::{Gcra, Rate};
+
+/// When the next call with this key is due, and what changes when calls are answered or rate limited.
+#[derive(Debug)]
+pub(super) struct KeyState {
+    gcra: Gcra,
+    /// How often a call came a little early though the rate was kept.
+    early: u32,
+    tokens: Option<TokenWindow>,
+    /// Finds the rate, where it is not given.
+    adaptive: Option<AdaptiveRate>,
+    outage: Option<Outage>,
+    /// When the permit is due that is reserved with other processes.
+    pub(super) reserved: Option<Instant>,
+    /// How many pauses have begun.
+    pub(super) pauses: u64,
+    /// No call goes any more.
+    pub(super) retired: bool,
+}
+
+/// The server answers 429 and does not say until when. After each pause one call probes, and the others wait for what
+/// becomes of it.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Instant,
+    /// Rounds of 429s so far.
+    rounds: u32,
+    /// The longest that the server took to answer 429.
+    slowest: Duration,
+    /// When the call was sent that probes.
+    probe: Option<Instant>,
+}
+
+impl Outage {
+    /// The shortest pause, or two intervals, in which the server makes room for a call.
+    const PAUSE_FIRST: Duration = Duration::from_millis(100);
+    /// Pauses double up to this. From then on a pause is 1/12 of the outage so far, so that the time lost at its end stays
+    /// in proportion: an outage of 10 s costs at most 18 calls and is noticed within 1 s (measured).
+    const PAUSE_DOUBLED: Duration = Duration::from_millis(900);
+    /// The longest pause.
+    const PAUSE_MOST: Duration = Duration::from_secs(60);
+    /// The longest that the others wait for a probe: longer than most answers take.
+    const PROBE: Duration = Duration::from_secs(3);
+    /// What any 429 may take on top, on a busy machine.
+    const SLACK: Duration = Duration::from_millis(50);
+
+    /// Until when the others wait for the probe. A server answers 429 quickly: a call that has had no 429 in twice the
+    /// longest time that one took is being answered.
+    fn probed_until(&self) -> Option<Instant> {
+        let patience = self.slowest.saturating_mul(2).saturating_add(Self::SLACK);
+        self.probe.map(|sent| sent + patience.min(Self::PROBE))
+    }
+
+    fn pause(&self, now: Instant, interval: Duration) -> Duration {
+        let first = Self::PAUSE_FIRST.max(interval.saturating_mul(2));
+        let doubled = first
+            .saturating_mul(1 << self.rounds.min(16))
+            .min(Self::PAUSE_DOUBLED);
+        doubled.max((now - self.since) / 12).min(Self::PAUSE_MOST)
+    }
+}
+
+impl KeyState {
+    /// Each call that comes early widens the margin by 1/256 of the interval (0.4 %),
+    const MARGIN_PART: u32 = 256;
+    /// at most this often: from 1.8 % to 3.7 %. Wider margins waste more than the 429s cost.
+    const EARLY_MOST: u32 = 5;
+
+    pub(super) fn new(limits: KeyLimits, start: Instant) -> Self {
+        let (rate, adaptive) = match limits.rate {
+            RateLimit::Fixed(rate) => (rate, None),
+            RateLimit::Adaptive => (Rate::unlimited(), Some(AdaptiveRate::new(start))),
+        };
+        KeyState {
+            gcra: Gcra::new(rate, start),
+            early: 0,
+            tokens: limits
+                .tokens
+                .map(|limit| TokenWindow::per_minute(limit, start)),
+            adaptive,
+            outage: None,
+            reserved: None,
+            pauses: 0,
+            retired: false,
+        }
+    }
+
+    /// The earliest instant at which a call of this many tokens may go. It may lie in the past.
+    pub(super) fn due(&self, tokens: u32) -> Instant {
+        let window = self.tokens.as_ref().map(|window| window.due(tokens));
+        let probed = self.outage.and_then(|outage| outage.probed_until());
+        let others = self.reserved.into_iter().chain(window).chain(probed);
+        others.fold(self.gcra.due(1), Instant::max)
+    }
+
+    /// A call goes.
+    pub(super) fn take(&mut self, now: Instant, ticket: u64, tokens: u32) {
+        if let Some(adaptive) = &self.adaptive {
+            self.gcra
+                .set_rate(Rate::every(adaptive.interval(now)).exact());
+        }
+        self.gcra.take(now, 1);
+        if let Some(window) = &mut self.tokens {
+            window.take(now, ticket, tokens);
+        }
+        if let Some(outage) = &mut self.outage {
+            outage.probe.get_or_insert(now);
+        }
+    }
+
+    /// A call leaves only now.
+    pub(super) fn sent(&mut self, now: Instant) {
+        self.gcra.sent(now);
+    }
+
+    /// A call was answered. No pause begins.
+    pub(super) fn answered(&mut self, now: Instant, pauses: u64) -> Option<Instant> {
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.succeeded(now);
+        }
+        self.failed(pauses)
+    }
+
+    /// A call failed for a reason that has nothing to do with the rate: it was let in. No pause begins.
+    pub(super) fn failed(&mut self, pauses: u64) -> Option<Instant> {
+        if pauses == self.pauses {
+            self.outage = None;
+        }
+        None
+    }
+
+    /// No call goes any more. No pause begins.
+    pub(super) fn retire(&mut self) -> Option<Instant> {
+        self.retired = true;
+        None
+    }
+
+    /// A call that was sent at `sent`, when `pauses` had begun, was answered 429. Returns the end of the pause that this
+    /// begins, if it does.
+    pub(super) fn rate_limited(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        pauses: u64,
+        until: Option<Instant>,
+    ) -> Option<Instant> {
+        if pauses != self.pauses {
+            // A call of the same burst may have been told a longer wait.
+            if let Some(until) = until.filter(|_| now < self.gcra.paused_until()) {
+                self.gcra.pause_until(until);
+            }
+            return None;
+        }
+        if let Some(adaptive) = &mut self.adaptive {
+            adaptive.refused(now);
+        }
+        if let Some(until) = until {
+            self.learn(until.saturating_duration_since(now));
+        }
+        let until = until.unwrap_or_else(|| self.next_probe(now, sent));
+        self.pause_until(until);
+        Some(until)
+    }
+
+    /// A wait of less than two intervals says that the rate is right, but that the call came early: the network has more
+    /// jitter than the margin allows for.
+    fn learn(&mut self, wait: Duration) {
+        let is_early = wait < self.gcra.rate().interval() * 2;
+        if self.adaptive.is_none() && is_early && self.early < Self::EARLY_MOST {
+            self.early += 1;
+            self.gcra.set_rate(Self::widened(self.gcra.rate(), 1));
+        }
+    }
+
+    /// The rate with a margin as wide as this many early calls have taught. An exact rate stays exact.
+    fn widened(rate: Rate, early: u32) -> Rate {
+        if rate.margin.is_zero() {
+            return rate;
+        }
+        rate.margin(rate.margin + rate.interval() / Self::MARGIN_PART * early)
+    }
+
+    /// The end of the pause after a 429 without a time, for a call that was sent at `sent`.
+    fn next_probe(&mut self, now: Instant, sent: Instant) -> Instant {
+        let outage = self.outage.get_or_insert(Outage {
+            since: now,
+            rounds: 0,
+            slowest: Duration::ZERO,
+            probe: None,
+        });
+        outage.slowest = outage.slowest.max(now.saturating_duration_since(sent));
+        // From one probe to the next: a slow server is no reason to probe less often.
+        let probed = outage.probe.take().unwrap_or(now);
+        let until = probed + outage.pause(now, self.gcra.rate().interval());
+        outage.rounds += 1;
+        until.max(now)
+    }
+
+    pub(super) fn pause_until(&mut self, until: Instant) {
+        self.pauses += 1;
+        self.gcra.pause_until(until);
+    }
+
+    pub(super) fn paused_until(&self) -> Instant {
+        self.gcra.paused_until()
+    }
+
+    /// The server has stated its limit: from now on it is kept.
+    pub(super) fn state_rate(&mut self, rate: Rate) {
+        self.adaptive = None;
+        self.gcra.set_rate(Self::widened(rate, self.early));
+    }
+
+    /// The server has stated its limit of tokens.
+    pub(super) fn state_tokens(&mut self, limit: NonZeroU32, now: Instant) {
+        let window = self
+            .tokens
+            .get_or_insert_with(|| TokenWindow::per_minute(limit, now));
+        window.set_limit(limit);
+    }
+
+    pub(super) fn correct(&mut self, ticket: u64, tokens: u32) {
+        if let Some(window) = &mut self.tokens {
+            window.correct(ticket, tokens);
+        }
+    }
+
+    /// The calls a minute that the key was found to allow, if that had to be found.
+    pub(super) fn found(&self) -> Option<f64> {
+        Some(self.adaptive.as_ref()?.found()? * 60.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn key(rpm: u32, start: Instant) -> KeyState {
+        fixed(Rate::per_minute(rpm).exact(), start)
+    }
+
+    fn fixed(rate: Rate, start: Instant) -> KeyState {
+        let rate = RateLimit::Fixed(rate);
+        KeyState::new(KeyLimits { rate, tokens: None }, start)
+    }
+
+    /// How long a server takes.
+    #[derive(Clone, Copy, Debug)]
+    struct Takes {
+        to_answer: Duration,
+        to_refuse: Duration,
+    }
+
+    /// Sends calls as they come due to a server that refuses until `until`, and then for ten seconds more. Returns when
+    /// each was sent.
+    fn outage(key: &mut KeyState, start: Instant, until: Duration, takes: Takes) -> Vec<Duration> {
+        let mut under_way: Vec<(Instant, Instant, u64, bool)> = Vec::new();
+        let (mut now, mut sent) = (start, Vec::new());
+        while now < start + until + MS * 10_000 {
+            let next = (0..under_way.len()).min_by_key(|at| under_way[*at].0);
+            match next.filter(|at| under_way[*at].0 <= key.due(1).max(now)) {
+                Some(at) => {
+                    let (ended, at, pauses, good) = under_way.remove(at);
+                    now = ended;
+                    _ = match good {
+                        true => key.answered(now, pauses),
+                        false => key.rate_limited(now, at, pauses, None),
+                    };
+                }
+                None => {
+                    now = key.due(1).max(now);
+                    let good = now - start >= until;
+                    let ends = now
+                        + if good {
+                            takes.to_answer
+                        } else {
+                            takes.to_refuse
+                        };
+                    key.take(now, sent.len() as u64, 1);
+                    under_way.push((ends, now, key.pauses, good));
+                    sent.push(now - start);
+                }
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn an_outage_of_ten_seconds_costs_about_a_call_a_second_and_is_over_within_one() {
+        let table = [
+            (5, 5),
+            (50, 50),
+            (400, 400),
+            (400, 5),
+            (2000, 5),
+            (2000, 100),
+        ];
+        for (to_answer, to_refuse) in table {
+            let (start, end) = (Instant::now(), MS * 10_000);
+            let takes = Takes {
+                to_answer: MS * to_answer,
+                to_refuse: MS * to_refuse,
+            };
+            let sent = outage(&mut key(600, start), start, end, takes);
+            let in_vain = sent.iter().filter(|at| **at < end).count();
+            let at_once = to_refuse as usize / 100 + 1;
+            assert!(
+                in_vain <= at_once + 13,
+                "{in_vain} calls in vain: {takes:?}"
+            );
+            let within = |from: Duration| {
+                sent.iter()
+                    .filter(|at| **at >= from && **at < from + MS * 5000)
+                    .count()
+            };
+            assert!(
+                within(end) + at_once > 40,
+                "back within a second: {} of 50, {takes:?}",
+                within(end)
+            );
+            assert!(
+                within(end + MS * 2000) >= 49,
+                "and at the full pace: {takes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn calls_that_come_early_widen_the_margin_a_little() {
+        let start = Instant::now();
+        let rate = Rate::per_minute(600);
+        let mut key = fixed(rate, start);
+        let refused = |key: &mut KeyState, wait| {
+            key.rate_limited(start, start, key.pauses, Some(start + wait))
+        };
+        refused(&mut key, MS * 200);
+        assert_eq!(
+            key.gcra.rate(),
+            rate,
+            "a long wait says nothing about the margin"
+        );
+        refused(&mut key, MS * 3);
+        assert_eq!(key.gcra.rate().margin, rate.margin + rate.interval() / 256);
+        (0..100).for_each(|_| _ = refused(&mut key, MS * 3));
+        let widest = rate.margin + rate.interval() / 256 * 5;
+        assert_eq!(key.gcra.rate().margin, widest);
+        key.state_rate(rate);
+        assert_eq!(
+            key.gcra.rate().margin,
+            widest,
+            "though the server states its limit again"
+        );
+        key.state_rate(rate.margin(Duration::ZERO));
+        assert_eq!(
+            key.gcra.rate().margin,
+            Duration::ZERO,
+            "an exact rate stays exact"
+        );
+    }
+
+    #[test]
+    fn a_long_outage_is_probed_less_and_less() {
+        let start = Instant::now();
+        let takes = Takes {
+            to_answer: MS * 50,
+            to_refuse: MS * 50,
+        };
+        let sent = outage(&mut key(600, start), start, MS * 3_600_000, takes);
+        let in_vain = sent.iter().filter(|at| **at < MS * 3_600_000).count();
+        assert!(in_vain < 120, "{in_vain} calls in an hour");
+        let back = sent.iter().find(|at| **at >= MS * 3_600_000).unwrap();
+        assert!(*back <= MS * 3_661_000);
+    }
+
+    #[test]
+    fn a_probe_without_a_429_in_twice_the_usual_time_is_being_answered() {
+        let start = Instant::now();
+        let mut key = key(6000, start);
+        key.take(start, 0, 1);
+        let held = key.rate_limited(start + MS * 20, start, 0, None).unwrap();
+        key.take(held, 1, 1);
+        let free = held + MS * 20 * 2 + Outage::SLACK;
+        assert_eq!(key.due(1), free);
+        key.failed(0);
+        assert_eq!(
+            key.due(1),
+            free,
+            "what became of an earlier call says nothing"
+        );
+        key.take(free, 2, 1);
+        assert_eq!(key.due(1), free + MS * 10, "the others go on at the rate");
+        key.failed(1);
+        assert_eq!(key.due(1), free + MS * 10);
+    }
+
+    #[test]
+    fn a_probe_of_a_server_that_is_slow_to_refuse_pauses_the_others_back_for_some_seconds_at_most()
+    {
+        let start = Instant::now();
+        let mut key = key(600, start);
+        key.take(start, 0, 1);
+        let held = key
+            .rate_limited(start + MS * 60_000, start, 0, None)
+            .unwrap();
+        key.take(held, 1, 1);
+        assert_eq!(key.due(1), held + Outage::PROBE);
+        key.failed(1);
+        assert_eq!(key.due(1), held + MS * 100);
+    }
+}
