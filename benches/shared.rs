@@ -4,8 +4,6 @@
 //! Redis that keeps an append-only file, and through a file; without a `redis-server` its rows are left out, and this says
 //! so. Clients and server share the processors, so read the ratios, and the server's own processor time.
 
-#![allow(clippy::incompatible_msrv)] // it runs on the compiler of today
-
 mod common;
 #[path = "../tests/common/redis.rs"]
 mod server;

@@ -134,30 +134,29 @@
 //!
 //! The pattern knows nothing of HTTP, JSON or language models. Time and randomness come in as arguments everywhere.
 
+// Only the pattern alone promises the older compiler.
+#![cfg_attr(
+    not(any(feature = "batch", feature = "practice")),
+    warn(clippy::incompatible_msrv)
+)]
+
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod api;
 pub mod backoff;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod batch;
 pub mod cancel;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
-#[clippy::msrv = "1.95"]
 pub mod cli;
 pub mod clock;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod hints;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod http;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod journal;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod json;
 pub mod limiter;
 #[cfg(feature = "batch")]
@@ -165,24 +164,18 @@ mod names;
 #[cfg(feature = "batch")]
 mod outcome;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod pacing;
 pub mod pool;
 #[cfg(feature = "practice")]
-#[clippy::msrv = "1.95"]
 pub mod practice;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod prompts;
 #[cfg(feature = "redis")]
-#[clippy::msrv = "1.95"]
 pub mod queue;
 pub mod retry;
 #[cfg(feature = "batch")]
-#[clippy::msrv = "1.95"]
 pub mod share;
 #[cfg(feature = "redis")]
-#[clippy::msrv = "1.95"]
 pub mod store;
 mod sync;
 

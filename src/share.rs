@@ -1,6 +1,6 @@
 //! Where several processes keep one pace: in a file on one machine, in Redis for many.
 //!
-//! Both are a [`Board`](Board) for the [`Shared`](SharedLimiter) pace; each lane's roster has a
+//! Both are a [`Board`] for the [`Shared`](SharedLimiter) pace; each lane's roster has a
 //! name there, a hash of the server and the key, so that processes with the same key share and those with another do not.
 
 mod file;

@@ -9,6 +9,7 @@ use crate::journal::JournalError;
 pub(super) enum Destination {
     File,
     Stdout,
+    #[cfg(feature = "redis")]
     Queue,
 }
 
