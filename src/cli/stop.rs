@@ -9,7 +9,10 @@ use crate::journal::JournalError;
 pub(super) enum Destination {
     File,
     Stdout,
-    #[cfg(feature = "redis")]
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "the queue needs Redis")
+    )]
     Queue,
 }
 
