@@ -192,7 +192,7 @@ impl RateLimiter {
     /// Waits in line for a permit. Threads are served in order of arrival.
     #[must_use = "a permit is for one call"]
     pub fn acquire(&self) -> Permit {
-        match self.0.take(self.clock().now(), None) {
+        match self.0.take((), None) {
             Ok(permit) => permit.of(self),
             Err(_) => unreachable!("only a token ends a wait for a limiter that never closes"),
         }
@@ -211,10 +211,9 @@ impl RateLimiter {
     /// assert!(matches!(limiter.try_acquire(), Err(NoPermit::NotYet { .. })));
     /// ```
     pub fn try_acquire(&self) -> Result<Permit, NoPermit> {
-        let now = self.clock().now();
-        let taken = self.0.try_take(now).map(|permit| permit.of(self));
+        let taken = self.0.try_take(()).map(|permit| permit.of(self));
         taken.map_err(|due| NoPermit::NotYet {
-            due: due.unwrap_or(now),
+            due: due.unwrap_or_else(|| self.clock().now()),
         })
     }
 
@@ -258,7 +257,7 @@ impl RateLimiter {
     /// assert_eq!(limiter.acquire_or_cancel(&token).err(), Some(NoPermit::Cancelled));
     /// ```
     pub fn acquire_or_cancel(&self, token: &CancelToken) -> Result<Permit, NoPermit> {
-        let ended = match self.0.take(self.clock().now(), Some(token)) {
+        let ended = match self.0.take((), Some(token)) {
             Ok(permit) => return Ok(permit.of(self)),
             Err(LeftLine::Cancelled(cancelled)) => cancelled.into(),
             Err(LeftLine::Closed) => unreachable!("a limiter never closes"),
@@ -391,17 +390,15 @@ impl Ledger {
 }
 
 impl Schedule for Ledger {
-    /// When the caller came.
-    type Want = Instant;
+    type Want = ();
     type Grant = Granted;
 
-    fn due(&self, _came: Instant) -> Option<Instant> {
+    fn due(&self, (): ()) -> Option<Instant> {
         Some(self.gcra.due(1))
     }
 
-    fn take(&mut self, now: Instant, came: Instant) -> Granted {
+    fn take(&mut self, now: Instant, (): (), waited: Duration) -> Granted {
         self.gcra.take(now, 1);
-        let waited = now.saturating_duration_since(came);
         self.stats.granted += 1;
         self.stats.waited += waited;
         self.stats.longest_wait = self.stats.longest_wait.max(waited);

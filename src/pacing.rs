@@ -11,7 +11,7 @@ mod tokens;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::clock::Clock;
@@ -392,7 +392,7 @@ impl Schedule for Keys {
         self.first(tokens).map(|(_, due)| due)
     }
 
-    fn take(&mut self, now: Instant, tokens: u32) -> KeyPermit {
+    fn take(&mut self, now: Instant, tokens: u32, _waited: Duration) -> KeyPermit {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let first = self.first(tokens).map_or(0, |(key, _)| key);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, Cancelled, earlier};
 use crate::clock::{Clock, after};
@@ -24,8 +24,8 @@ pub(crate) trait Schedule {
     /// When a permit is due: it may lie in the past. `None` if there will be none, ever.
     fn due(&self, want: Self::Want) -> Option<Instant>;
 
-    /// Takes the permit that is due.
-    fn take(&mut self, now: Instant, want: Self::Want) -> Self::Grant;
+    /// Takes the permit that is due. `waited` is the time that the caller was in line for it.
+    fn take(&mut self, now: Instant, want: Self::Want, waited: Duration) -> Self::Grant;
 }
 
 /// Threads in line for a schedule's permits.
@@ -117,7 +117,7 @@ impl<S: Schedule> Line<S> {
         let now = self.clock.now();
         match state.schedule.due(want) {
             Some(due) if due <= now && state.waiting.is_empty() => {
-                Ok(state.schedule.take(now, want))
+                Ok(state.schedule.take(now, want, Duration::ZERO))
             }
             due => Err(due),
         }
@@ -135,16 +135,15 @@ impl<S: Schedule> Line<S> {
             cancel.check()?;
         }
         let mut state = self.state.lock();
-        if state.waiting.is_empty() {
-            let now = self.clock.now();
-            if state.schedule.due(want).is_some_and(|due| due <= now) {
-                return Ok(state.schedule.take(now, want));
-            }
+        let now = self.clock.now(); // once: reading it costs a third of a permit that is free
+        let is_due = |due| due <= now;
+        if state.waiting.is_empty() && state.schedule.due(want).is_some_and(is_due) {
+            return Ok(state.schedule.take(now, want, Duration::ZERO));
         }
-        let place = self.arrive(&mut state, want);
+        let place = self.arrive(&mut state, want, now);
         drop(state);
         place.wait(cancel, |place| {
-            Ok(place.look(|schedule, now| schedule.take(now, want)))
+            Ok(place.look(|schedule, now| schedule.take(now, want, now - place.came)))
         })
     }
 
@@ -160,11 +159,13 @@ impl<S: Schedule> Line<S> {
         cancel: &CancelToken,
         agree: impl Fn() -> Result<bool, E>,
     ) -> Result<S::Grant, E> {
-        let place = self.arrive(&mut self.state.lock(), want);
+        let place = self.arrive(&mut self.state.lock(), want, self.clock.now());
         place.wait(Some(cancel), |place| match place.look(|_, now| now) {
             Step::Granted(_) if agree()? => {
                 let mut state = self.state.lock();
-                Ok(Step::Granted(state.schedule.take(self.clock.now(), want)))
+                let now = self.clock.now();
+                let grant = state.schedule.take(now, want, now - place.came);
+                Ok(Step::Granted(grant))
             }
             Step::Granted(now) => Ok(Step::Wait(Some(now))),
             Step::Wait(due) => Ok(Step::Wait(due)),
@@ -172,7 +173,7 @@ impl<S: Schedule> Line<S> {
         })
     }
 
-    fn arrive(&self, state: &mut State<S>, want: S::Want) -> Place<'_, S> {
+    fn arrive(&self, state: &mut State<S>, want: S::Want, came: Instant) -> Place<'_, S> {
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         let thread = thread::current();
@@ -185,6 +186,7 @@ impl<S: Schedule> Line<S> {
             line: self,
             ticket,
             want,
+            came,
         }
     }
 }
@@ -209,6 +211,7 @@ struct Place<'a, S: Schedule> {
     line: &'a Line<S>,
     ticket: u64,
     want: S::Want,
+    came: Instant,
 }
 
 /// What the thread in a place finds.
