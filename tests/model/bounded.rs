@@ -53,12 +53,10 @@ impl Scheduler for Bounded {
     /// Goes back to the last step at which something else could have been chosen.
     fn new_execution(&mut self) -> Option<Schedule> {
         if self.tried > 0 {
-            while self
-                .levels
-                .pop_if(|(choices, taken)| *taken + 1 == choices.len())
-                .is_some()
-            {}
-            self.levels.last_mut()?.1 += 1;
+            let has_more = |(choices, taken): &(Vec<TaskId>, usize)| *taken + 1 < choices.len();
+            let last = self.levels.iter().rposition(has_more)?;
+            self.levels.truncate(last + 1);
+            self.levels[last].1 += 1;
         }
         (self.step, self.spent, self.tried) = (0, 0, self.tried + 1);
         (self.tried <= self.most).then(|| Schedule::new(0))

@@ -95,9 +95,11 @@ impl State {
             return Vec::new();
         };
         self.elapsed = now;
-        self.parked
-            .extract_if(.., |parked| parked.until.is_some_and(|until| until <= now))
-            .collect()
+        let parked = std::mem::take(&mut self.parked).into_iter();
+        let (woken, parked) =
+            parked.partition(|parked| parked.until.is_some_and(|until| until <= now));
+        self.parked = parked;
+        woken
     }
 }
 
