@@ -49,13 +49,17 @@
 //! # use std::ops::ControlFlow;
 //! # let limiter = RateLimiter::new(Rate::unlimited());
 //! let cancel = CancelToken::new();
-//! let on_ctrl_c = cancel.clone(); // ctrlc::set_handler(move || on_ctrl_c.cancel())
+//! let handler = {
+//!     let cancel = cancel.clone();
+//!     move || cancel.cancel() // as in ctrlc::set_handler(handler)
+//! };
+//! let judge = |status: &u16| if *status >= 500 { Verdict::Retry } else { Verdict::Stop };
 //! let call = |n: u32| {
-//!     let call = Retry::new().call(|_: &u16| Verdict::Retry, |_| Ok::<_, u16>(n));
+//!     let call = Retry::new().call(judge, |_| Ok::<_, u16>(n));
 //!     call.limiter(&limiter).cancel(&cancel).run()
 //! };
 //! let _ = Pool::new(4).cancel(&cancel).for_each(0.., call, |_, _| {
-//!     on_ctrl_c.cancel();
+//!     handler(); // somebody presses Ctrl-C
 //!     ControlFlow::<()>::Continue(())
 //! });
 //! ```
@@ -64,7 +68,8 @@
 //! [`Attempt::remaining`](retry::Attempt::remaining) is the time for the client's own time-out. An endless 429 also ends
 //! with the retry's [patience](Retry::patience). [`CancelToken::within`] bounds any set of waits.
 //!
-//! **… test in simulated time?** Make the limiter on a [`SimClock`](clock::SimClock); an hour takes milliseconds.
+//! **… test in simulated time?** Make the limiter on a [`SimClock`](clock::SimClock), and a pool with [`Pool::clock`]; an
+//! hour takes milliseconds.
 //!
 //! ```
 //! use paceline::{Rate, RateLimiter, Retry, Verdict, clock::SimClock};
@@ -119,8 +124,8 @@
 //! | `redis` | a rate and a queue that many machines share | 1.95 |
 //! | `cli` | the command line | 1.95 |
 //!
-//! `cli` and `redis` are on by default. All public types of the pattern are `Send` and `Sync`, but for
-//! [`pool::Outputs`], which stays on the thread that made it.
+//! `cli` and `redis` are on by default. What threads share, such as limiters, permits, tokens and clocks, is `Send` and
+//! `Sync`.
 //!
 //! # The house
 //!
@@ -132,7 +137,8 @@
 //! | runner | `names` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
 //! | face | `practice` → `cli` |
 //!
-//! The pattern knows nothing of HTTP, JSON or language models. Time and randomness come in as arguments everywhere.
+//! The pattern has no HTTP client, and knows nothing of JSON or language models. Time comes in as an argument everywhere,
+//! and so can the seed of everything random.
 
 // Only the pattern alone promises the older compiler.
 #![cfg_attr(

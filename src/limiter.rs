@@ -75,9 +75,9 @@ pub struct Stats {
     pub rate_limited: u64,
     /// Waits that ran out of time.
     pub timed_out: u64,
-    /// The time that all threads have waited for permits, in sum.
+    /// The time that threads have waited for the permits they got, in sum.
     pub waited: Duration,
-    /// The longest that a thread has waited for a permit.
+    /// The longest that a thread has waited for a permit it got.
     pub longest_wait: Duration,
     /// Threads in line now.
     pub waiting: usize,
@@ -91,7 +91,7 @@ pub struct Stats {
 pub enum NoPermit {
     /// None is free now.
     NotYet {
-        /// When to try again: an estimate, as others may be in line.
+        /// When the limit allows the next call. It may lie in the past while others are in line: then wait as they do.
         due: Instant,
     },
     /// The token was cancelled.
@@ -217,7 +217,7 @@ impl RateLimiter {
         })
     }
 
-    /// Waits for a permit for at most `time`. It gives up at once if none is due by then.
+    /// Waits for a permit for less than `time`. At the front of the line it gives up at once if none is due by then.
     ///
     /// # Errors
     /// [`NoPermit::OutOfTime`]: nothing was taken, and those behind in line have moved up.
@@ -280,8 +280,12 @@ impl RateLimiter {
     /// assert!(limiter.try_acquire().is_err());
     /// ```
     pub fn pause(&self, time: Duration) {
-        self.0
-            .update(|ledger, now| ledger.pause_until(after(now, time)));
+        self.0.update(|ledger, now| {
+            let until = after(now, time);
+            if until > now.max(ledger.gcra.paused_until()) {
+                ledger.pause_until(until);
+            }
+        });
     }
 
     /// Changes the rate. The next permit is due as it was, those after it at the new rate.
@@ -314,7 +318,8 @@ impl RateLimiter {
         })
     }
 
-    /// Whether a new limiter would do the same: nobody is in line, no call was made lately, no pause is in force.
+    /// Whether a new limiter at the same rate would do the same: nobody is in line, the whole burst is available, no pause
+    /// is in force.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.0.waiting() == 0 && self.0.look(|ledger, now| ledger.gcra.is_full(now))
@@ -354,9 +359,9 @@ impl Granted {
 }
 
 impl Ledger {
-    /// The pause for a 429 that names no time: 1 s, as the article's backoff begins,
+    /// The first pause for a 429 that names no time: the article's shortest delay.
     const SILENT_FIRST: Duration = Duration::from_secs(1);
-    /// doubled with each in a row, up to the article's longest delay.
+    /// The longest such pause: the article's longest delay.
     const SILENT_MOST: Duration = Duration::from_secs(60);
 
     fn pause_until(&mut self, until: Instant) {
@@ -451,8 +456,8 @@ impl Permit {
         self.limiter.0.update(|ledger, now| ledger.gcra.sent(now));
     }
 
-    /// The call was answered 429: pauses everyone, for as long as the server says (its `Retry-After`), or else for 1 s,
-    /// doubled with each such answer in a row up to 60 s.
+    /// The call was answered 429: pauses everyone, for as long as the server says (its `Retry-After`), or else for 1 s.
+    /// That doubles, up to 60 s, while another such answer comes within the length of the last pause after its end.
     ///
     /// Pauses are numbered, because answers come late. One that answers a call sent before the present pause began can
     /// lengthen that pause up to what it says itself; once the pause is over it does nothing.

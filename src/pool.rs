@@ -96,22 +96,17 @@ impl Pool {
     ///
     /// # Panics
     /// If the input iterator panics, or the operating system gives no thread at all.
-    pub fn for_each<I, T, B>(
+    pub fn for_each<I: Send, T: Send, B>(
         &self,
-        inputs: I,
-        work: impl Fn(I::Item) -> T + Send + Sync,
+        inputs: impl IntoIterator<Item = I, IntoIter: Send>,
+        work: impl Fn(I) -> T + Send + Sync,
         each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
-    ) -> ControlFlow<B>
-    where
-        I: IntoIterator,
-        I::IntoIter: Send,
-        I::Item: Send,
-        T: Send,
-    {
+    ) -> ControlFlow<B> {
         self.for_each_growing(self.workers, inputs, |input, _workers| work(input), each)
     }
 
-    /// The same for a pool that may grow to `most` workers: a task adds one when it sees that one is missing.
+    /// The same for a pool that may grow to `most` workers, if that is more than it has: a task adds one when it sees that
+    /// one is missing.
     ///
     /// # Panics
     /// If the input iterator panics, or the operating system gives no thread at all.
@@ -131,19 +126,13 @@ impl Pool {
     /// });
     /// assert_eq!(sum, 4950);
     /// ```
-    pub fn for_each_growing<I, T, B>(
+    pub fn for_each_growing<I: Send, T: Send, B>(
         &self,
         most: usize,
-        inputs: I,
-        work: impl Fn(I::Item, &Workers<'_>) -> T + Send + Sync,
+        inputs: impl IntoIterator<Item = I, IntoIter: Send>,
+        work: impl Fn(I, &Workers<'_>) -> T + Send + Sync,
         mut each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
-    ) -> ControlFlow<B>
-    where
-        I: IntoIterator,
-        I::IntoIter: Send,
-        I::Item: Send,
-        T: Send,
-    {
+    ) -> ControlFlow<B> {
         thread::scope(|scope| {
             let mut outputs = self.start(scope, most, inputs.into_iter(), work, None);
             outputs.try_for_each(|(number, output)| each(number, output))
@@ -164,24 +153,18 @@ impl Pool {
     /// });
     /// assert_eq!(longest, Some(6));
     /// ```
-    pub fn map<'scope, I, T>(
+    pub fn map<'scope, I: Send + 'scope, T: Send + 'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
-        inputs: I,
-        work: impl Fn(I::Item) -> T + Send + Sync + 'scope,
-    ) -> Outputs<T>
-    where
-        I: IntoIterator,
-        I::IntoIter: Send + 'scope,
-        I::Item: Send + 'scope,
-        T: Send + 'scope,
-    {
+        inputs: impl IntoIterator<Item = I, IntoIter: Send + 'scope>,
+        work: impl Fn(I) -> T + Send + Sync + 'scope,
+    ) -> Outputs<'scope, T> {
         let work = move |input, _: &Workers<'_>| work(input);
         self.start(scope, self.workers, inputs.into_iter(), work, None)
     }
 
-    /// The same in order of the inputs. An output that is not due waits for those before it; at most workers + queue
-    /// inputs are ahead of the one that is due.
+    /// The same in order of the inputs. An output that is not due waits, in memory, for those before it; at most workers +
+    /// queue inputs are ahead of the one that is due. A cancelled pool leaves out the inputs that it has not begun.
     ///
     /// # Panics
     /// If the operating system gives no thread at all.
@@ -195,18 +178,12 @@ impl Pool {
     ///     assert_eq!(first, [0, 1, 4, 9, 16]);
     /// });
     /// ```
-    pub fn map_in_order<'scope, I, T>(
+    pub fn map_in_order<'scope, I: Send + 'scope, T: Send + 'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
-        inputs: I,
-        work: impl Fn(I::Item) -> T + Send + Sync + 'scope,
-    ) -> Outputs<T>
-    where
-        I: IntoIterator,
-        I::IntoIter: Send + 'scope,
-        I::Item: Send + 'scope,
-        T: Send + 'scope,
-    {
+        inputs: impl IntoIterator<Item = I, IntoIter: Send + 'scope>,
+        work: impl Fn(I) -> T + Send + Sync + 'scope,
+    ) -> Outputs<'scope, T> {
         let (ahead, emitted) = bounded(self.workers + self.queue);
         let order = InOrder {
             next: 0,
@@ -223,54 +200,39 @@ impl Pool {
         )
     }
 
-    fn start<'scope, I, T>(
+    fn start<'scope, I: Send + 'scope, T: Send + 'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
         most: usize,
         inputs: impl Iterator<Item = I> + Send + 'scope,
         work: impl Fn(I, &Workers<'_>) -> T + Send + Sync + 'scope,
         order: Option<(Sender<()>, InOrder<T>)>,
-    ) -> Outputs<T>
-    where
-        I: Send + 'scope,
-        T: Send + 'scope,
-    {
+    ) -> Outputs<'scope, T> {
         let clock = self.clock_in_use();
         let (to_workers, jobs) = bounded(self.queue);
         let (done, outputs) = bounded(most);
         let (settle, settled) = bounded(most);
         let (ahead, order) = order.unzip();
-        let stop = Stop {
-            dropped: Arc::default(),
-            cancel: self.cancel.clone(),
-        };
+        let stop = self.stop_signal();
         let participant = clock.enlist().join();
-        let crew = Arc::new(Crew {
+        let crew = Crew {
             clock: clock.clone(),
             jobs,
-            settled,
             done,
+            settled,
             work,
             stop: stop.clone(),
-            most,
+            most: most.max(self.workers),
             count: AtomicUsize::new(0),
-        });
-        for _ in 0..self.workers {
-            Crew::add_worker(&crew, scope);
-        }
-        assert!(
-            crew.count.load(Ordering::SeqCst) > 0,
-            "the operating system gives no thread"
-        );
-        drop(crew);
+        };
+        crew.start(self.workers, scope);
         let feeder = Feeder {
             clock: clock.clone(),
             to_workers,
             ahead,
             stop: stop.clone(),
         };
-        let feeders_part = clock.enlist();
-        scope.spawn(move || feeder.feed(feeders_part, inputs));
+        feeder.start(inputs, scope);
         Outputs {
             clock,
             outputs,
@@ -279,7 +241,14 @@ impl Pool {
             order,
             stop,
             _participant: participant,
-            _on_one_thread: PhantomData,
+            _bound: PhantomData,
+        }
+    }
+
+    fn stop_signal(&self) -> Stop {
+        Stop {
+            dropped: Arc::default(),
+            cancel: self.cancel.clone(),
         }
     }
 
@@ -341,15 +310,18 @@ impl std::error::Error for Panicked {}
 
 type Output<T> = (usize, Result<T, Panicked>);
 
+/// The number of an input, and its output; none if the pool had stopped before it was begun.
+type Message<T> = (usize, Option<Result<T, Panicked>>);
+
 /// What comes out of a pool: the number of each input, from 0, and what was made of it.
 ///
 /// Dropping it stops the pool, and returns when the running tasks have finished. It belongs to the thread that made
 /// it.
 #[derive(Debug)]
 #[must_use = "dropping the outputs stops the pool"]
-pub struct Outputs<T> {
+pub struct Outputs<'scope, T> {
     clock: Arc<dyn Clock>,
-    outputs: Receiver<Output<T>>,
+    outputs: Receiver<Message<T>>,
     /// Lets a worker go on, for each output that the caller is done with.
     settle: Sender<()>,
     /// An output was taken, and the caller has not come back yet.
@@ -357,22 +329,23 @@ pub struct Outputs<T> {
     order: Option<InOrder<T>>,
     stop: Stop,
     _participant: Participant,
-    _on_one_thread: PhantomData<*const ()>,
+    /// It must not leave the scope whose threads it waits for, nor the thread that made it.
+    _bound: PhantomData<(&'scope (), *const ())>,
 }
 
-impl<T> Outputs<T> {
-    /// The next output in order of completion. The caller is done with the one before.
-    fn receive(&mut self) -> Option<Output<T>> {
+impl<T> Outputs<'_, T> {
+    /// The next message in order of completion. The caller is done with the one before.
+    fn receive(&mut self) -> Option<Message<T>> {
         if std::mem::take(&mut self.owes) {
             let _ = send(&*self.clock, &self.settle, ());
         }
-        let output = receive(&*self.clock, &self.outputs)?;
+        let message = receive(&*self.clock, &self.outputs)?;
         self.owes = true;
-        Some(output)
+        Some(message)
     }
 }
 
-impl<T> Iterator for Outputs<T> {
+impl<T> Iterator for Outputs<'_, T> {
     type Item = Output<T>;
 
     fn next(&mut self) -> Option<Output<T>> {
@@ -380,19 +353,17 @@ impl<T> Iterator for Outputs<T> {
             if let Some(output) = self.order.as_mut().and_then(InOrder::due) {
                 return Some(output);
             }
-            let received = self.receive();
-            let Some(order) = &mut self.order else {
-                return received;
-            };
-            match received {
-                Some((number, output)) => _ = order.early.insert(number, output),
-                None => return order.early.pop_first(), // a stopped pool leaves gaps
+            let (number, output) = self.receive()?;
+            match (&mut self.order, output) {
+                (Some(order), output) => _ = order.early.insert(number, output),
+                (None, Some(output)) => return Some((number, output)),
+                (None, None) => {}
             }
         }
     }
 }
 
-impl<T> Drop for Outputs<T> {
+impl<T> Drop for Outputs<'_, T> {
     fn drop(&mut self) {
         self.stop.dropped.store(true, Ordering::SeqCst);
         self.order = None; // lets the feeder go
@@ -405,17 +376,23 @@ impl<T> Drop for Outputs<T> {
 struct InOrder<T> {
     /// The number of the next output.
     next: usize,
-    early: BTreeMap<usize, Result<T, Panicked>>,
+    early: BTreeMap<usize, Option<Result<T, Panicked>>>,
     /// The feeder puts a token in for each input; it waits while this is full.
     emitted: Receiver<()>,
 }
 
 impl<T> InOrder<T> {
+    /// The next output, if it is there. Inputs that were not begun are passed over.
     fn due(&mut self) -> Option<Output<T>> {
-        let output = self.early.remove(&self.next)?;
-        let _ = self.emitted.recv(); // put in before the input was
-        self.next += 1;
-        Some((self.next - 1, output))
+        loop {
+            let number = self.next;
+            let output = self.early.remove(&number)?;
+            let _ = self.emitted.recv(); // put in before the input was
+            self.next += 1;
+            if let Some(output) = output {
+                return Some((number, output));
+            }
+        }
     }
 }
 
@@ -442,6 +419,17 @@ struct Feeder<I> {
 }
 
 impl<I> Feeder<I> {
+    fn start<'scope>(
+        self,
+        inputs: impl Iterator<Item = I> + Send + 'scope,
+        scope: &'scope Scope<'scope, '_>,
+    ) where
+        I: Send + 'scope,
+    {
+        let participant = self.clock.enlist();
+        scope.spawn(move || self.feed(participant, inputs));
+    }
+
     fn feed(self, participant: Participant, inputs: impl Iterator<Item = I>) {
         let _participant = participant.join();
         let feeder = self; // the channels close before this thread leaves the clock
@@ -487,7 +475,7 @@ struct Crew<I, T, F> {
     jobs: Receiver<(usize, I)>,
     /// A message for each output that the caller is done with.
     settled: Receiver<()>,
-    done: Sender<Output<T>>,
+    done: Sender<Message<T>>,
     work: F,
     stop: Stop,
     most: usize,
@@ -501,6 +489,20 @@ where
     T: Send,
     F: Fn(I, &Workers<'_>) -> T + Send + Sync,
 {
+    fn start<'scope>(self, workers: usize, scope: &'scope Scope<'scope, '_>)
+    where
+        Self: 'scope,
+    {
+        let crew = Arc::new(self);
+        for _ in 0..workers {
+            Crew::add_worker(&crew, scope);
+        }
+        assert!(
+            crew.count.load(Ordering::SeqCst) > 0,
+            "the operating system gives no thread"
+        );
+    }
+
     /// Adds a worker, if there may be one more and the system gives a thread.
     fn add_worker<'scope>(crew: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool
     where
@@ -536,11 +538,9 @@ where
         let add = || !crew.jobs.is_empty() && Crew::add_worker(&crew, scope);
         let workers = Workers { add: &add };
         while let Some((number, input)) = receive(&*crew.clock, &crew.jobs) {
-            if crew.stop.is_set() {
-                break;
-            }
-            let output = catch_unwind(AssertUnwindSafe(|| (crew.work)(input, &workers)));
-            let output = (number, output.map_err(Panicked));
+            let work = || (crew.work)(input, &workers);
+            let run = || catch_unwind(AssertUnwindSafe(work)).map_err(Panicked);
+            let output = (number, (!crew.stop.is_set()).then(run));
             let is_sent = send(&*crew.clock, &crew.done, output).is_ok();
             if !is_sent || receive(&*crew.clock, &crew.settled).is_none() {
                 break;

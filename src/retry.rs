@@ -41,7 +41,8 @@ pub enum Verdict {
     Retry,
     /// A passing fault, and the server says how long to wait: not earlier, and slightly jittered. Spends a retry.
     RetryAfter(Duration),
-    /// Called too fast, which is no fault of this call: spends no retry. Waits as long as the server says, if it does.
+    /// Called too fast, which is no fault of this call: spends no retry. Waits as long as the server says, or else by the
+    /// backoff; behind a limiter, everyone waits there.
     RateLimited(Option<Duration>),
     /// Another attempt would fail as well.
     Stop,
@@ -68,6 +69,7 @@ impl Verdict {
     #[must_use]
     pub fn of_http(status: u16, retry_after: Option<&str>, now: SystemTime) -> Self {
         let wait = retry_after.and_then(|value| http::retry_after(value, now));
+        let wait = wait.filter(|wait| !wait.is_zero()); // no invitation to a hot loop
         match (status, wait) {
             (429 | 529, wait) => Verdict::RateLimited(wait),
             (503, Some(wait)) => Verdict::RateLimited(Some(wait)),
@@ -135,8 +137,8 @@ impl Retry {
         Retry { backoff, ..self }
     }
 
-    /// Sets the time for the whole call: waits in line, pauses and backoffs included. No attempt begins after it, and
-    /// no wait is begun that would end after it. Bound an attempt itself with [`Attempt::remaining`].
+    /// Sets the time for the whole call: waits in line, pauses and backoffs included. No attempt begins at its end or
+    /// later, and no pause or backoff is waited for that would not end before it. Bound an attempt itself with [`Attempt::remaining`].
     #[must_use]
     pub const fn within(self, time: Duration) -> Self {
         Retry {
@@ -145,7 +147,8 @@ impl Retry {
         }
     }
 
-    /// Sets how long a call may be rate limited, without any other outcome, before it gives up.
+    /// Sets how long a call may be rate limited, without any other outcome, before it gives up. It also gives up at once
+    /// if a wait that the server orders would be longer.
     #[must_use]
     pub const fn patience(self, time: Duration) -> Self {
         Retry {
@@ -183,6 +186,9 @@ pub struct Call<'a, E, J, F> {
     seed: Option<u64>,
     on_retry: Option<Notify<'a, E>>,
 }
+
+/// The error, and the permit that is still to be reported on.
+type FailedAttempt<E> = (E, Option<Permit>);
 
 type Notify<'a, E> = Box<dyn FnMut(&Retrying<'_, E>) + 'a>;
 
@@ -397,42 +403,67 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         let mut state = RetryState::new(self.retry, seed);
         let mut attempts = 0;
         let mut last = None;
-        let why = loop {
-            let permit = match self.permit(&token) {
-                Ok(permit) => permit,
-                Err(why) => break why,
+        loop {
+            let next = match self.attempt(attempts + 1, &token) {
+                Ok(Ok(success)) => return Ok(success),
+                Ok(Err((error, permit))) => {
+                    attempts += 1;
+                    let next = self.next(&mut state, &error, permit, attempts, &token);
+                    last = Some(error);
+                    next
+                }
+                Err(why) => Err(why),
             };
-            attempts += 1;
-            let attempt = Attempt {
-                number: attempts,
-                permit: permit.as_ref(),
-                token: &token,
-            };
-            let error = match (self.op)(&attempt) {
-                Ok(success) => return Ok(success),
-                Err(error) => error,
-            };
-            let verdict = (self.judge)(&error);
-            let wait = self.wait_after(&mut state, verdict, permit, &token);
-            if let (Ok(wait), Some(notify)) = (wait, &mut self.on_retry) {
-                notify(&Retrying {
-                    error: &error,
-                    attempt: attempts,
-                    wait,
+            if let Err(why) = next {
+                let elapsed = token.clock().now() - started;
+                return Err(RetryError {
+                    why,
+                    last,
+                    attempts,
+                    elapsed,
                 });
             }
-            last = Some(error);
-            if let Err(why) = wait.and_then(|wait| self.sleep(verdict, wait, &token)) {
-                break why;
-            }
+        }
+    }
+
+    /// One attempt, with its permit; or no attempt, because there is no permit in time.
+    fn attempt<T>(
+        &mut self,
+        number: u32,
+        token: &CancelToken,
+    ) -> Result<Result<T, FailedAttempt<E>>, GaveUp>
+    where
+        F: FnMut(&Attempt<'_>) -> Result<T, E>,
+    {
+        let permit = self.permit(token)?;
+        let attempt = Attempt {
+            number,
+            permit: permit.as_ref(),
+            token,
         };
-        let elapsed = token.clock().now() - started;
-        Err(RetryError {
-            why,
-            last,
-            attempts,
-            elapsed,
-        })
+        let result = (self.op)(&attempt);
+        Ok(result.map_err(|error| (error, permit)))
+    }
+
+    /// Judges a failure, and waits until the next attempt.
+    fn next(
+        &mut self,
+        state: &mut RetryState,
+        error: &E,
+        permit: Option<Permit>,
+        attempt: u32,
+        token: &CancelToken,
+    ) -> Result<(), GaveUp> {
+        let verdict = (self.judge)(error);
+        let wait = self.wait_after(state, verdict, permit, token)?;
+        if let Some(notify) = &mut self.on_retry {
+            notify(&Retrying {
+                error,
+                attempt,
+                wait,
+            });
+        }
+        self.sleep(verdict, wait, token)
     }
 
     /// A token for this call: on the limiter's clock, ended by the caller's token and by the time given.
@@ -464,13 +495,13 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         permit: Option<Permit>,
         token: &CancelToken,
     ) -> Result<Duration, GaveUp> {
-        let mut wait = state.wait_after(verdict)?;
-        if let (Verdict::RateLimited(ordered), Some(permit), Some(limiter)) =
-            (verdict, permit, self.limiter)
-        {
-            permit.rate_limited(ordered);
-            wait = limiter.stats().paused_for;
-        }
+        let wait = match (verdict, permit, self.limiter) {
+            (Verdict::RateLimited(ordered), Some(permit), Some(limiter)) => {
+                permit.rate_limited(ordered);
+                limiter.stats().paused_for
+            }
+            _ => state.wait_after(verdict)?,
+        };
         state.check_patience(verdict, token.clock().now(), wait)?;
         match token.remaining() {
             Some(left) if left <= wait => Err(GaveUp::OutOfTime),

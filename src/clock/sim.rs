@@ -113,7 +113,8 @@ impl SimClock {
     /// that is not on this clock, a line on standard error says which thread that is and what the others wait for.
     ///
     /// # Panics
-    /// If a body panics. If all threads wait for each other: the message says what each of them waits for.
+    /// If a body panics. If all threads wait for each other: the message says what each of them waits for. If the calling
+    /// thread takes part in simulated time itself.
     ///
     /// ```should_panic
     /// use paceline::clock::{Clock, SimClock};
@@ -122,7 +123,14 @@ impl SimClock {
     /// clock.run(2, |_| clock.park_until(None)); // nobody is left to unpark: it says so instead of hanging
     /// ```
     pub fn run<T: Send>(&self, threads: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        self.0.schedule.lock().closed += 1;
+        let mut schedule = self.0.schedule.lock();
+        let takes_part = schedule.by_thread.contains_key(&thread::current().id());
+        assert!(
+            !takes_part,
+            "a thread that takes part in simulated time cannot wait for others to end"
+        );
+        schedule.closed += 1;
+        drop(schedule);
         let participants: Vec<_> = (0..threads).map(|_| self.enlist()).collect();
         let (running, all_ended) = bounded::<()>(1);
         let results = thread::scope(|scope| {

@@ -194,12 +194,15 @@ impl Gcra {
     /// A call that costs more than the burst may go when the burst is whole; the next calls make up for it.
     #[must_use]
     pub fn due(&self, cost: u32) -> Instant {
-        let spare = self
-            .rate
-            .step()
-            .saturating_mul(self.rate.burst.saturating_sub(cost));
-        let spaced = self.full_at.checked_sub(spare).unwrap_or(self.paused_until);
+        let spaced = self.spaced(cost).unwrap_or(self.paused_until);
         spaced.max(self.paused_until)
+    }
+
+    /// When the rate alone lets a call go; `None` if that is before all time.
+    fn spaced(&self, cost: u32) -> Option<Instant> {
+        let spare = self.rate.burst.saturating_sub(cost);
+        self.full_at
+            .checked_sub(self.rate.step().saturating_mul(spare))
     }
 
     /// Takes a call that costs `cost` at `now`.
@@ -225,7 +228,10 @@ impl Gcra {
 
     /// Changes the rate. The next call is due as it was, those after it at the new rate.
     pub fn set_rate(&mut self, rate: Rate) {
+        let next = self.spaced(1);
         self.rate = rate;
+        let rest = rate.step().saturating_mul(rate.burst - 1);
+        self.full_at = next.map_or(self.full_at, |next| after(next, rest));
     }
 
     /// Lets no call go before `until`; afterwards calls go one interval apart, without a burst. A pause that ends

@@ -30,7 +30,7 @@ impl<K: Clone + Eq + Hash> Keyed<K> {
         Keyed::with(move |_| RateLimiter::new(rate))
     }
 
-    /// A limiter of your own for each key.
+    /// A limiter of your own for each key. `make` is called under a lock: it must not use this `Keyed` itself.
     ///
     /// ```
     /// use paceline::{Rate, RateLimiter, limiter::Keyed};
@@ -60,7 +60,8 @@ impl<K: Clone + Eq + Hash> Keyed<K> {
     }
 
     /// Forgets the limiters that are [idle](RateLimiter::is_idle) and in nobody's hands, and returns how many. A new
-    /// one does the same, so call this now and then where keys come and go.
+    /// one is made as the first was: a rate that was set since is forgotten, too. Call it now and then where keys come
+    /// and go.
     ///
     /// ```
     /// use paceline::{Rate, limiter::Keyed};

@@ -129,6 +129,21 @@ mod gcra {
     }
 
     #[test]
+    fn a_changed_rate_neither_delays_the_next_call_nor_grants_a_new_burst() {
+        let start = Instant::now();
+        for (before, after) in [(1, 10), (10, 1)] {
+            let mut gcra = Gcra::new(Rate::per_second(before).burst(10).exact(), start);
+            let spent = take_all(&mut gcra, start, &[1; 11])[10];
+            assert_eq!(spent, SECOND / before);
+            let next = gcra.due(1);
+            gcra.set_rate(Rate::per_second(after).burst(10).exact());
+            assert_eq!(gcra.due(1), next);
+            let calls = take_all(&mut gcra, start, &[1; 3]);
+            assert_eq!(calls[2] - calls[1], SECOND / after);
+        }
+    }
+
+    #[test]
     fn after_a_pause_there_is_no_burst() {
         let start = Instant::now();
         let mut gcra = Gcra::new(each_second().burst(3), start);
@@ -235,6 +250,16 @@ fn a_faster_rate_counts_from_the_permit_after_the_next() {
     });
     let times: Vec<_> = seen.permits.iter().map(|(at, _)| at.as_secs()).collect();
     assert_eq!(times, [0, 60, 61, 62]);
+}
+
+#[test]
+fn a_pause_of_no_time_does_not_make_a_429_late() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    let permit = limiter.acquire();
+    limiter.pause(Duration::ZERO);
+    permit.rate_limited(Some(SECOND * 5));
+    assert_eq!(limiter.stats().paused_for, SECOND * 5);
 }
 
 #[test]

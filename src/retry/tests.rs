@@ -101,6 +101,41 @@ fn a_rate_limit_spends_no_retry() {
 }
 
 #[test]
+fn a_rate_limit_behind_a_limiter_does_not_lengthen_the_next_backoff() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock);
+    let mut attempts = Vec::new();
+    let op = |attempt: &Attempt<'_>| {
+        attempts.push(clock.elapsed().as_secs());
+        match attempt.number() {
+            1..=2 => Err(Verdict::RateLimited(None)),
+            3 => Err(Verdict::Retry),
+            _ => Ok(()),
+        }
+    };
+    plain(1)
+        .call(|verdict| *verdict, op)
+        .limiter(&limiter)
+        .run()
+        .unwrap();
+    assert_eq!(
+        attempts,
+        [0, 1, 3, 4],
+        "pauses of 1 s and 2 s, and a backoff of 1 s"
+    );
+}
+
+#[test]
+fn a_retry_after_of_nothing_is_no_invitation_to_try_again_at_once() {
+    let now = SystemTime::now();
+    assert_eq!(
+        Verdict::of_http(429, Some("0"), now),
+        Verdict::RateLimited(None)
+    );
+    assert_eq!(Verdict::of_http(503, Some("0"), now), Verdict::Retry);
+}
+
+#[test]
 fn stop_means_stop() {
     let (ended, took) = play(plain(5), &[Verdict::Retry, Verdict::Stop]);
     let error = ended.unwrap_err();
