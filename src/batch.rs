@@ -1,8 +1,8 @@
-//! Ties it together: prompts in, paced and retried calls, one record a prompt out.
+//! Runs a batch: prompts in, paced and retried calls, one record per prompt out.
 //!
-//! Each worker takes a prompt through all its attempts, every one of which takes a turn at the limiter, and writes the
-//! record before it takes the next prompt. Whoever meets a reason to stop the batch sets it and cancels: waits end, calls in flight
-//! finish and are written, and prompts that were not finished get no record, so that another run can do them.
+//! Each worker takes a prompt through all its attempts. Every attempt takes a permit from the limiter. The record is
+//! written before the prompt counts as done. A thread that finds a reason to stop the batch stores it and cancels: waits
+//! end, calls in flight finish and are written, and unfinished prompts get no record, so that another run can send them.
 
 mod allowance;
 mod budget;
@@ -57,34 +57,34 @@ pub use stop::Stop;
 pub use summary::{Flag, Flags, Summary};
 pub use view::View;
 
-/// How a batch is run: plain data.
+/// How to run a batch: plain data.
 ///
 /// # Default
-/// * `rate`: [`RateLimit::Adaptive`], as fast as the server lets us
-/// * `tokens`: as many as the server says, or any number
+/// * `rate`: [`RateLimit::Adaptive`], as fast as the server allows
+/// * `tokens`: the limit that the server states, or no limit
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
 /// * `max_wait`: 15 minutes
-/// * `halt`: never
-/// * `max_cost`: any
+/// * `halt`: none
+/// * `max_cost`: none
 /// * `seed`: 0
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The pace of the calls made with each key.
+    /// The rate of the calls with each key.
     pub rate: RateLimit,
-    /// Tokens a minute that each key may use.
+    /// Tokens per minute that each key may use; `None`: the limit that the server states.
     pub tokens: Option<NonZeroU32>,
-    /// A fixed number of workers; none: start with what the rate needs, and grow while turns wait for workers.
+    /// A fixed number of workers; `None`: start with what the rate needs, and grow while permits wait for workers.
     pub workers: Option<NonZeroUsize>,
     /// How faults are retried.
     pub retry: Retry,
-    /// The longest that the server may hold everyone, without one answer, before the batch stops.
+    /// The batch stops when the server has kept it waiting this long without a single answer.
     pub max_wait: Duration,
-    /// How many prompts may fail before the batch stops.
+    /// The batch stops when this many prompts have failed; `None`: it does not.
     pub halt: Option<Halt>,
-    /// What the answers may cost before the batch stops.
+    /// The batch stops when the answers have cost this much; `None`: no limit.
     pub max_cost: Option<MaxCost>,
-    /// For the jitter.
+    /// Seed of the jitter.
     pub seed: u64,
 }
 
@@ -107,18 +107,18 @@ impl Default for Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WorkerRange {
-    /// At the start.
+    /// Workers at the start.
     pub start: usize,
-    /// At most.
+    /// Upper bound.
     pub most: usize,
 }
 
-/// The workers that a rate needs for all keys together, by Little's law (rate x latency), for a latency of one second,
-/// and one more that waits in line; the batch adds workers while permits wait for them. To find a rate it starts with
-/// 8; without a limit it stays at 8.
+/// The workers that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
+/// one that waits in line. The batch adds workers while permits wait for them. An adaptive rate starts with 8 workers;
+/// without a rate limit there are always 8.
 #[must_use]
 pub fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
-    /// More threads cost more than they bring on most machines.
+    /// On most machines more threads cost more than they gain.
     const MOST: usize = 512;
     const UNKNOWN: usize = 8;
     match rate {
@@ -140,8 +140,8 @@ pub fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
     }
 }
 
-/// The prompts that leave within 10 ms: as many are pulled ahead, or the workers of a very fast batch would find the
-/// queue empty before the feeder has woken. 64 are enough at any rate that was measured.
+/// How many prompts to pull ahead: those that leave within 10 ms. With fewer, the workers of a very fast batch would find
+/// the queue empty before the feeder wakes. 64 are enough at every rate that was measured.
 fn ahead(rate: &RateLimit) -> usize {
     const WITHIN: Duration = Duration::from_millis(10);
     const MOST: u128 = 64;
@@ -156,7 +156,7 @@ fn ahead(rate: &RateLimit) -> usize {
 #[derive(Debug)]
 pub struct Batch<'a> {
     settings: Settings,
-    /// One for each key; they differ in nothing else.
+    /// One client per key; they differ in nothing else.
     asks: Vec<&'a dyn Ask>,
     pacer: Pacer,
     cancel: CancelToken,
@@ -168,12 +168,12 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// A batch that asks here, on this clock; cancel the token, which must be on the same clock, to stop it from outside.
+    /// A batch that sends its calls through `asks`. To stop it from outside, cancel the token; it must be on `clock`.
     ///
-    /// Several `asks` are the same API with several keys: each has its own pace.
+    /// Several `asks` are the same API with several keys. Each key has its own rate.
     ///
     /// # Panics
-    /// If there is nobody to ask.
+    /// If `asks` is empty.
     #[must_use]
     pub fn new(
         settings: Settings,
@@ -182,7 +182,7 @@ impl<'a> Batch<'a> {
         cancel: CancelToken,
     ) -> Self {
         let asks: Vec<_> = asks.into_iter().collect();
-        assert!(!asks.is_empty(), "there is nobody to ask");
+        assert!(!asks.is_empty(), "a batch needs at least one API client");
         let view = Arc::new(View::new(clock.now(), settings.rate, asks.len()));
         let pacer = Pacer::new(
             settings,
@@ -205,27 +205,27 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Tells the view how many prompts there are, those of earlier runs among them.
+    /// Tells the view how many prompts there are, including those of earlier runs.
     #[must_use]
     pub fn expecting(self, total: u64) -> Self {
         self.view.expect(total);
         self
     }
 
-    /// Tells what happens, as it happens; the first who watches is told, and no other.
+    /// Calls `watch` with each event. Only the first watcher counts; later ones are ignored.
     #[must_use]
     pub fn watched_by(self, watch: Arc<dyn Watch>) -> Self {
         self.view.show(watch);
         self
     }
 
-    /// How the batch stands, for as long as anybody wants to know.
+    /// A live view of the batch. It stays valid after the batch has ended.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.view.clone()
     }
 
-    /// Goes on from earlier results.
+    /// Continues from earlier results.
     #[must_use]
     pub fn resuming(self, resume: Resume) -> Self {
         Batch {
@@ -234,8 +234,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Takes its permits from this limiter, in place of a [`KeyLimiter`](crate::pacing::KeyLimiter) of its own with a
-    /// key for each of the `asks`. It must be on the same clock.
+    /// Takes its permits from this limiter instead of its own [`KeyLimiter`](crate::pacing::KeyLimiter). The limiter
+    /// must be on the same clock and have one key for each of the `asks`.
     #[must_use]
     pub fn limited_by(self, limiter: Arc<dyn CallLimiter>) -> Self {
         Batch {
@@ -244,7 +244,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Makes no call that this guard does not let pass.
+    /// Asks this guard before each call.
     #[must_use]
     pub fn guarded(self, guard: &'a dyn Guard) -> Self {
         Batch {
@@ -253,9 +253,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Runs the prompts; hands each finished one to `write`, one at a time, in order of completion.
+    /// Runs the prompts, and passes each record to `write`, one at a time, in order of completion.
     ///
-    /// What stops the batch early is in the summary; what was finished by then has been written.
+    /// If the batch stops early, the summary says why; finished prompts have been written.
     pub fn run(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
@@ -290,8 +290,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How many prompts wait for a worker. Prompts that are guarded wait where they come from, for others who may have
-    /// time sooner.
+    /// How many prompts wait for a worker. With a guard, further prompts stay at their source, where another process may
+    /// take them sooner.
     fn queue(&self, workers: WorkerRange) -> usize {
         match self.guard {
             Some(_) => workers.start,
@@ -299,7 +299,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes and counts what has become of a prompt.
+    /// Writes and counts a finished prompt.
     fn record<W>(&self, sink: &mut Sink<W>, finished: &Finished)
     where
         W: FnMut(&Record) -> Result<(), JournalError>,
@@ -328,7 +328,7 @@ impl<'a> Batch<'a> {
             .stop
             .into_inner()
             .or(cancelled.then_some(Stop::Interrupted));
-        // The last answer may be the one that costs too much: then there is nothing to stop.
+        // If the last answer reached the cost limit, nothing was left to stop.
         let is_done = self.view.at(self.clock.now()).left() == Some(0);
         summary
             .stop
@@ -336,7 +336,7 @@ impl<'a> Batch<'a> {
         summary
     }
 
-    /// The prompts that are still to do, until the batch is stopped.
+    /// The prompts still to do, until the batch is stopped.
     fn jobs(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
@@ -351,7 +351,7 @@ impl<'a> Batch<'a> {
         good.flatten()
     }
 
-    /// A prompt as a job, unless it is done.
+    /// A prompt as a job; `None` if it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
         let request = body(self.asks[0], &prompt);
         let id = record_id(self.asks[0], prompt.line, &request);
@@ -367,7 +367,7 @@ impl<'a> Batch<'a> {
         }))
     }
 
-    /// One prompt, to its record. A panic fails this prompt alone.
+    /// Runs one prompt and makes its record. A panic fails this prompt only.
     fn finish(&self, job: Job, workers: &Workers<'_>) -> Finished {
         let run = AssertUnwindSafe(|| self.run_prompt(&job, workers));
         match catch_unwind(run) {
@@ -380,7 +380,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// One prompt, through all its attempts.
+    /// Runs one prompt through all its attempts.
     fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> (CallCounts, Option<Record>) {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let attempt = |_: &Attempt<'_>| {
@@ -390,7 +390,7 @@ impl<'a> Batch<'a> {
             self.report(&permit, job, answer)
         };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` is for all prompts together
+        let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
         let call = retry
             .call(NoAnswer::verdict, attempt)
             .cancel(&self.cancel)
@@ -401,7 +401,7 @@ impl<'a> Batch<'a> {
         run.into_inner().finish(ended)
     }
 
-    /// A permit for a call that may go, and how long the prompt waited for it.
+    /// Takes a permit that the guard agrees to. Returns it and how long the prompt waited for it.
     fn acquire(&self, job: &Job) -> Result<(KeyPermit, Duration), NoAnswer> {
         loop {
             if let Some(guard) = self.guard {
@@ -426,7 +426,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// One call.
+    /// Makes one call.
     fn call(
         &self,
         job: &Job,
@@ -450,13 +450,13 @@ impl<'a> Batch<'a> {
         answer
     }
 
-    /// What the calendar said at this instant: a thread that was slow to look must not make two calls seem closer than
-    /// they were.
+    /// Wall time at `instant`. It is not read when the call starts: a thread that is slow to read it would make two calls
+    /// look closer than they were.
     fn wall_at(&self, instant: Instant) -> SystemTime {
         self.clock.wall() - (self.clock.now() - instant)
     }
 
-    /// Adds a worker when nobody waits for the next permit though prompts wait: a permit would go unused.
+    /// Adds a worker if prompts wait but no worker waits for the next permit: it would go unused.
     fn add_worker_if_short(&self, workers: &Workers<'_>) {
         if self.pacer.wants_workers() && workers.add() {
             self.view.tell(Event::Hired {
@@ -465,7 +465,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// What an answer or a failure means for everyone, and for its prompt.
+    /// Reports an answer or a failure to the limiter, and returns what it means for the prompt.
     fn report(
         &self,
         permit: &KeyPermit,
@@ -493,7 +493,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Stops once the answers have cost as much as they may.
+    /// Stops the batch once the answers have reached the cost limit.
     fn mind_the_cost(&self) {
         if let Some(max_cost) = self.settings.max_cost
             && let Some(spent) = max_cost.spent(self.view.tokens())
@@ -505,7 +505,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Stops the batch; the first reason counts.
+    /// Stops the batch. Only the first reason is kept.
     fn stop_for(&self, reason: Stop) {
         let mut stop = self.stop.lock();
         let is_first = stop.is_none() && !self.cancel.is_cancelled();
@@ -517,7 +517,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The body to send for a prompt: its own, or the one that the API makes from its text.
+/// The request body for a prompt: its own, or the one that the API client builds from its text.
 #[must_use]
 pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
     prompt.body.as_ref().map_or_else(
@@ -526,8 +526,8 @@ pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
     )
 }
 
-/// The name of the record for this request. The same body sent to another API, or to a model that only the address
-/// names, is another request.
+/// The id of the record for this request. The same body sent to another API, or to a model that is named only in the
+/// URL, is a different request.
 #[must_use]
 pub fn record_id(ask: &dyn Ask, line: u64, request: &[u8]) -> RecordId {
     match ask.mark() {

@@ -1,8 +1,8 @@
-//! The runner's rate limiting: several keys, tokens, and a rate that nobody states, behind the pattern's line.
+//! The runner's rate limiting: several keys, token limits, and rates that the server does not state.
 //!
-//! The decisions are pure: `now` comes in as an argument. [`KeyLimiter`] puts them behind the same fair line that
-//! [`RateLimiter`](crate::RateLimiter) waits in. A batch needs one verb to take a permit and one to report what became
-//! of the call: [`CallLimiter`], which may be of your own.
+//! The decisions are pure: `now` is an argument. [`KeyLimiter`] puts them behind the same fair line as
+//! [`RateLimiter`](crate::RateLimiter). A batch needs one method to take a permit and one to report the outcome:
+//! [`CallLimiter`], which you can implement yourself.
 
 mod adaptive;
 mod key_state;
@@ -21,16 +21,16 @@ use adaptive::AdaptiveRate;
 use key_state::KeyState;
 use tokens::TokenWindow;
 
-/// How fast calls may go: plain data.
+/// The rate of calls: plain data.
 ///
 /// # Default
 /// [`RateLimit::Fixed`] at [`Rate::unlimited`]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RateLimit {
-    /// At this rate.
+    /// This rate.
     Fixed(Rate),
-    /// As fast as the server allows. That is found by growing gently until it answers 429.
+    /// As fast as the server allows. The rate starts low and grows until the server answers 429.
     Adaptive,
 }
 
@@ -40,29 +40,29 @@ impl Default for RateLimit {
     }
 }
 
-/// What one key allows: plain data.
+/// The limits of one key: plain data.
 ///
 /// # Default
-/// Anything.
+/// No limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// How many calls.
+    /// The rate of calls.
     pub rate: RateLimit,
-    /// How many tokens in any minute; `None` is no limit.
+    /// Tokens in any minute; `None` is no limit.
     pub tokens: Option<NonZeroU32>,
 }
 
-/// Grants permits for calls, and hears what became of them.
+/// Grants permits for calls, and gets a report of each outcome.
 ///
-/// [`KeyLimiter`] is the one inside a process. Bring your own where calls are granted elsewhere: by a gateway, by a
-/// budget. A key is one API key at one server, numbered from 0.
+/// [`KeyLimiter`] limits one process. Implement the trait where something else decides: a gateway, or a budget. A key is
+/// one API key at one server, numbered from 0.
 ///
 /// ```
 /// use paceline::pacing::{CallLimiter, KeyPermit, NoKeyPermit};
 /// use paceline::{CancelToken, Clock, clock::SystemClock};
 /// use std::time::{Duration, Instant};
 ///
-/// /// One call on each second, for as many processes as have set their clocks.
+/// /// One call at the start of each second.
 /// #[derive(Debug)]
 /// struct OnTheSecond(Instant);
 ///
@@ -78,19 +78,19 @@ pub struct KeyLimits {
 /// # assert_eq!(OnTheSecond(Instant::now()).acquire(1, &cancel).unwrap_err(), NoKeyPermit::Cancelled);
 /// ```
 pub trait CallLimiter: Send + Sync + fmt::Debug {
-    /// Waits for a permit for a call that will cost about this many tokens (0 if nobody counts them), and takes it.
+    /// Waits for a permit for a call of about `tokens` tokens (0 if there is no token limit), and takes it.
     ///
     /// # Errors
-    /// [`NoKeyPermit`]
+    /// [`NoKeyPermit`] if there will be no permit.
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit>;
 
-    /// The call leaves only now, because a connection had to be made first: the next permit keeps its distance from this
-    /// one as the server sees it. The default does nothing.
+    /// The call leaves only now, because a connection had to be made first. The next permit is then an interval after
+    /// this instant, as the server sees it. The default does nothing.
     fn sent(&self, permit: &KeyPermit) {
         let _ = permit;
     }
 
-    /// Says what became of the call. The default does nothing: no pause, and no key is retired.
+    /// Reports the outcome of the call. The default does nothing: it begins no pause and retires no key.
     fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
         let _ = (permit, report);
         Reaction {
@@ -99,12 +99,12 @@ pub trait CallLimiter: Send + Sync + fmt::Debug {
         }
     }
 
-    /// How many threads wait for a permit. While any do, a batch adds no workers.
+    /// Number of threads that wait for a permit. While it is not 0, a batch adds no workers.
     fn waiting(&self) -> usize {
         0
     }
 
-    /// The calls a minute that this key was found to allow; `None` if that did not have to be found, or was not yet.
+    /// Calls per minute that this key was found to allow; `None` if the rate was given, or is not known yet.
     fn found(&self, key: usize) -> Option<f64> {
         let _ = key;
         None
@@ -117,14 +117,14 @@ pub trait CallLimiter: Send + Sync + fmt::Debug {
 pub struct KeyPermit {
     granted_at: Instant,
     key: usize,
-    /// Its number in the line, for the tokens that it took.
+    /// Serial number, by which the tokens of the call are corrected later.
     ticket: u64,
-    /// How many pauses of its key had begun when it was granted: tells a late 429 from a new one.
+    /// How many pauses of its key had begun when it was granted. This tells a late 429 from a new one.
     pauses: u64,
 }
 
 impl KeyPermit {
-    /// A permit for this key, by a [`CallLimiter`] of your own.
+    /// A permit for this key, for your own [`CallLimiter`].
     pub fn new(granted_at: Instant, key: usize) -> Self {
         KeyPermit {
             granted_at,
@@ -147,22 +147,22 @@ impl KeyPermit {
     }
 }
 
-/// What became of a call, for the limiter: plain data.
+/// The outcome of a call, as reported to the limiter: plain data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallReport {
-    /// What the limiter must know of it.
+    /// How the call ended.
     pub outcome: PermitOutcome,
-    /// The tokens that it cost; `None` if that is not known: then the estimate stands.
+    /// The tokens that it used; `None` if not known: the estimate stays.
     pub tokens: Option<u32>,
     /// The rate that the server states for this key.
     pub stated: Option<Rate>,
-    /// The tokens a minute that the server states for this key.
+    /// The tokens per minute that the server states for this key.
     pub stated_tokens: Option<NonZeroU32>,
 }
 
 impl CallReport {
-    /// This outcome, and nothing else is known.
+    /// A report of this outcome alone.
     #[must_use]
     pub fn new(outcome: PermitOutcome) -> Self {
         CallReport {
@@ -174,27 +174,27 @@ impl CallReport {
     }
 }
 
-/// What a limiter must know of a call.
+/// How a call ended, as far as the limiter needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PermitOutcome {
     /// The server answered.
     Answered,
-    /// The server answered 429, and said until when to wait or did not.
+    /// The server answered 429, and perhaps said until when to wait.
     RateLimited(Option<Instant>),
-    /// The call failed, but not for coming too fast.
+    /// The call failed, but was not rate limited.
     Failed,
-    /// The server will answer no call with this key: it is retired.
+    /// The server accepts no calls with this key: it is retired.
     KeyIsUseless,
 }
 
-/// What a report has changed.
+/// What a report changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Reaction {
-    /// The end of the pause that it began, if it did.
+    /// The end of the pause that the report began, if it began one.
     pub paused_until: Option<Instant>,
-    /// Keys that are not retired.
+    /// Number of keys that are not retired.
     pub keys_left: usize,
 }
 
@@ -206,7 +206,7 @@ pub enum NoKeyPermit {
     Cancelled,
     /// Every key is retired.
     NoKeyLeft,
-    /// Permits are granted elsewhere, and nobody there can be asked: why.
+    /// What grants the permits cannot be reached, with the reason.
     Unreachable(String),
 }
 
@@ -237,7 +237,7 @@ impl From<LeftLine> for NoKeyPermit {
     }
 }
 
-/// Grants permits in order of arrival; the caller at the front gets the key that is free first.
+/// Grants permits in order of arrival. The caller at the front gets the key that is free first.
 ///
 /// ```
 /// use paceline::pacing::{CallLimiter, KeyLimiter, KeyLimits, RateLimit};
@@ -256,7 +256,7 @@ pub struct KeyLimiter {
 }
 
 impl KeyLimiter {
-    /// A limiter on this clock with one key for each of these limits.
+    /// A limiter on this clock, with one key for each of the `limits`.
     #[must_use]
     pub fn new(
         clock: impl Into<Arc<dyn Clock>>,
@@ -277,7 +277,7 @@ impl KeyLimiter {
         }
     }
 
-    /// Waits in line, where a permit of this limiter is not enough: see [`Line::take_if`]. `agree` gets the key.
+    /// Waits in line for a permit that `agree` must allow, too: see [`Line::take_if`]. `agree` gets the key.
     pub(crate) fn acquire_if(
         &self,
         tokens: u32,
@@ -296,21 +296,21 @@ impl KeyLimiter {
         })
     }
 
-    /// A permit of this key is reserved elsewhere until `due`, or none is.
+    /// Sets when the permit of this key that is reserved elsewhere is due; `None`: none is reserved.
     pub(crate) fn reserve(&self, key: usize, due: Option<Instant>) {
         self.line.update(|keys, _| keys.keys[key].reserved = due);
     }
 
-    /// Lets no call with this key go before `until`, also not that of the thread already asleep at the front.
+    /// Pauses this key until `until`. The pause also binds the thread that is already asleep at the front.
     ///
     /// # Panics
-    /// If there is no such key.
+    /// If the key does not exist.
     pub fn pause_key(&self, key: usize, until: Instant) {
         self.line
             .update(|keys, _| keys.keys[key].pause_until(until));
     }
 
-    /// The end of this key's pause, or of its last one.
+    /// The end of this key's latest pause.
     pub(crate) fn paused_until(&self, key: usize) -> Instant {
         self.line.look(|keys, _| keys.keys[key].paused_until())
     }
@@ -345,12 +345,12 @@ impl CallLimiter for KeyLimiter {
 struct Keys {
     keys: Vec<KeyState>,
     next_ticket: u64,
-    /// The key of the next permit, where others have agreed to it.
+    /// The key of the next permit, once `agree` has allowed it.
     agreed: Option<usize>,
 }
 
 impl Keys {
-    /// The key that is free first for a call of this many tokens, and when. `None` if all are retired.
+    /// The key that is free first for a call of `tokens` tokens, and when. `None` if all keys are retired.
     fn first(&self, tokens: u32) -> Option<(usize, Instant)> {
         let open = self.keys.iter().enumerate().filter(|(_, key)| !key.retired);
         open.map(|(number, key)| (number, key.due(tokens)))
@@ -384,7 +384,7 @@ impl Keys {
 }
 
 impl Schedule for Keys {
-    /// The tokens that the call will cost.
+    /// The tokens of the call.
     type Want = u32;
     type Grant = KeyPermit;
 

@@ -1,7 +1,7 @@
-//! Where several processes keep one pace: in a file on one machine, in Redis for many.
+//! One rate for several processes: through a file on one machine, or through Redis on many.
 //!
-//! Both are a [`Board`] for the [`Shared`](SharedLimiter) pace; each lane's roster has a
-//! name there, a hash of the server and the key, so that processes with the same key share and those with another do not.
+//! Both are a [`Board`] for the [`SharedLimiter`]. The roster of each key has a name there, a hash of the server and the
+//! key: processes with the same key share its rate, and processes with another key do not.
 
 mod file;
 #[cfg(feature = "redis")]
@@ -17,7 +17,7 @@ pub use redis::RedisBoard;
 pub use roster::{Claim, Roster, RosterReply, RosterRequest, Want};
 pub use shared::{Board, BoardError, SharedLimiter};
 
-/// The name of a pace: what can be told of the server and the key without telling them, 16 hexadecimal digits.
+/// The name of a shared rate: a hash of the server and the key, 16 hexadecimal digits. It reveals neither.
 #[must_use]
 pub fn name(server: &str, key: &str) -> String {
     hex(&Sha256::new()

@@ -1,15 +1,15 @@
-//! How many tokens a minute a key may use, where input and output may have limits of their own.
+//! Tokens per minute that a key may use. Input and output may have separate limits.
 //!
-//! The limiter knows one limit of tokens. So what a call costs is weighed such that keeping to the tightest limit keeps
-//! to them all: each limit is a part of the minute, and a call costs the largest part that it takes of any of them. That
-//! is exact as long as one limit binds, and cautious where they take turns.
+//! The limiter knows a single token limit. So the cost of a call is scaled: a call uses a share of each limit, and its
+//! cost is its largest share, times the lowest limit. Calls that keep to the lowest limit by this cost keep to all of
+//! them. This is exact while the same limit binds for every call, and cautious otherwise.
 
 use std::num::NonZeroU32;
 
 use crate::api::Usage;
 use crate::hints::{Hints, Quota};
 
-/// Tokens a minute.
+/// Limits in tokens per minute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Allowance {
     /// Input and output together.
@@ -19,7 +19,7 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    /// So many, input and output together.
+    /// One limit for input and output together.
     pub(super) fn together(limit: Option<NonZeroU32>) -> Self {
         Allowance {
             together: limit,
@@ -27,14 +27,14 @@ impl Allowance {
         }
     }
 
-    /// Takes over what a response states; what it does not state is as before.
+    /// Takes over the limits that a response states; others keep their value.
     pub(super) fn read(&mut self, hints: &Hints) {
         self.together = a_minute(&hints.tokens).or(self.together);
         self.input = a_minute(&hints.input_tokens).or(self.input);
         self.output = a_minute(&hints.output_tokens).or(self.output);
     }
 
-    /// The limit that is kept. None: nothing is stated.
+    /// The lowest limit; `None` if there is none.
     pub(super) fn tightest(&self) -> Option<NonZeroU32> {
         [self.together, self.input, self.output]
             .into_iter()
@@ -42,7 +42,7 @@ impl Allowance {
             .min()
     }
 
-    /// What a call costs of the [`tightest`](Allowance::tightest) limit.
+    /// The cost of a call, to be counted against the [`tightest`](Allowance::tightest) limit.
     pub(super) fn weigh(&self, usage: Usage) -> u32 {
         let Some(tightest) = self.tightest() else {
             return 0;
@@ -60,7 +60,7 @@ impl Allowance {
     }
 }
 
-/// The limit, if it is one a minute, as it usually is.
+/// The limit, if it is per minute.
 fn a_minute(quota: &Quota) -> Option<NonZeroU32> {
     let limit = quota
         .limit
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_costs_the_largest_part_that_it_takes_of_any_limit() {
+    fn a_call_costs_its_largest_share_of_any_limit() {
         let usage = |input, output| Usage { input, output };
         let table = [
             (
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_keeps_to_the_tightest_limit_keeps_to_all_of_them() {
+    fn calls_that_keep_to_the_tightest_limit_keep_to_all_limits() {
         let allowance = stated(45_000, 40_000, 8000);
         let (mut spent, mut input, mut output) = (0, 0, 0);
         for n in 0u32.. {
@@ -177,14 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_response_does_not_state_is_as_before() {
+    fn limits_that_a_response_does_not_state_keep_their_value() {
         let mut allowance = stated(0, 50_000, 10_000);
         allowance.read(&hints(0, 0, 20_000));
         assert_eq!(allowance, stated(0, 50_000, 20_000));
     }
 
     #[test]
-    fn a_limit_by_another_time_than_the_minute_is_left_out() {
+    fn a_limit_that_is_not_per_minute_is_ignored() {
         let mut by_the_day = hints(1_000_000, 0, 0);
         by_the_day.tokens.window = Some(Duration::from_secs(86_400));
         let mut allowance = Allowance::default();

@@ -1,17 +1,17 @@
-//! The retry budget: a broken server is not hammered.
+//! The retry budget, which keeps a batch from hammering a broken server.
 //!
-//! Retries that faults cause are at most a tenth of the calls, and a small reserve, for the whole batch together: the
-//! client-wide budget of Google's *Site Reliability Engineering* ("Handling Overload"). Whoever would overdraw it makes
-//! everyone slow down; and when it has been overdrawn for a while, the batch stops.
+//! Retries after faults may be a tenth of all calls of the batch, plus a small reserve: the client-wide budget of
+//! Google's *Site Reliability Engineering* ("Handling Overload"). A retry that overdraws the budget slows everyone down.
+//! A budget that stays overdrawn stops the batch.
 
 use std::time::{Duration, Instant};
 
-/// Calls pay in, retries draw.
+/// Each call pays in; each retry draws.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
-    /// In retries.
+    /// Unit: retries.
     balance: f64,
-    /// Since when it has not recovered from having nothing to draw.
+    /// Since when it is overdrawn; `None` once it has recovered.
     overdrawn: Option<Instant>,
 }
 
@@ -25,18 +25,18 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// What there is at the beginning.
+    /// Balance at the start, so that the first few faults slow nobody down.
     const RESERVE: f64 = 10.0;
-    /// What each call pays in.
+    /// Each call pays in this much: retries may be a tenth of the calls.
     const PART: f64 = 0.1;
-    /// More than this is not saved up: a quiet day buys no storm.
+    /// Largest balance, so that a day without faults does not allow a storm of retries.
     const MOST: f64 = 100.0;
-    /// Overdrawn, it is so until this is there again.
+    /// An overdrawn budget has recovered at this balance.
     const RECOVERED: f64 = 5.0;
-    /// Overdrawn for so long, the server counts as broken.
+    /// A budget overdrawn for this long means that the server is broken.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// A call is made.
+    /// A call is about to leave.
     pub(super) fn pay_in(&mut self) {
         self.balance = (self.balance + Self::PART).min(Self::MOST);
         if self.balance >= Self::RECOVERED {
@@ -44,7 +44,7 @@ impl Budget {
         }
     }
 
-    /// A call failed through a fault and wants to be made again. False: it may, but everyone must slow down.
+    /// A call failed with a fault and is to be retried. Returns false if everyone must slow down.
     pub(super) fn draw(&mut self, now: Instant) -> bool {
         if self.balance >= 1.0 {
             self.balance -= 1.0;
@@ -54,7 +54,7 @@ impl Budget {
         self.overdrawn.is_none()
     }
 
-    /// Whether it has been overdrawn for so long that the batch should stop.
+    /// Whether the batch should stop, because the budget has been overdrawn for [`PATIENCE`](Budget::PATIENCE).
     pub(super) fn is_exhausted(&self, now: Instant) -> bool {
         self.overdrawn
             .is_some_and(|since| now.saturating_duration_since(since) >= Self::PATIENCE)
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_retries_than_a_tenth_of_the_calls_and_the_reserve_overdraw_it() {
+    fn retries_beyond_the_reserve_and_a_tenth_of_the_calls_overdraw_it() {
         let (mut budget, now) = (Budget::default(), Instant::now());
         let every = |budget: &mut Budget, n: u32, calls: u32| {
             (0..calls)
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_saved_up_is_bounded() {
+    fn the_balance_is_bounded() {
         let (mut budget, now) = (Budget::default(), Instant::now());
         (0..1_000_000).for_each(|_| budget.pay_in());
         assert_eq!((0..1000).filter(|_| budget.draw(now)).count(), 100);

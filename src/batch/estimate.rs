@@ -1,34 +1,34 @@
-//! What a call will cost in tokens, before it is made: from the size of its text, corrected by what the answers report.
+//! Estimates the tokens of a call before it is made, from the size of its request and the usage that answers report.
 //!
-//! No vocabulary is needed: the tokens of a text are proportional to its length for one model and one kind of text, and
-//! the first few answers tell how.
+//! No tokenizer is needed: for one model and one kind of text, tokens are proportional to bytes, and the first few
+//! answers give the factor.
 
 use super::size::{Density, most_tokens};
 use crate::api::{Counting, Usage};
 
-/// Learns from each answer.
+/// Estimates tokens; each answer makes it better.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Estimate {
-    /// What the server counts.
+    /// Which tokens the server counts.
     counting: Counting,
-    /// Tokens and bytes of the requests so far, those of long ago counting less. Their ratio is dominated by the long
-    /// ones, as the cost is.
+    /// Weighted means of the tokens and bytes of the requests so far; recent ones count more. In the ratio, long requests
+    /// dominate, as they do in the cost.
     tokens: f64,
     bytes: f64,
-    /// Tokens of an answer that may be as long as it likes, and how far from that answers usually are.
+    /// Mean tokens of an answer without a limit, and the mean deviation.
     output: f64,
     spread: f64,
 }
 
 impl Estimate {
-    /// Rather too much than too little, by so many parts of the input and so many times the usual spread of the output:
-    /// what was too much is given back with the answer.
+    /// Safety margins: input tokens x 1.1, output tokens + 2 mean deviations. The surplus is returned when the answer
+    /// reports its usage.
     const MARGIN: f64 = 1.1;
     const SPREADS: f64 = 2.0;
-    /// What one answer more counts.
+    /// Weight of the latest answer in the means: a change shows after five answers.
     const WEIGHT: f64 = 0.2;
 
-    /// What is thought before there is an answer to learn from.
+    /// The estimate before the first answer.
     pub(super) fn new(counting: Counting) -> Self {
         let Density { input, output } = Density::default();
         let bytes = 100.0;
@@ -41,7 +41,7 @@ impl Estimate {
         }
     }
 
-    /// What this request is thought to cost, as far as the server counts it.
+    /// Estimated tokens of this request, as the server counts them.
     pub(super) fn cost(&self, request: &[u8]) -> Usage {
         let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u32;
         let usual = (self.output + Self::SPREADS * self.spread) as u32;
@@ -53,7 +53,7 @@ impl Estimate {
         Usage { input, output }
     }
 
-    /// What an answered request has cost, as far as the server counts it; and the next ones are estimated better.
+    /// Learns from an answered request. Returns its tokens, as the server counts them.
     pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
         self.tokens = toward(self.tokens, f64::from(usage.input));
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_tokens_that_an_answer_may_have_count_whatever_it_has() {
+    fn max_tokens_count_in_full_where_the_server_reserves_them() {
         let mut estimate = Estimate::new(Counting::Reserved);
         let request = br#"{"max_tokens": 1000, "x": 1}"#;
         assert_eq!(sum(estimate.cost(request)), 1008);
@@ -153,12 +153,12 @@ mod tests {
         assert_eq!(
             sum(estimate.cost(b"{}")),
             501,
-            "and nothing is learnt about answers without a limit"
+            "answers with a limit say nothing about those without"
         );
     }
 
     #[test]
-    fn where_only_what_is_used_counts_what_might_have_been_is_but_a_bound() {
+    fn where_only_used_tokens_count_max_tokens_is_an_upper_bound() {
         let mut estimate = Estimate::new(Counting::Used);
         let request = br#"{"max_tokens": 4096}"#;
         assert_eq!(estimate.cost(request).output, 500);
@@ -187,7 +187,7 @@ mod tests {
         });
         assert!(
             estimate.cost(request).output < 200,
-            "and something is learnt"
+            "the estimate follows the answers"
         );
     }
 

@@ -1,6 +1,6 @@
-//! What happens in a batch, told as it happens: to the log, and to whoever watches.
+//! The events of a batch, for the log and for a watcher.
 //!
-//! Nothing is put into words for an event that nobody wants to hear of.
+//! An event is only formatted if the log level asks for it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -13,9 +13,9 @@ use crate::api::CallError;
 use crate::journal::Attempt;
 use crate::prompts::Prompt;
 
-/// Sees what happens in a batch. It is told by the threads that work, so it must not keep them waiting.
+/// Receives the events of a batch. The workers call it, so it must return quickly.
 ///
-/// Any function of an event will do:
+/// Any function of an event is a watcher:
 /// ```
 /// use paceline::batch::{Event, Watch};
 ///
@@ -27,7 +27,7 @@ use crate::prompts::Prompt;
 /// let _: std::sync::Arc<dyn Watch> = std::sync::Arc::new(watch);
 /// ```
 pub trait Watch: Send + Sync {
-    /// Something has happened.
+    /// Called once for each event.
     fn see(&self, event: &Event<'_>);
 }
 
@@ -37,20 +37,20 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Watch for F {
     }
 }
 
-/// Why everyone with a key is held.
+/// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Why {
-    /// The server said until when.
+    /// The server answered 429 and said when to come back.
     Said,
-    /// The server refuses, and does not say until when.
+    /// The server answered 429 and did not say when to come back.
     Silent,
-    /// Too many calls fail for other reasons.
+    /// Too many calls fail with a fault.
     Faults,
 }
 
 impl Why {
-    /// In a word, for tools.
+    /// Name in the log.
     fn name(self) -> &'static str {
         match self {
             Why::Said => "said",
@@ -63,74 +63,74 @@ impl Why {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Said => "held by the server",
-            Why::Silent => "refused by the server",
+            Why::Said => "paused by the server",
+            Why::Silent => "rate limited by the server",
             Why::Faults => "slowed down by too many faults",
         })
     }
 }
 
-/// How a pace has come to be known.
+/// Where a rate comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The server's headers say so.
+    /// The server's headers state it.
     Stated,
-    /// It was found out by being refused.
+    /// It was found from the server's 429s.
     Found,
 }
 
-/// Something that has happened in a batch. Keys are named by their position, from 0.
+/// An event of a batch. Keys are numbered from 0.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A call has ended, and what follows from it is known.
+    /// A call has ended, and whether it will be retried is known.
     Attempt {
-        /// For which prompt.
+        /// The prompt.
         prompt: &'a Prompt,
-        /// The call.
+        /// The attempt, as it will be in the record.
         attempt: &'a Attempt,
-        /// What was wrong; none: it was answered.
+        /// The error; `None` if the call was answered.
         error: Option<&'a CallError>,
     },
-    /// Nobody may call with this key for a while.
+    /// A key is paused: no call with it may leave.
     Held {
         /// The key.
         key: usize,
-        /// For how long.
+        /// How long the pause lasts.
         wait: Duration,
-        /// Until then, by the calendar.
+        /// When it ends, in wall time.
         until: SystemTime,
-        /// Why.
+        /// Its cause.
         why: Why,
     },
-    /// The first call after a hold has its turn.
+    /// The pause of a key is over: a call has its permit.
     Released {
         /// The key.
         key: usize,
     },
-    /// From now on calls go at this pace, or about.
+    /// The rate of a key is known, or has changed.
     Pace {
         /// The key.
         key: usize,
-        /// Calls a minute.
+        /// Calls per minute.
         per_minute: f64,
-        /// How that is known.
+        /// Where the rate comes from.
         origin: Origin,
     },
-    /// A key is of no use any more.
+    /// A key is retired: the server accepts no calls with it.
     Retired {
         /// The key.
         key: usize,
-        /// What was wrong with the call that showed it.
+        /// The error that retired it.
         error: &'a CallError,
     },
-    /// There is one worker more.
+    /// A worker was added.
     Hired {
-        /// Workers now.
+        /// Number of workers now.
         workers: u64,
     },
-    /// A prompt is done, and on record.
+    /// A prompt is done; its record has been written.
     Done {
         /// The prompt.
         prompt: &'a Prompt,
@@ -140,7 +140,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// One line for people, with fields that tools can read. What a call does not have is left out.
+    /// Logs the event: a message for people, with fields for tools. Fields without a value are left out.
     pub(super) fn log(&self) {
         match *self {
             Event::Attempt {
@@ -153,28 +153,28 @@ impl Event<'_> {
                 wait,
                 until,
                 why,
-            } => log_hold(key, wait, until, why),
-            Event::Released { key } => log::info!(event = "released", key; "the hold is over"),
+            } => log_pause(key, wait, until, why),
+            Event::Released { key } => log::info!(event = "released", key; "the pause is over"),
             Event::Pace {
                 key,
                 per_minute,
                 origin: Origin::Stated,
             } => {
-                log::info!(event = "pace", key, per_minute, origin = "stated"; "the server says: {per_minute:.0} calls a minute");
+                log::info!(event = "pace", key, per_minute, origin = "stated"; "the server states a limit of {per_minute:.0} calls a minute");
             }
             Event::Pace {
                 key,
                 per_minute,
                 origin: Origin::Found,
             } => {
-                log::info!(event = "pace", key, per_minute, origin = "found"; "found: about {per_minute:.0} calls a minute");
+                log::info!(event = "pace", key, per_minute, origin = "found"; "found a limit of about {per_minute:.0} calls a minute");
             }
             Event::Retired { key, error } => {
                 log::warn!(event = "retired", key, code = error.code.as_str();
-                    "key {key} is of no use any more, the others go on: {error}");
+                    "key {key} is retired, the other keys continue: {error}");
             }
             Event::Hired { workers } => {
-                log::info!(event = "hired", workers; "one more worker: nobody was in line for the next turn");
+                log::info!(event = "hired", workers; "added a worker: none was waiting for the next permit");
             }
             Event::Done { prompt, answered } => {
                 let (line, prompt) = (prompt.line, prompt.custom_id.as_str());
@@ -184,12 +184,12 @@ impl Event<'_> {
     }
 }
 
-fn log_hold(key: usize, wait: Duration, until: SystemTime, why: Why) {
+fn log_pause(key: usize, wait: Duration, until: SystemTime, why: Why) {
     let hold_ms = wait.as_millis() as u64;
     let until =
         Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
     let until = until.as_str();
-    log::info!(event = "held", key, hold_ms, until, why = why.name(); "{why} until {until}, with this key");
+    log::info!(event = "held", key, hold_ms, until, why = why.name(); "key {key}: {why} until {until}");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {

@@ -1,21 +1,22 @@
-//! Who must be asked before a call leaves, when prompts and records are not kept in files of our own.
+//! A check before each call, for batches whose prompts and records are kept elsewhere: in a shared queue, for example.
 
 use std::fmt::Debug;
 
 use crate::cancel::{CancelToken, Cancelled};
 use crate::prompts::Prompt;
 
-/// Watches over the calls of a batch: none should leave whose answer could not be kept.
+/// Decides whether a call may leave, so that no call is made whose answer could not be stored.
 pub trait Guard: Debug + Sync {
     /// Waits until calls may be made.
     ///
     /// # Errors
-    /// [`Cancelled`]
+    /// [`Cancelled`] if the token ends first.
     fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled>;
 
-    /// The call of this prompt has its turn and is about to leave. False: it must not, just now.
+    /// The call of this prompt has its permit and is about to leave. Returns false if it must not leave now; the permit is
+    /// given up, and the guard is asked again.
     fn begin(&self, prompt: &Prompt) -> bool;
 
-    /// The call has failed, and the prompt may wait a while for the next one.
+    /// A call of this prompt failed. The prompt may wait a while for its retry.
     fn failed(&self, prompt: &Prompt);
 }

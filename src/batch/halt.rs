@@ -1,4 +1,4 @@
-//! The stop rule: how many prompts may fail before it is better to stop and look.
+//! The halt rule: how many prompts may fail before the batch stops.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// Stop once so many prompts have failed: `5`, or `10%` of those that are done.
+/// Stops the batch after a number of failed prompts (`5`), or a percentage of the finished ones (`10%`).
 ///
 /// ```
 /// use paceline::batch::Halt;
@@ -18,17 +18,17 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Halt {
-    /// At so many failures.
+    /// At this number of failed prompts.
     Count(NonZeroU64),
-    /// At so many percent of the prompts that are done, once [`Halt::SAMPLE`] are.
+    /// At this percentage of the finished prompts, once [`Halt::SAMPLE`] have finished.
     Percent(u8),
 }
 
 impl Halt {
-    /// A percentage of fewer prompts than this says little.
+    /// A percentage counts from this number of finished prompts; of fewer it says little.
     pub const SAMPLE: u64 = 20;
 
-    /// Whether `failed` of `finished` prompts are enough to stop.
+    /// Whether `failed` of `finished` prompts stop the batch.
     #[must_use]
     pub fn is_reached(self, failed: u64, finished: u64) -> bool {
         match self {

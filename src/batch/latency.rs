@@ -1,22 +1,23 @@
-//! Whether the server bears more calls at once: where they only make each call slower, it does not.
+//! Tracks the latency of calls, to tell whether the server can take more calls at once. If more calls only make each of
+//! them slower, it cannot.
 
 use std::time::Duration;
 
-/// The smoothed latency, and the lowest that it has been.
+/// The smoothed latency and its lowest value so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LatencyTracker {
-    /// Smoothed, in seconds; none before the first answer.
+    /// Smoothed latency in seconds; `None` before the first answer.
     now: Option<f64>,
     lowest: f64,
 }
 
 impl LatencyTracker {
-    /// What one more answer counts: ten answers show a change.
+    /// Weight of the latest answer: a change shows after ten answers.
     const WEIGHT: f64 = 0.1;
     /// Up to this multiple of the lowest latency the server has headroom: queueing at least doubles it.
     const HEADROOM: f64 = 2.0;
 
-    /// An answer took this long.
+    /// Notes the latency of an answer.
     pub(super) fn note(&mut self, latency: Duration) {
         let seconds = latency.as_secs_f64();
         let before = self.now.unwrap_or(seconds);
@@ -29,7 +30,7 @@ impl LatencyTracker {
         self.now = Some(now);
     }
 
-    /// False while nothing is known.
+    /// Whether the server can take more calls. False before the first answer.
     pub(super) fn has_headroom(&self) -> bool {
         self.now
             .is_some_and(|now| now <= Self::HEADROOM * self.lowest)

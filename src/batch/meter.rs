@@ -1,4 +1,4 @@
-//! Calls over the last seconds, counted without a lock.
+//! Counts the calls of the last seconds.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 /// A count for each of the last 64 seconds.
 #[derive(Debug)]
 pub(super) struct Meter {
-    /// The second, and in the lower half how many there were in it.
+    /// Upper half: the second. Lower half: the calls in it.
     slots: [AtomicU64; Self::SLOTS as usize],
 }
 
@@ -20,11 +20,12 @@ impl Default for Meter {
 
 impl Meter {
     const SLOTS: u64 = 64;
-    /// Looked at from the shortest on: one with enough calls in it says most about now.
+    /// Windows in seconds. The shortest one with enough calls is used, because it is the most recent.
     const WINDOWS: [u64; 4] = [5, 10, 20, 60];
+    /// With 30 calls, one call more or less changes the rate by 3 %.
     const ENOUGH: u64 = 30;
 
-    /// A call is made, so long after the start.
+    /// Counts a call that is made `elapsed` after the start.
     pub(super) fn count(&self, elapsed: Duration) {
         let second = elapsed.as_secs();
         let one_more = |slot: u64| {
@@ -39,7 +40,7 @@ impl Meter {
                 .fetch_update(Relaxed, Relaxed, |slot| Some(one_more(slot)));
     }
 
-    /// Calls a minute over the last seconds: as many seconds as it takes to tell.
+    /// Calls per minute, over the shortest window with enough calls.
     pub(super) fn a_minute(&self, elapsed: Duration) -> f64 {
         let counts = Self::WINDOWS.map(|window| (window, self.over(window, elapsed.as_secs())));
         let (window, calls) = counts
@@ -48,7 +49,7 @@ impl Meter {
             .unwrap_or(counts[3]);
         let whole = (window - 1).min(elapsed.as_secs());
         let span = whole as f64 + f64::from(elapsed.subsec_millis()) / 1000.0;
-        // The first call came at the very beginning.
+        // The first call came at the start, so a batch of n calls has n - 1 gaps; half a call is the middle.
         let begun = if whole < window - 1 && calls > 0 {
             0.5
         } else {
@@ -57,7 +58,7 @@ impl Meter {
         (calls as f64 - begun) * 60.0 / span.max(1.0)
     }
 
-    /// In this second and those before it.
+    /// Calls in the `window` seconds that end with `second`.
     fn over(&self, window: u64, second: u64) -> u64 {
         let slots = self.slots.iter().map(|slot| slot.load(Relaxed));
         let recent = slots.filter(|slot| slot >> 32 <= second && (slot >> 32) + window > second);
@@ -71,7 +72,7 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Counts calls so far apart, from one time to another.
+    /// Counts calls that are `apart` ms apart, between two times.
     fn calls(meter: &Meter, from: u32, to: u32, apart: u32) {
         (from..to)
             .step_by(apart as usize)
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_pace_is_read_off_whether_it_is_fast_or_slow() {
+    fn a_steady_rate_is_measured_whether_it_is_fast_or_slow() {
         for (apart, expected) in [(1, 60_000.0), (100, 600.0), (1000, 60.0), (6000, 10.0)] {
             let meter = Meter::default();
             calls(&meter, 0, 200_000, apart);
@@ -92,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_more_than_a_minute_ago_is_forgotten() {
+    fn calls_of_more_than_a_minute_ago_do_not_count() {
         let meter = Meter::default();
         calls(&meter, 0, 30_000, 100);
         assert_eq!(meter.a_minute(MS * 95_000), 0.0);
     }
 
     #[test]
-    fn a_change_of_pace_is_seen_within_seconds() {
+    fn a_change_of_the_rate_shows_within_seconds() {
         let meter = Meter::default();
         calls(&meter, 0, 60_000, 100);
         calls(&meter, 60_000, 66_000, 10);
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_second_is_not_blown_up() {
+    fn the_first_second_is_not_overstated() {
         let meter = Meter::default();
         calls(&meter, 0, 200, 100);
         assert_eq!(meter.a_minute(MS * 200), 90.0);

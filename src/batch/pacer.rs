@@ -1,6 +1,6 @@
-//! The pace of a batch: what each answer, each refusal and each failure means for everyone.
+//! Reports each answer and each failure to the limiter, and decides what it means for the batch as a whole.
 //!
-//! It turns what the server says into news for the limiter, and keeps the batch's patience.
+//! It translates the server's answers for the limiter, counts tokens, and stops the batch when it has waited too long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,16 +30,16 @@ pub(super) struct Pacer {
     clock: Arc<dyn Clock>,
     settings: Settings,
     view: Arc<View>,
-    /// Since when the server has answered 429, and nothing else: the batch's patience counts from there.
+    /// Since when the server has answered nothing but 429; `max_wait` counts from here.
     rate_limited_since: Mutex<Option<Instant>>,
     latency: Mutex<LatencyTracker>,
     estimate: Mutex<Estimate>,
-    /// By key.
+    /// Token limits, by key.
     allowances: Mutex<Vec<Allowance>>,
     budget: Mutex<Budget>,
-    /// Whether there is a limit in tokens: only then is it worth estimating them.
+    /// Whether there is a token limit. Without one, tokens are not estimated.
     counts_tokens: AtomicBool,
-    /// Counts the 429s, so that each pause has its own jitter.
+    /// Number of 429s so far, so that each pause has its own jitter.
     rate_limits: AtomicU64,
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Pacer {
 pub(super) enum Meaning {
     /// Nothing.
     Nothing,
-    /// The key is of no use any more, but there are others: the prompt may try again at once.
+    /// The key is retired, but others are left: the prompt may try again at once.
     Retired,
-    /// No prompt will be answered.
+    /// The batch must stop.
     Stop(Stop),
 }
 
 impl Pacer {
-    /// For this many keys, and a server that counts tokens like this.
+    /// A pacer with `keys` keys, for a server that counts tokens by `counting`.
     pub(super) fn new(
         settings: Settings,
         keys: usize,
@@ -82,7 +82,7 @@ impl Pacer {
         }
     }
 
-    /// The same with permits that are granted elsewhere.
+    /// Takes permits from this limiter instead.
     pub(super) fn with_limiter(self, limiter: Arc<dyn CallLimiter>) -> Self {
         Pacer { limiter, ..self }
     }
@@ -103,7 +103,7 @@ impl Pacer {
         Ok(permit)
     }
 
-    /// The call leaves only now.
+    /// The call leaves only now, after its connection was made.
     pub(super) fn sent(&self, permit: &KeyPermit) {
         self.limiter.sent(permit);
     }
@@ -162,16 +162,16 @@ impl Pacer {
         }
     }
 
-    /// Whether another worker would help: nobody waits for the next permit, and the server does not merely get slower
-    /// when it is asked more.
+    /// Whether another worker would help: no worker waits for the next permit, and more calls at once do not only make
+    /// the server slower.
     pub(super) fn wants_workers(&self) -> bool {
         let is_unlimited =
             matches!(self.settings.rate, RateLimit::Fixed(rate) if rate.interval().is_zero());
-        let bears_more = || self.is_fixed() || self.latency.lock().has_headroom();
-        !is_unlimited && self.limiter.waiting() == 0 && bears_more()
+        let has_headroom = || self.is_fixed() || self.latency.lock().has_headroom();
+        !is_unlimited && self.limiter.waiting() == 0 && has_headroom()
     }
 
-    /// Calls a minute that the server was found to allow, all keys together.
+    /// Calls per minute that the server was found to allow, for all keys together.
     pub(super) fn found(&self, keys: usize) -> Option<f64> {
         let found: Vec<_> = (0..keys)
             .filter_map(|key| self.limiter.found(key))
@@ -183,7 +183,7 @@ impl Pacer {
         self.settings.rate != RateLimit::Adaptive
     }
 
-    /// A report with the limits that the server states, unless the settings name them.
+    /// A report with the limits that the server states. Limits in the settings take precedence.
     fn with_limits(&self, key: usize, hints: &Hints, outcome: PermitOutcome) -> CallReport {
         let mut report = CallReport::new(outcome);
         if !self.is_fixed() {
@@ -203,7 +203,7 @@ impl Pacer {
         report
     }
 
-    /// What a call costs, whichever key it is made with.
+    /// The cost of a call, whichever key it gets.
     fn weigh(&self, usage: Usage) -> u32 {
         self.allowances
             .lock()
@@ -213,7 +213,7 @@ impl Pacer {
             .unwrap_or(0)
     }
 
-    /// The end of the wait that the server orders, with jitter: several processes may have been told the same.
+    /// When the server asks us to come back, plus jitter: other processes may have been asked the same.
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
         let seed = self.settings.seed ^ self.rate_limits.fetch_add(1, Ordering::Relaxed);
@@ -221,7 +221,7 @@ impl Pacer {
         Some(after(self.clock.now(), wait))
     }
 
-    /// A fault is a matter of its own prompt, unless there are too many of them.
+    /// Whether the retry budget covers a retry. If not, everyone slows down.
     fn can_afford_a_retry(&self) -> bool {
         self.budget.lock().draw(self.clock.now())
     }
@@ -255,7 +255,7 @@ impl Pacer {
         }
     }
 
-    /// Whether the batch goes on waiting for a server that answers 429 only.
+    /// Stops the batch if the server has answered only 429 for longer than `max_wait`.
     fn patience(&self, error: &CallError) -> Meaning {
         let now = self.clock.now();
         let more = error.retry_after.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What tokens cost: a price list of two numbers, and the sum.
+//! What tokens cost: prices per million tokens, and a limit on the sum.
 
 use std::fmt;
 use std::ops::AddAssign;
@@ -8,12 +8,12 @@ use thiserror::Error;
 
 use crate::api::Usage;
 
-/// Tokens of many calls together.
+/// The tokens of several calls, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
-    /// Read.
+    /// Prompt tokens.
     pub input: u64,
-    /// Written.
+    /// Completion tokens, including reasoning tokens.
     pub output: u64,
 }
 
@@ -33,7 +33,7 @@ impl AddAssign for Tokens {
     }
 }
 
-/// The price of a million tokens, in any currency: read, and written. Plain data.
+/// Prices per million tokens, in any currency: plain data.
 ///
 /// ```
 /// use paceline::batch::{Price, Tokens};
@@ -43,14 +43,14 @@ impl AddAssign for Tokens {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {
-    /// For a million tokens that are read.
+    /// Per million prompt tokens.
     pub input: f64,
-    /// For a million tokens that are written.
+    /// Per million completion tokens.
     pub output: f64,
 }
 
 impl Price {
-    /// What so many tokens cost: a [`Usage`], or [`Tokens`].
+    /// The cost of a [`Usage`] or of [`Tokens`].
     #[must_use]
     pub fn cost(self, tokens: impl Into<Tokens>) -> f64 {
         let Tokens { input, output } = tokens.into();
@@ -66,7 +66,7 @@ impl fmt::Display for Price {
 
 /// The text is not a [`Price`].
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("give the price of a million tokens read and of a million written, as in 0.15,0.60")]
+#[error("give two prices per million tokens, for input and for output, such as 0.15,0.60")]
 pub struct ParsePriceError(());
 
 impl FromStr for Price {
@@ -87,24 +87,24 @@ impl FromStr for Price {
     }
 }
 
-/// What may be spent: plain data.
+/// A limit on the cost of a batch: plain data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MaxCost {
-    /// What tokens cost.
+    /// The prices.
     pub price: Price,
-    /// What all of them may cost, in the same currency.
+    /// The limit, in the same currency.
     pub most: f64,
 }
 
 impl MaxCost {
-    /// What so many tokens cost, if that is as much as may be spent.
+    /// The cost of these tokens, if it has reached the limit.
     #[must_use]
     pub fn spent(self, tokens: Tokens) -> Option<f64> {
         Some(self.price.cost(tokens)).filter(|spent| *spent >= self.most)
     }
 }
 
-/// An amount as people write it: of less than one, the figures that matter.
+/// An amount for people: two decimal places, or four to six if it is less than one.
 #[must_use]
 pub fn amount(cost: f64) -> String {
     match cost {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_and_what_is_written_are_paid_apart() {
+    fn input_and_output_have_separate_prices() {
         let price = Price {
             input: 1.0,
             output: 4.0,

@@ -1,4 +1,4 @@
-//! One prompt on its way: its attempts as they are made, and the record that they come to.
+//! One prompt while a worker runs it: it collects the attempts and makes the record.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,11 +11,11 @@ use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
 use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
 
-/// A prompt that waits for a worker.
+/// A prompt that waits for a worker, with its request.
 pub(super) struct Job {
     pub(super) prompt: Prompt,
     pub(super) id: RecordId,
-    /// The body to send: the same for each attempt.
+    /// The body to send, the same for each attempt.
     pub(super) request: Vec<u8>,
     pub(super) pulled: Instant,
 }
@@ -24,14 +24,14 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) enum NoAnswer {
     Call(CallError),
-    /// The key is retired; there are others.
+    /// The call failed and its key is retired; other keys are left.
     KeyRetired(CallError),
     /// The batch was stopped before the call was made.
     NotSent,
 }
 
 impl NoAnswer {
-    /// What the retry does about it.
+    /// What the retry does next.
     pub(super) fn verdict(&self) -> Verdict {
         match self {
             NoAnswer::Call(error) => match error.verdict() {
@@ -51,18 +51,18 @@ impl From<NoKeyPermit> for NoAnswer {
     }
 }
 
-/// When a call was made, and what it waited for.
+/// When a call was made, and how long it waited and took.
 pub(super) struct Timing {
     pub(super) started_at: SystemTime,
     pub(super) paced: Duration,
     pub(super) took: Duration,
 }
 
-/// What has become of one prompt so far.
+/// A prompt and its attempts so far.
 pub(super) struct PromptRun<'a> {
     job: &'a Job,
     view: &'a View,
-    /// What it waited for a worker; counted once, with the first attempt.
+    /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
     attempts: Vec<Attempt>,
     calls: CallCounts,
@@ -73,9 +73,9 @@ pub(super) struct PromptRun<'a> {
 pub(super) struct CallCounts {
     pub(super) calls: u64,
     pub(super) rate_limited: u64,
-    /// Those that failed otherwise.
+    /// Calls that failed otherwise.
     pub(super) failed: u64,
-    /// When the first was sent, and the last.
+    /// When the first and the last call were sent.
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
 }
@@ -154,7 +154,7 @@ impl<'a> PromptRun<'a> {
         }
     }
 
-    /// There will be no further attempt: the record, unless the batch was stopped before the prompt was done.
+    /// Makes the record after the last attempt; `None` if the batch was stopped before the prompt was done.
     pub(super) fn finish(
         self,
         ended: Result<Answer, RetryError<NoAnswer>>,
@@ -187,7 +187,7 @@ impl<'a> PromptRun<'a> {
             return None;
         };
         if ended.why == GaveUp::Cancelled {
-            return None; // the failure was told when its backoff began
+            return None; // the failure was reported when its backoff began
         }
         self.tell(Some(&error));
         if error.is_fatal() {
@@ -225,7 +225,7 @@ impl CallCounts {
 }
 
 impl Finished {
-    /// The prompt's task panicked; what it had come to is lost.
+    /// A prompt whose task panicked. Its attempts are lost.
     pub(super) fn panicked(job: Job, message: String) -> Self {
         let fault = Fault {
             code: "panic".to_owned(),

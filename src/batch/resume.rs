@@ -1,35 +1,35 @@
-//! What earlier runs have left to do: which prompts are passed over, and which are run again.
+//! Decides which prompts of earlier runs are skipped and which are run again.
 
 use parking_lot::Mutex;
 
 use super::Stop;
 use crate::journal::{Index, RecordId};
 
-/// How to go on from earlier results: plain data.
+/// How to continue from earlier results: plain data.
 ///
 /// # Default
-/// Nothing is done yet, failed prompts stay failed, and a prompt that changed stops the batch.
+/// No prompt is done, failed prompts stay failed, and a changed prompt stops the batch.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
-    /// What is done.
+    /// The prompts that are done.
     pub index: Index,
     /// Run failed prompts again.
     pub retry_failed: bool,
-    /// Take the old answers of prompts that changed as they are.
+    /// Keep the earlier answers of prompts that have changed since.
     pub keep: bool,
 }
 
-/// Prompts that were passed over, by what earlier runs made of them.
+/// Prompts that were skipped because an earlier run has finished them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Before {
-    /// Answered.
+    /// Prompts with an answer.
     pub answered: u64,
-    /// Failed.
+    /// Prompts that failed.
     pub failed: u64,
 }
 
-/// Passes over what is done, and counts it.
+/// Skips prompts that are done, and counts them.
 #[derive(Debug, Default)]
 pub(super) struct Passing {
     resume: Resume,
@@ -44,7 +44,7 @@ impl Passing {
         }
     }
 
-    /// Whether the prompt is still to do. An error is a reason to stop the batch.
+    /// Whether the prompt is still to do. An error stops the batch.
     pub(super) fn is_to_do(&self, id: &RecordId) -> Result<bool, Stop> {
         let status = self.resume.index.status(id);
         let is_done = status
@@ -67,7 +67,8 @@ impl Passing {
 mod tests {
     use super::*;
 
-    /// What becomes of four prompts: a new one, an answered one, a failed one, one that changed since its answer.
+    /// Four prompts: a new one, an answered one, a failed one, and one that changed after its answer. Returns which of them
+    /// are to do.
     fn pass(retry_failed: bool, keep: bool) -> (Vec<Option<bool>>, Before) {
         let id = |line| RecordId::of(line, b"request");
         let index = [
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_passed_over_and_a_change_stops_the_batch() {
+    fn finished_prompts_are_skipped_and_a_change_stops_the_batch() {
         let (to_do, before) = pass(false, false);
         assert_eq!(to_do, [Some(true), Some(false), Some(false), None]);
         assert_eq!(
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn failed_prompts_are_run_again_when_that_is_wished() {
+    fn failed_prompts_are_run_again_on_request() {
         let (to_do, before) = pass(true, false);
         assert_eq!(to_do[2], Some(true));
         assert_eq!(
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn old_answers_are_kept_when_that_is_wished() {
+    fn earlier_answers_are_kept_on_request() {
         let (to_do, before) = pass(false, true);
         assert_eq!(to_do[3], Some(false));
         assert_eq!(

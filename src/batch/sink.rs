@@ -1,7 +1,7 @@
-//! Where finished prompts arrive, one at a time, on the thread that owns the results: each is written and then counted.
+//! Writes and counts finished prompts, one at a time, on the thread that owns the results.
 //!
-//! The pool hands the next one over only when this one is done with. So at any instant the answers that are not on
-//! record are those in the workers' hands, and the one that is being written.
+//! The pool hands over the next prompt only after this one is written. So at any instant, unwritten answers are only
+//! those that workers hold, and the one that is being written.
 
 use super::prompt_run::Finished;
 use super::{Halt, Stop, Summary};
@@ -11,7 +11,7 @@ pub(super) struct Sink<W> {
     write: W,
     halt: Option<Halt>,
     pub(super) summary: Summary,
-    /// A record could not be written: no more are, or records would be missing in the middle.
+    /// A record could not be written. No others are written, or records would be missing in the middle.
     is_broken: bool,
 }
 
@@ -25,12 +25,12 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
         }
     }
 
-    /// Writes and counts what has become of a prompt. Returns a reason to stop the batch, if there is one now.
+    /// Writes and counts a finished prompt. Returns a reason to stop the batch, if there is one.
     pub(super) fn take(&mut self, finished: &Finished) -> Option<Stop> {
         self.summary.count(&finished.calls);
         let record = finished.record.as_ref().filter(|_| !self.is_broken)?;
         let written = (self.write)(record);
-        // An answer that cannot be a file of its own is on record all the same, and so can those that follow.
+        // If only the answer's own file could not be written, its record is in the journal, and others can follow.
         self.is_broken = !matches!(written, Ok(()) | Err(JournalError::Folder(_)));
         if !self.is_broken {
             self.summary.written(record);

@@ -1,21 +1,20 @@
-//! How large a request is in tokens, as far as can be told before anybody has answered one.
+//! The size of a request in tokens, as far as it is known before the first answer.
 
 use serde::Deserialize;
 
 use crate::api::Counting;
 
-/// How many tokens there are to a text: plain data.
+/// How many tokens requests and answers have: plain data.
 ///
 /// # Default
-/// What is thought before there is an answer to learn from. English has about four bytes a token; answers are a page or
-/// less.
+/// For use before the first answer. English text has about four bytes per token; answers have a page or less.
 /// * `input`: 0.25
 /// * `output`: 400
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Density {
-    /// Tokens a byte of the request.
+    /// Tokens per byte of the request.
     pub input: f64,
-    /// Tokens of an answer that may be as long as it likes.
+    /// Tokens of an answer without a limit.
     pub output: f64,
 }
 
@@ -28,17 +27,17 @@ impl Default for Density {
     }
 }
 
-/// How large a request is, as far as it tells the tokens.
+/// The size of a request: what its tokens are estimated from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestSize {
-    /// Of its body.
+    /// Bytes of its body.
     pub bytes: u32,
-    /// The most tokens that its answer may have, where that is given.
+    /// The most tokens that its answer may have, if the request limits them.
     pub most: Option<u32>,
 }
 
 impl RequestSize {
-    /// Looks at the body of a call.
+    /// The size of the request with this body.
     #[must_use]
     pub fn of(request: &[u8]) -> Self {
         let bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
@@ -48,20 +47,20 @@ impl RequestSize {
         }
     }
 
-    /// Tokens that are read.
+    /// Estimated prompt tokens.
     #[must_use]
     pub fn input(&self, density: Density) -> f64 {
         f64::from(self.bytes) * density.input
     }
 
-    /// Tokens that are written.
+    /// Estimated completion tokens.
     #[must_use]
     pub fn output(&self, density: Density) -> f64 {
         self.most
             .map_or(density.output, |most| density.output.min(most.into()))
     }
 
-    /// Tokens that the call counts for against a limit.
+    /// Estimated tokens that the server counts against its limit.
     #[must_use]
     pub fn counted(&self, density: Density, counting: Counting) -> f64 {
         self.input(density)
@@ -72,8 +71,8 @@ impl RequestSize {
             }
     }
 
-    /// What a server that reads the request and has not answered yet must count for it at least. Where this is more
-    /// than it allows in a minute, it can never let the call in.
+    /// The fewest tokens that the server counts for this request. If this is more than it allows per minute, it can never
+    /// accept the call.
     #[must_use]
     pub fn least(&self, counting: Counting) -> f64 {
         let reserved = self.most.filter(|_| counting == Counting::Reserved);
@@ -81,7 +80,7 @@ impl RequestSize {
     }
 }
 
-/// The most tokens that the answer may have, in the APIs' several words.
+/// The most tokens that the answer may have, under each API's name for it.
 pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_counts_at_least_what_it_reads_and_what_it_must_keep_for_the_answer() {
+    fn a_server_counts_at_least_the_input_and_the_tokens_that_it_reserves() {
         let request = format!("{:<1000}", r#"{"max_tokens": 300}"#);
         let size = RequestSize::of(request.as_bytes());
         assert_eq!(
@@ -119,7 +118,11 @@ mod tests {
             }
         );
         assert_eq!(size.least(Counting::Reserved), 550.0);
-        assert_eq!(size.least(Counting::Used), 250.0, "where nothing is kept");
+        assert_eq!(
+            size.least(Counting::Used),
+            250.0,
+            "where nothing is reserved"
+        );
         assert_eq!(
             RequestSize { most: None, ..size }.least(Counting::Reserved),
             250.0,

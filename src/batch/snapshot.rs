@@ -1,79 +1,79 @@
-//! How a batch stands at one moment: plain data, for whoever shows it.
+//! The state of a batch at one instant: plain data, for display.
 
 use std::time::Duration;
 
 use super::event::Why;
 use super::price::Tokens;
 
-/// How many calls the server allows, as far as is known, with all keys together, in calls a minute.
+/// The server's rate limit for all keys together, in calls per minute, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Allowed {
-    /// Any number, or so we were told.
+    /// The settings give no limit.
     Any,
-    /// So many, as we were told.
+    /// The limit in the settings.
     Told(f64),
-    /// So many, as the server says.
+    /// The limit that the server states.
     Stated(f64),
-    /// It has to be found out, and has not been yet.
+    /// It is being found, and is not known yet.
     Unknown,
-    /// About so many, as was found out.
+    /// The limit that was found, approximately.
     Found(f64),
 }
 
-/// What everyone waits for.
+/// A pause of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// How much longer.
+    /// Time left.
     pub left: Duration,
-    /// Why.
+    /// Its cause.
     pub why: Why,
 }
 
-/// How a batch stands at one moment: plain data.
+/// The state of a batch at one instant: plain data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// Since the start.
+    /// Time since the start.
     pub elapsed: Duration,
-    /// All prompts, those of earlier runs among them, if it is known how many they are.
+    /// All prompts, including those of earlier runs; `None` if their number is not known.
     pub total: Option<u64>,
-    /// Prompts that earlier runs had done.
+    /// Prompts that earlier runs have finished.
     pub before: u64,
-    /// Prompts whose answer has been written.
+    /// Prompts with an answer on record.
     pub answered: u64,
-    /// Prompts whose failure has been written.
+    /// Prompts with a failure on record.
     pub failed: u64,
     /// Calls that have ended.
     pub calls: u64,
-    /// Those that were refused for coming too fast.
+    /// Calls that were rate limited.
     pub refused: u64,
-    /// Those that failed otherwise.
+    /// Calls that failed otherwise.
     pub faults: u64,
-    /// Calls a minute, over the last seconds.
+    /// Calls per minute, over the last seconds.
     pub rate: f64,
-    /// Calls a minute that are allowed.
+    /// The server's rate limit.
     pub allowed: Allowed,
-    /// Threads.
+    /// Worker threads.
     pub workers: u64,
-    /// Workers whose call is under way.
+    /// Workers with a call in flight.
     pub in_flight: u64,
-    /// Workers that wait for their turn.
+    /// Workers that wait for a permit.
     pub waiting: u64,
-    /// How long a call takes, of late.
+    /// Smoothed latency of answered calls; `None` before the first.
     pub latency: Option<Duration>,
-    /// What everyone waits for: every key is held.
+    /// The pause that everyone waits for, if every key is paused.
     pub hold: Option<Hold>,
-    /// Keys that are still of use.
+    /// Keys that are not retired.
     pub keys: usize,
-    /// What the answers have cost, as far as they say.
+    /// Tokens of the answers that report their usage.
     pub tokens: Tokens,
-    /// Answers that did not say what they cost.
+    /// Answers that do not report their usage.
     pub unmetered: u64,
 }
 
 impl Snapshot {
-    /// At the beginning of a batch of so many prompts.
+    /// The state at the start of a batch with `total` prompts.
     #[must_use]
     pub fn new(total: Option<u64>) -> Self {
         Snapshot {
@@ -98,7 +98,7 @@ impl Snapshot {
         }
     }
 
-    /// Prompts that are still to do, if it is known how many.
+    /// Prompts still to do; `None` if the total is not known.
     #[must_use]
     pub fn left(&self) -> Option<u64> {
         Some(

@@ -13,62 +13,62 @@ use crate::prompts::PromptError;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Stop {
-    /// The server will answer none of our calls: the key, the money, the address.
+    /// The server accepts none of our calls: a wrong key, no credit, or a wrong URL.
     #[error("{0}")]
     Refused(Box<CallError>),
-    /// The server has held us too long.
+    /// The server has kept us waiting too long.
     #[error(
-        "the server has given no answer for {waited:?}, and says to wait {more:?} more ({error})"
+        "the server has given no answer for {waited:?} and asks us to wait another {more:?} ({error})"
     )]
     Held {
         /// How long there has been no answer.
         waited: Duration,
-        /// How much longer the server says to wait.
+        /// How much longer the server asks us to wait.
         more: Duration,
-        /// When it may be worth coming back.
+        /// When the server may answer again.
         come_back: SystemTime,
-        /// The last refusal.
+        /// The last 429.
         error: Box<CallError>,
     },
-    /// The server answers with faults, and too few answers.
-    #[error("the server is broken: for a minute more than a tenth of the calls have failed ({0})")]
+    /// Too many calls fail with a fault.
+    #[error("for a minute, more than a tenth of the calls have failed ({0})")]
     Broken(Box<CallError>),
-    /// As many prompts have failed as may.
+    /// The halt rule is reached.
     #[error("{failed} of {finished} prompts have failed, and --halt {halt} says that is enough")]
     Halted {
         /// Prompts that failed.
         failed: u64,
-        /// Prompts that are done, the failed among them.
+        /// Prompts that are done, including the failed ones.
         finished: u64,
         /// The rule.
         halt: Halt,
     },
-    /// The answers have cost as much as they may.
+    /// The answers have reached the cost limit.
     #[error("the answers have cost {}, and --max-cost is {}", amount(*.spent), amount(*.most))]
     Spent {
-        /// What they cost, all in all.
+        /// What the answers have cost.
         spent: f64,
-        /// What they may cost.
+        /// The limit.
         most: f64,
     },
-    /// The results cannot be written.
+    /// A record cannot be written.
     #[error("{0}")]
     Journal(JournalError),
-    /// A prompt is not what it was when it was answered.
+    /// A prompt has changed since it was answered.
     #[error(
-        "line {line} is in the results already, but of another request: the prompt, the model or a parameter has changed"
+        "line {line} is on record with another request: the prompt, the model or a parameter has changed"
     )]
     Changed {
         /// The prompt's line, from 1.
         line: u64,
     },
-    /// The input cannot be read on.
+    /// The input cannot be read any further.
     #[error("{0}")]
     Input(PromptError),
-    /// The pace is shared, and what it is shared through cannot be reached.
+    /// The shared rate cannot be reached.
     #[error("{0}")]
     Lost(String),
-    /// Somebody cancelled.
+    /// The batch was cancelled from outside.
     #[error("interrupted")]
     Interrupted,
 }

@@ -1,4 +1,4 @@
-//! What a batch came to, in numbers.
+//! The result of a batch in numbers.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -9,22 +9,22 @@ use super::prompt_run::CallCounts;
 use super::{Before, Stop, Tokens};
 use crate::journal::Record;
 
-/// What an answer can be that is not what one hopes for: by why it ended, or else empty.
+/// An answer that needs a look: it is empty, or it ended for an unusual reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flag {
-    /// Without a word in it.
+    /// It has no text.
     Empty,
-    /// Cut at the most tokens that it might have.
+    /// It was cut at its token limit.
     Cut,
-    /// Withheld by a content filter, or refused by the model.
+    /// A content filter withheld it, or the model refused.
     Filtered,
-    /// Ended in another way than by itself: in a call of a tool, for example.
+    /// It ended in another way: with a tool call, for example.
     Other,
 }
 
 impl Flag {
-    /// Looks at one answer; usually there is nothing to be said.
+    /// The flag of an answer; `None` for a usual one.
     #[must_use]
     pub fn of(text: &str, finish_reason: Option<&str>) -> Option<Self> {
         match finish_reason {
@@ -36,17 +36,17 @@ impl Flag {
     }
 }
 
-/// How many answers have which [`Flag`]. It reads as a list; without any it is empty.
+/// How many answers have each [`Flag`]. Displayed as a list, which is empty if there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Flags {
-    /// Without a word in them.
+    /// Answers without text.
     pub empty: u64,
-    /// Cut at the most tokens that they might have.
+    /// Answers cut at their token limit.
     pub cut: u64,
-    /// Withheld by a content filter, or refused by the model.
+    /// Answers withheld by a content filter or refused by the model.
     pub filtered: u64,
-    /// Ended in another way than by themselves: in a call of a tool, for example.
+    /// Answers that ended in another way: with a tool call, for example.
     pub other: u64,
 }
 
@@ -78,31 +78,31 @@ impl fmt::Display for Flags {
     }
 }
 
-/// What a batch came to.
+/// The result of a batch.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Prompts that earlier runs had done.
+    /// Prompts that earlier runs have finished.
     pub before: Before,
-    /// Prompts whose answer has been written.
+    /// Prompts with an answer on record.
     pub answered: u64,
-    /// Prompts whose failure has been written.
+    /// Prompts with a failure on record.
     pub failed: u64,
-    /// Answers that are not what one hopes for.
+    /// Answers that need a look.
     pub flags: Flags,
     /// Calls made.
     pub calls: u64,
-    /// Calls refused for calling too fast.
+    /// Calls that were rate limited.
     pub throttled: u64,
-    /// Calls that failed for another reason.
+    /// Calls that failed otherwise.
     pub faults: u64,
-    /// Calls a minute that the server was found to allow, if that was not known and was found out.
+    /// Calls per minute that the server was found to allow; `None` if the limit was known, or was not found.
     pub found: Option<f64>,
-    /// What the answers cost, as far as they say.
+    /// Tokens of the answers that report their usage.
     pub tokens: Tokens,
-    /// Answers that did not say what they cost.
+    /// Answers that do not report their usage.
     pub unmetered: u64,
-    /// From the start to the end.
+    /// Time from the start to the end.
     pub took: Duration,
     /// Why it stopped early, if it did.
     pub stop: Option<Stop>,
@@ -159,7 +159,7 @@ impl Summary {
         self.took = now - self.started;
     }
 
-    /// The calls a minute, from the first call to the last; `None` for fewer than two.
+    /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
     #[must_use]
     pub fn calls_a_minute(&self) -> Option<f64> {
         let span = self
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_flagged_by_why_it_ended_or_else_as_empty() {
+    fn an_answer_is_flagged_by_its_finish_reason_or_as_empty() {
         let mut flags = Flags::default();
         for (text, reason) in [
             ("fine", Some("stop")),

@@ -14,10 +14,10 @@ mod tokens;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a prompt is answered, by its text and by how often it was asked before.
+/// The answer to a prompt, by its text and by the number of earlier calls for it.
 type Answers = dyn Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync;
 
-/// A server in simulated time: answers by the prompt and by how often it was asked that before.
+/// A server in simulated time, which answers by the prompt and the number of earlier calls for it.
 struct Server {
     clock: SimClock,
     latency: Duration,
@@ -192,7 +192,7 @@ fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
 }
 
 #[test]
-fn the_crew_grows_until_no_turn_goes_unused() {
+fn workers_are_added_until_no_permit_goes_unused() {
     for latency in [SECOND / 10, SECOND, SECOND * 7, SECOND * 30] {
         let ran = run(paced(600), 1000, latency, |_, _| Ok("text"));
         assert_eq!(ran.summary.took, MS * 100 * 999 + latency, "{latency:?}");
@@ -260,7 +260,7 @@ fn a_prompt_that_fails_has_a_record_that_says_why_and_the_others_go_on() {
 }
 
 #[test]
-fn one_refusal_holds_everyone_and_spends_no_retry() {
+fn one_429_pauses_everyone_and_costs_no_retry() {
     let refusing = |prompt: &str, before| match (prompt, before) {
         ("5", 0..3) => Err(error(Class::RateLimited, 429, Some(SECOND * 30))),
         _ => Ok("text"),
@@ -277,7 +277,7 @@ fn one_refusal_holds_everyone_and_spends_no_retry() {
             !ran.calls
                 .iter()
                 .any(|(other, _)| other > at && *other < until),
-            "nobody calls until {until:?}"
+            "no call leaves before {until:?}"
         );
     }
     assert!(
@@ -310,7 +310,7 @@ fn a_batch_halts_when_enough_prompts_have_failed() {
 }
 
 #[test]
-fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
+fn a_rejected_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
     let refusing = |prompt: &str, _| {
         if prompt == "3" {
             Err(error(Class::Fatal, 401, None))
@@ -323,18 +323,18 @@ fn a_refused_key_stops_the_batch_and_leaves_the_rest_to_another_run() {
     assert_eq!(
         ran.calls.len(),
         5,
-        "the third, at 2 s, is refused at 4.5 s; two more have been sent by then"
+        "the third, at 2 s, gets its 401 at 4.5 s; two more have been sent by then"
     );
     assert_eq!(
         ran.records.len(),
         4,
-        "the calls in flight are kept; the refused prompt is not done"
+        "the calls in flight are kept; the prompt with the 401 is not done"
     );
     assert_eq!(ran.clock.elapsed(), MS * 6500);
 }
 
 #[test]
-fn a_server_that_holds_too_long_stops_the_batch() {
+fn a_server_that_pauses_too_long_stops_the_batch() {
     let ran = run(paced(60), 100, SECOND, |_, _| {
         Err(error(Class::RateLimited, 429, Some(SECOND * 3600)))
     });
@@ -465,7 +465,7 @@ fn cancelling_from_outside_ends_waits_and_keeps_the_calls_in_flight() {
 }
 
 #[test]
-fn a_batch_goes_on_where_an_earlier_run_stopped() {
+fn a_batch_continues_where_an_earlier_run_stopped() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
     let server = Server {
@@ -498,11 +498,11 @@ fn a_batch_goes_on_where_an_earlier_run_stopped() {
         (89, 11, 11)
     );
     assert_eq!(written[..2], ["line-7", "line-91"]);
-    assert_eq!(summary.took, SECOND * 11, "what is done takes no turn");
+    assert_eq!(summary.took, SECOND * 11, "finished prompts take no permit");
 }
 
 #[test]
-fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prompt() {
+fn several_keys_run_at_the_sum_of_their_rates_and_an_exhausted_key_costs_no_prompt() {
     let clock = SimClock::new();
     let server = |answer: Box<Answers>| Server {
         clock: clock.clone(),
@@ -541,7 +541,7 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
             calls
                 .windows(2)
                 .all(|pair| pair[1].0 - pair[0].0 >= MS * 300),
-            "each keeps its pace"
+            "each key keeps its rate"
         );
     }
     let in_the_first_fifteen_seconds: usize = calls
@@ -551,7 +551,7 @@ fn several_keys_go_at_the_sum_of_their_paces_and_one_that_is_spent_costs_no_prom
     assert_eq!(in_the_first_fifteen_seconds, 150, "600 a minute in all");
     assert!(
         calls[1].len() < 60,
-        "retired after its first refusal, but for what was under way"
+        "retired after its first error, except for calls in flight"
     );
     assert!(
         records
@@ -598,7 +598,7 @@ fn a_few_faults_slow_nobody_down() {
 }
 
 #[test]
-fn a_call_is_dated_by_its_turn_however_late_its_thread_looks_at_the_calendar() {
+fn a_call_is_dated_by_its_permit_however_late_its_thread_reads_the_wall_clock() {
     let clock = SimClock::new();
     let answer = Box::new(|_: &str, _: usize| Ok("text"));
     let server = Server {
@@ -649,7 +649,7 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
 }
 
 #[test]
-fn an_outage_costs_few_calls_however_many_workers_there_are_and_the_pace_is_back_within_a_second() {
+fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_within_a_second() {
     const LATENCY: Duration = Duration::from_millis(100);
     for workers in [8, 1000] {
         let clock = SimClock::new();

@@ -1,6 +1,6 @@
-//! How a batch stands, at any moment: counters that the workers keep and anybody may read.
+//! The live state of a batch: counters that the workers keep and any thread may read.
 //!
-//! To count a call takes a few atomic additions and no lock. What is read is nearly, not strictly, of one instant.
+//! Counting a call takes a few atomic additions and no lock. A snapshot is nearly, not strictly, of one instant.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -17,11 +17,11 @@ use crate::api::{Answer, CallError, Class, Usage};
 use crate::limiter::Rate;
 use crate::pacing::RateLimit;
 
-/// A live view of a batch: [`Batch::view`](super::Batch::view). It stays when the batch is over.
+/// A live view of a batch, from [`Batch::view`](super::Batch::view). It stays valid after the batch has ended.
 pub struct View {
     start: Instant,
     keys: Vec<KeyView>,
-    told: bool,
+    is_fixed: bool,
     watch: OnceLock<Arc<dyn Watch>>,
     meter: Meter,
     total: OnceLock<u64>,
@@ -37,23 +37,23 @@ pub struct View {
     tokens_in: AtomicU64,
     tokens_out: AtomicU64,
     unmetered: AtomicU64,
-    /// Smoothed, in microseconds.
+    /// Smoothed latency in microseconds; 0 is unknown.
     latency: AtomicU64,
 }
 
-/// What is known of one key.
+/// What is known about one key.
 #[derive(Debug, Default)]
 struct KeyView {
     retired: AtomicBool,
-    /// The bits of a number of calls a minute; zero is not known.
+    /// Calls per minute, as the bits of an `f64`; 0 is unknown, or no limit.
     per_minute: AtomicU64,
     found: AtomicBool,
-    /// Whether there may be something in `hold`.
+    /// Whether `hold` may hold a pause: saves its lock.
     held: AtomicBool,
     hold: Mutex<Option<(Instant, Why)>>,
 }
 
-/// Counts one more for as long as it lives.
+/// Keeps a counter one higher until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted<'a>(&'a AtomicU64);
 
@@ -71,7 +71,7 @@ impl Drop for Counted<'_> {
 }
 
 impl View {
-    /// Nothing has happened yet.
+    /// The view of a batch that is about to start.
     pub(super) fn new(start: Instant, rate: RateLimit, keys: usize) -> Self {
         let per_minute = match rate {
             RateLimit::Fixed(rate) => a_minute(rate),
@@ -85,7 +85,7 @@ impl View {
         View {
             start,
             keys: (0..keys).map(|_| key()).collect(),
-            told: rate != RateLimit::Adaptive,
+            is_fixed: rate != RateLimit::Adaptive,
             watch: OnceLock::new(),
             meter: Meter::default(),
             total: OnceLock::new(),
@@ -105,7 +105,7 @@ impl View {
         }
     }
 
-    /// How the batch stands now.
+    /// The state of the batch at `now`.
     #[must_use]
     pub fn at(&self, now: Instant) -> Snapshot {
         let elapsed = now.saturating_duration_since(self.start);
@@ -155,15 +155,15 @@ impl View {
         };
         let (all, found) = (each().sum(), self.open().any(|key| key.found.load(Relaxed)));
         match each().any(|per_minute| per_minute == 0.0) {
-            true if self.told => Allowed::Any,
+            true if self.is_fixed => Allowed::Any,
             true => Allowed::Unknown,
-            false if self.told => Allowed::Told(all),
+            false if self.is_fixed => Allowed::Told(all),
             false if found => Allowed::Found(all),
             false => Allowed::Stated(all),
         }
     }
 
-    /// While every key is held: the hold that ends first.
+    /// If every key is paused: the pause that ends first.
     fn hold(&self, now: Instant) -> Option<Hold> {
         let holds: Option<Vec<_>> = self.open().map(|key| *key.hold.lock()).collect();
         let (until, why) = holds?.into_iter().min_by_key(|(until, _)| *until)?;
@@ -173,19 +173,17 @@ impl View {
         })
     }
 
-    // ---- What the batch says ----------------------------------------------------------------------------------------
-
-    /// So many prompts are to come, all in all.
+    /// Sets the total number of prompts.
     pub(super) fn expect(&self, total: u64) {
         let _ = self.total.set(total);
     }
 
-    /// From now on this sees what happens; whoever was first stays.
+    /// Sets the watcher. Only the first one counts.
     pub(super) fn show(&self, watch: Arc<dyn Watch>) {
         let _ = self.watch.set(watch);
     }
 
-    /// Logs an event and shows it.
+    /// Logs an event and passes it to the watcher.
     pub(super) fn tell(&self, event: Event<'_>) {
         event.log();
         self.watch
@@ -198,23 +196,23 @@ impl View {
         self.before.fetch_add(1, Relaxed);
     }
 
-    /// So many prompts are done.
+    /// Sets the number of finished prompts.
     pub(super) fn done(&self, answered: u64, failed: u64) {
         self.answered.store(answered, Relaxed);
         self.failed.store(failed, Relaxed);
     }
 
-    /// So many threads have begun.
+    /// Counts new workers. Returns the number of all workers.
     pub(super) fn hired(&self, workers: usize) -> u64 {
         self.workers.fetch_add(workers as u64, Relaxed) + workers as u64
     }
 
-    /// Somebody waits for a turn.
+    /// A worker waits for a permit, until the value is dropped.
     pub(super) fn waits(&self) -> Counted<'_> {
         Counted::new(&self.waiting)
     }
 
-    /// A call is made.
+    /// A call is in flight, until the value is dropped.
     pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
         self.meter.count(now.saturating_duration_since(self.start));
         Counted::new(&self.in_flight)
@@ -235,7 +233,7 @@ impl View {
         }
     }
 
-    /// Two at once may lose one of theirs: it is an average.
+    /// Updates the average latency. Of two updates at the same instant one may be lost.
     fn smooth(&self, took: Duration) {
         const PART: i64 = 8;
         let (before, took) = (
@@ -259,13 +257,13 @@ impl View {
         self.tokens_out.fetch_add(usage.output.into(), Relaxed);
     }
 
-    /// A key has its pace from the server's headers, which say so with every answer.
+    /// The server states the rate of a key, as it does with every answer.
     pub(super) fn stated(&self, key: usize, rate: Rate) {
         self.keys[key].found.store(false, Relaxed);
         self.pace(key, a_minute(rate), Origin::Stated);
     }
 
-    /// A key was found to allow so many calls a minute.
+    /// The rate of a key was found, in calls per minute.
     pub(super) fn found(&self, key: usize, per_minute: f64) {
         self.keys[key].found.store(true, Relaxed);
         self.pace(key, per_minute, Origin::Found);
@@ -282,7 +280,7 @@ impl View {
         }
     }
 
-    /// Everyone with this key is held, anew, from now on by the clock and by the calendar.
+    /// A pause of a key begins; `now` is the instant and the wall time.
     pub(super) fn held(&self, key: usize, now: (Instant, SystemTime), wait: Duration, why: Why) {
         let (until, by_the_calendar) = (now.0 + wait, now.1 + wait);
         *self.keys[key].hold.lock() = Some((until, why));
@@ -295,7 +293,7 @@ impl View {
         });
     }
 
-    /// A hold that is in force lasts longer, perhaps.
+    /// Extends a pause that is in force, if `until` is later than its end.
     pub(super) fn held_longer(&self, key: usize, now: Instant, until: Instant) {
         if let Some((end, _)) = &mut *self.keys[key].hold.lock()
             && *end > now
@@ -304,7 +302,7 @@ impl View {
         }
     }
 
-    /// A turn was granted with this key: a hold that was in force is over.
+    /// A permit was granted with this key, so its pause is over.
     pub(super) fn passed(&self, key: usize, at: Instant) {
         if !self.keys[key].held.load(Relaxed) {
             return;
@@ -320,7 +318,7 @@ impl View {
         }
     }
 
-    /// A key is of no use any more. Each call that was under way with it says so; it is told once.
+    /// A key is retired. Each call in flight with it may report that; only the first report is an event.
     pub(super) fn retired(&self, key: usize, error: &CallError) {
         if !self.keys[key].retired.swap(true, Relaxed) {
             self.tell(Event::Retired { key, error });
@@ -334,7 +332,7 @@ impl std::fmt::Debug for View {
     }
 }
 
-/// Zero: no limit.
+/// Calls per minute; 0 is no limit.
 fn a_minute(rate: Rate) -> f64 {
     if rate.interval.is_zero() {
         0.0

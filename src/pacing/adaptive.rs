@@ -1,56 +1,55 @@
-//! A pace for a limit that nobody states: start gently, grow, cut on refusal.
+//! The adaptive rate, for a limit that the server does not state: start low, grow, cut after a 429.
 //!
-//! Congestion control, as TCP does it and as the *adaptive* retry mode of AWS's SDKs does. Until the first refusal each
-//! success makes the pace faster, so that it doubles about every second. A refusal cuts it; it comes back along a cubic
-//! curve, fast at first, flat near the pace at which it was refused, and then faster again to see whether there is more
-//! to be had. Pure: `now` comes in.
+//! This is congestion control, as in TCP and in the *adaptive* retry mode of the AWS SDKs. Until the first 429 each
+//! success raises the rate, so that it doubles about every second. A 429 cuts the rate. It then follows a cubic curve:
+//! fast at first, flat near the rate that was limited, and faster again to test whether the limit is higher now. Pure:
+//! `now` is an argument.
 
 use std::time::{Duration, Instant};
 
-/// The pace, in calls a second, as it follows from successes and refusals.
+/// The rate in calls per second, as it follows from successes and 429s.
 #[derive(Clone, Debug)]
 pub(super) struct AdaptiveRate {
     phase: Phase,
     /// When the phase began.
     began: Instant,
-    /// Since when successes are counted: usually the last cut, but so many are needed to tell anything.
+    /// Since when successes are counted: since the last cut that had [`SAMPLE`](AdaptiveRate::SAMPLE) of them.
     counted_from: Instant,
-    /// Successes since then, and when the first and the last of them came.
+    /// Successes since then, and the instants of the first and the last one.
     successes: u32,
     first_success: Instant,
     last_success: Instant,
     meter: Meter,
-    /// Successes, and the seconds they took, from one cut to the next; what is long ago counts less.
+    /// Successes between cuts, and the seconds that they took; older ones count less.
     let_through: (f64, f64),
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Phase {
-    /// Never refused so far.
+    /// No 429 so far.
     Finding { rate: f64 },
-    /// From `start`, the pace after the cut, back to `limit`, the pace that the server is thought to allow, and on.
+    /// From `start`, the rate after the cut, back to `limit`, the rate that the server probably allows, and beyond.
     Cubic { start: f64, limit: f64 },
 }
 
 impl AdaptiveRate {
-    /// The pace at the beginning, in calls a second.
+    /// The first rate, in calls per second.
     const START: f64 = 5.0;
-    /// It is never slower than this: one call a minute finds out that the server is well again. Free of charge, some let
-    /// three a minute through.
+    /// The lowest rate: one call per minute notices that the server works again. Some free plans allow three per minute.
     const FLOOR: f64 = 1.0 / 60.0;
-    /// What a refusal leaves of it.
+    /// A 429 cuts the rate to this part.
     const CUT: f64 = 0.8;
-    /// How long it takes to come back, in seconds, and in calls where they are few: each time it has come back it asks
-    /// for too much, and the refusals are to be few among the calls.
+    /// Time until the rate is back at the limit, in seconds; at low rates, in calls. Each return ends in 429s, which
+    /// should be few among the calls.
     const RECOVERY: f64 = 10.0;
     /// See [`RECOVERY`](AdaptiveRate::RECOVERY).
     const RECOVERY_CALLS: f64 = 20.0;
-    /// So many successes say something about the limit.
+    /// Fewer successes than this say little about the limit.
     const SAMPLE: u32 = 10;
-    /// Who has come to this without a refusal has found that there is no limit.
+    /// A rate that gets here without a 429 has no limit. Unit: calls per second.
     const CEILING: f64 = 1000.0;
 
-    /// The gentle start.
+    /// The rate at the start.
     #[must_use]
     pub(super) fn new(now: Instant) -> Self {
         let phase = Phase::Finding { rate: Self::START };
@@ -66,7 +65,7 @@ impl AdaptiveRate {
         }
     }
 
-    /// From one turn to the next, at the pace of `now`. Zero: there is no limit to be found.
+    /// The interval between permits at `now`. Zero: the server has no limit.
     #[must_use]
     pub(super) fn interval(&self, now: Instant) -> Duration {
         match (self.phase, self.rate(now)) {
@@ -75,7 +74,7 @@ impl AdaptiveRate {
         }
     }
 
-    /// What the server was found to let through, in calls a second; none before it has both let calls through and refused.
+    /// The rate that the server was found to allow, in calls per second; `None` before the first successes and 429.
     #[must_use]
     pub(super) fn found(&self) -> Option<f64> {
         let (successes, seconds) = self.let_through;
@@ -102,19 +101,19 @@ impl AdaptiveRate {
         }
     }
 
-    /// A round of calls was refused: one cut, however many they were.
-    pub(super) fn refused(&mut self, now: Instant) {
+    /// A round of calls was answered 429. One cut, however many calls there were.
+    pub(super) fn rate_limited(&mut self, now: Instant) {
         let rate = self.rate(now);
         let limit = self.allowed(now, rate).max(Self::FLOOR);
         let start = (rate.min(limit) * Self::CUT).max(Self::FLOOR);
-        if self.tells() || matches!(self.phase, Phase::Finding { .. }) {
-            self.count_anew(now, limit);
+        if self.has_sample() || matches!(self.phase, Phase::Finding { .. }) {
+            self.restart_count(now, limit);
         }
         (self.phase, self.began) = (Phase::Cubic { start, limit }, now);
     }
 
-    /// What was counted has been made use of.
-    fn count_anew(&mut self, now: Instant, limit: f64) {
+    /// Adds the counted successes to the average, and starts to count again.
+    fn restart_count(&mut self, now: Instant, limit: f64) {
         let (successes, seconds) = self.let_through;
         let since = (now - self.counted_from).as_secs_f64();
         self.let_through = (
@@ -125,25 +124,24 @@ impl AdaptiveRate {
             (0, now, Meter::new(now, Meter::period(limit)));
     }
 
-    /// Whether there have been enough successes to go by.
-    fn tells(&self) -> bool {
+    /// Whether enough successes have been counted.
+    fn has_sample(&self) -> bool {
         self.successes >= Self::SAMPLE
     }
 
-    /// Successes a second, as they are counted.
+    /// Successes per second in this count.
     fn mean(&self) -> f64 {
         let span = (self.last_success - self.first_success).as_secs_f64();
         f64::from(self.successes - 1) / span.max(0.1)
     }
 
-    /// What the server allows, as far as can be told, in calls a second: less than the best second, because an allowance
-    /// may have been used up, and more than the mean of all, because it took a while to get there. Where there is too
-    /// little to go by, what was thought before still holds: a server that refuses everything for a while has the same
-    /// limit after it.
+    /// Estimates the rate that the server allows, in calls per second. It is less than the best second, which may have
+    /// used up a burst, and more than the mean, which includes the time of growth. With too few successes the earlier
+    /// estimate stays: a server that answers only 429 for a while has the same limit afterwards.
     fn allowed(&self, now: Instant, rate: f64) -> f64 {
         match self.phase {
             Phase::Finding { .. } => self.meter.rate(now).max(rate / 2.0).min(rate),
-            Phase::Cubic { limit, .. } if !self.tells() => limit,
+            Phase::Cubic { limit, .. } if !self.has_sample() => limit,
             Phase::Cubic { .. } => ((self.mean() + self.meter.rate(now)) / 2.0).min(rate),
         }
     }
@@ -153,7 +151,7 @@ impl AdaptiveRate {
             Phase::Finding { rate } => rate,
             Phase::Cubic { start, limit } => cubic(start, limit, (now - self.began).as_secs_f64()),
         };
-        // Growing further than what is really sent would find out nothing.
+        // A rate far above that of the calls really sent says nothing about the limit.
         rate.min(
             (2.0 * self.meter.rate(now)).max(Self::START.max(self.limit().unwrap_or_default())),
         )
@@ -161,7 +159,7 @@ impl AdaptiveRate {
     }
 }
 
-/// From `start` to `limit` in the time of recovery, flat there, and on as it came.
+/// Rises from `start` to `limit` in the time of recovery, is flat there, and then rises again.
 fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
     let recovery = AdaptiveRate::RECOVERY.max(AdaptiveRate::RECOVERY_CALLS / limit);
     let x = seconds / recovery - 1.0;
@@ -173,12 +171,12 @@ fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
     limit + reach * x.powi(3)
 }
 
-/// Successes a second, over the last few seconds; over longer periods where calls are few.
+/// Successes per second over the last few seconds; over longer periods where calls are few.
 #[derive(Clone, Debug)]
 struct Meter {
     began: Instant,
     period: Duration,
-    /// Successes in the present period and in those before it.
+    /// Successes in the present period and in the ones before it.
     counts: [u32; Meter::KEPT],
     /// The number of the present period.
     present: u64,
@@ -197,7 +195,7 @@ impl Meter {
         }
     }
 
-    /// One that has a few calls in it at this pace.
+    /// A period with a few calls in it at this rate.
     fn period(rate: f64) -> Duration {
         Duration::from_secs_f64((4.0 / rate).max(1.0))
     }
@@ -216,7 +214,7 @@ impl Meter {
             .div_duration_f64(self.period) as u64
     }
 
-    /// The best of the periods kept: latency makes the successes of a growing pace come late.
+    /// The rate of the best period kept: with latency, the successes of a growing rate come late.
     fn rate(&self, now: Instant) -> f64 {
         let age = self.number(now).saturating_sub(self.present);
         let best = self.counts.iter().copied().max().unwrap_or(0);
@@ -242,16 +240,16 @@ mod tests {
         server: Gcra,
         latency: Duration,
         now: Instant,
-        held_until: Instant,
-        /// How long a refusal holds everyone.
-        hold: Duration,
-        /// Refusals of calls that were sent in an earlier round are no news.
+        paused_until: Instant,
+        /// How long a 429 pauses everyone.
+        pause: Duration,
+        /// A 429 to a call that was sent in an earlier round is ignored.
         round: u32,
-        /// When each call under way is answered, whether well, and in which round it was sent.
-        under_way: VecDeque<(Instant, bool, u32)>,
+        /// For each call in flight: when it ends, whether it succeeds, and the round in which it was sent.
+        in_flight: VecDeque<(Instant, bool, u32)>,
     }
 
-    /// What some time came to: the calls let in after the first half minute, and those refused in all of it.
+    /// Calls accepted after the first half minute, and all calls answered 429.
     #[derive(Debug, Default)]
     struct Came {
         let_in: u32,
@@ -268,21 +266,19 @@ mod tests {
     impl Trial {
         fn new(latency: Duration) -> Self {
             let now = Instant::now();
-            let (client, server) = (AdaptiveRate::new(now), strict(600, 1, now));
-            let (round, under_way) = (0, VecDeque::new());
             Trial {
-                client,
-                server,
+                client: AdaptiveRate::new(now),
+                server: strict(600, 1, now),
                 latency,
                 now,
-                held_until: now,
-                hold: MS * 1000,
-                round,
-                under_way,
+                paused_until: now,
+                pause: MS * 1000,
+                round: 0,
+                in_flight: VecDeque::new(),
             }
         }
 
-        /// Lets the time pass at this limit; returns what it came to.
+        /// Runs for `time` at this limit, and returns the counts.
         fn pass(&mut self, time: Duration, rpm: u32, burst: u32) -> Came {
             self.server = strict(rpm, burst, self.now);
             let (warm, end) = (self.now + Duration::from_secs(30), self.now + time);
@@ -292,7 +288,7 @@ mod tests {
                 let good = self.send();
                 came.let_in += u32::from(good && self.now >= warm);
                 came.refused += u32::from(!good);
-                self.now = (self.now + self.client.interval(self.now)).max(self.held_until);
+                self.now = (self.now + self.client.interval(self.now)).max(self.paused_until);
             }
             came
         }
@@ -302,28 +298,28 @@ mod tests {
             if good {
                 self.server.take(self.now, 1);
             }
-            self.under_way
+            self.in_flight
                 .push_back((self.now + self.latency, good, self.round));
             good
         }
 
         fn hear(&mut self) {
             while let Some((_, good, round)) =
-                self.under_way.pop_front_if(|(at, ..)| *at <= self.now)
+                self.in_flight.pop_front_if(|(at, ..)| *at <= self.now)
             {
                 if good {
                     self.client.succeeded(self.now);
                 } else if round == self.round {
-                    self.client.refused(self.now);
+                    self.client.rate_limited(self.now);
                     self.round += 1;
-                    self.held_until = self.now + self.hold;
+                    self.paused_until = self.now + self.pause;
                 }
             }
         }
     }
 
     #[test]
-    fn a_limit_that_nobody_states_is_found_and_followed_when_it_changes() {
+    fn a_limit_that_is_not_stated_is_found_and_followed_when_it_changes() {
         for (latency, refused_most) in [(MS * 50, 0.05), (MS * 400, 0.05), (MS * 2000, 0.1)] {
             let mut trial = Trial::new(latency);
             let came = [600, 300, 600].map(|rpm| (rpm, trial.pass(MS * 120_000, rpm, 20)));
@@ -342,17 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_falls_is_found_though_each_round_of_refusals_is_short() {
-        for hold in [MS * 100, MS * 250, MS * 500] {
+    fn a_limit_that_falls_is_found_although_each_pause_is_short() {
+        for pause in [MS * 100, MS * 250, MS * 500] {
             let mut trial = Trial {
-                hold,
+                pause,
                 ..Trial::new(MS * 400)
             };
             trial.pass(MS * 90_000, 600, 20);
             let came = trial.pass(MS * 90_000, 300, 20);
             assert!(
                 came.let_in >= 270 && came.refused <= 22,
-                "{hold:?}: {came:?}"
+                "{pause:?}: {came:?}"
             );
         }
     }
@@ -361,7 +357,7 @@ mod tests {
     fn a_limit_of_a_few_calls_a_minute_is_found_too() {
         for (rpm, burst) in [(3, 1), (5, 5), (20, 1)] {
             let mut trial = Trial {
-                hold: MS * 60_000 / rpm / 2,
+                pause: MS * 60_000 / rpm / 2,
                 ..Trial::new(MS * 2000)
             };
             trial.pass(MS * 600_000, rpm, burst);
@@ -391,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn who_lets_nothing_through_has_no_limit_to_be_found() {
+    fn a_server_that_accepts_no_call_has_no_limit_to_find() {
         let start = Instant::now();
         let mut client = AdaptiveRate::new(start);
-        client.refused(start + MS * 500);
+        client.rate_limited(start + MS * 500);
         assert_eq!(client.found(), None);
         (1..=10).for_each(|n| client.succeeded(start + MS * 1_000 * n));
-        client.refused(start + MS * 11_000);
+        client.rate_limited(start + MS * 11_000);
         assert!(
             client
                 .found()
@@ -408,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_never_refuses_is_not_slowed_down_for_long() {
+    fn a_server_that_never_answers_429_is_not_slowed_down_for_long() {
         let start = Instant::now();
         let (mut client, mut now) = (AdaptiveRate::new(start), start);
         while !client.interval(now).is_zero() {
@@ -416,19 +412,19 @@ mod tests {
             client.succeeded(now);
         }
         assert!(now - start < MS * 20_000, "{:?}", now - start);
-        client.refused(now);
+        client.rate_limited(now);
         assert!(!client.interval(now).is_zero(), "until it does");
     }
 
     #[test]
-    fn after_an_outage_the_pace_is_back_in_seconds_and_it_never_stands_still() {
+    fn after_an_outage_the_rate_is_back_in_seconds_and_it_is_never_zero() {
         let mut trial = Trial::new(MS * 100);
         trial.pass(MS * 60_000, 600, 20);
         let outage = trial.pass(MS * 60_000, 1, 1);
         assert!(trial.client.interval(trial.now) <= MS * 10_000, "the floor");
         assert!(
             outage.refused <= 65,
-            "little more than one a hold of a second: {outage:?}"
+            "little more than one call per pause of a second: {outage:?}"
         );
         let after = trial.pass(MS * 60_000, 600, 20);
         assert!(after.let_in >= 270, "{after:?}");

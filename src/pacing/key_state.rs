@@ -1,4 +1,4 @@
-//! One key at one server, with its own rate, pauses and end. Pure: `now` comes in as an argument.
+//! One key at one server, with its rate, its pauses and its token limit. Pure: `now` is an argument.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use crate::limiter::{Gcra, Rate};
 #[derive(Debug)]
 pub(super) struct KeyState {
     gcra: Gcra,
-    /// How often a call came a little early though the rate was kept.
+    /// How often a call came slightly early although the rate was kept.
     early: u32,
     tokens: Option<TokenWindow>,
-    /// Finds the rate, where it is not given.
+    /// Finds the rate if it is not given.
     adaptive: Option<AdaptiveRate>,
     outage: Option<Outage>,
-    /// When the permit is due that is reserved with other processes.
+    /// When the permit that is reserved with other processes is due.
     pub(super) reserved: Option<Instant>,
     /// How many pauses have begun.
     pub(super) pauses: u64,
-    /// No call goes any more.
+    /// The server accepts no calls with this key.
     pub(super) retired: bool,
 }
 
-/// The server answers 429 and does not say until when. After each pause one call probes, and the others wait for what
-/// becomes of it.
+/// The server answers 429 and does not say until when. After each pause one call probes, and the others wait for its
+/// outcome.
 #[derive(Clone, Copy, Debug)]
 struct Outage {
     since: Instant,
@@ -33,12 +33,12 @@ struct Outage {
     rounds: u32,
     /// The longest that the server took to answer 429.
     slowest: Duration,
-    /// When the call was sent that probes.
+    /// When the probing call was sent.
     probe: Option<Instant>,
 }
 
 impl Outage {
-    /// The shortest pause, or two intervals, in which the server makes room for a call.
+    /// The shortest pause, if two intervals are shorter; the server makes room for a call in that time.
     const PAUSE_FIRST: Duration = Duration::from_millis(100);
     /// Pauses double up to this. From then on a pause is 1/12 of the outage so far, so that the time lost at its end stays
     /// in proportion: an outage of 10 s costs at most 18 calls and is noticed within 1 s (measured).
@@ -47,11 +47,11 @@ impl Outage {
     const PAUSE_MOST: Duration = Duration::from_secs(60);
     /// The longest that the others wait for a probe: longer than most answers take.
     const PROBE: Duration = Duration::from_secs(3);
-    /// What any 429 may take on top, on a busy machine.
+    /// A 429 may take this much longer on a busy machine.
     const SLACK: Duration = Duration::from_millis(50);
 
-    /// Until when the others wait for the probe. A server answers 429 quickly: a call that has had no 429 in twice the
-    /// longest time that one took is being answered.
+    /// Until when the others wait for the probe. Servers answer 429 quickly: a call without a 429 in twice the longest time
+    /// that one took is being answered.
     fn probed_until(&self) -> Option<Instant> {
         let patience = self.slowest.saturating_mul(2).saturating_add(Self::SLACK);
         self.probe.map(|sent| sent + patience.min(Self::PROBE))
@@ -91,7 +91,7 @@ impl KeyState {
         }
     }
 
-    /// The earliest instant at which a call of this many tokens may go. It may lie in the past.
+    /// The earliest instant at which a call of `tokens` tokens may leave. It may lie in the past.
     pub(super) fn due(&self, tokens: u32) -> Instant {
         let window = self.tokens.as_ref().map(|window| window.due(tokens));
         let probed = self.outage.and_then(|outage| outage.probed_until());
@@ -99,7 +99,7 @@ impl KeyState {
         others.fold(self.gcra.due(1), Instant::max)
     }
 
-    /// A call goes.
+    /// A call takes a permit.
     pub(super) fn take(&mut self, now: Instant, ticket: u64, tokens: u32) {
         if let Some(adaptive) = &self.adaptive {
             self.gcra
@@ -114,7 +114,7 @@ impl KeyState {
         }
     }
 
-    /// A call leaves only now.
+    /// A call leaves only now, after its connection was made.
     pub(super) fn sent(&mut self, now: Instant) {
         self.gcra.sent(now);
     }
@@ -127,7 +127,7 @@ impl KeyState {
         self.failed(pauses)
     }
 
-    /// A call failed for a reason that has nothing to do with the rate: it was let in. No pause begins.
+    /// A call failed, but was not rate limited: an outage is over. No pause begins.
     pub(super) fn failed(&mut self, pauses: u64) -> Option<Instant> {
         if pauses == self.pauses {
             self.outage = None;
@@ -135,7 +135,7 @@ impl KeyState {
         None
     }
 
-    /// No call goes any more. No pause begins.
+    /// Retires the key. No pause begins.
     pub(super) fn retire(&mut self) -> Option<Instant> {
         self.retired = true;
         None
@@ -151,14 +151,14 @@ impl KeyState {
         until: Option<Instant>,
     ) -> Option<Instant> {
         if pauses != self.pauses {
-            // A call of the same burst may have been told a longer wait.
+            // Another call sent before the same pause may have got a longer wait.
             if let Some(until) = until.filter(|_| now < self.gcra.paused_until()) {
                 self.gcra.pause_until(until);
             }
             return None;
         }
         if let Some(adaptive) = &mut self.adaptive {
-            adaptive.refused(now);
+            adaptive.rate_limited(now);
         }
         if let Some(until) = until {
             self.learn(until.saturating_duration_since(now));
@@ -168,8 +168,8 @@ impl KeyState {
         Some(until)
     }
 
-    /// A wait of less than two intervals says that the rate is right, but that the call came early: the network has more
-    /// jitter than the margin allows for.
+    /// Learns from the wait that the server asks for. A wait of less than two intervals means that the rate is right, but
+    /// the call came early: the network has more jitter than the margin covers.
     fn learn(&mut self, wait: Duration) {
         let is_early = wait < self.gcra.rate().interval() * 2;
         if self.adaptive.is_none() && is_early && self.early < Self::EARLY_MOST {
@@ -178,7 +178,7 @@ impl KeyState {
         }
     }
 
-    /// The rate with a margin as wide as this many early calls have taught. An exact rate stays exact.
+    /// The rate with its margin widened for `early` early calls. An exact rate stays exact.
     fn widened(rate: Rate, early: u32) -> Rate {
         if rate.margin.is_zero() {
             return rate;
@@ -195,7 +195,7 @@ impl KeyState {
             probe: None,
         });
         outage.slowest = outage.slowest.max(now.saturating_duration_since(sent));
-        // From one probe to the next: a slow server is no reason to probe less often.
+        // The pause counts from the last probe: a slow server is no reason to probe less often.
         let probed = outage.probe.take().unwrap_or(now);
         let until = probed + outage.pause(now, self.gcra.rate().interval());
         outage.rounds += 1;
@@ -211,13 +211,13 @@ impl KeyState {
         self.gcra.paused_until()
     }
 
-    /// The server has stated its limit: from now on it is kept.
+    /// The server has stated its rate limit, which replaces any other rate.
     pub(super) fn state_rate(&mut self, rate: Rate) {
         self.adaptive = None;
         self.gcra.set_rate(Self::widened(rate, self.early));
     }
 
-    /// The server has stated its limit of tokens.
+    /// The server has stated its token limit.
     pub(super) fn state_tokens(&mut self, limit: NonZeroU32, now: Instant) {
         let window = self
             .tokens
@@ -231,7 +231,7 @@ impl KeyState {
         }
     }
 
-    /// The calls a minute that the key was found to allow, if that had to be found.
+    /// Calls per minute that the key was found to allow; `None` if the rate was given, or is not known yet.
     pub(super) fn found(&self) -> Option<f64> {
         Some(self.adaptive.as_ref()?.found()? * 60.0)
     }
@@ -256,11 +256,11 @@ mod tests {
     #[derive(Clone, Copy, Debug)]
     struct Takes {
         to_answer: Duration,
-        to_refuse: Duration,
+        to_limit: Duration,
     }
 
-    /// Sends calls as they come due to a server that refuses until `until`, and then for ten seconds more. Returns when
-    /// each was sent.
+    /// Sends calls when they are due to a server that answers 429 until `until`, and for ten seconds more. Returns when each
+    /// was sent.
     fn outage(key: &mut KeyState, start: Instant, until: Duration, takes: Takes) -> Vec<Duration> {
         let mut under_way: Vec<(Instant, Instant, u64, bool)> = Vec::new();
         let (mut now, mut sent) = (start, Vec::new());
@@ -282,7 +282,7 @@ mod tests {
                         + if good {
                             takes.to_answer
                         } else {
-                            takes.to_refuse
+                            takes.to_limit
                         };
                     key.take(now, sent.len() as u64, 1);
                     under_way.push((ends, now, key.pauses, good));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_of_ten_seconds_costs_about_a_call_a_second_and_is_over_within_one() {
+    fn an_outage_of_ten_seconds_costs_a_call_a_second_and_its_end_is_noticed_within_a_second() {
         let table = [
             (5, 5),
             (50, 50),
@@ -303,18 +303,18 @@ mod tests {
             (2000, 5),
             (2000, 100),
         ];
-        for (to_answer, to_refuse) in table {
+        for (to_answer, to_limit) in table {
             let (start, end) = (Instant::now(), MS * 10_000);
             let takes = Takes {
                 to_answer: MS * to_answer,
-                to_refuse: MS * to_refuse,
+                to_limit: MS * to_limit,
             };
             let sent = outage(&mut key(600, start), start, end, takes);
             let in_vain = sent.iter().filter(|at| **at < end).count();
-            let at_once = to_refuse as usize / 100 + 1;
+            let at_once = to_limit as usize / 100 + 1;
             assert!(
                 in_vain <= at_once + 13,
-                "{in_vain} calls in vain: {takes:?}"
+                "{in_vain} calls too many: {takes:?}"
             );
             let within = |from: Duration| {
                 sent.iter()
@@ -328,7 +328,7 @@ mod tests {
             );
             assert!(
                 within(end + MS * 2000) >= 49,
-                "and at the full pace: {takes:?}"
+                "and at the full rate: {takes:?}"
             );
         }
     }
@@ -338,25 +338,25 @@ mod tests {
         let start = Instant::now();
         let rate = Rate::per_minute(600);
         let mut key = fixed(rate, start);
-        let refused = |key: &mut KeyState, wait| {
+        let limited = |key: &mut KeyState, wait| {
             key.rate_limited(start, start, key.pauses, Some(start + wait))
         };
-        refused(&mut key, MS * 200);
+        limited(&mut key, MS * 200);
         assert_eq!(
             key.gcra.rate(),
             rate,
             "a long wait says nothing about the margin"
         );
-        refused(&mut key, MS * 3);
+        limited(&mut key, MS * 3);
         assert_eq!(key.gcra.rate().margin, rate.margin + rate.interval() / 256);
-        (0..100).for_each(|_| _ = refused(&mut key, MS * 3));
+        (0..100).for_each(|_| _ = limited(&mut key, MS * 3));
         let widest = rate.margin + rate.interval() / 256 * 5;
         assert_eq!(key.gcra.rate().margin, widest);
         key.state_rate(rate);
         assert_eq!(
             key.gcra.rate().margin,
             widest,
-            "though the server states its limit again"
+            "although the server states its limit again"
         );
         key.state_rate(rate.margin(Duration::ZERO));
         assert_eq!(
@@ -367,11 +367,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_outage_is_probed_less_and_less() {
+    fn a_long_outage_is_probed_less_and_less_often() {
         let start = Instant::now();
         let takes = Takes {
             to_answer: MS * 50,
-            to_refuse: MS * 50,
+            to_limit: MS * 50,
         };
         let sent = outage(&mut key(600, start), start, MS * 3_600_000, takes);
         let in_vain = sent.iter().filter(|at| **at < MS * 3_600_000).count();
@@ -385,15 +385,15 @@ mod tests {
         let start = Instant::now();
         let mut key = key(6000, start);
         key.take(start, 0, 1);
-        let held = key.rate_limited(start + MS * 20, start, 0, None).unwrap();
-        key.take(held, 1, 1);
-        let free = held + MS * 20 * 2 + Outage::SLACK;
+        let paused = key.rate_limited(start + MS * 20, start, 0, None).unwrap();
+        key.take(paused, 1, 1);
+        let free = paused + MS * 20 * 2 + Outage::SLACK;
         assert_eq!(key.due(1), free);
         key.failed(0);
         assert_eq!(
             key.due(1),
             free,
-            "what became of an earlier call says nothing"
+            "the outcome of an earlier call says nothing"
         );
         key.take(free, 2, 1);
         assert_eq!(key.due(1), free + MS * 10, "the others go on at the rate");
@@ -402,17 +402,16 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_of_a_server_that_is_slow_to_refuse_pauses_the_others_back_for_some_seconds_at_most()
-    {
+    fn a_probe_of_a_server_with_slow_429s_delays_the_others_for_seconds_at_most() {
         let start = Instant::now();
         let mut key = key(600, start);
         key.take(start, 0, 1);
-        let held = key
+        let paused = key
             .rate_limited(start + MS * 60_000, start, 0, None)
             .unwrap();
-        key.take(held, 1, 1);
-        assert_eq!(key.due(1), held + Outage::PROBE);
+        key.take(paused, 1, 1);
+        assert_eq!(key.due(1), paused + Outage::PROBE);
         key.failed(1);
-        assert_eq!(key.due(1), held + MS * 100);
+        assert_eq!(key.due(1), paused + MS * 100);
     }
 }

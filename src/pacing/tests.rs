@@ -7,7 +7,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_would_wait_no_less() {
+fn a_correction_wakes_a_large_call_even_if_a_small_one_would_wait_as_long() {
     let clock = SimClock::new();
     let start = clock.now();
     let limits = KeyLimits {
@@ -33,7 +33,7 @@ fn a_correction_wakes_a_large_call_that_waits_for_room_also_where_a_small_one_wo
 }
 
 #[test]
-fn a_retired_key_grants_no_more_and_without_any_the_line_is_left() {
+fn a_retired_key_grants_no_permit_and_without_keys_the_waits_end() {
     let clock = SimClock::new();
     let each_second = KeyLimits {
         rate: RateLimit::Fixed(Rate::per_second(1).exact()),

@@ -1,26 +1,26 @@
-//! The same decision for limits in tokens: a turn has a cost, and at most so much may be spent in any minute.
+//! The token limit of a key: a call costs tokens, and the calls of any minute may not cost more than the limit.
 //!
-//! Two rules at once. Turns are spread out: after a call of `c` tokens the next waits until so many have come back,
-//! which is GCRA with a cost. And the book of the last minute is kept: no call passes that would bring the minute that
-//! ends with it above the limit, which GCRA alone would allow by the cost of one call. Where the second rule made a
-//! call wait, the first lets the next ones catch up, or the limit would not be used.
+//! Two rules apply together. The first spreads calls out: after a call of `c` tokens the next one waits until `c` tokens
+//! are available again, which is GCRA with a cost. The second keeps a list of the calls of the last minute: no call may
+//! bring their sum above the limit, which GCRA alone exceeds by the cost of one call. If the second rule delayed a call,
+//! the first one lets the next calls catch up, or part of the limit would be wasted.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-/// When is there room for a call of so many tokens?
+/// Decides when a call of a given cost may leave.
 ///
-/// A call that costs more than the whole limit passes when nothing has been spent for a minute, and the next ones wait
-/// it off.
+/// A call that costs more than the limit leaves when nothing was spent in the last minute. The next calls wait until the
+/// excess is made up for.
 #[derive(Clone, Debug)]
 pub(super) struct TokenWindow {
     limit: NonZeroU32,
-    /// What was spent so far, as far as GCRA remembers it: when all of it will have come back.
+    /// When all spent tokens are available again, by GCRA.
     whole_at: Instant,
-    /// What was spent in the last minute, oldest first.
+    /// The calls of the last minute, oldest first.
     spent: VecDeque<Spent>,
-    /// The sum of that.
+    /// The sum of their costs.
     sum: u64,
 }
 
@@ -33,12 +33,12 @@ struct Spent {
 
 impl TokenWindow {
     const MINUTE: Duration = Duration::from_secs(60);
-    /// A minute, and a guard against the jitter with which calls arrive.
+    /// A minute, plus a margin for the jitter of the network.
     const SPAN: Duration = Duration::from_millis(60_050);
-    /// How much waiting may be caught up with.
+    /// Calls may catch up with this much delay.
     const SLACK: Duration = Duration::from_secs(20);
 
-    /// So many tokens in any minute, the first of them at once.
+    /// A window of `limit` tokens per minute. The first call may leave at `start`.
     #[must_use]
     pub(super) fn per_minute(limit: NonZeroU32, start: Instant) -> Self {
         TokenWindow {
@@ -49,12 +49,12 @@ impl TokenWindow {
         }
     }
 
-    /// The limit may change while the window is in use.
+    /// Changes the limit. Past calls keep their cost.
     pub(super) fn set_limit(&mut self, limit: NonZeroU32) {
         self.limit = limit;
     }
 
-    /// The earliest instant at which a call of this cost may pass. It may lie in the past.
+    /// The earliest instant at which a call of this cost may leave. It may lie in the past.
     #[must_use]
     pub(super) fn due(&self, cost: u32) -> Instant {
         let mut sum = self.sum;
@@ -69,7 +69,7 @@ impl TokenWindow {
         room_at
     }
 
-    /// A call of this cost passes at `now`. The `ticket` names it for [`correct`](TokenWindow::correct); tickets ascend.
+    /// A call of this cost leaves at `now`. Its `ticket` is for [`correct`](TokenWindow::correct); tickets ascend.
     pub(super) fn take(&mut self, now: Instant, ticket: u64, cost: u32) {
         while let Some(oldest) = self
             .spent
@@ -89,25 +89,25 @@ impl TokenWindow {
         self.whole_at = self.whole_at.max(caught_up) + self.time_for(cost);
     }
 
-    /// The call cost something else than was thought: nothing, if it failed before it was counted.
+    /// Corrects the estimated cost of a call: to 0, if the server did not count it.
     pub(super) fn correct(&mut self, ticket: u64, cost: u32) {
-        let Ok(place) = self
+        let Ok(index) = self
             .spent
             .binary_search_by_key(&ticket, |spent| spent.ticket)
         else {
             return;
         };
-        let thought = std::mem::replace(&mut self.spent[place].cost, cost);
-        self.sum = self.sum - u64::from(thought) + u64::from(cost);
-        if cost >= thought {
-            self.whole_at += self.time_for(cost - thought);
+        let estimated = std::mem::replace(&mut self.spent[index].cost, cost);
+        self.sum = self.sum - u64::from(estimated) + u64::from(cost);
+        if cost >= estimated {
+            self.whole_at += self.time_for(cost - estimated);
         } else {
-            let sooner = self.whole_at.checked_sub(self.time_for(thought - cost));
+            let sooner = self.whole_at.checked_sub(self.time_for(estimated - cost));
             self.whole_at = sooner.unwrap_or(self.whole_at);
         }
     }
 
-    /// How long it takes until so many tokens have come back.
+    /// How long it takes until this many tokens are available again.
     fn time_for(&self, tokens: u32) -> Duration {
         Self::MINUTE.mul_f64(f64::from(tokens) / f64::from(self.limit.get()))
     }
@@ -123,7 +123,7 @@ mod tests {
         TokenWindow::per_minute(NonZeroU32::new(limit).unwrap(), start)
     }
 
-    /// Passes calls of these costs as soon as they may; returns when each passed.
+    /// Sends calls of these costs as soon as they may leave; returns when each left.
     fn pass(
         window: &mut TokenWindow,
         start: Instant,
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_waits_until_what_the_last_one_cost_has_come_back() {
+    fn a_call_waits_until_the_tokens_of_the_last_one_are_available_again() {
         let start = Instant::now();
         let passed = pass(&mut window(6000, start), start, [1000, 500, 100, 1]);
         assert_eq!(
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn no_minute_is_above_the_limit_and_hardly_anything_of_it_is_wasted() {
+    fn no_minute_exceeds_the_limit_and_hardly_any_of_it_is_wasted() {
         let start = Instant::now();
         let cost = |n: u32| {
             10.0 * 500f64.powf(f64::from(n.wrapping_mul(2_654_435_761)) / f64::from(u32::MAX))
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_larger_than_the_limit_passes_when_nothing_has_been_spent_and_is_waited_off() {
+    fn a_call_larger_than_the_limit_leaves_after_a_free_minute_and_delays_the_next() {
         let start = Instant::now();
         let passed = pass(&mut window(6000, start), start, [600, 12_000, 600, 600]);
         let seconds: Vec<_> = passed.iter().map(|(at, _)| at.as_secs()).collect();
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_gives_back_or_takes_what_the_estimate_was_off_by() {
+    fn a_correction_returns_or_takes_the_difference_to_the_estimate() {
         let start = Instant::now();
         let mut window = window(6000, start);
         window.take(start, 7, 3000);
@@ -198,17 +198,13 @@ mod tests {
             "no room for 100 more in this minute"
         );
         window.correct(7, 0);
-        assert_eq!(window.due(6000), start, "as if it had never been");
+        assert_eq!(window.due(6000), start, "as if the call had not been made");
         window.correct(99, 1);
-        assert_eq!(
-            window.due(6000),
-            start,
-            "what is not on the book is not corrected"
-        );
+        assert_eq!(window.due(6000), start, "an unknown ticket changes nothing");
     }
 
     #[test]
-    fn a_quiet_time_buys_no_more_than_the_slack() {
+    fn a_quiet_time_allows_no_more_than_the_slack() {
         let start = Instant::now();
         let mut window = window(6000, start);
         let later = start + SECOND * 3600;

@@ -1,8 +1,8 @@
-//! One pace for the processes of one machine: their rosters in a small file, under the lock of the operating system.
+//! One rate for the processes of one machine: their rosters are in a small file, under a file lock.
 //!
-//! The file has one line of a fixed length for each pace. Whoever exchanges a message locks the file, reads, writes its
-//! line and unlocks, in some microseconds; nobody sleeps or calls anybody meanwhile. A process that is killed there
-//! leaves the lock to the next, and perhaps a torn line, which its checksum gives away: it is written anew.
+//! The file has one line of fixed length for each shared rate. An exchange locks the file, reads it, writes its line and
+//! unlocks it, in a few microseconds, without sleeping or using a network. A process that is killed meanwhile loses the
+//! lock, and may leave a torn line. The line's checksum shows that, and the file is started again.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use super::hex;
 use super::{Board, BoardError, Roster, RosterReply, RosterRequest};
 
-/// The file, and the names of the lanes in it.
+/// A roster file, and the names of this process's keys in it.
 #[derive(Debug)]
 pub struct FileBoard {
     path: PathBuf,
@@ -23,18 +23,18 @@ pub struct FileBoard {
     stamp: fn() -> Stamp,
 }
 
-/// What time it is, for all processes of a machine.
+/// The time, the same for all processes of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Which start of the machine the time counts from: two that differ have nothing to do with each other.
+    /// Identifies the boot that the time counts from. Times of different boots cannot be compared.
     pub boot: u64,
-    /// Microseconds since then. Nobody sets this clock.
+    /// Microseconds since the boot. This clock cannot be set.
     pub now: u64,
-    /// Microseconds since 1970, as far as is known.
+    /// Microseconds since 1970, by the wall clock.
     pub wall: u64,
 }
 
-/// What a line says.
+/// The content of one line.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     name: String,
@@ -44,7 +44,7 @@ struct Line {
 }
 
 impl FileBoard {
-    /// A board in the file at `path`, with a key for each of these names. Nothing is touched yet.
+    /// A board in the file at `path`, with one key for each of the `names`. The file is not opened yet.
     #[must_use]
     pub fn new(path: &Path, names: Vec<String>) -> Self {
         FileBoard {
@@ -54,7 +54,7 @@ impl FileBoard {
         }
     }
 
-    /// The same by another clock, for tests.
+    /// Uses another clock, for tests.
     #[must_use]
     pub fn at(self, stamp: fn() -> Stamp) -> Self {
         FileBoard { stamp, ..self }
@@ -62,12 +62,12 @@ impl FileBoard {
 
     fn away(&self, error: &io::Error) -> BoardError {
         BoardError::Away(format!(
-            "cannot use {} to share the pace: {error}",
+            "cannot share the rate through {}: {error}",
             self.path.display()
         ))
     }
 
-    /// The file at the path, locked: not one that somebody has just deleted or replaced.
+    /// Opens and locks the file at the path, and tries again if it was deleted or replaced meanwhile.
     fn open(&self) -> io::Result<File> {
         loop {
             let file = OpenOptions::new()
@@ -89,10 +89,10 @@ impl FileBoard {
             .read_to_end(&mut text)
             .map_err(|error| self.away(&error))?;
         let begins = text.starts_with(Line::MAGIC) || Line::MAGIC.starts_with(&text);
-        let is_ours = begins || text.iter().all(|byte| *byte == 0); // zeros may be left by a crash of the machine
+        let is_ours = begins || text.iter().all(|byte| *byte == 0); // a crash of the machine may leave zeros
         if !is_ours || text.len() as u64 > Line::MOST {
             let why = format!(
-                "{} is no file that a pace is shared through: name another",
+                "{} is not a file for sharing a rate: name another file",
                 self.path.display()
             );
             return Err(BoardError::Useless(why));
@@ -100,7 +100,7 @@ impl FileBoard {
         Ok(text)
     }
 
-    /// The roster of this name, and where its line begins.
+    /// The roster with this name, and the offset of its line.
     fn find(
         &self,
         text: &mut Vec<u8>,
@@ -114,7 +114,7 @@ impl FileBoard {
         if torn {
             let path = self.path.display();
             warn!(
-                "{path} was damaged, as by a crash of the machine: it begins anew, a turn from now"
+                "{path} is damaged, perhaps by a crash of the machine: it is started again, and the next call waits an interval"
             );
             text.clear();
         }
@@ -128,7 +128,7 @@ impl FileBoard {
         let line = &lines[number];
         if line.is_elsewhere(stamp) {
             let why = format!(
-                "{} is in use on another machine: a file shares a pace among the processes of one; share a Redis",
+                "{} is in use on another machine: a file can share a rate only on one machine, use Redis instead",
                 self.path.display()
             );
             return Err(BoardError::Useless(why));
@@ -152,7 +152,7 @@ impl Board for FileBoard {
         let name = &self.names[key];
         let mut file = self.open().map_err(|error| self.away(&error))?;
         let mut text = self.text(&mut file)?;
-        // Only now: a time from before the wait for the lock would be earlier than what is in the file.
+        // Read the time only now: before the wait for the lock, it could be earlier than the times in the file.
         let stamp = (self.stamp)();
         let (at, mut roster) = self.find(&mut text, name, stamp, request)?;
         let reply = roster.exchange(stamp.now, request);
@@ -166,16 +166,16 @@ impl Board for FileBoard {
             file.set_len(0).map_err(|error| self.away(&error))?;
         }
         Self::write(&mut file, at, &line).map_err(|error| self.away(&error))?;
-        Ok(reply) // the lock goes with the file
+        Ok(reply) // closing the file unlocks it
     }
 }
 
 impl Line {
     const MAGIC: &[u8] = b"paceline pace 1 ";
     const LENGTH: usize = 384;
-    /// A file with more than so many bytes is none of ours.
+    /// A file of ours has at most this many bytes: 256 lines.
     const MOST: u64 = 256 * Self::LENGTH as u64;
-    /// Who wrote within this time of now is there now, in microseconds.
+    /// A process that wrote within this time is still running, in microseconds.
     const PRESENT: u64 = 60_000_000;
 
     fn text(&self) -> Vec<u8> {
@@ -205,7 +205,7 @@ impl Line {
         line.into_bytes()
     }
 
-    /// None: it is torn, or none of ours.
+    /// `None` if the line is torn or is not ours.
     fn read(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text)
             .ok()
@@ -249,7 +249,7 @@ impl Line {
         })
     }
 
-    /// Another machine writes here at the same time: it counts from another start, and has written since ours.
+    /// Whether another machine uses the file now: the line is from another boot, and was written after ours.
     fn is_elsewhere(&self, stamp: Stamp) -> bool {
         let started = stamp.wall.saturating_sub(stamp.now);
         self.boot != stamp.boot
@@ -263,8 +263,7 @@ fn sum(text: &str) -> String {
 }
 
 impl Stamp {
-    /// By the clock that counts from the start of the machine and goes on while it sleeps, where there is one; else by
-    /// the calendar's.
+    /// The time now: by the clock that counts from the boot, including suspended time, or else by the wall clock.
     #[must_use]
     pub fn now() -> Self {
         let wall = micros(
@@ -299,7 +298,7 @@ fn since_start() -> Option<Duration> {
     None
 }
 
-/// A number for this start of the machine; 0 where there is none to be had.
+/// A number that identifies this boot; 0 if the system has none.
 fn boot() -> u64 {
     static BOOT: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();

@@ -1,6 +1,6 @@
--- One message to the roster of a shared pace, in one round trip: what src/limiter/roster.rs decides, on the server's clock.
--- KEYS[1]: the roster. ARGV: step, slack, claim (serial or 0, at, shift, holds), want (0 look, 1 pass, 2 pass and reserve
--- the next, 3 give back), hold or 0, serial of a late departure or 0, and for the test the time (0: the server's).
+-- One request to the roster of a shared rate, by the server's clock. It decides as src/share/roster.rs does.
+-- KEYS[1]: the roster. ARGV: step, slack, claim (serial or 0, at, shift, pauses), want (0 look, 1 pass, 2 pass and reserve
+-- the next, 3 give back), pause or 0, serial of a late permit or 0, and the time for tests (0: the server's).
 local a = {}
 for i = 1, #ARGV do a[i] = tonumber(ARGV[i]) end
 local step, slack, want, hold, departed, now = a[1], a[2], a[7], a[8], a[9], a[10]

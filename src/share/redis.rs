@@ -1,4 +1,4 @@
-//! One pace for the processes of many machines: each message is one Lua script, one round trip, on the server's clock.
+//! One rate for the processes of many machines. Each exchange is one call of a Lua script, by the server's clock.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use redis::{Connection, RedisResult, Script};
 use super::{Board, BoardError, Claim, RosterReply, RosterRequest, Want};
 use crate::store::{Link, Place, StoreError};
 
-/// A Redis, and the keys of the lanes there.
+/// A Redis server, and the names of this process's keys there.
 #[derive(Debug)]
 pub struct RedisBoard {
     place: Place,
     keys: Vec<String>,
     script: Script,
-    /// Those that nobody is using: a thread takes one and brings it back, so that none waits for another's answer.
+    /// Idle connections. A thread takes one and puts it back, so that no thread waits for another one's reply.
     links: Mutex<Vec<Link>>,
 }
 
 impl RedisBoard {
-    /// A message takes no longer than this.
+    /// Time-out of an exchange.
     const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
-    /// A board at this place, with a key for each of these names. Nobody is asked yet.
+    /// A board at this place, with one key for each of the `names`. It does not connect yet.
     #[must_use]
     pub fn new(place: Place, names: &[String]) -> Self {
         let keys = names
@@ -47,9 +47,9 @@ impl RedisBoard {
     ) -> RedisResult<RosterReply> {
         let mut call = self.script.prepare_invoke();
         call.key(&self.keys[key]);
-        arguments(request, now).iter().for_each(|argument| {
-            call.arg(*argument);
-        });
+        for argument in arguments(request, now) {
+            call.arg(argument);
+        }
         call.invoke(connection).map(reply)
     }
 }
@@ -61,7 +61,7 @@ impl Board for RedisBoard {
         let answer = link.ask(|connection| self.call(connection, key, request, 0));
         match &answer {
             Ok(_) => self.links.lock().push(link),
-            Err(_) => self.links.lock().clear(), // what broke one broke all
+            Err(_) => self.links.lock().clear(), // an error of one connection affects all
         }
         answer.map_err(|error: StoreError| match error.is_passing() {
             true => BoardError::Away(error.to_string()),
@@ -70,7 +70,7 @@ impl Board for RedisBoard {
     }
 }
 
-/// As the script reads them.
+/// The arguments of the script.
 fn arguments(request: &RosterRequest, now: u64) -> [u64; 10] {
     let claim = request.claim.unwrap_or_default();
     let want = match request.want {
@@ -99,7 +99,7 @@ fn reply(numbers: [u64; 10]) -> RosterReply {
         serial,
         at,
         shift,
-        claimed_holds,
+        claimed_pauses,
         due_in,
         paused_for,
         pauses,
@@ -110,7 +110,7 @@ fn reply(numbers: [u64; 10]) -> RosterReply {
         serial,
         at,
         shift,
-        pauses: claimed_holds,
+        pauses: claimed_pauses,
     });
     let passed = (passed > 0).then_some(passed);
     RosterReply {

@@ -1,44 +1,46 @@
-//! The pure decision for a pace that several processes share: who passes next, and until when everyone is held.
+//! The pure decision for a rate that several processes share: which process gets the next permit, and until when all
+//! of them pause.
 //!
-//! A process whose threads wait reserves one turn, sleeps until it is due, and passes; in the same exchange it reserves
-//! its next one. So turns go round among the processes, each has at most one in its hands, and a crash loses no other.
-//! Whoever passes says so before it calls: a pause is met there by all, and lateness puts off all turns after it.
+//! A process whose threads wait reserves one permit, sleeps until it is due, and takes it. In the same exchange it
+//! reserves the next one. So permits go round among the processes. Each process has at most one reserved permit, and a
+//! crash loses no more than that. A process takes its permit here before it makes the call, so that a pause binds every
+//! process, and a late permit delays all later ones.
 //!
-//! Times are microseconds on a clock that all of them read. The script for Redis does the same in Lua; a test compares
-//! the two.
+//! Times are microseconds on a clock that all processes read. The Redis script does the same in Lua; a test compares the
+//! two.
 
-/// What those who share a pace have in common.
+/// The common state of the processes that share a rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Roster {
-    /// When the next turn that somebody reserves is due.
+    /// When the next permit to be reserved is due.
     pub next: u64,
-    /// When the turn after the last one that was taken may be taken.
+    /// When the permit after the most recently taken one may be taken.
     pub free: u64,
-    /// How late turns were, in sum: reserved turns are due so much later.
+    /// The total delay of late permits: reserved permits are due this much later.
     pub shift: u64,
-    /// The number of the last turn that was reserved,
+    /// Serial number of the most recently reserved permit.
     pub serial: u64,
-    /// and of the last that was taken.
+    /// Serial number of the most recently taken permit.
     pub passed: u64,
-    /// From one turn to the next: the longest that anybody asks for.
+    /// Interval between permits: the longest that any process asks for.
     pub step: u64,
-    /// When somebody last asked for that one.
+    /// When a process last asked for this interval.
     pub step_seen: u64,
-    /// Nobody passes before this.
+    /// No permit is taken before this time.
     pub paused_until: u64,
     /// How many pauses have begun.
     pub pauses: u64,
-    /// When somebody last looked.
+    /// Time of the latest exchange.
     pub seen: u64,
 }
 
-/// A turn that is reserved.
+/// A reserved permit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
-    /// Its number.
+    /// Serial number.
     pub serial: u64,
-    /// When it is due, unless turns were late since then.
+    /// When it is due, not counting permits that were late since then.
     pub at: u64,
     /// [`Roster::shift`] when it was reserved.
     pub shift: u64,
@@ -46,66 +48,67 @@ pub struct Claim {
     pub pauses: u64,
 }
 
-/// What is wanted.
+/// What a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Want {
-    /// News.
+    /// The state only.
     #[default]
     Look,
-    /// To pass if it is time, and else to know when; perhaps with another turn after that.
+    /// To take a permit if it is due, or else to reserve it.
     Pass {
-        /// Whether somebody else waits here, for whom to reserve the next turn.
+        /// Whether to reserve another permit, because another thread waits.
         and_next: bool,
     },
-    /// To give a reserved turn back.
+    /// To give back a reserved permit.
     GiveBack,
 }
 
-/// One message to those who share the pace.
+/// A request to the roster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RosterRequest {
-    /// From one turn to the next, as this process was told, in microseconds.
+    /// Interval between permits that this process asks for, in microseconds.
     pub step: u64,
-    /// How late a turn may be taken without putting off the others, in microseconds.
+    /// How late a permit may be taken without delaying the others, in microseconds.
     pub slack: u64,
-    /// The turn that is reserved for this process.
+    /// The permit that is reserved for this process.
     pub claim: Option<Claim>,
-    /// What is wanted.
+    /// What is asked for.
     pub want: Want,
-    /// The server has told us to wait so long from now, in microseconds.
+    /// The length of a pause that begins now, in microseconds.
     pub pause: Option<u64>,
-    /// The call of the turn with this number leaves only now.
+    /// Serial number of a permit whose call leaves only now.
     pub late: Option<u64>,
 }
 
-/// The answer.
+/// The reply of the roster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RosterReply {
-    /// The turn that was taken, if one was.
+    /// Serial number of the permit that was taken, if one was.
     pub passed: Option<u64>,
-    /// The turn that is reserved now,
+    /// The permit that is reserved now.
     pub claim: Option<Claim>,
-    /// and in how many microseconds it is due.
+    /// In how many microseconds the reserved permit is due.
     pub due_in: u64,
-    /// For how many microseconds everyone is held.
+    /// How many microseconds the pause still lasts.
     pub paused_for: u64,
-    /// How many pauses have begun,
+    /// How many pauses have begun.
     pub pauses: u64,
-    /// and whether this message began one.
+    /// Whether this request began a pause.
     pub began: bool,
-    /// From one turn to the next, for all.
+    /// Interval between permits for all processes, in microseconds.
     pub step: u64,
 }
 
 impl Roster {
-    /// A step that nobody asked for in this time, and in so many of its own lengths, counts no more, in microseconds.
+    /// A step counts until no process has asked for it in this time plus [`FORGET_STEPS`](Roster::FORGET_STEPS) steps, in
+    /// microseconds.
     pub const FORGET: u64 = 10_000_000;
     /// See [`FORGET`](Roster::FORGET).
     pub const FORGET_STEPS: u64 = 16;
-    /// A clock that is so much behind was set back, and what was written by it counts no more, in microseconds.
+    /// A clock this far behind was set back, and the times it gave before no longer count, in microseconds.
     pub const STEPPED_BACK: u64 = 1_000_000;
 
-    /// Nobody has passed yet. Turns have numbers that no earlier roster gave.
+    /// A roster of which no permit was taken. Its serial numbers are new: no earlier roster gave them.
     #[must_use]
     pub fn new(now: u64) -> Self {
         Roster {
@@ -118,7 +121,7 @@ impl Roster {
         }
     }
 
-    /// What was known is lost: somebody may have passed just now.
+    /// A roster in place of one that was lost: a permit may have been taken just now.
     #[must_use]
     pub fn after_loss(now: u64, step: u64) -> Self {
         Roster {
@@ -128,7 +131,7 @@ impl Roster {
         }
     }
 
-    /// Answers one message.
+    /// Handles one request.
     pub fn exchange(&mut self, now: u64, request: &RosterRequest) -> RosterReply {
         if now + Self::STEPPED_BACK < self.seen {
             *self = Roster::after_loss(now, self.step.max(request.step));
@@ -138,10 +141,9 @@ impl Roster {
         let began = request
             .pause
             .is_some_and(|pause| self.pause_until(now + pause));
-        request
-            .late
-            .into_iter()
-            .for_each(|serial| self.late(now, request.slack, serial));
+        if let Some(serial) = request.late {
+            self.late(now, request.slack, serial);
+        }
         let mut reply = RosterReply {
             began,
             claim: request.claim,
@@ -150,11 +152,9 @@ impl Roster {
         match request.want {
             Want::Look => {}
             Want::GiveBack => {
-                reply
-                    .claim
-                    .take()
-                    .into_iter()
-                    .for_each(|claim| self.give_back(claim));
+                if let Some(claim) = reply.claim.take() {
+                    self.give_back(claim);
+                }
             }
             Want::Pass { and_next } => {
                 let claim = request.claim.filter(|claim| self.is_good(claim));
@@ -171,28 +171,28 @@ impl Roster {
         reply.due_in = reply
             .claim
             .map_or(0, |claim| self.due(&claim).saturating_sub(now));
-        (reply.paused_for, reply.pauses, reply.step) = (
-            self.paused_until.saturating_sub(now),
-            self.pauses,
-            self.step,
-        );
+        reply.paused_for = self.paused_until.saturating_sub(now);
+        reply.pauses = self.pauses;
+        reply.step = self.step;
         reply
     }
 
-    /// The slowest rules, until it has not been heard of for a while.
+    /// The longest interval wins, until no process has asked for it for a while.
     fn agree_on_step(&mut self, now: u64, step: u64) {
         let forgotten = self.step_seen + Self::FORGET + Self::FORGET_STEPS * self.step;
         if step >= self.step || now > forgotten {
-            (self.step, self.step_seen) = (step, now);
+            self.step = step;
+            self.step_seen = now;
         }
     }
 
-    /// Whether that is longer than anybody was held.
+    /// Extends the pause. Returns whether it was extended.
     fn pause_until(&mut self, until: u64) -> bool {
         let began = until > self.paused_until;
         if began {
-            // Every reserved turn is void, so that the next one is the first after the pause.
-            (self.paused_until, self.next) = (until, until.max(self.free));
+            // Reserved permits become void, so that the next one is the first after the pause.
+            self.paused_until = until;
+            self.next = until.max(self.free);
             self.pauses += 1;
         }
         began
@@ -210,7 +210,8 @@ impl Roster {
 
     fn reserve(&mut self, now: u64) -> Claim {
         let at = self.next.max(now);
-        (self.serial, self.next) = (self.serial + 1, at + self.step);
+        self.serial += 1;
+        self.next = at + self.step;
         Claim {
             serial: self.serial,
             at,
@@ -220,12 +221,14 @@ impl Roster {
     }
 
     fn pass(&mut self, now: u64, slack: u64, claim: &Claim) {
-        let (due, excused) = (self.due(claim), now.saturating_sub(slack));
+        let due = self.due(claim);
+        let excused = now.saturating_sub(slack);
         self.put_off(excused.saturating_sub(due));
-        (self.passed, self.free) = (claim.serial, due.max(excused) + self.step);
+        self.passed = claim.serial;
+        self.free = due.max(excused) + self.step;
     }
 
-    /// Whoever passed leaves late: those who pass next keep their distance, if it is not too late for that.
+    /// The call of the latest permit leaves late: later permits are delayed to keep their distance.
     fn late(&mut self, now: u64, slack: u64, serial: u64) {
         if serial == self.passed {
             let late = (now.saturating_sub(slack) + self.step).saturating_sub(self.free);
@@ -239,7 +242,7 @@ impl Roster {
         self.next += late;
     }
 
-    /// Others have gone to sleep until turns after this one: only the last can be given to somebody else.
+    /// Gives back a reserved permit, if it is the latest one. Other processes already sleep until later ones.
     fn give_back(&mut self, claim: Claim) {
         if self.is_good(&claim) && claim.serial == self.serial {
             self.next = self.due(&claim).max(self.free);
@@ -273,17 +276,17 @@ mod tests {
         }
     }
 
-    /// Some processes that each pass as soon as they may, each so late as `late` says. Returns who passed when.
+    /// Processes that take each permit when it is due, late by `late`. Returns which process took one when.
     fn go(
         roster: &mut Roster,
         processes: usize,
-        turns: usize,
+        permits: usize,
         late: impl Fn(usize) -> u64,
     ) -> Vec<(u64, usize)> {
         let (mut claims, mut wake): (Vec<Option<Claim>>, Vec<u64>) =
             (vec![None; processes], vec![1_000_000; processes]);
         let mut passed = Vec::new();
-        while passed.len() < turns {
+        while passed.len() < permits {
             let who = (0..processes).min_by_key(|who| wake[*who]).unwrap();
             let now = wake[who];
             let reply = roster.exchange(now, &pass(claims[who]));
@@ -301,17 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_a_step_apart_and_go_round() {
+    fn permits_are_a_step_apart_and_go_round() {
         let passed = go(&mut Roster::new(0), 4, 400, |_| 0);
         assert!(gaps(&passed).iter().all(|gap| *gap == STEP));
         for who in 0..4 {
-            let turns = passed.iter().filter(|(_, passed)| *passed == who).count();
-            assert!((99..=101).contains(&turns), "{turns}"); // the first of all finds nobody in line
+            let permits = passed.iter().filter(|(_, passed)| *passed == who).count();
+            assert!((99..=101).contains(&permits), "{permits}"); // the first process finds no other one in line
         }
     }
 
     #[test]
-    fn lateness_buys_no_burst_and_small_lateness_does_not_add_up() {
+    fn lateness_allows_no_burst_and_small_lateness_does_not_add_up() {
         let late = |n: usize| if n.is_multiple_of(7) { 30_000 } else { 300 };
         let passed = go(&mut Roster::new(0), 4, 400, late);
         let least = gaps(&passed).into_iter().min().unwrap();
@@ -322,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_makes_every_reserved_turn_void_and_turns_resume_a_step_apart() {
+    fn a_pause_makes_reserved_permits_void_and_permits_resume_a_step_apart() {
         let mut roster = Roster::new(0);
         let first = roster.exchange(0, &pass(None));
         let other = roster.exchange(0, &pass(None));
@@ -347,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_loses_one_turn_and_no_more() {
+    fn a_crash_loses_one_permit_and_no_more() {
         let mut roster = Roster::new(0);
         roster.exchange(0, &pass(None)); // takes one, reserves the next, and is killed
         let reply = roster.exchange(0, &pass(None));
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_given_back_if_nobody_sleeps_until_a_later_one() {
+    fn a_permit_is_given_back_if_no_process_sleeps_until_a_later_one() {
         let mut roster = Roster::new(0);
         let reply = roster.exchange(0, &pass(None));
         roster.exchange(
@@ -374,12 +377,12 @@ mod tests {
         assert_eq!(roster.exchange(1, &pass(None)).due_in, STEP - 1);
         assert!(
             roster.exchange(STEP, &pass(reply.claim)).passed.is_some(),
-            "who wakes first, passes"
+            "the first process to wake takes it"
         );
     }
 
     #[test]
-    fn a_turn_that_others_have_overtaken_is_reserved_anew() {
+    fn a_permit_that_others_have_overtaken_is_reserved_again() {
         let mut roster = Roster::new(0);
         let frozen = roster.exchange(0, &pass(None));
         let other = roster.exchange(0, &pass(None));
@@ -405,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_rules_until_it_is_not_heard_of_any_more() {
+    fn the_longest_step_wins_until_it_is_forgotten() {
         let mut roster = Roster::new(0);
         let request = |step| RosterRequest {
             step,
@@ -418,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_or_forward_stops_nobody_for_long_and_buys_no_burst() {
+    fn a_clock_that_is_set_back_or_forward_delays_no_process_for_long_and_allows_no_burst() {
         let hour = 3_600_000_000;
         let mut roster = Roster::new(hour);
         let claim = roster.exchange(hour, &pass(None)).claim;
@@ -431,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_of_a_roster_that_was_lost_is_none() {
+    fn a_permit_of_a_lost_roster_does_not_count() {
         let mut roster = Roster::new(0);
         let claim = roster.exchange(0, &pass(None)).claim;
         let mut roster = Roster::after_loss(1000, STEP);

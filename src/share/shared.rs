@@ -1,8 +1,8 @@
-//! A limiter that several processes share: threads wait in this process's line, and the front of the line takes its
-//! permit together with the fronts of the other lines.
+//! A limiter that several processes share. Threads wait in the line of their process; the front of each line takes its
+//! permits from a common roster.
 //!
-//! A [`Roster`](super::Roster), kept where all of them reach it ([`Board`]), decides who goes next. Tokens, and the
-//! probing of a server that answers 429 without a time, stay in the process.
+//! The [`Roster`](super::Roster) decides which process goes next. It is kept on a [`Board`] that all processes can reach.
+//! Tokens are counted per process, and each process probes a server that answers 429 without a time by itself.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::pacing::{
 };
 use crate::retry::{GaveUp, Retry, RetryError, Verdict};
 
-/// Where a [`Roster`](super::Roster) is kept for each key.
+/// A place that keeps the [`Roster`](super::Roster) of each key.
 pub trait Board: Send + Sync + std::fmt::Debug {
-    /// Sends one request to the roster of this key and returns its reply. Takes some seconds at most.
+    /// Sends one request to the roster of this key and returns its reply. Takes a few seconds at most.
     ///
     /// # Errors
-    /// [`BoardError`]: it is not known whether the request arrived.
+    /// [`BoardError`] if there is no reply; the request may have arrived.
     fn exchange(&self, key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError>;
 }
 
 /// The roster cannot be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BoardError {
-    /// It may come back by itself.
+    /// It may be reachable later.
     Away(String),
-    /// It will not come back by itself.
+    /// It will not be reachable until somebody fixes it.
     Useless(String),
 }
 
@@ -55,39 +55,39 @@ pub struct SharedLimiter {
     local: KeyLimiter,
     clock: Arc<dyn Clock>,
     board: Arc<dyn Board>,
-    /// From one permit to the next, and how late one may be: in microseconds.
+    /// Interval between permits, and how late a permit may be, in microseconds.
     step: u64,
     slack: u64,
-    /// How long the board may be away.
+    /// How long to wait for a board that cannot be reached.
     patience: Duration,
     keys: Vec<Mutex<RemoteKey>>,
 }
 
-/// What is known here of one key's roster.
+/// What this process knows about the roster of one key.
 #[derive(Debug, Default)]
 struct RemoteKey {
     /// The permit that is reserved for the front of the line.
     claim: Option<Claim>,
-    /// How many pauses it has seen.
+    /// How many pauses this process has seen.
     pauses: Option<u64>,
-    /// A pause that the others have not been told of yet.
+    /// The end of a pause that has not been sent to the roster yet.
     unsent: Option<Instant>,
-    /// The last permit that was taken here, and when it was asked for.
+    /// Serial number of the latest permit taken here, and when it was requested.
     passed: Option<(u64, Instant)>,
-    /// The shortest time that such a request took.
+    /// The shortest time that such an exchange took.
     quickest: Option<Duration>,
-    /// Whether the log says that another process is slower.
+    /// Whether it was logged that another process is slower.
     warned: bool,
 }
 
 impl SharedLimiter {
-    /// How often a late permit is reported, at most: the report itself may be late.
+    /// A late permit is reported at most this often, because the report itself may be late.
     const LATE_REPORTS: u32 = 2;
 
     /// A limiter with this many keys, each at this rate, shared through `board`. The rate's burst is ignored.
     ///
-    /// `tokens` a minute are this process's own. While the board is away, everyone waits; after `patience` there are no
-    /// more permits.
+    /// `tokens` per minute count for this process alone. While the board cannot be reached, everyone waits; after
+    /// `patience` there are no more permits.
     #[must_use]
     pub fn new(
         clock: Arc<dyn Clock>,
@@ -101,7 +101,7 @@ impl SharedLimiter {
             rate: RateLimit::Fixed(Rate::unlimited()),
             tokens,
         };
-        // The request takes its time, on top of the timer's.
+        // The exchange adds its own delay to that of the timer.
         let slack = rate.slack().max(rate.margin / 4);
         SharedLimiter {
             local: KeyLimiter::new(clock.clone(), vec![limits; keys]),
@@ -114,18 +114,18 @@ impl SharedLimiter {
         }
     }
 
-    /// Whether every roster can be reached.
+    /// Checks that every roster can be reached.
     ///
     /// # Errors
-    /// [`BoardError`]
+    /// [`BoardError`] of the first one that cannot.
     pub fn check(&self) -> Result<(), BoardError> {
         (0..self.keys.len()).try_for_each(|key| self.exchange(key, Want::Look, None).map(drop))
     }
 
-    /// The front of the line asks for its permit, and asks again while the board is away. False: it is not due, and the
-    /// local limiter knows when it will be.
+    /// Asks for the permit of the front of the line, again and again while the board cannot be reached. Returns false if the
+    /// permit is not due; the local limiter then knows when it is.
     fn agree(&self, key: usize, cancel: &CancelToken) -> Result<bool, NoKeyPermit> {
-        // With jitter: a thousand machines do not come back together.
+        // With jitter, so that a thousand machines do not come back at the same instant.
         let backoff = Backoff::new()
             .base(Duration::from_millis(200))
             .max(Duration::from_secs(5));
@@ -152,14 +152,14 @@ impl SharedLimiter {
         Ok(passed)
     }
 
-    /// One request for the permit of the front of the line.
+    /// Makes one request for the permit of the front of the line.
     fn ask(&self, key: usize) -> Result<bool, BoardError> {
         let and_next = self.local.waiting() > 1;
         let asked = self.clock.now();
         let reply = self.exchange(key, Want::Pass { and_next }, None)?;
         let took = self.clock.now() - asked;
         let mut remote = self.keys[key].lock();
-        // The reply took its way, and the next request will: no less than the quickest took for both.
+        // Subtract the travel time of this reply and of the next request: at least that of the quickest exchange.
         let way = remote.quickest.unwrap_or_default();
         let due_in = Duration::from_micros(reply.due_in).saturating_sub(way);
         let due = reply.claim.map(|_| asked + took + due_in);
@@ -173,7 +173,7 @@ impl SharedLimiter {
         Ok(reply.passed.is_some())
     }
 
-    /// One request, with what the others should know; the reply is obeyed before it is returned.
+    /// Makes one request, which also sends a new pause to the roster, and applies the reply.
     fn exchange(
         &self,
         key: usize,
@@ -195,7 +195,7 @@ impl SharedLimiter {
         };
         let reply = self.board.exchange(key, &request);
         match &reply {
-            Ok(reply) => self.obey(key, reply),
+            Ok(reply) => self.apply(key, reply),
             Err(_) => {
                 let mut remote = self.keys[key].lock();
                 remote.unsent = remote.unsent.max(unsent);
@@ -204,7 +204,8 @@ impl SharedLimiter {
         reply
     }
 
-    fn obey(&self, key: usize, reply: &RosterReply) {
+    /// Applies a pause and a longer interval that the reply reports.
+    fn apply(&self, key: usize, reply: &RosterReply) {
         let mut remote = self.keys[key].lock();
         let seen = remote.pauses.replace(reply.pauses);
         let known = seen.map_or(0, |known| known + u64::from(reply.began));
@@ -212,7 +213,7 @@ impl SharedLimiter {
         let warn = is_slower && !remote.warned;
         remote.warned = is_slower;
         drop(remote);
-        // Also a pause that is over: it was news once.
+        // A new pause counts even if it is over already.
         if reply.pauses > known {
             let until = self.clock.now() + Duration::from_micros(reply.paused_for);
             self.local.pause_key(key, until);
@@ -225,7 +226,7 @@ impl SharedLimiter {
         }
     }
 
-    /// Gives back what is reserved and no longer needed. If that does not arrive, one permit goes unused.
+    /// Gives back reserved permits that no thread waits for. If the request is lost, one permit goes unused.
     fn give_back(&self) {
         for (key, remote) in self.keys.iter().enumerate() {
             if self.local.waiting() == 0 && remote.lock().claim.is_some() {
@@ -236,8 +237,8 @@ impl SharedLimiter {
         }
     }
 
-    /// The roster counted the permit as taken when it was asked. If the reply was long on its way, or a connection had to
-    /// be made, the call goes late: reports that, so that the next one keeps its distance.
+    /// Reports a call that leaves late, so that the next permit keeps its distance. The roster counts the permit as taken
+    /// when it was requested; a slow reply or a new connection makes the call late.
     fn report_if_late(&self, key: usize) {
         let remote = self.keys[key].lock();
         let Some((serial, mut asked)) = remote.passed else {
@@ -272,7 +273,7 @@ impl CallLimiter for SharedLimiter {
 
     fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
         let key = permit.key();
-        // The rate is what all who share it were given.
+        // All processes keep the rate of their settings.
         let report = CallReport {
             stated: None,
             ..*report
@@ -280,14 +281,14 @@ impl CallLimiter for SharedLimiter {
         if !matches!(report.outcome, PermitOutcome::RateLimited(_)) {
             return self.local.report(permit, &report);
         }
-        // Another process may have met the same pause before: then this is no news. Nobody waits for the board here.
+        // Another process may have reported the same pause: then this 429 begins none. Errors do not matter here.
         let _ = self.exchange(key, Want::Look, None);
         let before = self.local.paused_until(key);
         let reaction = self.local.report(permit, &report);
         let after = self.local.paused_until(key);
         if after > before {
             self.keys[key].lock().unsent = Some(after);
-            let _ = self.exchange(key, Want::Look, None); // or else with the next request
+            let _ = self.exchange(key, Want::Look, None); // if this fails, the next request sends it
         }
         reaction
     }

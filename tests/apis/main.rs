@@ -554,8 +554,7 @@ fn one_of_three_keys_runs_out_of_money_in_mid_run_and_nothing_is_lost() {
         "each prompt is paid for once: {stats:?}"
     );
     assert!(
-        ran.stderr
-            .contains("is of no use any more, the others go on"),
+        ran.stderr.contains("is retired, the other keys continue"),
         "{ran}"
     );
 }

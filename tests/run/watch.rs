@@ -205,7 +205,7 @@ fn a_long_hold_is_said_at_once_where_there_is_no_terminal() {
     });
     let ran = Cli::of_topics(1).run(&[BRISK, &["--max-wait", "1s", "--base-url", &url]].concat());
     assert!(
-        ran.exit == 3 && ran.stderr.contains("held by the server until 2"),
+        ran.exit == 3 && ran.stderr.contains("paused by the server until 2"),
         "{ran}"
     );
 }

@@ -1,18 +1,18 @@
-//! What a batch promises its guard: no call leaves that was not let go, and each that fails is told.
+//! What a batch promises its guard: no call leaves without its consent, and each failed call is reported to it.
 
 use super::*;
 use crate::cancel::Cancelled;
 
-/// Opens after a while, or calls the batch off; lets no call leave at its first turns. Notes what it is asked and told.
+/// Opens after a while, or cancels the batch; refuses the first calls of a prompt. Notes how it is called.
 #[derive(Debug)]
 struct Doorman {
     opens: Option<Duration>,
-    /// How often a prompt must not leave, by its text.
+    /// How often it refuses a prompt, by its text.
     turns_away: fn(&str) -> usize,
     notes: Notes,
 }
 
-/// In the order in which things happen, calls among them.
+/// Calls of the guard and of the server, in order.
 type Notes = Arc<Mutex<Vec<String>>>;
 
 impl Guard for Doorman {
@@ -62,7 +62,7 @@ impl Doorman {
         }
     }
 
-    /// Guards a batch. Returns what it came to, and what was noted.
+    /// Guards a batch. Returns its result and the notes.
     fn guard(
         self,
         settings: Settings,
@@ -97,7 +97,7 @@ fn no_call_leaves_before_the_guard_is_ready_and_then_there_is_no_herd() {
 }
 
 #[test]
-fn a_guard_that_is_called_off_lets_no_call_leave_and_the_prompts_are_left_to_another_run() {
+fn a_cancelled_guard_lets_no_call_leave_and_leaves_the_prompts_to_another_run() {
     let doorman = Doorman {
         opens: None,
         ..Doorman::open()
@@ -115,7 +115,7 @@ fn a_guard_that_is_called_off_lets_no_call_leave_and_the_prompts_are_left_to_ano
 }
 
 #[test]
-fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
+fn a_call_that_must_not_leave_waits_for_another_permit_and_is_no_attempt() {
     let doorman = Doorman {
         turns_away: |prompt| if prompt == "2" { 2 } else { 0 },
         ..Doorman::open()
@@ -130,7 +130,11 @@ fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
         notes,
         ["begin 1", "call 1", "no 2", "no 2", "begin 2", "call 2"]
     );
-    assert_eq!(ran.calls[1].0, SECOND * 3, "its first two turns went by");
+    assert_eq!(
+        ran.calls[1].0,
+        SECOND * 3,
+        "its first two permits were given up"
+    );
     assert_eq!(
         (
             ran.summary.answered,
@@ -142,7 +146,7 @@ fn a_call_that_must_not_leave_waits_for_another_turn_and_is_no_attempt() {
 }
 
 #[test]
-fn each_call_that_fails_is_told_before_the_next_one_begins_and_no_other_is() {
+fn each_failed_call_is_reported_before_the_next_one_begins_and_no_other_is() {
     let flaky = |prompt: &str, before| match (prompt, before) {
         ("1", 0) => Err(error(Class::Fault, 500, None)),
         ("1", 1) => Err(error(Class::RateLimited, 429, Some(SECOND))),

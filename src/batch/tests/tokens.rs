@@ -1,4 +1,4 @@
-//! Limits on input and on output, each for itself, as Anthropic has them: both are kept.
+//! Separate limits on input and on output, as Anthropic has them: both are kept.
 
 use super::*;
 use crate::api::{Counting, Usage};
@@ -7,14 +7,14 @@ use crate::hints::{Hints, Quota};
 const INPUT: u32 = 30_000;
 const OUTPUT: u32 = 6000;
 
-/// States its limits with each answer, and keeps a book of what was used when.
+/// A server that states its limits with each answer, and notes when tokens were used.
 #[derive(Debug)]
 struct Apart {
     clock: SimClock,
     used: Mutex<Vec<(Duration, Usage)>>,
 }
 
-/// One in two reads much and writes little.
+/// Every second call has a long input and a short output.
 fn usage(request: &[u8]) -> Usage {
     let is_long = request.len() > 1000;
     if is_long {
@@ -64,7 +64,7 @@ impl Ask for Apart {
 }
 
 #[test]
-fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_costs_nothing() {
+fn limits_on_input_and_on_output_are_both_kept_and_unused_output_costs_nothing() {
     let clock = SimClock::new();
     let server = Apart {
         clock: clock.clone(),
@@ -81,7 +81,7 @@ fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_
     assert_eq!((summary.answered, summary.calls), (200, 200));
     let mut used = server.used.into_inner();
     used.sort_by_key(|(at, _)| *at);
-    // The first calls go before anything is known.
+    // The first calls leave before the limits are known.
     let known = used.iter().position(|(at, _)| *at > SECOND * 2).unwrap();
     for (first, (begin, _)) in used.iter().enumerate().skip(known) {
         let minute = used[first..]
@@ -99,7 +99,7 @@ fn limits_on_input_and_on_output_are_both_kept_and_what_might_have_been_written_
             "{output} written in the minute from {begin:?}"
         );
     }
-    // Each pair of calls takes a 15th of a minute's input and a 24th of its output, in turn: that is the caution.
+    // Each pair of calls takes 1/15 of a minute's input and 1/24 of its output; the cost is cautious.
     let ideal = SECOND * 60 * 100 / 15;
     assert!(
         summary.took > ideal * 9 / 10 && summary.took < ideal * 19 / 10,

@@ -1,10 +1,10 @@
-//! What a batch tells of itself while it runs.
+//! The events and the view of a running batch.
 
 use super::*;
 use crate::api::Usage;
 use crate::hints::Hints;
 
-/// Runs prompts and returns what was told, in words, with the summary and the last view.
+/// Runs prompts. Returns the events as text, the summary and the last snapshot.
 fn watched(
     settings: Settings,
     count: u32,
@@ -47,7 +47,7 @@ fn watched(
 }
 
 #[test]
-fn a_hold_is_told_with_its_reason_and_its_end_and_an_attempt_when_it_is_over() {
+fn a_pause_is_an_event_with_its_reason_and_its_end_and_an_attempt_when_it_has_ended() {
     let refused_once = |prompt: &str, before| match (prompt, before) {
         ("1", 0) => Err(error(Class::RateLimited, 429, Some(SECOND * 30))),
         ("2", _) => Err(error(Class::Rejected, 400, None)),
@@ -55,7 +55,7 @@ fn a_hold_is_told_with_its_reason_and_its_end_and_an_attempt_when_it_is_over() {
     };
     let (told, ..) = watched(with_workers(paced(600), 1), 2, refused_once);
     let expected = [
-        "key 0 held by the server 30",
+        "key 0 paused by the server 30",
         "line-1 rate_limited",
         "key 0 released",
         "line-1 answered",
@@ -105,7 +105,7 @@ fn the_view_ends_with_what_the_summary_says() {
 }
 
 #[test]
-fn a_worker_more_is_told_and_counted() {
+fn an_added_worker_is_an_event_and_is_counted() {
     let (told, _, last) = watched(paced(60), 30, |_, _| Ok("text"));
     let hired = told
         .iter()
@@ -115,7 +115,7 @@ fn a_worker_more_is_told_and_counted() {
 }
 
 #[test]
-fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
+fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
     let (start, wall) = (Instant::now(), SystemTime::now());
     let view = View::new(start, RateLimit::Adaptive, 2);
     assert_eq!(
@@ -150,7 +150,7 @@ fn the_view_of_a_batch_that_is_held_says_why_and_for_how_long() {
 }
 
 #[test]
-fn a_pace_is_told_once_until_it_changes() {
+fn a_rate_is_an_event_only_when_it_changes() {
     let start = Instant::now();
     let (view, paces) = (
         View::new(start, RateLimit::Adaptive, 1),
@@ -179,7 +179,7 @@ fn a_pace_is_told_once_until_it_changes() {
     assert_eq!(*paces.lock(), expected);
 }
 
-/// Answers at once, for a thousand tokens each way.
+/// Answers at once, with 1,000 tokens of input and of output.
 #[derive(Debug)]
 struct Metered;
 
@@ -211,7 +211,7 @@ impl Ask for Metered {
 }
 
 #[test]
-fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
+fn a_batch_stops_at_its_cost_limit() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
     let price = Price {
         input: 2.0,
@@ -239,7 +239,7 @@ fn a_batch_stops_when_it_has_cost_as_much_as_it_may() {
 }
 
 #[test]
-fn a_batch_that_is_done_has_not_stopped_however_much_it_has_cost() {
+fn a_batch_that_is_done_has_not_stopped_at_its_cost_limit() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
     let max_cost = Some(MaxCost {
         price: Price {

@@ -1,4 +1,4 @@
-//! What is in the file, and what becomes of it when it is torn, another's, or of another start of the machine.
+//! The content of the file, and what happens if it is torn, not ours, or from another boot.
 
 use super::*;
 use crate::share::Want;
@@ -29,7 +29,7 @@ fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
 }
 
 #[test]
-fn a_line_is_read_as_it_was_written_however_large_its_numbers() {
+fn a_line_is_read_as_it_was_written_for_numbers_of_any_size() {
     let mut roster = Roster::new(u64::MAX);
     (roster.shift, roster.paused_until, roster.pauses) = (u64::MAX, u64::MAX, 7);
     let line = Line {
@@ -43,7 +43,7 @@ fn a_line_is_read_as_it_was_written_however_large_its_numbers() {
 }
 
 #[test]
-fn each_name_has_a_pace_of_its_own_and_boards_on_one_file_have_one() {
+fn each_name_has_its_own_rate_and_boards_on_one_file_share_it() {
     let (_folder, board) = board(first);
     let other = FileBoard::new(&board.path, vec!["b".into()]).at(first);
     assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
@@ -57,7 +57,7 @@ fn each_name_has_a_pace_of_its_own_and_boards_on_one_file_have_one() {
 }
 
 #[test]
-fn wherever_a_line_is_torn_it_is_noticed_and_nobody_passes_too_early() {
+fn a_line_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
     let (_folder, board) = board(first);
     board.exchange(0, &pass()).unwrap();
     let whole = std::fs::read(&board.path).unwrap();
@@ -99,7 +99,7 @@ fn a_file_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_deleted_meanwhile_begins_anew_and_nobody_passes_too_early() {
+fn a_deleted_file_is_started_again_and_no_permit_comes_too_early() {
     let (_folder, board) = board(first);
     let claim = board.exchange(0, &pass()).unwrap().claim;
     std::fs::remove_file(&board.path).unwrap();
@@ -110,7 +110,7 @@ fn a_file_that_is_deleted_meanwhile_begins_anew_and_nobody_passes_too_early() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_may_come() {
+fn a_missing_folder_may_appear_later() {
     let board = FileBoard::new(Path::new("/nowhere/pace"), vec!["a".into()]);
     assert!(matches!(
         board.exchange(0, &pass()),
@@ -119,7 +119,7 @@ fn a_folder_that_is_not_there_may_come() {
 }
 
 #[test]
-fn what_was_before_the_machine_was_started_counts_no_more() {
+fn lines_of_an_earlier_boot_do_not_count() {
     let (_folder, board) = board(first);
     board
         .exchange(
@@ -135,7 +135,7 @@ fn what_was_before_the_machine_was_started_counts_no_more() {
 }
 
 #[test]
-fn two_machines_on_one_file_are_found_out() {
+fn two_machines_on_one_file_are_noticed() {
     let (_folder, board) = board(first);
     board.exchange(0, &pass()).unwrap();
     let board = board.at(|| stamp(2, 7_000_000_000, 1_000_001_000_000)); // a second later, started long ago

@@ -1,4 +1,4 @@
-//! The script decides as the roster does: the same messages at the same times, the same answers.
+//! The script decides as the roster does: the same requests at the same times get the same replies.
 
 use super::*;
 use crate::share::Roster;
@@ -67,7 +67,7 @@ fn the_script_and_the_roster_agree() {
 }
 
 #[test]
-fn what_is_kept_there_expires_by_itself() {
+fn the_roster_in_redis_expires_by_itself() {
     let Some(redis) = server::Redis::start() else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Several lines before one roster, in simulated time.
+//! Several processes with one roster, in simulated time.
 
 use super::*;
 use crate::clock::SimClock;
@@ -7,13 +7,13 @@ use crate::share::Roster;
 const MS: Duration = Duration::from_millis(1);
 const STEP: Duration = Duration::from_millis(50);
 
-/// A roster that all of a test share; away from one time to another.
+/// A roster in memory that cannot be reached between two times.
 #[derive(Debug)]
 struct Ram {
     clock: SimClock,
     roster: Mutex<Roster>,
     away: Option<(Duration, Duration)>,
-    /// From one time to another, answers are long on their way.
+    /// Between these times, replies are slow.
     slow: Option<(Duration, Duration)>,
 }
 
@@ -63,7 +63,7 @@ fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> SharedLimit
     )
 }
 
-/// What the threads of some lines do, two to each: call until an end. Returns who called when.
+/// Runs two threads for each limiter, which make calls until an end. Returns which one called when.
 fn run(
     clock: &SimClock,
     paces: &[SharedLimiter],
@@ -85,7 +85,7 @@ fn run(
     calls.into_inner()
 }
 
-/// Reports a 429 that says to wait until then. Returns the end of the pause that it began, if it did.
+/// Reports a 429 with a wait until `until`. Returns the end of the pause that it began, if it began one.
 fn rate_limited(limiter: &SharedLimiter, permit: &KeyPermit, until: Instant) -> Option<Instant> {
     let report = CallReport::new(PermitOutcome::RateLimited(Some(until)));
     limiter.report(permit, &report).paused_until
@@ -96,7 +96,7 @@ fn gaps(calls: &[(Duration, usize)]) -> Vec<Duration> {
 }
 
 #[test]
-fn four_lines_share_one_pace_evenly() {
+fn four_processes_share_one_rate_evenly() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
@@ -115,8 +115,8 @@ fn four_lines_share_one_pace_evenly() {
 }
 
 #[test]
-fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
-    // Until then not only the grant is long on its way, but also the answer to the news that it was.
+fn a_permit_with_a_slow_reply_keeps_the_next_at_its_distance() {
+    // Until then both the reply with the permit and the reply to the report that it was late are slow.
     for (slow_until, departs) in [(MS * 1_055, MS * 1_057), (MS * 1_060, MS * 1_064)] {
         let clock = SimClock::new();
         let board = Ram {
@@ -140,7 +140,7 @@ fn a_turn_whose_grant_is_long_on_its_way_keeps_the_next_at_its_distance() {
 }
 
 #[test]
-fn the_way_to_the_board_and_back_costs_no_turn() {
+fn the_round_trip_to_the_board_costs_no_permit() {
     let clock = SimClock::new();
     let board = Arc::new(Ram {
         slow: Some((Duration::ZERO, MS * 10_000)),
@@ -157,7 +157,7 @@ fn the_way_to_the_board_and_back_costs_no_turn() {
 }
 
 #[test]
-fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
+fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
@@ -186,7 +186,7 @@ fn a_hold_that_one_meets_stops_all_at_once_and_they_resume_one_by_one() {
 }
 
 #[test]
-fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() {
+fn a_late_429_of_a_pause_that_another_process_reported_begins_no_pause() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
@@ -196,15 +196,15 @@ fn a_refusal_that_another_line_has_heard_before_is_no_news_when_it_comes_late() 
         other.acquire(0, &cancel).unwrap(),
     );
     assert!(rate_limited(&one, &mine, clock.now() + MS * 100).is_some());
-    clock.sleep_until(clock.now() + MS * 500); // the hold is over
+    clock.sleep_until(clock.now() + MS * 500); // the pause is over
     assert_eq!(rate_limited(&other, &its, clock.now() + MS * 100), None);
     let asked = clock.now();
     drop(other.acquire(0, &cancel).unwrap());
-    assert_eq!(clock.now(), asked, "and nobody is held again");
+    assert_eq!(clock.now(), asked, "and no new pause begins");
 }
 
 #[test]
-fn while_the_board_is_away_nobody_calls_and_then_they_go_on_one_by_one() {
+fn while_the_board_is_unreachable_no_call_leaves_and_then_they_resume_one_by_one() {
     let clock = SimClock::new();
     let board = Ram {
         away: Some((MS * 1_000, MS * 9_000)),
@@ -229,7 +229,7 @@ fn while_the_board_is_away_nobody_calls_and_then_they_go_on_one_by_one() {
 }
 
 #[test]
-fn when_the_board_stays_away_patience_ends() {
+fn after_the_patience_an_unreachable_board_ends_the_waits() {
     let clock = SimClock::new();
     let board = Arc::new(Ram {
         away: Some((Duration::ZERO, MS * 3_600_000)),
@@ -248,7 +248,7 @@ fn when_the_board_stays_away_patience_ends() {
 }
 
 #[test]
-fn a_reserved_turn_that_is_called_off_goes_to_the_next_line() {
+fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
     let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));

@@ -112,7 +112,7 @@ fn on_eighty_columns() {
             &[
                 "==============--------------------------  37 %  743 of 2,000  2 min 18 s left",
                 "  740 answered   3 failed   9 retried   1 min 15 s so far",
-                "  rate   held by the server, 12 s   0 in flight, 13 waiting",
+                "  rate   paused by the server, 12 s   0 in flight, 13 waiting",
                 "  cost   $6.93 so far, about $18.69 in all   12.3k tokens in, 3.46M out",
                 "  ! 12 rate limited (429) of 755 calls",
             ],
@@ -165,7 +165,7 @@ fn on_forty_columns() {
     let expected = [
         "  37 %  743 of 2,000  2 min 18 s left",
         "  740 answered   3 failed   9 retried",
-        "  rate   held by the server, 12 s",
+        "  rate   paused by the server, 12 s",
         "  used   12.3k tokens in, 3.46M out",
         "  ! 12 rate limited (429) of 755 calls",
     ];
@@ -219,7 +219,7 @@ fn colours_tell_good_bad_and_paused_apart() {
         "{lines:#?}"
     );
     assert!(
-        lines[2].starts_with("\u{1b}[33m  rate   held"),
+        lines[2].starts_with("\u{1b}[33m  rate   paused"),
         "{lines:#?}"
     );
     let plain = ["[31m", "[32m", "[33m", "[2m", "[0m"]
@@ -282,7 +282,7 @@ fn elsewhere_one_line_says_it_all() {
     assert_eq!(
         one_line(&paused(), price()),
         "740 answered, 3 failed, 1,257 left; 0 of 600 calls a minute; 2 min 18 s left; 12.3k tokens in, 3.46M out; \
-         $6.93 so far, about $18.69 in all; 12 rate limited (429); held by the server, 12 s"
+         $6.93 so far, about $18.69 in all; 12 rate limited (429); paused by the server, 12 s"
     );
     let early = Snapshot {
         before: 50,
@@ -299,11 +299,11 @@ fn a_pause_is_told_with_its_reason_and_its_end() {
     let until = SystemTime::UNIX_EPOCH + SECOND * 3612;
     assert_eq!(
         pause(None, Why::Said, SECOND * 12, until),
-        "held by the server until 1970-01-01T01:00:12Z (12 s)"
+        "paused by the server until 1970-01-01T01:00:12Z (12 s)"
     );
     let said = pause(Some(2), Why::Silent, SECOND * 61, until);
     assert_eq!(
         said,
-        "key 2 is refused by the server until 1970-01-01T01:00:12Z (1 min 1 s)"
+        "key 2 is rate limited by the server until 1970-01-01T01:00:12Z (1 min 1 s)"
     );
 }
