@@ -47,7 +47,7 @@ pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
-use prompt_run::{CallCounts, Finished, Job, NoAnswer, PromptRun, Timing};
+use prompt_run::{Finished, Job, NoAnswer, PromptCalls, PromptRun, Timing};
 use resume::Passing;
 pub use resume::{Before, Resume};
 use sink::Sink;
@@ -381,7 +381,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs one prompt through all its attempts.
-    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> (CallCounts, Option<Record>) {
+    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> (PromptCalls, Option<Record>) {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let attempt = |_: &Attempt<'_>| {
             let (permit, paced) = self.acquire(job)?;

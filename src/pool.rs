@@ -245,8 +245,8 @@ impl Pool {
         }
     }
 
-    fn stop_signal(&self) -> Stop {
-        Stop {
+    fn stop_signal(&self) -> StopSignal {
+        StopSignal {
             dropped: Arc::default(),
             cancel: self.cancel.clone(),
         }
@@ -327,7 +327,7 @@ pub struct Outputs<'scope, T> {
     /// An output was taken, and the caller has not come back yet.
     owes: bool,
     order: Option<InOrder<T>>,
-    stop: Stop,
+    stop: StopSignal,
     _participant: Participant,
     /// It must not leave the scope whose threads it waits for, nor the thread that made it.
     _bound: PhantomData<(&'scope (), *const ())>,
@@ -398,12 +398,12 @@ impl<T> InOrder<T> {
 
 /// Whether no further input is to be begun.
 #[derive(Clone, Debug)]
-struct Stop {
+struct StopSignal {
     dropped: Arc<AtomicBool>,
     cancel: Option<CancelToken>,
 }
 
-impl Stop {
+impl StopSignal {
     fn is_set(&self) -> bool {
         let cancel = self.cancel.as_ref();
         self.dropped.load(Ordering::SeqCst) || cancel.is_some_and(CancelToken::is_cancelled)
@@ -415,7 +415,7 @@ struct Feeder<I> {
     clock: Arc<dyn Clock>,
     to_workers: Sender<(usize, I)>,
     ahead: Option<Sender<()>>,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl<I> Feeder<I> {
@@ -477,7 +477,7 @@ struct Crew<I, T, F> {
     settled: Receiver<()>,
     done: Sender<Message<T>>,
     work: F,
-    stop: Stop,
+    stop: StopSignal,
     most: usize,
     /// Workers so far; none leaves before the end.
     count: AtomicUsize,

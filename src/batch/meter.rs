@@ -5,20 +5,20 @@ use std::time::Duration;
 
 /// A count for each of the last 64 seconds.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct RecentCalls {
     /// Upper half: the second. Lower half: the calls in it.
     slots: [AtomicU64; Self::SLOTS as usize],
 }
 
-impl Default for Meter {
+impl Default for RecentCalls {
     fn default() -> Self {
-        Meter {
+        RecentCalls {
             slots: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
 
-impl Meter {
+impl RecentCalls {
     const SLOTS: u64 = 64;
     /// Windows in seconds. The shortest one with enough calls is used, because it is the most recent.
     const WINDOWS: [u64; 4] = [5, 10, 20, 60];
@@ -73,7 +73,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Counts calls that are `apart` ms apart, between two times.
-    fn calls(meter: &Meter, from: u32, to: u32, apart: u32) {
+    fn calls(meter: &RecentCalls, from: u32, to: u32, apart: u32) {
         (from..to)
             .step_by(apart as usize)
             .for_each(|at| meter.count(MS * at));
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_steady_rate_is_measured_whether_it_is_fast_or_slow() {
         for (apart, expected) in [(1, 60_000.0), (100, 600.0), (1000, 60.0), (6000, 10.0)] {
-            let meter = Meter::default();
+            let meter = RecentCalls::default();
             calls(&meter, 0, 200_000, apart);
             let read = meter.a_minute(MS * 199_990);
             assert!(
@@ -94,14 +94,14 @@ mod tests {
 
     #[test]
     fn calls_of_more_than_a_minute_ago_do_not_count() {
-        let meter = Meter::default();
+        let meter = RecentCalls::default();
         calls(&meter, 0, 30_000, 100);
         assert_eq!(meter.a_minute(MS * 95_000), 0.0);
     }
 
     #[test]
     fn a_change_of_the_rate_shows_within_seconds() {
-        let meter = Meter::default();
+        let meter = RecentCalls::default();
         calls(&meter, 0, 60_000, 100);
         calls(&meter, 60_000, 66_000, 10);
         let read = meter.a_minute(MS * 65_999);
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_first_second_is_not_overstated() {
-        let meter = Meter::default();
+        let meter = RecentCalls::default();
         calls(&meter, 0, 200, 100);
         assert_eq!(meter.a_minute(MS * 200), 90.0);
     }

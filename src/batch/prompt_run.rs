@@ -65,12 +65,12 @@ pub(super) struct PromptRun<'a> {
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
     attempts: Vec<Attempt>,
-    calls: CallCounts,
+    calls: PromptCalls,
 }
 
 /// The calls made for a prompt.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CallCounts {
+pub(super) struct PromptCalls {
     pub(super) calls: u64,
     pub(super) rate_limited: u64,
     /// Calls that failed otherwise.
@@ -83,7 +83,7 @@ pub(super) struct CallCounts {
 /// A prompt that a worker is done with.
 pub(super) struct Finished {
     pub(super) prompt: Prompt,
-    pub(super) calls: CallCounts,
+    pub(super) calls: PromptCalls,
     /// `None` if the batch was stopped before the prompt was done.
     pub(super) record: Option<Record>,
 }
@@ -95,7 +95,7 @@ impl<'a> PromptRun<'a> {
             view,
             queued: now - job.pulled,
             attempts: Vec::new(),
-            calls: CallCounts::default(),
+            calls: PromptCalls::default(),
         }
     }
 
@@ -158,7 +158,7 @@ impl<'a> PromptRun<'a> {
     pub(super) fn finish(
         self,
         ended: Result<Answer, RetryError<NoAnswer>>,
-    ) -> (CallCounts, Option<Record>) {
+    ) -> (PromptCalls, Option<Record>) {
         let calls = self.calls;
         let record = match ended {
             Ok(answer) => Some(self.answered(answer)),
@@ -211,7 +211,7 @@ impl<'a> PromptRun<'a> {
     }
 }
 
-impl CallCounts {
+impl PromptCalls {
     fn count(&mut self, sent: Instant, outcome: CallOutcome) {
         self.calls += 1;
         match outcome {
@@ -237,7 +237,7 @@ impl Finished {
         };
         Finished {
             prompt: job.prompt,
-            calls: CallCounts::default(),
+            calls: PromptCalls::default(),
             record: Some(record),
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::prompt_run::CallCounts;
+use super::prompt_run::PromptCalls;
 use super::{Before, Stop, Tokens};
 use crate::journal::Record;
 
@@ -133,7 +133,7 @@ impl Summary {
     }
 
     /// Counts the calls of one prompt.
-    pub(super) fn count(&mut self, account: &CallCounts) {
+    pub(super) fn count(&mut self, account: &PromptCalls) {
         self.calls += account.calls;
         self.throttled += account.rate_limited;
         self.faults += account.failed;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::event::{Event, Origin, Watch, Why};
-use super::meter::Meter;
+use super::meter::RecentCalls;
 use super::price::Tokens;
 use super::snapshot::{Allowed, Hold, Snapshot};
 use crate::api::{Answer, CallError, Class, Usage};
@@ -23,7 +23,7 @@ pub struct View {
     keys: Vec<KeyView>,
     is_fixed: bool,
     watch: OnceLock<Arc<dyn Watch>>,
-    meter: Meter,
+    meter: RecentCalls,
     total: OnceLock<u64>,
     before: AtomicU64,
     answered: AtomicU64,
@@ -87,7 +87,7 @@ impl View {
             keys: (0..keys).map(|_| key()).collect(),
             is_fixed: rate != RateLimit::Adaptive,
             watch: OnceLock::new(),
-            meter: Meter::default(),
+            meter: RecentCalls::default(),
             total: OnceLock::new(),
             before: none(),
             answered: none(),

@@ -37,12 +37,12 @@ pub struct SimClock(Arc<Simulation>);
 #[derive(Debug)]
 struct Simulation {
     origin: Instant,
-    schedule: Mutex<Schedule>,
+    schedule: Mutex<SimSchedule>,
 }
 
 /// Which thread runs, and what the others wait for.
 #[derive(Debug, Default)]
-struct Schedule {
+struct SimSchedule {
     /// Simulated time since the origin.
     elapsed: Duration,
     /// The one participant that may run now; none while all are parked without a deadline.
@@ -66,7 +66,7 @@ struct Schedule {
 struct Entry {
     /// None until the spawned thread has joined.
     thread: Option<Thread>,
-    state: State,
+    state: ParticipantState,
     /// The number of the wait it is in.
     since: u64,
     /// Was unparked while it ran: its next park returns at once.
@@ -74,7 +74,7 @@ struct Entry {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum ParticipantState {
     Running,
     Ready,
     Parked { until: Option<Duration> },
@@ -171,7 +171,7 @@ impl SimClock {
     }
 
     /// Waits, in real time, until this participant may run.
-    fn await_run<'a>(&'a self, number: u64, mut schedule: MutexGuard<'a, Schedule>) {
+    fn await_run<'a>(&'a self, number: u64, mut schedule: MutexGuard<'a, SimSchedule>) {
         while schedule.running != Some(number) {
             if let Some(report) = schedule.stuck.clone() {
                 drop(schedule);
@@ -231,13 +231,13 @@ impl Clock for SimClock {
                 return;
             }
             let seen = schedule.work;
-            schedule.wait(number, State::Polling { seen });
+            schedule.wait(number, ParticipantState::Polling { seen });
             self.await_run(number, schedule);
         }
     }
 }
 
-impl Schedule {
+impl SimSchedule {
     /// Adds a participant that is ready to run.
     fn add(&mut self, thread: Option<Thread>) -> u64 {
         let number = self.next_number;
@@ -245,7 +245,7 @@ impl Schedule {
         self.waits += 1;
         let entry = Entry {
             thread,
-            state: State::Ready,
+            state: ParticipantState::Ready,
             since: self.waits,
             unparked: false,
         };
@@ -277,12 +277,12 @@ impl Schedule {
             return false;
         }
         self.work += 1;
-        self.wait(number, State::Parked { until });
+        self.wait(number, ParticipantState::Parked { until });
         true
     }
 
     /// Stops running, in the given state, and lets the next one run.
-    fn wait(&mut self, number: u64, state: State) {
+    fn wait(&mut self, number: u64, state: ParticipantState) {
         self.waits += 1;
         let since = self.waits;
         let entry = self.entry(number);
@@ -299,8 +299,8 @@ impl Schedule {
             self.unparked_guests.insert(thread);
             return;
         };
-        if matches!(self.entry(number).state, State::Parked { .. }) {
-            self.wait(number, State::Ready);
+        if matches!(self.entry(number).state, ParticipantState::Parked { .. }) {
+            self.wait(number, ParticipantState::Ready);
         } else {
             self.entry(number).unparked = true;
         }
@@ -331,7 +331,7 @@ impl Schedule {
         self.elapsed = self.elapsed.max(wakes_at);
         self.running = Some(number);
         let entry = self.entry(number);
-        entry.state = State::Running;
+        entry.state = ParticipantState::Running;
         if let Some(thread) = &entry.thread {
             thread.unpark();
         }
@@ -340,9 +340,9 @@ impl Schedule {
     /// Which participant runs next, and when: those that are ready before those that poll, and both before time moves.
     fn next(&self) -> Option<(u64, Duration)> {
         let key = |entry: &Entry| match entry.state {
-            State::Ready => Some((0, Duration::ZERO)),
-            State::Polling { seen } if seen < self.work => Some((1, Duration::ZERO)),
-            State::Parked { until: Some(until) } => Some((2, until)),
+            ParticipantState::Ready => Some((0, Duration::ZERO)),
+            ParticipantState::Polling { seen } if seen < self.work => Some((1, Duration::ZERO)),
+            ParticipantState::Parked { until: Some(until) } => Some((2, until)),
             _ => None,
         };
         let candidates = self.participants.iter().filter_map(|(&number, entry)| {
@@ -377,13 +377,17 @@ impl Schedule {
             };
             let doing = match entry.state {
                 _ if entry.thread.is_none() => "was enlisted and has not joined".to_owned(),
-                State::Running => {
+                ParticipantState::Running => {
                     "runs, or waits for a lock or a thread that is not on this clock".to_owned()
                 }
-                State::Ready => "is ready to run".to_owned(),
-                State::Parked { until: Some(until) } => format!("sleeps until {until:?}"),
-                State::Parked { until: None } => "is parked until somebody unparks it".to_owned(),
-                State::Polling { .. } => "waits for a channel".to_owned(),
+                ParticipantState::Ready => "is ready to run".to_owned(),
+                ParticipantState::Parked { until: Some(until) } => {
+                    format!("sleeps until {until:?}")
+                }
+                ParticipantState::Parked { until: None } => {
+                    "is parked until somebody unparks it".to_owned()
+                }
+                ParticipantState::Polling { .. } => "waits for a channel".to_owned(),
             };
             report.push_str(&format!("\n  {name} {doing}"));
         }

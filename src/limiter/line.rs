@@ -31,10 +31,10 @@ pub(crate) trait Schedule {
 /// Threads in line for a schedule's permits.
 pub(crate) struct Line<S: Schedule> {
     clock: Arc<dyn Clock>,
-    state: Mutex<State<S>>,
+    state: Mutex<LineState<S>>,
 }
 
-struct State<S: Schedule> {
+struct LineState<S: Schedule> {
     schedule: S,
     /// In order of arrival, so the tickets ascend.
     waiting: VecDeque<Waiting<S::Want>>,
@@ -63,7 +63,7 @@ impl From<Cancelled> for LeftLine {
 
 impl<S: Schedule> Line<S> {
     pub(crate) fn new(clock: Arc<dyn Clock>, schedule: S) -> Self {
-        let state = State {
+        let state = LineState {
             schedule,
             waiting: VecDeque::new(),
             next_ticket: 0,
@@ -173,7 +173,7 @@ impl<S: Schedule> Line<S> {
         })
     }
 
-    fn arrive(&self, state: &mut State<S>, want: S::Want, came: Instant) -> Place<'_, S> {
+    fn arrive(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
         let ticket = state.next_ticket;
         state.next_ticket += 1;
         let thread = thread::current();
@@ -199,7 +199,7 @@ impl<S: Schedule> fmt::Debug for Line<S> {
     }
 }
 
-impl<S: Schedule> State<S> {
+impl<S: Schedule> LineState<S> {
     /// When the front of the line may go. `None` if nobody is in line, or never.
     fn front_is_due(&self) -> Option<Instant> {
         self.schedule.due(self.waiting.front()?.want)

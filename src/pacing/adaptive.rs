@@ -19,7 +19,7 @@ pub(super) struct AdaptiveRate {
     successes: u32,
     first_success: Instant,
     last_success: Instant,
-    meter: Meter,
+    meter: SuccessRate,
     /// Successes between cuts, and the seconds that they took; older ones count less.
     let_through: (f64, f64),
 }
@@ -60,7 +60,7 @@ impl AdaptiveRate {
             successes: 0,
             first_success: now,
             last_success: now,
-            meter: Meter::new(now, Meter::SECOND),
+            meter: SuccessRate::new(now, SuccessRate::SECOND),
             let_through: (0.0, 0.0),
         }
     }
@@ -121,7 +121,7 @@ impl AdaptiveRate {
             seconds / 2.0 + since,
         );
         (self.successes, self.counted_from, self.meter) =
-            (0, now, Meter::new(now, Meter::period(limit)));
+            (0, now, SuccessRate::new(now, SuccessRate::period(limit)));
     }
 
     /// Whether enough successes have been counted.
@@ -173,21 +173,21 @@ fn cubic(start: f64, limit: f64, seconds: f64) -> f64 {
 
 /// Successes per second over the last few seconds; over longer periods where calls are few.
 #[derive(Clone, Debug)]
-struct Meter {
+struct SuccessRate {
     began: Instant,
     period: Duration,
     /// Successes in the present period and in the ones before it.
-    counts: [u32; Meter::KEPT],
+    counts: [u32; SuccessRate::KEPT],
     /// The number of the present period.
     present: u64,
 }
 
-impl Meter {
+impl SuccessRate {
     const KEPT: usize = 4;
     const SECOND: Duration = Duration::from_secs(1);
 
     fn new(began: Instant, period: Duration) -> Self {
-        Meter {
+        SuccessRate {
             began,
             period,
             counts: [0; Self::KEPT],

@@ -15,7 +15,7 @@ pub(super) struct KeyState {
     tokens: Option<TokenWindow>,
     /// Finds the rate if it is not given.
     adaptive: Option<AdaptiveRate>,
-    outage: Option<Outage>,
+    outage: Option<SilentOutage>,
     /// When the permit that is reserved with other processes is due.
     pub(super) reserved: Option<Instant>,
     /// How many pauses have begun.
@@ -27,7 +27,7 @@ pub(super) struct KeyState {
 /// The server answers 429 and does not say until when. After each pause one call probes, and the others wait for its
 /// outcome.
 #[derive(Clone, Copy, Debug)]
-struct Outage {
+struct SilentOutage {
     since: Instant,
     /// Rounds of 429s so far.
     rounds: u32,
@@ -37,7 +37,7 @@ struct Outage {
     probe: Option<Instant>,
 }
 
-impl Outage {
+impl SilentOutage {
     /// The shortest pause, if two intervals are shorter; the server makes room for a call in that time.
     const PAUSE_FIRST: Duration = Duration::from_millis(100);
     /// Pauses double up to this. From then on a pause is 1/12 of the outage so far, so that the time lost at its end stays
@@ -188,7 +188,7 @@ impl KeyState {
 
     /// The end of the pause after a 429 without a time, for a call that was sent at `sent`.
     fn next_probe(&mut self, now: Instant, sent: Instant) -> Instant {
-        let outage = self.outage.get_or_insert(Outage {
+        let outage = self.outage.get_or_insert(SilentOutage {
             since: now,
             rounds: 0,
             slowest: Duration::ZERO,
@@ -387,7 +387,7 @@ mod tests {
         key.take(start, 0, 1);
         let paused = key.rate_limited(start + MS * 20, start, 0, None).unwrap();
         key.take(paused, 1, 1);
-        let free = paused + MS * 20 * 2 + Outage::SLACK;
+        let free = paused + MS * 20 * 2 + SilentOutage::SLACK;
         assert_eq!(key.due(1), free);
         key.failed(0);
         assert_eq!(
@@ -410,7 +410,7 @@ mod tests {
             .rate_limited(start + MS * 60_000, start, 0, None)
             .unwrap();
         key.take(paused, 1, 1);
-        assert_eq!(key.due(1), paused + Outage::PROBE);
+        assert_eq!(key.due(1), paused + SilentOutage::PROBE);
         key.failed(1);
         assert_eq!(key.due(1), paused + MS * 100);
     }

@@ -36,7 +36,7 @@ pub struct Stamp {
 
 /// The content of one line.
 #[derive(Debug, PartialEq, Eq)]
-struct Line {
+struct RosterLine {
     name: String,
     boot: u64,
     wall: u64,
@@ -85,12 +85,12 @@ impl FileBoard {
 
     fn text(&self, file: &mut File) -> Result<Vec<u8>, BoardError> {
         let mut text = Vec::new();
-        file.take(Line::MOST + 1)
+        file.take(RosterLine::MOST + 1)
             .read_to_end(&mut text)
             .map_err(|error| self.away(&error))?;
-        let begins = text.starts_with(Line::MAGIC) || Line::MAGIC.starts_with(&text);
+        let begins = text.starts_with(RosterLine::MAGIC) || RosterLine::MAGIC.starts_with(&text);
         let is_ours = begins || text.iter().all(|byte| *byte == 0); // a crash of the machine may leave zeros
-        if !is_ours || text.len() as u64 > Line::MOST {
+        if !is_ours || text.len() as u64 > RosterLine::MOST {
             let why = format!(
                 "{} is not a file for sharing a rate: name another file",
                 self.path.display()
@@ -108,7 +108,10 @@ impl FileBoard {
         stamp: Stamp,
         request: &RosterRequest,
     ) -> Result<(u64, Roster), BoardError> {
-        let lines: Option<Vec<Line>> = text.chunks(Line::LENGTH).map(Line::read).collect();
+        let lines: Option<Vec<RosterLine>> = text
+            .chunks(RosterLine::LENGTH)
+            .map(RosterLine::read)
+            .collect();
         let torn = lines.is_none();
         let lines = lines.unwrap_or_default();
         if torn {
@@ -138,10 +141,10 @@ impl FileBoard {
         } else {
             fresh()
         };
-        Ok(((number * Line::LENGTH) as u64, roster))
+        Ok(((number * RosterLine::LENGTH) as u64, roster))
     }
 
-    fn write(file: &mut File, at: u64, line: &Line) -> io::Result<()> {
+    fn write(file: &mut File, at: u64, line: &RosterLine) -> io::Result<()> {
         file.seek(SeekFrom::Start(at))?;
         file.write_all(&line.text())
     }
@@ -156,7 +159,7 @@ impl Board for FileBoard {
         let stamp = (self.stamp)();
         let (at, mut roster) = self.find(&mut text, name, stamp, request)?;
         let reply = roster.exchange(stamp.now, request);
-        let line = Line {
+        let line = RosterLine {
             name: name.clone(),
             boot: stamp.boot,
             wall: stamp.wall,
@@ -170,7 +173,7 @@ impl Board for FileBoard {
     }
 }
 
-impl Line {
+impl RosterLine {
     const MAGIC: &[u8] = b"paceline pace 1 ";
     const LENGTH: usize = 384;
     /// A file of ours has at most this many bytes: 256 lines.
@@ -241,7 +244,7 @@ impl Line {
         (roster.free, roster.shift, roster.serial, roster.passed) = (free, shift, serial, passed);
         (roster.step, roster.step_seen, roster.paused_until) = (step, step_seen, paused_until);
         (roster.pauses, roster.seen) = (pauses, seen);
-        Some(Line {
+        Some(RosterLine {
             name: name.to_owned(),
             boot,
             wall,

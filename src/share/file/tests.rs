@@ -32,14 +32,14 @@ fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
 fn a_line_is_read_as_it_was_written_for_numbers_of_any_size() {
     let mut roster = Roster::new(u64::MAX);
     (roster.shift, roster.paused_until, roster.pauses) = (u64::MAX, u64::MAX, 7);
-    let line = Line {
+    let line = RosterLine {
         name: "0123456789abcdef".into(),
         boot: u64::MAX,
         wall: u64::MAX,
         roster,
     };
-    assert_eq!(line.text().len(), Line::LENGTH);
-    assert_eq!(Line::read(&line.text()), Some(line));
+    assert_eq!(line.text().len(), RosterLine::LENGTH);
+    assert_eq!(RosterLine::read(&line.text()), Some(line));
 }
 
 #[test]
@@ -68,10 +68,10 @@ fn a_line_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
             std::fs::write(&board.path, damaged).unwrap();
             let reply = board.exchange(0, &pass());
             let Ok(reply) = reply else {
-                assert!(cut < Line::MAGIC.len(), "{cut}: {reply:?}");
+                assert!(cut < RosterLine::MAGIC.len(), "{cut}: {reply:?}");
                 continue;
             };
-            let is_blank = damaged.len() == whole.len() && Line::read(damaged).is_some();
+            let is_blank = damaged.len() == whole.len() && RosterLine::read(damaged).is_some();
             assert!(
                 is_blank || (reply.passed, reply.due_in) == (None, STEP),
                 "{cut}: {reply:?}"
