@@ -34,7 +34,7 @@ pub enum Stop {
     #[error("for a minute, more than a tenth of the calls have failed ({0})")]
     Broken(Box<CallError>),
     /// The halt rule is reached.
-    #[error("{failed} of {finished} prompts have failed, and --halt {halt} says that is enough")]
+    #[error("{failed} of {finished} prompts have failed, and the halt rule is {halt}")]
     Halted {
         /// Prompts that failed.
         failed: u64,
@@ -44,7 +44,7 @@ pub enum Stop {
         halt: Halt,
     },
     /// The answers have reached the cost limit.
-    #[error("the answers have cost {}, and --max-cost is {}", amount(*.spent), amount(*.most))]
+    #[error("the answers have cost {}, and the limit is {}", amount(*.spent), amount(*.most))]
     Spent {
         /// What the answers have cost.
         spent: f64,
