@@ -191,17 +191,16 @@ impl<'a> Batch<'a> {
             clock.clone(),
             view.clone(),
         );
-        let (passing, stop) = (Passing::default(), Mutex::new(None));
         Batch {
             settings,
             asks,
             pacer,
             cancel,
             clock,
-            passing,
+            passing: Passing::default(),
             view,
             guard: None,
-            stop,
+            stop: Mutex::new(None),
         }
     }
 
@@ -304,16 +303,18 @@ impl<'a> Batch<'a> {
     where
         W: FnMut(&Record) -> Result<(), JournalError>,
     {
-        let before = (sink.summary.answered, sink.summary.failed);
+        let answered_before = sink.summary.answered;
+        let failed_before = sink.summary.failed;
         if let Some(reason) = sink.take(finished) {
             self.stop_for(reason);
         }
-        let after = (sink.summary.answered, sink.summary.failed);
-        self.view.done(after.0, after.1);
-        if before != after {
+        let answered = sink.summary.answered;
+        let failed = sink.summary.failed;
+        self.view.done(answered, failed);
+        if answered > answered_before || failed > failed_before {
             self.view.tell(Event::Done {
                 prompt: &finished.prompt,
-                answered: after.0 > before.0,
+                answered: answered > answered_before,
             });
         }
     }
@@ -322,7 +323,8 @@ impl<'a> Batch<'a> {
         summary.ended(self.clock.now());
         summary.before = self.passing.before();
         summary.found = self.pacer.found(self.asks.len());
-        (summary.tokens, summary.unmetered) = (self.view.tokens(), self.view.unmetered());
+        summary.tokens = self.view.tokens();
+        summary.unmetered = self.view.unmetered();
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self
             .stop

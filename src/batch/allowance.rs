@@ -78,10 +78,10 @@ mod tests {
             limit: Some(limit).filter(|limit| *limit > 0),
             ..Quota::default()
         };
-        let (tokens, input_tokens, output_tokens) = (quota(together), quota(input), quota(output));
         let mut hints = Hints::default();
-        (hints.tokens, hints.input_tokens, hints.output_tokens) =
-            (tokens, input_tokens, output_tokens);
+        hints.tokens = quota(together);
+        hints.input_tokens = quota(input);
+        hints.output_tokens = quota(output);
         hints
     }
 
@@ -158,7 +158,9 @@ mod tests {
     #[test]
     fn calls_that_keep_to_the_tightest_limit_keep_to_all_limits() {
         let allowance = stated(45_000, 40_000, 8000);
-        let (mut spent, mut input, mut output) = (0, 0, 0);
+        let mut spent = 0;
+        let mut input = 0;
+        let mut output = 0;
         for n in 0u32.. {
             let usage = Usage {
                 input: n.wrapping_mul(7919) % 1500,
@@ -168,7 +170,9 @@ mod tests {
             if spent + cost > 8000 {
                 break;
             }
-            (spent, input, output) = (spent + cost, input + usage.input, output + usage.output);
+            spent += cost;
+            input += usage.input;
+            output += usage.output;
         }
         assert!(
             input <= 40_000 && output <= 8000 && input + output <= 45_000,

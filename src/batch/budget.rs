@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn retries_beyond_the_reserve_and_a_tenth_of_the_calls_overdraw_it() {
-        let (mut budget, now) = (Budget::default(), Instant::now());
+        let mut budget = Budget::default();
+        let now = Instant::now();
         let every = |budget: &mut Budget, n: u32, calls: u32| {
             (0..calls)
                 .filter(|call| {
@@ -86,14 +87,16 @@ mod tests {
 
     #[test]
     fn the_balance_is_bounded() {
-        let (mut budget, now) = (Budget::default(), Instant::now());
+        let mut budget = Budget::default();
+        let now = Instant::now();
         (0..1_000_000).for_each(|_| budget.pay_in());
         assert_eq!((0..1000).filter(|_| budget.draw(now)).count(), 100);
     }
 
     #[test]
     fn it_is_exhausted_when_it_has_been_overdrawn_for_a_minute() {
-        let (mut budget, start) = (Budget::default(), Instant::now());
+        let mut budget = Budget::default();
+        let start = Instant::now();
         while budget.draw(start) {}
         assert!(!budget.is_exhausted(start + Duration::from_secs(59)));
         assert!(budget.is_exhausted(start + Duration::from_secs(60)));

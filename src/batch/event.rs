@@ -177,7 +177,8 @@ impl Event<'_> {
                 log::info!(event = "hired", workers; "added a worker: none was waiting for the next permit");
             }
             Event::Done { prompt, answered } => {
-                let (line, prompt) = (prompt.line, prompt.custom_id.as_str());
+                let line = prompt.line;
+                let prompt = prompt.custom_id.as_str();
                 log::debug!(event = "done", prompt, line, answered; "done");
             }
         }

@@ -153,7 +153,8 @@ impl View {
             self.open()
                 .map(|key| f64::from_bits(key.per_minute.load(Relaxed)))
         };
-        let (all, found) = (each().sum(), self.open().any(|key| key.found.load(Relaxed)));
+        let all = each().sum();
+        let found = self.open().any(|key| key.found.load(Relaxed));
         match each().any(|per_minute| per_minute == 0.0) {
             true if self.is_fixed => Allowed::Any,
             true => Allowed::Unknown,
@@ -186,10 +187,9 @@ impl View {
     /// Logs an event and passes it to the watcher.
     pub(super) fn tell(&self, event: Event<'_>) {
         event.log();
-        self.watch
-            .get()
-            .into_iter()
-            .for_each(|watch| watch.see(&event));
+        if let Some(watch) = self.watch.get() {
+            watch.see(&event);
+        }
     }
 
     pub(super) fn passed_over(&self) {
@@ -236,10 +236,8 @@ impl View {
     /// Updates the average latency. Of two updates at the same instant one may be lost.
     fn smooth(&self, took: Duration) {
         const PART: i64 = 8;
-        let (before, took) = (
-            self.latency.load(Relaxed) as i64,
-            took.as_micros().max(1) as i64,
-        );
+        let before = self.latency.load(Relaxed) as i64;
+        let took = took.as_micros().max(1) as i64;
         let now = if before == 0 {
             took
         } else {
@@ -282,13 +280,13 @@ impl View {
 
     /// A pause of a key begins; `now` is the instant and the wall time.
     pub(super) fn held(&self, key: usize, now: (Instant, SystemTime), wait: Duration, why: Why) {
-        let (until, by_the_calendar) = (now.0 + wait, now.1 + wait);
-        *self.keys[key].hold.lock() = Some((until, why));
+        let (instant, wall) = now;
+        *self.keys[key].hold.lock() = Some((instant + wait, why));
         self.keys[key].held.store(true, Relaxed);
         self.tell(Event::Held {
             key,
             wait,
-            until: by_the_calendar,
+            until: wall + wait,
             why,
         });
     }

@@ -109,7 +109,8 @@ impl AdaptiveRate {
         if self.has_sample() || matches!(self.phase, Phase::Finding { .. }) {
             self.restart_count(now, limit);
         }
-        (self.phase, self.began) = (Phase::Cubic { start, limit }, now);
+        self.phase = Phase::Cubic { start, limit };
+        self.began = now;
     }
 
     /// Adds the counted successes to the average, and starts to count again.
@@ -120,8 +121,9 @@ impl AdaptiveRate {
             successes / 2.0 + f64::from(self.successes),
             seconds / 2.0 + since,
         );
-        (self.successes, self.counted_from, self.meter) =
-            (0, now, SuccessRate::new(now, SuccessRate::period(limit)));
+        self.successes = 0;
+        self.counted_from = now;
+        self.meter = SuccessRate::new(now, SuccessRate::period(limit));
     }
 
     /// Whether enough successes have been counted.
@@ -281,7 +283,8 @@ mod tests {
         /// Runs for `time` at this limit, and returns the counts.
         fn pass(&mut self, time: Duration, rpm: u32, burst: u32) -> Came {
             self.server = strict(rpm, burst, self.now);
-            let (warm, end) = (self.now + Duration::from_secs(30), self.now + time);
+            let warm = self.now + Duration::from_secs(30);
+            let end = self.now + time;
             let mut came = Came::default();
             while self.now < end {
                 self.hear();
@@ -368,7 +371,8 @@ mod tests {
                 used >= 0.85 && f64::from(came.refused) <= 0.07 * possible,
                 "{rpm}: {used}, {came:?}"
             );
-            let (found, truth) = (trial.client.found().unwrap(), f64::from(rpm) / 60.0);
+            let found = trial.client.found().unwrap();
+            let truth = f64::from(rpm) / 60.0;
             assert!(
                 (0.8 * truth..=1.1 * truth).contains(&found),
                 "{rpm}: found {found} a second"
@@ -406,7 +410,8 @@ mod tests {
     #[test]
     fn a_server_that_never_answers_429_is_not_slowed_down_for_long() {
         let start = Instant::now();
-        let (mut client, mut now) = (AdaptiveRate::new(start), start);
+        let mut client = AdaptiveRate::new(start);
+        let mut now = start;
         while !client.interval(now).is_zero() {
             now += client.interval(now);
             client.succeeded(now);

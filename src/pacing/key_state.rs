@@ -263,7 +263,8 @@ mod tests {
     /// was sent.
     fn outage(key: &mut KeyState, start: Instant, until: Duration, takes: Takes) -> Vec<Duration> {
         let mut under_way: Vec<(Instant, Instant, u64, bool)> = Vec::new();
-        let (mut now, mut sent) = (start, Vec::new());
+        let mut now = start;
+        let mut sent = Vec::new();
         while now < start + until + MS * 10_000 {
             let next = (0..under_way.len()).min_by_key(|at| under_way[*at].0);
             match next.filter(|at| under_way[*at].0 <= key.due(1).max(now)) {
@@ -304,7 +305,8 @@ mod tests {
             (2000, 100),
         ];
         for (to_answer, to_limit) in table {
-            let (start, end) = (Instant::now(), MS * 10_000);
+            let start = Instant::now();
+            let end = MS * 10_000;
             let takes = Takes {
                 to_answer: MS * to_answer,
                 to_limit: MS * to_limit,

@@ -240,10 +240,18 @@ impl RosterLine {
         else {
             return None;
         };
-        let mut roster = Roster::new(next);
-        (roster.free, roster.shift, roster.serial, roster.passed) = (free, shift, serial, passed);
-        (roster.step, roster.step_seen, roster.paused_until) = (step, step_seen, paused_until);
-        (roster.pauses, roster.seen) = (pauses, seen);
+        let roster = Roster {
+            next,
+            free,
+            shift,
+            serial,
+            passed,
+            step,
+            step_seen,
+            paused_until,
+            pauses,
+            seen,
+        };
         Some(RosterLine {
             name: name.to_owned(),
             boot,
@@ -312,7 +320,8 @@ fn boot() -> u64 {
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
-    let (opened, there) = (file.metadata()?, std::fs::metadata(path));
+    let opened = file.metadata()?;
+    let there = std::fs::metadata(path);
     Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())))
 }
 

@@ -78,7 +78,6 @@ fn arguments(request: &RosterRequest, now: u64) -> [u64; 10] {
         Want::Pass { and_next } => 1 + u64::from(and_next),
         Want::GiveBack => 3,
     };
-    let (pause, late) = (request.pause.unwrap_or(0), request.late.unwrap_or(0));
     [
         request.step,
         request.slack,
@@ -87,8 +86,8 @@ fn arguments(request: &RosterRequest, now: u64) -> [u64; 10] {
         claim.shift,
         claim.pauses,
         want,
-        pause,
-        late,
+        request.pause.unwrap_or(0),
+        request.late.unwrap_or(0),
         now,
     ]
 }

@@ -283,15 +283,16 @@ mod tests {
         permits: usize,
         late: impl Fn(usize) -> u64,
     ) -> Vec<(u64, usize)> {
-        let (mut claims, mut wake): (Vec<Option<Claim>>, Vec<u64>) =
-            (vec![None; processes], vec![1_000_000; processes]);
+        let mut claims: Vec<Option<Claim>> = vec![None; processes];
+        let mut wake: Vec<u64> = vec![1_000_000; processes];
         let mut passed = Vec::new();
         while passed.len() < permits {
             let who = (0..processes).min_by_key(|who| wake[*who]).unwrap();
             let now = wake[who];
             let reply = roster.exchange(now, &pass(claims[who]));
             passed.extend(reply.passed.map(|_| (now, who)));
-            (claims[who], wake[who]) = (reply.claim, now + reply.due_in + late(passed.len()));
+            claims[who] = reply.claim;
+            wake[who] = now + reply.due_in + late(passed.len());
         }
         passed
     }
