@@ -32,6 +32,8 @@ pub(super) struct Pacer {
     view: Arc<View>,
     /// Since when the server has answered nothing but 429; `max_wait` counts from here.
     rate_limited_since: Mutex<Option<Instant>>,
+    /// By key: refusals in a row that may be meant for the key.
+    doubts: Mutex<Vec<u32>>,
     latency: Mutex<LatencyTracker>,
     estimate: Mutex<Estimate>,
     /// Token limits, by key.
@@ -73,6 +75,7 @@ impl Pacer {
             settings,
             view,
             rate_limited_since: Mutex::default(),
+            doubts: Mutex::new(vec![0; keys]),
             latency: Mutex::default(),
             estimate: Mutex::new(Estimate::new(counting)),
             allowances: Mutex::new(vec![Allowance::together(settings.tokens); keys]),
@@ -120,6 +123,7 @@ impl Pacer {
     /// The request was answered.
     pub(super) fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
         *self.rate_limited_since.lock() = None;
+        self.doubts.lock()[permit.key()] = 0;
         self.latency
             .lock()
             .note(self.clock.now() - permit.granted_at());
@@ -138,7 +142,8 @@ impl Pacer {
 
     /// The call failed.
     pub(super) fn failed(&self, permit: &KeyPermit, error: &CallError) -> Meaning {
-        let outcome = match error.class {
+        let class = self.class(permit.key(), error);
+        let outcome = match class {
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
             Class::Fatal => PermitOutcome::KeyIsUseless,
             Class::Fault if !self.can_afford_a_retry() => PermitOutcome::RateLimited(None),
@@ -152,13 +157,30 @@ impl Pacer {
         };
         let reaction = self.limiter.report(permit, &report);
         self.tell_of_pause(permit.key(), error, outcome, reaction.paused_until);
-        match error.class {
+        match class {
             Class::RateLimited => self.patience(error),
             Class::Fatal => self.retired(permit.key(), error, reaction.keys_left),
             Class::Fault if self.budget.lock().is_exhausted(self.clock.now()) => {
                 Meaning::Stop(Stop::Broken(Box::new(error.clone())))
             }
             Class::Fault | Class::Rejected => Meaning::Nothing,
+        }
+    }
+
+    /// The class of a failure. A refusal that names neither the prompt nor the key is the prompt's, until it goes on
+    /// for several prompts without one answer: then it is the key's.
+    fn class(&self, key: usize, error: &CallError) -> Class {
+        /// One prompt may be refused by several filters; five in a row are no accident.
+        const IN_A_ROW: u32 = 5;
+        if !error.may_be_the_key() {
+            return error.class;
+        }
+        let mut doubts = self.doubts.lock();
+        doubts[key] += 1;
+        if doubts[key] >= IN_A_ROW {
+            Class::Fatal
+        } else {
+            error.class
         }
     }
 

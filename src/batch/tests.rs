@@ -166,6 +166,22 @@ fn only_a_very_fast_batch_pulls_prompts_ahead_of_its_workers() {
 }
 
 #[test]
+fn a_403_for_one_prompt_fails_it_alone_and_one_for_every_prompt_stops_the_batch() {
+    let settings = with_workers(paced(60_000), 1);
+    let forbidden = || Err(error(Class::Rejected, 403, None));
+    let moderated = move |prompt: &str, _| match prompt.parse::<u32>().unwrap() % 3 {
+        0 => forbidden(),
+        _ => Ok("text"),
+    };
+    let ran = run(settings, 30, SECOND, moderated);
+    assert_eq!((ran.summary.answered, ran.summary.failed), (20, 10));
+    assert!(ran.summary.stop.is_none());
+    let ran = run(settings, 30, SECOND, move |_, _| forbidden());
+    assert_eq!(ran.calls.len(), 5, "five in a row are no accident");
+    assert!(matches!(ran.summary.stop, Some(Stop::Refused(_))));
+}
+
+#[test]
 fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
     let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| {
         Ok("text")
