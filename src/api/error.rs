@@ -109,6 +109,10 @@ impl CallError {
         }
     }
 
+    /// A reset that is nearer than this is the gap to the next call, which every answer of a strict server states: it says
+    /// nothing about how long an outage lasts.
+    const WINDOW: Duration = Duration::from_secs(1);
+
     /// Classes a complete response that is not an answer, by its status, its headers and its body in
     /// the words of all servers. `now` is when it came, in case it has no `Date` header.
     #[must_use]
@@ -117,8 +121,11 @@ impl CallError {
         let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
         let said = body.as_ref().map(ErrorBody::read).unwrap_or_default();
         let status = said.status_within(response.status);
-        let wait = hints.retry_after.or_else(|| hints.until_reset());
-        let cause = said.cause(status, wait.is_some());
+        let reset = hints.until_reset();
+        let cause = said.cause(status, hints.retry_after.or(reset).is_some());
+        let wait = hints
+            .retry_after
+            .or(reset.filter(|reset| *reset >= Self::WINDOW));
         let class = classify(status, cause, &hints, response);
         let usual = || default_code(status, cause).to_owned();
         CallError {
@@ -546,6 +553,19 @@ mod tests {
             class(429, json!({"error": {"message": soon}})),
             Class::RateLimited
         );
+    }
+
+    #[test]
+    fn a_reset_is_a_wait_unless_it_is_only_the_gap_to_the_next_call() {
+        let wait = |reset: &str| {
+            let headers = [
+                ("x-ratelimit-remaining-requests", "0"),
+                ("x-ratelimit-reset-requests", reset),
+            ];
+            error(429, "{}", &headers).retry_after
+        };
+        assert_eq!(wait("16s"), Some(Duration::from_secs(16)));
+        assert_eq!(wait("95ms"), None, "an outage is probed less and less");
     }
 
     #[test]
