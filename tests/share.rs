@@ -219,7 +219,7 @@ fn what_cannot_be_shared_is_refused_with_what_to_do() {
         ),
         (
             &["--share", "/nowhere/pace", "--rpm", "60"],
-            "cannot use /nowhere/pace",
+            "cannot share the rate through /nowhere/pace",
         ),
         (&["--share", "http://host/0", "--rpm", "60"], "redis://"),
         (

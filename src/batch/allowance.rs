@@ -78,11 +78,12 @@ mod tests {
             limit: Some(limit).filter(|limit| *limit > 0),
             ..Quota::default()
         };
-        let mut hints = Hints::default();
-        hints.tokens = quota(together);
-        hints.input_tokens = quota(input);
-        hints.output_tokens = quota(output);
-        hints
+        Hints {
+            tokens: quota(together),
+            input_tokens: quota(input),
+            output_tokens: quota(output),
+            ..Hints::default()
+        }
     }
 
     fn stated(together: u64, input: u64, output: u64) -> Allowance {

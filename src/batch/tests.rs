@@ -48,31 +48,28 @@ impl Ask for Server {
             .lock()
             .push((self.clock.elapsed(), prompt.clone()));
         self.clock.sleep_until(self.clock.now() + self.latency);
-        let (finish_reason, body) = (Some("stop".to_owned()), Json::default());
         (self.answer)(&prompt, before).map(|text| Answer {
             text: text.to_owned(),
-            finish_reason,
+            finish_reason: Some("stop".to_owned()),
             status: 200,
             request_id: None,
             usage: None,
             hints: Box::default(),
-            body,
+            body: Json::default(),
         })
     }
 }
 
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
-    let (code, message) = ("code".to_owned(), "message".to_owned());
-    let (status, (request_id, hints, body)) = (Some(status), Default::default());
     CallError {
         class,
-        code,
-        message,
-        status,
-        request_id,
+        code: "code".to_owned(),
+        message: "message".to_owned(),
+        status: Some(status),
+        request_id: None,
         retry_after,
-        hints,
-        body,
+        hints: Box::default(),
+        body: None,
     }
 }
 
@@ -85,11 +82,10 @@ struct Ran {
 
 fn prompts(count: u32) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     (1..=count).map(|n| {
-        let (line, custom_id, text) = (n.into(), format!("line-{n}"), format!("{n}"));
         Ok(Prompt {
-            line,
-            custom_id,
-            text,
+            line: n.into(),
+            custom_id: format!("line-{n}"),
+            text: n.to_string(),
             body: None,
         })
     })
@@ -679,12 +675,11 @@ fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_wit
                 Ok("text")
             }
         };
-        let (calls, answer) = (Mutex::default(), Box::new(refusing));
         let server = Server {
             clock: clock.clone(),
             latency: LATENCY,
-            calls,
-            answer,
+            calls: Mutex::default(),
+            answer: Box::new(refusing),
         };
         let on: Arc<dyn Clock> = Arc::new(clock.clone());
         let settings = with_workers(paced(600), workers);

@@ -331,10 +331,8 @@ mod tests {
         let first = roster.exchange(0, &pass(None));
         let other = roster.exchange(0, &pass(None));
         assert!(roster.exchange(10, &pause(1_000_000)).began);
-        let (one, two) = (
-            roster.exchange(STEP, &pass(first.claim)),
-            roster.exchange(2 * STEP, &pass(other.claim)),
-        );
+        let one = roster.exchange(STEP, &pass(first.claim));
+        let two = roster.exchange(2 * STEP, &pass(other.claim));
         assert_eq!(
             (one.passed, two.passed),
             (None, None),

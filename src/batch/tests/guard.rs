@@ -154,7 +154,8 @@ fn each_failed_call_is_reported_before_the_next_one_begins_and_no_other_is() {
         _ => Ok("text"),
     };
     let (_, notes) = Doorman::open().guard(with_workers(paced(60), 1), 3, flaky);
-    let (failing, last) = (["begin 1", "call 1", "failed 1"], ["begin 3", "call 3"]);
+    let failing = ["begin 1", "call 1", "failed 1"];
+    let last = ["begin 3", "call 3"];
     let expected = [
         &failing[..],
         &failing,

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::api::Usage;
-use crate::hints::Hints;
 
 /// Runs prompts. Returns the events as text, the summary and the last snapshot.
 fn watched(
@@ -116,7 +115,8 @@ fn an_added_worker_is_an_event_and_is_counted() {
 
 #[test]
 fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
-    let (start, wall) = (Instant::now(), SystemTime::now());
+    let start = Instant::now();
+    let wall = SystemTime::now();
     let view = View::new(start, RateLimit::Adaptive, 2);
     assert_eq!(
         (view.at(start).allowed, view.at(start).hold),
@@ -152,10 +152,8 @@ fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
 #[test]
 fn a_rate_is_an_event_only_when_it_changes() {
     let start = Instant::now();
-    let (view, paces) = (
-        View::new(start, RateLimit::Adaptive, 1),
-        Arc::new(Mutex::new(Vec::new())),
-    );
+    let view = View::new(start, RateLimit::Adaptive, 1);
+    let paces = Arc::new(Mutex::new(Vec::new()));
     let notes = paces.clone();
     view.show(Arc::new(move |event: &Event<'_>| {
         if let Event::Pace {
@@ -189,23 +187,18 @@ impl Ask for Metered {
     }
 
     fn ask(&self, _: &[u8]) -> Result<Answer, CallError> {
-        let (text, body, usage) = (
-            String::new(),
-            Json::default(),
-            Some(Usage {
-                input: 1000,
-                output: 1000,
-            }),
-        );
-        let (finish_reason, request_id, hints) = (None, None, Box::<Hints>::default());
+        let usage = Usage {
+            input: 1000,
+            output: 1000,
+        };
         Ok(Answer {
-            text,
-            finish_reason,
+            text: String::new(),
+            finish_reason: None,
             status: 200,
-            request_id,
-            usage,
-            hints,
-            body,
+            request_id: None,
+            usage: Some(usage),
+            hints: Box::default(),
+            body: Json::default(),
         })
     }
 }

@@ -148,6 +148,7 @@ fn two_machines_on_one_file_are_noticed() {
 
 #[test]
 fn the_machines_clock_goes_on() {
-    let (one, other) = (Stamp::now(), Stamp::now());
+    let one = Stamp::now();
+    let other = Stamp::now();
     assert!(one.boot == other.boot && one.now <= other.now);
 }

@@ -29,7 +29,8 @@ fn the_script_and_the_roster_agree() {
         let mut draw = numbers(seed);
         let mut now = 1_700_000_000_000_000 + draw(1_000_000);
         let mut roster = Roster::new(now);
-        let (mut claims, mut last): ([Option<Claim>; 4], Option<u64>) = ([None; 4], None);
+        let mut claims: [Option<Claim>; 4] = [None; 4];
+        let mut last: Option<u64> = None;
         for n in 0..300 {
             let who = draw(4) as usize;
             let want = match draw(10) {
@@ -41,7 +42,8 @@ fn the_script_and_the_roster_agree() {
             };
             let pause = (draw(20) == 0).then(|| draw(300_000) + 1);
             let late = last.filter(|_| draw(8) == 0);
-            let (step, slack) = ([50_000, 50_000, 50_000, 80_000][who], 400);
+            let step = [50_000, 50_000, 50_000, 80_000][who];
+            let slack = 400;
             let claim = claims[who].filter(|_| n > 0);
             let ask = RosterRequest {
                 step,

@@ -189,12 +189,11 @@ fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
 fn a_late_429_of_a_pause_that_another_process_reported_begins_no_pause() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
-    let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
+    let one = shared(&clock, &board, MS);
+    let other = shared(&clock, &board, MS);
     let cancel = CancelToken::on(clock.clone());
-    let (mine, its) = (
-        one.acquire(0, &cancel).unwrap(),
-        other.acquire(0, &cancel).unwrap(),
-    );
+    let mine = one.acquire(0, &cancel).unwrap();
+    let its = other.acquire(0, &cancel).unwrap();
     assert!(rate_limited(&one, &mine, clock.now() + MS * 100).is_some());
     clock.sleep_until(clock.now() + MS * 500); // the pause is over
     assert_eq!(rate_limited(&other, &its, clock.now() + MS * 100), None);
@@ -251,7 +250,8 @@ fn after_the_patience_an_unreachable_board_ends_the_waits() {
 fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
     let clock = SimClock::new();
     let board = Arc::new(Ram::new(&clock));
-    let (one, other) = (shared(&clock, &board, MS), shared(&clock, &board, MS));
+    let one = shared(&clock, &board, MS);
+    let other = shared(&clock, &board, MS);
     let cancel = CancelToken::on(clock.clone());
     drop(one.acquire(0, &cancel).unwrap());
     let called_off = CancelToken::on(clock.clone());
