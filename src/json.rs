@@ -1,7 +1,7 @@
-//! JSON kept as the text that it came as, and the repair of JSON that is slightly broken.
+//! JSON kept as its original text, and the repair of slightly broken JSON.
 //!
-//! What a server sent goes on record digit by digit, so a body is not taken apart and put together
-//! again. `RawValue` does the checking; this adds the one line that a record needs, and equality.
+//! A record keeps the digits that the server sent, so a body is not parsed and serialized again. `RawValue` checks the
+//! syntax; this file adds equality, and puts the text into one line, as records need it.
 
 use std::fmt::{self, Write};
 
@@ -9,10 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A JSON text in one line: as it came, or, if it had several lines, without the white space between
-/// its parts.
+/// A JSON text in one line. A text of one line is kept unchanged; from a longer one, white space between tokens is removed.
 ///
-/// Two are equal if their texts are: `1.0` is not `1`.
+/// Two values are equal if their texts are: `1.0` is not equal to `1`.
 ///
 /// ```
 /// use paceline::json::Json;
@@ -26,10 +25,10 @@ use serde_json::value::RawValue;
 pub struct Json(String);
 
 impl Json {
-    /// Takes a text over.
+    /// Checks a text and keeps it.
     ///
     /// # Errors
-    /// The text itself, if it is not JSON.
+    /// Returns the text itself if it is not JSON.
     pub fn read(text: String) -> Result<Self, String> {
         match serde_json::from_str::<&RawValue>(&text) {
             Ok(_) => Ok(Json(in_one_line(text))),
@@ -43,20 +42,21 @@ impl Json {
         &self.0
     }
 
-    /// The parsed text. It is null if a number does not fit into a [`Value`].
+    /// The parsed text; null if a number does not fit into a [`Value`].
     #[must_use]
     pub fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 }
 
-/// Removes the white space between the parts of a JSON text that has several lines.
+/// Removes the white space between the tokens of a JSON text that has several lines.
 pub(crate) fn in_one_line(mut json: String) -> String {
     json.truncate(json.trim_ascii_end().len());
     if !json.contains(['\n', '\r']) {
         return json;
     }
-    let (mut in_string, mut escaped) = (false, false);
+    let mut in_string = false;
+    let mut escaped = false;
     json.retain(|character| {
         if in_string {
             in_string = escaped || character != '"';
@@ -69,9 +69,9 @@ pub(crate) fn in_one_line(mut json: String) -> String {
     json
 }
 
-/// The body as JSON that every parser reads, as far as possible: some servers cut a string
-/// inside a character, write half of a surrogate pair, `NaN`, raw control characters, or a byte
-/// order mark. What cannot be read becomes U+FFFD, and a number that JSON does not have null.
+/// Repairs the known mistakes of servers: a string cut inside a character, half of a surrogate pair, `NaN`, raw control
+/// characters, a byte order mark. An unreadable character becomes U+FFFD, and a number that JSON does not have becomes
+/// null.
 pub(crate) fn repaired(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let mut rest = text.trim_start_matches('\u{feff}');
@@ -81,7 +81,7 @@ pub(crate) fn repaired(body: &[u8]) -> String {
         let taken = match first {
             '\\' if in_string => push_escape(&mut repaired, rest),
             ..' ' if in_string => {
-                let _ = write!(repaired, "\\u{:04x}", u32::from(first)); // a String takes all
+                let _ = write!(repaired, "\\u{:04x}", u32::from(first)); // writing to a String cannot fail
                 1
             }
             'N' | 'I' | '-' if !in_string => push_number(&mut repaired, rest),
@@ -96,7 +96,7 @@ pub(crate) fn repaired(body: &[u8]) -> String {
     repaired
 }
 
-/// Pushes the escape that a text begins with, and returns its length.
+/// Pushes the escape at the start of the text, and returns its length.
 fn push_escape(repaired: &mut String, text: &str) -> usize {
     let unit = |at: usize| {
         let digits = text.get(at..at + 4)?;
@@ -112,7 +112,7 @@ fn push_escape(repaired: &mut String, text: &str) -> usize {
             (Some(_), _) => 6,
             (None, _) => return push_unreadable(repaired, 2),
         },
-        // A backslash that escapes nothing means itself.
+        // A backslash that escapes nothing stands for itself.
         _ => {
             repaired.push_str("\\\\");
             return 1;
@@ -122,12 +122,13 @@ fn push_escape(repaired: &mut String, text: &str) -> usize {
     valid
 }
 
+/// Pushes U+FFFD, and returns the length of the text that it replaces.
 fn push_unreadable(repaired: &mut String, length: usize) -> usize {
     repaired.push(char::REPLACEMENT_CHARACTER);
     length
 }
 
-/// Pushes null for a number that JSON does not have, or else the first character.
+/// Pushes null for a number that JSON does not have, otherwise the first character. Returns the length of the text read.
 fn push_number(repaired: &mut String, text: &str) -> usize {
     let unknown = ["NaN", "Infinity", "-Infinity", "-NaN"];
     let found = unknown.iter().find(|name| text.starts_with(**name));
@@ -181,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn one_line_is_kept_as_it_is() {
+    fn a_text_of_one_line_is_kept_unchanged() {
         for line in [
             r#"{ "a" : [ 1 , 2.50 ] }"#,
             "[\t\" \u{2028} \"]",
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_lines_only_the_white_space_between_the_parts_is_left_out() {
+    fn white_space_between_tokens_is_removed_from_several_lines() {
         let table = [
             (
                 "{\n\t\"a\" : [ 1 ,\r\n 2.50 , 1e2 ]\n}",
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_not_taken_for_it() {
+    fn a_text_that_is_not_json_is_an_error() {
         for text in ["", "1 2", "tru e", "{", "[1,]", "\"a", "{\"a\":1}}", "NaN"] {
             assert_eq!(Json::read(text.into()), Err(text.into()));
         }

@@ -1,15 +1,15 @@
-//! Names for the variants of an enum: [`named!`] writes `name`, `Display` and `FromStr`, which all read the same list.
+//! Names for the variants of an enum: [`named!`] implements `name`, `Display` and `FromStr` from one list.
 
 use std::error::Error;
 use std::fmt;
 
-/// Gives each variant of an enum its name, and perhaps other names that are read, but never written.
+/// Gives each variant of an enum a name, and optional aliases that are read but never written.
 macro_rules! named {
     ($enum:ident { $($variant:ident = $name:literal $(| $alias:literal)*),+ $(,)? }) => {
         impl $enum {
-            /// Its name, as it is typed, printed and stored.
+            /// The name of the variant, as in arguments, output and files.
             #[must_use]
-            #[allow(unreachable_pub)] // some of the enums are private
+            #[allow(unreachable_pub)] // some of these enums are private
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
@@ -38,7 +38,7 @@ macro_rules! named {
 
 pub(crate) use named;
 
-/// A text is none of the names that are known.
+/// The error for a text that is not one of the known names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownName {
     found: String,
@@ -78,7 +78,7 @@ mod tests {
     named!(Colour { Red = "red", Grey = "grey" | "gray" });
 
     #[test]
-    fn a_name_reads_as_it_is_written_and_an_alias_reads_too() {
+    fn a_name_is_read_as_it_is_written_and_an_alias_is_read_too() {
         assert_eq!("red".parse(), Ok(Colour::Red));
         assert_eq!("gray".parse(), Ok(Colour::Grey));
         assert_eq!(format!("{:>5}", Colour::Grey), " grey");

@@ -1,12 +1,12 @@
-//! How a call ended, in one word: the `outcome` of an attempt in the records, in the log and in reports.
+//! The outcome of a call in one word, as in the `outcome` of an attempt in records, in the log and in reports.
 //!
-//! This is the only list of these words. The API classes a response; the batch and the reports count by it.
+//! This is the only list of these words. `api` classifies a response; the batch and the reports count the outcomes.
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::names::named;
 
-/// How one call ended.
+/// The outcome of one call.
 ///
 /// ```
 /// use paceline::CallOutcome;
@@ -18,25 +18,25 @@ use crate::names::named;
 #[serde(from = "String")]
 #[non_exhaustive]
 pub enum CallOutcome {
-    /// It brought an answer.
+    /// The call returned an answer.
     Answered,
-    /// The server said that calls come too fast, or that it is overloaded: 429, 529, or 503 with Retry-After.
+    /// The server limits the rate or is overloaded: 429, 529, or 503 with Retry-After.
     RateLimited,
-    /// No complete answer came in time. It may have been billed.
+    /// No complete answer arrived in time. The call may have been billed.
     Timeout,
-    /// There was no connection, or it broke.
+    /// The connection failed or broke.
     Connection,
-    /// The server failed: a status from 500, or 408, 409 or 425.
+    /// A server error: a status from 500, or 408, 409 or 425.
     ServerError,
     /// The status is a success, but the body is not an answer.
     Unreadable,
-    /// The server will never answer this prompt: 400, 404, 413, 422 and the like.
+    /// The server rejects this prompt for good: 400, 404, 413, 422 and similar.
     Rejected,
-    /// The server answers no prompt with this key: 401, 403, or no credit. Older versions wrote `refused`.
+    /// The server rejects every call with this key: 401, 403, or no credit. Older versions wrote `refused`.
     Fatal,
-    /// The call panicked, which is a bug.
+    /// The call panicked, which is a bug in this program.
     Panic,
-    /// A word that another version wrote.
+    /// An outcome that this version does not know.
     Unknown,
 }
 
@@ -54,7 +54,7 @@ named!(CallOutcome {
 });
 
 impl CallOutcome {
-    /// Whether it is a fault: neither an answer, nor rate limited, rejected or fatal.
+    /// Whether it is a fault: not answered, rate limited, rejected or fatal.
     #[must_use]
     pub const fn is_fault(self) -> bool {
         !matches!(
@@ -70,7 +70,7 @@ impl Serialize for CallOutcome {
     }
 }
 
-/// A word that is not in the list is [`Unknown`](CallOutcome::Unknown): files of later versions can be read.
+/// Any other word becomes [`Unknown`](CallOutcome::Unknown), so that files of later versions can be read.
 impl From<String> for CallOutcome {
     fn from(word: String) -> Self {
         word.parse().unwrap_or(Self::Unknown)
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_what_a_retry_may_mend() {
+    fn faults_are_the_outcomes_that_a_retry_may_mend() {
         let faults = [
             "timeout",
             "connection",

@@ -1,4 +1,4 @@
--- What the scripts share. All keys of a queue have the same hash tag, so they live on one server of a cluster.
+-- The code that all scripts share. All keys of a queue have the same hash tag, so they are on one server of a cluster.
 local prompts, records, seen, done, meta, workers, last, failures = unpack(KEYS)
 local group = 'workers'
 
@@ -11,14 +11,14 @@ local function number(field)
   return tonumber(redis.call('HGET', meta, field) or 0)
 end
 
--- The value of a field in what is written as name, value, name, value.
+-- The value of a field in a list of the form name, value, name, value.
 local function field(pairs, name)
   for i = 1, #pairs, 2 do
     if pairs[i] == name then return pairs[i + 1] end
   end
 end
 
--- Takes an entry out, and puts its prompt back at the end of the queue for whoever comes next.
+-- Removes an entry, and puts its prompt back at the end of the queue for the next worker.
 local function hand_on(id)
   local entry = redis.call('XRANGE', prompts, id, id)[1]
   redis.call('XACK', prompts, group, id)
@@ -28,7 +28,8 @@ local function hand_on(id)
   end
 end
 
--- Hands on what a worker has, some of it at a time so that nobody waits long for the server. Returns how much.
+-- Hands on a worker's prompts, at most 200 so that others do not wait long for the server; removes the worker with the
+-- last of them. Returns how many were handed on.
 local function hand_on_all(worker)
   local pending = redis.call('XPENDING', prompts, group, '-', '+', 200, worker)
   for _, entry in ipairs(pending) do hand_on(entry[1]) end

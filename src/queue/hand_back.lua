@@ -1,5 +1,5 @@
--- A worker hands back what it has not begun. ARGV: its name, and the entries; without any, all that it has, and it
--- leaves. Returns how many were handed back; -1 if the queue is gone.
+-- Hands back prompts that a worker has not begun. ARGV: its name, and the entries; without entries, all that it holds, at
+-- most 200, and then the worker leaves. Returns how many were handed back; -1 if the queue is gone.
 if redis.call('EXISTS', meta) == 0 then return -1 end
 local worker = table.remove(ARGV, 1)
 if #ARGV == 0 then return hand_on_all(worker) end

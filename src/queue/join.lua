@@ -1,5 +1,6 @@
--- A worker begins. ARGV: its name, for how many ms it counts as alive, what it would ask, whether to ask it all the
--- same ('1'). Returns what others ask if that is something else, '' if it may begin, and nil if there is no queue.
+-- Adds a worker. ARGV: its name, for how many ms it counts as alive, the request that it sends, whether to send it even
+-- if the others send another ('1'). Returns the request of the others if it differs, '' if the worker may begin, and nil
+-- if there is no queue.
 if redis.call('EXISTS', meta) == 0 then return false end
 local request = redis.call('HGET', meta, 'request')
 local asked = number('answered') + number('failed') > 0

@@ -1,6 +1,6 @@
--- Adds prompts that are not there yet. ARGV: for how many ms the push counts as going on, and then line, digest, prompt
--- and whether it needs a model ('1'), again and again. Returns how many were added, how many were there already, and
--- the first line that was there with another prompt, at which it stops; 0 if there is none.
+-- Adds the prompts that the queue does not have. ARGV: for how many ms the push counts as in progress, and then for each
+-- prompt its line, digest, JSON and whether it needs a model ('1'). Stops at the first line that has another prompt.
+-- Returns how many were added, how many the queue had, and the line at which it stopped, or 0.
 if redis.call('HSETNX', meta, 'version', '1') == 1 then
   redis.call('XGROUP', 'CREATE', prompts, group, '0', 'MKSTREAM')
 end

@@ -1,4 +1,4 @@
--- Puts prompts that failed into the queue once more, some at a time. Returns how many are left.
+-- Puts failed prompts back into the queue, at most 200. Returns how many failed prompts are left.
 local some = redis.call('HRANDFIELD', failures, 200, 'WITHVALUES')
 for i = 1, #some, 2 do
   redis.call('HDEL', failures, some[i])

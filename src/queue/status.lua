@@ -1,4 +1,4 @@
--- How the queue stands. Returns nil if there is none.
+-- Returns the state of the queue, in the order of `Row` in status.rs; nil if there is no queue.
 if redis.call('EXISTS', meta) == 0 then return false end
 local time = now()
 local first = redis.call('XRANGE', prompts, '-', '+', 'COUNT', 1)[1]

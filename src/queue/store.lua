@@ -1,13 +1,13 @@
--- Stores a record and takes its prompt out, both or neither. The first record of a prompt wins. ARGV: the worker's name,
--- the entry, the line, whether it is an answer ('1'), the record. Returns 1 if it is stored, 0 if another was first, and
--- -1 if the queue is gone.
+-- Stores a record and removes its prompt, both or neither. The first record of a prompt wins. ARGV: the worker's name,
+-- the entry, the line, whether it is an answer ('1'), the record. Returns 1 if it is stored, 0 if the prompt already had
+-- a record of another worker, and -1 if the queue is gone.
 if redis.call('EXISTS', meta) == 0 then return -1 end
 local worker, id, line, answered, record = unpack(ARGV)
 local entry = redis.call('XRANGE', prompts, id, id)[1]
 redis.call('XACK', prompts, group, id)
 redis.call('XDEL', prompts, id)
 if redis.call('GETBIT', done, line) == 1 then
-  -- Perhaps its own, of which it was not told because the connection broke.
+  -- The record may be its own, if the connection broke before the reply arrived.
   if redis.call('HGET', last, worker) == id then return 1 end
   redis.call('HINCRBY', meta, 'dropped', 1)
   return 0
