@@ -20,7 +20,7 @@ use common::{Spread, p50_and_p99};
 use paceline::clock::SystemClock;
 use paceline::pacing::{CallLimiter, CallReport, KeyPermit, PermitOutcome};
 use paceline::share::{Board, FileBoard, RedisBoard, SharedLimiter};
-use paceline::store::{Place, redis as client};
+use paceline::store::{RedisUrl, redis as client};
 use paceline::{CancelToken, Rate};
 
 const ROUNDS: usize = 5;
@@ -77,7 +77,7 @@ impl Venue for Redis {
     }
 
     fn board(&self, name: &str) -> Arc<dyn Board> {
-        let place = Place::parse(&self.0.url(name), None).unwrap();
+        let place = RedisUrl::parse(&self.0.url(name), None).unwrap();
         Arc::new(RedisBoard::new(place, &["key".to_owned()]))
     }
 

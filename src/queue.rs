@@ -1,137 +1,142 @@
 //! One queue for many machines, on Redis: prompts are pushed once, worked on anywhere, and their records pulled.
 //!
-//! The prompts are a stream with one consumer group, the records another stream. All that changes more than one thing
-//! is a script, so it happens as a whole or not at all: a record is stored and its prompt taken out in one step, and the
-//! first record of a prompt wins. What a worker has taken is his as long as he gives signs of life; then the others hand
-//! it on. A prompt is known by its line: one queue is for one input, as one results file is.
+//! The prompts are a stream with one consumer group; the records are another stream. A change of more than one key is a
+//! Lua script, so it happens as a whole or not at all: one script stores a record and removes its prompt, and the first
+//! record of a prompt wins. A worker keeps the prompts that it has taken while it sends heartbeats; when they cease,
+//! another worker hands its prompts on. A prompt is identified by its line, so one queue holds one input, like one
+//! results file.
 //!
-//! From left to right: how a prompt is written down (`entry`), the connection and the scripts (`link`), how the queue
-//! stands ([`Status`]), putting in ([`Push`]), working ([`Worker`]), and taking out ([`Records`]).
+//! The files: a prompt as a stream entry (`entry`), the connection and the scripts (`link`), the connection's health and
+//! retries (`health`), the prompts that a worker holds (`held`), and the public parts [`Status`], [`Push`], [`Worker`]
+//! and [`Records`]. The connection itself is [`store`](crate::store)'s.
 
 mod entry;
+mod health;
+mod held;
 mod link;
 mod push;
 mod records;
 mod status;
-mod taken;
-mod weather;
 mod worker;
 
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::store::{Place, StoreError};
-use link::{Link, script};
+use crate::store::{RedisUrl, StoreError};
+use link::{QueueLink, script};
 
+#[cfg(feature = "cli")]
+pub(crate) use health::{ConnectionHealth, Role};
 pub use push::{Push, Pushed};
 pub use records::Records;
-pub use status::{Peer, Standing, Status};
-pub use worker::{Joining, Worker};
+pub use status::{QueueState, Status, WorkerStatus};
+pub use worker::{JoinOptions, Worker};
 
-/// What went wrong with a queue.
+/// An error of a queue.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// The server cannot be reached, or does not do what it is asked.
+    /// Redis cannot be reached, or reports an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no such queue.
+    /// The queue does not exist.
     #[error("there is no queue {0}")]
-    Missing(Named),
-    /// The queue was there, and is not any more.
+    Missing(QueueName),
+    /// The queue existed before, but no longer does.
     #[error("the queue {0} was removed meanwhile")]
-    Removed(Named),
-    /// A line of the input is in the queue with another prompt.
-    #[error("line {line} is in the queue {queue} already, but with another prompt")]
+    Removed(QueueName),
+    /// The queue has another prompt at this line.
+    #[error("the queue {queue} already has another prompt at line {line}")]
     Changed {
         /// The prompt's line.
         line: u64,
         /// The queue.
-        queue: Named,
+        queue: QueueName,
     },
-    /// A line is so far down that the queue cannot keep track of it.
+    /// The line number is higher than a queue can hold.
     #[error(
-        "line {line} is too far down for one queue: it holds lines up to {}",
+        "line {line} is too high for one queue, which holds lines up to {}: split the input",
         entry::LAST_LINE
     )]
     TooFar {
         /// The prompt's line.
         line: u64,
     },
-    /// Other workers ask something else.
+    /// The other workers of this queue send another request.
     #[error("the workers of this queue send another request")]
     OtherRequest {
-        /// What they would send for an empty prompt.
+        /// The request that they send for an empty prompt.
         theirs: String,
-        /// What this one would send.
+        /// The request that this worker would send for an empty prompt.
         ours: String,
     },
-    /// What is in the queue was not put there by this program, or by a newer one.
+    /// The queue holds data that this version cannot read: another program or a newer version wrote it.
     #[error(
-        "the queue {queue} holds what this program did not write ({problem}): is it the right queue?"
+        "the queue {queue} holds data that this version cannot read ({problem}): check its name, or use the \
+         version that wrote it"
     )]
     Foreign {
         /// The queue.
-        queue: Named,
-        /// What was found.
+        queue: QueueName,
+        /// What is wrong with the data.
         problem: String,
     },
 }
 
-/// A queue as people call it: its name, and where it is.
+/// The name and the address of a queue, for messages: `NAME at URL`.
 #[derive(Clone, Debug)]
-pub struct Named(Place);
+pub struct QueueName(RedisUrl);
 
-impl From<Place> for Named {
-    fn from(place: Place) -> Self {
-        Named(place)
+impl From<RedisUrl> for QueueName {
+    fn from(url: RedisUrl) -> Self {
+        QueueName(url)
     }
 }
 
-impl fmt::Display for Named {
+impl fmt::Display for QueueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.0.name(), self.0)
     }
 }
 
-/// A queue by its place. It is not looked at before it is used.
+/// A queue at a Redis URL. Creating this value does not connect.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    place: Place,
+    url: RedisUrl,
 }
 
 impl Queue {
-    /// The queue at this place.
+    /// The queue at this URL.
     #[must_use]
-    pub fn at(place: Place) -> Self {
-        Queue { place }
+    pub fn at(url: RedisUrl) -> Self {
+        Queue { url }
     }
 
-    /// Its name, and where it is.
+    /// The name and the address, for messages.
     #[must_use]
-    pub fn named(&self) -> Named {
-        self.place.clone().into()
+    pub fn named(&self) -> QueueName {
+        self.url.clone().into()
     }
 
-    /// Its name.
+    /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.place.name()
+        self.url.name()
     }
 
-    /// How it stands.
+    /// The state of the queue.
     ///
     /// # Errors
-    /// [`QueueError::Missing`]; [`QueueError::Store`]
+    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub fn status(&self) -> Result<Status, QueueError> {
         self.link().status()?.ok_or_else(|| self.missing())
     }
 
-    /// Puts what failed into it once more. Returns how many prompts that are.
+    /// Puts all failed prompts back into the queue. Returns their number.
     ///
     /// # Errors
-    /// [`QueueError::Missing`]; [`QueueError::Store`]
+    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub fn retry_failed(&self) -> Result<u64, QueueError> {
         let mut link = self.link();
         let status = link.status()?.ok_or_else(|| self.missing())?;
@@ -139,10 +144,10 @@ impl Queue {
         Ok(status.failed)
     }
 
-    /// Deletes it, with its records.
+    /// Deletes the queue and its records.
     ///
     /// # Errors
-    /// [`QueueError::Missing`]; [`QueueError::Store`]
+    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub fn remove(&self) -> Result<(), QueueError> {
         match self.link().run(&script::REMOVE, &[])? {
             0 => Err(self.missing()),
@@ -150,8 +155,13 @@ impl Queue {
         }
     }
 
-    fn link(&self) -> Link {
-        Link::to(self.place.clone())
+    #[cfg(feature = "cli")]
+    pub(crate) fn url(&self) -> &RedisUrl {
+        &self.url
+    }
+
+    fn link(&self) -> QueueLink {
+        QueueLink::to(self.url.clone())
     }
 
     fn missing(&self) -> QueueError {

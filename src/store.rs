@@ -1,107 +1,100 @@
-//! One Redis for many machines: where it is, a connection to it, and patience when it goes away.
-//!
-//! What is kept there is the business of the rooms above; here is what they share: an address that never holds a
-//! password, errors that say where and what to do, and a [`Link`] that connects again by itself.
+//! A connection to a Redis server that many machines share: its URL without a password, its errors, and a [`Link`] that
+//! reconnects by itself. What is stored there, and how long to wait for a server that is away, is left to `share` and
+//! `queue`.
 
-mod absence;
-mod place;
+mod url;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use log::warn;
 use redis::{Connection, ConnectionLike, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use thiserror::Error;
 
-use crate::cancel::CancelToken;
-
-use absence::AwayTime;
-pub use place::Place;
-/// The client library: what [`Link::ask`] hands out is one of its connections.
+/// The client library: [`Link::ask`] passes one of its connections.
 pub use redis;
+pub use url::RedisUrl;
 
-/// What is wrong between us and Redis.
+/// An error of Redis or of the connection to it. Its texts say what to do.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The address is none.
-    #[error(
-        "{url:?} is no address of a Redis: {why}; give one such as redis://localhost:6379/0?name=NAME"
-    )]
+    /// The URL is not valid.
+    #[error("{url:?} is not a Redis URL: {why}; an example is redis://localhost:6379/0?name=NAME")]
     BadUrl {
-        /// What was given, without a password.
+        /// The URL as given; `…` if it may contain a password.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         why: String,
     },
-    /// The address has a password in it, where everybody can read it.
+    /// The URL contains a password, which other users of the machine could read.
     #[error(
-        "the address of a Redis must not hold its password: everyone on the machine sees the arguments of a \
-         program; leave it out, and put it into $PACELINE_REDIS_PASSWORD"
+        "a Redis URL must not contain the password, because every user of this machine can see the arguments of a \
+         program; remove it from the URL and set $PACELINE_REDIS_PASSWORD"
     )]
     PasswordInUrl,
-    /// Nobody answers there, or not in time.
-    #[error("no connection to Redis at {place}: {why}; see that it runs there and can be reached")]
+    /// The connection failed, or the reply did not arrive in time.
+    #[error("no connection to Redis at {url}: {why}; check that it is running and can be reached")]
     Unreachable {
-        /// Where.
-        place: Place,
-        /// What went wrong.
+        /// The URL of the server.
+        url: RedisUrl,
+        /// The cause.
         why: String,
     },
-    /// It could not prove who it is.
+    /// The TLS certificate of the server is not trusted.
     #[error(
-        "Redis at {place} is not trusted: {why}; the certificates of this system count, or in their place those in the \
-         file that $SSL_CERT_FILE names"
+        "Redis at {url} is not trusted: {why}; add its certificate to those of this system, or set $SSL_CERT_FILE to \
+         a file with the certificates to trust"
     )]
     Untrusted {
-        /// Where.
-        place: Place,
-        /// What is wrong with its certificate, or with ours.
+        /// The URL of the server.
+        url: RedisUrl,
+        /// What is wrong with the certificate, or with the trusted ones.
         why: String,
     },
-    /// It wants another password or user, or none.
+    /// The user or the password is wrong, missing or not wanted, or the user lacks a permission.
     #[error(
-        "Redis at {place} does not let us in: {why}; the password comes from $PACELINE_REDIS_PASSWORD, the user \
-         from the address (redis://USER@HOST)"
+        "Redis at {url} does not let us in: {why}; check the password in $PACELINE_REDIS_PASSWORD and the user in \
+         the URL (redis://USER@HOST)"
     )]
     LockedOut {
-        /// Where.
-        place: Place,
-        /// What it said.
+        /// The URL of the server.
+        url: RedisUrl,
+        /// The error of the server.
         why: String,
     },
-    /// It was reached, and cannot serve us now: it loads its data, is a replica, or has no memory left.
-    #[error("Redis at {place} is not ready: {why}")]
+    /// The server cannot serve the command now: it loads its data, is a replica, or is out of memory.
+    #[error("Redis at {url} is not ready: {why}")]
     NotReady {
-        /// Where.
-        place: Place,
-        /// What it said.
+        /// The URL of the server.
+        url: RedisUrl,
+        /// The error of the server.
         why: String,
     },
-    /// It was reached, and will not do what was asked of it.
+    /// The server reports an error for a command.
     #[error(
-        "Redis at {place} refuses a command: {why}; it must be of version 6.2 or newer, and its keys ours"
+        "Redis at {url} reports an error: {why}; check that it is version 6.2 or newer, and that no other program \
+         writes the keys paceline:*"
     )]
     Refused {
-        /// Where.
-        place: Place,
-        /// What it said.
+        /// The URL of the server.
+        url: RedisUrl,
+        /// The error of the server.
         why: String,
     },
-    /// It has been away longer than we wait.
-    #[error("Redis has been away for {waited:?} ({source})")]
+    /// The server has been away for longer than the patience.
+    #[error("Redis has been away for {waited:.1?} ({source})")]
     Away {
-        /// How long we have waited.
+        /// How long it has been away.
         waited: Duration,
-        /// What went wrong last.
+        /// The last error.
         source: Box<StoreError>,
     },
-    /// The wait for it was called off.
-    #[error("the wait for Redis was called off")]
+    /// The wait for the server was cancelled.
+    #[error("the wait for Redis was cancelled")]
     Cancelled,
 }
 
 impl StoreError {
-    /// Whether it may be well again by itself.
+    /// Whether the same call may succeed later without a change.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(
@@ -110,160 +103,91 @@ impl StoreError {
         )
     }
 
-    fn of(place: &Place, error: &RedisError) -> Self {
+    fn of(url: &RedisUrl, error: &RedisError) -> Self {
         use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, NoPerm, ReadOnly, TryAgain};
-        let (place, why) = (place.clone(), error.to_string());
+        let url = url.clone();
+        let why = error.to_string();
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm), _)
-            | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut { place, why },
-            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted { place, why },
+            | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut { url, why },
+            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted { url, why },
             (ErrorKind::Io, _) if error.is_timeout() => StoreError::Unreachable {
-                place,
+                url,
                 why: "no answer in time".to_owned(),
             },
-            (ErrorKind::Io | ErrorKind::Parse, _) => StoreError::Unreachable { place, why },
+            (ErrorKind::Io | ErrorKind::Parse, _) => StoreError::Unreachable { url, why },
             (
                 ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain),
                 _,
             )
-            | (_, Some("OOM" | "MISCONF" | "BUSY")) => StoreError::NotReady { place, why },
-            _ => StoreError::Refused { place, why },
+            | (_, Some("OOM" | "MISCONF" | "BUSY")) => StoreError::NotReady { url, why },
+            _ => StoreError::Refused { url, why },
         }
     }
 }
 
-/// The client library has no kind of error for it, only these words of the libraries below.
+/// Recognizes TLS errors by these words of the TLS libraries: the client library has no error kind for them.
 fn is_about_trust(why: &str) -> bool {
     ["peer certificate", "PEM from file"]
         .iter()
         .any(|words| why.contains(words))
 }
 
-/// A connection that is made when it is needed, and made again when it broke.
+/// A connection to a Redis server that connects when it is first used, and again after it broke.
 ///
-/// One thread at a time asks; who wants to ask from several has several links.
+/// For one thread at a time; use one link for each thread.
 pub struct Link {
-    place: Place,
-    answer_within: Duration,
+    url: RedisUrl,
+    reply_within: Duration,
     connection: Option<Connection>,
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Link {
-            place, connection, ..
-        } = self;
         f.debug_struct("Link")
-            .field("place", place)
-            .field("connected", &connection.is_some())
+            .field("url", &self.url)
+            .field("connected", &self.connection.is_some())
             .finish()
     }
 }
 
 impl Link {
-    /// A link to this place, not connected yet. An answer must come within this time: give more than a command blocks.
+    /// A link to this URL, not connected yet. A reply must arrive within `reply_within`, so give more than a command blocks.
     #[must_use]
-    pub fn new(place: Place, answer_within: Duration) -> Self {
+    pub fn new(url: RedisUrl, reply_within: Duration) -> Self {
         Link {
-            place,
-            answer_within,
+            url,
+            reply_within,
             connection: None,
         }
     }
 
-    /// Where it leads.
+    /// The URL of the server.
     #[must_use]
-    pub fn place(&self) -> &Place {
-        &self.place
+    pub fn url(&self) -> &RedisUrl {
+        &self.url
     }
 
-    /// Asks once, and connects before if need be.
+    /// Makes one request, and connects first if needed.
     ///
-    /// After an error it is not known whether Redis did what was asked: the answer alone may have been lost.
+    /// After an error it is unknown whether Redis did what was asked: perhaps only the reply was lost.
     ///
     /// # Errors
-    /// [`StoreError`]: if it [is passing](StoreError::is_passing), the next call connects again.
+    /// Any [`StoreError`]. After one that [is passing](StoreError::is_passing), the next call may connect again.
     pub fn ask<T>(
         &mut self,
-        question: impl FnOnce(&mut Connection) -> RedisResult<T>,
+        request: impl FnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.place.connect(self.answer_within)?,
+            None => self.url.connect(self.reply_within)?,
         };
-        let answer = question(&mut connection).map_err(|error| StoreError::of(&self.place, &error));
-        // What is left of an answer that was not read would be taken for the next one.
+        let answer = request(&mut connection).map_err(|error| StoreError::of(&self.url, &error));
+        // An unread rest of this reply would be read as the next reply.
         if !matches!(answer, Err(StoreError::Unreachable { .. })) && connection.is_open() {
             self.connection = Some(connection);
         }
         answer
-    }
-
-    /// Asks until there is an answer, and sleeps in between on the token's clock; says once that it waits, and once that
-    /// Redis is back. What is asked may so be done twice: ask only what bears that.
-    ///
-    /// # Errors
-    /// What does not pass by itself, at once; [`StoreError::Away`] when it has not passed in `patience`;
-    /// [`StoreError::Cancelled`].
-    pub fn insist<T>(
-        &mut self,
-        patience: Duration,
-        cancel: &CancelToken,
-        mut question: impl FnMut(&mut Connection) -> RedisResult<T>,
-    ) -> Result<T, StoreError> {
-        let mut absence = Absence::default();
-        loop {
-            let error = match self.ask(&mut question) {
-                Ok(answer) => {
-                    absence.is_over(cancel.clock().now(), &self.place);
-                    return Ok(answer);
-                }
-                Err(error) => error,
-            };
-            let again = absence.put_off(cancel.clock().now(), patience, error)?;
-            cancel
-                .sleep_until(again)
-                .map_err(|_| StoreError::Cancelled)?;
-        }
-    }
-}
-
-/// Redis is away: since when, and when it is worth asking again.
-#[derive(Debug, Default)]
-pub struct Absence(AwayTime);
-
-impl Absence {
-    /// It did not answer at `now`. Returns when to ask again; says so the first time.
-    ///
-    /// # Errors
-    /// The error itself, if it does not pass; [`StoreError::Away`] if it has lasted for this `patience`.
-    pub fn put_off(
-        &mut self,
-        now: Instant,
-        patience: Duration,
-        error: StoreError,
-    ) -> Result<Instant, StoreError> {
-        if !error.is_passing() {
-            return Err(error);
-        }
-        if !self.0.has_begun() {
-            warn!("{error}: everything waits until it is back");
-        }
-        let again = self.0.put_off(now, patience, rand::random());
-        again.map_err(|waited| StoreError::Away {
-            waited,
-            source: Box::new(error),
-        })
-    }
-
-    /// It has answered: says so, if it was away.
-    pub fn is_over(&mut self, now: Instant, place: &Place) {
-        if let Some(away) = self.0.end(now) {
-            warn!(
-                "Redis at {place} is back after {:.1} s: going on",
-                away.as_secs_f64()
-            );
-        }
     }
 }
 

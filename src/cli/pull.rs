@@ -12,8 +12,8 @@ use super::results::{cannot_open, torn_note};
 use super::{queue, run};
 use crate::cancel::CancelToken;
 use crate::journal::{Index, Journal, JournalError, Record, RecordId};
-use crate::queue::{self as queues, Queue, QueueError, Status};
-use crate::store::Absence;
+use crate::queue::{ConnectionHealth, Queue, QueueError, QueueState, Role, Status};
+use crate::store::StoreError;
 
 /// Why a pull ends early.
 enum PullStop {
@@ -98,12 +98,17 @@ impl PulledRecords {
         wait: bool,
         cancel: &CancelToken,
     ) -> Result<Status, PullStop> {
-        const LOOK: Duration = Duration::from_millis(250);
+        /// How long one request waits for records.
+        const WAIT: Duration = Duration::from_millis(250);
+        /// How long Redis may be away: as long as the default of `--max-wait`.
+        const PATIENCE: Duration = Duration::from_secs(15 * 60);
+        let health = ConnectionHealth::new(queue.url().clone(), PATIENCE);
         let mut records = queue.records();
         while !cancel.is_cancelled() {
-            let status = insist(cancel, || records.status())?;
-            let open = wait && status.standing() == queues::Standing::Open;
-            let some = insist(cancel, || records.next_some(open.then_some(LOOK)))?;
+            let status = health.call(Role::Take, cancel, || records.status())?;
+            let open = wait && status.standing() == QueueState::Open;
+            let block = open.then_some(WAIT);
+            let some = health.call(Role::Take, cancel, || records.next_some(block))?;
             if some.is_empty() && !open {
                 return Ok(status);
             }
@@ -139,23 +144,12 @@ impl PulledRecords {
     }
 }
 
-/// Asks until there is an answer, while Redis is away.
-fn insist<T>(
-    cancel: &CancelToken,
-    mut ask: impl FnMut() -> Result<T, QueueError>,
-) -> Result<T, PullStop> {
-    const PATIENCE: Duration = Duration::from_secs(15 * 60);
-    let mut absence = Absence::default();
-    loop {
-        let error = match ask() {
-            Err(QueueError::Store(error)) => error,
-            answered => return answered.map_err(PullStop::Queue),
-        };
-        let again = absence.put_off(cancel.clock().now(), PATIENCE, error);
-        let again = again.map_err(|error| PullStop::Queue(error.into()))?;
-        cancel
-            .sleep_until(again)
-            .map_err(|_| PullStop::Interrupted)?;
+impl From<QueueError> for PullStop {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Store(StoreError::Cancelled) => PullStop::Interrupted,
+            error => PullStop::Queue(error),
+        }
     }
 }
 
@@ -164,16 +158,16 @@ fn tell_state(status: &Status, quiet: bool) -> Exit {
     let (waiting, in_flight) = (status.waiting, status.in_flight);
     let (answered, failed) = (status.answered, status.failed);
     let (exit, state) = match (status.standing(), failed) {
-        (queues::Standing::Open, _) => (
+        (QueueState::Open, _) => (
             Exit::Stopped,
             format!("not finished yet: {waiting} waiting, {in_flight} in flight"),
         ),
-        (queues::Standing::BrokenOff, _) => (
+        (QueueState::BrokenOff, _) => (
             Exit::Stopped,
             "a push was interrupted: run it again, then pull the rest".to_owned(),
         ),
-        (queues::Standing::Done, 0) => (Exit::Answered, format!("all {answered} answered")),
-        (queues::Standing::Done, _) => (
+        (QueueState::Done, 0) => (Exit::Answered, format!("all {answered} answered")),
+        (QueueState::Done, _) => (
             Exit::SomeFailed,
             format!("{answered} answered, {failed} failed"),
         ),

@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::format::{counted, duration};
 use super::logging::tell;
 use super::{pull, push, redis, work};
-use crate::queue::{Queue, QueueError, Standing, Status};
+use crate::queue::{Queue, QueueError, QueueState, Status};
 
 pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError> {
     match action {
@@ -121,9 +121,9 @@ fn describe(queue: &Queue, status: &Status) -> String {
 
 fn standing(status: &Status) -> &'static str {
     match status.standing() {
-        Standing::Done => "done",
-        Standing::BrokenOff => "a push was interrupted: run it again",
-        Standing::Open if status.pushing => "prompts are being added",
-        Standing::Open => "open",
+        QueueState::Done => "done",
+        QueueState::BrokenOff => "a push was interrupted: run it again",
+        QueueState::Open if status.pushing => "prompts are being added",
+        QueueState::Open => "open",
     }
 }

@@ -3,14 +3,14 @@
 use std::env;
 
 use super::error::CommandError;
-use crate::store::Place;
+use crate::store::RedisUrl;
 
 /// The variable with the password.
 const PASSWORD: &str = "PACELINE_REDIS_PASSWORD";
 
-pub(super) fn place(address: &str) -> Result<Place, CommandError> {
+pub(super) fn place(address: &str) -> Result<RedisUrl, CommandError> {
     let password = env::var(PASSWORD)
         .ok()
         .filter(|password| !password.is_empty());
-    Ok(Place::parse(address, password.as_deref())?)
+    Ok(RedisUrl::parse(address, password.as_deref())?)
 }

@@ -16,7 +16,7 @@ use crate::api::Ask;
 use crate::batch::{Batch, Stop};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SystemClock};
-use crate::queue::{Joining, Queue, QueueError, Worker};
+use crate::queue::{JoinOptions, Queue, QueueError, Worker};
 
 pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     run::ignore_hang_ups()?;
@@ -83,7 +83,7 @@ fn join(
     const LOOK: Duration = Duration::from_millis(500);
     let calls = &args.calls;
     let has_model = calls.request.model.is_some() || calls.practice;
-    let joining = Joining {
+    let options = JoinOptions {
         name: name(),
         request: String::from_utf8_lossy(&setup.clients[0].request("")).into_owned(),
         has_model,
@@ -96,7 +96,7 @@ fn join(
         match queue.status() {
             Ok(status) if status.plain && !has_model => return Err(CommandError::usage(NO_MODEL)),
             Ok(_) => {
-                let worker = queue.join(joining, cancel.clone());
+                let worker = queue.join(options, cancel.clone());
                 return worker.map(Some).map_err(queue::explain);
             }
             Err(QueueError::Missing(_)) if args.wait => {

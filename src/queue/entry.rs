@@ -1,4 +1,4 @@
-//! How a prompt is written down in the queue.
+//! A prompt as an entry of the queue: its JSON, and the digest that recognizes it. Storing it is left to `push`.
 
 use std::borrow::Cow;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::journal::RecordId;
 use crate::prompts::Prompt;
 
-/// The last line there can be: what is known of a line takes 8 bytes, and one value of Redis holds 512 MiB.
+/// The highest line number: the queue keeps an 8-byte digest a line, and one value of Redis holds 512 MiB.
 pub(super) const LAST_LINE: u64 = (512 << 20) / 8 - 1;
 
 #[derive(Serialize, Deserialize)]
-struct Written<'a> {
+struct QueuedPrompt<'a> {
     line: u64,
     custom_id: Cow<'a, str>,
     text: Cow<'a, str>,
@@ -28,7 +28,7 @@ pub(super) fn write(prompt: &Prompt) -> String {
         body,
     } = prompt;
     let body = body.as_deref().map(Cow::from);
-    let written = Written {
+    let written = QueuedPrompt {
         line: *line,
         custom_id: custom_id.into(),
         text: text.into(),
@@ -37,27 +37,23 @@ pub(super) fn write(prompt: &Prompt) -> String {
     serde_json::to_string(&written).expect("strings and a number are JSON")
 }
 
+/// The prompt of such a JSON text.
 pub(super) fn read(json: &str) -> Result<Prompt, serde_json::Error> {
-    let Written {
+    let QueuedPrompt {
         line,
         custom_id,
         text,
         body,
     } = serde_json::from_str(json)?;
-    let (custom_id, text, body) = (
-        custom_id.into_owned(),
-        text.into_owned(),
-        body.map(Cow::into_owned),
-    );
     Ok(Prompt {
         line,
-        custom_id,
-        text,
-        body,
+        custom_id: custom_id.into_owned(),
+        text: text.into_owned(),
+        body: body.map(Cow::into_owned),
     })
 }
 
-/// What tells a prompt from another of the same line. Never all zeros, which is how the queue says that it knows none.
+/// Distinguishes prompts of the same line. Never all zeros: zeros mean that the queue has no prompt at that line.
 pub(super) fn digest(line: u64, written: &str) -> [u8; 8] {
     (RecordId::of(line, written.as_bytes()).digest | 1).to_be_bytes()
 }
@@ -79,6 +75,10 @@ mod tests {
     fn a_digest_tells_prompts_apart_and_is_never_zero() {
         let digests = ["a", "b", ""].map(|text| digest(1, text));
         assert!(digests[0] != digests[1] && digests.iter().all(|digest| *digest != [0; 8]));
-        assert_eq!(digest(1, "a"), digest(2, "a"), "the place is its own key");
+        assert_eq!(
+            digest(1, "a"),
+            digest(2, "a"),
+            "the line is the key already"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A connection to a queue's server, and what is asked over it.
+//! The connection to a queue: its keys, its commands and its scripts. Retrying is left to `health`.
 
 use std::time::Duration;
 
@@ -7,34 +7,34 @@ use redis::{Connection, FromRedisValue, RedisResult, Script};
 
 use super::QueueError;
 use super::status::Status;
-use crate::store::{self, Place, StoreError};
+use crate::store::{self, RedisUrl, StoreError};
 
-/// A connection to one queue.
+/// A connection to one queue, for one thread.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct QueueLink {
     link: store::Link,
     keys: [String; 8],
 }
 
-/// The consumer group; the scripts know it by this name, too.
+/// The consumer group of the prompts. `common.lua` has the same name.
 const GROUP: &str = "workers";
-/// An answer takes no longer, beyond what it was asked to wait.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// The longest time for a reply. Longer than any command of this file blocks.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
 
-impl Link {
-    pub(super) fn to(place: Place) -> Self {
+impl QueueLink {
+    pub(super) fn to(url: RedisUrl) -> Self {
         let keys = [
             "prompts", "records", "seen", "done", "meta", "workers", "last", "failures",
         ];
-        let keys = keys.map(|part| place.key(&format!("queue:{part}")));
-        Link {
-            link: store::Link::new(place, ANSWER_WITHIN),
+        let keys = keys.map(|part| url.key(&format!("queue:{part}")));
+        QueueLink {
+            link: store::Link::new(url, REPLY_WITHIN),
             keys,
         }
     }
 
-    pub(super) fn place(&self) -> &Place {
-        self.link.place()
+    pub(super) fn url(&self) -> &RedisUrl {
+        self.link.url()
     }
 
     /// Runs a script on the queue's keys.
@@ -44,28 +44,28 @@ impl Link {
         args: &[&[u8]],
     ) -> Result<T, QueueError> {
         let mut call = script.prepare_invoke();
-        self.keys.iter().for_each(|key| {
+        for key in &self.keys {
             call.key(key);
-        });
-        args.iter().for_each(|arg| {
+        }
+        for arg in args {
             call.arg(*arg);
-        });
+        }
         self.ask(|connection| call.invoke(connection))
     }
 
-    /// How the queue stands; none if there is none.
+    /// The state of the queue; `None` if it does not exist.
     pub(super) fn status(&mut self) -> Result<Option<Status>, QueueError> {
         let row: Option<_> = self.run(&script::STATUS, &[])?;
         Ok(row.map(Status::of))
     }
 
-    /// How many prompts are not finished, and whether more are being put in.
+    /// The number of unfinished prompts, and whether a push is in progress.
     pub(super) fn left(&mut self) -> Result<(u64, bool), QueueError> {
         let left: Option<_> = self.run(&script::LEFT, &[])?;
         left.ok_or_else(|| self.removed())
     }
 
-    /// The next prompt for this worker. Waits for one so long.
+    /// Takes the next prompt for this worker; waits for one for up to `wait`.
     pub(super) fn take(
         &mut self,
         worker: &str,
@@ -84,7 +84,7 @@ impl Link {
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
 
-    /// All that this worker has taken and not finished, whether it knows of it or not.
+    /// All entries that this worker has taken and not finished, also those whose reply was lost.
     pub(super) fn taken(&mut self, worker: &str) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
         command
@@ -97,7 +97,7 @@ impl Link {
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
 
-    /// The records after this one; waits so long if there is none yet.
+    /// The records after the entry `after`, 50 at most. Without any, waits for one for up to `wait`.
     pub(super) fn records(
         &mut self,
         after: &str,
@@ -106,9 +106,9 @@ impl Link {
         const AT_ONCE: usize = 50;
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(AT_ONCE);
-        wait.iter().for_each(|wait| {
-            command.arg("BLOCK").arg(millis(*wait));
-        });
+        if let Some(wait) = wait {
+            command.arg("BLOCK").arg(millis(wait));
+        }
         command.arg("STREAMS").arg(&self.keys[1]).arg(after);
         Ok(entries(self.ask(|connection| command.query(connection))?))
     }
@@ -123,19 +123,21 @@ impl Link {
         })
     }
 
+    /// The error for a queue that no longer exists.
     pub(super) fn removed(&self) -> QueueError {
-        QueueError::Removed(self.place().clone().into())
+        QueueError::Removed(self.url().clone().into())
     }
 
+    /// The error for data that this version cannot read.
     pub(super) fn foreign(&self, problem: impl ToString) -> QueueError {
         QueueError::Foreign {
-            queue: self.place().clone().into(),
+            queue: self.url().clone().into(),
             problem: problem.to_string(),
         }
     }
 }
 
-/// Longer than nothing, which would mean for ever.
+/// In milliseconds, at least 1: `BLOCK 0` would wait for ever.
 fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -153,7 +155,7 @@ pub(super) fn field(entry: &StreamId, name: &str) -> Option<String> {
         .and_then(|value| String::from_redis_value_ref(value).ok())
 }
 
-/// What is run on the server. Each says at its head what it does, takes and returns.
+/// The scripts that run on the server. Each describes its arguments and its result in its first lines.
 pub(super) mod script {
     use std::sync::LazyLock;
 

@@ -1,42 +1,42 @@
-//! Putting prompts into a queue, some at a time: what is there already is left as it is.
+//! Adding prompts to a queue, in chunks. Prompts that the queue already has stay as they are.
 
 use std::time::Duration;
 
 use super::entry::{self, LAST_LINE};
-use super::link::{Link, script};
+use super::link::{QueueLink, script};
 use super::{Queue, QueueError};
 use crate::prompts::Prompt;
 
-/// What a push came to.
+/// The counts of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pushed {
-    /// Prompts that were put in.
+    /// Prompts that were added.
     pub added: u64,
-    /// Prompts that were there already.
+    /// Prompts that the queue already had.
     pub known: u64,
 }
 
-/// Puts prompts in. What it has put in stays, however it ends; the same push again adds the rest.
+/// A push in progress. Prompts that it has added stay, however it ends; the same push again adds the rest.
 pub struct Push {
-    link: Link,
+    link: QueueLink,
     pushed: Pushed,
-    prompts: Vec<Written>,
+    prompts: Vec<PendingPrompt>,
     bytes: usize,
 }
 
-struct Written {
+struct PendingPrompt {
     line: u64,
     json: String,
-    /// Has no body of its own, so a model must be named.
+    /// It has no request body of its own, so the worker needs a model.
     plain: bool,
 }
 
 impl Queue {
-    /// Begins to put prompts in. The queue is made if there is none.
+    /// Begins a push. Creates the queue if it does not exist.
     ///
     /// # Errors
-    /// [`QueueError::Store`]
+    /// [`QueueError::Store`] if Redis cannot be reached.
     pub fn push(&self) -> Result<Push, QueueError> {
         let mut push = Push {
             link: self.link(),
@@ -50,43 +50,44 @@ impl Queue {
 }
 
 impl Push {
-    /// For so long after a sign of life a push counts as going on.
+    /// How long a push counts as in progress after its last flush. Several times [`Push::BEAT`].
     const PROMISE: Duration = Duration::from_secs(30);
-    /// How often to give a sign of life, at least: [`Push::flush`] is one.
+    /// Call [`Push::flush`] at least this often: it is also the heartbeat of the push.
     pub const BEAT: Duration = Duration::from_secs(5);
-    /// So many prompts, or bytes, go at once.
-    const MOST: usize = 500;
-    const MOST_BYTES: usize = 1 << 20;
+    /// The largest number of prompts in one request to Redis, so that others do not wait long for the server.
+    const CHUNK: usize = 500;
+    /// A request is sent once it has this many bytes of prompts.
+    const CHUNK_BYTES: usize = 1 << 20;
 
-    /// Puts in a prompt, now or a little later.
+    /// Adds a prompt to the current chunk, and sends the chunk when it is full.
     ///
     /// # Errors
-    /// [`QueueError::Changed`], [`QueueError::TooFar`]; [`QueueError::Store`]
+    /// [`QueueError::Changed`] or [`QueueError::TooFar`] if the prompt does not fit; [`QueueError::Store`].
     pub fn add(&mut self, prompt: &Prompt) -> Result<(), QueueError> {
         if prompt.line > LAST_LINE {
             return Err(QueueError::TooFar { line: prompt.line });
         }
         let json = entry::write(prompt);
         self.bytes += json.len();
-        self.prompts.push(Written {
+        self.prompts.push(PendingPrompt {
             line: prompt.line,
             json,
             plain: prompt.body.is_none(),
         });
-        if self.prompts.len() >= Self::MOST || self.bytes >= Self::MOST_BYTES {
+        if self.prompts.len() >= Self::CHUNK || self.bytes >= Self::CHUNK_BYTES {
             self.flush()
         } else {
             Ok(())
         }
     }
 
-    /// Puts in what was to be put in later.
+    /// Sends the current chunk, which may be empty.
     ///
     /// # Errors
-    /// [`QueueError::Changed`]; [`QueueError::Store`]. It may be tried again.
+    /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Store`], and the flush can be repeated.
     pub fn flush(&mut self) -> Result<(), QueueError> {
         let promise = Self::PROMISE.as_millis().to_string();
-        let rows: Vec<_> = self.prompts.iter().map(Written::row).collect();
+        let rows: Vec<_> = self.prompts.iter().map(PendingPrompt::row).collect();
         let words = rows
             .iter()
             .flat_map(|(line, digest, json, plain)| [line.as_bytes(), digest, json, plain]);
@@ -99,39 +100,39 @@ impl Push {
         if changed > 0 {
             Err(QueueError::Changed {
                 line: changed,
-                queue: self.link.place().clone().into(),
+                queue: self.link.url().clone().into(),
             })
         } else {
             Ok(())
         }
     }
 
-    /// Whether nothing is left to be put in later.
+    /// Whether the current chunk is empty.
     #[must_use]
     pub fn is_flushed(&self) -> bool {
         self.prompts.is_empty()
     }
 
-    /// What it has come to so far.
+    /// The counts so far.
     #[must_use]
     pub fn pushed(&self) -> Pushed {
         self.pushed
     }
 
-    /// All is put in.
+    /// Sends the last chunk and marks the push as complete.
     ///
     /// # Errors
-    /// As of [`Push::flush`].
+    /// Those of [`Push::flush`]; [`QueueError::Removed`].
     pub fn finish(&mut self) -> Result<Pushed, QueueError> {
         self.flush()?;
         self.ended(b"1")?;
         Ok(self.pushed)
     }
 
-    /// No more is put in, though there is more.
+    /// Marks the push as interrupted: the input has more prompts.
     ///
     /// # Errors
-    /// [`QueueError::Store`]
+    /// [`QueueError::Removed`]; [`QueueError::Store`].
     pub fn break_off(&mut self) -> Result<(), QueueError> {
         self.ended(b"0")
     }
@@ -144,7 +145,8 @@ impl Push {
     }
 }
 
-impl Written {
+impl PendingPrompt {
+    /// The arguments of `push.lua`: line, digest, prompt, and whether it needs a model.
     fn row(&self) -> (String, [u8; 8], &[u8], &[u8]) {
         let plain: &[u8] = if self.plain { b"1" } else { b"0" };
         (

@@ -1,20 +1,20 @@
-//! Taking records out of a queue, in order of completion. They stay there until the queue is removed.
+//! Reading the records of a queue, in order of completion. They stay in the queue until it is removed.
 
 use std::time::Duration;
 
-use super::link::{Link, field};
+use super::link::{QueueLink, field};
 use super::{Queue, QueueError, Status};
 use crate::journal::Record;
 
-/// The records of a queue, from the first.
+/// A reader of the records of a queue, from the first one.
 pub struct Records {
-    link: Link,
-    /// The last entry that was read.
+    link: QueueLink,
+    /// The ID of the last entry that was read.
     last: String,
 }
 
 impl Queue {
-    /// Its records, from the first.
+    /// A reader of its records, from the first one.
     #[must_use]
     pub fn records(&self) -> Records {
         Records {
@@ -25,10 +25,10 @@ impl Queue {
 }
 
 impl Records {
-    /// The next records, some at a time. None: there is none yet, though so long was waited.
+    /// The next records, 50 at most. Without any, waits for one for up to `wait`, then returns an empty list.
     ///
     /// # Errors
-    /// [`QueueError::Store`], and it may be tried again; [`QueueError::Foreign`]
+    /// [`QueueError::Store`], and the call can be repeated; [`QueueError::Foreign`] if a record cannot be read.
     pub fn next_some(&mut self, wait: Option<Duration>) -> Result<Vec<Record>, QueueError> {
         let entries = self.link.records(&self.last, wait)?;
         let read = |entry| {
@@ -43,10 +43,10 @@ impl Records {
         Ok(records)
     }
 
-    /// How the queue stands.
+    /// The state of the queue.
     ///
     /// # Errors
-    /// [`QueueError::Removed`]; [`QueueError::Store`]
+    /// [`QueueError::Removed`] if it no longer exists; [`QueueError::Store`].
     pub fn status(&mut self) -> Result<Status, QueueError> {
         self.link.status()?.ok_or_else(|| self.link.removed())
     }

@@ -1,79 +1,80 @@
-//! How a queue stands.
+//! The state of a queue: its counts, its workers, and whether it is done.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// How a queue stands, at one instant. Counts are of prompts.
+/// The state of a queue at one instant. All counts but `dropped` are of prompts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// Nobody has taken them yet.
+    /// Prompts that no worker has taken yet.
     pub waiting: u64,
-    /// Taken by workers, and not finished.
+    /// Prompts that workers have taken and not finished.
     pub in_flight: u64,
-    /// Have an answer on record.
+    /// Prompts whose record has an answer.
     pub answered: u64,
-    /// Have a failure on record.
+    /// Prompts whose record has a failure.
     pub failed: u64,
-    /// Records that were dropped because another of the same prompt had come first.
+    /// Records that were dropped because the prompt already had one.
     pub dropped: u64,
-    /// Were ever put in.
+    /// Prompts that were ever added.
     pub pushed: u64,
-    /// Whether the last push came to its end.
+    /// Whether the last push was complete.
     pub complete: bool,
-    /// Whether a push is going on.
+    /// Whether a push is in progress.
     pub pushing: bool,
-    /// Whether there are prompts that need a model to be named.
+    /// Whether some prompts have no request body of their own, so that workers need a model.
     #[serde(skip)]
     pub plain: bool,
-    /// How long ago the oldest unfinished prompt was put in, or was last handed on. In JSON: in seconds.
+    /// How long ago the oldest unfinished prompt was added or handed on. JSON has it in seconds.
     #[serde(rename = "oldest_s", serialize_with = "seconds")]
     pub oldest: Option<Duration>,
-    /// Who is at work.
-    pub workers: Vec<Peer>,
+    /// The processes that work on the queue.
+    pub workers: Vec<WorkerStatus>,
 }
 
 /// One process that works on a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Peer {
-    /// Its machine and the number of its process.
+pub struct WorkerStatus {
+    /// Its name: machine, process ID and a random number.
     pub name: String,
-    /// How many prompts it has taken and not finished.
+    /// The number of prompts that it has taken and not finished.
     pub in_flight: u64,
-    /// Whether it still gives signs of life; if not, its prompts are handed on soon.
+    /// Whether its heartbeats arrive in time; if not, its prompts are handed on soon.
     pub alive: bool,
 }
 
-/// Whether anything is still to come.
+/// Whether a queue is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Prompts are put in, or worked on.
+pub enum QueueState {
+    /// A push is in progress, or some prompts are unfinished.
     Open,
-    /// All that was pushed is finished.
+    /// The push was complete, and all prompts are finished.
     Done,
-    /// All that is there is finished, but a push broke off: there is more where it came from.
+    /// All prompts are finished, but the push was interrupted: its input has more.
     BrokenOff,
 }
 
 impl Status {
-    /// Prompts that are not finished.
+    /// The number of unfinished prompts.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.waiting + self.in_flight
     }
 
-    /// Whether anything is still to come.
+    /// Whether the queue is finished.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> QueueState {
         match (self.left() > 0 || self.pushing, self.complete) {
-            (true, _) => Standing::Open,
-            (false, true) => Standing::Done,
-            (false, false) => Standing::BrokenOff,
+            (true, _) => QueueState::Open,
+            (false, true) => QueueState::Done,
+            (false, false) => QueueState::BrokenOff,
         }
     }
 
+    /// Reads the result of `status.lua`.
     pub(super) fn of(row: Row) -> Self {
         let (
             waiting,
@@ -88,7 +89,7 @@ impl Status {
             age,
             workers,
         ) = row;
-        let peer = |(name, in_flight, alive)| Peer {
+        let peer = |(name, in_flight, alive)| WorkerStatus {
             name,
             in_flight,
             alive,
@@ -111,7 +112,7 @@ impl Status {
     }
 }
 
-/// As `status.lua` returns it.
+/// The result of `status.lua`.
 pub(super) type Row = (
     u64,
     u64,
@@ -145,7 +146,7 @@ mod tests {
             complete: true,
             ..Status::default()
         };
-        assert_eq!(done.standing(), Standing::Done);
+        assert_eq!(done.standing(), QueueState::Done);
         for open in [
             Status {
                 waiting: 1,
@@ -161,7 +162,7 @@ mod tests {
                 ..done.clone()
             },
         ] {
-            assert_eq!(open.standing(), Standing::Open, "{open:?}");
+            assert_eq!(open.standing(), QueueState::Open, "{open:?}");
         }
         assert_eq!(
             Status {
@@ -169,7 +170,7 @@ mod tests {
                 ..done
             }
             .standing(),
-            Standing::BrokenOff
+            QueueState::BrokenOff
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Working on a queue: its prompts as an iterator, its records as a writer, and the signs of life in between.
+//! A worker of a queue: it provides the prompts, stores the records, and sends heartbeats. Making the calls is left to
+//! `batch`.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use redis::streams::StreamId;
 
 use super::entry;
-use super::link::{Link, field, script};
-use super::taken::Taken;
-use super::weather::{Errand, Weather};
+use super::health::{ConnectionHealth, Role};
+use super::held::HeldPrompts;
+use super::link::{QueueLink, field, script};
 use super::{Queue, QueueError};
 use crate::batch::Guard;
 use crate::cancel::{CancelToken, Cancelled};
@@ -22,22 +22,22 @@ use crate::journal::{JournalError, Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
 use crate::store::StoreError;
 
-/// How a worker joins a queue: plain data.
+/// The options of a worker: plain data.
 #[derive(Clone, Debug)]
-pub struct Joining {
-    /// Its name, which no other worker has.
+pub struct JoinOptions {
+    /// The name of the worker, which must be unique.
     pub name: String,
-    /// What it would send for an empty prompt: all workers of a queue send the same.
+    /// The request that it sends for an empty prompt: all workers of a queue send the same.
     pub request: String,
-    /// Whether it knows a model to ask: if not, every prompt must bring its own body.
+    /// Whether it has a model to send prompts to; if not, each prompt needs its own request body.
     pub has_model: bool,
-    /// Send another request than the other workers.
+    /// Join even if the other workers send another request.
     pub keep: bool,
-    /// When it has given no sign of life for so long, the others hand on what it has.
+    /// When its last heartbeat is this old, other workers hand on its prompts.
     pub claim_after: Duration,
-    /// Stay when the queue is empty, for what is still to come.
+    /// Stay when the queue is empty, and wait for more prompts.
     pub stay: bool,
-    /// The longest that Redis may be away.
+    /// How long Redis may be away before the worker gives up.
     pub patience: Duration,
 }
 
@@ -45,29 +45,31 @@ pub struct Joining {
 #[derive(Debug)]
 pub struct Worker {
     queue: Queue,
-    joining: Joining,
-    taken: Mutex<Taken>,
-    weather: Weather,
-    storing: Mutex<Link>,
-    /// The batch's: thrown when there is no going on.
+    options: JoinOptions,
+    held: Mutex<HeldPrompts>,
+    health: ConnectionHealth,
+    /// The link for storing records; taken out while it is used, so that no lock is held over a wait.
+    storing: Mutex<Option<QueueLink>>,
+    /// The token of the batch, cancelled when the worker cannot continue.
     cancel: CancelToken,
     dropped: AtomicU64,
-    lost: Mutex<Option<Arc<QueueError>>>,
+    lost: Mutex<Option<QueueError>>,
 }
 
 impl Queue {
-    /// Joins those who work on it.
+    /// Joins the workers of this queue. The worker cancels `cancel` when it cannot continue.
     ///
     /// # Errors
-    /// [`QueueError::Missing`]; [`QueueError::OtherRequest`]; [`QueueError::Store`]
-    pub fn join(&self, joining: Joining, cancel: CancelToken) -> Result<Worker, QueueError> {
+    /// [`QueueError::Missing`] if the queue does not exist; [`QueueError::OtherRequest`] if the other workers send another
+    /// request; [`QueueError::Store`].
+    pub fn join(&self, options: JoinOptions, cancel: CancelToken) -> Result<Worker, QueueError> {
         let mut link = self.link();
-        let promise = joining.claim_after.as_millis().to_string();
-        let keep: &[u8] = if joining.keep { b"1" } else { b"0" };
+        let alive_for = options.claim_after.as_millis().to_string();
+        let keep: &[u8] = if options.keep { b"1" } else { b"0" };
         let args = [
-            joining.name.as_bytes(),
-            promise.as_bytes(),
-            joining.request.as_bytes(),
+            options.name.as_bytes(),
+            alive_for.as_bytes(),
+            options.request.as_bytes(),
             keep,
         ];
         let theirs: Option<String> = link.run(&script::JOIN, &args)?;
@@ -75,36 +77,33 @@ impl Queue {
         if !theirs.is_empty() {
             return Err(QueueError::OtherRequest {
                 theirs,
-                ours: joining.request,
+                ours: options.request,
             });
         }
-        let (weather, storing) = (Weather::new(joining.patience), Mutex::new(link));
-        let (queue, taken, dropped, lost) = (
-            self.clone(),
-            Mutex::default(),
-            AtomicU64::new(0),
-            Mutex::default(),
-        );
         Ok(Worker {
-            queue,
-            joining,
-            taken,
-            weather,
-            storing,
+            queue: self.clone(),
+            health: ConnectionHealth::new(self.url.clone(), options.patience),
+            options,
+            held: Mutex::default(),
+            storing: Mutex::new(Some(link)),
             cancel,
-            dropped,
-            lost,
+            dropped: AtomicU64::new(0),
+            lost: Mutex::default(),
         })
     }
 }
 
 impl Worker {
-    /// How long to wait for a prompt at a time: after so long it is noticed that there will be none.
-    const LOOK: Duration = Duration::from_millis(250);
+    /// How long one request waits for a prompt. After it, the worker checks whether the queue is done.
+    const WAIT: Duration = Duration::from_millis(250);
+    /// How soon a worker notices that its batch was cancelled.
+    const TICK: Duration = Duration::from_millis(100);
+    /// How often a worker checks that the queue still exists, at least.
+    const CHECK: Duration = Duration::from_secs(1);
 
-    /// Gives signs of life while this is done; then hands back what is left, and leaves.
+    /// Sends heartbeats while `work` runs; then hands back the prompts that are left, and leaves the queue.
     pub fn while_alive<T>(&self, work: impl FnOnce() -> T) -> T {
-        let over = CancelToken::default();
+        let over = CancelToken::on(self.cancel.clock().clone());
         let done = thread::scope(|scope| {
             scope.spawn(|| self.beat(&over));
             let done = work();
@@ -115,33 +114,39 @@ impl Worker {
         done
     }
 
-    /// The queue's prompts, as many at a time as are asked for, until it is empty and nobody works on one any more.
+    /// The prompts of the queue, each taken when it is asked for. Ends when the queue has no unfinished prompt, unless the
+    /// worker is to stay, or when the batch is cancelled.
     pub fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
-        let mut feed = Feed {
+        let mut feed = PromptFeed {
             worker: self,
             link: self.queue.link(),
-            given: VecDeque::new(),
-            broken: false,
+            taken: VecDeque::new(),
+            lost_reply: false,
         };
-        std::iter::from_fn(move || feed.next().unwrap_or_else(|error| self.give_up(error)))
+        std::iter::from_fn(move || {
+            feed.next().unwrap_or_else(|error| {
+                self.give_up(error);
+                None
+            })
+        })
     }
 
-    /// Stores a record and takes its prompt out of the queue, both or neither. Waits while Redis is away.
+    /// Stores a record and removes its prompt from the queue, both or neither. Waits while Redis is away.
     ///
     /// # Errors
-    /// [`JournalError::Write`]: the queue is gone, or Redis has been away for too long.
+    /// [`JournalError::Write`] if the queue is gone, or Redis has been away for longer than the patience.
     pub fn store(&self, record: &Record) -> Result<(), JournalError> {
         self.try_store(record)
             .map_err(|error| self.cannot_write(error))
     }
 
-    /// Records of this worker that were dropped because another's had come first.
+    /// The number of this worker's records that were dropped because another worker was first.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Why there was no going on, if that was the queue's fault.
+    /// The error of the queue that stopped the worker, if any. Returns it once.
     #[must_use]
     pub fn lost(&self) -> Option<JournalError> {
         self.lost
@@ -159,163 +164,141 @@ impl Worker {
     }
 
     fn try_store(&self, record: &Record) -> Result<(), QueueError> {
-        let mut link = self.storing.lock();
+        let stored = self.storing.lock().take();
+        let mut link = stored.unwrap_or_else(|| self.queue.link());
+        let done = self.store_by(&mut link, record);
+        *self.storing.lock() = Some(link);
+        done
+    }
+
+    fn store_by(&self, link: &mut QueueLink, record: &Record) -> Result<(), QueueError> {
         let id: RecordId = record.id.parse().map_err(|error| link.foreign(error))?;
-        let entry = self
-            .taken
-            .lock()
-            .entry(id.line)
-            .unwrap_or_else(|| "0-0".to_owned());
+        let entry = self.held.lock().entry(id.line);
+        let entry = entry.unwrap_or_else(|| "0-0".to_owned());
         let json = serde_json::to_string(record).map_err(|error| link.foreign(error))?;
-        let (line, answered): (_, &[u8]) = (
-            id.line.to_string(),
-            if record.text.is_some() { b"1" } else { b"0" },
-        );
-        let name = self.joining.name.as_bytes();
+        let line = id.line.to_string();
+        let answered: &[u8] = if record.text.is_some() { b"1" } else { b"0" };
         let args = [
-            name,
+            self.options.name.as_bytes(),
             entry.as_bytes(),
             line.as_bytes(),
             answered,
             json.as_bytes(),
         ];
-        // Never called off: an answer that is paid for is kept until it can be stored.
-        let never = CancelToken::default();
-        match self.insist(Errand::Store, &never, &mut link, |link| {
-            link.run(&script::STORE, &args)
-        })? {
+        // Not cancelled with the batch: an answer that was paid for is kept until it can be stored.
+        let never = CancelToken::on(self.cancel.clock().clone());
+        let stored = self
+            .health
+            .call(Role::Store, &never, || link.run(&script::STORE, &args))?;
+        match stored {
             -1 => return Err(link.removed()),
             0 => {
-                info!(
-                    "another worker has finished {} before: this record is dropped",
-                    record.custom_id
-                );
+                let id = &record.custom_id;
+                info!("another worker finished {id} first: this record is dropped");
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
         }
-        self.taken.lock().finish(id.line);
+        self.held.lock().finish(id.line);
         Ok(())
     }
 
-    /// Asks until there is an answer, or until nobody wants to know any more. What is asked bears being done twice.
-    fn insist<T>(
-        &self,
-        errand: Errand,
-        until: &CancelToken,
-        link: &mut Link,
-        mut ask: impl FnMut(&mut Link) -> Result<T, QueueError>,
-    ) -> Result<T, QueueError> {
-        loop {
-            let now = || self.cancel.clock().now();
-            let error = match ask(link) {
-                Err(QueueError::Store(error)) => error,
-                answered => {
-                    self.weather.is_good(errand, now(), link.place());
-                    return answered;
-                }
-            };
-            let again = self.weather.is_bad(errand, now(), error)?;
-            if until.sleep_until(again).is_err() {
-                self.weather.is_of_no_interest(errand);
-                return Err(StoreError::Cancelled.into());
-            }
-        }
-    }
-
-    /// There is no going on: says so once to whoever looks, and stops the batch.
-    fn give_up<T>(&self, error: QueueError) -> Option<T> {
+    /// Keeps the first error, and stops the batch.
+    fn give_up(&self, error: QueueError) {
         if matches!(error, QueueError::Store(StoreError::Cancelled)) {
-            return None;
+            return;
         }
-        self.lost.lock().get_or_insert_with(|| Arc::new(error));
+        self.lost.lock().get_or_insert(error);
         self.cancel.cancel();
-        None
     }
 
-    /// Gives signs of life until it is over, and hands back what is not begun once the batch is stopped.
+    /// Sends heartbeats until `over` is cancelled. Once the batch is cancelled, hands back the prompts that have not begun.
     fn beat(&self, over: &CancelToken) {
-        let (mut link, mut handed_back) = (self.queue.link(), false);
-        let (tick, beat) = (Duration::from_millis(100), self.joining.claim_after / 4);
-        let look = beat.min(Duration::from_secs(1));
-        let (mut next_look, mut next_beat) = (over.clock().now(), over.clock().now());
-        while over
-            .sleep_until(over.clock().now() + tick.min(look))
-            .is_ok()
-        {
-            let now = over.clock().now();
+        let now = || over.clock().now();
+        let mut link = self.queue.link();
+        let mut handed_back = false;
+        let beat = self.options.claim_after / 4;
+        let check = beat.min(Self::CHECK);
+        let mut next_beat = now();
+        let mut next_check = now();
+        while over.sleep(Self::TICK.min(check)).is_ok() {
             let done = if self.cancel.is_cancelled() && !handed_back {
                 handed_back = true;
                 self.hand_back(&mut link, over)
-            } else if now >= next_beat {
-                next_beat = now + beat;
-                self.give_sign(&mut link, over)
-            } else if now >= next_look {
-                next_look = now + look;
-                self.insist(Errand::Beat, over, &mut link, Link::left)
-                    .map(drop)
+            } else if now() >= next_beat {
+                next_beat = now() + beat;
+                self.heartbeat(&mut link, over)
+            } else if now() >= next_check {
+                next_check = now() + check;
+                let left = self.health.call(Role::Beat, over, || link.left());
+                left.map(drop)
             } else {
                 Ok(())
             };
             if let Err(error) = done {
-                self.give_up::<()>(error);
+                self.give_up(error);
                 return;
             }
         }
     }
 
-    fn give_sign(&self, link: &mut Link, over: &CancelToken) -> Result<(), QueueError> {
-        let promise = self.joining.claim_after.as_millis().to_string();
-        let args = [self.joining.name.as_bytes(), promise.as_bytes()];
-        match self.insist(Errand::Beat, over, link, |link| {
-            link.run(&script::BEAT, &args)
-        })? {
+    fn heartbeat(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
+        let alive_for = self.options.claim_after.as_millis().to_string();
+        let args = [self.options.name.as_bytes(), alive_for.as_bytes()];
+        let beat = self
+            .health
+            .call(Role::Beat, over, || link.run(&script::BEAT, &args))?;
+        match beat {
             -1 => Err(link.removed()),
             0 => Ok(()),
             handed_on => {
-                info!("a worker gives no sign of life: {handed_on} of its prompts are handed on");
+                info!("a worker sends no heartbeats: {handed_on} of its prompts are handed on");
                 Ok(())
             }
         }
     }
 
-    fn hand_back(&self, link: &mut Link, over: &CancelToken) -> Result<(), QueueError> {
-        let entries = self.taken.lock().close();
+    fn hand_back(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
+        let entries = self.held.lock().close();
         if entries.is_empty() {
             return Ok(());
         }
-        let args: Vec<_> = [&self.joining.name]
-            .into_iter()
-            .chain(&entries)
-            .map(|arg| arg.as_bytes())
-            .collect();
-        let back: i64 = self.insist(Errand::Beat, over, link, |link| {
-            link.run(&script::HAND_BACK, &args)
-        })?;
+        let mut args = vec![self.options.name.as_bytes()];
+        args.extend(entries.iter().map(|entry| entry.as_bytes()));
+        let back: i64 = self
+            .health
+            .call(Role::Beat, over, || link.run(&script::HAND_BACK, &args))?;
         debug!("{back} prompts are handed back");
         Ok(())
     }
 
-    /// Whatever is still in hand goes back at once. If that fails, it does so when the signs of life have ceased.
+    /// Hands back all that is left, and leaves. If that fails, other workers hand it on when the heartbeats are overdue.
     fn leave(&self) {
-        const AT_ONCE: i64 = 200;
+        /// `hand_back.lua` hands back this many at a time.
+        const CHUNK: i64 = 200;
         let mut link = self.queue.link();
         loop {
-            match link.run::<i64>(&script::HAND_BACK, &[self.joining.name.as_bytes()]) {
-                Ok(AT_ONCE..) => {}
+            match link.run::<i64>(&script::HAND_BACK, &[self.options.name.as_bytes()]) {
+                Ok(CHUNK..) => {}
                 Ok(_) => return,
-                Err(error) => return warn!("cannot leave the queue: {error}"),
+                Err(error) => {
+                    let after = self.options.claim_after;
+                    return warn!(
+                        "cannot leave the queue: {error}; other workers take its prompts after {after:?}"
+                    );
+                }
             }
         }
     }
 }
 
 impl Guard for Worker {
-    /// A call is made only while its answer could be stored.
+    /// Calls wait while Redis is away: their answers could not be stored.
     fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled> {
-        const LOOK: Duration = Duration::from_millis(50);
-        while self.weather.is_away() {
-            cancel.sleep_until(cancel.clock().now() + LOOK)?;
+        /// How soon calls continue once Redis is back.
+        const TICK: Duration = Duration::from_millis(50);
+        while self.health.is_away() {
+            cancel.sleep(TICK)?;
         }
         if cancel.is_cancelled() {
             Err(Cancelled::Cancelled)
@@ -325,31 +308,32 @@ impl Guard for Worker {
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {
-        !self.weather.is_away() && self.taken.lock().begin(prompt.line)
+        !self.health.is_away() && self.held.lock().begin(prompt.line)
     }
 
     fn failed(&self, prompt: &Prompt) {
-        self.taken.lock().failed(prompt.line);
+        self.held.lock().failed(prompt.line);
     }
 }
 
-/// Takes prompts out of the queue, one by one.
-struct Feed<'a> {
+/// Takes prompts from the queue, one by one.
+struct PromptFeed<'a> {
     worker: &'a Worker,
-    link: Link,
-    given: VecDeque<StreamId>,
-    /// A question was not answered: what it may have given us must be looked for.
-    broken: bool,
+    link: QueueLink,
+    /// Entries that were taken and not passed on yet.
+    taken: VecDeque<StreamId>,
+    /// A reply may have been lost, and entries with it: the queue must be asked for them.
+    lost_reply: bool,
 }
 
-impl Feed<'_> {
-    /// The next prompt; none when there will be no more.
+impl PromptFeed<'_> {
+    /// The next prompt; `None` when no more will come.
     fn next(&mut self) -> Result<Option<Result<Prompt, PromptError>>, QueueError> {
         while !self.worker.cancel.is_cancelled() {
-            if self.given.is_empty() {
+            if self.taken.is_empty() {
                 self.fetch()?;
             }
-            match self.given.pop_front() {
+            match self.taken.pop_front() {
                 Some(entry) => {
                     if let Some(prompt) = self.accept(&entry)? {
                         return Ok(Some(self.usable(prompt)));
@@ -362,56 +346,59 @@ impl Feed<'_> {
         Ok(None)
     }
 
-    /// One prompt that is new, and after a broken connection whatever was given to us and did not arrive.
+    /// Takes one new prompt, or, after a broken connection, all entries of this worker whose reply was lost.
     fn fetch(&mut self) -> Result<(), QueueError> {
-        let Feed {
+        let PromptFeed {
             worker,
             link,
-            given,
-            broken,
+            taken,
+            lost_reply,
         } = self;
-        let name = &worker.joining.name;
-        let entries = worker.insist(Errand::Take, &worker.cancel, link, |link| {
-            let asked = if *broken {
+        let name = &worker.options.name;
+        let entries = worker.health.call(Role::Take, &worker.cancel, || {
+            let reply = if *lost_reply {
                 link.taken(name)
             } else {
-                link.take(name, Worker::LOOK)
+                link.take(name, Worker::WAIT)
             };
-            *broken |= asked.is_err();
-            asked
+            *lost_reply |= reply.is_err();
+            reply
         })?;
-        if std::mem::take(broken) {
-            let taken = worker.taken.lock();
-            given.extend(entries.into_iter().filter(|entry| !taken.has(&entry.id)));
+        if std::mem::take(lost_reply) {
+            let held = worker.held.lock();
+            taken.extend(entries.into_iter().filter(|entry| !held.has(&entry.id)));
         } else {
-            given.extend(entries);
+            taken.extend(entries);
         }
         Ok(())
     }
 
-    /// The prompt of an entry, if it is still to do.
+    /// The prompt of an entry, if it is unfinished and this worker does not hold it yet.
     fn accept(&mut self, entry: &StreamId) -> Result<Option<Prompt>, QueueError> {
-        let json =
-            field(entry, "prompt").ok_or_else(|| self.link.foreign("an entry without a prompt"))?;
+        let json = field(entry, "prompt");
+        let json = json.ok_or_else(|| self.link.foreign("an entry without a prompt"))?;
         let prompt = entry::read(&json).map_err(|error| self.link.foreign(error))?;
-        let line = prompt.line.to_string();
-        if field(entry, "again").is_some() {
-            let args = [entry.id.as_bytes(), line.as_bytes()];
-            let ask = |link: &mut Link| link.run::<u64>(&script::AGAIN, &args);
-            if self
-                .worker
-                .insist(Errand::Take, &self.worker.cancel, &mut self.link, ask)?
-                == 0
-            {
-                return Ok(None);
-            }
+        let was_handed_on = field(entry, "again").is_some();
+        if was_handed_on && !self.is_unfinished(entry, prompt.line)? {
+            return Ok(None);
         }
-        let is_new = self.worker.taken.lock().take(prompt.line, entry.id.clone());
+        let is_new = self.worker.held.lock().take(prompt.line, entry.id.clone());
         Ok(is_new.then_some(prompt))
     }
 
+    /// Whether a prompt that was handed on has no record yet. If it has one, its entry is removed.
+    fn is_unfinished(&mut self, entry: &StreamId, line: u64) -> Result<bool, QueueError> {
+        let PromptFeed { worker, link, .. } = self;
+        let line = line.to_string();
+        let args = [entry.id.as_bytes(), line.as_bytes()];
+        let unfinished = worker.health.call(Role::Take, &worker.cancel, || {
+            link.run::<u64>(&script::AGAIN, &args)
+        })?;
+        Ok(unfinished > 0)
+    }
+
     fn usable(&self, prompt: Prompt) -> Result<Prompt, PromptError> {
-        let usable = prompt.body.is_some() || self.worker.joining.has_model;
+        let usable = prompt.body.is_some() || self.worker.options.has_model;
         if usable {
             Ok(prompt)
         } else {
@@ -419,16 +406,15 @@ impl Feed<'_> {
         }
     }
 
+    /// Whether no more prompts will come.
     fn is_over(&mut self) -> Result<bool, QueueError> {
-        if self.worker.joining.stay {
+        let PromptFeed { worker, link, .. } = self;
+        if worker.options.stay {
             return Ok(false);
         }
-        let (left, pushing) = self.worker.insist(
-            Errand::Take,
-            &self.worker.cancel,
-            &mut self.link,
-            Link::left,
-        )?;
+        let (left, pushing) = worker
+            .health
+            .call(Role::Take, &worker.cancel, || link.left())?;
         Ok(left == 0 && !pushing)
     }
 }

@@ -6,12 +6,12 @@ use parking_lot::Mutex;
 use redis::{Connection, RedisResult, Script};
 
 use super::{Board, BoardError, Claim, RosterReply, RosterRequest, Want};
-use crate::store::{Link, Place, StoreError};
+use crate::store::{Link, RedisUrl, StoreError};
 
 /// A Redis server, and the names of this process's keys there.
 #[derive(Debug)]
 pub struct RedisBoard {
-    place: Place,
+    place: RedisUrl,
     keys: Vec<String>,
     script: Script,
     /// Idle connections. A thread takes one and puts it back, so that no thread waits for another one's reply.
@@ -24,7 +24,7 @@ impl RedisBoard {
 
     /// A board at this place, with one key for each of the `names`. It does not connect yet.
     #[must_use]
-    pub fn new(place: Place, names: &[String]) -> Self {
+    pub fn new(place: RedisUrl, names: &[String]) -> Self {
         let keys = names
             .iter()
             .map(|name| place.key(&format!("pace:{name}")))

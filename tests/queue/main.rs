@@ -24,7 +24,7 @@ use common::started::Started;
 use common::{BRISK, Cli, Ran, records};
 use paceline::practice::{Latency, Server, ServerOptions};
 use paceline::queue::{Queue, Status};
-use paceline::store::Place;
+use paceline::store::RedisUrl;
 use serde_json::Value;
 
 /// A Redis, a server, and a folder with prompts.
@@ -93,7 +93,7 @@ impl Shop {
     }
 
     pub(crate) fn queue(&self) -> Queue {
-        Queue::at(Place::parse(&self.url, None).unwrap())
+        Queue::at(RedisUrl::parse(&self.url, None).unwrap())
     }
 
     pub(crate) fn status(&self) -> Status {

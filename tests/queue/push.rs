@@ -33,7 +33,11 @@ fn another_file_is_refused_at_the_first_line_that_differs() {
     fs::write(shop.cli.path("prompts.txt"), "topic 1\nbees\n").unwrap();
     let ran = shop.run("push", &["prompts.txt"]);
     assert!(
-        ran.exit == 2 && ran.stderr.contains("line 2 is in the queue q at "),
+        ran.exit == 2 && ran.stderr.contains("error: the queue q at "),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr.contains("already has another prompt at line 2;"),
         "{ran}"
     );
     assert!(

@@ -23,7 +23,7 @@ fn the_script_and_the_roster_agree() {
         return;
     };
     for seed in 0..20 {
-        let place = Place::parse(&redis.url(&format!("agree-{seed}")), None).unwrap();
+        let place = RedisUrl::parse(&redis.url(&format!("agree-{seed}")), None).unwrap();
         let board = RedisBoard::new(place, &["a".to_owned()]);
         let mut connection = redis.connect();
         let mut draw = numbers(seed);
@@ -74,7 +74,7 @@ fn the_roster_in_redis_expires_by_itself() {
         return;
     };
     let board = RedisBoard::new(
-        Place::parse(&redis.url("e"), None).unwrap(),
+        RedisUrl::parse(&redis.url("e"), None).unwrap(),
         &["a".to_owned()],
     );
     board

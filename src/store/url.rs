@@ -1,4 +1,4 @@
-//! The address of a Redis, `redis://[user@]host[:port][/db][?name=NAME]`, and the first step there.
+//! A Redis URL, `redis://[user@]host[:port][/db][?name=NAME]`, and how to connect to it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use redis::{Client, Connection, IntoConnectionInfo};
 
 use super::StoreError;
 
-/// Where a Redis is, and under which name we keep things there.
+/// The URL of a Redis server and the name under which Paceline keeps its keys there.
 ///
-/// Shown without the password, whoever shows it. Clones are cheap.
+/// `Display` and `Debug` never show the password. Clones are cheap.
 #[derive(Clone)]
-pub struct Place(Arc<Inner>);
+pub struct RedisUrl(Arc<Inner>);
 
 struct Inner {
     client: Client,
-    /// The address without name and password.
+    /// The URL without name and password.
     shown: String,
     name: String,
 }
 
-impl Place {
-    /// How long it may take to connect.
+impl RedisUrl {
+    /// How long connecting may take, name lookup and TLS included.
     const CONNECT: Duration = Duration::from_secs(5);
-    /// The name of those who give none.
+    /// The name if the URL has none.
     const NAME: &str = "default";
 
-    /// Reads `redis://[user@]host[:port][/db][?name=NAME]`, or the same with `rediss` for TLS. The password is no part
-    /// of it.
+    /// Reads `redis://[user@]host[:port][/db][?name=NAME]`, or the same with `rediss` for TLS. The URL must not contain
+    /// the password.
     ///
     /// # Errors
-    /// [`StoreError::BadUrl`], [`StoreError::PasswordInUrl`]
+    /// [`StoreError::BadUrl`] if it cannot be read; [`StoreError::PasswordInUrl`] if it contains a password.
     pub fn parse(text: &str, password: Option<&str>) -> Result<Self, StoreError> {
         let bad = |why: &str| StoreError::BadUrl {
             url: text.to_owned(),
@@ -40,7 +40,7 @@ impl Place {
         let is_ours = ["redis://", "rediss://"]
             .iter()
             .any(|scheme| text.starts_with(scheme));
-        // What cannot be read may yet hold a password.
+        // A text that cannot be read may still contain a password.
         let cannot_be_read = || match text.contains('@') {
             true => StoreError::BadUrl {
                 url: "…".to_owned(),
@@ -62,7 +62,7 @@ impl Place {
         }
         let database = url.path().trim_start_matches('/');
         if !database.is_empty() && database.parse::<u16>().is_err() {
-            return Err(bad("what follows the / is the number of a database"));
+            return Err(bad("after the / comes the number of a database"));
         }
         let name = name(url.query_pairs()).map_err(bad)?;
         url.set_query(None);
@@ -74,14 +74,15 @@ impl Place {
             .redis_settings()
             .clone()
             .set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
-        let settings = password.into_iter().fold(settings, |settings, password| {
-            settings.set_password(password)
-        });
-        // Or the last piece of a longer command waits until Redis has acknowledged the others, which it puts off.
+        let settings = match password {
+            Some(password) => settings.set_password(password),
+            None => settings,
+        };
+        // Without this, the last packet of a long command waits for a delayed acknowledgement of the others.
         let at_once = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_redis_settings(settings).set_tcp_settings(at_once);
         let client = Client::open(info).map_err(|error| bad(&error.to_string()))?;
-        Ok(Place(Arc::new(Inner {
+        Ok(RedisUrl(Arc::new(Inner {
             client,
             shown: url.into(),
             name,
@@ -94,18 +95,17 @@ impl Place {
         &self.0.name
     }
 
-    /// The key under which something is kept: `paceline:{NAME}:what`. The braces keep all keys of one name on one node of
-    /// a cluster.
+    /// The Redis key `paceline:{NAME}:what`. The braces keep all keys of one name on one node of a cluster.
     #[must_use]
     pub fn key(&self, what: &str) -> String {
         format!("paceline:{{{}}}:{what}", self.0.name)
     }
 
-    /// A new connection, on which each answer must come within this time.
+    /// A new connection on which each reply must arrive within `reply_within`.
     ///
     /// # Errors
-    /// [`StoreError`]
-    pub fn connect(&self, answer_within: Duration) -> Result<Connection, StoreError> {
+    /// Any [`StoreError`] but those of [`RedisUrl::parse`].
+    pub fn connect(&self, reply_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
         let mut connection = self
             .0
@@ -113,12 +113,12 @@ impl Place {
             .get_connection_with_timeout(Self::CONNECT)
             .map_err(of)?;
         connection
-            .set_read_timeout(Some(answer_within))
+            .set_read_timeout(Some(reply_within))
             .map_err(of)?;
         connection
-            .set_write_timeout(Some(answer_within))
+            .set_write_timeout(Some(reply_within))
             .map_err(of)?;
-        // A Redis that wants a password says so to this; a longer command it does not even read.
+        // Redis answers a PING with the error for a missing password; a longer command it would not even read.
         redis::cmd("PING")
             .query::<()>(&mut connection)
             .map_err(of)?;
@@ -126,30 +126,30 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.shown)
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({}, {:?})", self.0.shown, self.0.name)
+        write!(f, "RedisUrl({}, {:?})", self.0.shown, self.0.name)
     }
 }
 
-/// The name among these, which must be the only thing there.
+/// The name in the query, which may have no other parameter.
 fn name<T: AsRef<str>>(pairs: impl Iterator<Item = (T, T)>) -> Result<String, &'static str> {
     let mut found = None;
     for (key, value) in pairs {
         match (key.as_ref(), value.as_ref()) {
             ("name", _) if found.is_some() => return Err("it has two names"),
             ("name", value) if is_name(value) => found = Some(value.to_owned()),
-            ("name", _) => return Err("a name has letters, digits and .-_ alone, 64 at most"),
+            ("name", _) => return Err("a name has letters, digits and .-_ only, 64 at most"),
             _ => return Err("after the ? comes name=NAME and nothing else"),
         }
     }
-    Ok(found.unwrap_or_else(|| Place::NAME.to_owned()))
+    Ok(found.unwrap_or_else(|| RedisUrl::NAME.to_owned()))
 }
 
 fn is_name(text: &str) -> bool {
