@@ -155,9 +155,14 @@ impl From<QueueError> for PullStop {
 
 /// Tells how the queue stands now that its records are written.
 fn tell_state(status: &Status, quiet: bool) -> Exit {
-    let (waiting, in_flight) = (status.waiting, status.in_flight);
-    let (answered, failed) = (status.answered, status.failed);
-    let (exit, state) = match (status.standing(), failed) {
+    let Status {
+        waiting,
+        in_flight,
+        answered,
+        failed,
+        ..
+    } = status;
+    let (exit, state) = match (status.standing(), *failed) {
         (QueueState::Open, _) => (
             Exit::Stopped,
             format!("not finished yet: {waiting} waiting, {in_flight} in flight"),
