@@ -1,43 +1,43 @@
 //! Counts the calls of the last seconds.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A count for each of the last 64 seconds.
+/// The calls of each of the last 64 seconds.
 #[derive(Debug)]
 pub(super) struct RecentCalls {
-    /// Upper half: the second. Lower half: the calls in it.
-    slots: [AtomicU64; Self::SLOTS as usize],
+    slots: [CallsInSecond; Self::SLOTS],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct CallsInSecond {
+    /// The second, counted from the start of the batch.
+    second: u64,
+    calls: u64,
 }
 
 impl Default for RecentCalls {
     fn default() -> Self {
         RecentCalls {
-            slots: std::array::from_fn(|_| AtomicU64::new(0)),
+            slots: [CallsInSecond::default(); Self::SLOTS],
         }
     }
 }
 
 impl RecentCalls {
-    const SLOTS: u64 = 64;
+    const SLOTS: usize = 64;
     /// Windows in seconds. The shortest one with enough calls is used, because it is the most recent.
     const WINDOWS: [u64; 4] = [5, 10, 20, 60];
     /// With 30 calls, one call more or less changes the rate by 3 %.
     const ENOUGH: u64 = 30;
 
     /// Counts a call that is made `elapsed` after the start.
-    pub(super) fn count(&self, elapsed: Duration) {
+    pub(super) fn count(&mut self, elapsed: Duration) {
         let second = elapsed.as_secs();
-        let one_more = |slot: u64| {
-            if slot >> 32 == second {
-                slot + 1
-            } else {
-                second << 32 | 1
-            }
-        };
-        let _ =
-            self.slots[(second % Self::SLOTS) as usize]
-                .fetch_update(Relaxed, Relaxed, |slot| Some(one_more(slot)));
+        let slot = &mut self.slots[second as usize % Self::SLOTS];
+        if slot.second != second {
+            *slot = CallsInSecond { second, calls: 0 };
+        }
+        slot.calls += 1;
     }
 
     /// Calls per minute, over the shortest window with enough calls.
@@ -60,9 +60,11 @@ impl RecentCalls {
 
     /// Calls in the `window` seconds that end with `second`.
     fn over(&self, window: u64, second: u64) -> u64 {
-        let slots = self.slots.iter().map(|slot| slot.load(Relaxed));
-        let recent = slots.filter(|slot| slot >> 32 <= second && (slot >> 32) + window > second);
-        recent.map(|slot| slot & u64::from(u32::MAX)).sum()
+        let recent = self
+            .slots
+            .iter()
+            .filter(|slot| slot.second <= second && slot.second + window > second);
+        recent.map(|slot| slot.calls).sum()
     }
 }
 
@@ -73,7 +75,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// Counts calls that are `apart` ms apart, between two times.
-    fn calls(meter: &RecentCalls, from: u32, to: u32, apart: u32) {
+    fn calls(meter: &mut RecentCalls, from: u32, to: u32, apart: u32) {
         (from..to)
             .step_by(apart as usize)
             .for_each(|at| meter.count(MS * at));
@@ -82,8 +84,8 @@ mod tests {
     #[test]
     fn a_steady_rate_is_measured_whether_it_is_fast_or_slow() {
         for (apart, expected) in [(1, 60_000.0), (100, 600.0), (1000, 60.0), (6000, 10.0)] {
-            let meter = RecentCalls::default();
-            calls(&meter, 0, 200_000, apart);
+            let mut meter = RecentCalls::default();
+            calls(&mut meter, 0, 200_000, apart);
             let read = meter.a_minute(MS * 199_990);
             assert!(
                 (read / expected - 1.0f64).abs() < 0.05,
@@ -94,24 +96,24 @@ mod tests {
 
     #[test]
     fn calls_of_more_than_a_minute_ago_do_not_count() {
-        let meter = RecentCalls::default();
-        calls(&meter, 0, 30_000, 100);
+        let mut meter = RecentCalls::default();
+        calls(&mut meter, 0, 30_000, 100);
         assert_eq!(meter.a_minute(MS * 95_000), 0.0);
     }
 
     #[test]
     fn a_change_of_the_rate_shows_within_seconds() {
-        let meter = RecentCalls::default();
-        calls(&meter, 0, 60_000, 100);
-        calls(&meter, 60_000, 66_000, 10);
+        let mut meter = RecentCalls::default();
+        calls(&mut meter, 0, 60_000, 100);
+        calls(&mut meter, 60_000, 66_000, 10);
         let read = meter.a_minute(MS * 65_999);
         assert!((5_900.0..6_100.0).contains(&read), "{read}");
     }
 
     #[test]
     fn the_first_second_is_not_overstated() {
-        let meter = RecentCalls::default();
-        calls(&meter, 0, 200, 100);
+        let mut meter = RecentCalls::default();
+        calls(&mut meter, 0, 200, 100);
         assert_eq!(meter.a_minute(MS * 200), 90.0);
     }
 }

@@ -1,10 +1,9 @@
-//! The live state of a batch: counters that the workers keep and any thread may read.
+//! The live state of a batch, which the workers keep and any thread may read.
 //!
-//! Counting a call takes a few atomic additions and no lock. A snapshot is nearly, not strictly, of one instant.
+//! One lock guards all of it, and nothing waits while it is held. Events are reported after it is released, so that a
+//! watcher may read the view.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -20,53 +19,49 @@ use crate::pacing::RateLimit;
 /// A live view of a batch, from [`Batch::view`](super::Batch::view). It stays valid after the batch has ended.
 pub struct View {
     start: Instant,
-    keys: Vec<KeyView>,
-    is_fixed: bool,
     watch: OnceLock<Arc<dyn Watch>>,
-    meter: RecentCalls,
-    total: OnceLock<u64>,
-    before: AtomicU64,
-    answered: AtomicU64,
-    failed: AtomicU64,
-    calls: AtomicU64,
-    refused: AtomicU64,
-    faults: AtomicU64,
-    workers: AtomicU64,
-    in_flight: AtomicU64,
-    waiting: AtomicU64,
-    tokens_in: AtomicU64,
-    tokens_out: AtomicU64,
-    unmetered: AtomicU64,
-    /// Smoothed latency in microseconds; 0 is unknown.
-    latency: AtomicU64,
+    state: Mutex<ViewState>,
+}
+
+struct ViewState {
+    /// The counters, and the latency. The other fields are filled in by [`View::at`].
+    counts: Snapshot,
+    recent: RecentCalls,
+    /// Whether the settings give the rate.
+    is_fixed: bool,
+    keys: Vec<KeyView>,
 }
 
 /// What is known about one key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 struct KeyView {
-    retired: AtomicBool,
-    /// Calls per minute, as the bits of an `f64`; 0 is unknown, or no limit.
-    per_minute: AtomicU64,
-    found: AtomicBool,
-    /// Whether `hold` may hold a pause: saves its lock.
-    held: AtomicBool,
-    hold: Mutex<Option<(Instant, Why)>>,
+    retired: bool,
+    /// Calls per minute; 0 is unknown, or no limit.
+    per_minute: f64,
+    found: bool,
+    /// The end of its pause, and the cause.
+    pause: Option<(Instant, Why)>,
 }
 
+/// Selects a counter.
+type Counter = fn(&mut Snapshot) -> &mut u64;
+
 /// Keeps a counter one higher until it is dropped.
-#[derive(Debug)]
-pub(super) struct Counted<'a>(&'a AtomicU64);
+pub(super) struct Counted<'a> {
+    view: &'a View,
+    counter: Counter,
+}
 
 impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicU64) -> Self {
-        counter.fetch_add(1, Relaxed);
-        Counted(counter)
+    fn new(view: &'a View, counter: Counter) -> Self {
+        *counter(&mut view.state.lock().counts) += 1;
+        Counted { view, counter }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        *(self.counter)(&mut self.view.state.lock().counts) -= 1;
     }
 }
 
@@ -77,31 +72,22 @@ impl View {
             RateLimit::Fixed(rate) => a_minute(rate),
             RateLimit::Adaptive => 0.0,
         };
-        let key = || KeyView {
-            per_minute: per_minute.to_bits().into(),
-            ..KeyView::default()
+        let key = KeyView {
+            retired: false,
+            per_minute,
+            found: false,
+            pause: None,
         };
-        let none = || AtomicU64::new(0);
+        let state = ViewState {
+            counts: Snapshot::new(None),
+            recent: RecentCalls::default(),
+            is_fixed: rate != RateLimit::Adaptive,
+            keys: vec![key; keys],
+        };
         View {
             start,
-            keys: (0..keys).map(|_| key()).collect(),
-            is_fixed: rate != RateLimit::Adaptive,
             watch: OnceLock::new(),
-            meter: RecentCalls::default(),
-            total: OnceLock::new(),
-            before: none(),
-            answered: none(),
-            failed: none(),
-            calls: none(),
-            refused: none(),
-            faults: none(),
-            workers: none(),
-            in_flight: none(),
-            waiting: none(),
-            tokens_in: none(),
-            tokens_out: none(),
-            unmetered: none(),
-            latency: none(),
+            state: Mutex::new(state),
         }
     }
 
@@ -109,74 +95,28 @@ impl View {
     #[must_use]
     pub fn at(&self, now: Instant) -> Snapshot {
         let elapsed = now.saturating_duration_since(self.start);
-        let count = |counter: &AtomicU64| counter.load(Relaxed);
-        let latency = count(&self.latency);
+        let state = self.state.lock();
         Snapshot {
             elapsed,
-            total: self.total.get().copied(),
-            before: count(&self.before),
-            answered: count(&self.answered),
-            failed: count(&self.failed),
-            calls: count(&self.calls),
-            refused: count(&self.refused),
-            faults: count(&self.faults),
-            rate: self.meter.a_minute(elapsed),
-            allowed: self.allowed(),
-            workers: count(&self.workers),
-            in_flight: count(&self.in_flight),
-            waiting: count(&self.waiting),
-            latency: (latency > 0).then(|| Duration::from_micros(latency)),
-            hold: self.hold(now),
-            keys: self.open().count(),
-            tokens: self.tokens(),
-            unmetered: count(&self.unmetered),
+            rate: state.recent.a_minute(elapsed),
+            allowed: state.allowed(),
+            hold: state.pause(now),
+            keys: state.open().count(),
+            ..state.counts
         }
     }
 
     pub(super) fn tokens(&self) -> Tokens {
-        Tokens {
-            input: self.tokens_in.load(Relaxed),
-            output: self.tokens_out.load(Relaxed),
-        }
+        self.state.lock().counts.tokens
     }
 
     pub(super) fn unmetered(&self) -> u64 {
-        self.unmetered.load(Relaxed)
+        self.state.lock().counts.unmetered
     }
 
-    fn open(&self) -> impl Iterator<Item = &KeyView> {
-        self.keys.iter().filter(|key| !key.retired.load(Relaxed))
-    }
-
-    fn allowed(&self) -> Allowed {
-        let each = || {
-            self.open()
-                .map(|key| f64::from_bits(key.per_minute.load(Relaxed)))
-        };
-        let all = each().sum();
-        let found = self.open().any(|key| key.found.load(Relaxed));
-        match each().any(|per_minute| per_minute == 0.0) {
-            true if self.is_fixed => Allowed::Any,
-            true => Allowed::Unknown,
-            false if self.is_fixed => Allowed::Told(all),
-            false if found => Allowed::Found(all),
-            false => Allowed::Stated(all),
-        }
-    }
-
-    /// If every key is paused: the pause that ends first.
-    fn hold(&self, now: Instant) -> Option<Hold> {
-        let holds: Option<Vec<_>> = self.open().map(|key| *key.hold.lock()).collect();
-        let (until, why) = holds?.into_iter().min_by_key(|(until, _)| *until)?;
-        (until > now).then(|| Hold {
-            left: until - now,
-            why,
-        })
-    }
-
-    /// Sets the total number of prompts.
+    /// Sets the total number of prompts. Only the first number counts.
     pub(super) fn expect(&self, total: u64) {
-        let _ = self.total.set(total);
+        self.state.lock().counts.total.get_or_insert(total);
     }
 
     /// Sets the watcher. Only the first one counts.
@@ -193,83 +133,62 @@ impl View {
     }
 
     pub(super) fn passed_over(&self) {
-        self.before.fetch_add(1, Relaxed);
+        self.state.lock().counts.before += 1;
     }
 
     /// Sets the number of finished prompts.
     pub(super) fn done(&self, answered: u64, failed: u64) {
-        self.answered.store(answered, Relaxed);
-        self.failed.store(failed, Relaxed);
+        let mut state = self.state.lock();
+        state.counts.answered = answered;
+        state.counts.failed = failed;
     }
 
     /// Counts new workers. Returns the number of all workers.
     pub(super) fn hired(&self, workers: usize) -> u64 {
-        self.workers.fetch_add(workers as u64, Relaxed) + workers as u64
+        let mut state = self.state.lock();
+        state.counts.workers += workers as u64;
+        state.counts.workers
     }
 
     /// A worker waits for a permit, until the value is dropped.
     pub(super) fn waits(&self) -> Counted<'_> {
-        Counted::new(&self.waiting)
+        Counted::new(self, |counts| &mut counts.waiting)
     }
 
     /// A call is in flight, until the value is dropped.
     pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
-        self.meter.count(now.saturating_duration_since(self.start));
-        Counted::new(&self.in_flight)
+        let elapsed = now.saturating_duration_since(self.start);
+        self.state.lock().recent.count(elapsed);
+        Counted::new(self, |counts| &mut counts.in_flight)
     }
 
     /// A call has ended.
     pub(super) fn called(&self, answer: &Result<Answer, CallError>, took: Duration) {
-        self.calls.fetch_add(1, Relaxed);
+        let mut state = self.state.lock();
+        state.counts.calls += 1;
         match answer {
-            Ok(answer) => {
-                self.smooth(took);
-                self.count(answer.usage);
-            }
-            Err(error) if error.class == Class::RateLimited => {
-                self.refused.fetch_add(1, Relaxed);
-            }
-            Err(_) => _ = self.faults.fetch_add(1, Relaxed),
+            Ok(answer) => state.answered(answer.usage, took),
+            Err(error) if error.class == Class::RateLimited => state.counts.refused += 1,
+            Err(_) => state.counts.faults += 1,
         }
-    }
-
-    /// Updates the average latency. Of two updates at the same instant one may be lost.
-    fn smooth(&self, took: Duration) {
-        const PART: i64 = 8;
-        let before = self.latency.load(Relaxed) as i64;
-        let took = took.as_micros().max(1) as i64;
-        let now = if before == 0 {
-            took
-        } else {
-            before + (took - before) / PART
-        };
-        self.latency.store(now as u64, Relaxed);
-    }
-
-    fn count(&self, usage: Option<Usage>) {
-        let Some(usage) = usage else {
-            self.unmetered.fetch_add(1, Relaxed);
-            return;
-        };
-        self.tokens_in.fetch_add(usage.input.into(), Relaxed);
-        self.tokens_out.fetch_add(usage.output.into(), Relaxed);
     }
 
     /// The server states the rate of a key, as it does with every answer.
     pub(super) fn stated(&self, key: usize, rate: Rate) {
-        self.keys[key].found.store(false, Relaxed);
-        self.pace(key, a_minute(rate), Origin::Stated);
+        self.rate_known(key, a_minute(rate), Origin::Stated);
     }
 
     /// The rate of a key was found, in calls per minute.
     pub(super) fn found(&self, key: usize, per_minute: f64) {
-        self.keys[key].found.store(true, Relaxed);
-        self.pace(key, per_minute, Origin::Found);
+        self.rate_known(key, per_minute, Origin::Found);
     }
 
-    fn pace(&self, key: usize, per_minute: f64, origin: Origin) {
-        let bits = per_minute.to_bits();
-        if self.keys[key].per_minute.swap(bits, Relaxed) != bits {
+    fn rate_known(&self, key: usize, per_minute: f64, origin: Origin) {
+        let mut state = self.state.lock();
+        state.keys[key].found = origin == Origin::Found;
+        let before = std::mem::replace(&mut state.keys[key].per_minute, per_minute);
+        drop(state);
+        if before != per_minute {
             self.tell(Event::Pace {
                 key,
                 per_minute,
@@ -281,8 +200,7 @@ impl View {
     /// A pause of a key begins; `now` is the instant and the wall time.
     pub(super) fn held(&self, key: usize, now: (Instant, SystemTime), wait: Duration, why: Why) {
         let (instant, wall) = now;
-        *self.keys[key].hold.lock() = Some((instant + wait, why));
-        self.keys[key].held.store(true, Relaxed);
+        self.state.lock().keys[key].pause = Some((instant + wait, why));
         self.tell(Event::Held {
             key,
             wait,
@@ -293,7 +211,7 @@ impl View {
 
     /// Extends a pause that is in force, if `until` is later than its end.
     pub(super) fn held_longer(&self, key: usize, now: Instant, until: Instant) {
-        if let Some((end, _)) = &mut *self.keys[key].hold.lock()
+        if let Some((end, _)) = &mut self.state.lock().keys[key].pause
             && *end > now
         {
             *end = until.max(*end);
@@ -302,25 +220,65 @@ impl View {
 
     /// A permit was granted with this key, so its pause is over.
     pub(super) fn passed(&self, key: usize, at: Instant) {
-        if !self.keys[key].held.load(Relaxed) {
-            return;
-        }
-        let over = self.keys[key]
-            .hold
-            .lock()
-            .take_if(|(until, _)| *until <= at)
-            .is_some();
-        if over {
-            self.keys[key].held.store(false, Relaxed);
+        let mut state = self.state.lock();
+        let ended = state.keys[key].pause.take_if(|(until, _)| *until <= at);
+        drop(state);
+        if ended.is_some() {
             self.tell(Event::Released { key });
         }
     }
 
     /// A key is retired. Each call in flight with it may report that; only the first report is an event.
     pub(super) fn retired(&self, key: usize, error: &CallError) {
-        if !self.keys[key].retired.swap(true, Relaxed) {
+        let was_retired = std::mem::replace(&mut self.state.lock().keys[key].retired, true);
+        if !was_retired {
             self.tell(Event::Retired { key, error });
         }
+    }
+}
+
+impl ViewState {
+    fn open(&self) -> impl Iterator<Item = &KeyView> {
+        self.keys.iter().filter(|key| !key.retired)
+    }
+
+    fn allowed(&self) -> Allowed {
+        let all = self.open().map(|key| key.per_minute).sum();
+        let found = self.open().any(|key| key.found);
+        match self.open().any(|key| key.per_minute == 0.0) {
+            true if self.is_fixed => Allowed::Any,
+            true => Allowed::Unknown,
+            false if self.is_fixed => Allowed::Told(all),
+            false if found => Allowed::Found(all),
+            false => Allowed::Stated(all),
+        }
+    }
+
+    /// If every key is paused: the pause that ends first.
+    fn pause(&self, now: Instant) -> Option<Hold> {
+        let pauses: Option<Vec<_>> = self.open().map(|key| key.pause).collect();
+        let (until, why) = pauses?.into_iter().min_by_key(|(until, _)| *until)?;
+        (until > now).then(|| Hold {
+            left: until - now,
+            why,
+        })
+    }
+
+    fn answered(&mut self, usage: Option<Usage>, took: Duration) {
+        self.smooth_latency(took);
+        match usage {
+            Some(usage) => self.counts.tokens += usage.into(),
+            None => self.counts.unmetered += 1,
+        }
+    }
+
+    /// The average latency, in which the latest answer has a weight of 1/8, as in TCP's round-trip time.
+    fn smooth_latency(&mut self, took: Duration) {
+        let average = match self.counts.latency {
+            None => took,
+            Some(before) => (before * 7 + took) / 8,
+        };
+        self.counts.latency = Some(average);
     }
 }
 
