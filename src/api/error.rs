@@ -151,7 +151,7 @@ impl CallError {
     }
 
     /// Whether this prompt was refused in a way that may be meant for the key: a 402 or 403 that
-    /// names neither. If it goes on for other prompts, the key is of no use.
+    /// names neither. If it goes on for other prompts, the key is useless.
     #[must_use]
     pub fn may_be_the_key(&self) -> bool {
         self.class == Class::Rejected && matches!(self.status, Some(402 | 403))

@@ -24,7 +24,7 @@ impl CallEnd {
 pub(super) struct CallSummary {
     /// When it left, in milliseconds since 1970.
     pub(super) at: u64,
-    /// How long it took. The longest that is told apart is 49 days.
+    /// How long it took. Longer calls count as 49 days.
     pub(super) took_ms: u32,
     /// How long it had waited for its permit.
     pub(super) paced_ms: u32,
@@ -37,7 +37,7 @@ pub(super) struct CallSummary {
 }
 
 impl CallSummary {
-    /// The latest instant that is told apart (the year 6429), so that no sum of instants overflows.
+    /// Later instants count as this one (the year 6429), so that no sum of instants overflows.
     const LATEST: u64 = (1 << 47) - 1;
 
     pub(super) fn of(attempt: &RecordAttempt, record: u64) -> Self {
