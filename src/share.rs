@@ -9,6 +9,8 @@ mod redis;
 mod roster;
 mod shared;
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 pub use file::{FileBoard, Stamp};
@@ -32,4 +34,9 @@ fn hex(bytes: &[u8]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// Whole microseconds, as a roster counts time.
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros() as u64
 }

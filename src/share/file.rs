@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use log::warn;
 use sha2::{Digest, Sha256};
 
-use super::hex;
 use super::{Board, BoardError, Roster, RosterReply, RosterRequest};
+use super::{hex, micros};
 
 /// A roster file, and the names of this process's keys in it.
 #[derive(Debug)]
@@ -288,10 +288,6 @@ impl Stamp {
             wall,
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    duration.as_micros() as u64
 }
 
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 use parking_lot::Mutex;
 
+use super::micros;
 use super::roster::{Claim, RosterReply, RosterRequest, Want};
 use crate::backoff::{Backoff, Jitter};
 use crate::cancel::CancelToken;
@@ -307,10 +308,6 @@ fn no_permit(error: RetryError<BoardError>) -> NoKeyPermit {
             "the shared rate could not be reached for {waited:.0?} ({error})"
         )),
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    duration.as_micros() as u64
 }
 
 #[cfg(test)]
