@@ -35,13 +35,6 @@ pub use record::{Record, RecordAttempt, RecordError, RecordResponse};
 pub(crate) use whole::write_whole;
 pub use writer::{Journal, Opened};
 
-/// The old names, until the last room uses the new ones.
-#[doc(hidden)]
-pub use {
-    reader::ResultLine as Line, record::RecordAttempt as Attempt, record::RecordError as Fault,
-    record::RecordResponse as Reply,
-};
-
 /// Results cannot be written, or not be continued.
 #[derive(Debug, Error)]
 #[non_exhaustive]

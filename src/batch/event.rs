@@ -10,7 +10,7 @@ use log::kv::Value;
 use log::{Level, log_enabled};
 
 use crate::api::CallError;
-use crate::journal::Attempt;
+use crate::journal::RecordAttempt;
 use crate::prompts::Prompt;
 
 /// Receives the events of a batch. The workers call it, so it must return quickly.
@@ -89,7 +89,7 @@ pub enum Event<'a> {
         /// The prompt.
         prompt: &'a Prompt,
         /// The attempt, as it will be in the record.
-        attempt: &'a Attempt,
+        attempt: &'a RecordAttempt,
         /// The error; `None` if the call was answered.
         error: Option<&'a CallError>,
     },
@@ -193,7 +193,7 @@ fn log_pause(key: usize, wait: Duration, until: SystemTime, why: Why) {
     log::info!(event = "held", key, hold_ms, until, why = why.name(); "key {key}: {why} until {until}");
 }
 
-fn log_attempt(prompt: &Prompt, attempt: &Attempt, error: Option<&CallError>) {
+fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallError>) {
     if !log_enabled!(Level::Info) {
         return;
     }

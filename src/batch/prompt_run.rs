@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError};
-use crate::journal::{Attempt, Fault, Record, RecordId, Reply};
+use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::outcome::CallOutcome;
 use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
@@ -64,7 +64,7 @@ pub(super) struct PromptRun<'a> {
     view: &'a View,
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
-    attempts: Vec<Attempt>,
+    attempts: Vec<RecordAttempt>,
     calls: PromptCalls,
 }
 
@@ -115,7 +115,7 @@ impl<'a> PromptRun<'a> {
             Err(error) => (error.status, error.request_id.clone()),
         };
         self.calls.count(permit.granted_at(), outcome);
-        self.attempts.push(Attempt {
+        self.attempts.push(RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             key: permit.key(),
             started_at: timing.started_at,
@@ -168,7 +168,7 @@ impl<'a> PromptRun<'a> {
     }
 
     fn answered(self, answer: Answer) -> Record {
-        let response = Reply {
+        let response = RecordResponse {
             status_code: answer.status,
             request_id: answer.request_id,
             body: Some(answer.body),
@@ -193,12 +193,12 @@ impl<'a> PromptRun<'a> {
         if error.is_fatal() {
             return None;
         }
-        let response = error.status.map(|status_code| Reply {
+        let response = error.status.map(|status_code| RecordResponse {
             status_code,
             request_id: error.request_id,
             body: error.body.map(|body| *body),
         });
-        let fault = Fault {
+        let fault = RecordError {
             code: error.code,
             message: error.message,
         };
@@ -227,7 +227,7 @@ impl PromptCalls {
 impl Finished {
     /// A prompt whose task panicked. Its attempts are lost.
     pub(super) fn panicked(job: Job, message: String) -> Self {
-        let fault = Fault {
+        let fault = RecordError {
             code: "panic".to_owned(),
             message,
         };
