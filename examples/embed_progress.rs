@@ -47,7 +47,7 @@ fn main() {
     // And any function of an event will do to watch. The threads that work call it: it must be quick.
     let watch = move |event: &Event<'_>| match event {
         Event::Attempt { error: None, .. } => _ = counted.fetch_add(1, Ordering::Relaxed),
-        Event::Held { wait, .. } => println!("everyone pauses for {wait:?}"),
+        Event::Paused { wait, .. } => println!("everyone pauses for {wait:?}"),
         Event::Done { .. } => {
             let now = view.at(clock.now());
             println!(

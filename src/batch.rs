@@ -6,6 +6,7 @@
 
 mod allowance;
 mod budget;
+mod causes;
 mod estimate;
 mod event;
 mod guard;
@@ -42,17 +43,18 @@ use crate::pool::{Panicked, Pool, Workers};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
-pub use event::{Event, Origin, Watch, Why};
+pub use causes::{Causes, FailureCause};
+pub use event::{Event, Origin, PauseReason, Watch};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
-use prompt_run::{Finished, Job, NoAnswer, PromptCalls, PromptRun, Timing};
+use prompt_run::{Finished, Job, NoAnswer, PromptRun, Timing};
 use resume::Passing;
 pub use resume::{Before, Resume};
 use sink::Sink;
 pub use size::{Density, RequestSize};
-pub use snapshot::{Allowed, Hold, Snapshot};
+pub use snapshot::{Allowed, Pause, Snapshot};
 pub use stop::Stop;
 pub use summary::{Flag, Flags, Summary};
 pub use view::View;
@@ -262,7 +264,7 @@ impl<'a> Batch<'a> {
     ) -> Summary {
         let range = self.workers();
         self.view.hired(range.start);
-        let mut sink = Sink::new(write, self.settings.halt, Summary::new(self.clock.now()));
+        let mut sink = Sink::new(write, self.settings.halt, Summary::default());
         let work = |job: Job, workers: &Workers<'_>| self.finish(job, workers);
         let pool = Pool::new(range.start)
             .queue(self.queue(range))
@@ -320,11 +322,9 @@ impl<'a> Batch<'a> {
     }
 
     fn sum_up(self, mut summary: Summary) -> Summary {
-        summary.ended(self.clock.now());
+        summary.ended(&self.view, self.clock.now());
         summary.before = self.passing.before();
         summary.found = self.pacer.found(self.asks.len());
-        summary.tokens = self.view.tokens();
-        summary.unmetered = self.view.unmetered();
         let cancelled = self.cancel.is_cancelled();
         summary.stop = self
             .stop
@@ -373,9 +373,8 @@ impl<'a> Batch<'a> {
     fn finish(&self, job: Job, workers: &Workers<'_>) -> Finished {
         let run = AssertUnwindSafe(|| self.run_prompt(&job, workers));
         match catch_unwind(run) {
-            Ok((calls, record)) => Finished {
+            Ok(record) => Finished {
                 prompt: job.prompt,
-                calls,
                 record,
             },
             Err(panic) => Finished::panicked(job, Panicked::from(panic).to_string()),
@@ -383,7 +382,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs one prompt through all its attempts.
-    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> (PromptCalls, Option<Record>) {
+    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> Option<Record> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let attempt = |_: &Attempt<'_>| {
             let (permit, paced) = self.acquire(job)?;
@@ -443,11 +442,11 @@ impl<'a> Batch<'a> {
             self.asks[permit.key()].ask_reporting(&job.request, &|| self.pacer.sent(permit));
         drop(in_flight);
         let timing = Timing {
+            sent: granted_at,
             started_at,
             paced,
             took: self.clock.now() - granted_at,
         };
-        self.view.called(&answer, timing.took);
         run.borrow_mut().called(permit, timing, &answer);
         answer
     }

@@ -134,7 +134,7 @@
 //! | storey | rooms |
 //! |---|---|
 //! | pattern | `sync` → [`clock`] → [`cancel`] → [`backoff`] → [`limiter`] → [`retry`] → [`pool`] |
-//! | runner | `names` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
+//! | runner | `names` → `text` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
 //! | face | `practice` → `cli` |
 //!
 //! The pattern has no HTTP client, and knows nothing of JSON or language models. Time comes in as an argument everywhere,
@@ -184,6 +184,8 @@ pub mod share;
 #[cfg(feature = "redis")]
 pub mod store;
 mod sync;
+#[cfg(feature = "batch")]
+mod text;
 
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, Cancelled};

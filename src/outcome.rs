@@ -62,6 +62,17 @@ impl CallOutcome {
             Self::Answered | Self::RateLimited | Self::Rejected | Self::Fatal
         )
     }
+
+    /// A failure in one or two words for people: its status, or how it ended. `429`, `503`, `connection`, `time-out`.
+    #[must_use]
+    pub(crate) fn label(self, status: Option<u16>) -> String {
+        match (self, status) {
+            (Self::Timeout, _) => "time-out".to_owned(),
+            (Self::Unreadable, _) => "unreadable answer".to_owned(),
+            (Self::Connection | Self::Panic, _) | (_, None) => self.name().replace('_', " "),
+            (_, Some(status)) => status.to_string(),
+        }
+    }
 }
 
 impl Serialize for CallOutcome {
@@ -92,6 +103,24 @@ mod tests {
             (json.as_str(), read(&json)),
             ("\"rate_limited\"", CallOutcome::RateLimited)
         );
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_own_label() {
+        let label = |outcome: CallOutcome, status| outcome.label(status);
+        let table = [
+            (CallOutcome::RateLimited, Some(529), "529"),
+            (CallOutcome::ServerError, Some(500), "500"),
+            (CallOutcome::Rejected, None, "rejected"),
+            (CallOutcome::Fatal, Some(401), "401"),
+            (CallOutcome::RateLimited, None, "rate limited"),
+            (CallOutcome::Unreadable, Some(200), "unreadable answer"),
+            (CallOutcome::Timeout, None, "time-out"),
+            (CallOutcome::Connection, None, "connection"),
+        ];
+        for (outcome, status, expected) in table {
+            assert_eq!(label(outcome, status), expected);
+        }
     }
 
     #[test]

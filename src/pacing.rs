@@ -185,7 +185,7 @@ pub enum PermitOutcome {
     /// The call failed, but was not rate limited.
     Failed,
     /// The server accepts no calls with this key: it is retired.
-    KeyIsUseless,
+    Fatal,
 }
 
 /// What a report changed.
@@ -374,7 +374,7 @@ impl Keys {
             PermitOutcome::RateLimited(until) => {
                 key.rate_limited(now, permit.granted_at, permit.pauses, until)
             }
-            PermitOutcome::KeyIsUseless => key.retire(),
+            PermitOutcome::Fatal => key.retire(),
         };
         Reaction {
             paused_until,

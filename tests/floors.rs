@@ -19,7 +19,7 @@ const STOREYS: [(&str, &[&str]); 3] = [
     (
         "runner",
         &[
-            "names", "outcome", "json", "hints", "http", "pacing", "store", "share", "api",
+            "names", "text", "outcome", "json", "hints", "http", "pacing", "store", "share", "api",
             "prompts", "journal", "batch", "queue",
         ],
     ),

@@ -20,7 +20,7 @@ use crate::prompts::Prompt;
 /// use paceline::batch::{Event, Watch};
 ///
 /// fn watch(event: &Event<'_>) {
-///     if let Event::Held { wait, .. } = event {
+///     if let Event::Paused { wait, .. } = event {
 ///         eprintln!("a pause of {wait:?}");
 ///     }
 /// }
@@ -40,32 +40,32 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Watch for F {
 /// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum PauseReason {
     /// The server answered 429 and said when to come back.
-    Said,
+    Ordered,
     /// The server answered 429 and did not say when to come back.
-    Silent,
+    RateLimited,
     /// Too many calls fail with a fault.
     Faults,
 }
 
-impl Why {
+impl PauseReason {
     /// Name in the log.
     fn name(self) -> &'static str {
         match self {
-            Why::Said => "said",
-            Why::Silent => "silent",
-            Why::Faults => "faults",
+            PauseReason::Ordered => "said",
+            PauseReason::RateLimited => "silent",
+            PauseReason::Faults => "faults",
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Said => "paused by the server",
-            Why::Silent => "rate limited by the server",
-            Why::Faults => "slowed down by too many faults",
+            PauseReason::Ordered => "paused by the server",
+            PauseReason::RateLimited => "rate limited by the server",
+            PauseReason::Faults => "slowed down by too many faults",
         })
     }
 }
@@ -94,7 +94,7 @@ pub enum Event<'a> {
         error: Option<&'a CallError>,
     },
     /// A key is paused: no call with it may leave.
-    Held {
+    Paused {
         /// The key.
         key: usize,
         /// How long the pause lasts.
@@ -102,15 +102,15 @@ pub enum Event<'a> {
         /// When it ends, in wall time.
         until: SystemTime,
         /// Its cause.
-        why: Why,
+        why: PauseReason,
     },
     /// The pause of a key is over: a call has its permit.
-    Released {
+    Resumed {
         /// The key.
         key: usize,
     },
     /// The rate of a key is known, or has changed.
-    Pace {
+    RateKnown {
         /// The key.
         key: usize,
         /// Calls per minute.
@@ -148,21 +148,21 @@ impl Event<'_> {
                 attempt,
                 error,
             } => log_attempt(prompt, attempt, error),
-            Event::Held {
+            Event::Paused {
                 key,
                 wait,
                 until,
                 why,
             } => log_pause(key, wait, until, why),
-            Event::Released { key } => log::info!(event = "released", key; "the pause is over"),
-            Event::Pace {
+            Event::Resumed { key } => log::info!(event = "released", key; "the pause is over"),
+            Event::RateKnown {
                 key,
                 per_minute,
                 origin: Origin::Stated,
             } => {
                 log::info!(event = "pace", key, per_minute, origin = "stated"; "the server states a limit of {per_minute:.0} calls a minute");
             }
-            Event::Pace {
+            Event::RateKnown {
                 key,
                 per_minute,
                 origin: Origin::Found,
@@ -185,7 +185,7 @@ impl Event<'_> {
     }
 }
 
-fn log_pause(key: usize, wait: Duration, until: SystemTime, why: Why) {
+fn log_pause(key: usize, wait: Duration, until: SystemTime, why: PauseReason) {
     let hold_ms = wait.as_millis() as u64;
     let until =
         Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::allowance::Allowance;
 use super::budget::Budget;
 use super::estimate::Estimate;
-use super::event::Why;
+use super::event::PauseReason;
 use super::latency::LatencyTracker;
 use super::view::View;
 use super::{Settings, Stop};
@@ -145,7 +145,7 @@ impl Pacer {
         let class = self.class(permit.key(), error);
         let outcome = match class {
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
-            Class::Fatal => PermitOutcome::KeyIsUseless,
+            Class::Fatal => PermitOutcome::Fatal,
             Class::Fault if !self.can_afford_a_retry() => PermitOutcome::RateLimited(None),
             Class::Fault | Class::Rejected => PermitOutcome::Failed,
         };
@@ -266,9 +266,9 @@ impl Pacer {
             return;
         };
         let why = match (error.class, ordered) {
-            (Class::RateLimited, Some(_)) => Why::Said,
-            (Class::RateLimited, None) => Why::Silent,
-            _ => Why::Faults,
+            (Class::RateLimited, Some(_)) => PauseReason::Ordered,
+            (Class::RateLimited, None) => PauseReason::RateLimited,
+            _ => PauseReason::Faults,
         };
         let wait = until.saturating_duration_since(now);
         self.view.held(key, (now, self.clock.wall()), wait, why);

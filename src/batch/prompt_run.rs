@@ -53,6 +53,7 @@ impl From<NoKeyPermit> for NoAnswer {
 
 /// When a call was made, and how long it waited and took.
 pub(super) struct Timing {
+    pub(super) sent: Instant,
     pub(super) started_at: SystemTime,
     pub(super) paced: Duration,
     pub(super) took: Duration,
@@ -65,25 +66,11 @@ pub(super) struct PromptRun<'a> {
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
     attempts: Vec<RecordAttempt>,
-    calls: PromptCalls,
-}
-
-/// The calls made for a prompt.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PromptCalls {
-    pub(super) calls: u64,
-    pub(super) rate_limited: u64,
-    /// Calls that failed otherwise.
-    pub(super) failed: u64,
-    /// When the first and the last call were sent.
-    pub(super) first: Option<Instant>,
-    pub(super) last: Option<Instant>,
 }
 
 /// A prompt that a worker is done with.
 pub(super) struct Finished {
     pub(super) prompt: Prompt,
-    pub(super) calls: PromptCalls,
     /// `None` if the batch was stopped before the prompt was done.
     pub(super) record: Option<Record>,
 }
@@ -95,7 +82,6 @@ impl<'a> PromptRun<'a> {
             view,
             queued: now - job.pulled,
             attempts: Vec::new(),
-            calls: PromptCalls::default(),
         }
     }
 
@@ -106,6 +92,9 @@ impl<'a> PromptRun<'a> {
         timing: Timing,
         answer: &Result<Answer, CallError>,
     ) {
+        let is_retry = !self.attempts.is_empty();
+        self.view
+            .called(&self.job.prompt, is_retry, answer, &timing);
         let outcome = match answer {
             Ok(_) => CallOutcome::Answered,
             Err(error) => error.outcome(),
@@ -114,7 +103,6 @@ impl<'a> PromptRun<'a> {
             Ok(answer) => (Some(answer.status), answer.request_id.clone()),
             Err(error) => (error.status, error.request_id.clone()),
         };
-        self.calls.count(permit.granted_at(), outcome);
         self.attempts.push(RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             key: permit.key(),
@@ -155,16 +143,11 @@ impl<'a> PromptRun<'a> {
     }
 
     /// Makes the record after the last attempt; `None` if the batch was stopped before the prompt was done.
-    pub(super) fn finish(
-        self,
-        ended: Result<Answer, RetryError<NoAnswer>>,
-    ) -> (PromptCalls, Option<Record>) {
-        let calls = self.calls;
-        let record = match ended {
+    pub(super) fn finish(self, ended: Result<Answer, RetryError<NoAnswer>>) -> Option<Record> {
+        match ended {
             Ok(answer) => Some(self.answered(answer)),
             Err(error) => self.failed(error),
-        };
-        (calls, record)
+        }
     }
 
     fn answered(self, answer: Answer) -> Record {
@@ -211,19 +194,6 @@ impl<'a> PromptRun<'a> {
     }
 }
 
-impl PromptCalls {
-    fn count(&mut self, sent: Instant, outcome: CallOutcome) {
-        self.calls += 1;
-        match outcome {
-            CallOutcome::Answered => {}
-            CallOutcome::RateLimited => self.rate_limited += 1,
-            _ => self.failed += 1,
-        }
-        self.first.get_or_insert(sent);
-        self.last = Some(sent);
-    }
-}
-
 impl Finished {
     /// A prompt whose task panicked. Its attempts are lost.
     pub(super) fn panicked(job: Job, message: String) -> Self {
@@ -237,7 +207,6 @@ impl Finished {
         };
         Finished {
             prompt: job.prompt,
-            calls: PromptCalls::default(),
             record: Some(record),
         }
     }

@@ -27,7 +27,6 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
 
     /// Writes and counts a finished prompt. Returns a reason to stop the batch, if there is one.
     pub(super) fn take(&mut self, finished: &Finished) -> Option<Stop> {
-        self.summary.count(&finished.calls);
         let record = finished.record.as_ref().filter(|_| !self.is_broken)?;
         let written = (self.write)(record);
         // If only the answer's own file could not be written, its record is in the journal, and others can follow.

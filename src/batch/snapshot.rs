@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::event::Why;
+use super::causes::Causes;
+use super::event::PauseReason;
 use super::price::Tokens;
 
 /// The server's rate limit for all keys together, in calls per minute, as far as it is known.
@@ -12,7 +13,7 @@ pub enum Allowed {
     /// The settings give no limit.
     Any,
     /// The limit in the settings.
-    Told(f64),
+    Fixed(f64),
     /// The limit that the server states.
     Stated(f64),
     /// It is being found, and is not known yet.
@@ -23,15 +24,15 @@ pub enum Allowed {
 
 /// A pause of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
+pub struct Pause {
     /// Time left.
     pub left: Duration,
     /// Its cause.
-    pub why: Why,
+    pub why: PauseReason,
 }
 
 /// The state of a batch at one instant: plain data.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Time since the start.
@@ -47,9 +48,15 @@ pub struct Snapshot {
     /// Calls that have ended.
     pub calls: u64,
     /// Calls that were rate limited.
-    pub refused: u64,
+    pub rate_limited: u64,
     /// Calls that failed otherwise.
     pub faults: u64,
+    /// Calls that were a retry.
+    pub retried: u64,
+    /// Why calls failed.
+    pub failed_calls: Causes,
+    /// How long ago the latest call failed; `None` if none has.
+    pub since_failure: Option<Duration>,
     /// Calls per minute, over the last seconds.
     pub rate: f64,
     /// The server's rate limit.
@@ -62,8 +69,12 @@ pub struct Snapshot {
     pub waiting: u64,
     /// Smoothed latency of answered calls; `None` before the first.
     pub latency: Option<Duration>,
+    /// The latency that 95 % of the answered calls kept below, within 3 %.
+    pub latency_p95: Option<Duration>,
     /// The pause that everyone waits for, if every key is paused.
-    pub hold: Option<Hold>,
+    pub pause: Option<Pause>,
+    /// How long every key was paused, in all.
+    pub paused: Duration,
     /// Keys that are not retired.
     pub keys: usize,
     /// Tokens of the answers that report their usage.
@@ -83,15 +94,20 @@ impl Snapshot {
             answered: 0,
             failed: 0,
             calls: 0,
-            refused: 0,
+            rate_limited: 0,
             faults: 0,
+            retried: 0,
+            failed_calls: Causes::default(),
+            since_failure: None,
             rate: 0.0,
             allowed: Allowed::Unknown,
             workers: 0,
             in_flight: 0,
             waiting: 0,
             latency: None,
-            hold: None,
+            latency_p95: None,
+            pause: None,
+            paused: Duration::ZERO,
             keys: 1,
             tokens: Tokens::default(),
             unmetered: 0,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::prompt_run::PromptCalls;
-use super::{Before, Stop, Tokens};
+use super::view::View;
+use super::{Before, Causes, Stop, Tokens};
 use crate::journal::Record;
 
 /// An answer that needs a look: it is empty, or it ended for an unusual reason.
@@ -79,7 +79,7 @@ impl fmt::Display for Flags {
 }
 
 /// The result of a batch.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Summary {
     /// Prompts that earlier runs have finished.
@@ -88,16 +88,30 @@ pub struct Summary {
     pub answered: u64,
     /// Prompts with a failure on record.
     pub failed: u64,
+    /// Why those prompts failed.
+    pub failed_prompts: Causes,
     /// Answers that need a look.
     pub flags: Flags,
     /// Calls made.
     pub calls: u64,
     /// Calls that were rate limited.
-    pub throttled: u64,
+    pub rate_limited: u64,
     /// Calls that failed otherwise.
     pub faults: u64,
+    /// Calls that were a retry.
+    pub retried: u64,
+    /// Why calls failed.
+    pub failed_calls: Causes,
+    /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
+    pub calls_a_minute: Option<f64>,
     /// Calls per minute that the server was found to allow; `None` if the limit was known, or was not found.
     pub found: Option<f64>,
+    /// How long every key was paused, in all.
+    pub paused: Duration,
+    /// The median latency of the answered calls, within 3 %.
+    pub latency: Option<Duration>,
+    /// The latency that 95 % of the answered calls kept below, within 3 %.
+    pub latency_p95: Option<Duration>,
     /// Tokens of the answers that report their usage.
     pub tokens: Tokens,
     /// Answers that do not report their usage.
@@ -106,45 +120,16 @@ pub struct Summary {
     pub took: Duration,
     /// Why it stopped early, if it did.
     pub stop: Option<Stop>,
-    started: Instant,
-    first_call: Option<Instant>,
-    last_call: Option<Instant>,
 }
 
 impl Summary {
-    pub(super) fn new(started: Instant) -> Self {
-        Summary {
-            before: Before::default(),
-            answered: 0,
-            failed: 0,
-            flags: Flags::default(),
-            calls: 0,
-            throttled: 0,
-            faults: 0,
-            found: None,
-            tokens: Tokens::default(),
-            unmetered: 0,
-            took: Duration::ZERO,
-            stop: None,
-            started,
-            first_call: None,
-            last_call: None,
-        }
-    }
-
-    /// Counts the calls of one prompt.
-    pub(super) fn count(&mut self, account: &PromptCalls) {
-        self.calls += account.calls;
-        self.throttled += account.rate_limited;
-        self.faults += account.failed;
-        self.first_call = self.first_call.into_iter().chain(account.first).min();
-        self.last_call = self.last_call.into_iter().chain(account.last).max();
-    }
-
     /// Counts a record that has been written.
     pub(super) fn written(&mut self, record: &Record) {
         match &record.text {
-            None => self.failed += 1,
+            None => {
+                self.failed += 1;
+                self.failed_prompts.count_record(record);
+            }
             Some(text) => {
                 self.answered += 1;
                 let flag = Flag::of(text, record.finish_reason.as_deref());
@@ -155,18 +140,24 @@ impl Summary {
         }
     }
 
-    pub(super) fn ended(&mut self, now: Instant) {
-        self.took = now - self.started;
-    }
-
-    /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
-    #[must_use]
-    pub fn calls_a_minute(&self) -> Option<f64> {
-        let span = self
-            .last_call?
-            .duration_since(self.first_call?)
-            .as_secs_f64();
-        (self.calls > 1 && span > 0.0).then(|| (self.calls - 1) as f64 * 60.0 / span)
+    /// Takes over what the view has counted.
+    pub(super) fn ended(&mut self, view: &View, now: Instant) {
+        let end = view.at(now);
+        self.calls = end.calls;
+        self.rate_limited = end.rate_limited;
+        self.faults = end.faults;
+        self.retried = end.retried;
+        self.failed_calls = end.failed_calls;
+        self.paused = end.paused;
+        self.latency = view.median_latency();
+        self.latency_p95 = end.latency_p95;
+        self.tokens = end.tokens;
+        self.unmetered = end.unmetered;
+        self.took = end.elapsed;
+        self.calls_a_minute = view.sent().and_then(|(first, last)| {
+            let span = (last - first).as_secs_f64();
+            (end.calls > 1 && span > 0.0).then(|| (end.calls - 1) as f64 * 60.0 / span)
+        });
     }
 }
 

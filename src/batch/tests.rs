@@ -186,7 +186,7 @@ fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
         (
             ran.summary.answered,
             ran.summary.calls,
-            ran.summary.throttled
+            ran.summary.rate_limited
         ),
         (200, 200, 0)
     );
@@ -195,7 +195,7 @@ fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
         SECOND * (199 * 6 + 2),
         "19.9 minutes and the last answer"
     );
-    assert_eq!(ran.summary.calls_a_minute(), Some(10.0));
+    assert_eq!(ran.summary.calls_a_minute, Some(10.0));
     assert!(
         ran.records
             .iter()
@@ -282,7 +282,7 @@ fn one_429_pauses_everyone_and_costs_no_retry() {
         ..paced(60)
     };
     let ran = run(settings, 20, SECOND / 10, refusing);
-    assert_eq!((ran.summary.answered, ran.summary.throttled), (20, 3));
+    assert_eq!((ran.summary.answered, ran.summary.rate_limited), (20, 3));
     for (at, _) in ran.calls.iter().filter(|(_, prompt)| prompt == "5").take(3) {
         let until = *at + SECOND / 10 + SECOND * 30;
         assert!(

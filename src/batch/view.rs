@@ -8,13 +8,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::event::{Event, Origin, Watch, Why};
-use super::meter::RecentCalls;
+use super::event::{Event, Origin, PauseReason, Watch};
+use super::meter::{Latencies, RecentCalls};
 use super::price::Tokens;
-use super::snapshot::{Allowed, Hold, Snapshot};
+use super::prompt_run::Timing;
+use super::snapshot::{Allowed, Pause, Snapshot};
 use crate::api::{Answer, CallError, Class, Usage};
 use crate::limiter::Rate;
 use crate::pacing::RateLimit;
+use crate::prompts::Prompt;
 
 /// A live view of a batch, from [`Batch::view`](super::Batch::view). It stays valid after the batch has ended.
 pub struct View {
@@ -27,6 +29,12 @@ struct ViewState {
     /// The counters, and the latency. The other fields are filled in by [`View::at`].
     counts: Snapshot,
     recent: RecentCalls,
+    latencies: Latencies,
+    /// When the first and the last call left.
+    sent: Option<(Instant, Instant)>,
+    last_failure: Option<Instant>,
+    /// Since when every key is paused; until its pause is over.
+    all_paused_since: Option<Instant>,
     /// Whether the settings give the rate.
     is_fixed: bool,
     keys: Vec<KeyView>,
@@ -40,7 +48,7 @@ struct KeyView {
     per_minute: f64,
     found: bool,
     /// The end of its pause, and the cause.
-    pause: Option<(Instant, Why)>,
+    pause: Option<(Instant, PauseReason)>,
 }
 
 /// Selects a counter.
@@ -81,6 +89,10 @@ impl View {
         let state = ViewState {
             counts: Snapshot::new(None),
             recent: RecentCalls::default(),
+            latencies: Latencies::default(),
+            sent: None,
+            last_failure: None,
+            all_paused_since: None,
             is_fixed: rate != RateLimit::Adaptive,
             keys: vec![key; keys],
         };
@@ -98,20 +110,21 @@ impl View {
         let state = self.state.lock();
         Snapshot {
             elapsed,
+            since_failure: state
+                .last_failure
+                .map(|at| now.saturating_duration_since(at)),
+            latency_p95: state.latencies.quantile(0.95),
+            paused: state.paused(now),
             rate: state.recent.a_minute(elapsed),
             allowed: state.allowed(),
-            hold: state.pause(now),
+            pause: state.pause(now),
             keys: state.open().count(),
-            ..state.counts
+            ..state.counts.clone()
         }
     }
 
     pub(super) fn tokens(&self) -> Tokens {
         self.state.lock().counts.tokens
-    }
-
-    pub(super) fn unmetered(&self) -> u64 {
-        self.state.lock().counts.unmetered
     }
 
     /// Sets the total number of prompts. Only the first number counts.
@@ -158,19 +171,43 @@ impl View {
     /// A call is in flight, until the value is dropped.
     pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
         let elapsed = now.saturating_duration_since(self.start);
-        self.state.lock().recent.count(elapsed);
+        let mut state = self.state.lock();
+        state.recent.count(elapsed);
+        let first = state.sent.map_or(now, |(first, _)| first.min(now));
+        let last = state.sent.map_or(now, |(_, last)| last.max(now));
+        state.sent = Some((first, last));
+        drop(state);
         Counted::new(self, |counts| &mut counts.in_flight)
     }
 
-    /// A call has ended.
-    pub(super) fn called(&self, answer: &Result<Answer, CallError>, took: Duration) {
+    /// A call of this prompt has ended.
+    pub(super) fn called(
+        &self,
+        prompt: &Prompt,
+        is_retry: bool,
+        answer: &Result<Answer, CallError>,
+        timing: &Timing,
+    ) {
         let mut state = self.state.lock();
         state.counts.calls += 1;
+        state.counts.retried += u64::from(is_retry);
         match answer {
-            Ok(answer) => state.answered(answer.usage, took),
-            Err(error) if error.class == Class::RateLimited => state.counts.refused += 1,
-            Err(_) => state.counts.faults += 1,
+            Ok(answer) => state.answered(answer.usage, timing.took),
+            Err(error) => {
+                state.last_failure = Some(timing.sent + timing.took);
+                state.failed(prompt, error);
+            }
         }
+    }
+
+    /// When the first and the last call left.
+    pub(super) fn sent(&self) -> Option<(Instant, Instant)> {
+        self.state.lock().sent
+    }
+
+    /// The median latency of the answered calls.
+    pub(super) fn median_latency(&self) -> Option<Duration> {
+        self.state.lock().latencies.quantile(0.5)
     }
 
     /// The server states the rate of a key, as it does with every answer.
@@ -189,7 +226,7 @@ impl View {
         let before = std::mem::replace(&mut state.keys[key].per_minute, per_minute);
         drop(state);
         if before != per_minute {
-            self.tell(Event::Pace {
+            self.tell(Event::RateKnown {
                 key,
                 per_minute,
                 origin,
@@ -198,10 +235,21 @@ impl View {
     }
 
     /// A pause of a key begins; `now` is the instant and the wall time.
-    pub(super) fn held(&self, key: usize, now: (Instant, SystemTime), wait: Duration, why: Why) {
+    pub(super) fn held(
+        &self,
+        key: usize,
+        now: (Instant, SystemTime),
+        wait: Duration,
+        why: PauseReason,
+    ) {
         let (instant, wall) = now;
-        self.state.lock().keys[key].pause = Some((instant + wait, why));
-        self.tell(Event::Held {
+        let mut state = self.state.lock();
+        state.keys[key].pause = Some((instant + wait, why));
+        if state.pause(instant).is_some() {
+            state.all_paused_since.get_or_insert(instant);
+        }
+        drop(state);
+        self.tell(Event::Paused {
             key,
             wait,
             until: wall + wait,
@@ -222,9 +270,13 @@ impl View {
     pub(super) fn passed(&self, key: usize, at: Instant) {
         let mut state = self.state.lock();
         let ended = state.keys[key].pause.take_if(|(until, _)| *until <= at);
+        if let Some((until, _)) = ended {
+            state.counts.paused = state.paused(until);
+            state.all_paused_since = None;
+        }
         drop(state);
         if ended.is_some() {
-            self.tell(Event::Released { key });
+            self.tell(Event::Resumed { key });
         }
     }
 
@@ -248,24 +300,43 @@ impl ViewState {
         match self.open().any(|key| key.per_minute == 0.0) {
             true if self.is_fixed => Allowed::Any,
             true => Allowed::Unknown,
-            false if self.is_fixed => Allowed::Told(all),
+            false if self.is_fixed => Allowed::Fixed(all),
             false if found => Allowed::Found(all),
             false => Allowed::Stated(all),
         }
     }
 
     /// If every key is paused: the pause that ends first.
-    fn pause(&self, now: Instant) -> Option<Hold> {
+    fn pause(&self, now: Instant) -> Option<Pause> {
         let pauses: Option<Vec<_>> = self.open().map(|key| key.pause).collect();
         let (until, why) = pauses?.into_iter().min_by_key(|(until, _)| *until)?;
-        (until > now).then(|| Hold {
+        (until > now).then(|| Pause {
             left: until - now,
             why,
         })
     }
 
+    /// How long every key was paused, until `now`.
+    fn paused(&self, now: Instant) -> Duration {
+        let current = self
+            .all_paused_since
+            .map(|since| now.saturating_duration_since(since));
+        self.counts.paused + current.unwrap_or_default()
+    }
+
+    fn failed(&mut self, prompt: &Prompt, error: &CallError) {
+        match error.class {
+            Class::RateLimited => self.counts.rate_limited += 1,
+            _ => self.counts.faults += 1,
+        }
+        self.counts
+            .failed_calls
+            .count_call(&prompt.custom_id, error);
+    }
+
     fn answered(&mut self, usage: Option<Usage>, took: Duration) {
         self.smooth_latency(took);
+        self.latencies.count(took);
         match usage {
             Some(usage) => self.counts.tokens += usage.into(),
             None => self.counts.unmetered += 1,

@@ -1,10 +1,10 @@
 //! How figures and texts are written for people: one function for each kind, used by the whole face.
 //!
-//! Pure. Texts that come from outside (prompts, answers, messages of a server, file names) are cleaned here before they
-//! reach a terminal or a document, so that no control character does. HTML and JSON have escapes of their own.
+//! Pure. Texts that come from outside are cleaned by [`text`](crate::text).
 
-use std::borrow::Cow;
 use std::time::Duration;
+
+pub(crate) use crate::text::{cleaned, one_line, shortened};
 
 /// A duration to three figures: `7.25 ms`, `1.3 s`, `58 s`, `1 min 42 s`, `2 h 1 min`, `4 d 4 h`.
 pub(crate) fn duration(time: Duration) -> String {
@@ -111,34 +111,6 @@ pub(crate) fn money(dollars: f64) -> String {
     }
     let cents = (dollars * 100.0).round() as u64;
     format!("${}.{:02}", grouped(cents / 100), cents % 100)
-}
-
-/// A text of several lines without control characters (C0 with ESC, DEL and C1): each becomes U+FFFD, but for line
-/// feeds and tabs, and for the carriage return before a line feed, which is dropped.
-pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !text.contains(is_harmful) {
-        return text.into();
-    }
-    text.replace("\r\n", "\n")
-        .replace(is_harmful, "\u{fffd}")
-        .into()
-}
-
-/// A text on one line: each run of white space becomes a space, each other control character U+FFFD.
-pub(crate) fn one_line(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").replace(char::is_control, "\u{fffd}")
-}
-
-/// A text on one line and of at most `most` characters; what was cut off shows as `…`.
-pub(crate) fn shortened(text: &str, most: usize) -> String {
-    let line = one_line(text);
-    if line.chars().count() <= most {
-        return line;
-    }
-    let kept: String = line.chars().take(most.saturating_sub(1)).collect();
-    kept.trim_end().to_owned() + "…"
 }
 
 /// Two decimals below 10, one below 100, none above; without zeros at the end.
@@ -255,25 +227,5 @@ mod tests {
         ];
         assert_eq!(said, expected);
         assert_eq!(money(1e-30), "$0");
-    }
-
-    #[test]
-    fn no_control_character_is_left_in_a_text() {
-        let nasty = "a\u{1b}[31m\u{9b}2J\u{7}\u{0}\u{7f}b\rc\r\nd\te";
-        let expected = "a\u{fffd}[31m\u{fffd}2J\u{fffd}\u{fffd}\u{fffd}b\u{fffd}c\nd\te";
-        assert_eq!(cleaned(nasty), expected);
-        assert!(matches!(cleaned("é\n\tü"), Cow::Borrowed("é\n\tü")));
-        assert_eq!(
-            one_line(" a\n\tb\u{2028}c\u{85}d\u{1b} "),
-            "a b c d\u{fffd}"
-        );
-    }
-
-    #[test]
-    fn a_text_is_shortened_between_characters() {
-        assert_eq!(shortened(&"é".repeat(9), 5), "éééé…");
-        assert_eq!(shortened("a\nb", 3), "a b");
-        assert_eq!(shortened("ab cd", 4), "ab…");
-        assert_eq!(shortened("ab", 0), "…");
     }
 }

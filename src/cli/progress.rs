@@ -92,7 +92,7 @@ impl ProgressDisplay {
         const LONG: Duration = Duration::from_secs(5);
         let (messages, view) = (self.messages.clone(), self.view.clone());
         Arc::new(move |event: &Event<'_>| match *event {
-            Event::Held {
+            Event::Paused {
                 key,
                 wait,
                 until,

@@ -83,7 +83,7 @@ fn in_all(summary: &Summary) -> Option<String> {
 /// The calls, if some of them were not answered.
 fn calls(summary: &Summary) -> Option<String> {
     let kinds = [
-        (summary.throttled, "rate limited (429)"),
+        (summary.rate_limited, "rate limited (429)"),
         (summary.faults, "failed otherwise"),
     ];
     let there = kinds.iter().filter(|(count, _)| *count > 0);
@@ -97,7 +97,7 @@ fn calls(summary: &Summary) -> Option<String> {
 fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
     const MOMENT: Duration = Duration::from_secs(1);
     let rate = summary
-        .calls_a_minute()
+        .calls_a_minute
         .filter(|_| setup.rpm.is_some() || summary.took >= MOMENT)?;
     let limit = setup.rpm.map_or_else(String::new, |rpm| {
         let all_keys = u64::from(rpm.get()) * setup.clients.len() as u64;
@@ -137,7 +137,7 @@ pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Vec<(&'static str, V
         ("answered", summary.answered.into()),
         ("failed", summary.failed.into()),
         ("calls", summary.calls.into()),
-        ("rate_limited", summary.throttled.into()),
+        ("rate_limited", summary.rate_limited.into()),
         ("faults", summary.faults.into()),
         ("took_ms", (summary.took.as_millis() as u64).into()),
         ("tokens_in", summary.tokens.input.into()),

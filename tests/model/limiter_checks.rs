@@ -491,7 +491,7 @@ fn retiring(waiting: usize) {
     }
     case.with(|case| {
         let permit = KeyPermit::new(case.start, 0);
-        let report = CallReport::new(PermitOutcome::KeyIsUseless);
+        let report = CallReport::new(PermitOutcome::Fatal);
         assert_eq!(case.limiter.report(&permit, &report).keys_left, 0);
     });
     case.run();

@@ -206,7 +206,7 @@ fn a_batch_of_thirty_days_with_faults_and_outages_keeps_its_rate_to_the_last() {
     let (summary, days) = run(RateLimit::Fixed(rate), true);
     println!(
         "{} answered, {} calls, {} rate limited",
-        summary.answered, summary.calls, summary.throttled
+        summary.answered, summary.calls, summary.rate_limited
     );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
     // Only the calls in flight when an outage begins are rate limited.
@@ -221,7 +221,7 @@ fn a_batch_of_thirty_days_finds_its_rate_whenever_it_changes() {
     let (summary, days) = run(RateLimit::Adaptive, false);
     println!(
         "{} answered, {} calls, {} rate limited",
-        summary.answered, summary.calls, summary.throttled
+        summary.answered, summary.calls, summary.rate_limited
     );
     assert!(summary.stop.is_none(), "{:?}", summary.stop);
     let possible = |day| (DAY - MINUTE * 10).div_duration_f64(changing(day));

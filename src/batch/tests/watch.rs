@@ -3,6 +3,16 @@
 use super::*;
 use crate::api::Usage;
 
+/// A cause with its count and its first prompts.
+fn said(cause: &FailureCause) -> String {
+    let ids: Vec<_> = cause
+        .first
+        .iter()
+        .map(|id| id.trim_start_matches("line-"))
+        .collect();
+    format!("{} x {}: {}", cause.count, cause.label(), ids.join(","))
+}
+
 /// Runs prompts. Returns the events as text, the summary and the last snapshot.
 fn watched(
     settings: Settings,
@@ -24,8 +34,8 @@ fn watched(
             Event::Attempt {
                 prompt, attempt, ..
             } => format!("{} {}", prompt.custom_id, attempt.outcome),
-            Event::Held { key, wait, why, .. } => format!("key {key} {why} {}", wait.as_secs()),
-            Event::Released { key } => format!("key {key} released"),
+            Event::Paused { key, wait, why, .. } => format!("key {key} {why} {}", wait.as_secs()),
+            Event::Resumed { key } => format!("key {key} released"),
             Event::Done { prompt, answered } => format!("{} done: {answered}", prompt.custom_id),
             Event::Hired { workers } => format!("{workers} workers"),
             other => format!("{other:?}"),
@@ -78,25 +88,36 @@ fn the_view_ends_with_what_the_summary_says() {
         answered,
         failed,
         calls,
-        refused,
+        rate_limited,
         faults,
         unmetered,
         ..
     } = last;
     assert_eq!((answered, failed), (summary.answered, summary.failed));
     assert_eq!(
-        (calls, refused, faults),
-        (summary.calls, summary.throttled, summary.faults)
+        (calls, rate_limited, faults),
+        (summary.calls, summary.rate_limited, summary.faults)
     );
-    assert_eq!((calls, refused, faults, unmetered), (42, 1, 2, 39));
+    assert_eq!((calls, rate_limited, faults, unmetered), (42, 1, 2, 39));
     assert_eq!(
-        (last.left(), last.in_flight, last.waiting, last.hold),
+        (last.left(), last.in_flight, last.waiting, last.pause),
         (Some(0), 0, 0, None)
     );
     assert_eq!(
         (last.allowed, last.latency),
-        (Allowed::Told(600.0), Some(SECOND))
+        (Allowed::Fixed(600.0), Some(SECOND))
     );
+    let causes: Vec<_> = last.failed_calls.list.iter().map(said).collect();
+    assert_eq!(causes, ["1 x 429: 3", "1 x 500: 4", "1 x 400: 5"]);
+    assert_eq!(last.failed_calls, summary.failed_calls);
+    let failed: Vec<_> = summary.failed_prompts.list.iter().map(said).collect();
+    assert_eq!(failed, ["1 x 400: 5"]);
+    assert_eq!((last.retried, summary.retried), (2, 2));
+    assert!(last.since_failure.is_some_and(|ago| ago > SECOND));
+    let near =
+        |latency: Option<Duration>| latency.is_some_and(|at| at.abs_diff(SECOND) < SECOND / 30);
+    assert!(near(last.latency_p95) && near(summary.latency));
+    assert_eq!((last.paused, summary.paused.as_secs()), (summary.paused, 1));
     assert_eq!(
         told.iter().filter(|said| said.starts_with("line-")).count(),
         42 + 40
@@ -119,34 +140,34 @@ fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
     let wall = SystemTime::now();
     let view = View::new(start, RateLimit::Adaptive, 2);
     assert_eq!(
-        (view.at(start).allowed, view.at(start).hold),
+        (view.at(start).allowed, view.at(start).pause),
         (Allowed::Unknown, None)
     );
-    view.held(0, (start, wall), SECOND * 9, Why::Said);
-    assert_eq!(view.at(start).hold, None, "the other key is free");
-    view.held(1, (start, wall), SECOND * 5, Why::Silent);
+    view.held(0, (start, wall), SECOND * 9, PauseReason::Ordered);
+    assert_eq!(view.at(start).pause, None, "the other key is free");
+    view.held(1, (start, wall), SECOND * 5, PauseReason::RateLimited);
     assert_eq!(
-        view.at(start + SECOND).hold,
-        Some(Hold {
+        view.at(start + SECOND).pause,
+        Some(Pause {
             left: SECOND * 4,
-            why: Why::Silent
+            why: PauseReason::RateLimited
         })
     );
     view.held_longer(1, start, start + SECOND * 20);
     assert_eq!(
-        view.at(start).hold,
-        Some(Hold {
+        view.at(start).pause,
+        Some(Pause {
             left: SECOND * 9,
-            why: Why::Said
+            why: PauseReason::Ordered
         })
     );
     view.retired(0, &error(Class::Fatal, 401, None));
     assert_eq!(
-        (view.at(start).hold.unwrap().left, view.at(start).keys),
+        (view.at(start).pause.unwrap().left, view.at(start).keys),
         (SECOND * 20, 1)
     );
     view.passed(1, start + SECOND * 21);
-    assert_eq!(view.at(start).hold, None);
+    assert_eq!(view.at(start).pause, None);
 }
 
 #[test]
@@ -156,7 +177,7 @@ fn a_rate_is_an_event_only_when_it_changes() {
     let paces = Arc::new(Mutex::new(Vec::new()));
     let notes = paces.clone();
     view.show(Arc::new(move |event: &Event<'_>| {
-        if let Event::Pace {
+        if let Event::RateKnown {
             per_minute, origin, ..
         } = event
         {

@@ -13,7 +13,7 @@ pub(super) fn to_go(now: &Snapshot) -> Option<Duration> {
     let rate = calls_a_minute(now).filter(|rate| *rate > 0.0)?;
     let under_way = now.in_flight.min(left) as f64;
     let to_send = left as f64 * calls_a_prompt(now) - under_way;
-    let hold = now.hold.map_or(Duration::ZERO, |hold| hold.left);
+    let hold = now.pause.map_or(Duration::ZERO, |hold| hold.left);
     let sending = Duration::try_from_secs_f64(to_send.max(0.0) * 60.0 / rate).ok()?;
     sending
         .checked_add(hold)?
@@ -36,7 +36,7 @@ fn calls_a_minute(now: &Snapshot) -> Option<f64> {
     const SETTLED_TIME: Duration = Duration::from_secs(15);
     const SETTLED_CALLS: u64 = 30;
     let allowed = match now.allowed {
-        Allowed::Told(rate) | Allowed::Stated(rate) => rate,
+        Allowed::Fixed(rate) | Allowed::Stated(rate) => rate,
         // It grows beyond the last limit that was found.
         Allowed::Found(rate) => rate.max(now.rate),
         _ => return (now.rate > 0.0).then_some(now.rate),
@@ -46,7 +46,7 @@ fn calls_a_minute(now: &Snapshot) -> Option<f64> {
     let workers = by_latency.map(|latency| now.workers as f64 * 60.0 / latency.as_secs_f64());
     // Workers that wait although the limit allows more calls wait for tokens, or this machine is too slow.
     let settled = now.elapsed >= SETTLED_TIME && now.calls >= SETTLED_CALLS;
-    let for_tokens = settled && now.waiting > 0 && now.hold.is_none() && now.refused == 0;
+    let for_tokens = settled && now.waiting > 0 && now.pause.is_none() && now.rate_limited == 0;
     let tokens = Some(now.rate).filter(|rate| for_tokens && *rate > 0.0 && *rate < allowed * 0.8);
     Some(allowed)
         .into_iter()
@@ -60,21 +60,21 @@ fn calls_a_minute(now: &Snapshot) -> Option<f64> {
 fn let_in(now: &Snapshot) -> Option<f64> {
     // While the limit is being found, 429s are expected.
     let is_finding = matches!(now.allowed, Allowed::Found(_));
-    let many = now.refused.saturating_mul(10) > now.calls && now.rate > 0.0 && !is_finding;
-    many.then(|| now.rate * (1.0 - now.refused as f64 / now.calls as f64))
+    let many = now.rate_limited.saturating_mul(10) > now.calls && now.rate > 0.0 && !is_finding;
+    many.then(|| now.rate * (1.0 - now.rate_limited as f64 / now.calls as f64))
         .filter(|rate| *rate > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch::{Hold, Why};
+    use crate::batch::{Pause, PauseReason};
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn at(pace: f64, left: u64) -> Snapshot {
         Snapshot {
-            allowed: Allowed::Told(pace),
+            allowed: Allowed::Fixed(pace),
             workers: 9,
             waiting: 1,
             ..Snapshot::new(Some(left))
@@ -93,12 +93,12 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_hold_and_the_last_answer_come_on_top() {
-        let hold = Some(Hold {
+        let pause = Some(Pause {
             left: SECOND * 12,
-            why: Why::Said,
+            why: PauseReason::Ordered,
         });
         let held = Snapshot {
-            hold,
+            pause,
             latency: Some(SECOND * 3),
             ..at(600.0, 100)
         };
@@ -136,7 +136,7 @@ mod tests {
     fn where_the_limit_is_not_what_we_were_told_it_is_what_gets_through() {
         let wrong = Snapshot {
             calls: 100,
-            refused: 50,
+            rate_limited: 50,
             rate: 120.0,
             ..at(600.0, 100)
         };
@@ -167,14 +167,17 @@ mod tests {
         };
         assert_eq!(to_go(&free), Some(SECOND * 20));
         assert_eq!(
-            to_go(&Snapshot { rate: 0.0, ..free }),
+            to_go(&Snapshot {
+                rate: 0.0,
+                ..free.clone()
+            }),
             None,
             "nothing is known yet"
         );
         assert_eq!(
             to_go(&Snapshot {
                 total: None,
-                ..free
+                ..free.clone()
             }),
             None,
             "nobody knows how many"
@@ -182,7 +185,7 @@ mod tests {
         assert_eq!(
             to_go(&Snapshot {
                 answered: 100,
-                ..free
+                ..free.clone()
             }),
             Some(Duration::ZERO)
         );

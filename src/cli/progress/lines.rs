@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use console::Style;
 
 use super::eta;
-use crate::batch::{Allowed, Price, Snapshot, Why};
+use crate::batch::{Allowed, PauseReason, Price, Snapshot};
 use crate::cli::format::{countdown, counted, duration, grouped, money, number, short_number};
 
 /// What a terminal can show.
@@ -59,7 +59,12 @@ pub(super) fn one_line(now: &Snapshot, price: Option<Price>) -> String {
 }
 
 /// A pause that has just begun.
-pub(super) fn pause(key: Option<usize>, why: Why, wait: Duration, until: SystemTime) -> String {
+pub(super) fn pause(
+    key: Option<usize>,
+    why: PauseReason,
+    wait: Duration,
+    until: SystemTime,
+) -> String {
     let key = key.map_or_else(String::new, |key| format!("key {key} is "));
     let until = jiff::Timestamp::try_from(until)
         .map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
@@ -117,7 +122,7 @@ fn bar(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
     } else {
         ["=", "-"]
     };
-    let meaning = if now.hold.is_some() {
+    let meaning = if now.pause.is_some() {
         Emphasis::Paused
     } else {
         Emphasis::Good
@@ -132,7 +137,7 @@ fn bar(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
 
 /// The time to the end. While nothing gets through, there is no answer to go by.
 fn time_left(now: &Snapshot) -> Option<String> {
-    if now.answered == 0 && now.refused.max(now.faults).max(now.failed) > 0 {
+    if now.answered == 0 && now.rate_limited.max(now.faults).max(now.failed) > 0 {
         return Some("no answer yet".to_owned());
     }
     eta::to_go(now).map(|left| format!("{} left", countdown(left)))
@@ -160,7 +165,7 @@ fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
         ),
         (failed, format!("   {bad}{} failed", grouped(now.failed))),
     ];
-    let errors = now.refused.saturating_add(now.faults);
+    let errors = now.rate_limited.saturating_add(now.faults);
     let retried = errors.saturating_sub(now.failed);
     if retried > 0 {
         pieces.push((Emphasis::Plain, format!("   {} retried", grouped(retried))));
@@ -195,7 +200,7 @@ fn rate(now: &Snapshot) -> Vec<Piece> {
 fn allowed_rate(now: &Snapshot) -> String {
     let rate = number(now.rate.round());
     let limit = match now.allowed {
-        Allowed::Told(limit) | Allowed::Stated(limit) => format!(" of {}", number(limit.round())),
+        Allowed::Fixed(limit) | Allowed::Stated(limit) => format!(" of {}", number(limit.round())),
         Allowed::Found(limit) => format!(" of about {}", number(limit.round())),
         Allowed::Unknown => return format!("{rate} calls a minute, finding the limit"),
         _ => String::new(),
@@ -205,7 +210,7 @@ fn allowed_rate(now: &Snapshot) -> String {
 
 /// Why everyone waits, with a countdown.
 fn pause_left(now: &Snapshot) -> Option<String> {
-    let hold = now.hold?;
+    let hold = now.pause?;
     Some(format!("{}, {}", hold.why, countdown(hold.left)))
 }
 
@@ -246,7 +251,10 @@ fn trouble(now: &Snapshot) -> Option<Vec<Piece>> {
 }
 
 fn problems(now: &Snapshot) -> Option<String> {
-    let kinds = [(now.refused, "rate limited (429)"), (now.faults, "failed")];
+    let kinds = [
+        (now.rate_limited, "rate limited (429)"),
+        (now.faults, "failed"),
+    ];
     let there = kinds.iter().filter(|(count, _)| *count > 0);
     let problems: Vec<_> = there
         .map(|(count, kind)| format!("{} {kind}", grouped(*count)))

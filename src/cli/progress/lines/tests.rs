@@ -1,7 +1,7 @@
 //! The display of some moments, at 80 and at 40 columns.
 
 use super::*;
-use crate::batch::{Hold, Tokens};
+use crate::batch::{Pause, Tokens};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -12,7 +12,7 @@ fn steady() -> Snapshot {
         failed: 3,
         calls: 743,
         rate: 600.4,
-        allowed: Allowed::Told(600.0),
+        allowed: Allowed::Fixed(600.0),
         workers: 13,
         in_flight: 8,
         waiting: 5,
@@ -26,16 +26,16 @@ fn steady() -> Snapshot {
 }
 
 fn paused() -> Snapshot {
-    let hold = Some(Hold {
+    let pause = Some(Pause {
         left: Duration::from_millis(11_200),
-        why: Why::Said,
+        why: PauseReason::Ordered,
     });
     Snapshot {
-        hold,
+        pause,
         rate: 0.0,
         in_flight: 0,
         waiting: 13,
-        refused: 12,
+        rate_limited: 12,
         calls: 755,
         ..steady()
     }
@@ -70,7 +70,7 @@ fn found() -> Snapshot {
     Snapshot {
         allowed: Allowed::Found(590.0),
         rate: 575.0,
-        refused: 4,
+        rate_limited: 4,
         ..finding()
     }
 }
@@ -246,12 +246,12 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         answered: 123_456_789_012,
         failed: 123_456_789_012,
         faults: u64::MAX,
-        refused: u64::MAX,
+        rate_limited: u64::MAX,
         rate: 1e9,
         workers: 10_000,
-        hold: Some(Hold {
+        pause: Some(Pause {
             left: SECOND * 1_000_000,
-            why: Why::Silent,
+            why: PauseReason::RateLimited,
         }),
         ..steady()
     };
@@ -298,10 +298,10 @@ fn elsewhere_one_line_says_it_all() {
 fn a_pause_is_told_with_its_reason_and_its_end() {
     let until = SystemTime::UNIX_EPOCH + SECOND * 3612;
     assert_eq!(
-        pause(None, Why::Said, SECOND * 12, until),
+        pause(None, PauseReason::Ordered, SECOND * 12, until),
         "paused by the server until 1970-01-01T01:00:12Z (12 s)"
     );
-    let said = pause(Some(2), Why::Silent, SECOND * 61, until);
+    let said = pause(Some(2), PauseReason::RateLimited, SECOND * 61, until);
     assert_eq!(
         said,
         "key 2 is rate limited by the server until 1970-01-01T01:00:12Z (1 min 1 s)"

@@ -1,0 +1,194 @@
+//! A tally of causes: why calls failed, and why prompts failed in the end.
+//!
+//! A cause is an outcome with its status and its code. The tally is bounded in every direction, because codes and
+//! messages come from servers. Displays, logs and reports take their words from here.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::api::CallError;
+use crate::journal::Record;
+use crate::outcome::CallOutcome;
+use crate::text::shortened;
+
+/// Failures that have one cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FailureCause {
+    /// How the calls ended.
+    pub outcome: CallOutcome,
+    /// The HTTP status, if a response came.
+    pub status: Option<u16>,
+    /// The server's error code, or one of ours such as `timeout`.
+    pub code: String,
+    /// How many there were.
+    pub count: u64,
+    /// The latest message: one line without control characters.
+    pub message: String,
+    /// The names of the first prompts that it happened to, at most 5.
+    pub first: Vec<String>,
+}
+
+impl FailureCause {
+    /// The cause in one or two words: the status, or how the call ended: `429`, `connection`, `time-out`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.outcome.label(self.status)
+    }
+}
+
+/// `429 rate_limit_exceeded: Rate limit reached.`, or the message alone if no response came.
+impl fmt::Display for FailureCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{status} {}: {}", self.code, self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// A tally of failures by cause: plain data. At most 24 causes are told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Causes {
+    /// The causes, in order of their first failure.
+    pub list: Vec<FailureCause>,
+    /// Failures of further causes.
+    pub others: u64,
+    /// Which cause the latest failure has, as an index of the list.
+    latest: Option<usize>,
+}
+
+impl Causes {
+    /// A server has a handful of errors; with more, their codes are made up for each call.
+    const MOST: usize = 24;
+    const IDS: usize = 5;
+    /// In characters: a sentence or two; a line of a terminal is shorter.
+    const MESSAGE: usize = 300;
+    const WORD: usize = 80;
+
+    /// All failures.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.list.iter().map(|cause| cause.count).sum::<u64>() + self.others
+    }
+
+    /// The cause of the latest failure.
+    #[must_use]
+    pub fn latest(&self) -> Option<&FailureCause> {
+        self.list.get(self.latest?)
+    }
+
+    /// The causes by [`label`](FailureCause::label), the most frequent first: `23 x 429, 11 x 503`.
+    #[must_use]
+    pub fn by_label(&self) -> Vec<(String, u64)> {
+        let mut labels: Vec<(String, u64)> = Vec::new();
+        for cause in &self.list {
+            let label = cause.label();
+            match labels.iter_mut().find(|(there, _)| *there == label) {
+                Some((_, count)) => *count += cause.count,
+                None => labels.push((label, cause.count)),
+            }
+        }
+        labels.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        labels
+    }
+
+    /// Counts a failed call of the prompt with this name.
+    pub(super) fn count_call(&mut self, name: &str, error: &CallError) {
+        let key = (error.outcome(), error.status, error.code.as_str());
+        self.count(key, name, &error.message);
+    }
+
+    /// Counts the record of a failed prompt.
+    pub(crate) fn count_record(&mut self, record: &Record) {
+        let Some(error) = &record.error else {
+            return;
+        };
+        let last = record.attempts.last();
+        let outcome = last.map_or(CallOutcome::Panic, |attempt| attempt.outcome);
+        let status = record
+            .response
+            .as_ref()
+            .map(|response| response.status_code);
+        let key = (outcome, status, error.code.as_str());
+        self.count(key, &record.custom_id, &error.message);
+    }
+
+    fn count(&mut self, key: (CallOutcome, Option<u16>, &str), name: &str, message: &str) {
+        let (outcome, status, code) = key;
+        let code = shortened(code, Self::WORD);
+        let is_same = |there: &FailureCause| {
+            (there.outcome, there.status, &there.code) == (outcome, status, &code)
+        };
+        let place = self.list.iter().position(is_same);
+        self.latest = place.or((self.list.len() < Self::MOST).then_some(self.list.len()));
+        let Some(place) = self.latest else {
+            self.others += 1;
+            return;
+        };
+        if place == self.list.len() {
+            self.list.push(FailureCause {
+                outcome,
+                status,
+                code,
+                count: 0,
+                message: String::new(),
+                first: Vec::new(),
+            });
+        }
+        let cause = &mut self.list[place];
+        cause.count += 1;
+        cause.message = shortened(message, Self::MESSAGE);
+        let name = shortened(name, Self::WORD);
+        if cause.first.len() < Self::IDS && !cause.first.contains(&name) {
+            cause.first.push(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use CallOutcome::{Connection, RateLimited, ServerError, Timeout};
+
+    #[test]
+    fn failures_are_counted_by_outcome_status_and_code() {
+        let mut causes = Causes::default();
+        let slow = (RateLimited, Some(429), "rate_limit_exceeded");
+        causes.count(slow, "line-1", "try again in 20s");
+        causes.count((ServerError, Some(500), "oops"), "line-2", "sorry");
+        causes.count(slow, "line-1", "try\nagain in\u{1b}[31m 3s");
+        causes.count((RateLimited, Some(429), "tokens"), "line-3", "slow down");
+        let first = &causes.list[0];
+        assert_eq!(
+            (first.count, first.first.as_slice()),
+            (2, &["line-1".to_owned()][..])
+        );
+        assert_eq!(
+            first.to_string(),
+            "429 rate_limit_exceeded: try again in\u{fffd}[31m 3s"
+        );
+        assert_eq!(causes.latest().map(|cause| &*cause.code), Some("tokens"));
+        assert_eq!(
+            causes.by_label(),
+            [("429".to_owned(), 3), ("500".to_owned(), 1)]
+        );
+        assert_eq!(causes.total(), 4);
+    }
+
+    #[test]
+    fn a_tally_is_bounded_whatever_the_server_says() {
+        let mut causes = Causes::default();
+        for n in 0..1000 {
+            let code = format!("{n}{}", "x".repeat(10_000));
+            causes.count((Timeout, None, &code), &code, &code);
+            causes.count((Connection, None, "broken"), &n.to_string(), "gone");
+        }
+        assert_eq!((causes.list.len(), causes.total()), (24, 2000));
+        assert_eq!(causes.list[1].first, ["0", "1", "2", "3", "4"]);
+        assert!(causes.list.iter().all(|cause| cause.message.len() < 1000));
+        assert_eq!(causes.list[1].to_string(), "gone");
+    }
+}
