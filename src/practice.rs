@@ -37,8 +37,8 @@
 //! ```
 
 mod apis;
-mod arrival;
-mod connections;
+pub(crate) mod arrival;
+pub(crate) mod connections;
 mod errors;
 mod faults;
 mod limits;
@@ -46,7 +46,7 @@ mod prose;
 mod script;
 mod service;
 mod stats;
-mod wire;
+pub(crate) mod wire;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -129,7 +129,7 @@ impl Server {
         let service = Arc::new(Service::new(options, stopped));
         let accept = {
             let service = service.clone();
-            move || service.accept(&listener)
+            move || service.connections.accept(&listener, &*service)
         };
         let accepting = thread::Builder::new()
             .name("practice".into())
@@ -189,7 +189,7 @@ impl Server {
         let mut last = TcpStream::connect(self.addr)?;
         last.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")?;
         last.read_to_end(&mut Vec::new())?;
-        self.service.wait_until_none_is_connected();
+        self.service.connections.wait_until_none_is_open();
         Ok(())
     }
 
@@ -204,7 +204,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.running = None;
-        self.service.shut_down();
+        self.service.connections.shut_down();
         // A connection of our own wakes the accepting thread, which sees that the server has stopped.
         let _ = TcpStream::connect(self.addr);
         if let Some(accepting) = self.accepting.take() {

@@ -281,7 +281,6 @@ mod tests {
             headers: vec![(version.into(), "2023-06-01".into())],
             body: body.into(),
             arrived: Instant::now(),
-            keep_alive: true,
         })
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket;
 
 /// Has the connections of a listener stamped. The system may take a moment to begin.
-pub(super) fn stamp(_listener: &TcpListener) -> io::Result<()> {
+pub(crate) fn stamp(_listener: &TcpListener) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket::setsockopt(_listener, socket::sockopt::ReceiveTimestampns, &true)?;
     Ok(())
@@ -20,20 +20,30 @@ pub(super) fn stamp(_listener: &TcpListener) -> io::Result<()> {
 
 /// A connection that knows when the bytes that were last read from it arrived.
 #[derive(Debug)]
-pub(super) struct Stamped<'a> {
+pub(crate) struct Stamped<'a> {
     stream: &'a TcpStream,
-    pub(super) arrived: Instant,
+    pub(crate) arrived: Instant,
+    /// By when more bytes must have come; `None` waits for ever.
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl<'a> Stamped<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        let arrived = Instant::now();
-        Stamped { stream, arrived }
+    pub(crate) fn new(stream: &'a TcpStream) -> Self {
+        Stamped {
+            stream,
+            arrived: Instant::now(),
+            deadline: None,
+        }
     }
 }
 
 impl Read for Stamped<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = left.max(Duration::from_millis(1)); // the system takes 0 for "wait for ever"
+            self.stream.set_read_timeout(Some(left))?;
+        }
         let (length, age) = read(self.stream, buffer)?;
         let now = Instant::now();
         self.arrived = now.checked_sub(age).unwrap_or(now);

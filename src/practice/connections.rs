@@ -1,29 +1,78 @@
-//! The connections: accepts them, gives each a thread, reads requests and sends what the [`Service`] answers.
+//! The connections of a server: accepts them, gives each a thread from a bounded number, and closes them at the end.
+//!
+//! What is done with a connection is the server's own affair: the practice server's, the gate's.
 
-use std::io::{self, BufReader, ErrorKind};
+use std::collections::HashMap;
+use std::io;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{self, Scope};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{debug, warn};
+use parking_lot::{Condvar, Mutex};
 
-use super::apis::Provider;
-use super::arrival::Stamped;
-use super::errors::Problem;
-use super::service::Service;
 use super::wire::{self, WireReply};
 
-impl Service {
+/// What a server does with a connection, in a thread of its own.
+pub(crate) trait Serve: Sync {
+    /// Answers the requests of a connection, one after the other, until either side ends it.
+    fn serve(&self, number: u64, stream: &TcpStream) -> io::Result<()>;
+
+    /// What a client is told whose request cannot be read, or that gets no thread.
+    fn refusal(&self, status: u16, reason: &str) -> WireReply;
+
+    /// Tells a client what is wrong with its request, if that is the error.
+    fn blame(&self, stream: &TcpStream, error: io::Error) -> io::Result<()> {
+        let Some(status) = wire::blame(&error) else {
+            return Err(error);
+        };
+        let refusal = self.refusal(status, &error.to_string());
+        refusal.send(stream, false).map(drop)
+    }
+}
+
+/// The open connections of a server.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    /// Closed when the server stops.
+    stopped: Receiver<()>,
+    /// Most connections at once; another is told 503.
+    most: usize,
+    /// Bytes of stack for a connection's thread.
+    stack_size: usize,
+    open: Mutex<HashMap<u64, TcpStream>>,
+    /// Notified when the last connection is closed.
+    none_open: Condvar,
+}
+
+impl Connections {
+    /// No connection yet, and `most` at once. All end when `stopped` is closed.
+    pub(crate) fn new(stopped: Receiver<()>, most: usize) -> Self {
+        Connections {
+            stopped,
+            most,
+            stack_size: 256 << 10, // enough for JSON as deep as serde_json reads it: 128 levels
+            open: Mutex::default(),
+            none_open: Condvar::new(),
+        }
+    }
+
+    /// Waits; true if the server was stopped meanwhile.
+    pub(crate) fn wait(&self, duration: Duration) -> bool {
+        self.stopped.recv_timeout(duration) == Err(RecvTimeoutError::Disconnected)
+    }
+
     /// Accepts connections until the server stops, and joins their threads.
-    pub(super) fn accept(&self, listener: &TcpListener) {
+    pub(crate) fn accept(&self, listener: &TcpListener, server: &dyn Serve) {
         thread::scope(|scope| {
             for (number, stream) in (0..).zip(listener.incoming()) {
                 if self.wait(Duration::ZERO) {
                     return;
                 }
-                let opened = stream.and_then(|stream| self.open(number, stream, scope));
+                let opened = stream.and_then(|stream| self.open(number, stream, server, scope));
                 if let Err(error) = opened {
-                    warn!("practice: cannot serve a connection: {error}");
+                    warn!("cannot serve a connection: {error}");
                     self.wait(Duration::from_millis(10)); // of too many open files, one may be closed
                 }
             }
@@ -35,83 +84,55 @@ impl Service {
         &'scope self,
         number: u64,
         stream: TcpStream,
+        server: &'scope dyn Serve,
         scope: &'scope Scope<'scope, '_>,
     ) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        self.connections.lock().insert(number, stream.try_clone()?);
+        if self.open.lock().len() >= self.most {
+            let refusal = server.refusal(503, "too many connections");
+            return refusal.send(&stream, false).map(drop);
+        }
+        self.open.lock().insert(number, stream.try_clone()?);
         let serve = move || {
-            if let Err(error) = self.serve(&stream) {
-                debug!("practice: connection {number} ended: {error}");
+            if let Err(error) = server.serve(number, &stream) {
+                debug!("connection {number} ended: {error}");
             }
             drop(self.close(number));
         };
-        let thread = thread::Builder::new().name(format!("practice-{number}"));
+        let thread = thread::Builder::new().name(format!("connection-{number}"));
         let spawned = thread
             .stack_size(self.stack_size)
             .spawn_scoped(scope, serve);
         if let Err(error) = &spawned
             && let Some(stream) = self.close(number)
         {
-            error_reply(503, error).send(&stream, false)?;
+            let refusal = server.refusal(503, &error.to_string());
+            refusal.send(&stream, false)?;
         }
         spawned.map(drop)
     }
 
     fn close(&self, number: u64) -> Option<TcpStream> {
-        let mut connections = self.connections.lock();
-        let stream = connections.remove(&number);
-        if connections.is_empty() {
-            self.none_connected.notify_all();
+        let mut open = self.open.lock();
+        let stream = open.remove(&number);
+        if open.is_empty() {
+            self.none_open.notify_all();
         }
         stream
     }
 
     /// Closes all connections; their threads end then.
-    pub(super) fn shut_down(&self) {
-        for stream in self.connections.lock().values() {
+    pub(crate) fn shut_down(&self) {
+        for stream in self.open.lock().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    pub(super) fn wait_until_none_is_connected(&self) {
-        let mut connections = self.connections.lock();
-        self.none_connected
-            .wait_while(&mut connections, |connections| !connections.is_empty());
+    pub(crate) fn wait_until_none_is_open(&self) {
+        let mut open = self.open.lock();
+        self.none_open
+            .wait_while(&mut open, |open| !open.is_empty());
     }
-
-    /// Answers the requests of a connection, one after the other.
-    fn serve(&self, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(Stamped::new(stream));
-        while !self.wait(Duration::ZERO) {
-            let request = match wire::read(&mut reader, stream) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Ok(()),
-                Err(error) => return blame(stream, &error),
-            };
-            let keep_alive = request.keep_alive;
-            let Some(reply) = self.answer(request) else {
-                return Ok(()); // the server has stopped
-            };
-            if !reply.send(stream, keep_alive)? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Tells a client what is wrong with its request, if that is the error.
-fn blame(stream: &TcpStream, error: &io::Error) -> io::Result<()> {
-    let status = match error.kind() {
-        ErrorKind::InvalidData => 400,
-        ErrorKind::FileTooLarge => 413,
-        _ => return Ok(()),
-    };
-    error_reply(status, error).send(stream, false).map(drop)
-}
-
-fn error_reply(status: u16, error: &io::Error) -> WireReply {
-    Provider::OpenAi.error(&Problem::Invalid(status, error.to_string()), false)
 }
 
 #[cfg(test)]
@@ -121,20 +142,44 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::practice::ServerOptions;
+
+    struct Closes;
+
+    impl Serve for Closes {
+        fn serve(&self, _: u64, _: &TcpStream) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn refusal(&self, status: u16, reason: &str) -> WireReply {
+            WireReply::new(status, reason)
+        }
+    }
+
+    /// What a client is told whose connection is opened.
+    fn told(connections: &Connections) -> (bool, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let opened = thread::scope(|scope| connections.open(0, stream, &Closes, scope).is_ok());
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap(); // returns only when the connection is closed
+        (opened, answer)
+    }
 
     #[test]
     fn a_connection_that_gets_no_thread_is_answered_with_an_error_and_closed() {
         let (_running, stopped) = bounded(0);
-        let mut service = Service::new(ServerOptions::default(), stopped);
-        service.stack_size = 1 << 60; // no system has so much room for a thread
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        thread::scope(|scope| service.open(0, stream, scope).unwrap_err());
-        let mut answer = String::new();
-        client.read_to_string(&mut answer).unwrap(); // returns only when the connection is closed
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        service.wait_until_none_is_connected();
+        let mut connections = Connections::new(stopped, 10);
+        connections.stack_size = 1 << 60; // no system has so much room for a thread
+        let (opened, answer) = told(&connections);
+        assert!(!opened && answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        connections.wait_until_none_is_open();
+    }
+
+    #[test]
+    fn one_connection_too_many_is_told_so() {
+        let (_running, stopped) = bounded(0);
+        let (_, answer) = told(&Connections::new(stopped, 0));
+        assert!(answer.contains("too many connections"), "{answer}");
     }
 }

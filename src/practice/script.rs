@@ -8,7 +8,7 @@ use super::apis::{Dialect, Provider};
 use super::errors::Problem;
 use super::limits::OverLimit;
 use super::prose::Prose;
-use super::wire::WireReply;
+use super::wire::{WireReply, WireRequest};
 
 /// A scripted reply, for [`Server::next`](super::Server::next).
 ///
@@ -123,7 +123,22 @@ pub struct ReceivedRequest {
     pub body: String,
     /// When the first byte was read.
     pub arrived: Instant,
-    pub(super) keep_alive: bool,
+}
+
+impl From<WireRequest> for ReceivedRequest {
+    fn from(request: WireRequest) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let headers = request.headers.iter();
+        ReceivedRequest {
+            method: request.method,
+            path: request.path,
+            headers: headers
+                .map(|(name, value)| (name.clone(), text(value)))
+                .collect(),
+            body: text(&request.body),
+            arrived: request.arrived,
+        }
+    }
 }
 
 impl ReceivedRequest {
@@ -183,7 +198,6 @@ mod tests {
             headers: vec![("content-type".into(), "a".into())],
             body,
             arrived: Instant::now(),
-            keep_alive: true,
         }
     }
 
@@ -199,6 +213,25 @@ mod tests {
         assert_eq!(log.to_vec().len(), 1, "the newest is kept, however large");
         log.push(request("small".into()).into());
         assert_eq!((log.to_vec().len(), log.bytes), (1, 5));
+    }
+
+    #[test]
+    fn each_providers_key_header_tells_one_client_from_another() {
+        let key = |(name, value): (&str, &str)| {
+            let headers = vec![(name.to_owned(), value.to_owned())];
+            let request = ReceivedRequest {
+                headers,
+                ..request(String::new())
+            };
+            request.key().to_owned()
+        };
+        let headers = [
+            ("authorization", "Bearer a"),
+            ("x-api-key", "b"),
+            ("x-goog-api-key", "c"),
+            ("host", "d"),
+        ];
+        assert_eq!(headers.map(key), ["Bearer a", "b", "c", ""]);
     }
 
     #[test]

@@ -1,39 +1,35 @@
 //! What is answered to a request: a page of the server's own, a scripted reply, or, by the rules, an answer of an API.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::{self, BufReader};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use log::debug;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::ServerOptions;
 use super::apis::{Dialect, MODEL, Provider, Question};
+use super::arrival::Stamped;
+use super::connections::{Connections, Serve};
 use super::errors::Problem;
 use super::faults::InjectedFault;
 use super::limits::{Admission, OverLimit};
 use super::prose::Prose;
 use super::script::{ReceivedRequest, Reply, RequestLog};
 use super::stats::{CallSeen, StatsKeeper};
-use super::wire::WireReply;
+use super::wire::{self, WireReply};
 
 /// What the threads of all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) options: ServerOptions,
     started: Instant,
-    /// Closed when the server stops.
-    stopped: Receiver<()>,
     pub(super) state: Mutex<ServiceState>,
-    /// The open connections, by number.
-    pub(super) connections: Mutex<HashMap<u64, TcpStream>>,
-    /// Notified when the last connection is closed.
-    pub(super) none_connected: Condvar,
-    /// Bytes of stack for a connection's thread.
-    pub(super) stack_size: usize,
+    pub(super) connections: Connections,
 }
 
 #[derive(Debug)]
@@ -63,17 +59,14 @@ impl Service {
         Service {
             options,
             started,
-            stopped,
             state: Mutex::new(state),
-            connections: Mutex::default(),
-            none_connected: Condvar::new(),
-            stack_size: 256 << 10, // enough for JSON as deep as serde_json reads it: 128 levels
+            connections: Connections::new(stopped, usize::MAX),
         }
     }
 
     /// Waits; true if the server was stopped meanwhile.
-    pub(super) fn wait(&self, duration: Duration) -> bool {
-        self.stopped.recv_timeout(duration) == Err(RecvTimeoutError::Disconnected)
+    fn wait(&self, duration: Duration) -> bool {
+        self.connections.wait(duration)
     }
 
     /// Answers a request, as late as the rules want it; `None` if the server stops meanwhile.
@@ -218,6 +211,31 @@ impl Service {
         let answers = state.answers.entry(key).or_default();
         *answers += 1;
         self.options.faults.is_out_of_credit(key, *answers)
+    }
+}
+
+impl Serve for Service {
+    fn serve(&self, _number: u64, stream: &TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(Stamped::new(stream));
+        while !self.wait(Duration::ZERO) {
+            let request = match wire::read(&mut reader, stream) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.blame(stream, error),
+            };
+            let keep_alive = request.keep_alive;
+            let Some(reply) = self.answer(request.into()) else {
+                return Ok(()); // the server has stopped
+            };
+            if !reply.send(stream, keep_alive)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn refusal(&self, status: u16, reason: &str) -> WireReply {
+        Provider::OpenAi.error(&Problem::Invalid(status, reason.to_owned()), false)
     }
 }
 

@@ -1,6 +1,7 @@
-//! HTTP/1.1 as the practice server needs it: reads a request, writes a response with one write.
+//! HTTP/1.1 as a server needs it: reads a request, writes a response with one write. The practice server and the gate
+//! share it.
 //!
-//! It works on the socket itself, so that the server can reset a connection, stop in the middle of a body or never
+//! It works on the socket itself, so that a server can reset a connection, stop in the middle of a body or never
 //! answer. What a request asks and what is answered is decided elsewhere.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -9,32 +10,71 @@ use std::time::{Duration, Instant};
 
 use super::arrival::Stamped;
 use super::faults::InjectedFault;
-use super::script::ReceivedRequest;
 
 /// Longest head of a request, in bytes: eight times what nginx accepts.
 const MAX_HEAD: usize = 64 << 10;
 /// Longest body of a request, in bytes: Anthropic's limit.
 const MAX_BODY: usize = 32 << 20;
 
-/// Reads the next request; `None` when the client has closed the connection.
+/// A request as it came.
+#[derive(Debug)]
+pub(crate) struct WireRequest {
+    pub(crate) method: String,
+    /// With its query.
+    pub(crate) path: String,
+    /// Names, in lower case, and values, in the order in which they came.
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Vec<u8>,
+    /// When the first byte was read.
+    pub(crate) arrived: Instant,
+    /// Whether the client may send another request.
+    pub(crate) keep_alive: bool,
+    /// Whether the client reads chunks.
+    pub(crate) is_http_11: bool,
+}
+
+impl WireRequest {
+    /// The value of the first header with this name (in lower case), if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(other, _)| other == name)?;
+        std::str::from_utf8(value).ok()
+    }
+
+    /// Whether a header has this value, in whatever case.
+    fn is(&self, name: &str, value: &str) -> bool {
+        self.header(name)
+            .is_some_and(|found| found.eq_ignore_ascii_case(value))
+    }
+}
+
+/// Reads the next request, which must come by the reader's deadline; `None` when the client has closed the connection.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client sent something that cannot be read.
-pub(super) fn read(
+/// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client sent something that cannot be read:
+/// [`blame`] tells it so.
+pub(crate) fn read(
     reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
-) -> io::Result<Option<ReceivedRequest>> {
+) -> io::Result<Option<WireRequest>> {
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
     let arrived = reader.get_ref().arrived;
     let mut request = parse_head(&read_head(reader)?, arrived)?;
-    if is(&request, "expect", "100-continue") {
+    if request.is("expect", "100-continue") {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
-    let body = read_body(&request, reader)?;
-    request.body = String::from_utf8_lossy(&body).into_owned();
+    request.body = read_body(&request, reader)?;
     Ok(Some(request))
+}
+
+/// The status for a request that could not be read; `None` if the connection itself has ended.
+pub(crate) fn blame(error: &io::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::InvalidData => Some(400),
+        ErrorKind::FileTooLarge => Some(413),
+        _ => None,
+    }
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -60,36 +100,29 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 /// The request without its body.
-fn parse_head(head: &[u8], arrived: Instant) -> io::Result<ReceivedRequest> {
+fn parse_head(head: &[u8], arrived: Instant) -> io::Result<WireRequest> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
     if !parsed.parse(head).is_ok_and(|status| status.is_complete()) {
         return Err(malformed("the request's head"));
     }
-    let owned = |header: &httparse::Header<'_>| {
-        let value = String::from_utf8_lossy(header.value).into_owned();
-        (header.name.to_ascii_lowercase(), value)
-    };
-    let mut request = ReceivedRequest {
+    let owned =
+        |header: &httparse::Header<'_>| (header.name.to_ascii_lowercase(), header.value.to_owned());
+    let mut request = WireRequest {
         method: parsed.method.unwrap_or_default().to_owned(),
         path: parsed.path.unwrap_or_default().to_owned(),
         headers: parsed.headers.iter().map(owned).collect(),
-        body: String::new(),
+        body: Vec::new(),
         arrived,
         keep_alive: false,
+        is_http_11: parsed.version == Some(1),
     };
-    request.keep_alive = parsed.version == Some(1) && !is(&request, "connection", "close");
+    request.keep_alive = request.is_http_11 && !request.is("connection", "close");
     Ok(request)
 }
 
-/// Whether a header has this value, in whatever case.
-fn is(request: &ReceivedRequest, name: &str, value: &str) -> bool {
-    let found = request.header(name);
-    found.is_some_and(|found| found.eq_ignore_ascii_case(value))
-}
-
-fn read_body(request: &ReceivedRequest, reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    if is(request, "transfer-encoding", "chunked") {
+fn read_body(request: &WireRequest, reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    if request.is("transfer-encoding", "chunked") {
         return read_chunks(reader);
     }
     let length = request.header("content-length").unwrap_or("0").parse();
@@ -142,16 +175,16 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 
 /// A response as it is sent.
 #[derive(Debug)]
-pub(super) struct WireReply {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct WireReply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
     /// How it is spoiled on its way.
     pub(super) fault: Option<InjectedFault>,
 }
 
 impl WireReply {
-    pub(super) fn new(status: u16, body: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, body: impl Into<String>) -> Self {
         WireReply {
             status,
             headers: Vec::new(),
@@ -161,7 +194,7 @@ impl WireReply {
     }
 
     /// Sends it, or what the fault leaves of it; true if the connection can be used for another request.
-    pub(super) fn send(self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
+    pub(crate) fn send(self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
         if self.fault == Some(InjectedFault::Reset) {
             socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
             return Ok(false);
@@ -202,7 +235,7 @@ impl WireReply {
 mod tests {
     use super::*;
 
-    fn head(text: &str) -> io::Result<ReceivedRequest> {
+    fn head(text: &str) -> io::Result<WireRequest> {
         parse_head(text.as_bytes(), Instant::now())
     }
 
@@ -214,27 +247,12 @@ mod tests {
             (request.method.as_str(), request.path.as_str()),
             ("POST", "/v1/x?y")
         );
-        assert_eq!((request.key(), request.keep_alive), ("Bearer k", true));
-        assert!(is(&request, "expect", "100-Continue"));
+        assert_eq!(request.header("authorization"), Some("Bearer k"));
+        assert!(request.keep_alive && request.is("expect", "100-Continue"));
         assert_eq!(
             read_body(&request, &mut b"1234567, and more".as_slice()).unwrap(),
             b"1234567"
         );
-    }
-
-    #[test]
-    fn each_providers_key_header_tells_one_client_from_another() {
-        let key = |line: &str| {
-            let request = head(&format!("POST / HTTP/1.1\r\n{line}\r\n\r\n"));
-            request.unwrap().key().to_owned()
-        };
-        let lines = [
-            "Authorization: Bearer a",
-            "x-api-key: b",
-            "X-Goog-Api-Key: c",
-            "Host: d",
-        ];
-        assert_eq!(lines.map(key), ["Bearer a", "b", "c", ""]);
     }
 
     #[test]
