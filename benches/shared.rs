@@ -12,15 +12,15 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::sync::{Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ::redis as client;
 use common::{Spread, p50_and_p99};
 use paceline::clock::SystemClock;
 use paceline::pacing::{CallLimiter, CallReport, KeyPermit, PermitOutcome};
-use paceline::share::{Board, FileBoard, RedisBoard, SharedLimiter};
-use paceline::store::{RedisUrl, redis as client};
+use paceline::share::{ShareOptions, SharedLimiter};
 use paceline::{CancelToken, Rate};
 
 const ROUNDS: usize = 5;
@@ -30,8 +30,8 @@ const ROUND: Duration = Duration::from_millis(200);
 trait Venue: Sync {
     fn name(&self) -> &'static str;
 
-    /// The board of one more participant in the rate of this name.
-    fn board(&self, name: &str) -> Arc<dyn Board>;
+    /// Where the rate of this name is shared.
+    fn place(&self, name: &str) -> String;
 
     /// What is the least that a message can cost here, for one more who does just that.
     fn yardstick(&self) -> Box<dyn FnMut()>;
@@ -76,9 +76,8 @@ impl Venue for Redis {
         "Redis"
     }
 
-    fn board(&self, name: &str) -> Arc<dyn Board> {
-        let place = RedisUrl::parse(&self.0.url(name), None).unwrap();
-        Arc::new(RedisBoard::new(place, &["key".to_owned()]))
+    fn place(&self, name: &str) -> String {
+        self.0.url(name)
     }
 
     fn yardstick(&self) -> Box<dyn FnMut()> {
@@ -102,11 +101,8 @@ impl Venue for Folder {
         "file"
     }
 
-    fn board(&self, name: &str) -> Arc<dyn Board> {
-        Arc::new(FileBoard::new(
-            &self.0.path().join(name),
-            vec!["key".to_owned()],
-        ))
+    fn place(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
     }
 
     fn yardstick(&self) -> Box<dyn FnMut()> {
@@ -119,7 +115,7 @@ impl Venue for Folder {
     }
 }
 
-/// What a board in a file cannot do without, for as many bytes.
+/// What an exchange through a file cannot do without, for as many bytes.
 fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
     let mut file = File::options()
         .read(true)
@@ -135,15 +131,15 @@ fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
 }
 
 fn participant(venue: &dyn Venue, name: &str, rate: Rate) -> SharedLimiter {
-    let patience = Duration::from_secs(5);
-    SharedLimiter::new(
-        Arc::new(SystemClock),
-        venue.board(name),
+    let options = ShareOptions {
+        place: venue.place(name),
+        password: None,
+        names: vec!["key".to_owned()],
         rate,
-        None,
-        1,
-        patience,
-    )
+        tokens: None,
+        patience: Duration::from_secs(5),
+    };
+    SharedLimiter::connect(options, SystemClock).unwrap()
 }
 
 /// What so many threads did in a while.
@@ -306,7 +302,6 @@ impl Paced {
         let limiters: Vec<_> = (0..self.participants)
             .map(|_| participant(venue, name, rate))
             .collect();
-        limiters.iter().for_each(|one| one.check().unwrap()); // connects
         let (taken, effort) = watched(venue, || {
             ride(&limiters, self.threads, self.lasts, |_, _| {})
         });

@@ -121,7 +121,7 @@
 //! | none | the pattern, on `crossbeam-channel`, `log`, `parking_lot` and `rand` | 1.85 |
 //! | `batch` | the APIs, the batch and its journal | 1.95 |
 //! | `practice` | a rate-limited practice server, for tests | 1.95 |
-//! | `redis` | a rate and a queue that many machines share | 1.95 |
+//! | `redis` | a rate that many machines share, and with `cli` a queue | 1.95 |
 //! | `cli` | the command line | 1.95 |
 //!
 //! `cli` and `redis` are on by default. What threads share, such as limiters, permits, tokens and clocks, is `Send` and
@@ -176,13 +176,13 @@ pub mod pool;
 pub mod practice;
 #[cfg(feature = "batch")]
 pub mod prompts;
-#[cfg(feature = "redis")]
-pub mod queue;
+#[cfg(all(feature = "redis", feature = "cli"))]
+mod queue;
 pub mod retry;
 #[cfg(feature = "batch")]
 pub mod share;
 #[cfg(feature = "redis")]
-pub mod store;
+mod store;
 mod sync;
 #[cfg(feature = "batch")]
 mod text;

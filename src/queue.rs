@@ -7,8 +7,8 @@
 //! results file.
 //!
 //! The files: a prompt as a stream entry (`entry`), the connection and the scripts (`link`), the connection's health and
-//! retries (`health`), the prompts that a worker holds (`held`), and the public parts [`Status`], [`Push`], [`Worker`]
-//! and [`Records`]. The connection itself is [`store`](crate::store)'s.
+//! retries (`health`), the prompts that a worker holds (`held`), and the parts that commands use: [`Status`], [`Push`],
+//! [`Worker`] and `records`. The connection itself is [`store`](crate::store)'s.
 
 mod entry;
 mod health;
@@ -26,17 +26,14 @@ use thiserror::Error;
 use crate::store::{RedisUrl, StoreError};
 use link::{QueueLink, script};
 
-#[cfg(feature = "cli")]
 pub(crate) use health::{ConnectionHealth, Role};
-pub use push::{Push, Pushed};
-pub use records::Records;
-pub use status::{QueueState, Status, WorkerStatus};
-pub use worker::{JoinOptions, Worker};
+pub(crate) use push::Push;
+pub(crate) use status::{QueueState, Status};
+pub(crate) use worker::{JoinOptions, Worker};
 
 /// An error of a queue.
 #[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum QueueError {
+pub(crate) enum QueueError {
     /// Redis cannot be reached, or reports an error.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -86,7 +83,7 @@ pub enum QueueError {
 
 /// The name and the address of a queue, for messages: `NAME at URL`.
 #[derive(Clone, Debug)]
-pub struct QueueName(RedisUrl);
+pub(crate) struct QueueName(RedisUrl);
 
 impl From<RedisUrl> for QueueName {
     fn from(url: RedisUrl) -> Self {
@@ -102,26 +99,23 @@ impl fmt::Display for QueueName {
 
 /// A queue at a Redis URL. Creating this value does not connect.
 #[derive(Clone, Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     url: RedisUrl,
 }
 
 impl Queue {
     /// The queue at this URL.
-    #[must_use]
-    pub fn at(url: RedisUrl) -> Self {
+    pub(crate) fn at(url: RedisUrl) -> Self {
         Queue { url }
     }
 
     /// The name and the address, for messages.
-    #[must_use]
-    pub fn named(&self) -> QueueName {
+    pub(crate) fn named(&self) -> QueueName {
         self.url.clone().into()
     }
 
     /// The name.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.url.name()
     }
 
@@ -129,7 +123,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
-    pub fn status(&self) -> Result<Status, QueueError> {
+    pub(crate) fn status(&self) -> Result<Status, QueueError> {
         self.link().status()?.ok_or_else(|| self.missing())
     }
 
@@ -137,7 +131,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
-    pub fn retry_failed(&self) -> Result<u64, QueueError> {
+    pub(crate) fn retry_failed(&self) -> Result<u64, QueueError> {
         let mut link = self.link();
         let status = link.status()?.ok_or_else(|| self.missing())?;
         while link.run::<u64>(&script::RETRY, &[])? > 0 {}
@@ -148,14 +142,13 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
-    pub fn remove(&self) -> Result<(), QueueError> {
+    pub(crate) fn remove(&self) -> Result<(), QueueError> {
         match self.link().run(&script::REMOVE, &[])? {
             0 => Err(self.missing()),
             _ => Ok(()),
         }
     }
 
-    #[cfg(feature = "cli")]
     pub(crate) fn url(&self) -> &RedisUrl {
         &self.url
     }

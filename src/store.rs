@@ -4,19 +4,17 @@
 
 mod url;
 
+use std::fmt;
 use std::time::Duration;
 
 use redis::{Connection, ConnectionLike, ErrorKind, RedisError, RedisResult, ServerErrorKind};
 use thiserror::Error;
 
-/// The client library: [`Link::ask`] passes one of its connections.
-pub use redis;
-pub use url::RedisUrl;
+pub(crate) use url::RedisUrl;
 
 /// An error of Redis or of the connection to it. Its texts say what to do.
 #[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The URL is not valid.
     #[error("{url:?} is not a Redis URL: {why}; an example is redis://localhost:6379/0?name=NAME")]
     BadUrl {
@@ -95,8 +93,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same call may succeed later without a change.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         matches!(
             self,
             StoreError::Unreachable { .. } | StoreError::NotReady { .. }
@@ -135,26 +132,29 @@ fn is_about_trust(why: &str) -> bool {
 
 /// A connection to a Redis server that connects when it is first used, and again after it broke.
 ///
-/// For one thread at a time; use one link for each thread.
-pub struct Link {
+/// For one thread at a time; use one link for each thread. When one link finds its connection broken, the other links
+/// with clones of the same URL connect anew at their next use: so the loss is reported once.
+pub(crate) struct Link {
     url: RedisUrl,
     reply_within: Duration,
-    connection: Option<Connection>,
+    connection: Option<LiveConnection>,
 }
 
-impl std::fmt::Debug for Link {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link")
-            .field("url", &self.url)
-            .field("connected", &self.connection.is_some())
-            .finish()
+struct LiveConnection {
+    connection: Connection,
+    /// [`RedisUrl::losses`] when it was made.
+    losses: u64,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({})", self.url)
     }
 }
 
 impl Link {
     /// A link to this URL, not connected yet. A reply must arrive within `reply_within`, so give more than a command blocks.
-    #[must_use]
-    pub fn new(url: RedisUrl, reply_within: Duration) -> Self {
+    pub(crate) fn new(url: RedisUrl, reply_within: Duration) -> Self {
         Link {
             url,
             reply_within,
@@ -162,9 +162,7 @@ impl Link {
         }
     }
 
-    /// The URL of the server.
-    #[must_use]
-    pub fn url(&self) -> &RedisUrl {
+    pub(crate) fn url(&self) -> &RedisUrl {
         &self.url
     }
 
@@ -174,18 +172,26 @@ impl Link {
     ///
     /// # Errors
     /// Any [`StoreError`]. After one that [is passing](StoreError::is_passing), the next call may connect again.
-    pub fn ask<T>(
+    pub(crate) fn ask<T>(
         &mut self,
         request: impl FnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.url.connect(self.reply_within)?,
+        let losses = self.url.losses();
+        let usable = self.connection.take().filter(|live| live.losses == losses);
+        let mut live = match usable {
+            Some(live) => live,
+            None => LiveConnection {
+                connection: self.url.connect(self.reply_within)?,
+                losses,
+            },
         };
-        let answer = request(&mut connection).map_err(|error| StoreError::of(&self.url, &error));
+        let answer = request(&mut live.connection);
+        let answer = answer.map_err(|error| StoreError::of(&self.url, &error));
         // An unread rest of this reply would be read as the next reply.
-        if !matches!(answer, Err(StoreError::Unreachable { .. })) && connection.is_open() {
-            self.connection = Some(connection);
+        if !matches!(answer, Err(StoreError::Unreachable { .. })) && live.connection.is_open() {
+            self.connection = Some(live);
+        } else {
+            self.url.lost_after(losses);
         }
         answer
     }

@@ -257,7 +257,7 @@ fn neither_the_key_nor_the_server_can_be_read_from_the_file() {
     assert!(ran.is_all_answered(1), "{ran}");
     let text = fs::read_to_string(cli.path("pace")).unwrap();
     assert!(
-        text.starts_with("paceline pace 1 ") && !text.contains("secret") && !text.contains("127.0"),
+        text.starts_with("paceline pace 2 ") && !text.contains("secret") && !text.contains("127.0"),
         "{text}"
     );
     assert!(Path::new(&cli.path("prompts.results.jsonl")).exists());
@@ -266,8 +266,8 @@ fn neither_the_key_nor_the_server_can_be_read_from_the_file() {
 #[cfg(feature = "redis")]
 mod redis {
     use super::*;
+    use ::redis as client;
     use common::redis::Redis;
-    use paceline::store::redis as client;
 
     #[test]
     fn four_processes_keep_one_pace_through_redis() {
@@ -444,7 +444,7 @@ mod redis {
         let mut connection = redis.connect();
         let keys: Vec<String> = client::cmd("KEYS").arg("*").query(&mut connection).unwrap();
         assert!(
-            keys.len() == 1 && keys[0].starts_with("paceline:{team}:pace:"),
+            keys.len() == 1 && keys[0].starts_with("paceline:{team}:rate:"),
             "{keys:?}"
         );
         assert!(

@@ -28,7 +28,6 @@ mod pull;
 mod push;
 #[cfg(feature = "redis")]
 mod queue;
-#[cfg(feature = "redis")]
 mod redis;
 mod report;
 mod results;

@@ -21,7 +21,7 @@ pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError
 
 /// The queue at a URL.
 pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
-    Ok(Queue::at(redis::place(&url.url)?))
+    Ok(Queue::at(redis::url(&url.url)?))
 }
 
 /// What is wrong with a queue, and what to do about it.

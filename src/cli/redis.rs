@@ -2,15 +2,18 @@
 
 use std::env;
 
+#[cfg(feature = "redis")]
 use super::error::CommandError;
+#[cfg(feature = "redis")]
 use crate::store::RedisUrl;
 
-/// The variable with the password.
-const PASSWORD: &str = "PACELINE_REDIS_PASSWORD";
+/// The password, which is not an argument because every user of the machine can see those.
+pub(super) fn password() -> Option<String> {
+    let password = env::var("PACELINE_REDIS_PASSWORD").ok();
+    password.filter(|password| !password.is_empty())
+}
 
-pub(super) fn place(address: &str) -> Result<RedisUrl, CommandError> {
-    let password = env::var(PASSWORD)
-        .ok()
-        .filter(|password| !password.is_empty());
-    Ok(RedisUrl::parse(address, password.as_deref())?)
+#[cfg(feature = "redis")]
+pub(super) fn url(address: &str) -> Result<RedisUrl, CommandError> {
+    Ok(RedisUrl::parse(address, password().as_deref())?)
 }

@@ -1,14 +1,14 @@
 //! The rate that is shared with other processes, if `--share` is given.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::args::CallArgs;
 use super::error::CommandError;
+use super::redis;
 use super::setup::Setup;
 use crate::clock::Clock;
 use crate::pacing::{CallLimiter, RateLimit};
-use crate::share::{Board, FileBoard, SharedLimiter};
+use crate::share::{ShareOptions, SharedLimiter};
 
 /// The shared rate; `None` without `--share`.
 pub(super) fn limiter(
@@ -35,40 +35,17 @@ pub(super) fn limiter(
             "--share spaces calls evenly and --burst sends several at once: leave one of them out",
         ));
     }
-    let names: Vec<_> = setup
-        .clients
-        .iter()
-        .map(|client| client.pace_name())
-        .collect();
-    let keys = names.len();
-    let patience = args.rate.max_wait;
-    let board = board(place, names)?;
-    let shared = SharedLimiter::new(clock.clone(), board, rate, args.rate.tpm, keys, patience);
-    shared.check()?;
+    let clients = setup.clients.iter();
+    let options = ShareOptions {
+        place: place.clone(),
+        password: redis::password(),
+        names: clients.map(|client| client.pace_name()).collect(),
+        rate,
+        tokens: args.rate.tpm,
+        patience: args.rate.max_wait,
+    };
+    let shared = SharedLimiter::connect(options, clock.clone())?;
     Ok(Some(Arc::new(shared)))
-}
-
-/// A place with a scheme is a Redis, any other a file.
-fn board(place: &str, names: Vec<String>) -> Result<Arc<dyn Board>, CommandError> {
-    match place.contains("://") {
-        true => redis(place, &names),
-        false => Ok(Arc::new(FileBoard::new(Path::new(place), names))),
-    }
-}
-
-#[cfg(feature = "redis")]
-fn redis(place: &str, names: &[String]) -> Result<Arc<dyn Board>, CommandError> {
-    Ok(Arc::new(crate::share::RedisBoard::new(
-        super::redis::place(place)?,
-        names,
-    )))
-}
-
-#[cfg(not(feature = "redis"))]
-fn redis(_place: &str, _names: &[String]) -> Result<Arc<dyn Board>, CommandError> {
-    Err(CommandError::usage(
-        "this program was built without the feature redis: share a file, or build it with that feature",
-    ))
 }
 
 /// A line for the beginning of a run.

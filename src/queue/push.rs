@@ -9,16 +9,15 @@ use crate::prompts::Prompt;
 
 /// The counts of a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Pushed {
+pub(crate) struct Pushed {
     /// Prompts that were added.
-    pub added: u64,
+    pub(crate) added: u64,
     /// Prompts that the queue already had.
-    pub known: u64,
+    pub(crate) known: u64,
 }
 
 /// A push in progress. Prompts that it has added stay, however it ends; the same push again adds the rest.
-pub struct Push {
+pub(crate) struct Push {
     link: QueueLink,
     pushed: Pushed,
     prompts: Vec<PendingPrompt>,
@@ -37,7 +36,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`QueueError::Store`] if Redis cannot be reached.
-    pub fn push(&self) -> Result<Push, QueueError> {
+    pub(crate) fn push(&self) -> Result<Push, QueueError> {
         let mut push = Push {
             link: self.link(),
             pushed: Pushed::default(),
@@ -53,7 +52,7 @@ impl Push {
     /// How long a push counts as in progress after its last flush. Several times [`Push::BEAT`].
     const PROMISE: Duration = Duration::from_secs(30);
     /// Call [`Push::flush`] at least this often: it is also the heartbeat of the push.
-    pub const BEAT: Duration = Duration::from_secs(5);
+    pub(crate) const BEAT: Duration = Duration::from_secs(5);
     /// The largest number of prompts in one request to Redis, so that others do not wait long for the server.
     const CHUNK: usize = 500;
     /// A request is sent once it has this many bytes of prompts.
@@ -63,7 +62,7 @@ impl Push {
     ///
     /// # Errors
     /// [`QueueError::Changed`] or [`QueueError::TooFar`] if the prompt does not fit; [`QueueError::Store`].
-    pub fn add(&mut self, prompt: &Prompt) -> Result<(), QueueError> {
+    pub(crate) fn add(&mut self, prompt: &Prompt) -> Result<(), QueueError> {
         if prompt.line > LAST_LINE {
             return Err(QueueError::TooFar { line: prompt.line });
         }
@@ -85,7 +84,7 @@ impl Push {
     ///
     /// # Errors
     /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Store`], and the flush can be repeated.
-    pub fn flush(&mut self) -> Result<(), QueueError> {
+    pub(crate) fn flush(&mut self) -> Result<(), QueueError> {
         let promise = Self::PROMISE.as_millis().to_string();
         let rows: Vec<_> = self.prompts.iter().map(PendingPrompt::row).collect();
         let words = rows
@@ -108,14 +107,12 @@ impl Push {
     }
 
     /// Whether the current chunk is empty.
-    #[must_use]
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         self.prompts.is_empty()
     }
 
     /// The counts so far.
-    #[must_use]
-    pub fn pushed(&self) -> Pushed {
+    pub(crate) fn pushed(&self) -> Pushed {
         self.pushed
     }
 
@@ -123,7 +120,7 @@ impl Push {
     ///
     /// # Errors
     /// Those of [`Push::flush`]; [`QueueError::Removed`].
-    pub fn finish(&mut self) -> Result<Pushed, QueueError> {
+    pub(crate) fn finish(&mut self) -> Result<Pushed, QueueError> {
         self.flush()?;
         self.ended(b"1")?;
         Ok(self.pushed)
@@ -133,7 +130,7 @@ impl Push {
     ///
     /// # Errors
     /// [`QueueError::Removed`]; [`QueueError::Store`].
-    pub fn break_off(&mut self) -> Result<(), QueueError> {
+    pub(crate) fn break_off(&mut self) -> Result<(), QueueError> {
         self.ended(b"0")
     }
 

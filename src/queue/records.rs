@@ -7,7 +7,7 @@ use super::{Queue, QueueError, Status};
 use crate::journal::Record;
 
 /// A reader of the records of a queue, from the first one.
-pub struct Records {
+pub(crate) struct Records {
     link: QueueLink,
     /// The ID of the last entry that was read.
     last: String,
@@ -15,8 +15,7 @@ pub struct Records {
 
 impl Queue {
     /// A reader of its records, from the first one.
-    #[must_use]
-    pub fn records(&self) -> Records {
+    pub(crate) fn records(&self) -> Records {
         Records {
             link: self.link(),
             last: "0".to_owned(),
@@ -29,7 +28,7 @@ impl Records {
     ///
     /// # Errors
     /// [`QueueError::Store`], and the call can be repeated; [`QueueError::Foreign`] if a record cannot be read.
-    pub fn next_some(&mut self, wait: Option<Duration>) -> Result<Vec<Record>, QueueError> {
+    pub(crate) fn next_some(&mut self, wait: Option<Duration>) -> Result<Vec<Record>, QueueError> {
         let entries = self.link.records(&self.last, wait)?;
         let read = |entry| {
             let json = field(entry, "record")
@@ -47,7 +46,7 @@ impl Records {
     ///
     /// # Errors
     /// [`QueueError::Removed`] if it no longer exists; [`QueueError::Store`].
-    pub fn status(&mut self) -> Result<Status, QueueError> {
+    pub(crate) fn status(&mut self) -> Result<Status, QueueError> {
         self.link.status()?.ok_or_else(|| self.link.removed())
     }
 }

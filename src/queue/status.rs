@@ -6,49 +6,47 @@ use serde::Serialize;
 
 /// The state of a queue at one instant. All counts but `dropped` are of prompts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Status {
+pub(crate) struct Status {
     /// Prompts that no worker has taken yet.
-    pub waiting: u64,
+    pub(crate) waiting: u64,
     /// Prompts that workers have taken and not finished.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Prompts whose record has an answer.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Prompts whose record has a failure.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Records that were dropped because the prompt already had one.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Prompts that were ever added.
-    pub pushed: u64,
+    pub(crate) pushed: u64,
     /// Whether the last push was complete.
-    pub complete: bool,
+    pub(crate) complete: bool,
     /// Whether a push is in progress.
-    pub pushing: bool,
+    pub(crate) pushing: bool,
     /// Whether some prompts have no request body of their own, so that workers need a model.
     #[serde(skip)]
-    pub plain: bool,
+    pub(crate) plain: bool,
     /// How long ago the oldest unfinished prompt was added or handed on. JSON has it in seconds.
     #[serde(rename = "oldest_s", serialize_with = "seconds")]
-    pub oldest: Option<Duration>,
+    pub(crate) oldest: Option<Duration>,
     /// The processes that work on the queue.
-    pub workers: Vec<WorkerStatus>,
+    pub(crate) workers: Vec<WorkerStatus>,
 }
 
 /// One process that works on a queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct WorkerStatus {
+pub(crate) struct WorkerStatus {
     /// Its name: machine, process ID and a random number.
-    pub name: String,
+    pub(crate) name: String,
     /// The number of prompts that it has taken and not finished.
-    pub in_flight: u64,
+    pub(crate) in_flight: u64,
     /// Whether its heartbeats arrive in time; if not, its prompts are handed on soon.
-    pub alive: bool,
+    pub(crate) alive: bool,
 }
 
 /// Whether a queue is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueueState {
+pub(crate) enum QueueState {
     /// A push is in progress, or some prompts are unfinished.
     Open,
     /// The push was complete, and all prompts are finished.
@@ -59,14 +57,12 @@ pub enum QueueState {
 
 impl Status {
     /// The number of unfinished prompts.
-    #[must_use]
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.waiting + self.in_flight
     }
 
     /// Whether the queue is finished.
-    #[must_use]
-    pub fn standing(&self) -> QueueState {
+    pub(crate) fn standing(&self) -> QueueState {
         match (self.left() > 0 || self.pushing, self.complete) {
             (true, _) => QueueState::Open,
             (false, true) => QueueState::Done,

@@ -24,26 +24,26 @@ use crate::store::StoreError;
 
 /// The options of a worker: plain data.
 #[derive(Clone, Debug)]
-pub struct JoinOptions {
+pub(crate) struct JoinOptions {
     /// The name of the worker, which must be unique.
-    pub name: String,
+    pub(crate) name: String,
     /// The request that it sends for an empty prompt: all workers of a queue send the same.
-    pub request: String,
+    pub(crate) request: String,
     /// Whether it has a model to send prompts to; if not, each prompt needs its own request body.
-    pub has_model: bool,
+    pub(crate) has_model: bool,
     /// Join even if the other workers send another request.
-    pub keep: bool,
+    pub(crate) keep: bool,
     /// When its last heartbeat is this old, other workers hand on its prompts.
-    pub claim_after: Duration,
+    pub(crate) claim_after: Duration,
     /// Stay when the queue is empty, and wait for more prompts.
-    pub stay: bool,
+    pub(crate) stay: bool,
     /// How long Redis may be away before the worker gives up.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 /// One process that works on a queue.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     queue: Queue,
     options: JoinOptions,
     held: Mutex<HeldPrompts>,
@@ -62,7 +62,11 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Missing`] if the queue does not exist; [`QueueError::OtherRequest`] if the other workers send another
     /// request; [`QueueError::Store`].
-    pub fn join(&self, options: JoinOptions, cancel: CancelToken) -> Result<Worker, QueueError> {
+    pub(crate) fn join(
+        &self,
+        options: JoinOptions,
+        cancel: CancelToken,
+    ) -> Result<Worker, QueueError> {
         let mut link = self.link();
         let alive_for = options.claim_after.as_millis().to_string();
         let keep: &[u8] = if options.keep { b"1" } else { b"0" };
@@ -102,7 +106,7 @@ impl Worker {
     const CHECK: Duration = Duration::from_secs(1);
 
     /// Sends heartbeats while `work` runs; then hands back the prompts that are left, and leaves the queue.
-    pub fn while_alive<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn while_alive<T>(&self, work: impl FnOnce() -> T) -> T {
         let over = CancelToken::on(self.cancel.clock().clone());
         let done = thread::scope(|scope| {
             scope.spawn(|| self.beat(&over));
@@ -116,7 +120,7 @@ impl Worker {
 
     /// The prompts of the queue, each taken when it is asked for. Ends when the queue has no unfinished prompt, unless the
     /// worker is to stay, or when the batch is cancelled.
-    pub fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+    pub(crate) fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
         let mut feed = PromptFeed {
             worker: self,
             link: self.queue.link(),
@@ -135,20 +139,18 @@ impl Worker {
     ///
     /// # Errors
     /// [`JournalError::Write`] if the queue is gone, or Redis has been away for longer than the patience.
-    pub fn store(&self, record: &Record) -> Result<(), JournalError> {
+    pub(crate) fn store(&self, record: &Record) -> Result<(), JournalError> {
         self.try_store(record)
             .map_err(|error| self.cannot_write(error))
     }
 
     /// The number of this worker's records that were dropped because another worker was first.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
     /// The error of the queue that stopped the worker, if any. Returns it once.
-    #[must_use]
-    pub fn lost(&self) -> Option<JournalError> {
+    pub(crate) fn lost(&self) -> Option<JournalError> {
         self.lost
             .lock()
             .take()

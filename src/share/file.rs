@@ -1,288 +1,236 @@
-//! One rate for the processes of one machine: their rosters are in a small file, under a file lock.
+//! Keeps shared rates in a small file, for the processes of one machine.
 //!
-//! The file has one line of fixed length for each shared rate. An exchange locks the file, reads it, writes its line and
-//! unlocks it, in a few microseconds, without sleeping or using a network. A process that is killed meanwhile loses the
-//! lock, and may leave a torn line. The line's checksum shows that, and the file is started again.
+//! An exchange locks the file, reads it, writes it and unlocks it, in a few microseconds, without sleeping or using a
+//! network. A process that is killed meanwhile loses the lock, and may leave a torn file. The checksum shows that, and the
+//! file is started again.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::warn;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Board, BoardError, Roster, RosterReply, RosterRequest};
-use super::{hex, micros};
+use super::rate::{RateReply, RateRequest, SharedRate};
+use super::{RateStore, ShareError, hex, micros};
+use crate::clock::{Clock, SystemClock};
 
-/// A roster file, and the names of this process's keys in it.
+/// A file of rates, and the names of this process's rates in it.
 #[derive(Debug)]
-pub struct FileBoard {
+pub(super) struct RateFile {
     path: PathBuf,
     names: Vec<String>,
-    stamp: fn() -> Stamp,
+    /// The clock; tests have their own.
+    time: fn() -> MachineTime,
+    /// How long an exchange waits for the lock.
+    lock_within: Duration,
 }
 
 /// The time, the same for all processes of a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct MachineTime {
     /// Identifies the boot that the time counts from. Times of different boots cannot be compared.
-    pub boot: u64,
-    /// Microseconds since the boot. This clock cannot be set.
-    pub now: u64,
-    /// Microseconds since 1970, by the wall clock.
-    pub wall: u64,
-}
-
-/// The content of one line.
-#[derive(Debug, PartialEq, Eq)]
-struct RosterLine {
-    name: String,
     boot: u64,
+    /// Microseconds since the boot. This clock cannot be set.
+    now: u64,
+    /// Microseconds since 1970, by the wall clock.
     wall: u64,
-    roster: Roster,
 }
 
-impl FileBoard {
-    /// A board in the file at `path`, with one key for each of the `names`. The file is not opened yet.
-    #[must_use]
-    pub fn new(path: &Path, names: Vec<String>) -> Self {
-        FileBoard {
+/// What the file holds, by the name of the rate.
+type SavedRates = BTreeMap<String, SavedRate>;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct SavedRate {
+    /// When it was saved.
+    saved: MachineTime,
+    rate: SharedRate,
+}
+
+impl RateFile {
+    /// The file begins with these words, whatever version wrote it.
+    const MAGIC: &str = "paceline pace ";
+    /// The version of the format, between the words and the checksum.
+    const VERSION: &str = "2";
+    /// A file of ours has at most this many bytes: some 300 rates.
+    const MOST: u64 = 100_000;
+    /// Ours are held for microseconds, so the lock is another program's, and it is time to say so.
+    const LOCK_WITHIN: Duration = Duration::from_secs(3);
+
+    /// Rates in the file at `path`, one for each of the `names`. The file is not opened yet.
+    pub(super) fn new(path: &Path, names: &[String]) -> Self {
+        RateFile {
             path: path.to_owned(),
-            names,
-            stamp: Stamp::now,
+            names: names.to_owned(),
+            time: MachineTime::now,
+            lock_within: Self::LOCK_WITHIN,
         }
     }
 
-    /// Uses another clock, for tests.
-    #[must_use]
-    pub fn at(self, stamp: fn() -> Stamp) -> Self {
-        FileBoard { stamp, ..self }
+    fn away(&self, error: &io::Error) -> ShareError {
+        ShareError::Away(self.cannot_share(error))
     }
 
-    fn away(&self, error: &io::Error) -> BoardError {
-        BoardError::Away(format!(
-            "cannot share the rate through {}: {error}",
+    fn cannot_share(&self, why: impl std::fmt::Display) -> String {
+        format!(
+            "cannot share the rate through {}: {why}",
             self.path.display()
-        ))
+        )
     }
 
     /// Opens and locks the file at the path, and tries again if it was deleted or replaced meanwhile.
-    fn open(&self) -> io::Result<File> {
+    fn open(&self) -> Result<File, ShareError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
         loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&self.path)?;
-            file.lock()?;
-            if is_at(&file, &self.path)? {
+            let file = options
+                .open(&self.path)
+                .map_err(|error| self.away(&error))?;
+            self.lock(&file)?;
+            if is_at(&file, &self.path).map_err(|error| self.away(&error))? {
                 return Ok(file);
             }
         }
     }
 
-    fn text(&self, file: &mut File) -> Result<Vec<u8>, BoardError> {
+    /// Looks for the lock again and again, so that a program that never releases it does not stop this one.
+    fn lock(&self, file: &File) -> Result<(), ShareError> {
+        /// About as long as an exchange takes.
+        const SHORTEST: Duration = Duration::from_micros(20);
+        const LONGEST: Duration = Duration::from_millis(20);
+        let deadline = SystemClock.now() + self.lock_within;
+        let mut wait = SHORTEST;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::Error(error)) => return Err(self.away(&error)),
+                Err(TryLockError::WouldBlock) if SystemClock.now() < deadline => {}
+                Err(TryLockError::WouldBlock) => {
+                    let why = "another program has locked this file";
+                    return Err(ShareError::Locked(self.cannot_share(why)));
+                }
+            }
+            SystemClock.sleep_until(SystemClock.now() + wait);
+            wait = (wait * 2).min(LONGEST);
+        }
+    }
+
+    /// The rates in the file; `None` if it is damaged.
+    fn read(&self, file: &mut File) -> Result<Option<SavedRates>, ShareError> {
         let mut text = Vec::new();
-        file.take(RosterLine::MOST + 1)
-            .read_to_end(&mut text)
-            .map_err(|error| self.away(&error))?;
-        let begins = text.starts_with(RosterLine::MAGIC) || RosterLine::MAGIC.starts_with(&text);
+        let read = file.take(Self::MOST + 1).read_to_end(&mut text);
+        read.map_err(|error| self.away(&error))?;
+        let magic = Self::MAGIC.as_bytes();
+        let begins = text.starts_with(magic) || magic.starts_with(&text);
         let is_ours = begins || text.iter().all(|byte| *byte == 0); // a crash of the machine may leave zeros
-        if !is_ours || text.len() as u64 > RosterLine::MOST {
-            let why = format!(
+        if !is_ours || text.len() as u64 > Self::MOST {
+            return Err(ShareError::Unusable(format!(
                 "{} is not a file for sharing a rate: name another file",
                 self.path.display()
-            );
-            return Err(BoardError::Useless(why));
+            )));
         }
-        Ok(text)
+        match text.is_empty() {
+            true => Ok(Some(SavedRates::new())),
+            false => Ok(parse(&text)),
+        }
     }
 
-    /// The roster with this name, and the offset of its line.
+    fn write(file: &mut File, rates: &SavedRates) -> io::Result<()> {
+        let json = serde_json::to_string(rates)?;
+        let sum = sum(&json);
+        let text = format!("{}{} {sum} {json}\n", Self::MAGIC, Self::VERSION);
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    }
+
+    /// The state of a rate at this time.
     fn find(
         &self,
-        text: &mut Vec<u8>,
+        rates: Option<&SavedRates>,
         name: &str,
-        stamp: Stamp,
-        request: &RosterRequest,
-    ) -> Result<(u64, Roster), BoardError> {
-        let lines: Option<Vec<RosterLine>> = text
-            .chunks(RosterLine::LENGTH)
-            .map(RosterLine::read)
-            .collect();
-        let torn = lines.is_none();
-        let lines = lines.unwrap_or_default();
-        if torn {
-            let path = self.path.display();
+        time: MachineTime,
+        request: &RateRequest,
+    ) -> Result<SharedRate, ShareError> {
+        let Some(rates) = rates else {
             warn!(
-                "{path} is damaged, perhaps by a crash of the machine: it is started again, and the next call waits an interval"
-            );
-            text.clear();
-        }
-        let fresh = || match torn || request.claim.is_some() {
-            true => Roster::after_loss(stamp.now, request.step),
-            false => Roster::new(stamp.now),
-        };
-        let Some(number) = lines.iter().position(|line| line.name == name) else {
-            return Ok((text.len() as u64, fresh()));
-        };
-        let line = &lines[number];
-        if line.is_elsewhere(stamp) {
-            let why = format!(
-                "{} is in use on another machine: a file can share a rate only on one machine, use Redis instead",
+                "{} is damaged, perhaps by a crash of the machine: it is started again, and the next call waits an interval",
                 self.path.display()
             );
-            return Err(BoardError::Useless(why));
-        }
-        let roster = if line.boot == stamp.boot {
-            line.roster
-        } else {
-            fresh()
+            return Ok(SharedRate::after_loss(time.now, request.interval));
         };
-        Ok(((number * RosterLine::LENGTH) as u64, roster))
-    }
-
-    fn write(file: &mut File, at: u64, line: &RosterLine) -> io::Result<()> {
-        file.seek(SeekFrom::Start(at))?;
-        file.write_all(&line.text())
+        match rates.get(name) {
+            Some(found) if found.is_elsewhere(time) => Err(ShareError::Unusable(format!(
+                "{} is in use on another machine: a file can share a rate only on one machine, use Redis instead",
+                self.path.display()
+            ))),
+            Some(found) if found.saved.boot == time.boot => Ok(found.rate),
+            _ => Ok(SharedRate::in_place_of_none(time.now, request)),
+        }
     }
 }
 
-impl Board for FileBoard {
-    fn exchange(&self, key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError> {
+impl RateStore for RateFile {
+    fn exchange(&self, key: usize, request: &RateRequest) -> Result<RateReply, ShareError> {
         let name = &self.names[key];
-        let mut file = self.open().map_err(|error| self.away(&error))?;
-        let mut text = self.text(&mut file)?;
+        let mut file = self.open()?;
+        let found = self.read(&mut file)?;
         // Read the time only now: before the wait for the lock, it could be earlier than the times in the file.
-        let stamp = (self.stamp)();
-        let (at, mut roster) = self.find(&mut text, name, stamp, request)?;
-        let reply = roster.exchange(stamp.now, request);
-        let line = RosterLine {
-            name: name.clone(),
-            boot: stamp.boot,
-            wall: stamp.wall,
-            roster,
-        };
-        if text.is_empty() {
-            file.set_len(0).map_err(|error| self.away(&error))?;
-        }
-        Self::write(&mut file, at, &line).map_err(|error| self.away(&error))?;
+        let time = (self.time)();
+        let mut rate = self.find(found.as_ref(), name, time, request)?;
+        let reply = rate.exchange(time.now, request);
+        let mut rates = found.unwrap_or_default();
+        rates.retain(|_, saved| saved.matters_at(time));
+        rates.insert(name.clone(), SavedRate { saved: time, rate });
+        Self::write(&mut file, &rates).map_err(|error| self.away(&error))?;
         Ok(reply) // closing the file unlocks it
     }
 }
 
-impl RosterLine {
-    const MAGIC: &[u8] = b"paceline pace 1 ";
-    const LENGTH: usize = 384;
-    /// A file of ours has at most this many bytes: 256 lines.
-    const MOST: u64 = 256 * Self::LENGTH as u64;
+impl SavedRate {
     /// A process that wrote within this time is still running, in microseconds.
     const PRESENT: u64 = 60_000_000;
 
-    fn text(&self) -> Vec<u8> {
-        let r = &self.roster;
-        let numbers = [
-            self.boot,
-            self.wall,
-            r.next,
-            r.free,
-            r.shift,
-            r.serial,
-            r.passed,
-            r.step,
-            r.step_seen,
-            r.paused_until,
-            r.pauses,
-            r.seen,
-        ];
-        let numbers = numbers.map(|number| number.to_string()).join(" ");
-        let said = format!("paceline pace 1 {} {numbers}", self.name);
-        let mut line = format!("{said} {}", sum(&said));
-        line.extend(std::iter::repeat_n(
-            ' ',
-            Self::LENGTH.saturating_sub(line.len() + 1),
-        ));
-        line.push('\n');
-        line.into_bytes()
+    /// Whether another machine uses the file now: the rate is from another boot, and was saved after ours.
+    fn is_elsewhere(&self, time: MachineTime) -> bool {
+        let started = time.wall.saturating_sub(time.now);
+        let saved = self.saved;
+        saved.boot != time.boot
+            && saved.wall > started
+            && saved.wall.abs_diff(time.wall) < Self::PRESENT
     }
 
-    /// `None` if the line is torn or is not ours.
-    fn read(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text)
-            .ok()
-            .filter(|text| text.len() == Self::LENGTH)?;
-        let (said, found) = text.trim_end().rsplit_once(' ')?;
-        let said_rest = said
-            .as_bytes()
-            .strip_prefix(Self::MAGIC)
-            .filter(|_| sum(said) == found)?;
-        let (name, numbers) = std::str::from_utf8(said_rest).ok()?.split_once(' ')?;
-        let numbers: Option<Vec<u64>> = numbers
-            .split(' ')
-            .map(|number| number.parse().ok())
-            .collect();
-        let [
-            boot,
-            wall,
-            next,
-            free,
-            shift,
-            serial,
-            passed,
-            step,
-            step_seen,
-            paused_until,
-            pauses,
-            seen,
-        ] = numbers?[..]
-        else {
-            return None;
-        };
-        let roster = Roster {
-            next,
-            free,
-            shift,
-            serial,
-            passed,
-            step,
-            step_seen,
-            paused_until,
-            pauses,
-            seen,
-        };
-        Some(RosterLine {
-            name: name.to_owned(),
-            boot,
-            wall,
-            roster,
-        })
+    fn matters_at(&self, time: MachineTime) -> bool {
+        match self.saved.boot == time.boot {
+            true => self.rate.matters_until() > time.now,
+            false => self.is_elsewhere(time),
+        }
     }
+}
 
-    /// Whether another machine uses the file now: the line is from another boot, and was written after ours.
-    fn is_elsewhere(&self, stamp: Stamp) -> bool {
-        let started = stamp.wall.saturating_sub(stamp.now);
-        self.boot != stamp.boot
-            && self.wall > started
-            && self.wall.abs_diff(stamp.wall) < Self::PRESENT
-    }
+/// The rates in such a text; `None` if it is torn, or of another version.
+fn parse(text: &[u8]) -> Option<SavedRates> {
+    let text = std::str::from_utf8(text).ok()?;
+    let text = text.strip_prefix(RateFile::MAGIC)?.strip_suffix('\n')?;
+    let text = text.strip_prefix(RateFile::VERSION)?.strip_prefix(' ')?;
+    let (found, json) = text.split_once(' ')?;
+    let rates = serde_json::from_str(json).ok()?;
+    (sum(json) == found).then_some(rates)
 }
 
 fn sum(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-impl Stamp {
+impl MachineTime {
     /// The time now: by the clock that counts from the boot, including suspended time, or else by the wall clock.
-    #[must_use]
-    pub fn now() -> Self {
-        let wall = micros(
-            SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default(),
-        );
-        Stamp {
+    fn now() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let wall = micros(wall.unwrap_or_default());
+        MachineTime {
             boot: boot(),
             now: since_start().map_or(wall, micros),
             wall,

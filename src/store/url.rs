@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::{Client, Connection, IntoConnectionInfo};
@@ -12,13 +13,15 @@ use super::StoreError;
 ///
 /// `Display` and `Debug` never show the password. Clones are cheap.
 #[derive(Clone)]
-pub struct RedisUrl(Arc<Inner>);
+pub(crate) struct RedisUrl(Arc<Inner>);
 
 struct Inner {
     client: Client,
     /// The URL without name and password.
     shown: String,
     name: String,
+    /// How many connections have broken.
+    losses: AtomicU64,
 }
 
 impl RedisUrl {
@@ -32,7 +35,7 @@ impl RedisUrl {
     ///
     /// # Errors
     /// [`StoreError::BadUrl`] if it cannot be read; [`StoreError::PasswordInUrl`] if it contains a password.
-    pub fn parse(text: &str, password: Option<&str>) -> Result<Self, StoreError> {
+    pub(crate) fn parse(text: &str, password: Option<&str>) -> Result<Self, StoreError> {
         let bad = |why: &str| StoreError::BadUrl {
             url: text.to_owned(),
             why: why.to_owned(),
@@ -86,26 +89,38 @@ impl RedisUrl {
             client,
             shown: url.into(),
             name,
+            losses: AtomicU64::new(0),
         })))
     }
 
     /// The name that was given, or `default`.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.0.name
     }
 
     /// The Redis key `paceline:{NAME}:what`. The braces keep all keys of one name on one node of a cluster.
-    #[must_use]
-    pub fn key(&self, what: &str) -> String {
+    pub(crate) fn key(&self, what: &str) -> String {
         format!("paceline:{{{}}}:{what}", self.0.name)
+    }
+
+    /// How many connections to this URL have broken, with all clones. An idle connection that is older than the last
+    /// loss is broken, too, or soon is.
+    pub(super) fn losses(&self) -> u64 {
+        self.0.losses.load(Ordering::Relaxed)
+    }
+
+    /// Counts a broken connection that was made after so many losses. Those broken by the same outage count as one.
+    pub(super) fn lost_after(&self, losses: u64) {
+        let next = losses + 1;
+        let order = Ordering::Relaxed;
+        let _ = self.0.losses.compare_exchange(losses, next, order, order);
     }
 
     /// A new connection on which each reply must arrive within `reply_within`.
     ///
     /// # Errors
     /// Any [`StoreError`] but those of [`RedisUrl::parse`].
-    pub fn connect(&self, reply_within: Duration) -> Result<Connection, StoreError> {
+    pub(super) fn connect(&self, reply_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
         let mut connection = self
             .0

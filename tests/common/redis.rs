@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use paceline::store::redis as redis_client;
+use ::redis as redis_client;
 
 /// A Redis that runs until it is dropped. It keeps an append-only file, so that it can be restarted.
 pub(crate) struct Redis {

@@ -103,16 +103,14 @@ fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
         refused.exit == 2 && refused.stderr.contains("workers are busy with this queue"),
         "{refused}"
     );
-    shop.queue().remove().unwrap();
+    let mut redis = shop.redis.connect();
+    ::redis::cmd("FLUSHALL").query::<()>(&mut redis).unwrap();
     let ran = worker.end();
     assert!(
         ran.exit == 3 && ran.stderr.contains("was removed meanwhile"),
         "{ran}"
     );
     let mut redis = shop.redis.connect();
-    let keys: Vec<String> = paceline::store::redis::cmd("KEYS")
-        .arg("*")
-        .query(&mut redis)
-        .unwrap();
+    let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     assert!(keys.is_empty(), "nothing is left behind: {keys:?}");
 }

@@ -54,7 +54,7 @@ fn a_long_call_of_a_living_worker_is_not_handed_on() {
     // Each sign of life is a look at the others: many of them pass.
     let mut redis = shop.redis.connect();
     let mut calls = || -> u64 {
-        let info: String = paceline::store::redis::cmd("INFO")
+        let info: String = ::redis::cmd("INFO")
             .arg("commandstats")
             .query(&mut redis)
             .unwrap();
@@ -125,15 +125,14 @@ fn what_is_given_to_a_worker_that_nobody_counts_any_more_is_not_lost() {
     shop.push();
     // As a machine without a network would have it: taken, and never heard of again.
     let mut redis = shop.redis.connect();
-    let mut take = paceline::store::redis::cmd("XREADGROUP");
+    let mut take = ::redis::cmd("XREADGROUP");
     take.arg("GROUP")
         .arg("workers")
         .arg("lost")
         .arg("STREAMS")
         .arg("paceline:{q}:queue:prompts")
         .arg(">");
-    take.query::<paceline::store::redis::Value>(&mut redis)
-        .unwrap();
+    take.query::<::redis::Value>(&mut redis).unwrap();
     assert_eq!(shop.status().in_flight, 3);
     assert_eq!(shop.work(&["--claim-after", "200ms"]).end().exit, 0);
     assert_each_once(&shop.pull(0), 3);

@@ -23,9 +23,28 @@ use common::redis::Redis;
 use common::started::Started;
 use common::{BRISK, Cli, Ran, records};
 use paceline::practice::{Latency, Server, ServerOptions};
-use paceline::queue::{Queue, Status};
-use paceline::store::RedisUrl;
+use serde::Deserialize;
 use serde_json::Value;
+
+/// What `paceline queue status --json` says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Status {
+    pub(crate) waiting: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+    pub(crate) dropped: u64,
+    pub(crate) pushed: u64,
+    pub(crate) complete: bool,
+    pub(crate) pushing: bool,
+    pub(crate) workers: Vec<Value>,
+}
+
+impl Status {
+    pub(crate) fn left(&self) -> u64 {
+        self.waiting + self.in_flight
+    }
+}
 
 /// A Redis, a server, and a folder with prompts.
 pub(crate) struct Shop {
@@ -92,12 +111,15 @@ impl Shop {
         self.cli.start(&[&words, BRISK, args].concat())
     }
 
-    pub(crate) fn queue(&self) -> Queue {
-        Queue::at(RedisUrl::parse(&self.url, None).unwrap())
+    /// The state of the queue; `None` if it does not exist.
+    pub(crate) fn find(&self) -> Option<Status> {
+        let ran = self.run("status", &["--json"]);
+        (ran.exit == 0).then(|| serde_json::from_str(&ran.stdout).unwrap())
     }
 
+    #[track_caller]
     pub(crate) fn status(&self) -> Status {
-        self.queue().status().unwrap()
+        self.find().expect("the queue exists")
     }
 
     /// Returns as soon as the queue stands so.

@@ -52,10 +52,7 @@ fn a_push_that_was_killed_goes_on_where_it_was_cut_off() {
     let cli = Cli::of("").stdin("one\ntwo\n");
     let push = cli.start(&["queue", "push", "-", "--queue", &shop.url]);
     super::until("two prompts are in", || {
-        shop.queue()
-            .status()
-            .ok()
-            .filter(|status| status.waiting == 2)
+        shop.find().filter(|status| status.waiting == 2)
     });
     let status = shop.status();
     assert!(status.pushing && !status.complete, "{status:?}");

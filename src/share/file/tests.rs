@@ -1,154 +1,202 @@
 //! The content of the file, and what happens if it is torn, not ours, or from another boot.
 
 use super::*;
-use crate::share::Want;
+use crate::share::rate::Ask;
 
-const STEP: u64 = 50_000;
+const INTERVAL: u64 = 50_000;
 
-fn pass() -> RosterRequest {
-    RosterRequest {
-        step: STEP,
-        want: Want::Pass { and_next: true },
-        ..RosterRequest::default()
+fn permit() -> RateRequest {
+    RateRequest {
+        interval: INTERVAL,
+        ask: Ask::Permit { and_next: true },
+        ..RateRequest::default()
     }
 }
 
-fn stamp(boot: u64, now: u64, wall: u64) -> Stamp {
-    Stamp { boot, now, wall }
+fn time(boot: u64, now: u64, wall: u64) -> MachineTime {
+    MachineTime { boot, now, wall }
 }
 
-fn first() -> Stamp {
-    stamp(1, 1_000_000, 1_000_000_000_000)
+fn first() -> MachineTime {
+    time(1, 1_000_000, 1_000_000_000_000)
 }
 
-/// A folder, and a board in it.
-fn board(stamp: fn() -> Stamp) -> (tempfile::TempDir, FileBoard) {
+/// A folder, and rates in it.
+fn rates(time: fn() -> MachineTime) -> (tempfile::TempDir, RateFile) {
     let folder = tempfile::tempdir().unwrap();
-    let board = FileBoard::new(&folder.path().join("pace"), vec!["a".into(), "b".into()]).at(stamp);
-    (folder, board)
-}
-
-#[test]
-fn a_line_is_read_as_it_was_written_for_numbers_of_any_size() {
-    let mut roster = Roster::new(u64::MAX);
-    (roster.shift, roster.paused_until, roster.pauses) = (u64::MAX, u64::MAX, 7);
-    let line = RosterLine {
-        name: "0123456789abcdef".into(),
-        boot: u64::MAX,
-        wall: u64::MAX,
-        roster,
+    let names = ["a", "b"].map(str::to_owned);
+    let rates = RateFile {
+        time,
+        ..RateFile::new(&folder.path().join("rate"), &names)
     };
-    assert_eq!(line.text().len(), RosterLine::LENGTH);
-    assert_eq!(RosterLine::read(&line.text()), Some(line));
+    (folder, rates)
 }
 
 #[test]
-fn each_name_has_its_own_rate_and_boards_on_one_file_share_it() {
-    let (_folder, board) = board(first);
-    let other = FileBoard::new(&board.path, vec!["b".into()]).at(first);
-    assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
-    assert!(board.exchange(1, &pass()).unwrap().passed.is_some());
-    let reply = other.exchange(0, &pass()).unwrap();
+fn rates_read_back_as_they_were_saved_for_numbers_of_any_size() {
+    let saved = SavedRate {
+        saved: time(u64::MAX, u64::MAX, u64::MAX),
+        rate: SharedRate::new(u64::MAX),
+    };
+    let rates = SavedRates::from([("0123456789abcdef".to_owned(), saved)]);
+    let mut file = tempfile::tempfile().unwrap();
+    RateFile::write(&mut file, &rates).unwrap();
+    let mut text = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut text).unwrap();
+    assert_eq!(parse(&text), Some(rates));
+}
+
+#[test]
+fn a_rate_that_no_process_uses_any_more_is_removed() {
+    let (_folder, rates) = rates(first);
+    rates.exchange(0, &permit()).unwrap();
+    let later = RateFile {
+        time: || time(1, 60_000_000, 1_000_060_000_000),
+        ..rates
+    };
+    later.exchange(1, &permit()).unwrap();
+    let left = parse(&std::fs::read(&later.path).unwrap()).unwrap();
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn a_file_that_another_program_has_locked_is_named() {
+    let (_folder, rates) = rates(first);
+    let rates = RateFile {
+        lock_within: Duration::ZERO,
+        ..rates
+    };
+    rates.exchange(0, &permit()).unwrap();
+    let other = File::open(&rates.path).unwrap();
+    other.lock().unwrap();
+    let refused = rates.exchange(0, &permit()).unwrap_err();
+    assert!(
+        matches!(&refused, ShareError::Locked(why) if why.contains("another program has locked")),
+        "{refused}"
+    );
+    other.unlock().unwrap();
+    assert!(rates.exchange(0, &permit()).is_ok());
+}
+
+#[test]
+fn each_name_has_its_own_rate_and_processes_with_one_file_share_it() {
+    let (_folder, rates) = rates(first);
+    let other = RateFile {
+        time: first,
+        ..RateFile::new(&rates.path, &["b".to_owned()])
+    };
+    assert!(rates.exchange(0, &permit()).unwrap().taken.is_some());
+    assert!(rates.exchange(1, &permit()).unwrap().taken.is_some());
+    let reply = other.exchange(0, &permit()).unwrap();
     assert_eq!(
-        (reply.passed, reply.due_in),
-        (None, 2 * STEP),
-        "one has passed, and one has reserved"
+        (reply.taken, reply.due_in),
+        (None, 2 * INTERVAL),
+        "one has taken, and one has reserved"
     );
 }
 
 #[test]
-fn a_line_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
-    let (_folder, board) = board(first);
-    board.exchange(0, &pass()).unwrap();
-    let whole = std::fs::read(&board.path).unwrap();
+fn a_file_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
+    let (_folder, rates) = rates(first);
+    rates.exchange(0, &permit()).unwrap();
+    let whole = std::fs::read(&rates.path).unwrap();
     for cut in 1..whole.len() {
         let mut torn = whole.clone();
         torn[cut] ^= 1;
         for damaged in [&whole[..cut], &torn] {
-            std::fs::write(&board.path, damaged).unwrap();
-            let reply = board.exchange(0, &pass());
+            std::fs::write(&rates.path, damaged).unwrap();
+            let reply = rates.exchange(0, &permit());
             let Ok(reply) = reply else {
-                assert!(cut < RosterLine::MAGIC.len(), "{cut}: {reply:?}");
+                assert!(cut < RateFile::MAGIC.len(), "{cut}: {reply:?}");
                 continue;
             };
-            let is_blank = damaged.len() == whole.len() && RosterLine::read(damaged).is_some();
-            assert!(
-                is_blank || (reply.passed, reply.due_in) == (None, STEP),
-                "{cut}: {reply:?}"
-            );
+            assert_eq!((reply.taken, reply.due_in), (None, INTERVAL), "{cut}");
         }
     }
-    std::fs::write(&board.path, [0; 100]).unwrap();
+    std::fs::write(&rates.path, [0; 100]).unwrap();
     assert_eq!(
-        board.exchange(0, &pass()).unwrap().due_in,
-        STEP,
+        rates.exchange(0, &permit()).unwrap().due_in,
+        INTERVAL,
         "a crash of the machine may leave zeros"
     );
 }
 
 #[test]
 fn a_file_that_is_not_ours_is_left_alone() {
-    let (_folder, board) = board(first);
-    std::fs::write(&board.path, "my only copy\n").unwrap();
-    let refused = board.exchange(0, &pass()).unwrap_err();
+    let (_folder, rates) = rates(first);
+    std::fs::write(&rates.path, "my only copy\n").unwrap();
+    let refused = rates.exchange(0, &permit()).unwrap_err();
     assert!(
-        matches!(&refused, BoardError::Useless(why) if why.contains("name another")),
+        matches!(&refused, ShareError::Unusable(why) if why.contains("name another")),
         "{refused}"
     );
-    assert_eq!(std::fs::read(&board.path).unwrap(), b"my only copy\n");
+    assert_eq!(std::fs::read(&rates.path).unwrap(), b"my only copy\n");
 }
 
 #[test]
 fn a_deleted_file_is_started_again_and_no_permit_comes_too_early() {
-    let (_folder, board) = board(first);
-    let claim = board.exchange(0, &pass()).unwrap().claim;
-    std::fs::remove_file(&board.path).unwrap();
-    let reply = board
-        .exchange(0, &RosterRequest { claim, ..pass() })
+    let (_folder, rates) = rates(first);
+    let reserved = rates.exchange(0, &permit()).unwrap().reserved;
+    std::fs::remove_file(&rates.path).unwrap();
+    let reply = rates
+        .exchange(
+            0,
+            &RateRequest {
+                reserved,
+                ..permit()
+            },
+        )
         .unwrap();
-    assert_eq!((reply.passed, reply.due_in), (None, STEP));
+    assert_eq!((reply.taken, reply.due_in), (None, INTERVAL));
 }
 
 #[test]
 fn a_missing_folder_may_appear_later() {
-    let board = FileBoard::new(Path::new("/nowhere/pace"), vec!["a".into()]);
+    let rates = RateFile::new(Path::new("/nowhere/rate"), &["a".to_owned()]);
     assert!(matches!(
-        board.exchange(0, &pass()),
-        Err(BoardError::Away(_))
+        rates.exchange(0, &permit()),
+        Err(ShareError::Away(_))
     ));
 }
 
 #[test]
-fn lines_of_an_earlier_boot_do_not_count() {
-    let (_folder, board) = board(first);
-    board
+fn rates_of_an_earlier_boot_do_not_count() {
+    let (_folder, rates) = rates(first);
+    rates
         .exchange(
             0,
-            &RosterRequest {
+            &RateRequest {
                 pause: Some(3_600_000_000),
-                ..pass()
+                ..permit()
             },
         )
         .unwrap();
-    let board = board.at(|| stamp(2, 30_000_000, 1_000_100_000_000)); // 100 s later, started 30 s ago
-    assert!(board.exchange(0, &pass()).unwrap().passed.is_some());
+    let rates = RateFile {
+        time: || time(2, 30_000_000, 1_000_100_000_000),
+        ..rates
+    }; // 100 s later, started 30 s ago
+    assert!(rates.exchange(0, &permit()).unwrap().taken.is_some());
 }
 
 #[test]
 fn two_machines_on_one_file_are_noticed() {
-    let (_folder, board) = board(first);
-    board.exchange(0, &pass()).unwrap();
-    let board = board.at(|| stamp(2, 7_000_000_000, 1_000_001_000_000)); // a second later, started long ago
-    let refused = board.exchange(0, &pass()).unwrap_err();
+    let (_folder, rates) = rates(first);
+    rates.exchange(0, &permit()).unwrap();
+    let rates = RateFile {
+        time: || time(2, 7_000_000_000, 1_000_001_000_000),
+        ..rates
+    }; // a second later, started long ago
+    let refused = rates.exchange(0, &permit()).unwrap_err();
     assert!(
-        matches!(&refused, BoardError::Useless(why) if why.contains("another machine")),
+        matches!(&refused, ShareError::Unusable(why) if why.contains("another machine")),
         "{refused}"
     );
 }
 
 #[test]
 fn the_machines_clock_goes_on() {
-    let one = Stamp::now();
-    let other = Stamp::now();
+    let one = MachineTime::now();
+    let other = MachineTime::now();
     assert!(one.boot == other.boot && one.now <= other.now);
 }

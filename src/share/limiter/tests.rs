@@ -1,43 +1,43 @@
-//! Several processes with one roster, in simulated time.
+//! Several processes with one rate, in simulated time.
 
 use super::*;
 use crate::clock::SimClock;
-use crate::share::Roster;
+use crate::share::rate::SharedRate;
 
 const MS: Duration = Duration::from_millis(1);
-const STEP: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(50);
 
-/// A roster in memory that cannot be reached between two times.
+/// A rate in memory that cannot be reached between two times.
 #[derive(Debug)]
-struct Ram {
+struct InMemory {
     clock: SimClock,
-    roster: Mutex<Roster>,
+    rate: Mutex<SharedRate>,
     away: Option<(Duration, Duration)>,
     /// Between these times, replies are slow.
     slow: Option<(Duration, Duration)>,
 }
 
-impl Ram {
+impl InMemory {
     fn new(clock: &SimClock) -> Self {
-        Ram {
+        InMemory {
             clock: clock.clone(),
-            roster: Mutex::new(Roster::new(1)),
+            rate: Mutex::new(SharedRate::new(1)),
             away: None,
             slow: None,
         }
     }
 }
 
-impl Board for Ram {
-    fn exchange(&self, _key: usize, request: &RosterRequest) -> Result<RosterReply, BoardError> {
+impl RateStore for InMemory {
+    fn exchange(&self, _key: usize, request: &RateRequest) -> Result<RateReply, ShareError> {
         let now = self.clock.elapsed();
         match self.away {
             Some((from, to)) if (from..to).contains(&now) => {
-                Err(BoardError::Away("no answer".into()))
+                Err(ShareError::Away("no answer".into()))
             }
             _ => {
                 let reply = self
-                    .roster
+                    .rate
                     .lock()
                     .exchange(now.as_micros() as u64 + 1, request);
                 if self
@@ -52,34 +52,35 @@ impl Board for Ram {
     }
 }
 
-fn shared(clock: &SimClock, board: &Arc<Ram>, patience: Duration) -> SharedLimiter {
-    SharedLimiter::new(
-        Arc::new(clock.clone()),
-        board.clone(),
-        Rate::every(STEP).exact(),
-        None,
-        1,
+fn shared(clock: &SimClock, store: &Arc<InMemory>, patience: Duration) -> SharedLimiter {
+    let options = ShareOptions {
+        place: String::new(),
+        password: None,
+        names: vec!["key".to_owned()],
+        rate: Rate::every(INTERVAL).exact(),
+        tokens: None,
         patience,
-    )
+    };
+    SharedLimiter::with(store.clone(), options, clock.clone())
 }
 
 /// Runs two threads for each limiter, which make calls until an end. Returns which one called when.
 fn run(
     clock: &SimClock,
-    paces: &[SharedLimiter],
+    limiters: &[SharedLimiter],
     until: Duration,
     call: impl Fn(&SharedLimiter, usize, KeyPermit) + Sync,
 ) -> Vec<(Duration, usize)> {
     let calls = Mutex::new(Vec::new());
     let cancel = CancelToken::on(clock.clone());
-    clock.run(2 * paces.len(), |n| {
+    clock.run(2 * limiters.len(), |n| {
         let who = n / 2;
         while clock.elapsed() < until {
-            let Ok(permit) = paces[who].acquire(0, &cancel) else {
+            let Ok(permit) = limiters[who].acquire(0, &cancel) else {
                 return;
             };
             calls.lock().push((clock.elapsed(), who));
-            call(&paces[who], who, permit);
+            call(&limiters[who], who, permit);
         }
     });
     calls.into_inner()
@@ -98,11 +99,11 @@ fn gaps(calls: &[(Duration, usize)]) -> Vec<Duration> {
 #[test]
 fn four_processes_share_one_rate_evenly() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram::new(&clock));
-    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
-    let calls = run(&clock, &paces, MS * 10_000, |_, _, _| {});
+    let store = Arc::new(InMemory::new(&clock));
+    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, &store, MS)).collect();
+    let calls = run(&clock, &limiters, MS * 10_000, |_, _, _| {});
     let gaps = gaps(&calls);
-    assert!(gaps.iter().all(|gap| *gap >= STEP), "{gaps:?}");
+    assert!(gaps.iter().all(|gap| *gap >= INTERVAL), "{gaps:?}");
     assert!(calls.len() >= 200, "{}", calls.len());
     for who in 0..4 {
         let share = calls.iter().filter(|(_, called)| *called == who).count();
@@ -119,15 +120,15 @@ fn a_permit_with_a_slow_reply_keeps_the_next_at_its_distance() {
     // Until then both the reply with the permit and the reply to the report that it was late are slow.
     for (slow_until, departs) in [(MS * 1_055, MS * 1_057), (MS * 1_060, MS * 1_064)] {
         let clock = SimClock::new();
-        let board = Ram {
+        let store = InMemory {
             slow: Some((MS * 1_040, slow_until)),
-            ..Ram::new(&clock)
+            ..InMemory::new(&clock)
         };
-        let board = Arc::new(board);
-        let paces: Vec<_> = (0..2).map(|_| shared(&clock, &board, MS)).collect();
+        let store = Arc::new(store);
+        let limiters: Vec<_> = (0..2).map(|_| shared(&clock, &store, MS)).collect();
         let sent = Mutex::new(Vec::new());
-        run(&clock, &paces, MS * 1_100, |pace, who, permit| {
-            pace.sent(&permit);
+        run(&clock, &limiters, MS * 1_100, |limiter, who, permit| {
+            limiter.sent(&permit);
             sent.lock().push((clock.elapsed(), who));
         });
         let mut calls = sent.into_inner();
@@ -135,39 +136,39 @@ fn a_permit_with_a_slow_reply_keeps_the_next_at_its_distance() {
         let late = calls.iter().find(|(at, _)| *at > MS * 1_040).unwrap();
         assert_eq!(late.0, departs, "granted at 1,050 ms, and heard of later");
         let next = calls.iter().find(|(at, _)| *at > late.0).unwrap();
-        assert!(next.0 >= late.0 + STEP, "{calls:?}");
+        assert!(next.0 >= late.0 + INTERVAL, "{calls:?}");
     }
 }
 
 #[test]
-fn the_round_trip_to_the_board_costs_no_permit() {
+fn the_round_trip_to_the_store_costs_no_permit() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram {
+    let store = Arc::new(InMemory {
         slow: Some((Duration::ZERO, MS * 10_000)),
-        ..Ram::new(&clock)
+        ..InMemory::new(&clock)
     });
     let calls = run(
         &clock,
-        &[shared(&clock, &board, MS)],
+        &[shared(&clock, &store, MS)],
         MS * 5_000,
         |_, _, _| {},
     );
-    assert!(gaps(&calls).iter().all(|gap| *gap >= STEP), "{calls:?}");
+    assert!(gaps(&calls).iter().all(|gap| *gap >= INTERVAL), "{calls:?}");
     assert!(calls.len() >= 98, "{} of 100", calls.len());
 }
 
 #[test]
 fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram::new(&clock));
-    let paces: Vec<_> = (0..4).map(|_| shared(&clock, &board, MS)).collect();
+    let store = Arc::new(InMemory::new(&clock));
+    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, &store, MS)).collect();
     let met = Mutex::new(None);
-    let calls = run(&clock, &paces, MS * 6_000, |pace, _, permit| {
+    let calls = run(&clock, &limiters, MS * 6_000, |limiter, _, permit| {
         let now = clock.elapsed();
         if now >= MS * 2_000 && met.lock().is_none() {
             *met.lock() = Some(now);
             assert!(
-                rate_limited(pace, &permit, clock.now() + MS * 3_000).is_some(),
+                rate_limited(limiter, &permit, clock.now() + MS * 3_000).is_some(),
                 "it is news"
             );
         }
@@ -180,7 +181,7 @@ fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
         after[0]
     );
     assert!(
-        gaps(&after).iter().all(|gap| *gap >= STEP) && after.len() > 15,
+        gaps(&after).iter().all(|gap| *gap >= INTERVAL) && after.len() > 15,
         "no herd: {after:?}"
     );
 }
@@ -188,9 +189,9 @@ fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
 #[test]
 fn a_late_429_of_a_pause_that_another_process_reported_begins_no_pause() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram::new(&clock));
-    let one = shared(&clock, &board, MS);
-    let other = shared(&clock, &board, MS);
+    let store = Arc::new(InMemory::new(&clock));
+    let one = shared(&clock, &store, MS);
+    let other = shared(&clock, &store, MS);
     let cancel = CancelToken::on(clock.clone());
     let mine = one.acquire(0, &cancel).unwrap();
     let its = other.acquire(0, &cancel).unwrap();
@@ -203,17 +204,17 @@ fn a_late_429_of_a_pause_that_another_process_reported_begins_no_pause() {
 }
 
 #[test]
-fn while_the_board_is_unreachable_no_call_leaves_and_then_they_resume_one_by_one() {
+fn while_the_store_is_unreachable_no_call_leaves_and_then_they_resume_one_by_one() {
     let clock = SimClock::new();
-    let board = Ram {
+    let store = InMemory {
         away: Some((MS * 1_000, MS * 9_000)),
-        ..Ram::new(&clock)
+        ..InMemory::new(&clock)
     };
-    let board = Arc::new(board);
-    let paces: Vec<_> = (0..4)
-        .map(|_| shared(&clock, &board, MS * 60_000))
+    let store = Arc::new(store);
+    let limiters: Vec<_> = (0..4)
+        .map(|_| shared(&clock, &store, MS * 60_000))
         .collect();
-    let calls = run(&clock, &paces, MS * 30_000, |_, _, _| {});
+    let calls = run(&clock, &limiters, MS * 30_000, |_, _, _| {});
     assert!(
         calls
             .iter()
@@ -221,22 +222,25 @@ fn while_the_board_is_unreachable_no_call_leaves_and_then_they_resume_one_by_one
     );
     let microsecond = Duration::from_micros(1);
     assert!(
-        gaps(&calls).iter().all(|gap| *gap + microsecond >= STEP),
+        gaps(&calls)
+            .iter()
+            .all(|gap| *gap + microsecond >= INTERVAL),
         "no race after it"
     );
     assert!(calls.len() > 300, "{}", calls.len());
 }
 
 #[test]
-fn after_the_patience_an_unreachable_board_ends_the_waits() {
+fn after_the_patience_an_unreachable_store_ends_the_waits() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram {
+    let store = Arc::new(InMemory {
         away: Some((Duration::ZERO, MS * 3_600_000)),
-        ..Ram::new(&clock)
+        ..InMemory::new(&clock)
     });
-    let pace = shared(&clock, &board, MS * 30_000);
-    assert!(matches!(pace.check(), Err(BoardError::Away(_))));
-    let none = pace
+    let limiter = shared(&clock, &store, MS * 30_000);
+    let look = limiter.exchange(0, Ask::Look, None);
+    assert!(matches!(look, Err(ShareError::Away(_))));
+    let none = limiter
         .acquire(0, &CancelToken::on(clock.clone()))
         .unwrap_err();
     assert!(
@@ -249,9 +253,9 @@ fn after_the_patience_an_unreachable_board_ends_the_waits() {
 #[test]
 fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
     let clock = SimClock::new();
-    let board = Arc::new(Ram::new(&clock));
-    let one = shared(&clock, &board, MS);
-    let other = shared(&clock, &board, MS);
+    let store = Arc::new(InMemory::new(&clock));
+    let one = shared(&clock, &store, MS);
+    let other = shared(&clock, &store, MS);
     let cancel = CancelToken::on(clock.clone());
     drop(one.acquire(0, &cancel).unwrap());
     let called_off = CancelToken::on(clock.clone());
@@ -264,5 +268,5 @@ fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
         }
     });
     drop(other.acquire(0, &cancel).unwrap());
-    assert_eq!(clock.elapsed(), STEP);
+    assert_eq!(clock.elapsed(), INTERVAL);
 }

@@ -1,0 +1,355 @@
+//! A limiter that several processes share. Threads wait in the line of their process; the front of each line takes its
+//! permits from a common rate.
+//!
+//! [`SharedRate`](super::rate::SharedRate) decides which process goes next, and a [`RateStore`] keeps it. Tokens are
+//! counted per process, and each process probes a server that answers 429 without a time by itself.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::warn;
+use parking_lot::Mutex;
+
+use super::rate::{Ask, RateReply, RateRequest, Reservation};
+use super::{RateStore, ShareError, micros, store};
+use crate::backoff::{Backoff, Jitter};
+use crate::cancel::CancelToken;
+use crate::clock::Clock;
+use crate::limiter::Rate;
+use crate::pacing::{
+    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, PermitOutcome,
+    RateLimit, Reaction,
+};
+use crate::retry::{GaveUp, Retry, RetryError, Verdict};
+
+/// How a rate is shared: plain data.
+#[derive(Clone)]
+pub struct ShareOptions {
+    /// A file, for the processes of one machine, or `redis://[user@]host[:port][/db][?name=NAME]` for many machines
+    /// (`rediss` with TLS; feature `redis`).
+    pub place: String,
+    /// The password of Redis. It must not be part of the URL.
+    pub password: Option<String>,
+    /// The name of each key's rate: processes that give the same name share a rate. The names can be read at the place;
+    /// [`Client::pace_name`](crate::api::Client::pace_name) makes one that reveals neither the server nor the key.
+    pub names: Vec<String>,
+    /// The rate of each key. Its burst is ignored. If processes give different rates, the lowest counts.
+    pub rate: Rate,
+    /// Tokens per minute with each key, for this process alone; `None` is no limit.
+    pub tokens: Option<NonZeroU32>,
+    /// How long everyone waits while the place cannot be reached; afterwards there are no more permits.
+    pub patience: Duration,
+}
+
+/// One rate for several processes.
+///
+/// A process that dies costs the others at most one permit. A pause that one process reports binds all of them.
+///
+/// ```
+/// use paceline::clock::SystemClock;
+/// use paceline::pacing::CallLimiter;
+/// use paceline::share::{ShareOptions, SharedLimiter};
+/// use paceline::{CancelToken, Rate};
+/// use std::time::Duration;
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let place = folder.path().join("rate").display().to_string();
+/// let options = ShareOptions {
+///     place, // such as "/run/lock/rate", or "redis://localhost"
+///     password: None,
+///     names: vec!["my key".to_owned()],
+///     rate: Rate::per_minute(600),
+///     tokens: None,
+///     patience: Duration::from_secs(60),
+/// };
+/// let limiter = SharedLimiter::connect(options, SystemClock)?; // for Batch::limited_by, or by itself:
+/// let permit = limiter.acquire(0, &CancelToken::new())?;
+/// assert_eq!(permit.key(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct SharedLimiter {
+    local: KeyLimiter,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn RateStore>,
+    /// Interval between permits, and how late a permit may be, in microseconds.
+    interval: u64,
+    slack: u64,
+    /// How long to wait for a place that cannot be reached.
+    patience: Duration,
+    /// Since when the place cannot be reached.
+    lost: Mutex<Option<Instant>>,
+    keys: Vec<Mutex<RemoteKey>>,
+}
+
+/// What this process knows about the rate of one key.
+#[derive(Debug, Default)]
+struct RemoteKey {
+    /// The permit that is reserved for the front of the line.
+    reserved: Option<Reservation>,
+    /// How many pauses this process has seen.
+    pauses: Option<u64>,
+    /// The end of a pause that has not been sent to the others yet.
+    unsent: Option<Instant>,
+    /// Serial number of the latest permit taken here, and when it was requested.
+    taken: Option<(u64, Instant)>,
+    /// The shortest time that such an exchange took.
+    quickest: Option<Duration>,
+    /// Whether it was logged that another process is slower.
+    warned: bool,
+}
+
+impl SharedLimiter {
+    /// A late permit is reported at most this often, because the report itself may be late.
+    const LATE_REPORTS: u32 = 2;
+    /// The delay between attempts to reach the place, with jitter: a thousand machines must not come back at the same
+    /// instant.
+    const BACKOFF: Backoff = Backoff::new()
+        .base(Duration::from_millis(200))
+        .max(Duration::from_secs(5))
+        .jitter(Jitter::Equal);
+
+    /// A limiter with one key for each name. Checks that every rate can be reached; waits while another program has
+    /// locked the file.
+    ///
+    /// # Errors
+    /// [`NoKeyPermit::Unreachable`], with what to do about it.
+    pub fn connect(
+        options: ShareOptions,
+        clock: impl Into<Arc<dyn Clock>>,
+    ) -> Result<Self, NoKeyPermit> {
+        let unreachable = |error: ShareError| NoKeyPermit::Unreachable(error.to_string());
+        let limiter = SharedLimiter::with(store(&options).map_err(unreachable)?, options, clock);
+        let cancel = CancelToken::on(limiter.clock.clone());
+        let is_passing = |error: &ShareError| matches!(error, ShareError::Locked(_));
+        for key in 0..limiter.keys.len() {
+            limiter.repeat(&cancel, is_passing, || {
+                limiter.exchange(key, Ask::Look, None)
+            })?;
+        }
+        Ok(limiter)
+    }
+
+    fn with(
+        store: Arc<dyn RateStore>,
+        options: ShareOptions,
+        clock: impl Into<Arc<dyn Clock>>,
+    ) -> Self {
+        let (clock, rate) = (clock.into(), options.rate);
+        let keys = options.names.len();
+        let limits = KeyLimits {
+            rate: RateLimit::Fixed(Rate::unlimited()),
+            tokens: options.tokens,
+        };
+        // The exchange adds its own delay to that of the timer.
+        let slack = rate.slack().max(rate.margin / 4);
+        SharedLimiter {
+            local: KeyLimiter::new(clock.clone(), vec![limits; keys]),
+            clock,
+            store,
+            interval: micros(rate.step()).max(1),
+            slack: micros(slack),
+            patience: options.patience,
+            lost: Mutex::default(),
+            keys: (0..keys).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Asks for the permit of the front of the line, again and again while the place cannot be reached. Returns false if
+    /// the permit is not due; the local limiter then knows when it is.
+    fn agree(&self, key: usize, cancel: &CancelToken) -> Result<bool, NoKeyPermit> {
+        let is_passing = |error: &ShareError| !matches!(error, ShareError::Unusable(_));
+        self.repeat(cancel, is_passing, || self.ask(key))
+    }
+
+    /// Repeats an exchange with backoff while its error is passing, until the patience ends.
+    fn repeat<T>(
+        &self,
+        cancel: &CancelToken,
+        is_passing: impl Fn(&ShareError) -> bool,
+        mut exchange: impl FnMut() -> Result<T, ShareError>,
+    ) -> Result<T, NoKeyPermit> {
+        let retry = Retry::new().retries(u32::MAX).within(self.patience);
+        let judge = |error: &ShareError| match is_passing(error) {
+            true => Verdict::Retry,
+            false => Verdict::Stop,
+        };
+        let call = retry.backoff(Self::BACKOFF).call(judge, |_| exchange());
+        let told = call.on_retry(|failed| self.tell_lost(failed.error));
+        told.cancel(cancel).run().map_err(no_permit)
+    }
+
+    /// Logs that the place cannot be reached: once, whichever key finds it.
+    fn tell_lost(&self, error: &ShareError) {
+        let mut lost = self.lost.lock();
+        if lost.is_none() {
+            *lost = Some(self.clock.now());
+            warn!("{error}: nothing is sent until it is back");
+        }
+    }
+
+    fn tell_found(&self) {
+        if let Some(since) = self.lost.lock().take() {
+            let away = (self.clock.now() - since).as_secs_f64();
+            warn!("the shared rate can be reached again after {away:.1} s: going on");
+        }
+    }
+
+    /// Makes one request for the permit of the front of the line.
+    fn ask(&self, key: usize) -> Result<bool, ShareError> {
+        let and_next = self.local.waiting() > 1;
+        let asked = self.clock.now();
+        let reply = self.exchange(key, Ask::Permit { and_next }, None)?;
+        let took = self.clock.now() - asked;
+        let mut remote = self.keys[key].lock();
+        // Subtract the travel time of this reply and of the next request: at least that of the quickest exchange.
+        let way = remote.quickest.unwrap_or_default();
+        let due_in = Duration::from_micros(reply.due_in).saturating_sub(way);
+        let due = reply.reserved.map(|_| asked + took + due_in);
+        remote.reserved = reply.reserved;
+        if let Some(serial) = reply.taken {
+            remote.taken = Some((serial, asked));
+            remote.quickest = Some(remote.quickest.map_or(took, |quickest| quickest.min(took)));
+        }
+        drop(remote);
+        self.local.reserve(key, due);
+        Ok(reply.taken.is_some())
+    }
+
+    /// Makes one request, which also sends a new pause to the others, and applies the reply.
+    fn exchange(&self, key: usize, ask: Ask, late: Option<u64>) -> Result<RateReply, ShareError> {
+        let mut remote = self.keys[key].lock();
+        let reserved = remote.reserved.filter(|_| ask != Ask::Look);
+        let unsent = remote.unsent.take();
+        drop(remote);
+        let left = unsent.map(|until| until.saturating_duration_since(self.clock.now()));
+        let request = RateRequest {
+            interval: self.interval,
+            slack: self.slack,
+            reserved,
+            ask,
+            pause: left.map(micros).filter(|left| *left > 0),
+            late,
+        };
+        let reply = self.store.exchange(key, &request);
+        match &reply {
+            Ok(reply) => {
+                self.tell_found();
+                self.apply(key, reply);
+            }
+            Err(_) => {
+                let mut remote = self.keys[key].lock();
+                remote.unsent = remote.unsent.max(unsent);
+            }
+        }
+        reply
+    }
+
+    /// Applies a pause and a longer interval that the reply reports.
+    fn apply(&self, key: usize, reply: &RateReply) {
+        let mut remote = self.keys[key].lock();
+        let seen = remote.pauses.replace(reply.pauses);
+        let known = seen.map_or(0, |known| known + u64::from(reply.began));
+        let is_slower = reply.interval > self.interval;
+        let warn = is_slower && !remote.warned;
+        remote.warned = is_slower;
+        drop(remote);
+        // A new pause counts even if it is over already.
+        if reply.pauses > known {
+            let until = self.clock.now() + Duration::from_micros(reply.paused_for);
+            self.local.pause_key(key, until);
+        }
+        if warn {
+            let rpm = 60e6 / reply.interval as f64;
+            warn!(
+                "another process that shares this rate makes {rpm:.1} calls a minute: the lowest rate wins"
+            );
+        }
+    }
+
+    /// Gives back reserved permits that no thread waits for. If the request is lost, one permit goes unused.
+    fn give_back(&self) {
+        for (key, remote) in self.keys.iter().enumerate() {
+            if self.local.waiting() == 0 && remote.lock().reserved.is_some() {
+                let _ = self.exchange(key, Ask::GiveBack, None);
+                remote.lock().reserved = None;
+                self.local.reserve(key, None);
+            }
+        }
+    }
+
+    /// Reports a call that leaves late, so that the next permit keeps its distance. The rate counts the permit as taken
+    /// when it was requested; a slow reply or a new connection makes the call late.
+    fn report_if_late(&self, key: usize) {
+        let remote = self.keys[key].lock();
+        let Some((serial, mut asked)) = remote.taken else {
+            return;
+        };
+        let usual =
+            remote.quickest.unwrap_or_default() + Duration::from_micros(self.slack.max(200));
+        drop(remote);
+        for _ in 0..Self::LATE_REPORTS {
+            let now = self.clock.now();
+            if now - asked <= usual {
+                break;
+            }
+            asked = now;
+            let _ = self.exchange(key, Ask::Look, Some(serial));
+        }
+    }
+}
+
+impl CallLimiter for SharedLimiter {
+    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        let permit = self
+            .local
+            .acquire_if(tokens, cancel, |key| self.agree(key, cancel));
+        self.give_back();
+        permit
+    }
+
+    fn sent(&self, permit: &KeyPermit) {
+        self.report_if_late(permit.key());
+    }
+
+    fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        let key = permit.key();
+        // All processes keep the rate of their settings.
+        let report = CallReport {
+            stated: None,
+            ..*report
+        };
+        if !matches!(report.outcome, PermitOutcome::RateLimited(_)) {
+            return self.local.report(permit, &report);
+        }
+        // Another process may have reported the same pause: then this 429 begins none. Errors do not matter here.
+        let _ = self.exchange(key, Ask::Look, None);
+        let before = self.local.paused_until(key);
+        let reaction = self.local.report(permit, &report);
+        let after = self.local.paused_until(key);
+        if after > before {
+            self.keys[key].lock().unsent = Some(after);
+            let _ = self.exchange(key, Ask::Look, None); // if this fails, the next request sends it
+        }
+        reaction
+    }
+
+    fn waiting(&self) -> usize {
+        self.local.waiting()
+    }
+}
+
+fn no_permit(error: RetryError<ShareError>) -> NoKeyPermit {
+    let waited = error.elapsed;
+    match (error.why, error.last) {
+        (GaveUp::Cancelled, _) | (_, None) => NoKeyPermit::Cancelled,
+        (GaveUp::Stopped, Some(error)) => NoKeyPermit::Unreachable(error.to_string()),
+        (_, Some(error)) => NoKeyPermit::Unreachable(format!(
+            "the shared rate could not be reached for {waited:.0?} ({error})"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;
