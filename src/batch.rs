@@ -66,6 +66,7 @@ pub use view::View;
 /// * `tokens`: the limit that the server states, or no limit
 /// * `workers`: as many as the rate needs ([`workers_for`])
 /// * `retry`: [`Retry::default`]
+/// * `timeout_retries`: 1
 /// * `max_wait`: 15 minutes
 /// * `halt`: none
 /// * `max_cost`: none
@@ -80,6 +81,9 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// How faults are retried.
     pub retry: Retry,
+    /// How often a prompt is sent again after a call that timed out, or broke after it was sent: each
+    /// may have been billed. They spend no other retries.
+    pub timeout_retries: u32,
     /// The batch stops when the server has kept it waiting this long without a single answer.
     pub max_wait: Duration,
     /// The batch stops when this many prompts have failed; `None`: it does not.
@@ -97,6 +101,7 @@ impl Default for Settings {
             tokens: None,
             workers: None,
             retry: Retry::new(),
+            timeout_retries: 1,
             max_wait: Duration::from_secs(15 * 60),
             halt: None,
             max_cost: None,
@@ -392,10 +397,11 @@ impl<'a> Batch<'a> {
         };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
-        let call = retry
-            .call(NoAnswer::verdict, attempt)
-            .cancel(&self.cancel)
-            .seed(seed);
+        let judge = |failed: &NoAnswer| {
+            let retries = self.settings.timeout_retries;
+            run.borrow().verdict(failed, retries)
+        };
+        let call = retry.call(judge, attempt).cancel(&self.cancel).seed(seed);
         let ended = call
             .on_retry(|failed| run.borrow_mut().retrying(failed))
             .run();

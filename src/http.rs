@@ -20,12 +20,12 @@ use std::time::Duration;
 use thiserror::Error;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, SendBody, Timeout};
+use ureq::{Agent, Body, SendBody};
 
 /// How calls are made: plain data.
 ///
 /// # Default
-/// * `timeout`: 120 s
+/// * `timeout`: 10 minutes
 /// * `connect_timeout`: 10 s
 /// * `connections`: 64
 /// * `body_limit`: 32 MiB
@@ -51,7 +51,7 @@ pub struct HttpOptions {
 impl Default for HttpOptions {
     fn default() -> Self {
         HttpOptions {
-            timeout: Duration::from_secs(120),
+            timeout: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(10),
             connections: 64,
             body_limit: 32 << 20,
@@ -84,31 +84,33 @@ pub enum CertError {
 }
 
 /// A call that brought no complete response.
-#[derive(Clone, Debug, Error)]
-#[non_exhaustive]
-pub enum TransportError {
+#[derive(Clone, Debug)]
+pub struct TransportError {
+    pub(crate) fault: TransportFault,
+    /// What happened, in a line.
+    pub(crate) message: String,
+    /// Whether the whole request was sent: the server may have answered it, and billed the answer.
+    pub(crate) is_sent: bool,
+}
+
+/// What kept a call from a complete response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransportFault {
     /// A part of the call took longer than [`HttpOptions::timeout`] or
-    /// [`HttpOptions::connect_timeout`]; the text says which.
-    #[error("time-out: {0}")]
-    Timeout(String),
+    /// [`HttpOptions::connect_timeout`]; the message says which.
+    Timeout,
     /// The proxy answered with a status such as 407 in place of a connection.
-    #[error("the proxy refuses: {0}")]
-    ProxyRefused(String),
+    ProxyRefused,
     /// There is no connection: unknown host, connection refused, proxy down.
-    #[error("no connection: {0}")]
-    Unreachable(String),
+    Unreachable,
     /// The connection broke, or the response was not HTTP.
-    #[error("broken connection: {0}")]
-    Broken(String),
+    Broken,
     /// The body was larger than [`HttpOptions::body_limit`].
-    #[error("the body is larger than {0} bytes")]
-    TooLarge(u64),
+    TooLarge,
     /// The server's certificate is not trusted, or TLS failed in another way.
-    #[error("no trust: {0}")]
-    Untrusted(String),
+    Untrusted,
     /// The request cannot be sent: a bad address, or a header with a line break in it.
-    #[error("bad request: {0}")]
-    Unsendable(String),
+    Unsendable,
 }
 
 /// A complete response, whatever its status.
@@ -164,12 +166,15 @@ impl Target {
     /// Reads an address and headers. A header that is given twice is sent twice.
     ///
     /// # Errors
-    /// [`TransportError::Unsendable`] for a bad address, or a header with a line break in it.
+    /// [`TransportError`] for a bad address, or a header with a line break in it.
     pub fn new<'a>(
         url: &str,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, TransportError> {
-        let unsendable = |error| TransportError::Unsendable(ureq::Error::Http(error).to_string());
+        let unsendable = |error| {
+            let text = ureq::Error::Http(error).to_string();
+            unsent(TransportFault::Unsendable, text)
+        };
         let uri = Uri::from_str(url).map_err(|error| unsendable(error.into()))?;
         let mut map = HeaderMap::new();
         for pair in headers {
@@ -283,9 +288,11 @@ impl Http {
             sent: Some(sent),
         };
         let response = request.send(SendBody::from_reader(&mut body));
-        response
-            .and_then(|response| self.read(response))
-            .map_err(|error| self.explain(error, &target.uri))
+        let response = response.and_then(|response| self.read(response));
+        response.map_err(|error| TransportError {
+            is_sent: body.rest.is_empty(),
+            ..self.explain(error, &target.uri)
+        })
     }
 
     /// The agent of the calling thread.
@@ -306,27 +313,31 @@ impl Http {
     }
 
     fn explain(&self, error: ureq::Error, uri: &Uri) -> TransportError {
+        use TransportFault::*;
         use ureq::Error;
         let text = format!("{error}{}", self.through(uri));
-        match error {
-            Error::Timeout(phase) => TransportError::Timeout(self.late(phase)),
+        let (fault, text) = match error {
+            Error::Timeout(phase) => (Timeout, self.late(phase)),
             Error::ConnectProxyFailed(reason) if reason.contains("responded 4") => {
-                TransportError::ProxyRefused(text)
+                (ProxyRefused, text)
             }
-            Error::BodyExceedsLimit(_) => TransportError::TooLarge(self.options.body_limit),
+            Error::BodyExceedsLimit(most) => {
+                (TooLarge, format!("the body is larger than {most} bytes"))
+            }
             Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
-                TransportError::Unreachable(text)
+                (Unreachable, text)
             }
             Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => {
-                untrusted(&text)
+                (Untrusted, text)
             }
             Error::Http(_)
             | Error::BadUri(_)
             | Error::InvalidProxyUrl
-            | Error::RequireHttpsOnly(_) => TransportError::Unsendable(text),
+            | Error::RequireHttpsOnly(_) => (Unsendable, text),
             Error::Io(error) => explain_io(&error, text),
-            _ => TransportError::Broken(text),
-        }
+            _ => (Broken, text),
+        };
+        unsent(fault, text)
     }
 
     /// Names the proxy that the calls to an address go through, if there is one.
@@ -340,8 +351,9 @@ impl Http {
     }
 
     /// Which part of a call took too long.
-    fn late(&self, phase: Timeout) -> String {
+    fn late(&self, phase: ureq::Timeout) -> String {
         let seconds = self.options.timeout.as_secs_f64();
+        use ureq::Timeout;
         match phase {
             Timeout::Connect => {
                 let seconds = self.options.connect_timeout.as_secs_f64().min(seconds);
@@ -374,34 +386,49 @@ impl io::Read for ReportedBody<'_> {
 }
 
 /// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
-fn explain_io(error: &io::Error, text: String) -> TransportError {
+fn explain_io(error: &io::Error, text: String) -> (TransportFault, String) {
+    use TransportFault::*;
     use io::ErrorKind;
     // EMFILE and ENFILE on all systems that have them.
     if matches!(error.raw_os_error(), Some(23 | 24)) && cfg!(unix) {
-        return TransportError::Unreachable(format!(
-            "{text}: raise the limit (ulimit -n) or use fewer workers"
-        ));
+        let advice = "raise the limit (ulimit -n) or use fewer workers";
+        return (Unreachable, format!("{text}: {advice}"));
     }
-    match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => TransportError::Timeout(text),
-        ErrorKind::InvalidData => untrusted(&text),
+    let fault = match error.kind() {
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Timeout,
+        ErrorKind::InvalidData => Untrusted,
         ErrorKind::ConnectionRefused
         | ErrorKind::HostUnreachable
         | ErrorKind::NetworkUnreachable
         | ErrorKind::NetworkDown
-        | ErrorKind::AddrNotAvailable => TransportError::Unreachable(text),
-        ErrorKind::UnexpectedEof => TransportError::Broken(text),
+        | ErrorKind::AddrNotAvailable => Unreachable,
+        ErrorKind::UnexpectedEof => Broken,
         // The look-up of a name has errors that are neither of a kind nor the system's.
-        _ if error.raw_os_error().is_none() => TransportError::Unreachable(text),
-        _ => TransportError::Broken(text),
-    }
+        _ if error.raw_os_error().is_none() => Unreachable,
+        _ => Broken,
+    };
+    (fault, text)
 }
 
-fn untrusted(text: &str) -> TransportError {
-    TransportError::Untrusted(format!(
-        "{text} (for a private authority, give its certificate; for a server without TLS, begin \
-         the address with http://)"
-    ))
+/// A failure before the request was sent, or of which that is not known.
+fn unsent(fault: TransportFault, text: String) -> TransportError {
+    let message = match fault {
+        TransportFault::Timeout => format!("time-out: {text}"),
+        TransportFault::ProxyRefused => format!("the proxy refuses: {text}"),
+        TransportFault::Unreachable => format!("no connection: {text}"),
+        TransportFault::Broken => format!("broken connection: {text}"),
+        TransportFault::TooLarge => text,
+        TransportFault::Untrusted => format!(
+            "no trust: {text} (for a private authority, give its certificate; for a server without \
+             TLS, begin the address with http://)"
+        ),
+        TransportFault::Unsendable => format!("bad request: {text}"),
+    };
+    TransportError {
+        fault,
+        message,
+        is_sent: false,
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {
@@ -448,7 +475,7 @@ mod tests {
             with("a b", "c"),
             with("a", "b\nc"),
         ] {
-            assert!(matches!(bad, Err(TransportError::Unsendable(_))), "{bad:?}");
+            assert_eq!(bad.unwrap_err().fault, TransportFault::Unsendable);
         }
     }
 

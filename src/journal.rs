@@ -30,7 +30,7 @@ pub use folder::{Folder, FolderError};
 pub use id::{ForeignId, RecordId};
 pub use index::{Index, PromptStatus};
 pub use reader::{ResultLine, Results, ResultsError};
-pub use record::{Record, RecordAttempt, RecordError, RecordResponse};
+pub use record::{Billed, Record, RecordAttempt, RecordError, RecordResponse};
 #[cfg(feature = "cli")]
 pub(crate) use whole::write_whole;
 pub use writer::{Journal, Opened};

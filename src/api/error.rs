@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::request_id;
 use super::error_body::{Cause, ErrorBody};
 use crate::hints::Hints;
-use crate::http::{HttpResponse, TransportError};
+use crate::http::{HttpResponse, TransportError, TransportFault};
 use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
@@ -48,6 +48,9 @@ pub struct CallError {
     pub retry_after: Option<Duration>,
     /// What the server said about its limits. Boxed, because errors travel by value.
     pub hints: Box<Hints>,
+    /// Whether the call may have been billed all the same: it timed out, or its connection broke,
+    /// after the request was sent.
+    pub maybe_billed: bool,
     /// The response's body, if it was JSON. Boxed for the same reason.
     pub body: Option<Box<Json>>,
 }
@@ -105,6 +108,7 @@ impl CallError {
             request_id: None,
             retry_after: None,
             hints: Box::default(),
+            maybe_billed: false,
             body: None,
         }
     }
@@ -143,6 +147,7 @@ impl CallError {
                 hints.retry_after
             },
             hints: Box::new(hints),
+            maybe_billed: false,
             body: body
                 .map(Json::from)
                 .or_else(|| unreadable(response))
@@ -160,16 +165,20 @@ impl CallError {
 
 impl From<TransportError> for CallError {
     fn from(error: TransportError) -> Self {
-        let (class, code) = match &error {
-            TransportError::Timeout(_) => (Class::Fault, "timeout"),
-            TransportError::Unreachable(_) => (Class::Fault, "no_connection"),
-            TransportError::Broken(_) => (Class::Fault, "broken_connection"),
-            TransportError::ProxyRefused(_) => (Class::Fatal, "proxy_refused"),
-            TransportError::TooLarge(_) => (Class::Rejected, "too_large"),
-            TransportError::Untrusted(_) => (Class::Fatal, "untrusted"),
-            TransportError::Unsendable(_) => (Class::Fatal, "unsendable"),
+        use TransportFault::*;
+        let (class, code) = match error.fault {
+            Timeout => (Class::Fault, "timeout"),
+            Unreachable => (Class::Fault, "no_connection"),
+            Broken => (Class::Fault, "broken_connection"),
+            ProxyRefused => (Class::Fatal, "proxy_refused"),
+            TooLarge => (Class::Rejected, "too_large"),
+            Untrusted => (Class::Fatal, "untrusted"),
+            Unsendable => (Class::Fatal, "unsendable"),
         };
-        CallError::without_response(class, code, error.to_string())
+        CallError {
+            maybe_billed: error.is_sent && matches!(error.fault, Timeout | Broken),
+            ..CallError::without_response(class, code, error.message)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError};
-use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
+use crate::journal::{Billed, Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::outcome::CallOutcome;
 use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
@@ -103,6 +103,7 @@ impl<'a> PromptRun<'a> {
             Ok(answer) => (Some(answer.status), answer.request_id.clone()),
             Err(error) => (error.status, error.request_id.clone()),
         };
+        let maybe_billed = answer.as_ref().is_err_and(|error| error.maybe_billed);
         self.attempts.push(RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             key: permit.key(),
@@ -112,12 +113,33 @@ impl<'a> PromptRun<'a> {
             took: timing.took,
             status,
             outcome,
+            billed: maybe_billed.then_some(Billed::Unknown),
             retry_after: answer.as_ref().err().and_then(|error| error.retry_after),
             backoff: None,
             request_id,
         });
         if answer.is_ok() {
             self.tell(None);
+        }
+    }
+
+    /// How many calls may have been billed although they brought no answer.
+    fn in_doubt(&self) -> usize {
+        let attempts = self.attempts.iter();
+        attempts.filter(|attempt| attempt.billed.is_some()).count()
+    }
+
+    /// What the retry does next. A call that may have been billed is repeated at most
+    /// `timeout_retries` times, after the usual backoff; it spends none of the other retries.
+    pub(super) fn verdict(&self, failed: &NoAnswer, timeout_retries: u32) -> Verdict {
+        match failed {
+            NoAnswer::Call(error) if error.maybe_billed => {
+                match self.in_doubt() > timeout_retries as usize {
+                    true => Verdict::Stop,
+                    false => Verdict::RateLimited(None),
+                }
+            }
+            failed => failed.verdict(),
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub faults: u64,
     /// Calls that were a retry.
     pub retried: u64,
+    /// Calls without an answer that may have been billed.
+    pub maybe_billed: u64,
     /// Why calls failed.
     pub failed_calls: Causes,
     /// How long ago the latest call failed; `None` if none has.
@@ -97,6 +99,7 @@ impl Snapshot {
             rate_limited: 0,
             faults: 0,
             retried: 0,
+            maybe_billed: 0,
             failed_calls: Causes::default(),
             since_failure: None,
             rate: 0.0,

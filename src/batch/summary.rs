@@ -104,6 +104,8 @@ pub struct Summary {
     pub failed_calls: Causes,
     /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
     pub calls_a_minute: Option<f64>,
+    /// Calls without an answer that may have been billed.
+    pub maybe_billed: u64,
     /// Calls per minute that the server was found to allow; `None` if the limit was known, or was not found.
     pub found: Option<f64>,
     /// How long every key was paused, in all.
@@ -147,6 +149,7 @@ impl Summary {
         self.rate_limited = end.rate_limited;
         self.faults = end.faults;
         self.retried = end.retried;
+        self.maybe_billed = end.maybe_billed;
         self.failed_calls = end.failed_calls;
         self.paused = end.paused;
         self.latency = view.median_latency();

@@ -329,6 +329,7 @@ impl ViewState {
             Class::RateLimited => self.counts.rate_limited += 1,
             _ => self.counts.faults += 1,
         }
+        self.counts.maybe_billed += u64::from(error.maybe_billed);
         self.counts
             .failed_calls
             .count_call(&prompt.custom_id, error);

@@ -104,6 +104,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
                 .max(retries.max_delay)
                 .jitter(retries.jitter),
         ),
+        timeout_retries: retries.timeout_retries,
         max_wait: rate_args.max_wait,
         halt: args.halt,
         max_cost: max_cost(args),

@@ -164,6 +164,7 @@ mod tests {
             request_id: None,
             retry_after: None,
             hints: Box::default(),
+            maybe_billed: false,
             body: None,
         };
         let stop = Stop::Held {

@@ -90,7 +90,11 @@ fn calls(summary: &Summary) -> Option<String> {
     let kinds: Vec<_> = there
         .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
         .collect();
-    (!kinds.is_empty()).then(|| format!("{}: {}", grouped(summary.calls), kinds.join(", ")))
+    let billed = match summary.maybe_billed {
+        0 => String::new(),
+        calls => format!(" ({} may have been billed)", grouped(calls)),
+    };
+    (!kinds.is_empty()).then(|| format!("{}: {}{billed}", grouped(summary.calls), kinds.join(", ")))
 }
 
 /// The rate that was kept. A run of a moment has none worth telling, unless a rate was asked for.
@@ -139,6 +143,7 @@ pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Vec<(&'static str, V
         ("calls", summary.calls.into()),
         ("rate_limited", summary.rate_limited.into()),
         ("faults", summary.faults.into()),
+        ("maybe_billed", summary.maybe_billed.into()),
         ("took_ms", (summary.took.as_millis() as u64).into()),
         ("tokens_in", summary.tokens.input.into()),
         ("tokens_out", summary.tokens.output.into()),

@@ -87,6 +87,9 @@ pub struct RecordAttempt {
     pub status: Option<u16>,
     /// How it ended.
     pub outcome: CallOutcome,
+    /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billed: Option<Billed>,
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
@@ -106,6 +109,15 @@ pub struct RecordAttempt {
     /// The server's name for the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+/// Whether a call was billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Billed {
+    /// It may have been.
+    #[serde(other)]
+    Unknown,
 }
 
 mod rfc3339 {
@@ -170,6 +182,7 @@ pub(super) mod tests {
             took: Duration::from_millis(655),
             status: Some(429),
             outcome: CallOutcome::RateLimited,
+            billed: Some(Billed::Unknown),
             retry_after: Some(Duration::from_secs(1)),
             backoff: Some(Duration::from_millis(1204)),
             request_id: Some("req_1".into()),
@@ -199,7 +212,7 @@ pub(super) mod tests {
             "response": {"status_code": 429, "request_id": null, "body": null},
             "error": {"code": "rate_limited", "message": "slow down"},
             "attempts": [{"n": 1, "key": 0, "started_at": "2026-11-26T10:00:00.123Z", "queued_ms": 0,
-                "paced_ms": 412, "took_ms": 655, "status": 429, "outcome": "rate_limited",
+                "paced_ms": 412, "took_ms": 655, "status": 429, "outcome": "rate_limited", "billed": "unknown",
                 "retry_after_ms": 1000, "backoff_ms": 1204, "request_id": "req_1"}],
         })
     }
@@ -213,6 +226,7 @@ pub(super) mod tests {
         let mut bare = record;
         bare.attempts[0] = RecordAttempt {
             status: None,
+            billed: None,
             retry_after: None,
             backoff: None,
             request_id: None,

@@ -218,7 +218,8 @@ fn assert_all_answered_despite(name: &str, faults: Faults, outcome: &str) {
     let ran = cli.run(
         &[
             QUICK,
-            &["--max-retries", "50", "--base-url", &server.base_url()],
+            &["--max-retries", "50", "--timeout-retries", "50"],
+            &["--base-url", &server.base_url()],
         ]
         .concat(),
     );

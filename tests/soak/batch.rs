@@ -132,6 +132,7 @@ fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError 
         request_id: None,
         retry_after,
         hints: Box::default(),
+        maybe_billed: false,
         body: None,
     }
 }

@@ -66,7 +66,7 @@ fn in_ten_minutes_at_two_thousand_calls_a_second_with_faults_nothing_grows() {
         .to_owned();
     let mut run = Command::new(&binary);
     run.args(words(
-        "-q run - -o r.jsonl -m m --rpm 120000 --burst 8 -w 64 --base-delay 50ms --base-url",
+        "-q run - -o r.jsonl -m m --rpm 120000 --burst 8 -w 64 --base-delay 50ms --timeout-retries 9 --base-url",
     ));
     run.arg(&url)
         .env("OPENAI_API_KEY", "sk-soak")

@@ -84,6 +84,8 @@ impl Books {
             "full",
             "--max-retries",
             "50",
+            "--timeout-retries",
+            "1000",
         ];
         [&["-w", "8", "--base-url", url], BRISK, &retries, more].concat()
     }

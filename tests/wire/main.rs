@@ -5,6 +5,7 @@
 
 #![cfg(feature = "cli")]
 
+mod billed;
 #[path = "../common/mod.rs"]
 mod common;
 mod trust;

@@ -19,6 +19,7 @@ const IRRELEVANT: &[&str] = &[
     "max_delay",
     "jitter",
     "timeout",
+    "timeout_retries",
     "max_retries",
     "keep",
     "progress",

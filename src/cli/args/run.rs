@@ -169,7 +169,7 @@ pub(in crate::cli) struct ServerArgs {
     pub(in crate::cli) key_env: Vec<String>,
 
     /// Give a call up after this time
-    #[arg(long, value_name = "DUR", default_value = "120s", value_parser = duration)]
+    #[arg(long, value_name = "DUR", default_value = "10m", value_parser = duration)]
     pub(in crate::cli) timeout: Duration,
 
     /// A PEM file with the certificates to trust [default: the usual ones]
@@ -223,9 +223,15 @@ pub(in crate::cli) struct RateArgs {
 pub(in crate::cli) struct RetryArgs {
     /// Retries for each prompt after an error
     ///
-    /// An error is a 5xx, a time-out, or a broken connection; a 429 does not count.
+    /// An error is a 5xx, an unreadable answer, or no connection; a 429 does not count.
     #[arg(long, value_name = "N", default_value = "5")]
     pub(in crate::cli) max_retries: u32,
+
+    /// Retries for each prompt after a time-out
+    ///
+    /// Such a call may have been billed, as one whose connection broke after it was sent. --max-retries does not count it.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) timeout_retries: u32,
 
     /// The first backoff; it doubles with each retry
     #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]

@@ -173,6 +173,7 @@ fn error(class: Class, status: u16) -> CallError {
         request_id: None,
         retry_after: None,
         hints: Box::default(),
+        maybe_billed: false,
         body: None,
     }
 }

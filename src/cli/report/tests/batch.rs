@@ -38,6 +38,7 @@ impl Ask for Server {
                 request_id,
                 retry_after,
                 hints,
+                maybe_billed: false,
                 body,
             });
         }
