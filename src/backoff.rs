@@ -96,17 +96,6 @@ impl Backoff {
         Backoff { jitter, ..self }
     }
 
-    /// `min(base * 2^n, max)`, for any `n`.
-    #[must_use]
-    pub fn ceiling(&self, n: u32) -> Duration {
-        let seconds = self.base.as_secs_f64() * f64::from(n).exp2();
-        match Duration::try_from_secs_f64(seconds) {
-            Ok(delay) => delay.min(self.max),
-            Err(_) if self.base.is_zero() => Duration::ZERO, // 0 * infinity
-            Err(_) => self.max,
-        }
-    }
-
     /// The delays before the first retry, the second and so on, without end; the same for the same seed.
     ///
     /// ```
@@ -120,7 +109,7 @@ impl Backoff {
         Delays {
             backoff: *self,
             chance: StdRng::seed_from_u64(seed),
-            n: 0,
+            ceiling: self.base,
             previous: self.base,
         }
     }
@@ -131,43 +120,26 @@ impl Backoff {
 pub struct Delays {
     backoff: Backoff,
     chance: StdRng,
-    /// Retries so far.
-    n: u32,
+    /// `base * 2^n`
+    ceiling: Duration,
     previous: Duration,
 }
 
 impl Delays {
-    /// At least `ordered`, plus up to a tenth of it or 1 s, whichever is less: for a wait that the server has ordered.
-    /// Never earlier, and not everyone at the same instant.
-    ///
-    /// ```
-    /// use paceline::Backoff;
-    /// use std::time::Duration;
-    ///
-    /// let ordered = Duration::from_secs(20);
-    /// let wait = Backoff::new().delays(7).not_before(ordered);
-    /// assert!((ordered..=ordered + Duration::from_secs(1)).contains(&wait));
-    /// ```
-    pub fn not_before(&mut self, ordered: Duration) -> Duration {
+    /// The next delay. Where the server has ordered a wait, at least that, plus up to a tenth of it or 1 s, whichever is
+    /// less: never earlier, and not everyone at the same instant.
+    pub(crate) fn wait(&mut self, ordered: Option<Duration>) -> Duration {
+        let Some(ordered) = ordered else {
+            return self.grow();
+        };
         let most = (ordered / 10).min(Duration::from_secs(1));
         ordered.saturating_add(self.between(Duration::ZERO, most))
     }
 
-    fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        if high <= low {
-            low
-        } else {
-            self.chance.random_range(low..=high)
-        }
-    }
-}
-
-impl Iterator for Delays {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
+    fn grow(&mut self) -> Duration {
         let Backoff { base, max, jitter } = self.backoff;
-        let ceiling = self.backoff.ceiling(self.n);
+        let ceiling = self.ceiling.min(max);
+        self.ceiling = ceiling.saturating_mul(2);
         let delay = match jitter {
             Jitter::None => ceiling,
             Jitter::Additive(most) => ceiling.saturating_add(self.between(Duration::ZERO, most)),
@@ -176,8 +148,22 @@ impl Iterator for Delays {
             Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
         };
         self.previous = delay.min(max);
-        self.n = self.n.saturating_add(1);
-        Some(self.previous)
+        self.previous
+    }
+
+    fn between(&mut self, low: Duration, high: Duration) -> Duration {
+        if high <= low {
+            return low;
+        }
+        self.chance.random_range(low..=high)
+    }
+}
+
+impl Iterator for Delays {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.grow())
     }
 }
 
@@ -191,6 +177,10 @@ mod tests {
         Backoff::new().jitter(jitter)
     }
 
+    fn ceiling(n: usize) -> Duration {
+        (SECOND * 2u32.pow(n as u32)).min(SECOND * 60)
+    }
+
     /// The first eight delays for each of a thousand seeds.
     fn many(jitter: Jitter) -> Vec<Vec<Duration>> {
         (0..1000)
@@ -202,7 +192,7 @@ mod tests {
     fn additive_adds_up_to_a_second_and_the_cap_holds() {
         for delays in many(Jitter::default()) {
             for (n, delay) in delays.into_iter().enumerate() {
-                let ceiling = with(Jitter::None).ceiling(n as u32);
+                let ceiling = ceiling(n);
                 assert!(
                     delay >= ceiling && delay <= (ceiling + SECOND).min(SECOND * 60),
                     "{n}: {delay:?}"
@@ -216,7 +206,7 @@ mod tests {
         for (jitter, part) in [(Jitter::Full, 0), (Jitter::Equal, 1)] {
             for delays in many(jitter) {
                 for (n, delay) in delays.into_iter().enumerate() {
-                    let ceiling = with(jitter).ceiling(n as u32);
+                    let ceiling = ceiling(n);
                     assert!(
                         delay <= ceiling && delay >= ceiling / 2 * part,
                         "{jitter:?} {n}: {delay:?}"
@@ -248,30 +238,15 @@ mod tests {
 
     #[test]
     fn no_retry_number_overflows() {
-        let slow = Backoff {
-            base: SECOND,
-            max: Duration::MAX,
-            jitter: Jitter::None,
-        };
-        let tiny = Backoff {
-            base: Duration::from_nanos(1),
-            max: SECOND * 3600,
-            jitter: Jitter::None,
-        };
-        for n in [0, 1, 31, 32, 63, 64, 1000, u32::MAX] {
-            assert!(slow.ceiling(n) >= SECOND);
-            assert!(with(Jitter::None).ceiling(n) <= SECOND * 60);
-            assert!(tiny.ceiling(n) <= SECOND * 3600);
-        }
-        assert_eq!(tiny.ceiling(34).as_secs(), 17, "2^34 nanoseconds");
-        assert_eq!(
-            Backoff {
-                base: Duration::ZERO,
-                ..slow
-            }
-            .ceiling(u32::MAX),
-            Duration::ZERO
-        );
+        let tiny = Backoff::new()
+            .base(Duration::from_nanos(1))
+            .max(SECOND * 3600);
+        let delays = tiny.jitter(Jitter::None).delays(0);
+        let delays: Vec<_> = delays.take(2_000).collect();
+        assert_eq!(delays[34].as_secs(), 17, "2^34 nanoseconds");
+        assert!(delays[42..].iter().all(|delay| *delay == SECOND * 3600));
+        let zero = Backoff::new().base(Duration::ZERO).jitter(Jitter::None);
+        assert_eq!(zero.delays(0).nth(2_000), Some(Duration::ZERO));
         let all = [
             Jitter::None,
             Jitter::default(),
@@ -280,14 +255,8 @@ mod tests {
             Jitter::Decorrelated,
         ];
         for jitter in all {
-            let _ = Backoff {
-                base: Duration::MAX,
-                max: Duration::MAX,
-                jitter,
-            }
-            .delays(1)
-            .take(100)
-            .count();
+            let endless = Backoff::new().base(Duration::MAX).max(Duration::MAX);
+            let _ = endless.jitter(jitter).delays(1).take(100).count();
         }
     }
 
@@ -302,13 +271,13 @@ mod tests {
     fn an_ordered_wait_is_never_shortened_and_at_most_a_tenth_or_a_second_longer() {
         for seed in 0..1000 {
             let mut delays = Backoff::default().delays(seed);
-            let wait = delays.not_before(SECOND * 2);
+            let wait = delays.wait(Some(SECOND * 2));
             assert!(wait >= SECOND * 2 && wait <= SECOND * 22 / 10);
-            let long = delays.not_before(SECOND * 3600);
+            let long = delays.wait(Some(SECOND * 3600));
             assert!(long >= SECOND * 3600 && long <= SECOND * 3601);
         }
         assert_eq!(
-            Backoff::default().delays(1).not_before(Duration::MAX),
+            Backoff::default().delays(1).wait(Some(Duration::MAX)),
             Duration::MAX
         );
     }

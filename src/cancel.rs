@@ -4,7 +4,7 @@
 //! are registered. Work in progress is not touched: it finishes, and meets the token at its next wait. A deadline needs
 //! no thread of its own: a wait simply ends there.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,13 +17,13 @@ use crate::sync::thread::{self, Thread};
 /// A switch that ends waits, and optionally a deadline. Clones are the same switch; it is never switched back.
 ///
 /// ```
-/// use paceline::{CancelToken, Cancelled};
+/// use paceline::{CancelToken, WaitError};
 /// use std::time::Duration;
 ///
 /// let token = CancelToken::new();
 /// let for_ctrl_c = token.clone(); // give this to a signal handler
 /// std::thread::spawn(move || for_ctrl_c.cancel());
-/// assert_eq!(token.sleep(Duration::from_secs(3600)), Err(Cancelled::Cancelled));
+/// assert_eq!(token.sleep(Duration::from_secs(3600)), Err(WaitError::Cancelled));
 /// ```
 #[derive(Clone, Debug)]
 pub struct CancelToken(Arc<Node>);
@@ -35,35 +35,33 @@ struct Node {
     /// The earlier of this token's deadline and its parent's.
     deadline: Option<Instant>,
     parent: Option<CancelToken>,
-    sleepers: Mutex<Sleepers>,
+    /// The threads to wake, by number.
+    sleepers: Mutex<BTreeMap<u64, Sleeper>>,
 }
 
-/// The threads to wake, each with the clock it is parked on: that may be another than the token's.
-#[derive(Debug, Default)]
-struct Sleepers {
-    next: u64,
-    threads: HashMap<u64, (Thread, Arc<dyn Clock>)>,
-}
+/// A thread, and the clock that it is parked on: that may be another than the token's.
+type Sleeper = (Thread, Arc<dyn Clock>);
 
 /// Why a wait ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancelled {
+#[non_exhaustive]
+pub enum WaitError {
     /// [`CancelToken::cancel`] was called.
     Cancelled,
-    /// The token's deadline has passed.
+    /// The time given is over, or would be before the wait is.
     OutOfTime,
 }
 
-impl fmt::Display for Cancelled {
+impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Cancelled::Cancelled => "cancelled",
-            Cancelled::OutOfTime => "out of time",
+            WaitError::Cancelled => "the wait was cancelled",
+            WaitError::OutOfTime => "the wait ran out of time",
         })
     }
 }
 
-impl std::error::Error for Cancelled {}
+impl std::error::Error for WaitError {}
 
 impl Default for CancelToken {
     fn default() -> Self {
@@ -124,11 +122,11 @@ impl CancelToken {
     /// A [`child`](CancelToken::child) that ends `time` from now at the latest.
     ///
     /// ```
-    /// use paceline::{CancelToken, Cancelled, clock::SimClock};
+    /// use paceline::{CancelToken, WaitError, clock::SimClock};
     /// use std::time::Duration;
     ///
     /// let page = CancelToken::on(SimClock::new()).within(Duration::from_secs(30));
-    /// assert_eq!(page.sleep(Duration::from_secs(3600)), Err(Cancelled::OutOfTime));
+    /// assert_eq!(page.sleep(Duration::from_secs(3600)), Err(WaitError::OutOfTime));
     /// ```
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
@@ -139,13 +137,12 @@ impl CancelToken {
     /// later than its parent.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
-        let deadline = earlier(self.0.deadline, Some(deadline));
-        CancelToken::node(self.0.clock.clone(), deadline, Some(self.clone()))
+        let deadline = earlier(self.0.deadline, deadline);
+        CancelToken::node(self.0.clock.clone(), Some(deadline), Some(self.clone()))
     }
 
     /// A [`child`](CancelToken::child) on another clock, with the same time remaining there.
-    #[must_use]
-    pub fn child_on(&self, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn child_on(&self, clock: &Arc<dyn Clock>) -> Self {
         let deadline = self.remaining().map(|left| after(clock.now(), left));
         CancelToken::node(clock.clone(), deadline, Some(self.clone()))
     }
@@ -159,7 +156,7 @@ impl CancelToken {
     /// Ends every wait on this token and its children, now and later.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
-        for (thread, clock) in self.0.sleepers.lock().threads.values() {
+        for (thread, clock) in self.0.sleepers.lock().values() {
             clock.unpark(thread);
         }
     }
@@ -173,13 +170,13 @@ impl CancelToken {
     /// Fails if the token has ended: for loops that should end with it.
     ///
     /// # Errors
-    /// [`Cancelled`], which says how.
-    pub fn check(&self) -> Result<(), Cancelled> {
+    /// [`WaitError`], which says how.
+    pub fn check(&self) -> Result<(), WaitError> {
         if self.is_switched() {
-            return Err(Cancelled::Cancelled);
+            return Err(WaitError::Cancelled);
         }
         match self.0.deadline {
-            Some(deadline) if self.0.clock.now() >= deadline => Err(Cancelled::OutOfTime),
+            Some(deadline) if self.0.clock.now() >= deadline => Err(WaitError::OutOfTime),
             _ => Ok(()),
         }
     }
@@ -199,26 +196,24 @@ impl CancelToken {
     /// Sleeps for `time` on the token's clock.
     ///
     /// # Errors
-    /// [`Cancelled`], at once, when the token ends first.
-    pub fn sleep(&self, time: Duration) -> Result<(), Cancelled> {
+    /// [`WaitError`], at once, when the token ends first.
+    pub fn sleep(&self, time: Duration) -> Result<(), WaitError> {
         self.sleep_until(after(self.0.clock.now(), time))
     }
 
     /// Sleeps until this instant of the token's clock.
     ///
     /// # Errors
-    /// [`Cancelled`], at once, when the token ends first.
-    pub fn sleep_until(&self, instant: Instant) -> Result<(), Cancelled> {
+    /// [`WaitError`], at once, when the token ends first.
+    pub fn sleep_until(&self, instant: Instant) -> Result<(), WaitError> {
         let _registered = self.wake_on_cancel(&self.0.clock);
-        let ends = earlier(self.0.deadline, Some(instant));
-        while !self.is_switched() && self.0.clock.now() < instant {
+        loop {
             self.check()?;
-            self.0.clock.park_until(ends);
-        }
-        if self.is_switched() {
-            Err(Cancelled::Cancelled)
-        } else {
-            Ok(())
+            if self.0.clock.now() >= instant {
+                return Ok(());
+            }
+            let ends = earlier(self.0.deadline, instant);
+            self.0.clock.park_until(Some(ends));
         }
     }
 
@@ -226,11 +221,8 @@ impl CancelToken {
     /// by themselves: call this first, then check the token, then park.
     pub(crate) fn wake_on_cancel(&self, clock: &Arc<dyn Clock>) -> WakeOnCancel<'_> {
         let mut sleepers = self.0.sleepers.lock();
-        let number = sleepers.next;
-        sleepers.next += 1;
-        sleepers
-            .threads
-            .insert(number, (thread::current(), clock.clone()));
+        let number = sleepers.last_key_value().map_or(0, |(last, _)| last + 1);
+        sleepers.insert(number, (thread::current(), clock.clone()));
         drop(sleepers);
         let parent = self.0.parent.as_ref();
         WakeOnCancel {
@@ -241,9 +233,9 @@ impl CancelToken {
     }
 }
 
-/// The earlier of two instants that may be missing.
-pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    a.into_iter().chain(b).min()
+/// The earlier of a deadline, if there is one, and an instant.
+pub(crate) fn earlier(deadline: Option<Instant>, instant: Instant) -> Instant {
+    deadline.map_or(instant, |deadline| deadline.min(instant))
 }
 
 /// Keeps the calling thread among those that cancelling wakes.
@@ -255,7 +247,7 @@ pub(crate) struct WakeOnCancel<'a> {
 
 impl Drop for WakeOnCancel<'_> {
     fn drop(&mut self) {
-        self.token.0.sleepers.lock().threads.remove(&self.number);
+        self.token.0.sleepers.lock().remove(&self.number);
     }
 }
 
@@ -283,7 +275,7 @@ mod tests {
                 clock.sleep_until(clock.now() + SECOND * 3);
                 token.cancel();
             } else {
-                assert_eq!(token.sleep(SECOND * 60), Err(Cancelled::Cancelled));
+                assert_eq!(token.sleep(SECOND * 60), Err(WaitError::Cancelled));
             }
             assert_eq!(clock.elapsed(), SECOND * 3);
         });
@@ -294,8 +286,8 @@ mod tests {
         let clock = SimClock::new();
         let token = CancelToken::on(clock.clone());
         token.cancel();
-        assert_eq!(token.sleep(SECOND * 5), Err(Cancelled::Cancelled));
-        assert_eq!(token.sleep(Duration::ZERO), Err(Cancelled::Cancelled));
+        assert_eq!(token.sleep(SECOND * 5), Err(WaitError::Cancelled));
+        assert_eq!(token.sleep(Duration::ZERO), Err(WaitError::Cancelled));
         assert_eq!(clock.elapsed(), Duration::ZERO);
     }
 
@@ -306,7 +298,7 @@ mod tests {
         let child = parent.child().within(SECOND * 50);
         clock.run(2, |n| {
             if n == 0 {
-                assert_eq!(child.sleep(SECOND * 60), Err(Cancelled::Cancelled));
+                assert_eq!(child.sleep(SECOND * 60), Err(WaitError::Cancelled));
                 assert_eq!(clock.elapsed(), SECOND * 3);
             } else {
                 clock.sleep_until(clock.now() + SECOND * 3);
@@ -326,9 +318,9 @@ mod tests {
         assert_eq!(child.remaining(), Some(SECOND * 2));
         assert_eq!(child.sleep(SECOND), Ok(()));
         assert_eq!(child.remaining(), Some(SECOND));
-        assert_eq!(child.sleep(SECOND * 5), Err(Cancelled::OutOfTime));
+        assert_eq!(child.sleep(SECOND * 5), Err(WaitError::OutOfTime));
         assert_eq!(clock.elapsed(), SECOND * 2);
-        assert_eq!(child.check(), Err(Cancelled::OutOfTime));
+        assert_eq!(child.check(), Err(WaitError::OutOfTime));
         assert_eq!(child.remaining(), Some(Duration::ZERO));
     }
 
@@ -349,7 +341,7 @@ mod tests {
                 let here: Arc<dyn Clock> = clock.clone().into();
                 assert_eq!(
                     token.child_on(&here).sleep(SECOND * 60),
-                    Err(Cancelled::Cancelled)
+                    Err(WaitError::Cancelled)
                 );
                 assert_eq!(clock.elapsed(), SECOND * 3);
             } else {

@@ -188,7 +188,7 @@ mod sync;
 mod text;
 
 pub use backoff::{Backoff, Jitter};
-pub use cancel::{CancelToken, Cancelled};
+pub use cancel::{CancelToken, WaitError};
 pub use clock::Clock;
 pub use limiter::{Permit, Rate, RateLimiter};
 #[cfg(feature = "batch")]

@@ -12,12 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, WaitError};
 use crate::clock::{Clock, SystemClock, after};
 
-pub use gcra::{Gcra, Rate};
+pub(crate) use gcra::Gcra;
+pub use gcra::Rate;
 pub use keyed::Keyed;
-pub(crate) use line::{LeftLine, Line, Schedule};
+pub(crate) use line::{Line, Schedule};
 
 /// Grants permits to threads, one interval apart, in order of arrival. Clones are the same limiter.
 ///
@@ -36,23 +37,18 @@ pub(crate) use line::{LeftLine, Line, Schedule};
 /// });
 /// assert_eq!(limiter.stats().granted, 4);
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct RateLimiter(Arc<Line<Ledger>>);
 
 /// The schedule, with what it has counted.
+#[derive(Debug)]
 struct Ledger {
     gcra: Gcra,
     /// How many pauses have begun: tells a late 429 from a new one.
     pauses: u64,
-    /// The last pause for a 429 that named no time.
-    silent: Option<SilentPause>,
+    /// The length of the last pause for a 429 that named no time, and its end.
+    silent: Option<(Duration, Instant)>,
     stats: Stats,
-}
-
-#[derive(Clone, Copy)]
-struct SilentPause {
-    until: Instant,
-    length: Duration,
 }
 
 /// What a limiter has done so far. All counts and times are since it was made.
@@ -85,41 +81,21 @@ pub struct Stats {
     pub paused_for: Duration,
 }
 
-/// Why there is no permit.
+/// No permit is free now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum NoPermit {
-    /// None is free now.
-    NotYet {
-        /// When the limit allows the next call. It may lie in the past while others are in line: then wait as they do.
-        due: Instant,
-    },
-    /// The token was cancelled.
-    Cancelled,
-    /// None is due in the time given.
-    OutOfTime,
+pub struct NotYet {
+    /// When the limit allows the next call. It may lie in the past while others are in line: then wait as they do.
+    pub due: Instant,
 }
 
-impl fmt::Display for NoPermit {
+impl fmt::Display for NotYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NoPermit::NotYet { .. } => "no permit is free yet",
-            NoPermit::Cancelled => "the wait for a permit was cancelled",
-            NoPermit::OutOfTime => "no permit is due in the time given",
-        })
+        f.write_str("no permit is free yet")
     }
 }
 
-impl std::error::Error for NoPermit {}
-
-impl From<Cancelled> for NoPermit {
-    fn from(cancelled: Cancelled) -> Self {
-        match cancelled {
-            Cancelled::Cancelled => NoPermit::Cancelled,
-            Cancelled::OutOfTime => NoPermit::OutOfTime,
-        }
-    }
-}
+impl std::error::Error for NotYet {}
 
 /// Makes a [`RateLimiter`] that is not the default: see [`RateLimiter::builder`].
 #[derive(Clone, Debug)]
@@ -136,11 +112,9 @@ impl RateLimiterBuilder {
     }
 
     /// Sets the clock, for tests in simulated time. The default is the [`SystemClock`].
-    pub fn clock(self, clock: impl Into<Arc<dyn Clock>>) -> Self {
-        RateLimiterBuilder {
-            clock: clock.into(),
-            ..self
-        }
+    pub fn clock(mut self, clock: impl Into<Arc<dyn Clock>>) -> Self {
+        self.clock = clock.into();
+        self
     }
 
     /// Makes the limiter. Its first permit is due at once.
@@ -192,61 +166,59 @@ impl RateLimiter {
     /// Waits in line for a permit. Threads are served in order of arrival.
     #[must_use = "a permit is for one call"]
     pub fn acquire(&self) -> Permit {
-        match self.0.take((), None) {
-            Ok(permit) => permit.of(self),
-            Err(_) => unreachable!("only a token ends a wait for a limiter that never closes"),
-        }
+        let permit = self.take(None);
+        permit.expect("only a token ends a wait")
     }
 
     /// Takes a permit if one is free now. It never overtakes the threads in line.
     ///
     /// # Errors
-    /// [`NoPermit::NotYet`]
+    /// [`NotYet`]
     ///
     /// ```
-    /// use paceline::{Rate, RateLimiter, limiter::NoPermit};
+    /// use paceline::{Rate, RateLimiter};
     ///
     /// let limiter = RateLimiter::new(Rate::per_minute(1));
     /// assert!(limiter.try_acquire().is_ok());
-    /// assert!(matches!(limiter.try_acquire(), Err(NoPermit::NotYet { .. })));
+    /// let not_yet = limiter.try_acquire().unwrap_err();
+    /// assert!(not_yet.due > std::time::Instant::now()); // in a minute
     /// ```
-    pub fn try_acquire(&self) -> Result<Permit, NoPermit> {
-        let taken = self.0.try_take(()).map(|permit| permit.of(self));
-        taken.map_err(|due| NoPermit::NotYet {
-            due: due.unwrap_or_else(|| self.clock().now()),
-        })
+    pub fn try_acquire(&self) -> Result<Permit, NotYet> {
+        let granted = self.0.try_take(()).map_err(|due| NotYet {
+            due: due.expect("a limiter never closes"),
+        });
+        granted.map(|granted| self.permit(granted))
     }
 
     /// Waits for a permit for less than `time`. At the front of the line it gives up at once if none is due by then.
     ///
     /// # Errors
-    /// [`NoPermit::OutOfTime`]: nothing was taken, and those behind in line have moved up.
+    /// [`WaitError::OutOfTime`]: nothing was taken, and those behind in line have moved up.
     ///
     /// ```
-    /// use paceline::{Rate, RateLimiter, limiter::NoPermit};
+    /// use paceline::{Rate, RateLimiter, WaitError};
     /// use std::time::Duration;
     ///
     /// let limiter = RateLimiter::new(Rate::per_minute(1));
     /// let permit = limiter.acquire_timeout(Duration::from_millis(200))?;
     /// let second = limiter.acquire_timeout(Duration::from_millis(200)); // due in a minute
-    /// assert_eq!(second.err(), Some(NoPermit::OutOfTime));
+    /// assert_eq!(second.err(), Some(WaitError::OutOfTime));
     /// # drop(permit);
-    /// # Ok::<_, NoPermit>(())
+    /// # Ok::<_, WaitError>(())
     /// ```
-    pub fn acquire_timeout(&self, time: Duration) -> Result<Permit, NoPermit> {
-        let free = self.try_acquire();
-        free.or_else(|_| {
-            self.acquire_or_cancel(&CancelToken::on(self.clock().clone()).within(time))
-        })
+    pub fn acquire_timeout(&self, time: Duration) -> Result<Permit, WaitError> {
+        let token = || CancelToken::on(self.clock().clone()).within(time);
+        self.try_acquire()
+            .or_else(|_| self.acquire_or_cancel(&token()))
     }
 
     /// Waits for a permit until the token ends: cancelled, or out of time. The token may be on another clock.
     ///
     /// # Errors
-    /// [`NoPermit::Cancelled`], [`NoPermit::OutOfTime`]
+    /// [`WaitError`]: nothing was taken, and those behind in line have moved up.
     ///
     /// ```
-    /// use paceline::{CancelToken, Rate, RateLimiter, limiter::NoPermit};
+    /// use paceline::{CancelToken, Rate, RateLimiter, WaitError};
     /// use std::time::Duration;
     ///
     /// let limiter = RateLimiter::new(Rate::unlimited());
@@ -254,18 +226,26 @@ impl RateLimiter {
     /// let token = CancelToken::new();
     /// let on_ctrl_c = token.clone();
     /// std::thread::spawn(move || on_ctrl_c.cancel());
-    /// assert_eq!(limiter.acquire_or_cancel(&token).err(), Some(NoPermit::Cancelled));
+    /// assert_eq!(limiter.acquire_or_cancel(&token).err(), Some(WaitError::Cancelled));
     /// ```
-    pub fn acquire_or_cancel(&self, token: &CancelToken) -> Result<Permit, NoPermit> {
-        let ended = match self.0.take((), Some(token)) {
-            Ok(permit) => return Ok(permit.of(self)),
-            Err(LeftLine::Cancelled(cancelled)) => cancelled.into(),
-            Err(LeftLine::Closed) => unreachable!("a limiter never closes"),
-        };
-        if ended == NoPermit::OutOfTime {
+    pub fn acquire_or_cancel(&self, token: &CancelToken) -> Result<Permit, WaitError> {
+        let permit = self.take(Some(token));
+        if matches!(permit, Err(WaitError::OutOfTime)) {
             self.0.update(|ledger, _| ledger.stats.timed_out += 1);
         }
-        Err(ended)
+        permit
+    }
+
+    fn take(&self, token: Option<&CancelToken>) -> Result<Permit, WaitError> {
+        let granted = self.0.take((), token)?.expect("a limiter never closes");
+        Ok(self.permit(granted))
+    }
+
+    fn permit(&self, granted: Granted) -> Permit {
+        Permit {
+            limiter: self.clone(),
+            granted,
+        }
     }
 
     /// Lets nobody through for `time` from now, the threads in line included. Afterwards calls go one interval apart.
@@ -331,31 +311,12 @@ impl RateLimiter {
     }
 }
 
-impl fmt::Debug for RateLimiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("RateLimiter");
-        shown
-            .field("rate", &self.rate())
-            .field("stats", &self.stats())
-            .finish()
-    }
-}
-
 /// A permit as the line grants it, without its limiter.
 #[derive(Debug)]
 struct Granted {
     at: Instant,
     waited: Duration,
     pauses: u64,
-}
-
-impl Granted {
-    fn of(self, limiter: &RateLimiter) -> Permit {
-        Permit {
-            limiter: limiter.clone(),
-            granted: self,
-        }
-    }
 }
 
 impl Ledger {
@@ -382,14 +343,12 @@ impl Ledger {
     }
 
     fn silent_pause(&mut self, now: Instant) -> Instant {
-        let recent = self
-            .silent
-            .filter(|last| now <= after(last.until, last.length));
-        let length = recent.map_or(Self::SILENT_FIRST, |last| {
-            (last.length * 2).min(Self::SILENT_MOST)
-        });
+        let length = match self.silent {
+            Some((length, end)) if now <= after(end, length) => (length * 2).min(Self::SILENT_MOST),
+            _ => Self::SILENT_FIRST,
+        };
         let until = after(now, length);
-        self.silent = Some(SilentPause { until, length });
+        self.silent = Some((length, until));
         until
     }
 }
@@ -462,10 +421,8 @@ impl Permit {
     /// Pauses are numbered, because answers come late. One that answers a call sent before the present pause began can
     /// lengthen that pause up to what it says itself; once the pause is over it does nothing.
     pub fn rate_limited(self, retry_after: Option<Duration>) {
-        let pauses = self.granted.pauses;
-        self.limiter
-            .0
-            .update(|ledger, now| ledger.rate_limited(now, pauses, retry_after));
+        let line = &self.limiter.0;
+        line.update(|ledger, now| ledger.rate_limited(now, self.granted.pauses, retry_after));
     }
 }
 

@@ -13,9 +13,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, WaitError};
 use crate::clock::Clock;
-use crate::limiter::{LeftLine, Line, Rate, Schedule};
+use crate::limiter::{Line, Rate, Schedule};
 
 use adaptive::AdaptiveRate;
 use key_state::KeyState;
@@ -222,18 +222,9 @@ impl fmt::Display for NoKeyPermit {
 
 impl std::error::Error for NoKeyPermit {}
 
-impl From<Cancelled> for NoKeyPermit {
-    fn from(_: Cancelled) -> Self {
+impl From<WaitError> for NoKeyPermit {
+    fn from(_: WaitError) -> Self {
         NoKeyPermit::Cancelled
-    }
-}
-
-impl From<LeftLine> for NoKeyPermit {
-    fn from(left: LeftLine) -> Self {
-        match left {
-            LeftLine::Cancelled(_) => NoKeyPermit::Cancelled,
-            LeftLine::Closed => NoKeyPermit::NoKeyLeft,
-        }
     }
 }
 
@@ -284,7 +275,7 @@ impl KeyLimiter {
         cancel: &CancelToken,
         agree: impl Fn(usize) -> Result<bool, NoKeyPermit>,
     ) -> Result<KeyPermit, NoKeyPermit> {
-        self.line.take_if(tokens, cancel, || {
+        let permit = self.line.take_if(tokens, cancel, || {
             let first = self.line.look(|keys, _| keys.first(tokens));
             let Some((key, _)) = first else {
                 return Err(NoKeyPermit::NoKeyLeft);
@@ -293,7 +284,8 @@ impl KeyLimiter {
             self.line
                 .update(|keys, _| keys.agreed = agreed.then_some(key));
             Ok(agreed)
-        })
+        })?;
+        permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
     /// Sets when the permit of this key that is reserved elsewhere is due; `None`: none is reserved.
@@ -318,7 +310,8 @@ impl KeyLimiter {
 
 impl CallLimiter for KeyLimiter {
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        Ok(self.line.take(tokens, Some(cancel))?)
+        let permit = self.line.take(tokens, Some(cancel))?;
+        permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
     fn sent(&self, permit: &KeyPermit) {

@@ -9,9 +9,9 @@ use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backoff::{Backoff, Delays};
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, WaitError};
 use crate::clock::SystemClock;
-use crate::limiter::{NoPermit, Permit, RateLimiter};
+use crate::limiter::{Permit, RateLimiter};
 
 mod http;
 
@@ -41,8 +41,9 @@ pub enum Verdict {
     Retry,
     /// A passing fault, and the server says how long to wait: not earlier, and slightly jittered. Spends a retry.
     RetryAfter(Duration),
-    /// Called too fast, which is no fault of this call: spends no retry. Waits as long as the server says, or else by the
-    /// backoff; behind a limiter, everyone waits there.
+    /// Called too fast, or the server is busy or away, which is no fault of this call: spends no retry, but
+    /// [patience](Retry::patience). Waits as long as the server says, or else by the backoff; behind a limiter, everyone
+    /// waits there.
     RateLimited(Option<Duration>),
     /// Another attempt would fail as well.
     Stop,
@@ -137,24 +138,27 @@ impl Retry {
         Retry { backoff, ..self }
     }
 
-    /// Sets the time for the whole call: waits in line, pauses and backoffs included. No attempt begins at its end or
-    /// later, and no pause or backoff is waited for that would not end before it. Bound an attempt itself with [`Attempt::remaining`].
+    /// Sets the time for the whole call: waits in line, pauses and backoffs included. Bound an attempt itself with
+    /// [`Attempt::remaining`].
+    ///
+    /// No attempt begins at its end or later, and the call fails at once where the next wait would not end before it. A
+    /// shorter wait would help nobody: the last attempt would have no time left for its answer.
     #[must_use]
-    pub const fn within(self, time: Duration) -> Self {
-        Retry {
-            within: Some(time),
-            ..self
-        }
+    pub const fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
+        self
     }
 
-    /// Sets how long a call may be rate limited, without any other outcome, before it gives up. It also gives up at once
-    /// if a wait that the server orders would be longer.
+    /// Sets how long a call may be rate limited, without any other outcome, before it gives up. This is not a deadline for
+    /// an attempt: so a backoff that would end later is cut short, and one last attempt is made as the patience ends. A
+    /// wait that the server or the limiter orders is not cut short: if that would end later, the call gives up at once.
+    ///
+    /// It counts from the first rate limit: pauses, backoffs, and waits in line between two of them. The wait in line
+    /// before that does not count, for it is the rate's, and no refusal. [`within`](Retry::within) bounds all of it.
     #[must_use]
-    pub const fn patience(self, time: Duration) -> Self {
-        Retry {
-            patience: time,
-            ..self
-        }
+    pub const fn patience(mut self, time: Duration) -> Self {
+        self.patience = time;
+        self
     }
 
     /// A call of `op`, to be [run](Call::run): `judge` decides what to do about each failure.
@@ -187,18 +191,7 @@ pub struct Call<'a, E, J, F> {
     on_retry: Option<Notify<'a, E>>,
 }
 
-/// The error, and the permit that is still to be reported on.
-type FailedAttempt<E> = (E, Option<Permit>);
-
 type Notify<'a, E> = Box<dyn FnMut(&Retrying<'_, E>) + 'a>;
-
-impl<E, J, F> fmt::Debug for Call<'_, E, J, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call")
-            .field("retry", &self.retry)
-            .finish_non_exhaustive()
-    }
-}
 
 /// One attempt, as the closure sees it.
 #[derive(Debug)]
@@ -278,20 +271,11 @@ impl fmt::Display for GaveUp {
     }
 }
 
-impl From<Cancelled> for GaveUp {
-    fn from(cancelled: Cancelled) -> Self {
-        match cancelled {
-            Cancelled::Cancelled => GaveUp::Cancelled,
-            Cancelled::OutOfTime => GaveUp::OutOfTime,
-        }
-    }
-}
-
-impl From<NoPermit> for GaveUp {
-    fn from(none: NoPermit) -> Self {
-        match none {
-            NoPermit::Cancelled => GaveUp::Cancelled,
-            NoPermit::OutOfTime | NoPermit::NotYet { .. } => GaveUp::OutOfTime,
+impl From<WaitError> for GaveUp {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::Cancelled => GaveUp::Cancelled,
+            WaitError::OutOfTime => GaveUp::OutOfTime,
         }
     }
 }
@@ -319,14 +303,9 @@ pub struct RetryError<E> {
 
 impl<E> fmt::Display for RetryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RetryError {
-            why,
-            attempts,
-            elapsed,
-            ..
-        } = self;
-        let plural = if *attempts == 1 { "" } else { "s" };
-        let seconds = elapsed.as_secs_f64();
+        let (attempts, why) = (self.attempts, self.why);
+        let plural = if attempts == 1 { "" } else { "s" };
+        let seconds = self.elapsed.as_secs_f64();
         write!(
             f,
             "gave up after {attempts} attempt{plural} in {seconds:.1} s: {why}"
@@ -343,27 +322,21 @@ impl<E: Error + 'static> Error for RetryError<E> {
 impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
     /// Takes a permit of this limiter before each attempt, and reports each rate limit to it, so that everyone pauses.
     /// The call then runs on the limiter's clock.
-    pub fn limiter(self, limiter: &'a RateLimiter) -> Self {
-        Call {
-            limiter: Some(limiter),
-            ..self
-        }
+    pub fn limiter(mut self, limiter: &'a RateLimiter) -> Self {
+        self.limiter = Some(limiter);
+        self
     }
 
     /// Ends the call's waits when this token ends. An attempt that is in progress is not interrupted.
-    pub fn cancel(self, token: &'a CancelToken) -> Self {
-        Call {
-            cancel: Some(token),
-            ..self
-        }
+    pub fn cancel(mut self, token: &'a CancelToken) -> Self {
+        self.cancel = Some(token);
+        self
     }
 
     /// Draws the jitter from this seed: the same seed, the same waits. The default is a random one.
-    pub fn seed(self, seed: u64) -> Self {
-        Call {
-            seed: Some(seed),
-            ..self
-        }
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
     }
 
     /// Calls this after each failure that will be followed by another attempt, before the wait: for logs and counts.
@@ -382,11 +355,9 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
     /// call.run().unwrap();
     /// assert_eq!(seen, [502]);
     /// ```
-    pub fn on_retry(self, notify: impl FnMut(&Retrying<'_, E>) + 'a) -> Self {
-        Call {
-            on_retry: Some(Box::new(notify)),
-            ..self
-        }
+    pub fn on_retry(mut self, notify: impl FnMut(&Retrying<'_, E>) + 'a) -> Self {
+        self.on_retry = Some(Box::new(notify));
+        self
     }
 
     /// Calls the closure until it succeeds, or until the judge, the policy or the token says stop.
@@ -397,73 +368,36 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
     where
         F: FnMut(&Attempt<'_>) -> Result<T, E>,
     {
-        let token = self.token();
+        let token = &self.token();
         let started = token.clock().now();
         let seed = self.seed.unwrap_or_else(rand::random);
-        let mut state = RetryState::new(self.retry, seed);
-        let mut attempts = 0;
+        let mut progress = Progress::new(self.retry, seed);
         let mut last = None;
-        loop {
-            let next = match self.attempt(attempts + 1, &token) {
-                Ok(Ok(success)) => return Ok(success),
-                Ok(Err((error, permit))) => {
-                    attempts += 1;
-                    let next = self.next(&mut state, &error, permit, attempts, &token);
-                    last = Some(error);
-                    next
-                }
-                Err(why) => Err(why),
+        let why = loop {
+            let permit = match self.permit(token) {
+                Ok(permit) => permit,
+                Err(ended) => break ended.into(),
             };
-            if let Err(why) = next {
-                let elapsed = token.clock().now() - started;
-                return Err(RetryError {
-                    why,
-                    last,
-                    attempts,
-                    elapsed,
-                });
+            progress.attempts += 1;
+            let attempt = Attempt {
+                number: progress.attempts,
+                permit: permit.as_ref(),
+                token,
+            };
+            let error = match (self.op)(&attempt) {
+                Ok(success) => return Ok(success),
+                Err(error) => last.insert(error),
+            };
+            if let Err(why) = self.wait(&mut progress, error, permit, token) {
+                break why;
             }
-        }
-    }
-
-    /// One attempt, with its permit; or no attempt, because there is no permit in time.
-    fn attempt<T>(
-        &mut self,
-        number: u32,
-        token: &CancelToken,
-    ) -> Result<Result<T, FailedAttempt<E>>, GaveUp>
-    where
-        F: FnMut(&Attempt<'_>) -> Result<T, E>,
-    {
-        let permit = self.permit(token)?;
-        let attempt = Attempt {
-            number,
-            permit: permit.as_ref(),
-            token,
         };
-        let result = (self.op)(&attempt);
-        Ok(result.map_err(|error| (error, permit)))
-    }
-
-    /// Judges a failure, and waits until the next attempt.
-    fn next(
-        &mut self,
-        state: &mut RetryState,
-        error: &E,
-        permit: Option<Permit>,
-        attempt: u32,
-        token: &CancelToken,
-    ) -> Result<(), GaveUp> {
-        let verdict = (self.judge)(error);
-        let wait = self.wait_after(state, verdict, permit, token)?;
-        if let Some(notify) = &mut self.on_retry {
-            notify(&Retrying {
-                error,
-                attempt,
-                wait,
-            });
-        }
-        self.sleep(verdict, wait, token)
+        Err(RetryError {
+            why,
+            last,
+            attempts: progress.attempts,
+            elapsed: token.clock().now() - started,
+        })
     }
 
     /// A token for this call: on the limiter's clock, ended by the caller's token and by the time given.
@@ -480,105 +414,100 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         }
     }
 
-    fn permit(&self, token: &CancelToken) -> Result<Option<Permit>, GaveUp> {
+    fn permit(&self, token: &CancelToken) -> Result<Option<Permit>, WaitError> {
         match self.limiter {
-            Some(limiter) => Ok(Some(limiter.acquire_or_cancel(token)?)),
-            None => Ok(token.check().map(|()| None)?),
+            Some(limiter) => limiter.acquire_or_cancel(token).map(Some),
+            None => token.check().map(|()| None),
         }
     }
 
-    /// How long until the next attempt; reports a rate limit to the limiter.
-    fn wait_after(
-        &self,
-        state: &mut RetryState,
-        verdict: Verdict,
+    /// Judges a failure, and waits until the next attempt. While the limiter pauses everyone, this call waits there.
+    fn wait(
+        &mut self,
+        progress: &mut Progress,
+        error: &E,
         permit: Option<Permit>,
         token: &CancelToken,
-    ) -> Result<Duration, GaveUp> {
-        let wait = match (verdict, permit, self.limiter) {
+    ) -> Result<(), GaveUp> {
+        let verdict = (self.judge)(error);
+        let paused = match (verdict, permit, self.limiter) {
             (Verdict::RateLimited(ordered), Some(permit), Some(limiter)) => {
                 permit.rate_limited(ordered);
-                limiter.stats().paused_for
+                Some(limiter.stats().paused_for)
             }
-            _ => state.wait_after(verdict)?,
+            _ => None,
         };
-        state.check_patience(verdict, token.clock().now(), wait)?;
-        match token.remaining() {
-            Some(left) if left <= wait => Err(GaveUp::OutOfTime),
-            _ => Ok(wait),
+        let wait = progress.wait_after(verdict, paused, token.clock().now())?;
+        if token.remaining().is_some_and(|left| left <= wait) {
+            return Err(GaveUp::OutOfTime);
         }
-    }
-
-    /// Waits before the next attempt. The limiter pauses everyone who is rate limited: this call, too, waits there.
-    fn sleep(&self, verdict: Verdict, wait: Duration, token: &CancelToken) -> Result<(), GaveUp> {
-        match (verdict, self.limiter) {
-            (Verdict::RateLimited(_), Some(_)) => Ok(()),
-            _ => Ok(token.sleep(wait)?),
+        if let Some(notify) = &mut self.on_retry {
+            notify(&Retrying {
+                error,
+                attempt: progress.attempts,
+                wait,
+            });
+        }
+        match paused {
+            Some(_) => Ok(()),
+            None => Ok(token.sleep(wait)?),
         }
     }
 }
 
-/// The pure decision: how long until the next attempt of this call.
-struct RetryState {
-    retry: Retry,
+/// What a call has come to, and the pure decision: how long until the next attempt?
+struct Progress {
+    /// With the retries that are left.
+    policy: Retry,
     delays: Delays,
-    /// Retries spent.
-    retries: u32,
+    attempts: u32,
     /// Since when the call has been rate limited, with no other outcome.
     rate_limited_since: Option<Instant>,
 }
 
-impl RetryState {
-    fn new(retry: Retry, seed: u64) -> Self {
-        RetryState {
-            retry,
-            delays: retry.backoff.delays(seed),
-            retries: 0,
+impl Progress {
+    fn new(policy: Retry, seed: u64) -> Self {
+        Progress {
+            policy,
+            delays: policy.backoff.delays(seed),
+            attempts: 0,
             rate_limited_since: None,
         }
     }
 
-    fn wait_after(&mut self, verdict: Verdict) -> Result<Duration, GaveUp> {
-        match verdict {
-            Verdict::Stop => Err(GaveUp::Stopped),
-            Verdict::RateLimited(ordered) => Ok(self.wait(ordered)),
-            Verdict::Retry | Verdict::RetryAfter(_) if self.retries == self.retry.retries => {
-                Err(GaveUp::RetriesSpent)
-            }
-            Verdict::Retry => Ok(self.count_and_wait(None)),
-            Verdict::RetryAfter(ordered) => Ok(self.count_and_wait(Some(ordered))),
-        }
-    }
-
-    fn count_and_wait(&mut self, ordered: Option<Duration>) -> Duration {
-        self.retries += 1;
-        self.wait(ordered)
-    }
-
-    /// What the server says wins over the formula.
-    fn wait(&mut self, ordered: Option<Duration>) -> Duration {
-        match ordered {
-            Some(ordered) => self.delays.not_before(ordered),
-            None => self.delays.next().unwrap_or(self.retry.backoff.max),
-        }
-    }
-
-    fn check_patience(
+    /// `paused` is how long the limiter pauses everyone for this failure.
+    fn wait_after(
         &mut self,
         verdict: Verdict,
+        paused: Option<Duration>,
         now: Instant,
-        wait: Duration,
-    ) -> Result<(), GaveUp> {
-        if !matches!(verdict, Verdict::RateLimited(_)) {
-            self.rate_limited_since = None;
-            return Ok(());
-        }
+    ) -> Result<Duration, GaveUp> {
+        let ordered = match verdict {
+            Verdict::Stop => return Err(GaveUp::Stopped),
+            Verdict::RateLimited(ordered) => return self.wait_limited(ordered, paused, now),
+            Verdict::RetryAfter(ordered) => Some(ordered),
+            Verdict::Retry => None,
+        };
+        self.rate_limited_since = None;
+        let retries = self.policy.retries.checked_sub(1);
+        self.policy.retries = retries.ok_or(GaveUp::RetriesSpent)?;
+        Ok(self.delays.wait(ordered))
+    }
+
+    /// Only a wait of our own is cut short, where the patience ends before it.
+    fn wait_limited(
+        &mut self,
+        ordered: Option<Duration>,
+        paused: Option<Duration>,
+        now: Instant,
+    ) -> Result<Duration, GaveUp> {
         let since = *self.rate_limited_since.get_or_insert(now);
-        let in_all = (now - since).saturating_add(wait);
-        if in_all > self.retry.patience {
-            Err(GaveUp::RateLimited)
-        } else {
-            Ok(())
+        let left = self.policy.patience.saturating_sub(now - since);
+        let wait = paused.unwrap_or_else(|| self.delays.wait(ordered));
+        match paused.or(ordered) {
+            None if !left.is_zero() => Ok(wait.min(left)),
+            Some(_) if wait <= left => Ok(wait),
+            _ => Err(GaveUp::RateLimited),
         }
     }
 }

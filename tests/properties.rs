@@ -6,7 +6,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use paceline::clock::SimClock;
-use paceline::limiter::Gcra;
 use paceline::{CancelToken, Clock, Rate, RateLimiter};
 use proptest::prelude::*;
 
@@ -24,6 +23,7 @@ struct Pause {
 struct Case {
     rate: Rate,
     burst: u32,
+    margin: Duration,
     keys: Keys,
     threads: Vec<Caller>,
     /// In order of time.
@@ -88,12 +88,13 @@ fn pauses() -> impl Strategy<Value = Vec<Pause>> {
     })
 }
 
-/// Each with its burst.
-fn rates() -> impl Strategy<Value = (Rate, u32)> {
+/// Each with its burst and its margin.
+fn rates() -> impl Strategy<Value = (Rate, u32, Duration)> {
     let margin = prop_oneof![Just(0u64), 1u64..50];
     (1u64..2_000, 1u32..6, margin).prop_map(|(interval, burst, margin)| {
-        let rate = Rate::every(MS * interval as u32).margin(MS * margin as u32);
-        (rate.burst(burst), burst)
+        let margin = MS * margin as u32;
+        let rate = Rate::every(MS * interval as u32).margin(margin);
+        (rate.burst(burst), burst, margin)
     })
 }
 
@@ -120,9 +121,10 @@ fn cases(most_keys: usize, patient: bool) -> impl Strategy<Value = Case> {
     });
     let threads = proptest::collection::vec(caller, 1..8);
     let parts = (rates(), keys(most_keys), threads, pauses());
-    parts.prop_map(|((rate, burst), keys, threads, pauses)| Case {
+    parts.prop_map(|((rate, burst, margin), keys, threads, pauses)| Case {
         rate,
         burst,
+        margin,
         keys,
         threads,
         pauses,
@@ -243,19 +245,23 @@ fn play(case: &Case) -> Seen {
     seen.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// When the permits of a single key are due if somebody always waits for the next: the pure decision, played by itself.
+/// When the permits of a single key are due if somebody always waits for the next: a bucket that is refilled one call
+/// at a time, and that a pause empties but for one.
 fn due(case: &Case, count: usize) -> Vec<Duration> {
-    let start = Instant::now();
-    let mut gcra = Gcra::new(case.rate, start);
+    let step = case.rate.interval() + case.margin;
     let mut pauses = case.pauses.iter().peekable();
-    let mut now = start;
+    // When each call in the bucket was or will be there, the earliest first.
+    let mut calls = vec![Duration::ZERO; case.burst as usize];
+    let mut now = Duration::ZERO;
     let mut take = |_| {
-        while let Some(pause) = pauses.next_if(|pause| start + pause.at < gcra.due(1).max(now)) {
-            gcra.pause_until(start + pause.until);
+        while let Some(pause) = pauses.next_if(|pause| pause.at < calls[0].max(now)) {
+            for (n, call) in (0..).zip(&mut calls) {
+                *call = (*call).max(pause.until + step * n);
+            }
         }
-        now = gcra.due(1).max(now);
-        gcra.take(now, 1);
-        now - start
+        now = now.max(calls.remove(0));
+        calls.push(calls.last().copied().unwrap_or(now) + step);
+        now
     };
     (0..count).map(&mut take).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, WaitError};
 use crate::prompts::Prompt;
 
 /// Decides whether a call may leave, so that no call is made whose answer could not be stored.
@@ -10,8 +10,8 @@ pub trait Guard: Debug + Sync {
     /// Waits until calls may be made.
     ///
     /// # Errors
-    /// [`Cancelled`] if the token ends first.
-    fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled>;
+    /// [`WaitError`] if the token ends first.
+    fn ready(&self, cancel: &CancelToken) -> Result<(), WaitError>;
 
     /// The call of this prompt has its permit and is about to leave. Returns false if it must not leave now; the permit is
     /// given up, and the guard is asked again.

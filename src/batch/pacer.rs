@@ -239,7 +239,7 @@ impl Pacer {
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
         let seed = self.settings.seed ^ self.rate_limits.fetch_add(1, Ordering::Relaxed);
-        let wait = self.settings.retry.backoff.delays(seed).not_before(wait);
+        let wait = self.settings.retry.backoff.delays(seed).wait(Some(wait));
         Some(after(self.clock.now(), wait))
     }
 

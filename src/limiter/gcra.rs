@@ -113,9 +113,13 @@ impl Rate {
     /// The values were found by measuring refusals at a strict nginx and at the practice server: 1 of 600 calls a
     /// minute was refused with 1.6 %, none with 1.8 %. Network jitter neither grows nor shrinks with the interval.
     const fn usual_margin(interval: Duration) -> Duration {
-        let nanos = interval.as_nanos();
-        let least = min(1_250_000, nanos / 40);
-        Duration::from_nanos(min(max(nanos / 56, least), 25_000_000) as u64)
+        let nanos = match interval.as_nanos() {
+            nanos @ ..50_000_000 => nanos / 40,
+            50_000_000..70_000_000 => 1_250_000,
+            nanos @ ..1_400_000_000 => nanos / 56,
+            _ => 25_000_000,
+        };
+        Duration::from_nanos(nanos as u64)
     }
 
     /// The time from one call to the next as the limiter spaces them.
@@ -131,14 +135,6 @@ impl Rate {
     }
 }
 
-const fn min(a: u128, b: u128) -> u128 {
-    if a < b { a } else { b }
-}
-
-const fn max(a: u128, b: u128) -> u128 {
-    if a > b { a } else { b }
-}
-
 impl Default for Rate {
     fn default() -> Self {
         Rate::unlimited()
@@ -149,21 +145,8 @@ impl Default for Rate {
 /// one stored instant.
 ///
 /// It knows neither clocks nor threads. A client asks when a call is due and waits for it; a server asks and refuses.
-///
-/// ```
-/// use paceline::{Rate, limiter::Gcra};
-/// use std::time::{Duration, Instant};
-///
-/// let start = Instant::now();
-/// let mut gcra = Gcra::new(Rate::per_second(1).exact(), start);
-/// assert!(gcra.due(1) <= start);
-/// gcra.take(start, 1);
-/// assert_eq!(gcra.due(1), start + Duration::from_secs(1));
-/// gcra.pause_until(start + Duration::from_secs(20));
-/// assert_eq!(gcra.due(1), start + Duration::from_secs(20));
-/// ```
 #[derive(Clone, Debug)]
-pub struct Gcra {
+pub(crate) struct Gcra {
     rate: Rate,
     /// When the whole burst will be available again: GCRA's theoretical arrival time.
     full_at: Instant,
@@ -179,8 +162,7 @@ impl Gcra {
     const RESTART_GAP: Duration = Duration::from_millis(50);
 
     /// A limit whose first call is due at `start`.
-    #[must_use]
-    pub fn new(rate: Rate, start: Instant) -> Self {
+    pub(crate) fn new(rate: Rate, start: Instant) -> Self {
         Gcra {
             rate,
             full_at: start,
@@ -192,8 +174,7 @@ impl Gcra {
     /// The earliest instant at which a call that costs `cost` may go. It may lie in the past.
     ///
     /// A call that costs more than the burst may go when the burst is whole; the next calls make up for it.
-    #[must_use]
-    pub fn due(&self, cost: u32) -> Instant {
+    pub(crate) fn due(&self, cost: u32) -> Instant {
         let spaced = self.spaced(cost).unwrap_or(self.paused_until);
         spaced.max(self.paused_until)
     }
@@ -206,7 +187,7 @@ impl Gcra {
     }
 
     /// Takes a call that costs `cost` at `now`.
-    pub fn take(&mut self, now: Instant, cost: u32) {
+    pub(crate) fn take(&mut self, now: Instant, cost: u32) {
         let step = self.rate.step().max(self.restart_gap);
         let on_time = now.checked_sub(self.rate.slack()).unwrap_or(now);
         self.full_at = after(self.full_at.max(on_time), step.saturating_mul(cost));
@@ -215,19 +196,18 @@ impl Gcra {
 
     /// A call that was taken earlier leaves only at `at`, because a connection had to be made first: the next is due no
     /// sooner than if it had been taken then.
-    pub fn sent(&mut self, at: Instant) {
+    pub(crate) fn sent(&mut self, at: Instant) {
         let on_time = at.checked_sub(self.rate.slack()).unwrap_or(at);
         self.full_at = self.full_at.max(after(on_time, self.rate.step()));
     }
 
     /// The rate.
-    #[must_use]
-    pub fn rate(&self) -> Rate {
+    pub(crate) fn rate(&self) -> Rate {
         self.rate
     }
 
     /// Changes the rate. The next call is due as it was, those after it at the new rate.
-    pub fn set_rate(&mut self, rate: Rate) {
+    pub(crate) fn set_rate(&mut self, rate: Rate) {
         let next = self.spaced(1);
         self.rate = rate;
         let rest = rate.step().saturating_mul(rate.burst - 1);
@@ -236,7 +216,7 @@ impl Gcra {
 
     /// Lets no call go before `until`; afterwards calls go one interval apart, without a burst. A pause that ends
     /// before the present one changes nothing.
-    pub fn pause_until(&mut self, until: Instant) {
+    pub(crate) fn pause_until(&mut self, until: Instant) {
         if until <= self.paused_until {
             return;
         }
@@ -249,14 +229,12 @@ impl Gcra {
     }
 
     /// The end of the present pause, or of the last one.
-    #[must_use]
-    pub fn paused_until(&self) -> Instant {
+    pub(crate) fn paused_until(&self) -> Instant {
         self.paused_until
     }
 
     /// Whether the limit is as good as new: not paused, and the whole burst available.
-    #[must_use]
-    pub fn is_full(&self, now: Instant) -> bool {
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
         now >= self.full_at && now >= self.paused_until
     }
 }

@@ -5,11 +5,12 @@
 //! front included: it looks again before it goes. The lock is held for arithmetic only, never over a sleep.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cancel::{CancelToken, Cancelled, earlier};
+use crate::cancel::{CancelToken, WaitError, earlier};
 use crate::clock::{Clock, after};
 use crate::sync::Mutex;
 use crate::sync::thread::{self, Thread};
@@ -17,11 +18,11 @@ use crate::sync::thread::{self, Thread};
 /// A pure decision: when is a permit due, and what is it? `now` comes in as an argument.
 pub(crate) trait Schedule {
     /// What a caller wants a permit for.
-    type Want: Copy;
+    type Want: Copy + Debug;
     /// What is granted.
     type Grant;
 
-    /// When a permit is due: it may lie in the past. `None` if there will be none, ever.
+    /// When a permit is due: it may lie in the past. `None` if there will be none, ever: the schedule is closed.
     fn due(&self, want: Self::Want) -> Option<Instant>;
 
     /// Takes the permit that is due. `waited` is the time that the caller was in line for it.
@@ -29,11 +30,13 @@ pub(crate) trait Schedule {
 }
 
 /// Threads in line for a schedule's permits.
+#[derive(Debug)]
 pub(crate) struct Line<S: Schedule> {
     clock: Arc<dyn Clock>,
     state: Mutex<LineState<S>>,
 }
 
+#[derive(Debug)]
 struct LineState<S: Schedule> {
     schedule: S,
     /// In order of arrival, so the tickets ascend.
@@ -41,24 +44,11 @@ struct LineState<S: Schedule> {
     next_ticket: u64,
 }
 
+#[derive(Debug)]
 struct Waiting<W> {
     ticket: u64,
     want: W,
     thread: Thread,
-}
-
-/// Why a wait in line ended without a permit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeftLine {
-    Cancelled(Cancelled),
-    /// The schedule will grant none, ever.
-    Closed,
-}
-
-impl From<Cancelled> for LeftLine {
-    fn from(cancelled: Cancelled) -> Self {
-        LeftLine::Cancelled(cancelled)
-    }
 }
 
 impl<S: Schedule> Line<S> {
@@ -95,55 +85,46 @@ impl<S: Schedule> Line<S> {
         let before = state.front_is_due();
         let result = change(&mut state.schedule, self.clock.now());
         let after = state.front_is_due();
-        let is_sooner = after.is_none() || after < before;
-        let front = state
-            .waiting
-            .front()
-            .filter(|_| is_sooner)
-            .map(|front| front.thread.clone());
+        let woken = state.front(after.is_none() || after < before);
         drop(state);
-        if let Some(front) = front {
-            self.clock.unpark(&front);
-        }
+        self.wake(woken);
         result
+    }
+
+    fn wake(&self, thread: Option<Thread>) {
+        if let Some(thread) = thread {
+            self.clock.unpark(&thread);
+        }
     }
 
     /// Takes a permit if one is due and nobody is in line.
     ///
     /// # Errors
-    /// When to expect one: an estimate while others are in line. `None` if there will be none, ever.
+    /// When to expect one: an estimate while others are in line. `None` if the schedule is closed.
     pub(crate) fn try_take(&self, want: S::Want) -> Result<S::Grant, Option<Instant>> {
         let mut state = self.state.lock();
         let now = self.clock.now();
-        match state.schedule.due(want) {
-            Some(due) if due <= now && state.waiting.is_empty() => {
-                Ok(state.schedule.take(now, want, Duration::ZERO))
-            }
-            due => Err(due),
-        }
+        state.take_if_free(now, want)
     }
 
-    /// Waits in line for a permit, until the token ends.
+    /// Waits in line for a permit, until the token ends. `None` if the schedule is closed.
     ///
     /// It leaves the line as soon as it knows that the token's deadline comes first.
     pub(crate) fn take(
         &self,
         want: S::Want,
         cancel: Option<&CancelToken>,
-    ) -> Result<S::Grant, LeftLine> {
-        if let Some(cancel) = cancel {
-            cancel.check()?;
-        }
+    ) -> Result<Option<S::Grant>, WaitError> {
+        cancel.map_or(Ok(()), CancelToken::check)?;
         let mut state = self.state.lock();
         let now = self.clock.now(); // once: reading it costs a third of a permit that is free
-        let is_due = |due| due <= now;
-        if state.waiting.is_empty() && state.schedule.due(want).is_some_and(is_due) {
-            return Ok(state.schedule.take(now, want, Duration::ZERO));
+        if let Ok(grant) = state.take_if_free(now, want) {
+            return Ok(Some(grant));
         }
         let place = self.arrive(&mut state, want, now);
         drop(state);
-        place.wait(cancel, |place| {
-            Ok(place.look(|schedule, now| schedule.take(now, want, now - place.came)))
+        place.wait(cancel, |schedule, now| {
+            schedule.take(now, want, now - place.came)
         })
     }
 
@@ -153,24 +134,20 @@ impl<S: Schedule> Line<S> {
         not(feature = "batch"),
         expect(dead_code, reason = "for a rate that processes share")
     )]
-    pub(crate) fn take_if<E: From<LeftLine>>(
+    pub(crate) fn take_if<E: From<WaitError>>(
         &self,
         want: S::Want,
         cancel: &CancelToken,
         agree: impl Fn() -> Result<bool, E>,
-    ) -> Result<S::Grant, E> {
+    ) -> Result<Option<S::Grant>, E> {
         let place = self.arrive(&mut self.state.lock(), want, self.clock.now());
-        place.wait(Some(cancel), |place| match place.look(|_, now| now) {
-            Step::Granted(_) if agree()? => {
-                let mut state = self.state.lock();
-                let now = self.clock.now();
-                let grant = state.schedule.take(now, want, now - place.came);
-                Ok(Step::Granted(grant))
+        while place.wait(Some(cancel), |_, _| ())?.is_some() {
+            if agree()? {
+                let take = |schedule: &mut S, now| schedule.take(now, want, now - place.came);
+                return Ok(Some(self.update(take)));
             }
-            Step::Granted(now) => Ok(Step::Wait(Some(now))),
-            Step::Wait(due) => Ok(Step::Wait(due)),
-            Step::Closed => Ok(Step::Closed),
-        })
+        }
+        Ok(None)
     }
 
     fn arrive(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
@@ -191,18 +168,25 @@ impl<S: Schedule> Line<S> {
     }
 }
 
-impl<S: Schedule> fmt::Debug for Line<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Line")
-            .field("clock", &self.clock)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<S: Schedule> LineState<S> {
+    fn take_if_free(&mut self, now: Instant, want: S::Want) -> Result<S::Grant, Option<Instant>> {
+        match self.schedule.due(want) {
+            Some(due) if due <= now && self.waiting.is_empty() => {
+                Ok(self.schedule.take(now, want, Duration::ZERO))
+            }
+            due => Err(due),
+        }
+    }
+
     /// When the front of the line may go. `None` if nobody is in line, or never.
     fn front_is_due(&self) -> Option<Instant> {
         self.schedule.due(self.waiting.front()?.want)
+    }
+
+    /// The thread at the front, if it is wanted.
+    fn front(&self, wanted: bool) -> Option<Thread> {
+        let front = self.waiting.front().filter(|_| wanted)?;
+        Some(front.thread.clone())
     }
 }
 
@@ -214,75 +198,63 @@ struct Place<'a, S: Schedule> {
     came: Instant,
 }
 
-/// What the thread in a place finds.
-enum Step<G> {
-    /// Sleep until this instant, or until it is unparked.
-    Wait(Option<Instant>),
-    Granted(G),
-    /// Leave: there will be no permit.
-    Closed,
-}
-
 impl<S: Schedule> Place<'_, S> {
-    /// Steps until there is a permit, the token ends, or there will be none.
-    fn wait<E: From<LeftLine>>(
+    /// Waits at the front until a permit is due, and does `at_front` under the lock; until the token ends; or until the
+    /// schedule is closed, which is `None`.
+    fn wait<T>(
         &self,
         cancel: Option<&CancelToken>,
-        step: impl Fn(&Self) -> Result<Step<S::Grant>, E>,
-    ) -> Result<S::Grant, E> {
+        at_front: impl Fn(&mut S, Instant) -> T,
+    ) -> Result<Option<T>, WaitError> {
         let clock = &self.line.clock;
         let _woken = cancel.map(|cancel| cancel.wake_on_cancel(clock));
         let remaining = cancel.and_then(CancelToken::remaining);
         let deadline = remaining.map(|left| after(clock.now(), left));
         loop {
-            if let Some(cancel) = cancel {
-                cancel.check().map_err(LeftLine::from)?;
-            }
-            match step(self)? {
-                Step::Granted(grant) => return Ok(grant),
-                Step::Closed => return Err(LeftLine::Closed.into()),
-                Step::Wait(Some(due)) if deadline.is_some_and(|deadline| due >= deadline) => {
-                    return Err(LeftLine::Cancelled(Cancelled::OutOfTime).into());
-                }
-                Step::Wait(due) => clock.park_until(earlier(due, deadline)),
+            cancel.map_or(Ok(()), CancelToken::check)?;
+            let due = match self.look(&at_front) {
+                ControlFlow::Break(done) => return Ok(done),
+                ControlFlow::Continue(due) => due,
+            };
+            match (due, deadline) {
+                (Some(due), Some(deadline)) if due >= deadline => return Err(WaitError::OutOfTime),
+                (Some(due), deadline) => clock.park_until(Some(earlier(deadline, due))),
+                (None, deadline) => clock.park_until(deadline),
             }
         }
     }
 
-    /// Finds out whether this place is at the front and its permit due; if so, does `at_front` under the same lock.
-    fn look<T>(&self, at_front: impl FnOnce(&mut S, Instant) -> T) -> Step<T> {
+    /// Does `at_front` if this place is at the front and its permit due. Continues with when it is due, if it is known.
+    fn look<T>(
+        &self,
+        at_front: impl Fn(&mut S, Instant) -> T,
+    ) -> ControlFlow<Option<T>, Option<Instant>> {
         let mut state = self.line.state.lock();
         let Some(due) = state.schedule.due(self.want) else {
-            return Step::Closed;
+            return ControlFlow::Break(None);
         };
-        if state.waiting.front().map(|front| front.ticket) != Some(self.ticket) {
-            return Step::Wait(None);
+        let front = state.waiting.front().map(|front| front.ticket);
+        if front != Some(self.ticket) {
+            return ControlFlow::Continue(None);
         }
         let now = self.line.clock.now();
         if now < due {
-            Step::Wait(Some(due))
-        } else {
-            Step::Granted(at_front(&mut state.schedule, now))
+            return ControlFlow::Continue(Some(due));
         }
-    }
-
-    /// Leaves the line. Returns the thread that is at the front because of it.
-    fn leave(&self) -> Option<Thread> {
-        let mut state = self.line.state.lock();
-        let position = state
-            .waiting
-            .binary_search_by_key(&self.ticket, |waiting| waiting.ticket)
-            .ok()?;
-        state.waiting.remove(position);
-        let front = state.waiting.front().filter(|_| position == 0)?;
-        Some(front.thread.clone())
+        ControlFlow::Break(Some(at_front(&mut state.schedule, now)))
     }
 }
 
 impl<S: Schedule> Drop for Place<'_, S> {
     fn drop(&mut self) {
-        if let Some(front) = self.leave() {
-            self.line.clock.unpark(&front);
-        }
+        let mut state = self.line.state.lock();
+        let place = state
+            .waiting
+            .binary_search_by_key(&self.ticket, |waiting| waiting.ticket);
+        let Ok(place) = place else { return };
+        state.waiting.remove(place);
+        let next = state.front(place == 0);
+        drop(state);
+        self.line.wake(next);
     }
 }

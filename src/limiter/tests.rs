@@ -320,7 +320,7 @@ fn an_absurd_retry_after_is_no_overflow() {
     assert!(limiter.try_acquire().is_err());
     assert_eq!(
         limiter.acquire_timeout(Duration::ZERO).err(),
-        Some(NoPermit::OutOfTime)
+        Some(WaitError::OutOfTime)
     );
 }
 
@@ -340,7 +340,7 @@ fn a_cancelled_wait_takes_no_permit_and_those_behind_move_up() {
     });
     let expected = [
         Ok(Duration::ZERO),
-        Err(NoPermit::Cancelled),
+        Err(WaitError::Cancelled),
         Ok(SECOND),
         Ok(MS * 500),
     ];
@@ -362,7 +362,7 @@ fn a_token_on_another_clock_ends_the_wait_at_once() {
         }
         Some((limiter.acquire_or_cancel(&token).err(), clock.elapsed()))
     });
-    assert_eq!(ended, [Some((Some(NoPermit::Cancelled), SECOND)), None]);
+    assert_eq!(ended, [Some((Some(WaitError::Cancelled), SECOND)), None]);
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn a_wait_with_a_time_ends_as_soon_as_no_permit_is_due_by_then() {
         let permit = limiter.acquire_timeout(MS * 1500);
         permit.map(|permit| permit.waited())
     });
-    let late = Err(NoPermit::OutOfTime);
+    let late = Err(WaitError::OutOfTime);
     assert_eq!(ended, [Ok(Duration::ZERO), Ok(SECOND), late, late]);
     assert_eq!(
         clock.elapsed(),
@@ -403,7 +403,7 @@ fn trying_never_overtakes_the_line() {
         clock.sleep_until(start + MS * 500);
         assert_eq!(limiter.stats().waiting, 1);
         let due = start + SECOND;
-        assert_eq!(limiter.try_acquire().err(), Some(NoPermit::NotYet { due }));
+        assert_eq!(limiter.try_acquire().err(), Some(NotYet { due }));
     });
     clock.sleep_until(start + SECOND * 2);
     assert!(limiter.try_acquire().is_ok());

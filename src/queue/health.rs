@@ -67,8 +67,8 @@ impl ConnectionHealth {
     /// failure and another when Redis is back. Holds no lock during a call or a wait.
     ///
     /// # Errors
-    /// [`StoreError::Away`] when Redis has been away for the patience, up to 5 s late; [`StoreError::Cancelled`]; any
-    /// other error of `op` at once.
+    /// [`StoreError::Away`] when Redis has been away for the patience; [`StoreError::Cancelled`]; any other error of `op`
+    /// at once.
     pub(crate) fn call<T>(
         &self,
         role: Role,
@@ -77,7 +77,8 @@ impl ConnectionHealth {
     ) -> Result<T, QueueError> {
         let now = || cancel.clock().now();
         let judge = |error: &QueueError| self.on_error(role, now(), error);
-        let retry = Retry::new().retries(u32::MAX).backoff(Self::BACKOFF);
+        let retry = Retry::new().backoff(Self::BACKOFF);
+        let retry = retry.patience(self.patience.saturating_sub(self.away_for(now())));
         match retry.call(judge, |_| op()).cancel(cancel).run() {
             Ok(answer) => {
                 self.on_answer(role, now());
@@ -102,10 +103,16 @@ impl ConnectionHealth {
         }
         let since = *state.away_since.get_or_insert(now);
         if now.saturating_duration_since(since) < self.patience {
-            Verdict::Retry
+            Verdict::RateLimited(None) // until the patience ends
         } else {
-            Verdict::Stop
+            Verdict::Stop // another role has waited for longer
         }
+    }
+
+    /// How long Redis has been away; zero if it is not.
+    fn away_for(&self, now: Instant) -> Duration {
+        let since = self.state.lock().away_since.unwrap_or(now);
+        now.saturating_duration_since(since)
     }
 
     fn on_answer(&self, role: Role, now: Instant) {
@@ -126,7 +133,9 @@ impl ConnectionHealth {
     /// The error of a call that is not repeated any more.
     fn give_up(&self, role: Role, now: Instant, failed: RetryError<QueueError>) -> QueueError {
         match (failed.why, failed.last) {
-            (GaveUp::Stopped, Some(QueueError::Store(error))) if error.is_passing() => {
+            (GaveUp::Stopped | GaveUp::RateLimited, Some(QueueError::Store(error)))
+                if error.is_passing() =>
+            {
                 let since = self.state.lock().away_since.unwrap_or(now);
                 let waited = now.saturating_duration_since(since);
                 let source = Box::new(error);
@@ -168,7 +177,7 @@ mod tests {
         let start = Instant::now();
         assert!(!health.is_away());
         let verdict = health.on_error(Role::Take, start, &away());
-        assert!(verdict == Verdict::Retry && health.is_away());
+        assert!(verdict == Verdict::RateLimited(None) && health.is_away());
         health.on_error(Role::Store, start, &away());
         health.on_answer(Role::Take, start);
         health.on_answer(Role::Beat, start);
@@ -198,7 +207,7 @@ mod tests {
         });
         let gone = clock.now() - start;
         assert!((12..40).contains(&tries), "{tries} tries in a minute");
-        assert!(gone >= PATIENCE && gone < PATIENCE + ConnectionHealth::BACKOFF.max);
+        assert_eq!(gone, PATIENCE);
         assert!(
             matches!(called, Err(QueueError::Store(StoreError::Away { waited, .. })) if waited == gone),
             "{called:?}"

@@ -17,7 +17,7 @@ use super::held::HeldPrompts;
 use super::link::{QueueLink, field, script};
 use super::{Queue, QueueError};
 use crate::batch::Guard;
-use crate::cancel::{CancelToken, Cancelled};
+use crate::cancel::{CancelToken, WaitError};
 use crate::journal::{JournalError, Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
 use crate::store::StoreError;
@@ -296,17 +296,13 @@ impl Worker {
 
 impl Guard for Worker {
     /// Calls wait while Redis is away: their answers could not be stored.
-    fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled> {
+    fn ready(&self, cancel: &CancelToken) -> Result<(), WaitError> {
         /// How soon calls continue once Redis is back.
         const TICK: Duration = Duration::from_millis(50);
         while self.health.is_away() {
             cancel.sleep(TICK)?;
         }
-        if cancel.is_cancelled() {
-            Err(Cancelled::Cancelled)
-        } else {
-            Ok(())
-        }
+        cancel.check()
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {

@@ -219,6 +219,50 @@ fn an_endless_rate_limit_ends_with_the_patience() {
 }
 
 #[test]
+fn the_last_attempt_is_made_as_the_patience_ends_where_the_wait_is_our_own() {
+    let patience = plain(0).patience(SECOND * 30);
+    let (ended, took) = play(patience, &[Verdict::RateLimited(None); 99]);
+    let error = ended.unwrap_err();
+    assert_eq!((error.why, took), (GaveUp::RateLimited, SECOND * 30));
+    assert_eq!(error.attempts, 6, "at 0, 1, 3, 7, 15 and 30 s");
+    let (ended, took) = play(patience, &[Verdict::RateLimited(None); 5]);
+    assert_eq!((ended.unwrap(), took), (6, SECOND * 30), "it may succeed");
+    let ordered = [
+        Verdict::RateLimited(None),
+        Verdict::RateLimited(Some(SECOND * 29)),
+    ];
+    let (ended, took) = play(patience, &[ordered[0], ordered[0], ordered[1]]);
+    let error = ended.unwrap_err();
+    assert_eq!(
+        (error.attempts, took),
+        (3, SECOND * 3),
+        "the server's is not cut short"
+    );
+}
+
+#[test]
+fn any_other_outcome_renews_the_patience() {
+    let patience = plain(1).patience(SECOND * 2);
+    let limited = Verdict::RateLimited(None);
+    let verdicts = [limited, Verdict::Retry, limited];
+    let (ended, took) = play(patience, &verdicts);
+    assert_eq!((ended.unwrap(), took), (4, SECOND * (1 + 2 + 2)));
+}
+
+#[test]
+fn the_wait_in_line_before_the_first_rate_limit_costs_no_patience() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock);
+    limiter.pause(SECOND * 60);
+    let op = |attempt: &Attempt<'_>| match attempt.number() {
+        1..=3 => Err(Verdict::RateLimited(Some(SECOND))),
+        _ => Ok(clock.elapsed()),
+    };
+    let call = plain(0).patience(SECOND * 3).call(|verdict| *verdict, op);
+    assert_eq!(call.limiter(&limiter).run().unwrap(), SECOND * 63);
+}
+
+#[test]
 fn an_absurd_retry_after_does_not_panic() {
     let absurd = Verdict::of_http(429, Some("18446744073709551615"), SystemTime::now());
     for limited in [false, true] {

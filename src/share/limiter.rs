@@ -170,9 +170,9 @@ impl SharedLimiter {
         is_passing: impl Fn(&ShareError) -> bool,
         mut exchange: impl FnMut() -> Result<T, ShareError>,
     ) -> Result<T, NoKeyPermit> {
-        let retry = Retry::new().retries(u32::MAX).within(self.patience);
+        let retry = Retry::new().patience(self.patience);
         let judge = |error: &ShareError| match is_passing(error) {
-            true => Verdict::Retry,
+            true => Verdict::RateLimited(None), // until the patience ends
             false => Verdict::Stop,
         };
         let call = retry.backoff(Self::BACKOFF).call(judge, |_| exchange());

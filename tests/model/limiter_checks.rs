@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::cancel::CancelToken;
+use crate::cancel::{CancelToken, WaitError};
 use crate::clock::Clock;
-use crate::limiter::{NoPermit, Permit, Rate, RateLimiter};
+use crate::limiter::{NotYet, Permit, Rate, RateLimiter};
 use crate::pacing::{
     CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, PermitOutcome,
     RateLimit,
@@ -330,7 +330,7 @@ fn trying() {
     case.with_permits(1).with(|case| {
         case.sleep_until(1);
         let tried = case.limiter.try_acquire();
-        assert!(matches!(tried, Err(NoPermit::NotYet { .. })));
+        assert!(matches!(tried, Err(NotYet { .. })));
     });
     assert_eq!(case.seconds(), [1]);
 }
@@ -444,7 +444,7 @@ fn cancelled(beside: usize, waits_on: fn(&CancelToken) -> CancelToken) {
     case.with(move |case| {
         assert_eq!(
             case.limiter.acquire_or_cancel(&impatient).err(),
-            Some(NoPermit::Cancelled)
+            Some(WaitError::Cancelled)
         );
         assert_eq!(case.clock.elapsed(), Duration::ZERO);
     });
@@ -457,7 +457,7 @@ fn out_of_time() {
     case.limiter.pause(SECOND * 10);
     case.with_permits(1).with_permits(1).with(|case| {
         let waited = case.limiter.acquire_timeout(SECOND * 3);
-        assert_eq!(waited.err(), Some(NoPermit::OutOfTime));
+        assert_eq!(waited.err(), Some(WaitError::OutOfTime));
         assert!(case.clock.elapsed() <= SECOND * 3);
     });
     assert_eq!(case.seconds(), [10, 11]);
@@ -469,7 +469,7 @@ fn paused_for_too_long() {
     case.with_permits(1)
         .with(|case| {
             let waited = case.limiter.acquire_timeout(SECOND * 3);
-            assert_eq!(waited.err(), Some(NoPermit::OutOfTime));
+            assert_eq!(waited.err(), Some(WaitError::OutOfTime));
             assert!(case.clock.elapsed() <= SECOND * 3);
         })
         .with(|case| case.limiter.pause(SECOND * 10));

@@ -7,7 +7,6 @@ use paceline::api::{Answer, Ask, CallError, Class};
 use paceline::batch::{Batch, Settings, Summary};
 use paceline::clock::SimClock;
 use paceline::json::Json;
-use paceline::limiter::Gcra;
 use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Clock, Rate};
@@ -44,7 +43,8 @@ struct Server {
 
 #[derive(Debug)]
 struct State {
-    limit: Gcra,
+    /// When the next call is due: one each `interval`.
+    due: Instant,
     interval: Duration,
     chance: StdRng,
     days: [Day; DAYS],
@@ -54,7 +54,7 @@ impl Server {
     fn new(clock: &SimClock, is_kind: bool) -> Self {
         let start = clock.now();
         let state = State {
-            limit: limit(USUAL, start),
+            due: start,
             interval: USUAL,
             chance: StdRng::seed_from_u64(7),
             days: Default::default(),
@@ -76,27 +76,27 @@ impl Server {
         let interval = if self.is_kind { USUAL } else { changing(day) };
         if state.interval != interval {
             state.interval = interval;
-            state.limit = limit(interval, now);
+            state.due = now;
         }
         let outage = (HOUR * 3..HOUR * 3 + MINUTE * 10).contains(&hour);
         if state.days[day].memory == 0 {
             state.days[day].memory = memory().unwrap_or_default();
         }
         let draw: f64 = state.chance.random();
-        let is_due = state.limit.due(1) <= now;
+        let early = state.due.saturating_duration_since(now);
         let (class, status, wait) = match draw {
             _ if outage => (Class::RateLimited, 429, Some(HOUR * 3 + MINUTE * 10 - hour)),
-            _ if !is_due => (Class::RateLimited, 429, Some(state.limit.due(1) - now)),
+            _ if !early.is_zero() => (Class::RateLimited, 429, Some(early)),
             ..0.02 => (Class::Fault, 500, None),
             ..0.025 => (Class::Rejected, 400, None),
             _ => {
-                state.limit.take(now, 1);
+                state.due = now + interval;
                 state.days[day].answered += 1;
                 return Ok(());
             }
         };
         if class != Class::RateLimited {
-            state.limit.take(now, 1);
+            state.due = now + interval;
         }
         let today = &mut state.days[day];
         *match class {
@@ -106,11 +106,6 @@ impl Server {
         } += 1;
         Err(error(class, status, wait.filter(|_| self.is_kind)))
     }
-}
-
-/// One call each `interval`.
-fn limit(interval: Duration, start: Instant) -> Gcra {
-    Gcra::new(Rate::every(interval).exact(), start)
 }
 
 /// The interval of this day, where it changes.

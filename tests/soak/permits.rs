@@ -1,41 +1,36 @@
 //! The limiter alone, at a fixed rate.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use paceline::clock::SimClock;
-use paceline::limiter::Gcra;
 use paceline::{Clock, Rate, RateLimiter};
 
 use super::{DAYS_30, HOUR, MINUTE, alone, memory};
 
-/// When the permits are due in all this time, by the pure decision alone, if everyone is paused for a while every six
-/// hours.
-fn due(rate: Rate) -> Vec<Duration> {
-    let start = Instant::now();
-    let mut gcra = Gcra::new(rate, start);
-    let mut pause = HOUR * 6;
+/// When the permits are due in all this time, one each `interval`, if everyone is paused for a while every six hours.
+fn due(interval: Duration) -> Vec<Duration> {
+    let (mut due, mut pause) = (Duration::ZERO, HOUR * 6);
     let mut permits = Vec::new();
-    loop {
-        while pause < DAYS_30 && start + pause <= gcra.due(1) {
-            gcra.pause_until(start + pause + MINUTE * 10);
+    while due < DAYS_30 {
+        if pause < DAYS_30 && pause <= due {
+            due = due.max(pause + MINUTE * 10);
             pause += HOUR * 6;
+        } else {
+            permits.push(due);
+            due += interval;
         }
-        let at = gcra.due(1);
-        if at >= start + DAYS_30 {
-            return permits;
-        }
-        gcra.take(at, 1);
-        permits.push(at - start);
     }
+    permits
 }
 
 #[test]
 fn in_thirty_days_at_a_fixed_rate_every_permit_is_granted_the_instant_it_is_due() {
     const CALLERS: usize = 4;
     let _alone = alone();
-    let rate = Rate::every(MINUTE / 6 + Duration::from_micros(1)).exact(); // never at the very instant of a pause
-    let expected = due(rate);
+    let interval = MINUTE / 6 + Duration::from_micros(1); // never at the very instant of a pause
+    let rate = Rate::every(interval).exact();
+    let expected = due(interval);
     let clock = SimClock::new();
     let start = clock.now();
     let builder = RateLimiter::builder().rate(rate);

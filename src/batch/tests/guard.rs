@@ -1,7 +1,7 @@
 //! What a batch promises its guard: no call leaves without its consent, and each failed call is reported to it.
 
 use super::*;
-use crate::cancel::Cancelled;
+use crate::cancel::WaitError;
 
 /// Opens after a while, or cancels the batch; refuses the first calls of a prompt. Notes how it is called.
 #[derive(Debug)]
@@ -16,10 +16,10 @@ struct Doorman {
 type Notes = Arc<Mutex<Vec<String>>>;
 
 impl Guard for Doorman {
-    fn ready(&self, cancel: &CancelToken) -> Result<(), Cancelled> {
+    fn ready(&self, cancel: &CancelToken) -> Result<(), WaitError> {
         let Some(opens) = self.opens else {
             cancel.cancel();
-            return Err(Cancelled::Cancelled);
+            return Err(WaitError::Cancelled);
         };
         let left = opens.saturating_sub(
             cancel

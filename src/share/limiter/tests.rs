@@ -244,10 +244,10 @@ fn after_the_patience_an_unreachable_store_ends_the_waits() {
         .acquire(0, &CancelToken::on(clock.clone()))
         .unwrap_err();
     assert!(
-        matches!(&none, NoKeyPermit::Unreachable(why) if why.contains("could not be reached for 2") || why.contains("could not be reached for 30s")),
+        matches!(&none, NoKeyPermit::Unreachable(why) if why.contains("could not be reached for 30s")),
         "{none}"
     );
-    assert!(clock.elapsed() <= MS * 30_000 && clock.elapsed() > MS * 25_000);
+    assert_eq!(clock.elapsed(), MS * 30_000);
 }
 
 #[test]
