@@ -1,46 +1,50 @@
-//! Streams prompts from text, JSON lines or CSV: one at a time, never the whole input at once.
+//! Streams prompts from text, JSON, CSV or TSV: one at a time, never the whole input at once.
 //!
-//! Each format reads its own rows (`lines`, `jsonl`, `csv`); here a row becomes a [`Prompt`], with a [`Template`] if there
-//! is one. A prompt is known by its line in the input. Blank prompts are skipped but counted. Anything that cannot be read
-//! ends the stream with an error that says where it is and what was expected. Files are opened elsewhere.
+//! Each format reads its own rows (`lines`, `json`, `csv`); here a row becomes a [`Prompt`], with a `Template` if there
+//! is one. A prompt is known by its line in the input. Lines without content are skipped but counted. What cannot be
+//! read, or is perhaps not what it is taken for, ends the stream with an error that says where it is and what to do.
+//! Files are opened elsewhere.
 
 mod csv;
 mod format;
 mod gzip;
-mod jsonl;
+mod json;
 mod lines;
 mod template;
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use csv::Csv;
+use json::JsonRows;
 use lines::Lines;
 
-pub use format::Format;
-pub use gzip::gunzip;
-pub use template::{Template, TemplateError};
+use crate::text::shortened;
 
-/// The longest line, or row of CSV, in bytes.
-pub const LONGEST: usize = 16 << 20;
+pub(crate) use format::Format;
+pub(crate) use template::Template;
+
+/// The longest line, or row of CSV, or value of JSON, in bytes: far above any model's context, and no burden for memory.
+const LONGEST: usize = 16 << 20;
 
 /// One prompt of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// The line of the input at which it begins, from 1.
-    pub line: u64,
+    pub(crate) line: u64,
     /// Its name in the results: its own, or else `line-17`.
-    pub custom_id: String,
+    pub(crate) custom_id: String,
     /// The text that is sent.
-    pub text: String,
+    pub(crate) text: String,
     /// The body of a request, as JSON, to be sent as it is. `None`: it is made from the text.
-    pub body: Option<String>,
+    pub(crate) body: Option<String>,
 }
 
 impl Prompt {
-    /// A prompt of plain text, named after its line.
+    /// A prompt of plain text, named `line-N` after its line in the input, from 1.
     #[must_use]
     pub fn new(line: u64, text: impl Into<String>) -> Self {
         Prompt {
@@ -55,122 +59,71 @@ impl Prompt {
 /// How an input is read: plain data.
 ///
 /// # Default
-/// * `format`: text
+/// * `format`: by the name and the content
+/// * `path`: empty, a name that says nothing
 /// * `template`: none; the prompt is the text
 /// * `api_path`: empty; a Batch line may be for any API
 /// * `bodies_only`: no
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// The format of the input.
-    pub format: Format,
+pub(crate) struct Reading {
+    /// The format that was asked for.
+    pub(crate) format: Option<Format>,
+    /// The name of the input, whose ending may tell the format.
+    pub(crate) path: PathBuf,
     /// Makes a prompt's text from its fields.
-    pub template: Option<Template>,
+    pub(crate) template: Option<Template>,
     /// The path of the API, such as `/chat/completions`: the `url` of a Batch line must end with it.
-    pub api_path: String,
+    pub(crate) api_path: String,
     /// Every prompt must bring its own body, as there is no model to make one for.
-    pub bodies_only: bool,
+    pub(crate) bodies_only: bool,
 }
 
-/// The input cannot be read. Lines and columns count from 1.
+/// The input cannot be read, or may not be what it would be taken for. It displays as the place, and what is wrong there.
 #[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PromptError {
-    /// A line is not UTF-8.
-    #[error("line {line}, byte {byte}: not UTF-8; save the file as UTF-8")]
-    NotUtf8 {
-        /// The line.
-        line: u64,
-        /// The byte of the line, from 1.
-        byte: usize,
-    },
-    /// A line is longer than [`LONGEST`].
-    #[error("line {line}: longer than {} MiB; one prompt is one line", LONGEST >> 20)]
-    TooLong {
-        /// The line.
-        line: u64,
-    },
-    /// The input cannot be read.
-    #[error("line {line}: {source}")]
-    Read {
-        /// The line.
-        line: u64,
-        /// The cause.
-        source: io::Error,
-    },
-    /// A line is not JSON, or not a prompt.
-    #[error("line {line}, column {column}: {problem}")]
-    Json {
-        /// The line.
-        line: u64,
-        /// Where in the line, in characters.
-        column: usize,
-        /// What was expected, and what was found.
-        problem: String,
-    },
-    /// A line of a Batch file is for another API than [`Reading::api_path`].
-    #[error(
-        "line {line}, column {column}: expected \"url\" to be an address that ends with {path}, found {found}"
-    )]
-    OtherApi {
-        /// The line.
-        line: u64,
-        /// Where in the line, in characters.
-        column: usize,
-        /// The path of the API.
-        path: String,
-        /// The address, as JSON.
-        found: String,
-    },
-    /// A row of CSV is not as its header says, its header is not as it must be, or the template does not fit the prompt.
-    #[error("line {line}{}: {problem}", in_field(field.as_deref()))]
-    Row {
-        /// The line at which the row begins.
-        line: u64,
-        /// The field, if it is about one.
-        field: Option<String>,
-        /// What was expected, and what was found.
-        problem: String,
-    },
-    /// A prompt has no body of its own, which [`Reading::bodies_only`] demands.
-    #[error("line {line}: this prompt has no body of its own, so say which model to ask")]
-    NoBody {
-        /// The line of the prompt.
-        line: u64,
-    },
+#[error("{place}: {problem}")]
+pub struct PromptError {
+    place: String,
+    problem: String,
 }
 
-fn in_field(name: Option<&str>) -> String {
-    name.map_or_else(String::new, |name| format!(", field \"{}\"", short(name)))
+impl PromptError {
+    /// Something is wrong with this line.
+    pub(crate) fn at(line: u64, problem: impl Into<String>) -> Self {
+        Self::within(format!("line {line}"), problem)
+    }
+
+    fn within(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        PromptError {
+            place: place.into(),
+            problem: problem.into(),
+        }
+    }
+
+    /// The prompt at this line needs a model to be sent to.
+    pub(crate) fn no_model(line: u64) -> Self {
+        let problem = "this prompt has no body of its own, so say which model to ask, with -m NAME";
+        Self::at(line, problem)
+    }
 }
 
-/// The prompts of an input.
-///
-/// ```
-/// use paceline::prompts::{Format, Prompts, Reading};
-///
-/// let prompts: Result<Vec<_>, _> = Prompts::new("Why is the sky blue?\r\n\nWhat is rain?".as_bytes()).collect();
-/// let ids: Vec<_> = prompts.unwrap().into_iter().map(|prompt| prompt.custom_id).collect();
-/// assert_eq!(ids, ["line-1", "line-3"]);
-///
-/// let reading = Reading { format: Format::Csv, ..Reading::default() };
-/// let mut prompts = Prompts::with("id,prompt\nsky,Why is it blue?\n".as_bytes(), reading);
-/// assert_eq!(prompts.next().unwrap().unwrap().custom_id, "sky");
-/// ```
+/// The prompts of an input. It ends after an error.
 #[derive(Debug)]
-pub struct Prompts<R> {
+pub(crate) struct Prompts<R> {
     rows: Rows<R>,
     reading: Reading,
-    ended: bool,
 }
 
 #[derive(Debug)]
 enum Rows<R> {
-    Lines(Lines<R>),
+    Unread(Lines<R>),
+    Text(Lines<R>),
+    Json(JsonRows<R>),
     Csv(Csv<R>),
+    Ended,
 }
 
 /// The content of one line or row, before it is a prompt.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct InputRow {
     line: u64,
     /// Its own id.
@@ -179,31 +132,27 @@ struct InputRow {
     body: Option<String>,
     /// All its fields, the prompt too, if there is a template.
     fields: Map<String, Value>,
+    /// Whether anything but the prompt is filled.
+    has_more: bool,
 }
 
 impl<R: BufRead> Prompts<R> {
-    /// Reads prompts from text, one per line.
-    pub fn new(reader: R) -> Self {
-        Self::with(reader, Reading::default())
-    }
-
-    /// Reads prompts of any format. Nothing is read yet.
-    pub fn with(reader: R, reading: Reading) -> Self {
-        let rows = match reading.format {
-            Format::Text | Format::Jsonl => Rows::Lines(Lines::new(reader)),
-            Format::Csv => Rows::Csv(Csv::new(reader)),
-        };
+    /// The prompts of an input, which may be compressed with gzip. Nothing is read yet.
+    pub(crate) fn new(reader: R, reading: Reading) -> Self {
+        let is_gzip = reading
+            .path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
         Prompts {
-            rows,
+            rows: Rows::Unread(Lines::new(gzip::Inflated::new(reader, is_gzip))),
             reading,
-            ended: false,
         }
     }
 
     /// The next prompt that is not blank.
     fn next_prompt(&mut self) -> Result<Option<Prompt>, PromptError> {
         while let Some(row) = self.next_row()? {
-            if !self.reading.skips(&row) {
+            if !self.reading.skips(&row)? {
                 return self.reading.prompt(row).map(Some);
             }
         }
@@ -211,17 +160,42 @@ impl<R: BufRead> Prompts<R> {
     }
 
     fn next_row(&mut self) -> Result<Option<InputRow>, PromptError> {
-        let lines = match &mut self.rows {
-            Rows::Csv(csv) => return csv.next(&self.reading),
-            Rows::Lines(lines) => lines,
-        };
-        let Some((line, text)) = lines.next_filled()? else {
-            return Ok(None);
-        };
-        match self.reading.format {
-            Format::Jsonl => jsonl::row(line, text, &self.reading).map(Some),
-            _ => Ok(Some(InputRow::new(line, Some(text.to_owned())))),
+        match &mut self.rows {
+            Rows::Unread(_) => {
+                self.open()?;
+                self.next_row()
+            }
+            Rows::Text(lines) => Ok(lines.next_filled()?.map(|line| InputRow {
+                line,
+                prompt: Some(lines.text().to_owned()),
+                ..InputRow::default()
+            })),
+            Rows::Json(json) => json.next(&self.reading),
+            Rows::Csv(csv) => csv.next(&self.reading),
+            Rows::Ended => Ok(None),
         }
+    }
+
+    /// Finds out the format by the first line.
+    fn open(&mut self) -> Result<(), PromptError> {
+        let Rows::Unread(mut lines) = std::mem::replace(&mut self.rows, Rows::Ended) else {
+            return Ok(());
+        };
+        let Some(line) = lines.next_filled()? else {
+            return Ok(());
+        };
+        let format = match self.reading.format {
+            Some(format) => format,
+            None => format::of(&self.reading.path, line, lines.text())?,
+        };
+        lines.keep();
+        self.rows = match format {
+            Format::Text => Rows::Text(lines),
+            Format::Json => Rows::Json(JsonRows::new(lines)),
+            Format::Csv => Rows::Csv(Csv::new(lines, None)),
+            Format::Tsv => Rows::Csv(Csv::new(lines, Some('\t'))),
+        };
+        Ok(())
     }
 }
 
@@ -230,26 +204,37 @@ impl<R: BufRead> Iterator for Prompts<R> {
 
     /// `None` after the last prompt, and after an error.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended {
-            return None;
-        }
         let next = self.next_prompt().transpose();
-        self.ended = !matches!(next, Some(Ok(_)));
+        if !matches!(next, Some(Ok(_))) {
+            self.rows = Rows::Ended;
+        }
         next
     }
 }
 
 impl Reading {
-    /// Blank prompts are skipped, unless a template makes the text from other fields.
-    fn skips(&self, row: &InputRow) -> bool {
+    /// Rows without content are skipped. A row whose prompt alone is empty is an error, unless a template makes the text
+    /// from other fields.
+    fn skips(&self, row: &InputRow) -> Result<bool, PromptError> {
         let template = self.template.as_ref();
-        let is_blank = |prompt: &String| prompt.trim().is_empty();
-        template.is_none_or(Template::takes_prompt) && row.prompt.as_ref().is_some_and(is_blank)
+        let is_blank = row
+            .prompt
+            .as_ref()
+            .is_some_and(|prompt| prompt.trim().is_empty());
+        if !is_blank || !template.is_none_or(Template::takes_prompt) {
+            return Ok(false);
+        }
+        if row.has_more {
+            let problem =
+                "its prompt is empty, but other fields are not: fill it, or remove the row";
+            return Err(PromptError::at(row.line, problem));
+        }
+        Ok(true)
     }
 
     fn prompt(&self, row: InputRow) -> Result<Prompt, PromptError> {
         if self.bodies_only && row.body.is_none() {
-            return Err(PromptError::NoBody { line: row.line });
+            return Err(PromptError::no_model(row.line));
         }
         let custom_id = row.custom_id();
         let text = match &self.template {
@@ -266,16 +251,6 @@ impl Reading {
 }
 
 impl InputRow {
-    fn new(line: u64, prompt: Option<String>) -> Self {
-        InputRow {
-            line,
-            id: None,
-            prompt,
-            body: None,
-            fields: Map::new(),
-        }
-    }
-
     fn custom_id(&self) -> String {
         self.id
             .clone()
@@ -283,19 +258,9 @@ impl InputRow {
     }
 }
 
-/// The beginning of a text that was found, without control characters, which a terminal would obey.
+/// The beginning of a text that was found, for a message: without control characters, which a terminal would obey.
 fn short(found: &str) -> String {
-    const LENGTH: usize = 60;
-    let mut shown = String::new();
-    for character in found.chars().take(LENGTH) {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown.extend(found.chars().nth(LENGTH).map(|_| '…'));
-    shown
+    shortened(found, 60)
 }
 
 #[cfg(test)]

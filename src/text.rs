@@ -17,6 +17,22 @@ pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
         .into()
 }
 
+/// JSON in which the control characters that it may hold unescaped (DEL and C1) are escaped, too. It means the same.
+#[cfg(feature = "cli")]
+pub(crate) fn cleaned_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(char::is_control) {
+        return json.into();
+    }
+    let mut cleaned = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' => cleaned += &format!("\\u{:04x}", u32::from(character)),
+            other => cleaned.push(other),
+        }
+    }
+    cleaned.into()
+}
+
 /// A text on one line: each run of white space becomes a space, each other control character U+FFFD.
 pub(crate) fn one_line(text: &str) -> String {
     let words: Vec<_> = text.split_whitespace().collect();
@@ -47,6 +63,19 @@ mod tests {
             one_line(" a\n\tb\u{2028}c\u{85}d\u{1b} "),
             "a b c d\u{fffd}"
         );
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_without_raw_control_characters() {
+        let nasty = serde_json::json!({"a\u{9b}": "\u{1b}[2J\u{7f}\u{85} é\n"});
+        let json = nasty.to_string();
+        let cleaned = cleaned_json(&json);
+        assert!(!cleaned.contains(char::is_control), "{cleaned}");
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&cleaned).unwrap(),
+            nasty
+        );
+        assert!(matches!(cleaned_json("{\"a\":\"é\"}"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -425,7 +425,7 @@ fn an_input_that_breaks_off_stops_the_batch_cleanly() {
         CancelToken::on(on),
     );
     let broken = prompts(3)
-        .chain([Err(PromptError::NotUtf8 { line: 4, byte: 1 })])
+        .chain([Err(PromptError::at(4, "not UTF-8"))])
         .chain(prompts(9));
     let mut records = 0;
     let summary = batch.run(broken, |_| {
@@ -434,7 +434,7 @@ fn an_input_that_breaks_off_stops_the_batch_cleanly() {
     });
     assert!(matches!(
         summary.stop,
-        Some(Stop::Input(PromptError::NotUtf8 { line: 4, .. }))
+        Some(Stop::Input(error)) if error.to_string() == "line 4: not UTF-8"
     ));
     assert_eq!(
         server.calls.lock().len(),

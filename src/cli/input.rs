@@ -1,20 +1,25 @@
-//! The prompts: from a file, which is checked before anything is sent, or from standard input or another pipe.
+//! The prompts: from a file, which is checked before anything is sent, or from standard input or another pipe, whose first
+//! prompt is.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
+use log::warn;
 
 #[cfg(feature = "redis")]
 use super::args::PushArgs;
 use super::args::{ReadingArgs, RunArgs};
 use super::error::CommandError;
-use super::setup::NO_MODEL;
+use super::format::counted;
 use crate::cancel::CancelToken;
-use crate::prompts::{Format, Prompt, PromptError, Prompts, Reading, Template, gunzip};
+use crate::prompts::{Prompt, PromptError, Prompts, Reading, Template};
+use crate::text::shortened;
 
 pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
 
@@ -26,14 +31,10 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// The prompts of a run. Only JSON lines can bring their own bodies, for the API at this path; others need a model.
+    /// The prompts of a run, for the API at this path. Without a model they must bring their own bodies.
     pub(super) fn of_run(args: &'a RunArgs, api_path: &str) -> Result<Self, CommandError> {
         let mut input = Input::new(&args.prompts, &args.reading)?;
-        let bodies_only = args.calls.request.model.is_none() && !args.calls.practice;
-        if bodies_only && input.reading.format != Format::Jsonl {
-            return Err(CommandError::usage(NO_MODEL));
-        }
-        input.reading.bodies_only = bodies_only;
+        input.reading.bodies_only = args.calls.request.model.is_none() && !args.calls.practice;
         input.reading.api_path = api_path.to_owned();
         Ok(input)
     }
@@ -49,7 +50,8 @@ impl<'a> Input<'a> {
         Ok(Input {
             path,
             reading: Reading {
-                format: args.format.unwrap_or_else(|| Format::of(path).0),
+                format: args.format,
+                path: path.to_owned(),
                 template,
                 ..Reading::default()
             },
@@ -64,16 +66,20 @@ impl<'a> Input<'a> {
     }
 
     /// Reads a file to its end, before the first call is paid for, and shows each prompt to `look`. It returns the number
-    /// of prompts; `None` for a pipe, which is not read.
+    /// of prompts; `None` for a pipe, which is not read. Rows that look alike are warned of.
     pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Option<u64>, CommandError> {
         if !self.is_file() {
             return Ok(None);
         }
         let mut count = 0;
+        let mut alike = AlikeRows::default();
         for prompt in self.checked_prompts()? {
-            look(&prompt?);
+            let prompt = prompt?;
+            look(&prompt);
+            alike.look(&prompt);
             count += 1;
         }
+        alike.warn(self.reading.template.is_some());
         self.check_count(count).map(Some)
     }
 
@@ -93,8 +99,7 @@ impl<'a> Input<'a> {
         &self,
     ) -> Result<impl Iterator<Item = Result<Prompt, CommandError>>, CommandError> {
         let prompts = self.prompts(&CancelToken::new())?;
-        let named = |error| CommandError::file("", self.path)(with_option(&error));
-        Ok(prompts.map(move |prompt| prompt.map_err(named)))
+        Ok(prompts.map(move |prompt| prompt.map_err(CommandError::file("", self.path))))
     }
 
     /// The prompts, from the first.
@@ -106,29 +111,76 @@ impl<'a> Input<'a> {
         })
     }
 
+    /// Waits for the first prompt of a pipe: what is wrong with it, is wrong with the command.
+    pub(super) fn check_first(
+        &self,
+        mut prompts: PromptStream,
+    ) -> Result<PromptStream, CommandError> {
+        if self.is_file() {
+            return Ok(prompts);
+        }
+        let first = prompts.next().transpose();
+        let first = first.map_err(CommandError::file("", self.path))?;
+        Ok(Box::new(first.into_iter().map(Ok).chain(prompts)))
+    }
+
     fn read(&self) -> Result<Prompts<Box<dyn BufRead + Send>>, CommandError> {
         let source: Box<dyn BufRead + Send> = match self.path {
             path if path == Path::new("-") => Box::new(BufReader::new(io::stdin())),
             path => {
                 let file = open(path);
-                let file = file.map_err(CommandError::file("cannot read prompts from", path))?;
-                match Format::of(path) {
-                    (_, true) => Box::new(gunzip(file)),
-                    (_, false) => Box::new(file),
-                }
+                Box::new(file.map_err(CommandError::file("cannot read prompts from", path))?)
             }
         };
-        Ok(Prompts::with(source, self.reading.clone()))
+        Ok(Prompts::new(source, self.reading.clone()))
     }
 }
 
-/// The error, with the option that helps.
-pub(super) fn with_option(error: &PromptError) -> String {
-    match error {
-        PromptError::NoBody { .. } => format!("{error}, with -m NAME"),
-        PromptError::OtherApi { .. } => format!("{error} (or choose another --api)"),
-        _ => error.to_string(),
+/// Finds rows that share an id, by which their results could not be told apart, and texts that are all the same. It takes
+/// about 16 bytes a prompt.
+#[derive(Default)]
+struct AlikeRows {
+    ids: HashSet<u64>,
+    texts: HashSet<u64>,
+    count: u64,
+    shared: u64,
+    /// The first id that comes again, and where.
+    first: Option<(String, u64)>,
+}
+
+impl AlikeRows {
+    fn look(&mut self, prompt: &Prompt) {
+        self.count += 1;
+        if self.texts.len() < 2 {
+            self.texts.insert(hash(&prompt.text));
+        }
+        if !self.ids.insert(hash(&prompt.custom_id)) {
+            self.shared += 1;
+            self.first
+                .get_or_insert_with(|| (prompt.custom_id.clone(), prompt.line));
+        }
     }
+
+    fn warn(&self, has_template: bool) {
+        if let Some((id, line)) = &self.first {
+            let (id, rows) = (shortened(id, 40), counted(self.shared, "row"));
+            warn!(
+                "the id \"{id}\" of line {line} is that of an earlier row ({rows} in all): the results of both will have it"
+            );
+        }
+        if has_template && self.count > 1 && self.texts.len() == 1 {
+            warn!(
+                "the template makes the same text of all {} prompts",
+                self.count
+            );
+        }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn open(path: &Path) -> io::Result<BufReader<File>> {
@@ -209,7 +261,9 @@ mod tests {
     fn the_extension_says_how_a_file_is_read_unless_the_user_does() {
         let csv = "prompt\none\ntwo\n";
         assert_eq!(opened("a.csv", csv, &["-mm"]), Ok((2, 2)));
-        assert_eq!(opened("a.txt", csv, &["-mm"]), Ok((3, 3)));
+        assert_eq!(opened("a.txt", csv, &["-mm", "--format=text"]), Ok((3, 3)));
+        let refused = opened("a.txt", csv, &["-mm"]).unwrap_err();
+        assert!(refused.starts_with("a.txt: line 1: this looks like the header of a table"));
         assert_eq!(
             opened("a.txt", csv, &["-mm", "--format=csv", "--limit=1"]),
             Ok((1, 1))
@@ -237,8 +291,12 @@ mod tests {
             opened("a.jsonl", &format!("{BATCH_LINE}\n\"why\"\n"), &[]).unwrap_err(),
             expected
         );
-        for name in ["a.txt", "a.csv"] {
-            assert_eq!(opened(name, "prompt\nwhy\n", &[]).unwrap_err(), NO_MODEL);
+        for (name, content) in [("a.txt", "why\n"), ("a.csv", "prompt\nwhy\n")] {
+            let error = opened(name, content, &[]).unwrap_err();
+            assert!(
+                error.ends_with("say which model to ask, with -m NAME"),
+                "{error}"
+            );
         }
         assert_eq!(opened("a.txt", "why\n", &["--practice"]), Ok((1, 1)));
     }

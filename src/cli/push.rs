@@ -28,9 +28,9 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
     let queue = queue::at(&args.queue)?;
     let input = Input::of_push(args)?;
     let count = input.check(|_| ())?;
-    let prompts = input.prompts(&cancel)?;
-    let mut push = queue.push().map_err(queue::explain)?;
     run::watch_for_interrupts(&cancel)?;
+    let prompts = input.check_first(input.prompts(&cancel)?)?;
+    let mut push = queue.push().map_err(queue::explain)?;
     if !quiet {
         let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
         tell(&format!("{count} to the queue {}", queue.named()));

@@ -36,13 +36,13 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let input = Input::of_run(args, client.path())?;
     let mut oversized = OversizedPrompts::new(calls.rate.tpm, client.counting());
     let count = input.check(|prompt| oversized.look(prompt, client))?;
-    let prompts = input.prompts(&cancel)?;
+    watch_for_interrupts(&cancel)?;
+    let prompts = input.check_first(input.prompts(&cancel)?)?;
     let RunResults {
         mut writer,
         resume,
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
-    watch_for_interrupts(&cancel)?;
     if !quiet {
         notes.extend(oversized.warning());
         notes.push(summary::beginning(&setup, count, &resume));

@@ -57,7 +57,7 @@ fn reason(stop: &Stop) -> String {
         Stop::Interrupted => "interrupted".to_owned(),
         Stop::Refused(error) => error.to_string(),
         Stop::Journal(error) => error.to_string(),
-        Stop::Input(error) => super::input::with_option(error),
+        Stop::Input(error) => error.to_string(),
         Stop::Lost(why) => why.clone(),
     }
 }

@@ -1,8 +1,9 @@
-//! Reads prompts from rows of comma-separated values.
+//! Reads prompts from rows of values that are separated by commas, semicolons or tabs.
 //!
 //! The first row names the columns: `prompt`, unless a template makes the text, and `id` or `custom_id` if the prompts
-//! have names; the others are for the template. A row has as many fields as the header. It is known by the line at which
-//! it begins, so no two may begin on the same line.
+//! have names; the others are for the template. The separator is the one between these names, or the one that a line
+//! `sep=;` before them says. A row has as many fields as the header. It is known by the line at which it begins, so no
+//! two may begin on the same line.
 //!
 //! The machine inside the `csv` crate splits a row, line by line. The crate's own reader tells neither the line of a row
 //! that follows blank lines nor a quote that is never closed, and does not bound a row.
@@ -11,9 +12,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::BufRead;
 
-use csv_core::{ReadRecordResult, Reader};
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::Value;
 
+use super::format::{SEPARATORS, columns};
 use super::lines::Lines;
 use super::{InputRow, LONGEST, PromptError, Reading, short};
 
@@ -23,6 +25,8 @@ const MOST_FIELDS: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Csv<R> {
     lines: Lines<R>,
+    /// `None`: to be found in the header.
+    separator: Option<char>,
     machine: Box<Reader>,
     /// The fields of the row, end to end; there may be room after them.
     text: Vec<u8>,
@@ -46,13 +50,11 @@ struct Header {
 }
 
 impl<R: BufRead> Csv<R> {
-    pub(super) fn new(reader: R) -> Self {
-        let mut machine = Box::new(Reader::new());
-        // Without room it reads nothing, but it will not skip a byte order mark any more: `lines` does that.
-        machine.read_record(b"\n", &mut [], &mut []);
+    pub(super) fn new(lines: Lines<R>, separator: Option<char>) -> Self {
         Csv {
-            lines: Lines::new(reader),
-            machine,
+            lines,
+            separator,
+            machine: Box::default(),
             text: Vec::new(),
             ends: vec![0; MOST_FIELDS],
             count: 0,
@@ -64,10 +66,13 @@ impl<R: BufRead> Csv<R> {
     /// The next row that is not blank.
     pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<InputRow>, PromptError> {
         if self.header.names.is_empty() {
+            self.find_separator()?;
             if !self.advance()? {
                 return Ok(None);
             }
-            self.header = Header::new(self.begins, &self.fields(), reading.template.is_none())?;
+            let needs_prompt = reading.template.is_none();
+            let separator = self.separator.unwrap_or(',');
+            self.header = Header::new(self.begins, separator, &self.fields(), needs_prompt)?;
         }
         while self.advance()? {
             let fields = self.fields();
@@ -77,6 +82,25 @@ impl<R: BufRead> Csv<R> {
             }
         }
         Ok(None)
+    }
+
+    /// Finds the separator in the header, and leaves the header to be read.
+    fn find_separator(&mut self) -> Result<(), PromptError> {
+        if self.lines.next_filled()?.is_some() {
+            let said = self.lines.text().strip_prefix("sep=");
+            if let Some(said) = said.and_then(|said| said.parse().ok()) {
+                self.separator = SEPARATORS.contains(&said).then_some(said);
+            } else {
+                self.lines.keep();
+            }
+        }
+        let separator = *self
+            .separator
+            .get_or_insert_with(|| separator_of(self.lines.text()));
+        *self.machine = ReaderBuilder::new().delimiter(separator as u8).build();
+        // Without room it reads nothing, but it will not skip a byte order mark any more: `lines` does that.
+        self.machine.read_record(b"\n", &mut [], &mut []);
+        Ok(())
     }
 
     fn fields(&self) -> Vec<Cow<'_, str>> {
@@ -93,8 +117,7 @@ impl<R: BufRead> Csv<R> {
     /// Reads the next row. False: there is none.
     fn advance(&mut self) -> Result<bool, PromptError> {
         self.count = 0;
-        let next = self.lines.next_filled();
-        let Some((begins, _)) = next.map_err(|error| self.header.too_long(error))? else {
+        let Some(begins) = self.lines.next_filled()? else {
             return Ok(false);
         };
         self.begins = begins;
@@ -103,12 +126,13 @@ impl<R: BufRead> Csv<R> {
         while !self.split_line(&mut filled)? {
             length += self.lines.current().len();
             if length > LONGEST {
-                let error = PromptError::TooLong { line: begins };
-                return Err(self.header.too_long(error));
+                let most = LONGEST >> 20;
+                let problem =
+                    format!("the row is longer than {most} MiB; is a quote never closed?");
+                return Err(self.in_field(problem));
             }
             if !self.lines.advance()? {
-                let field = self.header.names.get(self.count);
-                return Err(bad_row(begins, field, "its quote is never closed"));
+                return Err(self.in_field("its quote is never closed"));
             }
         }
         Ok(true)
@@ -129,45 +153,74 @@ impl<R: BufRead> Csv<R> {
         self.count += ended;
         match result {
             ReadRecordResult::Record if is_read => Ok(true),
-            ReadRecordResult::Record => Err(bad_row(
+            ReadRecordResult::Record => Err(PromptError::at(
                 self.begins,
-                None,
                 "a carriage return stands alone; end rows with a line feed, and put others in quotes",
             )),
             ReadRecordResult::OutputEndsFull => {
                 let problem = format!("more than {MOST_FIELDS} fields");
-                Err(bad_row(self.begins, None, problem))
+                Err(PromptError::at(self.begins, problem))
             }
             _ => Ok(false),
         }
     }
-}
 
-fn bad_row(line: u64, field: Option<&String>, problem: impl Into<String>) -> PromptError {
-    PromptError::Row {
-        line,
-        field: field.cloned(),
-        problem: problem.into(),
+    /// Something is wrong with the field that is being read.
+    fn in_field(&self, problem: impl Into<String>) -> PromptError {
+        let line = self.begins;
+        match self.header.names.get(self.count) {
+            Some(name) => {
+                let place = format!("line {line}, field \"{}\"", short(name));
+                PromptError::within(place, problem)
+            }
+            None => PromptError::at(line, problem),
+        }
     }
 }
 
+/// The separator in a header: the one beside the name of the prompt, or else the most frequent; a comma, if there is none.
+fn separator_of(header: &str) -> char {
+    let mut all = SEPARATORS.into_iter();
+    let beside_prompt = all.find(|separator| {
+        let mut names = columns(header, *separator);
+        header.contains(*separator) && names.any(|name| name == "prompt")
+    });
+    let frequency = |separator: &char| header.matches(*separator).count();
+    let others = SEPARATORS.into_iter().rev(); // of equals, the last is taken
+    beside_prompt
+        .or(others.max_by_key(frequency))
+        .unwrap_or(',')
+}
+
 impl Header {
-    fn new(line: u64, fields: &[Cow<'_, str>], needs_prompt: bool) -> Result<Self, PromptError> {
+    fn new(
+        line: u64,
+        separator: char,
+        fields: &[Cow<'_, str>],
+        needs_prompt: bool,
+    ) -> Result<Self, PromptError> {
         let names: Vec<_> = fields.iter().map(|name| name.trim().to_owned()).collect();
         if let Some(name) = twice(&names) {
             let name = short(name);
             let problem = format!("two columns are named \"{name}\"; name each differently");
-            return Err(bad_row(line, None, problem));
+            return Err(PromptError::at(line, problem));
         }
-        let column = |wanted: &str| names.iter().position(|name| name == wanted);
+        let column = |wanted: &str| {
+            let exact = names.iter().position(|name| name == wanted);
+            exact.or_else(|| {
+                names
+                    .iter()
+                    .position(|name| name.eq_ignore_ascii_case(wanted))
+            })
+        };
         let prompt = column("prompt");
         let ids = ["custom_id", "id"].into_iter().filter_map(column).collect();
         if prompt.is_none() && needs_prompt {
-            let found = short(&names.join(","));
+            let found = short(&names.join(&separator.to_string()));
             let problem = format!(
-                "expected a column named prompt, found \"{found}\"; columns are separated by commas"
+                "expected a column named prompt, found \"{found}\", separated by {separator:?}; rename a column, or use a template"
             );
-            return Err(bad_row(line, None, problem));
+            return Err(PromptError::at(line, problem));
         }
         Ok(Header {
             names,
@@ -182,30 +235,25 @@ impl Header {
         if expected != found {
             let names = short(&self.names.join(","));
             let problem = format!(
-                "expected {expected} fields ({names}), found {found}; a field with a comma in it needs quotes"
+                "expected {expected} fields ({names}), found {found}; a field with a separator in it needs quotes"
             );
-            return Err(bad_row(line, None, problem));
+            return Err(PromptError::at(line, problem));
         }
         let mut ids = self.ids.iter().map(|column| fields[*column].to_string());
         let named = self.names.iter().zip(fields);
+        let mut others = fields.iter().enumerate();
         Ok(InputRow {
+            line,
             id: ids.find(|id| !id.trim().is_empty()),
+            prompt: self.prompt.map(|column| fields[column].to_string()),
+            body: None,
             fields: named
                 .filter(|(name, _)| self.keeps_fields && !name.is_empty())
                 .map(|(name, field)| (name.clone(), Value::from(field.as_ref())))
                 .collect(),
-            ..InputRow::new(line, self.prompt.map(|column| fields[column].to_string()))
+            has_more: others
+                .any(|(column, field)| Some(column) != self.prompt && !field.trim().is_empty()),
         })
-    }
-
-    /// If a line of a row is too long, a quote may be the cause.
-    fn too_long(&self, error: PromptError) -> PromptError {
-        let PromptError::TooLong { line } = error else {
-            return error;
-        };
-        let most = LONGEST >> 20;
-        let problem = format!("the row is longer than {most} MiB; is a quote never closed?");
-        bad_row(line, self.names.first(), problem)
     }
 }
 
@@ -223,10 +271,10 @@ mod tests {
     use super::*;
 
     fn prompts(bytes: &[u8]) -> Prompts<&[u8]> {
-        Prompts::with(
+        Prompts::new(
             bytes,
             Reading {
-                format: Format::Csv,
+                format: Some(Format::Csv),
                 ..Reading::default()
             },
         )
@@ -276,23 +324,25 @@ mod tests {
         let bytes = "\u{feff}\"prompt\"\nx\n".as_bytes();
         let pieces = std::io::BufReader::with_capacity(1, bytes);
         let reading = Reading {
-            format: Format::Csv,
+            format: Some(Format::Csv),
             ..Reading::default()
         };
         assert_eq!(
-            Prompts::with(pieces, reading).next().unwrap().unwrap().text,
+            Prompts::new(pieces, reading).next().unwrap().unwrap().text,
             "x"
         );
-        let twice = "line 1: expected a column named prompt, found \"\u{feff}prompt\"; columns are separated by commas";
-        assert_eq!(error("\u{feff}\u{feff}prompt\nx\n"), twice);
+        assert_eq!(
+            read("\u{feff}\u{feff}prompt\nx\n"),
+            expected(&[(2, "line-2", "x")])
+        );
     }
 
     #[test]
-    fn blank_prompts_are_skipped() {
-        assert_eq!(
-            read("prompt,id\n ,a\nx,b\n\"\n\",c\n"),
-            expected(&[(3, "b", "x")])
-        );
+    fn rows_without_content_are_skipped_and_an_empty_prompt_with_an_id_is_an_error() {
+        assert_eq!(read("prompt,id\n , \nx,b\n"), expected(&[(3, "b", "x")]));
+        let empty =
+            "line 3: its prompt is empty, but other fields are not: fill it, or remove the row";
+        assert_eq!(error("prompt,id\nx,a\n\"\n\",c\n"), empty);
         assert!(
             read("").is_empty() && read("prompt").is_empty() && read("prompt\n\"\"\n").is_empty()
         );
@@ -307,9 +357,23 @@ mod tests {
     }
 
     #[test]
+    fn the_header_shows_the_separator_and_its_names_may_have_capitals() {
+        let rows = expected(&[(2, "1", "Hello, world"), (3, "2", "two")]);
+        for separator in [";", "\t", "|"] {
+            let text = "ID;Prompt\n1;Hello, world\n2;two\n".replace(';', separator);
+            assert_eq!(read(&text), rows);
+        }
+        let rows = expected(&[(3, "1", "a;b")]);
+        assert_eq!(read("sep=,\nid,prompt\n1,a;b\n"), rows);
+        assert_eq!(read("sep=;\nid;prompt\n1;\"a;b\"\n"), rows);
+        assert_eq!(separator_of("name;notes;size, in m"), ';');
+        assert_eq!(separator_of("name"), ',');
+    }
+
+    #[test]
     fn the_header_must_name_the_prompt_once() {
-        let found = "line 2: expected a column named prompt, found \"id;prompt\"; columns are separated by commas";
-        assert_eq!(error("\nid;prompt\n1;2\n"), found);
+        let found = "line 2: expected a column named prompt, found \"id;text\", separated by ';'; rename a column, or use a template";
+        assert_eq!(error("\nid;text\n1;2\n"), found);
         let twice = "line 1: two columns are named \"prompt\"; name each differently";
         assert_eq!(error("prompt,prompt\n"), twice);
         assert_eq!(read("prompt,,\nx,,\n").len(), 1);
@@ -320,7 +384,7 @@ mod tests {
         let table = [("a", 1), ("a,b,c", 3)];
         for (row, found) in table {
             let expected = format!(
-                "line 3: expected 2 fields (id,prompt), found {found}; a field with a comma in it needs quotes"
+                "line 3: expected 2 fields (id,prompt), found {found}; a field with a separator in it needs quotes"
             );
             assert_eq!(error(format!("id,prompt\n1,x\n{row}\n")), expected);
         }
@@ -341,7 +405,7 @@ mod tests {
         let mut long = b"prompt\n\"".to_vec();
         long.resize(LONGEST + 100, b'x');
         let expected =
-            "line 2, field \"prompt\": the row is longer than 16 MiB; is a quote never closed?";
+            "line 2: longer than 16 MiB; one prompt is one line, and quotes must be closed";
         assert_eq!(error(long), expected);
     }
 

@@ -1,37 +1,92 @@
-//! Reads the text of a gzip file as it comes, with errors in plain words.
+//! Reads an input that may be compressed with gzip, with errors in plain words.
 //!
-//! A file may have several members, one after the other, as `cat a.gz b.gz` makes them. A file that was cut short is an
-//! error, and never looks like the end of its text.
+//! gzip is known by its first byte, which no text begins with. A file may have several members, one after the other, as
+//! `cat a.gz b.gz` makes them, and zeros after them, as tapes and block devices do. A file that was cut short is an error,
+//! and never looks like the end of its text.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, ErrorKind, Read};
+use std::mem;
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
-/// Reads the text of a gzip file.
-///
-/// # Errors
-/// Reading fails where the file is damaged or cut short; [`Prompts`](super::Prompts) adds the line.
-///
-/// ```
-/// use paceline::prompts::{Prompts, gunzip};
-///
-/// // What `gzip` makes of one line: "hi".
-/// let zipped = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xcb\xc8\xe4\x02\0\x7a\x7a\x6f\xed\x03\0\0\0";
-/// let mut prompts = Prompts::new(gunzip(&zipped[..]));
-/// assert_eq!(prompts.next().unwrap().unwrap().text, "hi");
-///
-/// let torn = Prompts::new(gunzip(&zipped[..15])).last();
-/// assert_eq!(torn.unwrap().unwrap_err().to_string(), "line 2: the gzip data ends too early: the file was cut short");
-/// ```
-pub fn gunzip<R: BufRead>(reader: R) -> impl BufRead {
-    BufReader::with_capacity(64 << 10, Gunzip(MultiGzDecoder::new(reader)))
+/// The text of an input.
+#[derive(Debug)]
+pub(super) struct Inflated<R> {
+    state: State<R>,
+    /// Whether it is gzip whatever its first byte.
+    is_gzip: bool,
 }
 
-struct Gunzip<R>(MultiGzDecoder<R>);
+#[derive(Debug)]
+enum State<R> {
+    Start(R),
+    Plain(R),
+    Member(Box<GzDecoder<R>>),
+    /// After a member.
+    Between(R),
+    Ended,
+}
 
-impl<R: BufRead> Read for Gunzip<R> {
+impl<R: BufRead> Inflated<R> {
+    pub(super) fn new(reader: R, is_gzip: bool) -> Self {
+        Inflated {
+            state: State::Start(reader),
+            is_gzip,
+        }
+    }
+
+    /// Moves on to the next state, once its reader has something to read or has ended.
+    fn advance(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Ended) {
+            State::Start(mut reader) => {
+                let is_gzip = self.is_gzip || first(&mut reader) == Some(0x1f);
+                if is_gzip {
+                    member(reader)
+                } else {
+                    State::Plain(reader)
+                }
+            }
+            State::Member(decoder) => State::Between(decoder.into_inner()),
+            State::Between(mut reader) => match first(&mut reader) {
+                None => State::Ended,
+                Some(0) => {
+                    reader.consume(1);
+                    State::Between(reader)
+                }
+                Some(_) => member(reader),
+            },
+            state => state,
+        };
+    }
+}
+
+fn member<R: BufRead>(reader: R) -> State<R> {
+    State::Member(Box::new(GzDecoder::new(reader)))
+}
+
+/// The next byte. An error shows again when the reader is read.
+fn first(reader: &mut impl BufRead) -> Option<u8> {
+    reader.fill_buf().ok()?.first().copied()
+}
+
+impl<R: BufRead> Read for Inflated<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(in_plain_words)
+        loop {
+            match &mut self.state {
+                State::Plain(reader) => return reader.read(buffer),
+                State::Ended => return Ok(0),
+                State::Member(decoder) => {
+                    let read = decoder.read(buffer).map_err(in_plain_words)?;
+                    if read > 0 {
+                        return Ok(read);
+                    }
+                }
+                State::Start(reader) | State::Between(reader) => {
+                    reader.fill_buf()?;
+                }
+            }
+            self.advance();
+        }
     }
 }
 
@@ -52,8 +107,7 @@ fn in_plain_words(error: io::Error) -> io::Error {
 mod tests {
     use std::io::Write;
 
-    use super::super::Prompts;
-    use super::*;
+    use super::super::{Prompts, Reading};
 
     fn zipped(text: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -63,8 +117,12 @@ mod tests {
 
     /// The texts that are read, and the error at the end if there is one.
     fn read(bytes: &[u8]) -> (Vec<String>, Option<String>) {
+        let reading = Reading {
+            path: "a.gz".into(),
+            ..Reading::default()
+        };
         let (mut texts, mut error) = (Vec::new(), None);
-        for prompt in Prompts::new(gunzip(bytes)) {
+        for prompt in Prompts::new(bytes, reading) {
             match prompt {
                 Ok(prompt) => texts.push(prompt.text),
                 Err(source) => error = Some(source.to_string()),
@@ -114,5 +172,29 @@ mod tests {
                 .unwrap()
                 .starts_with("line 1: the gzip data is damaged, or no gzip")
         );
+    }
+
+    #[test]
+    fn zeros_after_the_data_are_padding() {
+        let bytes = [
+            zipped(b"one\n"),
+            vec![0; 3],
+            zipped(b"two\n"),
+            vec![0; 70_000],
+        ]
+        .concat();
+        assert_eq!(
+            read(&bytes),
+            (["one", "two"].map(str::to_owned).into(), None)
+        );
+        let (_, error) = read(&[zipped(b"one\n"), vec![0, 0, b'x']].concat());
+        assert!(error.unwrap().contains("the gzip data"));
+    }
+
+    #[test]
+    fn gzip_is_known_without_its_name_too() {
+        let bytes = zipped(b"one\n");
+        let mut prompts = Prompts::new(&bytes[..], Reading::default());
+        assert_eq!(prompts.next().unwrap().unwrap().text, "one");
     }
 }

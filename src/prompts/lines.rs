@@ -1,28 +1,37 @@
 //! Reads lines of UTF-8, one at a time and bounded.
 //!
-//! Lines end at `\n` only: U+2028 and its like are text. A byte order mark and carriage returns at the end of lines are
-//! tolerated; blank lines are skipped but counted.
+//! Lines end at `\n` only: U+2028 and its like are text. A byte order mark at the beginning and carriage returns at the
+//! end of lines are tolerated; blank lines are skipped but counted. Binary data is an error.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
 
+use super::gzip::Inflated;
 use super::{LONGEST, PromptError};
 
 #[derive(Debug)]
 pub(super) struct Lines<R> {
-    reader: R,
+    reader: BufReader<Inflated<R>>,
     /// The number of the current line, from 1; 0 before the first.
     number: u64,
     /// The current line. It ends with `\n`, even if the input does not.
     line: String,
+    /// Whether the current line is to be read once more.
+    is_kept: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(super) fn new(reader: Inflated<R>) -> Self {
         Lines {
-            reader,
+            reader: BufReader::with_capacity(64 << 10, reader),
             number: 0,
             line: String::new(),
+            is_kept: false,
         }
+    }
+
+    /// The number of the current line, from 1.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The current line with its end.
@@ -30,13 +39,25 @@ impl<R: BufRead> Lines<R> {
         &self.line
     }
 
-    /// The next line that is not blank: its number, and the line without its end.
-    pub(super) fn next_filled(&mut self) -> Result<Option<(u64, &str)>, PromptError> {
+    /// The current line without its end.
+    pub(super) fn text(&self) -> &str {
+        self.line.trim_end_matches(['\n', '\r'])
+    }
+
+    /// Lets the current line be the next one, too.
+    pub(super) fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
+    /// Reads the next line that is not blank, and returns its number.
+    pub(super) fn next_filled(&mut self) -> Result<Option<u64>, PromptError> {
         while self.advance()? {
+            // Files that were put together have marks inside.
+            if self.line.starts_with('\u{feff}') {
+                self.line.drain(..'\u{feff}'.len_utf8());
+            }
             if !self.line.trim().is_empty() {
-                let line = self.line.strip_suffix('\n').unwrap_or(&self.line);
-                let line = line.strip_suffix('\r').unwrap_or(line);
-                return Ok(Some((self.number, line)));
+                return Ok(Some(self.number));
             }
         }
         Ok(None)
@@ -44,6 +65,9 @@ impl<R: BufRead> Lines<R> {
 
     /// Reads the next line. False: there is none.
     pub(super) fn advance(&mut self) -> Result<bool, PromptError> {
+        if std::mem::take(&mut self.is_kept) {
+            return Ok(true);
+        }
         self.number += 1;
         let line = self.number;
         let mut bytes = std::mem::take(&mut self.line).into_bytes();
@@ -51,20 +75,32 @@ impl<R: BufRead> Lines<R> {
         let mut bounded = io::Read::take(&mut self.reader, LONGEST as u64 + 1);
         let read = bounded
             .read_until(b'\n', &mut bytes)
-            .map_err(|source| PromptError::Read { line, source })?;
+            .map_err(|source| PromptError::at(line, source.to_string()))?;
         if read > LONGEST {
-            return Err(PromptError::TooLong { line });
-        }
-        if line == 1 && bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
+            let problem = format!(
+                "longer than {} MiB; one prompt is one line, and quotes must be closed",
+                LONGEST >> 20
+            );
+            return Err(PromptError::at(line, problem));
         }
         if !bytes.ends_with(b"\n") {
             bytes.push(b'\n');
         }
-        self.line = String::from_utf8(bytes).map_err(|error| PromptError::NotUtf8 {
-            line,
-            byte: error.utf8_error().valid_up_to() + 1,
+        self.line = text(bytes).map_err(|(byte, problem)| {
+            PromptError::within(format!("line {line}, byte {byte}"), problem)
         })?;
         Ok(read > 0)
     }
+}
+
+/// A line as text, or the byte at which it is none, from 1, and why.
+fn text(bytes: Vec<u8>) -> Result<String, (usize, &'static str)> {
+    if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
+        let problem = "a NUL byte: this is no text (a spreadsheet, an archive, UTF-16?); save the file as UTF-8 text";
+        return Err((nul + 1, problem));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        (at + 1, "not UTF-8; save the file as UTF-8")
+    })
 }

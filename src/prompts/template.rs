@@ -1,72 +1,72 @@
 //! Makes a prompt's text from its fields, with a template in the language of Jinja.
 //!
-//! A name that the prompt does not have is an error and never a gap in the text; so is a blank text.
+//! A name that the prompt does not have is an error and never a gap in the text; so is a blank text. A template that uses
+//! no field, or has one in single braces, would send the same text for every row: it is refused.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
-use thiserror::Error;
 
 use super::{InputRow, PromptError, short};
+
+/// The only template of its environment.
+const NAME: &str = "the template";
+
+/// The most steps of a template for one prompt, each also worth 64 bytes of text: it ends within about a second, with at
+/// most 64 MB, which is four times the longest prompt.
+const FUEL: u64 = 1_000_000;
 
 /// A template for prompts. It may use `{{prompt}}`, every field of the object or row, `{{id}}` and `{{line}}`.
 ///
 /// One line break at the end of the source is dropped. Nothing is escaped. Cheap to clone.
-///
-/// ```
-/// use paceline::prompts::{Format, Prompts, Reading, Template};
-///
-/// let template = Template::new("Explain {{topic}} to a {{reader.kind}}.\n", "template.txt").unwrap();
-/// let reading = Reading { format: Format::Jsonl, template: Some(template), ..Reading::default() };
-/// let input = r#"{"topic": "rain", "reader": {"kind": "child"}}"#;
-/// let prompt = Prompts::with(input.as_bytes(), reading).next().unwrap().unwrap();
-/// assert_eq!(prompt.text, "Explain rain to a child.");
-/// ```
 #[derive(Clone, Debug)]
-pub struct Template {
+pub(crate) struct Template {
     environment: Arc<Environment<'static>>,
     /// Whether it uses the `prompt`.
     takes_prompt: bool,
-}
-
-/// A template is not well-formed.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{name}, line {line}: {problem}")]
-pub struct TemplateError {
-    name: String,
-    line: usize,
-    problem: String,
+    /// Names that stand in single braces.
+    braced: Vec<String>,
 }
 
 impl Template {
-    /// The only template of its environment.
-    const NAME: &str = "the template";
-
     /// Reads a template. The name, usually that of its file, is for errors.
     ///
     /// # Errors
-    /// [`TemplateError`], with the line of the template.
-    pub fn new(source: &str, name: &str) -> Result<Self, TemplateError> {
+    /// [`PromptError`], with the line of the template.
+    pub(crate) fn new(source: &str, name: &str) -> Result<Self, PromptError> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_debug(true);
-        let source = source.strip_prefix('\u{feff}').unwrap_or(source).to_owned();
-        let failed = |error: minijinja::Error| TemplateError {
-            name: name.to_owned(),
-            line: error.line().unwrap_or(1),
-            problem: in_plain_words(&error),
+        environment.set_fuel(Some(FUEL));
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        let failed = |error: minijinja::Error| {
+            let line = error.line().unwrap_or(1);
+            PromptError::within(format!("{name}, line {line}"), in_plain_words(&error))
         };
         environment
-            .add_template_owned(Self::NAME, source)
+            .add_template_owned(NAME, source.to_owned())
             .map_err(failed)?;
-        let template = environment.get_template(Self::NAME).map_err(failed)?;
-        let takes_prompt = template.undeclared_variables(false).contains("prompt");
+        let template = environment.get_template(NAME).map_err(failed)?;
+        let mut names = template.undeclared_variables(false);
+        environment.globals().for_each(|(global, _)| {
+            names.remove(global);
+        });
+        let braced = in_single_braces(source);
+        if names.is_empty() {
+            let field = braced.first().map_or("prompt", String::as_str);
+            let problem = format!(
+                "it uses no field, so all prompts would be the same; write {{{{{field}}}}} for a field"
+            );
+            return Err(PromptError::within(name, problem));
+        }
+        let takes_prompt = names.contains("prompt");
         Ok(Template {
             environment: Arc::new(environment),
             takes_prompt,
+            braced,
         })
     }
 
@@ -76,19 +76,53 @@ impl Template {
     }
 
     pub(super) fn render(&self, row: &InputRow) -> Result<String, PromptError> {
-        let template = self.environment.get_template(Self::NAME);
-        let text = template.and_then(|template| template.render(Value::from_pairs(names(row))));
+        let names = names(row);
+        if let Some(name) = self.braced.iter().find(|name| names.contains_key(&***name)) {
+            let problem = format!(
+                "the template has {{{name}}} in single braces; write {{{{{name}}}}} for the field, or {{{{'{{{name}}}'}}}} for these letters"
+            );
+            return Err(PromptError::at(row.line, problem));
+        }
+        let template = self.environment.get_template(NAME);
+        let text = template.and_then(|template| template.render(Value::from_pairs(names)));
         let problem = match text {
             Ok(text) if !text.trim().is_empty() => return Ok(text),
             Ok(_) => "the template makes a blank text".to_owned(),
             Err(error) => misfit(&error, row),
         };
-        Err(PromptError::Row {
-            line: row.line,
-            field: None,
-            problem,
-        })
+        Err(PromptError::at(row.line, problem))
     }
+}
+
+/// The names that stand in single braces, outside the marks of the language itself.
+fn in_single_braces(source: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = source;
+    while let Some(begin) = rest.find('{') {
+        rest = &rest[begin + 1..];
+        let end = match rest.chars().next() {
+            Some('{') => "}}",
+            Some('%')
+                if rest[1..]
+                    .trim_start_matches(['-', '+', ' '])
+                    .starts_with("raw") =>
+            {
+                "endraw"
+            }
+            Some('%') => "%}",
+            Some('#') => "#}",
+            _ => {
+                let name = rest.split_once('}').map_or("", |(name, _)| name.trim());
+                let is_name = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_');
+                if !name.is_empty() && is_name(name) {
+                    names.push(name.to_owned());
+                }
+                continue;
+            }
+        };
+        rest = rest.split_once(end).map_or("", |(_, rest)| rest);
+    }
+    names
 }
 
 /// Why a template does not fit, and the names that it may use.
@@ -133,19 +167,19 @@ mod tests {
     fn read(format: Format, template: &str, input: &str) -> Result<Vec<String>, String> {
         let template = Some(Template::new(template, "t.html").unwrap());
         let reading = Reading {
-            format,
+            format: Some(format),
             template,
             ..Reading::default()
         };
         let texts =
-            Prompts::with(input.as_bytes(), reading).map(|prompt| prompt.map(|prompt| prompt.text));
+            Prompts::new(input.as_bytes(), reading).map(|prompt| prompt.map(|prompt| prompt.text));
         texts
             .collect::<Result<_, _>>()
             .map_err(|error: PromptError| error.to_string())
     }
 
     fn text(template: &str, input: &str) -> Result<String, String> {
-        read(Format::Jsonl, template, input).map(|mut texts| texts.remove(0))
+        read(Format::Json, template, input).map(|mut texts| texts.remove(0))
     }
 
     #[test]
@@ -156,12 +190,7 @@ mod tests {
             ["2/line-2: a b!"]
         );
         assert_eq!(
-            read(
-                Format::Jsonl,
-                template,
-                "\"a\"\n{\"id\":7,\"prompt\":\"b\"}"
-            )
-            .unwrap(),
+            read(Format::Json, template, "\"a\"\n{\"id\":7,\"prompt\":\"b\"}").unwrap(),
             ["1/line-1: a!", "2/7: b!"]
         );
         assert_eq!(
@@ -191,7 +220,7 @@ mod tests {
         let input = "{\"a\":1}\n{\"b\":1}";
         let expected = "line 2: `a` is undefined in line 2 of the template; there are b, id, line";
         assert_eq!(
-            read(Format::Jsonl, "hi\n{{a}}", input).unwrap_err(),
+            read(Format::Json, "hi\n{{a}}", input).unwrap_err(),
             expected
         );
         assert!(
@@ -220,16 +249,60 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_prompt_is_skipped_only_where_the_template_has_a_place_for_it() {
+    fn an_empty_prompt_is_an_error_only_where_the_template_has_a_place_for_it() {
         let input = "topic,prompt\nrain, \nsnow,why\n";
-        assert_eq!(
-            read(Format::Csv, "{{prompt}} {{topic}}", input).unwrap(),
-            ["why snow"]
-        );
+        let error = read(Format::Csv, "{{prompt}} {{topic}}", input).unwrap_err();
+        assert!(error.starts_with("line 2: its prompt is empty"), "{error}");
         assert_eq!(
             read(Format::Csv, "{{topic}}", input).unwrap(),
             ["rain", "snow"]
         );
+    }
+
+    #[test]
+    fn a_template_that_uses_no_field_is_refused() {
+        let error = |source| Template::new(source, "t.txt").unwrap_err().to_string();
+        let expected = "t.txt: it uses no field, so all prompts would be the same; write {{prompt}} for a field";
+        for source in [
+            "Hello",
+            "",
+            "{# {{prompt}} #}",
+            "{% set x = 1 %}{{x}}",
+            "{% for i in range(2) %}{{i}}{% endfor %}",
+            "Answer: {prompt}",
+        ] {
+            assert_eq!(error(source), expected, "{source}");
+        }
+        assert!(error("About { topic }").contains("write {{topic}} for"));
+    }
+
+    #[test]
+    fn a_field_in_single_braces_is_refused() {
+        let error = text("{{id}}: {topic}", r#"{"topic":"t"}"#).unwrap_err();
+        let expected = "line 1: the template has {topic} in single braces; write {{topic}} for the field, or {{'{topic}'}} for these letters";
+        assert_eq!(error, expected);
+        let table = [
+            ("{{'{topic}'}} {{topic}}", "{topic} t"),
+            ("{% raw %}{topic}{% endraw %} {{topic}}", "{topic} t"),
+            (
+                "{\"a\": {other}, \"b\": {\"c\": 2}} {{topic}}",
+                "{\"a\": {other}, \"b\": {\"c\": 2}} t",
+            ),
+        ];
+        for (source, made) in table {
+            assert_eq!(text(source, r#"{"topic":"t"}"#).unwrap(), made);
+        }
+    }
+
+    #[test]
+    fn a_template_that_does_not_end_is_stopped() {
+        for source in [
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{{topic}}",
+            "{% for a in range(99999) %}{{topic * 9999}}{% endfor %}",
+        ] {
+            let error = text(source, r#"{"topic":"t"}"#).unwrap_err();
+            assert!(error.contains("fuel"), "{error}");
+        }
     }
 
     #[test]

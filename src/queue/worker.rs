@@ -400,7 +400,7 @@ impl PromptFeed<'_> {
         if usable {
             Ok(prompt)
         } else {
-            Err(PromptError::NoBody { line: prompt.line })
+            Err(PromptError::no_model(prompt.line))
         }
     }
 

@@ -77,6 +77,44 @@ fn objects_and_strings_of_json_lines_are_prompts() {
 }
 
 #[test]
+fn json_arrays_and_tables_with_other_separators_are_prompts() {
+    let expected = ["Hello, world", "two"];
+    for (name, content) in [
+        (
+            "a.json",
+            "[\n  {\n    \"prompt\": \"Hello, world\"\n  },\n  \"two\"\n]\n",
+        ),
+        (
+            "b.json",
+            "[{\"prompt\":\"Hello, world\"}, {\"prompt\":\"two\"}]",
+        ),
+        (
+            "c.jsonl",
+            "{\n\"prompt\":\"Hello, world\"\n}\n{\"prompt\":\"two\"}\n",
+        ),
+        ("d", "{\"prompt\":\"Hello, world\"}\n{\"prompt\":\"two\"}\n"),
+        ("e.tsv", "id\tprompt\n1\tHello, world\n2\ttwo\n"),
+        ("f.csv", "id;prompt\n1;Hello, world\n2;two\n"),
+    ] {
+        let (ran, sent) = run_twice(name, content.as_bytes(), &["-m", "m"]);
+        let prompts: Vec<_> = ran.records.iter().map(|record| &record["prompt"]).collect();
+        assert_eq!(prompts, expected, "{name}");
+        assert_eq!(sent.len(), 2, "{name}");
+    }
+}
+
+#[test]
+fn rows_that_share_an_id_are_warned_of() {
+    let (ran, sent) = run_twice("a.csv", b"id,prompt\na,one\na,two\n", &["-m", "m"]);
+    assert_eq!(sent.len(), 2);
+    assert!(
+        ran.stderr
+            .contains("the id \"a\" of line 3 is that of an earlier row"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn rows_of_csv_fill_a_template() {
     let rows = "id,topic\nbees,\"bees, and\nhoney\"\nbread,bread\n";
     let options = ["-m", "m", "--template", "haiku.txt", "--out-dir", "answers"];

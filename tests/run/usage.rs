@@ -180,6 +180,99 @@ fn binary_junk_names_its_line() {
     );
 }
 
+/// Runs a file of this name, or standard input if the name is `-`, and sees to it that nothing is sent.
+#[track_caller]
+fn assert_refused(name: &str, content: impl AsRef<[u8]>, options: &[&str], said: &[&str]) {
+    let silence = Silence::new();
+    let mut cli = Cli::of("");
+    if name == "-" {
+        cli = cli.stdin(std::str::from_utf8(content.as_ref()).unwrap());
+    } else {
+        std::fs::write(cli.path(name), content).unwrap();
+    }
+    let args = ["run", name, "-m", "m", "--base-url", &silence.url()];
+    let ran = cli.paceline(&[&args, options].concat());
+    let place: &[&str] = &[&format!("{name}: line ")];
+    silence.assert_bad(&ran, &[place, said].concat());
+}
+
+#[test]
+fn what_may_not_be_lines_of_prompts_is_refused_with_its_line_and_the_option_that_helps() {
+    let utf16: Vec<u8> = "one\ntwo\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let table: &[(&str, &[u8], &str)] = &[
+        (
+            "a.txt",
+            b"{\"prompt\":\"one\"}\n",
+            "line 1: this looks like JSON",
+        ),
+        (
+            "a.md",
+            b"\n[\n{\"prompt\":\"one\"}]",
+            "line 2: this looks like JSON",
+        ),
+        ("a.txt", b"id,prompt\n1,one\n", "--format csv"),
+        ("a.txt", b"id\tprompt\n1\tone\n", "--format tsv"),
+        ("-", b"prompt\none\n", "--format csv"),
+        ("-", b"\"one\"\n", "--format jsonl"),
+        ("a.yaml", b"- prompt: one\n", "like a document"),
+        ("-", b"%PDF-1.7\n", "like a document"),
+        ("a.txt", b"one\rtwo\r", "carriage returns"),
+    ];
+    for (name, content, said) in table {
+        assert_refused(name, content, &[], &[said, "--format text"]);
+    }
+    let binary: [(&str, &[u8]); 4] = [
+        ("a.txt", &utf16),
+        ("a.csv", &utf16),
+        ("a.zip", b"PK\x03\x04\x14\0\0\0\x08\0"),
+        ("a", b"one\ntwo\0three\n"),
+    ];
+    for (name, content) in binary {
+        assert_refused(name, content, &[], &["a NUL byte: this is no text"]);
+        assert_refused(name, content, &["--format=text"], &["a NUL byte"]);
+    }
+    assert_refused("-", "PK\0\n", &[], &["a NUL byte"]);
+}
+
+#[test]
+fn a_row_with_an_id_and_an_empty_prompt_is_not_dropped() {
+    let said = ["line 2: its prompt is empty"];
+    assert_refused("a.csv", "id,prompt\n1,\n2,two\n", &[], &said);
+    assert_refused("a.tsv", "id\tprompt\n1\t \n2\ttwo\n", &[], &said);
+    assert_refused(
+        "a.jsonl",
+        "\"one\"\n{\"id\":1,\"prompt\":\"\"}\n",
+        &[],
+        &said,
+    );
+    assert_refused(
+        "-",
+        "{\"id\":1,\"prompt\":\"\"}\n",
+        &[],
+        &["line 1: its prompt is empty"],
+    );
+}
+
+#[test]
+fn a_template_that_takes_nothing_from_the_rows_is_refused() {
+    let cli = Cli::of_topics(2);
+    for (source, said) in [
+        ("Answer: {prompt}", "write {{prompt}}"),
+        ("Hello", "it uses no field"),
+        ("{{id}}: {prompt}", "{prompt} in single braces"),
+        (
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}{{prompt}}",
+            "fuel",
+        ),
+    ] {
+        std::fs::write(cli.path("t.txt"), source).unwrap();
+        assert_bad(&cli, &["--template", "t.txt"], &[said]);
+    }
+}
+
 #[test]
 fn a_missing_file_and_a_folder_are_named() {
     let silence = Silence::new();

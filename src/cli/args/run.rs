@@ -25,7 +25,7 @@ Examples:
   paceline run prompts.txt -m gpt-4o-mini --rpm 500 -o answers.jsonl
   paceline run prompts.txt -m my-model --base-url http://localhost:8080/v1")]
 pub(in crate::cli) struct RunArgs {
-    /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
+    /// The prompts: .txt, .jsonl, .json, .csv or .tsv, also .gz; - is standard input
     pub(in crate::cli) prompts: PathBuf,
 
     #[command(flatten)]
@@ -68,9 +68,10 @@ pub(in crate::cli) struct RunArgs {
 /// How prompts are read, for `run` and `queue push`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReadingArgs {
-    /// The format of the prompts: text, jsonl or csv [default: by the extension]
+    /// The format of the prompts: text, jsonl, csv or tsv [default: by name and content]
     ///
-    /// Without an extension, and on standard input, it is text.
+    /// jsonl is JSON values, one a line or in an array. What might be meant as another format is refused, unless this says
+    /// what it is.
     #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) format: Option<Format>,
 

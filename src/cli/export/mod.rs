@@ -4,7 +4,8 @@
 //! and whatever is wrong with the file, before anything is written. The second time takes the records in the order that
 //! was asked for, one at a time. So memory is bounded, and the output is complete.
 //!
-//! Tables and JSON hold what a record says, to the letter, unless [`ExportOptions::spreadsheet`] asks for an escape.
+//! Tables hold what a record says, to the letter, unless [`ExportOptions::spreadsheet`] asks for an escape; JSON means it,
+//! with control characters escaped.
 //! Documents and plain text are cleaned of control characters.
 
 mod command;

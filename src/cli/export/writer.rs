@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 use super::markdown;
 use super::row::ExportRow;
 use super::{ExportFormat, ExportOptions};
-use crate::cli::format::cleaned;
 use crate::journal::RecordError;
+use crate::text::{cleaned, cleaned_json};
 
 const COLUMNS: [&str; 7] = [
     "custom_id",
@@ -154,8 +154,7 @@ fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         finish_reason: row.finish_reason.as_deref(),
         error: row.error.as_ref(),
     };
-    serde_json::to_writer(&mut *to, &line)?;
-    to.write_all(b"\n")
+    write_json(to, &line)
 }
 
 fn write_batch(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
@@ -172,8 +171,11 @@ fn write_batch(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         response: row.response,
         error: row.error.as_ref(),
     };
-    serde_json::to_writer(&mut *to, &line)?;
-    to.write_all(b"\n")
+    write_json(to, &line)
+}
+
+fn write_json(to: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    writeln!(to, "{}", cleaned_json(&serde_json::to_string(line)?))
 }
 
 /// The answer alone.

@@ -1,84 +1,224 @@
-//! Reads a prompt from one line of JSON lines: an object with a `prompt`, a string, or a line of an OpenAI Batch file.
+//! Reads prompts from JSON: objects with a `prompt`, strings, or lines of an OpenAI Batch file.
 //!
-//! A Batch line brings its request with it, which is sent byte for byte; other fields are kept only for a template.
-//! Every error names the column at which it was found, in characters, as an editor counts them.
+//! The values follow one another, one a line or not, or stand in an array; each is cut out of the input alone. It is known
+//! by the line at which it begins, or the next that is free where several begin on one line. A Batch line brings its
+//! request with it, which is sent byte for byte; other fields are kept only for a template. Every error names the line
+//! and the column at which it was found, in characters, as an editor counts them.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{InputRow, PromptError, Reading, short};
+use super::lines::Lines;
+use super::{InputRow, LONGEST, PromptError, Reading, short};
 
-/// Reads the line with this number.
-pub(super) fn row(number: u64, text: &str, reading: &Reading) -> Result<InputRow, PromptError> {
-    let line = JsonLine { number, text };
-    let json = text.trim_start();
-    match json.bytes().next() {
-        Some(b'"') => Ok(InputRow::new(number, Some(line.parse(text)?))),
-        Some(b'{') => JsonObject {
-            line,
-            json,
-            fields: line.parse(text)?,
+#[derive(Debug)]
+pub(super) struct JsonRows<R> {
+    lines: Lines<R>,
+    /// How much of the current line is read, in bytes.
+    read: usize,
+    /// The number of the last value.
+    last: u64,
+    array: Array,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Array {
+    /// Nothing is read yet.
+    Unknown,
+    Open,
+    /// It has ended, or there is none.
+    Closed,
+}
+
+impl<R: BufRead> JsonRows<R> {
+    pub(super) fn new(lines: Lines<R>) -> Self {
+        JsonRows {
+            lines,
+            read: usize::MAX,
+            last: 0,
+            array: Array::Unknown,
         }
-        .row(reading),
-        _ => {
-            let expected = "expected JSON, an object {…} or a string \"…\" on each line";
-            Err(line.error(json, format!("{expected}, found {}", short(json))))
+    }
+
+    /// The next value as a row.
+    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<InputRow>, PromptError> {
+        while let Some(first) = self.skip_to_value()? {
+            match (first, self.array) {
+                ('[', Array::Unknown) => self.array = Array::Open,
+                (']', Array::Open) => self.array = Array::Closed,
+                ('{' | '"', _) => {
+                    let text = self.cut_value()?;
+                    return text.row(self.last, reading).map(Some);
+                }
+                _ => return Err(self.unexpected()),
+            }
+            self.read += 1;
+        }
+        if self.array == Array::Open {
+            let problem = "the array is not closed: the file was cut short";
+            return Err(PromptError::at(self.lines.number(), problem));
+        }
+        Ok(None)
+    }
+
+    /// The first character of the next value.
+    fn skip_to_value(&mut self) -> Result<Option<char>, PromptError> {
+        loop {
+            let rest = self.lines.current().get(self.read..).unwrap_or_default();
+            let value = rest.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+            if let Some(first) = value.chars().next() {
+                self.read += rest.len() - value.len();
+                return Ok(Some(first));
+            }
+            if self.lines.next_filled()?.is_none() {
+                return Ok(None);
+            }
+            self.read = 0;
+        }
+    }
+
+    /// Cuts out the value that begins here.
+    fn cut_value(&mut self) -> Result<JsonText, PromptError> {
+        let mut value = self.text_at(String::new());
+        let mut end = ValueEnd::default();
+        if self.array == Array::Unknown {
+            self.array = Array::Closed;
+        }
+        self.last = value.line.max(self.last + 1);
+        loop {
+            let rest = &self.lines.current()[self.read..];
+            if let Some(length) = end.find(rest) {
+                value.text += &rest[..length];
+                self.read += length;
+                return Ok(value);
+            }
+            value.text += rest;
+            if value.text.len() > LONGEST || !self.lines.advance()? {
+                value.parse::<IgnoredAny>(&value.text)?;
+                // Not reached: a value that is JSON has an end.
+                return Err(value.error(&value.text, "not JSON".to_owned()));
+            }
+            self.read = 0;
+        }
+    }
+
+    fn unexpected(&self) -> PromptError {
+        let rest = self.text_at(self.lines.current()[self.read..].trim_end().to_owned());
+        let found = short(&rest.text);
+        let expected = "expected JSON, an object {…} or a string \"…\" for each prompt";
+        rest.error(&rest.text, format!("{expected}, found {found}"))
+    }
+
+    /// A text that begins here.
+    fn text_at(&self, text: String) -> JsonText {
+        let before = &self.lines.current()[..self.read];
+        JsonText {
+            line: self.lines.number(),
+            column: before.chars().count() + 1,
+            text,
         }
     }
 }
 
-/// A line; errors point at parts of it.
-#[derive(Clone, Copy)]
-struct JsonLine<'a> {
-    number: u64,
-    text: &'a str,
+/// Finds the end of a value whose text comes in pieces.
+#[derive(Default)]
+struct ValueEnd {
+    depth: usize,
+    in_string: bool,
+    is_escaped: bool,
 }
 
-impl<'a> JsonLine<'a> {
-    /// An error at the beginning of this part of the line.
+impl ValueEnd {
+    /// The bytes of this piece that belong to the value, if it ends here.
+    fn find(&mut self, piece: &str) -> Option<usize> {
+        for (at, byte) in piece.bytes().enumerate() {
+            match byte {
+                _ if self.is_escaped => self.is_escaped = false,
+                b'\\' if self.in_string => self.is_escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                b'{' | b'[' if !self.in_string => self.depth += 1,
+                b'}' | b']' if !self.in_string => self.depth = self.depth.saturating_sub(1),
+                _ => continue,
+            }
+            if self.depth == 0 && !self.in_string {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+}
+
+/// The text of a value, and where it begins; errors point at parts of it.
+struct JsonText {
+    line: u64,
+    /// From 1, in characters.
+    column: usize,
+    text: String,
+}
+
+impl JsonText {
+    /// Reads the row with this number.
+    fn row(&self, number: u64, reading: &Reading) -> Result<InputRow, PromptError> {
+        if self.text.starts_with('"') {
+            return Ok(InputRow {
+                line: number,
+                prompt: Some(self.parse(&self.text)?),
+                ..InputRow::default()
+            });
+        }
+        let object = JsonObject {
+            number,
+            json: self,
+            fields: self.parse(&self.text)?,
+        };
+        object.row(reading)
+    }
+
+    /// An error at the beginning of this part of the text.
     fn error(&self, part: &str, problem: String) -> PromptError {
-        PromptError::Json {
-            line: self.number,
-            column: self.column(part, 0),
+        self.error_at(
+            part.as_ptr() as usize - self.text.as_ptr() as usize,
             problem,
-        }
+        )
     }
 
-    /// The column of a byte of a part of the line, from 1, in characters.
-    fn column(&self, part: &str, byte: usize) -> usize {
-        let at = part.as_ptr() as usize - self.text.as_ptr() as usize + byte;
-        let before = &self.text[..self.text.floor_char_boundary(at)];
-        before.chars().count() + 1
+    /// An error at this byte of the text.
+    fn error_at(&self, byte: usize, problem: String) -> PromptError {
+        let before = &self.text[..self.text.floor_char_boundary(byte)];
+        let line = self.line + before.matches('\n').count() as u64;
+        let column = match before.rsplit_once('\n') {
+            Some((_, last)) => last.chars().count() + 1,
+            None => before.chars().count() + self.column,
+        };
+        PromptError::within(format!("line {line}, column {column}"), problem)
     }
 
-    /// Reads this part of the line.
-    fn parse<T: serde::Deserialize<'a>>(&self, part: &'a str) -> Result<T, PromptError> {
+    /// Reads this part of the text.
+    fn parse<'a, T: serde::Deserialize<'a>>(&self, part: &'a str) -> Result<T, PromptError> {
         serde_json::from_str(part).map_err(|error| {
             let message = error.to_string();
-            // Its line is always 1, and its column counts bytes.
             let reason = message.split(" at line ").next().unwrap_or_default();
-            let problem = if error.is_eof() {
-                format!(
-                    "the line ends before its JSON does ({reason}); each line holds one whole value"
-                )
-            } else {
-                format!("not JSON: {reason}")
+            let problem = match error.is_eof() {
+                true => format!("the input ends before its JSON does ({reason})"),
+                false => format!("not JSON: {reason}"),
             };
-            PromptError::Json {
-                line: self.number,
-                column: self.column(part, error.column().saturating_sub(1)),
-                problem,
-            }
+            // Its columns count bytes.
+            let lines = part.split_inclusive('\n').take(error.line() - 1);
+            let before = lines.map(str::len).sum::<usize>() + error.column().saturating_sub(1);
+            let begin = part.as_ptr() as usize - self.text.as_ptr() as usize;
+            self.error_at(begin + before.min(part.len()), problem)
         })
     }
 }
 
 /// An object whose fields are not read yet.
 struct JsonObject<'a> {
-    line: JsonLine<'a>,
-    json: &'a str,
+    number: u64,
+    json: &'a JsonText,
     fields: BTreeMap<String, &'a RawValue>,
 }
 
@@ -96,7 +236,7 @@ impl<'a> JsonObject<'a> {
                 let problem = format!(
                     "expected a \"prompt\", found {found}; rename a field, or use a template"
                 );
-                return Err(self.line.error(self.json, problem));
+                return Err(self.json.error(&self.json.text, problem));
             }
         };
         Ok(InputRow {
@@ -106,7 +246,10 @@ impl<'a> JsonObject<'a> {
             } else {
                 Map::new()
             },
-            ..InputRow::new(self.line.number, prompt)
+            line: self.number,
+            prompt,
+            has_more: self.has_more(),
+            ..InputRow::default()
         })
     }
 
@@ -121,7 +264,7 @@ impl<'a> JsonObject<'a> {
     fn batch(&self, reading: &Reading) -> Result<InputRow, PromptError> {
         if reading.template.is_some() {
             let problem = "a Batch line brings its own request: leave the template out";
-            return Err(self.line.error(self.json, problem.to_owned()));
+            return Err(self.json.error(&self.json.text, problem.to_owned()));
         }
         let Some(id) = self.id()? else {
             return Err(self.missing("custom_id"));
@@ -132,23 +275,21 @@ impl<'a> JsonObject<'a> {
         }
         let url = self.required("url")?;
         if !self.string("url", url)?.ends_with(&reading.api_path) {
-            return Err(PromptError::OtherApi {
-                line: self.line.number,
-                column: self.line.column(url, 0),
-                path: reading.api_path.clone(),
-                found: short(url),
-            });
+            let expected = format!("an address that ends with {}", reading.api_path);
+            return Err(self.unlike("url", url, &expected));
         }
         let json = self.required("body")?;
         if !json.starts_with('{') {
             return Err(self.unlike("body", json, "an object"));
         }
-        let body: Value = self.line.parse(json)?;
+        let body: Value = self.json.parse(json)?;
         let text = question(&body).unwrap_or_else(|| body.to_string());
         Ok(InputRow {
             id: Some(id),
             body: Some(json.to_owned()),
-            ..InputRow::new(self.line.number, Some(text))
+            line: self.number,
+            prompt: Some(text),
+            ..InputRow::default()
         })
     }
 
@@ -172,8 +313,15 @@ impl<'a> JsonObject<'a> {
     fn all_fields(&self) -> Result<Map<String, Value>, PromptError> {
         let fields = self.fields.iter();
         fields
-            .map(|(name, json)| Ok((name.clone(), self.line.parse(json.get())?)))
+            .map(|(name, json)| Ok((name.clone(), self.json.parse(json.get())?)))
             .collect()
+    }
+
+    /// Whether another field than the prompt is filled.
+    fn has_more(&self) -> bool {
+        let is_filled = |json: &str| !matches!(json, "null" | "\"\"");
+        let mut fields = self.fields.iter();
+        fields.any(|(name, json)| name != "prompt" && is_filled(json.get()))
     }
 
     fn field(&self, name: &str) -> Option<&'a str> {
@@ -186,7 +334,7 @@ impl<'a> JsonObject<'a> {
 
     fn string(&self, name: &str, json: &'a str) -> Result<String, PromptError> {
         if json.starts_with('"') {
-            self.line.parse(json)
+            self.json.parse(json)
         } else {
             Err(self.unlike(name, json, "a string"))
         }
@@ -195,13 +343,13 @@ impl<'a> JsonObject<'a> {
     fn unlike(&self, name: &str, json: &str, expected: &str) -> PromptError {
         let found = short(json);
         let problem = format!("expected \"{name}\" to be {expected}, found {found}");
-        self.line.error(json, problem)
+        self.json.error(json, problem)
     }
 
     fn missing(&self, name: &str) -> PromptError {
         let found = self.names();
         let problem = format!("expected a Batch line to have \"{name}\", found only {found}");
-        self.line.error(self.json, problem)
+        self.json.error(&self.json.text, problem)
     }
 
     /// The names of its fields, for people.
@@ -246,20 +394,20 @@ mod tests {
 
     fn reading() -> Reading {
         Reading {
-            format: Format::Jsonl,
+            format: Some(Format::Json),
             api_path: "/chat/completions".to_owned(),
             ..Reading::default()
         }
     }
 
     fn read(text: &str) -> Vec<Prompt> {
-        Prompts::with(text.as_bytes(), reading())
+        Prompts::new(text.as_bytes(), reading())
             .collect::<Result<_, _>>()
             .unwrap()
     }
 
     fn error(text: &str) -> String {
-        Prompts::with(text.as_bytes(), reading())
+        Prompts::new(text.as_bytes(), reading())
             .find_map(Result::err)
             .unwrap()
             .to_string()
@@ -318,8 +466,14 @@ mod tests {
     }
 
     #[test]
-    fn blank_prompts_are_skipped() {
-        assert_eq!(read("\"\"\n{\"prompt\":\" \\n\"}\n\"x\"").len(), 1);
+    fn rows_without_content_are_skipped_and_an_empty_prompt_with_an_id_is_an_error() {
+        assert_eq!(
+            read("\"\"\n{\"prompt\":\" \\n\",\"id\":null}\n\"x\"").len(),
+            1
+        );
+        let expected =
+            "line 2: its prompt is empty, but other fields are not: fill it, or remove the row";
+        assert_eq!(error("\"x\"\n{\"prompt\":\"\",\"id\":1}"), expected);
     }
 
     #[test]
@@ -370,19 +524,15 @@ mod tests {
         let table = [
             (
                 "oops",
-                "line 1, column 1: expected JSON, an object {…} or a string \"…\" on each line, found oops",
+                "line 1, column 1: expected JSON, an object {…} or a string \"…\" for each prompt, found oops",
             ),
             (
                 "\"a\"\n  [1]",
-                "line 2, column 3: expected JSON, an object {…} or a string \"…\" on each line, found [1]",
+                "line 2, column 3: expected JSON, an object {…} or a string \"…\" for each prompt, found [1]",
             ),
             (
                 "{\"prompt\":\"ö\",}",
                 "line 1, column 15: not JSON: trailing comma",
-            ),
-            (
-                "\"a\" \"b\"",
-                "line 1, column 5: not JSON: trailing characters",
             ),
             (
                 "{\"ö\":1,\"prompt\":7}",
@@ -407,10 +557,49 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_goes_on_in_the_next_line_is_an_error_that_says_so() {
-        let expected = "line 1, column 1: the line ends before its JSON does (EOF while parsing an object); \
-                        each line holds one whole value";
-        assert_eq!(error("{\n\"prompt\":\"a\"\n}"), expected);
+    fn values_may_take_several_lines_or_share_one_or_stand_in_an_array() {
+        let table = [
+            "{\n  \"id\": \"a\",\n  \"prompt\": \"one }\\\" [\"\n}\n{\n\"prompt\":\"two\"}",
+            "[{\"id\":\"a\",\"prompt\":\"one }\\\" [\"},\n{\"prompt\":\n\"two\"}]\n",
+            "\u{feff}[\n {\"id\":\"a\",\"prompt\":\"one }\\\" [\"}\n,\n \"two\"\n]",
+            "{\"id\":\"a\",\"prompt\":\"one }\\\" [\"} \"two\"",
+        ];
+        let ids = ["line-5", "line-2", "line-4", "line-2"];
+        for (text, id) in table.into_iter().zip(ids) {
+            let found = read(text);
+            let found: Vec<_> = found.iter().map(|p| (&*p.custom_id, &*p.text)).collect();
+            assert_eq!(found, [("a", "one }\" ["), (id, "two")], "{text}");
+        }
+        assert!(read("[]").is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_short_or_broken_has_its_line() {
+        let table = [
+            (
+                "[{\"prompt\":\"a\"},\n",
+                "line 2: the array is not closed: the file was cut short",
+            ),
+            (
+                "{\"prompt\":\"a\"}\n{\"prompt\":\n",
+                "line 3, column 1: the input ends before its JSON does (EOF while parsing a value)",
+            ),
+            (
+                "{\"prompt\":\"a\"\n{\"prompt\":\"b\"}\n",
+                "line 2, column 1: not JSON: expected `,` or `}`",
+            ),
+            (
+                "[\n {\"prompt\":\n\"a\",}]",
+                "line 3, column 5: not JSON: trailing comma",
+            ),
+            (
+                "[\"a\"] x",
+                "line 1, column 7: expected JSON, an object {…} or a string \"…\" for each prompt, found x",
+            ),
+        ];
+        for (text, expected) in table {
+            assert_eq!(error(text), expected, "{text}");
+        }
     }
 
     #[test]
