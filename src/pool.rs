@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, Participant, SystemClock};
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::{Receiver, Select, SendError, Sender, bounded};
 use crate::sync::thread::{self, Scope};
 
@@ -66,29 +66,23 @@ impl Pool {
     ///
     /// # Panics
     /// If `inputs` is 0.
-    pub fn queue(self, inputs: usize) -> Self {
+    pub fn queue(mut self, inputs: usize) -> Self {
         assert!(inputs > 0, "a queue needs room for an input");
-        Pool {
-            queue: inputs,
-            ..self
-        }
+        self.queue = inputs;
+        self
     }
 
     /// Ends the pool when this token ends: inputs that no worker has begun are dropped, running tasks finish. Give the
     /// same token to the waits of the tasks. An input iterator that blocks is not interrupted.
-    pub fn cancel(self, token: &CancelToken) -> Self {
-        Pool {
-            cancel: Some(token.clone()),
-            ..self
-        }
+    pub fn cancel(mut self, token: &CancelToken) -> Self {
+        self.cancel = Some(token.clone());
+        self
     }
 
     /// Sets the clock, for tests in simulated time. The default is the token's, or else the [`SystemClock`].
-    pub fn clock(self, clock: impl Into<Arc<dyn Clock>>) -> Self {
-        Pool {
-            clock: Some(clock.into()),
-            ..self
-        }
+    pub fn clock(mut self, clock: impl Into<Arc<dyn Clock>>) -> Self {
+        self.clock = Some(clock.into());
+        self
     }
 
     /// Runs `work` on every input; hands each output to `each`, on the calling thread, in order of completion, with the
@@ -107,26 +101,7 @@ impl Pool {
 
     /// The same for a pool that may grow to `most` workers, if that is more than it has: a task adds one when it sees that
     /// one is missing.
-    ///
-    /// # Panics
-    /// If the input iterator panics, or the operating system gives no thread at all.
-    ///
-    /// ```
-    /// use paceline::Pool;
-    /// use std::ops::ControlFlow;
-    ///
-    /// let work = |n: u32, workers: &paceline::pool::Workers<'_>| {
-    ///     workers.add(); // nobody is left to wait for the next permit
-    ///     n
-    /// };
-    /// let mut sum = 0;
-    /// let _ = Pool::new(1).for_each_growing(8, 0..100, work, |_, n| {
-    ///     sum += n.unwrap();
-    ///     ControlFlow::<()>::Continue(())
-    /// });
-    /// assert_eq!(sum, 4950);
-    /// ```
-    pub fn for_each_growing<I: Send, T: Send, B>(
+    pub(crate) fn for_each_growing<I: Send, T: Send, B>(
         &self,
         most: usize,
         inputs: impl IntoIterator<Item = I, IntoIter: Send>,
@@ -184,20 +159,12 @@ impl Pool {
         inputs: impl IntoIterator<Item = I, IntoIter: Send + 'scope>,
         work: impl Fn(I) -> T + Send + Sync + 'scope,
     ) -> Outputs<'scope, T> {
-        let (ahead, emitted) = bounded(self.workers + self.queue);
         let order = InOrder {
             next: 0,
             early: BTreeMap::new(),
-            emitted,
         };
         let work = move |input, _: &Workers<'_>| work(input);
-        self.start(
-            scope,
-            self.workers,
-            inputs.into_iter(),
-            work,
-            Some((ahead, order)),
-        )
+        self.start(scope, self.workers, inputs.into_iter(), work, Some(order))
     }
 
     fn start<'scope, I: Send + 'scope, T: Send + 'scope>(
@@ -206,37 +173,37 @@ impl Pool {
         most: usize,
         inputs: impl Iterator<Item = I> + Send + 'scope,
         work: impl Fn(I, &Workers<'_>) -> T + Send + Sync + 'scope,
-        order: Option<(Sender<()>, InOrder<T>)>,
+        order: Option<InOrder<T>>,
     ) -> Outputs<'scope, T> {
         let clock = self.clock_in_use();
+        let participant = clock.enlist().join();
+        let most = most.max(self.workers);
+        let ahead = order.as_ref().map_or(0, |_| self.queue);
         let (to_workers, jobs) = bounded(self.queue);
         let (done, outputs) = bounded(most);
-        let (settle, settled) = bounded(most);
-        let (ahead, order) = order.unzip();
-        let stop = self.stop_signal();
-        let participant = clock.enlist().join();
-        let crew = Crew {
+        let (settle, settled) = bounded(most + ahead);
+        (0..ahead).for_each(|_| _ = settle.send(()));
+        let stop = match &self.cancel {
+            Some(cancel) => cancel.child_on(&clock),
+            None => CancelToken::on(clock.clone()),
+        };
+        let crew = Arc::new(Crew {
             clock: clock.clone(),
             jobs,
             done,
             settled,
             work,
             stop: stop.clone(),
-            most: most.max(self.workers),
+            most,
             count: AtomicUsize::new(0),
-        };
-        crew.start(self.workers, scope);
-        let feeder = Feeder {
-            clock: clock.clone(),
-            to_workers,
-            ahead,
-            stop: stop.clone(),
-        };
-        feeder.start(inputs, scope);
+        });
+        let hired = (0..self.workers).filter(|_| Crew::add_worker(&crew, scope));
+        assert!(hired.count() > 0, "the operating system gives no thread");
+        feed(clock.clone(), inputs, to_workers, stop.clone(), scope);
         Outputs {
             clock,
             outputs,
-            settle,
+            settle: Some(settle),
             owes: false,
             order,
             stop,
@@ -245,18 +212,31 @@ impl Pool {
         }
     }
 
-    fn stop_signal(&self) -> StopSignal {
-        StopSignal {
-            dropped: Arc::default(),
-            cancel: self.cancel.clone(),
-        }
-    }
-
     fn clock_in_use(&self) -> Arc<dyn Clock> {
         let of_token = self.cancel.as_ref().map(CancelToken::clock);
         let clock = self.clock.as_ref().or(of_token);
         clock.cloned().unwrap_or_else(|| SystemClock.into())
     }
+}
+
+/// Starts the thread that pulls the inputs.
+fn feed<'scope, I: Send + 'scope>(
+    clock: Arc<dyn Clock>,
+    inputs: impl Iterator<Item = I> + Send + 'scope,
+    to_workers: Sender<(usize, I)>,
+    stop: CancelToken,
+    scope: &'scope Scope<'scope, '_>,
+) {
+    let participant = clock.enlist();
+    scope.spawn(move || {
+        let _participant = participant.join();
+        let to_workers = to_workers; // closes before this thread leaves the clock
+        for input in inputs.enumerate() {
+            if stop.is_cancelled() || send(&*clock, &to_workers, input).is_err() {
+                break;
+            }
+        }
+    });
 }
 
 /// A task panicked; its worker went on with the next input.
@@ -310,9 +290,6 @@ impl std::error::Error for Panicked {}
 
 type Output<T> = (usize, Result<T, Panicked>);
 
-/// The number of an input, and its output; none if the pool had stopped before it was begun.
-type Message<T> = (usize, Option<Result<T, Panicked>>);
-
 /// What comes out of a pool: the number of each input, from 0, and what was made of it.
 ///
 /// Dropping it stops the pool, and returns when the running tasks have finished. It belongs to the thread that made
@@ -321,151 +298,77 @@ type Message<T> = (usize, Option<Result<T, Panicked>>);
 #[must_use = "dropping the outputs stops the pool"]
 pub struct Outputs<'scope, T> {
     clock: Arc<dyn Clock>,
-    outputs: Receiver<Message<T>>,
+    outputs: Receiver<Output<T>>,
     /// Lets a worker go on, for each output that the caller is done with.
-    settle: Sender<()>,
+    settle: Option<Sender<()>>,
     /// An output was taken, and the caller has not come back yet.
     owes: bool,
     order: Option<InOrder<T>>,
-    stop: StopSignal,
+    stop: CancelToken,
     _participant: Participant,
     /// It must not leave the scope whose threads it waits for, nor the thread that made it.
     _bound: PhantomData<(&'scope (), *const ())>,
 }
 
 impl<T> Outputs<'_, T> {
-    /// The next message in order of completion. The caller is done with the one before.
-    fn receive(&mut self) -> Option<Message<T>> {
-        if std::mem::take(&mut self.owes) {
-            let _ = send(&*self.clock, &self.settle, ());
+    /// The next output in the order that is wanted.
+    fn due(&mut self) -> Option<Output<T>> {
+        let Some(order) = &mut self.order else {
+            return receive(&*self.clock, &self.outputs);
+        };
+        while !order.early.contains_key(&order.next) {
+            let (number, output) = receive(&*self.clock, &self.outputs)?;
+            order.early.insert(number, output);
         }
-        let message = receive(&*self.clock, &self.outputs)?;
-        self.owes = true;
-        Some(message)
+        order.next += 1;
+        order.early.pop_first()
     }
 }
 
 impl<T> Iterator for Outputs<'_, T> {
     type Item = Output<T>;
 
+    /// The caller is done with the output before.
     fn next(&mut self) -> Option<Output<T>> {
-        loop {
-            if let Some(output) = self.order.as_mut().and_then(InOrder::due) {
-                return Some(output);
-            }
-            let (number, output) = self.receive()?;
-            match (&mut self.order, output) {
-                (Some(order), output) => _ = order.early.insert(number, output),
-                (None, Some(output)) => return Some((number, output)),
-                (None, None) => {}
-            }
+        if let (true, Some(settle)) = (self.owes, &self.settle) {
+            let _ = send(&*self.clock, settle, ());
         }
+        let output = self.due();
+        self.owes = output.is_some();
+        output
     }
 }
 
 impl<T> Drop for Outputs<'_, T> {
     fn drop(&mut self) {
-        self.stop.dropped.store(true, Ordering::SeqCst);
-        self.order = None; // lets the feeder go
-        while self.receive().is_some() {}
+        self.stop.cancel();
+        self.settle = None; // no worker waits for the caller any more
+        while receive(&*self.clock, &self.outputs).is_some() {}
     }
 }
 
-/// Outputs that wait for those before them.
+/// Outputs that wait for those before them. Inputs are begun in order, and what was begun comes out: there are no gaps.
 #[derive(Debug)]
 struct InOrder<T> {
     /// The number of the next output.
     next: usize,
-    early: BTreeMap<usize, Option<Result<T, Panicked>>>,
-    /// The feeder puts a token in for each input; it waits while this is full.
-    emitted: Receiver<()>,
-}
-
-impl<T> InOrder<T> {
-    /// The next output, if it is there. Inputs that were not begun are passed over.
-    fn due(&mut self) -> Option<Output<T>> {
-        loop {
-            let number = self.next;
-            let output = self.early.remove(&number)?;
-            let _ = self.emitted.recv(); // put in before the input was
-            self.next += 1;
-            if let Some(output) = output {
-                return Some((number, output));
-            }
-        }
-    }
-}
-
-/// Whether no further input is to be begun.
-#[derive(Clone, Debug)]
-struct StopSignal {
-    dropped: Arc<AtomicBool>,
-    cancel: Option<CancelToken>,
-}
-
-impl StopSignal {
-    fn is_set(&self) -> bool {
-        let cancel = self.cancel.as_ref();
-        self.dropped.load(Ordering::SeqCst) || cancel.is_some_and(CancelToken::is_cancelled)
-    }
-}
-
-/// The thread that pulls the inputs.
-struct Feeder<I> {
-    clock: Arc<dyn Clock>,
-    to_workers: Sender<(usize, I)>,
-    ahead: Option<Sender<()>>,
-    stop: StopSignal,
-}
-
-impl<I> Feeder<I> {
-    fn start<'scope>(
-        self,
-        inputs: impl Iterator<Item = I> + Send + 'scope,
-        scope: &'scope Scope<'scope, '_>,
-    ) where
-        I: Send + 'scope,
-    {
-        let participant = self.clock.enlist();
-        scope.spawn(move || self.feed(participant, inputs));
-    }
-
-    fn feed(self, participant: Participant, inputs: impl Iterator<Item = I>) {
-        let _participant = participant.join();
-        let feeder = self; // the channels close before this thread leaves the clock
-        for input in inputs.enumerate() {
-            if feeder.stop.is_set() || !feeder.may_go_ahead() {
-                break;
-            }
-            if send(&*feeder.clock, &feeder.to_workers, input).is_err() {
-                break;
-            }
-        }
-    }
-
-    fn may_go_ahead(&self) -> bool {
-        let Some(ahead) = &self.ahead else {
-            return true;
-        };
-        send(&*self.clock, ahead, ()).is_ok()
-    }
+    early: BTreeMap<usize, Result<T, Panicked>>,
 }
 
 /// The workers of a pool, as a task sees them: see [`Pool::for_each_growing`].
-pub struct Workers<'a> {
+pub(crate) struct Workers<'a> {
+    #[cfg_attr(
+        not(any(feature = "batch", test)),
+        expect(dead_code, reason = "for a batch that finds out how many it needs")
+    )]
     add: &'a dyn Fn() -> bool,
 }
 
+#[cfg(any(feature = "batch", test))]
 impl Workers<'_> {
     /// Adds a worker if an input waits in the queue and there may be one more. Returns whether it did.
-    pub fn add(&self) -> bool {
+    pub(crate) fn add(&self) -> bool {
         (self.add)()
-    }
-}
-
-impl fmt::Debug for Workers<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workers").finish_non_exhaustive()
     }
 }
 
@@ -473,11 +376,12 @@ impl fmt::Debug for Workers<'_> {
 struct Crew<I, T, F> {
     clock: Arc<dyn Clock>,
     jobs: Receiver<(usize, I)>,
-    /// A message for each output that the caller is done with.
+    done: Sender<Output<T>>,
+    /// A message for each output that the caller is done with, and for each that may be ahead of the one that is due.
     settled: Receiver<()>,
-    done: Sender<Message<T>>,
     work: F,
-    stop: StopSignal,
+    /// No further input is to be begun.
+    stop: CancelToken,
     most: usize,
     /// Workers so far; none leaves before the end.
     count: AtomicUsize,
@@ -489,38 +393,22 @@ where
     T: Send,
     F: Fn(I, &Workers<'_>) -> T + Send + Sync,
 {
-    fn start<'scope>(self, workers: usize, scope: &'scope Scope<'scope, '_>)
-    where
-        Self: 'scope,
-    {
-        let crew = Arc::new(self);
-        for _ in 0..workers {
-            Crew::add_worker(&crew, scope);
-        }
-        assert!(
-            crew.count.load(Ordering::SeqCst) > 0,
-            "the operating system gives no thread"
-        );
-    }
-
     /// Adds a worker, if there may be one more and the system gives a thread.
     fn add_worker<'scope>(crew: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool
     where
         Self: 'scope,
     {
         let one_more = |count| (count < crew.most).then_some(count + 1);
-        let Ok(number) = crew
+        let counted = crew
             .count
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-        else {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        let Ok(number) = counted else {
             return false;
         };
         let participant = crew.clock.enlist();
         let worker = crew.clone();
-        let body = move || worker.serve(participant, scope);
-        let spawned = thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn_scoped(scope, body);
+        let thread = thread::Builder::new().name(format!("worker-{number}"));
+        let spawned = thread.spawn_scoped(scope, move || worker.serve(participant, scope));
         if let Err(error) = &spawned {
             crew.count.fetch_sub(1, Ordering::SeqCst);
             log::warn!("no further worker: the operating system gives no thread: {error}");
@@ -537,15 +425,22 @@ where
         let crew = self; // the channels close before this thread leaves the clock
         let add = || !crew.jobs.is_empty() && Crew::add_worker(&crew, scope);
         let workers = Workers { add: &add };
-        while let Some((number, input)) = receive(&*crew.clock, &crew.jobs) {
+        while let Some((number, input)) = crew.job() {
             let work = || (crew.work)(input, &workers);
-            let run = || catch_unwind(AssertUnwindSafe(work)).map_err(Panicked);
-            let output = (number, (!crew.stop.is_set()).then(run));
-            let is_sent = send(&*crew.clock, &crew.done, output).is_ok();
+            let output = catch_unwind(AssertUnwindSafe(work)).map_err(Panicked);
+            let is_sent = send(&*crew.clock, &crew.done, (number, output)).is_ok();
             if !is_sent || receive(&*crew.clock, &crew.settled).is_none() {
                 break;
             }
         }
+    }
+
+    /// The next input to begin.
+    fn job(&self) -> Option<(usize, I)> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        receive(&*self.clock, &self.jobs)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Clock;
-use crate::sync::channel::{RecvTimeoutError, bounded};
+use crate::sync::channel::{Receiver, RecvTimeoutError, bounded};
 use crate::sync::thread::{self, Thread, ThreadId};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -47,11 +47,11 @@ struct SimSchedule {
     elapsed: Duration,
     /// The one participant that may run now; none while all are parked without a deadline.
     running: Option<u64>,
+    /// By number, in the order in which they were enlisted.
     participants: BTreeMap<u64, Entry>,
     by_thread: HashMap<ThreadId, u64>,
-    /// Threads that were unparked while they did not take part.
-    unparked_guests: HashSet<ThreadId>,
-    next_number: u64,
+    /// Threads that were unparked while they were not parked: their next park returns at once.
+    unparked: HashSet<ThreadId>,
     /// Counts the waits begun: the thread that has waited longest goes first.
     waits: u64,
     /// Counts the stretches of work done, so that a poller looks again only when something can have changed.
@@ -66,19 +66,20 @@ struct SimSchedule {
 struct Entry {
     /// None until the spawned thread has joined.
     thread: Option<Thread>,
-    state: ParticipantState,
-    /// The number of the wait it is in.
+    /// What it waits for, or last waited for.
+    wait: Wait,
+    /// The number of that wait.
     since: u64,
-    /// Was unparked while it ran: its next park returns at once.
-    unparked: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum ParticipantState {
-    Running,
+enum Wait {
+    /// For its turn to run.
     Ready,
-    Parked { until: Option<Duration> },
-    Polling { seen: u64 },
+    /// Until this time, if there is one, or an unpark.
+    Parked(Option<Duration>),
+    /// For something that is not on this clock, and was not there when this much work was done.
+    Polling(u64),
 }
 
 impl Default for SimClock {
@@ -104,7 +105,11 @@ impl SimClock {
     /// The simulated time that has passed since the clock was made.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        self.0.schedule.lock().elapsed
+        self.schedule().elapsed
+    }
+
+    fn schedule(&self) -> MutexGuard<'_, SimSchedule> {
+        self.0.schedule.lock()
     }
 
     /// Runs `body` in `threads` threads, each with its number from 0, in simulated time; returns what they returned.
@@ -123,18 +128,11 @@ impl SimClock {
     /// clock.run(2, |_| clock.park_until(None)); // nobody is left to unpark: it says so instead of hanging
     /// ```
     pub fn run<T: Send>(&self, threads: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        let mut schedule = self.0.schedule.lock();
-        let takes_part = schedule.by_thread.contains_key(&thread::current().id());
-        assert!(
-            !takes_part,
-            "a thread that takes part in simulated time cannot wait for others to end"
-        );
-        schedule.closed += 1;
-        drop(schedule);
+        self.close();
         let participants: Vec<_> = (0..threads).map(|_| self.enlist()).collect();
-        let (running, all_ended) = bounded::<()>(1);
-        let results = thread::scope(|scope| {
-            let body = &body;
+        let (running, all_ended) = bounded(1);
+        let body = &body;
+        thread::scope(|scope| {
             let spawn = |(n, participant): (usize, Participant)| {
                 let running = running.clone();
                 let thread = thread::Builder::new().name(format!("sim-{n}"));
@@ -145,29 +143,39 @@ impl SimClock {
                 });
                 spawned.expect("the operating system gives a thread")
             };
-            let handles: Vec<_> = participants.into_iter().enumerate().map(spawn).collect();
+            let threads: Vec<_> = participants.into_iter().enumerate().map(spawn).collect();
             drop(running);
-            let mut seen = self.progress();
-            while all_ended.recv_timeout(Self::STANDSTILL) == Err(RecvTimeoutError::Timeout) {
-                let now = self.progress();
-                if now == seen {
-                    eprintln!("{}", self.0.schedule.lock().report());
-                }
-                seen = now;
-            }
-            handles
-                .into_iter()
-                .map(|handle| handle.join())
-                .collect::<Vec<_>>()
-        });
-        self.0.schedule.lock().closed -= 1;
-        let result = |ended: Result<T, _>| ended.unwrap_or_else(|panic| resume_unwind(panic));
-        results.into_iter().map(result).collect()
+            self.watch(&all_ended);
+            self.schedule().closed -= 1;
+            let results = threads.into_iter().map(|thread| thread.join());
+            results
+                .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
+                .collect()
+        })
     }
 
-    fn progress(&self) -> (u64, u64) {
-        let schedule = self.0.schedule.lock();
-        (schedule.waits, schedule.work)
+    /// From now on nobody from outside wakes a thread.
+    fn close(&self) {
+        let mut schedule = self.schedule();
+        let takes_part = schedule.by_thread.contains_key(&thread::current().id());
+        assert!(
+            !takes_part,
+            "a thread that takes part in simulated time cannot wait for others to end"
+        );
+        schedule.closed += 1;
+    }
+
+    /// Waits for the end of all threads, and says so when they stand still.
+    fn watch(&self, all_ended: &Receiver<()>) {
+        let mut seen = None;
+        while all_ended.recv_timeout(Self::STANDSTILL) == Err(RecvTimeoutError::Timeout) {
+            let schedule = self.schedule();
+            let progress = Some((schedule.waits, schedule.work));
+            if progress == seen {
+                eprintln!("{}", schedule.report());
+            }
+            seen = progress;
+        }
     }
 
     /// Waits, in real time, until this participant may run.
@@ -181,7 +189,7 @@ impl SimClock {
             }
             drop(schedule);
             thread::park();
-            schedule = self.0.schedule.lock();
+            schedule = self.schedule();
         }
     }
 }
@@ -197,41 +205,45 @@ impl Clock for SimClock {
 
     fn park_until(&self, deadline: Option<Instant>) {
         let until = deadline.map(|at| at.saturating_duration_since(self.0.origin));
-        let mut schedule = self.0.schedule.lock();
-        let (number, is_guest) = schedule.number_of_this_thread();
-        if schedule.park(number, until) {
-            self.await_run(number, schedule);
-            schedule = self.0.schedule.lock();
+        let thread = thread::current();
+        let mut schedule = self.schedule();
+        let is_due = until.is_some_and(|at| at <= schedule.elapsed);
+        if schedule.unparked.remove(&thread.id()) || is_due {
+            return;
         }
-        if is_guest {
-            schedule.leave(number);
+        let member = schedule.by_thread.get(&thread.id()).copied();
+        let number = member.unwrap_or_else(|| schedule.add(Some(thread)));
+        schedule.work += 1;
+        schedule.wait(number, Wait::Parked(until));
+        self.await_run(number, schedule);
+        if member.is_none() {
+            self.schedule().leave(number);
         }
     }
 
     fn unpark(&self, thread: &Thread) {
-        self.0.schedule.lock().unpark(thread.id());
+        self.schedule().unpark(thread.id());
     }
 
     fn enlist(&self) -> Participant {
-        let mut schedule = self.0.schedule.lock();
-        let number = schedule.add(None);
-        schedule.run_next_if_idle();
+        let number = self.schedule().add(None);
         Participant(Some((self.clone(), number)))
     }
 
     fn poll(&self, ready: &mut dyn FnMut() -> bool) {
-        let this = thread::current().id();
-        let Some(&number) = self.0.schedule.lock().by_thread.get(&this) else {
+        let mut schedule = self.schedule();
+        let Some(&number) = schedule.by_thread.get(&thread::current().id()) else {
             return;
         };
-        self.0.schedule.lock().work += 1;
+        schedule.work += 1;
+        drop(schedule);
         while !ready() {
-            let mut schedule = self.0.schedule.lock();
+            let mut schedule = self.schedule();
             if schedule.stuck.is_some() && std::thread::panicking() {
                 return;
             }
             let seen = schedule.work;
-            schedule.wait(number, ParticipantState::Polling { seen });
+            schedule.wait(number, Wait::Polling(seen));
             self.await_run(number, schedule);
         }
     }
@@ -240,29 +252,24 @@ impl Clock for SimClock {
 impl SimSchedule {
     /// Adds a participant that is ready to run.
     fn add(&mut self, thread: Option<Thread>) -> u64 {
-        let number = self.next_number;
-        self.next_number += 1;
-        self.waits += 1;
+        let last = self.participants.last_key_value();
+        let number = last.map_or(0, |(last, _)| last + 1);
         let entry = Entry {
-            thread,
-            state: ParticipantState::Ready,
-            since: self.waits,
-            unparked: false,
+            thread: None,
+            wait: Wait::Ready,
+            since: 0,
         };
         self.participants.insert(number, entry);
+        if let Some(thread) = thread {
+            self.join(number, thread);
+        }
+        self.wait(number, Wait::Ready);
         number
     }
 
-    /// The calling thread's number, and whether it takes part only for this one sleep.
-    fn number_of_this_thread(&mut self) -> (u64, bool) {
-        let thread = thread::current();
-        if let Some(&number) = self.by_thread.get(&thread.id()) {
-            return (number, false);
-        }
-        let number = self.add(Some(thread.clone()));
+    fn join(&mut self, number: u64, thread: Thread) {
         self.by_thread.insert(thread.id(), number);
-        self.entry(number).unparked = self.unparked_guests.remove(&thread.id());
-        (number, true)
+        self.entry(number).thread = Some(thread);
     }
 
     fn entry(&mut self, number: u64) -> &mut Entry {
@@ -270,57 +277,37 @@ impl SimSchedule {
         entry.expect("a participant is removed only by its own thread")
     }
 
-    /// Parks a participant and lets the next run. False if there is nothing to wait for.
-    fn park(&mut self, number: u64, until: Option<Duration>) -> bool {
-        let is_due = until.is_some_and(|at| at <= self.elapsed);
-        if std::mem::take(&mut self.entry(number).unparked) || is_due {
-            return false;
-        }
-        self.work += 1;
-        self.wait(number, ParticipantState::Parked { until });
-        true
-    }
-
-    /// Stops running, in the given state, and lets the next one run.
-    fn wait(&mut self, number: u64, state: ParticipantState) {
+    /// Stops running, in order to wait, and lets the next one run.
+    fn wait(&mut self, number: u64, wait: Wait) {
         self.waits += 1;
         let since = self.waits;
         let entry = self.entry(number);
-        entry.state = state;
+        entry.wait = wait;
         entry.since = since;
-        if self.running == Some(number) {
-            self.running = None;
-        }
-        self.run_next_if_idle();
+        self.run_next_after(number);
     }
 
     fn unpark(&mut self, thread: ThreadId) {
-        let Some(&number) = self.by_thread.get(&thread) else {
-            self.unparked_guests.insert(thread);
-            return;
-        };
-        if matches!(self.entry(number).state, ParticipantState::Parked { .. }) {
-            self.wait(number, ParticipantState::Ready);
-        } else {
-            self.entry(number).unparked = true;
+        let number = self.by_thread.get(&thread).copied();
+        let parked = |number: &u64| matches!(self.participants[number].wait, Wait::Parked(_));
+        match number.filter(parked) {
+            Some(number) => self.wait(number, Wait::Ready),
+            None => _ = self.unparked.insert(thread),
         }
     }
 
     fn leave(&mut self, number: u64) {
-        let Some(entry) = self.participants.remove(&number) else {
-            return;
-        };
-        if let Some(thread) = entry.thread {
+        let entry = self.participants.remove(&number);
+        if let Some(thread) = entry.and_then(|entry| entry.thread) {
             self.by_thread.remove(&thread.id());
         }
         self.work += 1;
-        if self.running == Some(number) {
-            self.running = None;
-        }
-        self.run_next_if_idle();
+        self.run_next_after(number);
     }
 
-    fn run_next_if_idle(&mut self) {
+    /// If nobody but this participant runs, lets the next one run.
+    fn run_next_after(&mut self, number: u64) {
+        self.running.take_if(|running| *running == number);
         if self.running.is_some() {
             return;
         }
@@ -331,7 +318,7 @@ impl SimSchedule {
         self.elapsed = self.elapsed.max(wakes_at);
         self.running = Some(number);
         let entry = self.entry(number);
-        entry.state = ParticipantState::Running;
+        entry.wait = Wait::Ready;
         if let Some(thread) = &entry.thread {
             thread.unpark();
         }
@@ -339,10 +326,10 @@ impl SimSchedule {
 
     /// Which participant runs next, and when: those that are ready before those that poll, and both before time moves.
     fn next(&self) -> Option<(u64, Duration)> {
-        let key = |entry: &Entry| match entry.state {
-            ParticipantState::Ready => Some((0, Duration::ZERO)),
-            ParticipantState::Polling { seen } if seen < self.work => Some((1, Duration::ZERO)),
-            ParticipantState::Parked { until: Some(until) } => Some((2, until)),
+        let key = |entry: &Entry| match entry.wait {
+            Wait::Ready => Some((0, Duration::ZERO)),
+            Wait::Polling(seen) if seen < self.work => Some((1, Duration::ZERO)),
+            Wait::Parked(Some(until)) => Some((2, until)),
             _ => None,
         };
         let candidates = self.participants.iter().filter_map(|(&number, entry)| {
@@ -357,41 +344,36 @@ impl SimSchedule {
             return;
         }
         self.stuck = Some(self.report());
-        let threads = self
-            .participants
-            .values()
-            .filter_map(|entry| entry.thread.as_ref());
+        let entries = self.participants.values();
+        let threads = entries.filter_map(|entry| entry.thread.as_ref());
         threads.for_each(Thread::unpark);
     }
 
     /// What each thread is doing.
     fn report(&self) -> String {
         let mut report = format!("simulated time stands still at {:?}:", self.elapsed);
-        for (number, entry) in &self.participants {
-            let name = match &entry.thread {
-                None => format!("participant {number}"),
-                Some(thread) => thread
-                    .name()
-                    .unwrap_or("a thread without a name")
-                    .to_owned(),
-            };
-            let doing = match entry.state {
-                _ if entry.thread.is_none() => "was enlisted and has not joined".to_owned(),
-                ParticipantState::Running => {
-                    "runs, or waits for a lock or a thread that is not on this clock".to_owned()
-                }
-                ParticipantState::Ready => "is ready to run".to_owned(),
-                ParticipantState::Parked { until: Some(until) } => {
-                    format!("sleeps until {until:?}")
-                }
-                ParticipantState::Parked { until: None } => {
-                    "is parked until somebody unparks it".to_owned()
-                }
-                ParticipantState::Polling { .. } => "waits for a channel".to_owned(),
-            };
-            report.push_str(&format!("\n  {name} {doing}"));
+        for (&number, entry) in &self.participants {
+            report += "\n  ";
+            report += &self.doing(number, entry);
         }
         report
+    }
+
+    fn doing(&self, number: u64, entry: &Entry) -> String {
+        let Some(thread) = &entry.thread else {
+            return format!("participant {number} was enlisted and has not joined");
+        };
+        let name = thread.name().unwrap_or("a thread without a name");
+        let doing = match entry.wait {
+            Wait::Ready if self.running == Some(number) => {
+                "runs, or waits for a lock or a thread that is not on this clock"
+            }
+            Wait::Ready => "is ready to run",
+            Wait::Parked(Some(until)) => return format!("{name} sleeps until {until:?}"),
+            Wait::Parked(None) => "is parked until somebody unparks it",
+            Wait::Polling(_) => "waits for a channel",
+        };
+        format!("{name} {doing}")
     }
 }
 
@@ -425,17 +407,13 @@ impl Participant {
         let Some((clock, number)) = &self.0 else {
             return self;
         };
-        let mut schedule = clock.0.schedule.lock();
+        let mut schedule = clock.schedule();
         let thread = thread::current();
         if schedule.by_thread.contains_key(&thread.id()) {
             drop(schedule);
             return Participant(None);
         }
-        schedule.by_thread.insert(thread.id(), *number);
-        let unparked = schedule.unparked_guests.remove(&thread.id());
-        let entry = schedule.entry(*number);
-        entry.thread = Some(thread);
-        entry.unparked = unparked;
+        schedule.join(*number, thread);
         clock.await_run(*number, schedule);
         self
     }
@@ -444,7 +422,7 @@ impl Participant {
 impl Drop for Participant {
     fn drop(&mut self) {
         if let Some((clock, number)) = self.0.take() {
-            clock.0.schedule.lock().leave(number);
+            clock.schedule().leave(number);
         }
     }
 }
