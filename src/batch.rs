@@ -14,6 +14,7 @@ mod halt;
 mod latency;
 mod meter;
 mod pacer;
+mod patience;
 mod price;
 mod prompt_run;
 mod resume;
@@ -48,6 +49,7 @@ pub use event::{Event, Origin, PauseReason, Watch};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
 use pacer::{Meaning, Pacer};
+use patience::{Patience, PatienceRule};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, Timing};
 use resume::Passing;
@@ -70,6 +72,7 @@ pub use view::View;
 /// * `max_wait`: 15 minutes
 /// * `halt`: none
 /// * `max_cost`: none
+/// * `keep_going`: no
 /// * `seed`: 0
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -90,6 +93,8 @@ pub struct Settings {
     pub halt: Option<Halt>,
     /// The batch stops when the answers have cost this much; `None`: no limit.
     pub max_cost: Option<MaxCost>,
+    /// The batch goes on though its first 20 prompts all fail for one reason and none is answered.
+    pub keep_going: bool,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -105,6 +110,7 @@ impl Default for Settings {
             max_wait: Duration::from_secs(15 * 60),
             halt: None,
             max_cost: None,
+            keep_going: false,
             seed: 0,
         }
     }
@@ -171,6 +177,7 @@ pub struct Batch<'a> {
     passing: Passing,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
+    patience: Mutex<PatienceRule>,
     stop: Mutex<Option<Stop>>,
 }
 
@@ -207,11 +214,13 @@ impl<'a> Batch<'a> {
             passing: Passing::default(),
             view,
             guard: None,
+            patience: Mutex::new(PatienceRule::new(settings.max_wait)),
             stop: Mutex::new(None),
         }
     }
 
-    /// Tells the view how many prompts there are, including those of earlier runs.
+    /// Announces how many prompts there are, including those of earlier runs. If fewer come, the summary's `stop` is
+    /// [`Stop::Missing`].
     #[must_use]
     pub fn expecting(self, total: u64) -> Self {
         self.view.expect(total);
@@ -269,7 +278,7 @@ impl<'a> Batch<'a> {
     ) -> Summary {
         let range = self.workers();
         self.view.hired(range.start);
-        let mut sink = Sink::new(write, self.settings.halt, Summary::default());
+        let mut sink = Sink::new(write, self.settings);
         let work = |job: Job, workers: &Workers<'_>| self.finish(job, workers);
         let pool = Pool::new(range.start)
             .queue(self.queue(range))
@@ -335,11 +344,17 @@ impl<'a> Batch<'a> {
             .stop
             .into_inner()
             .or(cancelled.then_some(Stop::Interrupted));
-        // If the last answer reached the cost limit, nothing was left to stop.
-        let is_done = self.view.at(self.clock.now()).left() == Some(0);
-        summary
-            .stop
-            .take_if(|stop| is_done && matches!(stop, Stop::Spent { .. }));
+        let end = self.view.at(self.clock.now());
+        summary.left = end.left();
+        // If the last prompt made the batch stop, nothing was left to stop.
+        let was_done = |stop: &mut Stop| matches!(stop, Stop::Spent { .. } | Stop::AllAlike { .. });
+        if summary.left == Some(0) {
+            summary.stop.take_if(was_done);
+        } else if let (None, Some(announced), Some(missing)) =
+            (&summary.stop, end.total, end.left())
+        {
+            summary.stop = Some(Stop::Missing { announced, missing });
+        }
         summary
     }
 
@@ -482,6 +497,7 @@ impl<'a> Batch<'a> {
         let error = match answer {
             Ok(answer) => {
                 self.pacer.answered(permit, &job.request, &answer);
+                self.patience.lock().answered();
                 self.mind_the_cost();
                 return Ok(answer);
             }
@@ -491,11 +507,22 @@ impl<'a> Batch<'a> {
             guard.failed(&job.prompt);
         }
         match self.pacer.failed(permit, &error) {
-            Meaning::Nothing => Err(NoAnswer::Call(error)),
-            Meaning::Retired => Err(NoAnswer::KeyRetired(error)),
-            Meaning::Stop(reason) => {
+            Meaning::Nothing => {}
+            Meaning::Retired => return Err(NoAnswer::KeyRetired(error)),
+            Meaning::Stop(reason) => self.stop_for(reason),
+        }
+        Err(self.lose_patience(permit.granted_at(), error))
+    }
+
+    /// Stops the batch, or fails the prompt, if waiting will not help.
+    fn lose_patience(&self, sent: Instant, error: CallError) -> NoAnswer {
+        let patience = self.patience.lock().failed(&error, sent, self.clock.now());
+        match patience {
+            Patience::Left => NoAnswer::Call(error),
+            Patience::OutForPrompt => NoAnswer::WaitTooLong(error),
+            Patience::Out(reason) => {
                 self.stop_for(reason);
-                Err(NoAnswer::Call(error))
+                NoAnswer::Call(error)
             }
         }
     }

@@ -78,6 +78,12 @@ impl CallError {
         }
     }
 
+    /// Whether no connection was made at all.
+    #[must_use]
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.status.is_none() && self.code == "no_connection"
+    }
+
     /// Whether no prompt will be answered with this key.
     #[must_use]
     pub fn is_fatal(&self) -> bool {

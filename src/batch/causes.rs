@@ -31,6 +31,26 @@ pub struct FailureCause {
 }
 
 impl FailureCause {
+    pub(crate) fn new(
+        outcome: CallOutcome,
+        status: Option<u16>,
+        code: &str,
+        message: &str,
+    ) -> Self {
+        FailureCause {
+            outcome,
+            status,
+            code: shortened(code, Causes::WORD),
+            count: 0,
+            message: shortened(message, Causes::MESSAGE),
+            first: Vec::new(),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (self.outcome, self.status, &self.code) == (other.outcome, other.status, &other.code)
+    }
+
     /// The cause in one or two words: the status, or how the call ended: `429`, `connection`, `time-out`.
     #[must_use]
     pub fn label(&self) -> String {
@@ -97,8 +117,11 @@ impl Causes {
 
     /// Counts a failed call of the prompt with this name.
     pub(super) fn count_call(&mut self, name: &str, error: &CallError) {
-        let key = (error.outcome(), error.status, error.code.as_str());
-        self.count(key, name, &error.message);
+        let outcome = error.outcome();
+        self.count(
+            name,
+            FailureCause::new(outcome, error.status, &error.code, &error.message),
+        );
     }
 
     /// Counts the record of a failed prompt.
@@ -112,35 +135,26 @@ impl Causes {
             .response
             .as_ref()
             .map(|response| response.status_code);
-        let key = (outcome, status, error.code.as_str());
-        self.count(key, &record.custom_id, &error.message);
+        self.count(
+            &record.custom_id,
+            FailureCause::new(outcome, status, &error.code, &error.message),
+        );
     }
 
-    fn count(&mut self, key: (CallOutcome, Option<u16>, &str), name: &str, message: &str) {
-        let (outcome, status, code) = key;
-        let code = shortened(code, Self::WORD);
-        let is_same = |there: &FailureCause| {
-            (there.outcome, there.status, &there.code) == (outcome, status, &code)
-        };
-        let place = self.list.iter().position(is_same);
-        self.latest = place.or((self.list.len() < Self::MOST).then_some(self.list.len()));
-        let Some(place) = self.latest else {
+    fn count(&mut self, name: &str, new: FailureCause) {
+        let mut place = self.list.iter().position(|cause| cause.is_same(&new));
+        if place.is_none() && self.list.len() < Self::MOST {
+            place = Some(self.list.len());
+            self.list.push(new.clone());
+        }
+        self.latest = place;
+        let Some(place) = place else {
             self.others += 1;
             return;
         };
-        if place == self.list.len() {
-            self.list.push(FailureCause {
-                outcome,
-                status,
-                code,
-                count: 0,
-                message: String::new(),
-                first: Vec::new(),
-            });
-        }
         let cause = &mut self.list[place];
         cause.count += 1;
-        cause.message = shortened(message, Self::MESSAGE);
+        cause.message = new.message;
         let name = shortened(name, Self::WORD);
         if cause.first.len() < Self::IDS && !cause.first.contains(&name) {
             cause.first.push(name);
@@ -156,11 +170,18 @@ mod tests {
     #[test]
     fn failures_are_counted_by_outcome_status_and_code() {
         let mut causes = Causes::default();
-        let slow = (RateLimited, Some(429), "rate_limit_exceeded");
-        causes.count(slow, "line-1", "try again in 20s");
-        causes.count((ServerError, Some(500), "oops"), "line-2", "sorry");
-        causes.count(slow, "line-1", "try\nagain in\u{1b}[31m 3s");
-        causes.count((RateLimited, Some(429), "tokens"), "line-3", "slow down");
+        let slow =
+            |message| FailureCause::new(RateLimited, Some(429), "rate_limit_exceeded", message);
+        causes.count("line-1", slow("try again in 20s"));
+        causes.count(
+            "line-2",
+            FailureCause::new(ServerError, Some(500), "oops", "sorry"),
+        );
+        causes.count("line-1", slow("try\nagain in\u{1b}[31m 3s"));
+        causes.count(
+            "line-3",
+            FailureCause::new(RateLimited, Some(429), "tokens", "slow down"),
+        );
         let first = &causes.list[0];
         assert_eq!(
             (first.count, first.first.as_slice()),
@@ -183,8 +204,11 @@ mod tests {
         let mut causes = Causes::default();
         for n in 0..1000 {
             let code = format!("{n}{}", "x".repeat(10_000));
-            causes.count((Timeout, None, &code), &code, &code);
-            causes.count((Connection, None, "broken"), &n.to_string(), "gone");
+            causes.count(&code, FailureCause::new(Timeout, None, &code, &code));
+            causes.count(
+                &n.to_string(),
+                FailureCause::new(Connection, None, "broken", "gone"),
+            );
         }
         assert_eq!((causes.list.len(), causes.total()), (24, 2000));
         assert_eq!(causes.list[1].first, ["0", "1", "2", "3", "4"]);

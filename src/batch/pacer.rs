@@ -30,8 +30,6 @@ pub(super) struct Pacer {
     clock: Arc<dyn Clock>,
     settings: Settings,
     view: Arc<View>,
-    /// Since when the server has answered nothing but 429; `max_wait` counts from here.
-    rate_limited_since: Mutex<Option<Instant>>,
     /// By key: refusals in a row that may be meant for the key.
     doubts: Mutex<Vec<u32>>,
     latency: Mutex<LatencyTracker>,
@@ -74,7 +72,6 @@ impl Pacer {
             clock,
             settings,
             view,
-            rate_limited_since: Mutex::default(),
             doubts: Mutex::new(vec![0; keys]),
             latency: Mutex::default(),
             estimate: Mutex::new(Estimate::new(counting)),
@@ -122,7 +119,6 @@ impl Pacer {
 
     /// The request was answered.
     pub(super) fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
-        *self.rate_limited_since.lock() = None;
         self.doubts.lock()[permit.key()] = 0;
         self.latency
             .lock()
@@ -158,12 +154,11 @@ impl Pacer {
         let reaction = self.limiter.report(permit, &report);
         self.tell_of_pause(permit.key(), error, outcome, reaction.paused_until);
         match class {
-            Class::RateLimited => self.patience(error),
             Class::Fatal => self.retired(permit.key(), error, reaction.keys_left),
             Class::Fault if self.budget.lock().is_exhausted(self.clock.now()) => {
                 Meaning::Stop(Stop::Broken(Box::new(error.clone())))
             }
-            Class::Fault | Class::Rejected => Meaning::Nothing,
+            Class::RateLimited | Class::Fault | Class::Rejected => Meaning::Nothing,
         }
     }
 
@@ -275,23 +270,6 @@ impl Pacer {
         if let Some(found) = self.limiter.found(key) {
             self.view.found(key, found);
         }
-    }
-
-    /// Stops the batch if the server has answered only 429 for longer than `max_wait`.
-    fn patience(&self, error: &CallError) -> Meaning {
-        let now = self.clock.now();
-        let more = error.retry_after.unwrap_or_default();
-        let since = *self.rate_limited_since.lock().get_or_insert(now);
-        let waited = now.saturating_duration_since(since);
-        if waited.saturating_add(more) <= self.settings.max_wait {
-            return Meaning::Nothing;
-        }
-        Meaning::Stop(Stop::Held {
-            waited,
-            more,
-            come_back: self.clock.wall() + (after(now, more) - now),
-            error: Box::new(error.clone()),
-        })
     }
 
     fn retired(&self, key: usize, error: &CallError, keys_left: usize) -> Meaning {

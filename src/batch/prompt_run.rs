@@ -26,6 +26,8 @@ pub(super) enum NoAnswer {
     Call(CallError),
     /// The call failed and its key is retired; other keys are left.
     KeyRetired(CallError),
+    /// The call failed, and the server orders a longer wait than anybody waits.
+    WaitTooLong(CallError),
     /// The batch was stopped before the call was made.
     NotSent,
 }
@@ -40,7 +42,19 @@ impl NoAnswer {
                 verdict => verdict,
             },
             NoAnswer::KeyRetired(_) => Verdict::RateLimited(Some(Duration::ZERO)),
-            NoAnswer::NotSent => Verdict::Stop,
+            NoAnswer::WaitTooLong(_) | NoAnswer::NotSent => Verdict::Stop,
+        }
+    }
+}
+
+impl NoAnswer {
+    /// The error of the call, if one was made.
+    fn error(self) -> Option<CallError> {
+        match self {
+            NoAnswer::Call(error) | NoAnswer::KeyRetired(error) | NoAnswer::WaitTooLong(error) => {
+                Some(error)
+            }
+            NoAnswer::NotSent => None,
         }
     }
 }
@@ -188,9 +202,7 @@ impl<'a> PromptRun<'a> {
     }
 
     fn failed(self, ended: RetryError<NoAnswer>) -> Option<Record> {
-        let Some(NoAnswer::Call(error) | NoAnswer::KeyRetired(error)) = ended.last else {
-            return None;
-        };
+        let error = ended.last.and_then(NoAnswer::error)?;
         if ended.why == GaveUp::Cancelled {
             return None; // the failure was reported when its backoff began
         }

@@ -4,23 +4,23 @@
 //! those that workers hold, and the one that is being written.
 
 use super::prompt_run::Finished;
-use super::{Halt, Stop, Summary};
+use super::{Settings, Stop, Summary};
 use crate::journal::{JournalError, Record};
 
 pub(super) struct Sink<W> {
     write: W,
-    halt: Option<Halt>,
+    settings: Settings,
     pub(super) summary: Summary,
     /// A record could not be written. No others are written, or records would be missing in the middle.
     is_broken: bool,
 }
 
 impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
-    pub(super) fn new(write: W, halt: Option<Halt>, summary: Summary) -> Self {
+    pub(super) fn new(write: W, settings: Settings) -> Self {
         Sink {
             write,
-            halt,
-            summary,
+            settings,
+            summary: Summary::default(),
             is_broken: false,
         }
     }
@@ -36,14 +36,34 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
         }
         match written {
             Err(error) => Some(Stop::Journal(error)),
-            Ok(()) => self.enough_failed(),
+            Ok(()) => self.all_alike().or_else(|| self.enough_failed()),
+        }
+    }
+
+    /// If the first prompts all failed for one reason, so will the others: a wrong model, path or parameter.
+    fn all_alike(&self) -> Option<Stop> {
+        /// A few prompts may fail alike by chance; 20 cost little.
+        const SAMPLE: u64 = 20;
+        let Summary {
+            answered,
+            failed,
+            failed_prompts,
+            ..
+        } = &self.summary;
+        match failed_prompts.list.as_slice() {
+            [one] if *failed == SAMPLE && *answered == 0 && !self.settings.keep_going => {
+                let cause = Box::new(one.clone());
+                Some(Stop::AllAlike { cause })
+            }
+            _ => None,
         }
     }
 
     fn enough_failed(&self) -> Option<Stop> {
         let failed = self.summary.failed;
         let finished = failed + self.summary.answered;
-        let halt = self.halt.filter(|halt| halt.is_reached(failed, finished))?;
+        let halt = self.settings.halt;
+        let halt = halt.filter(|halt| halt.is_reached(failed, finished))?;
         Some(Stop::Halted {
             failed,
             finished,

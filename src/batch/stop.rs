@@ -1,10 +1,10 @@
 //! Why a batch stops before its end.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{Halt, amount};
+use super::{FailureCause, Halt, amount};
 use crate::api::CallError;
 use crate::journal::JournalError;
 use crate::prompts::PromptError;
@@ -17,18 +17,31 @@ pub enum Stop {
     #[error("{0}")]
     Refused(Box<CallError>),
     /// The server has kept us waiting too long.
-    #[error(
-        "the server has given no answer for {waited:?} and asks us to wait another {more:?} ({error})"
-    )]
+    #[error("the server has given no answer for {waited:?}{} ({error})", and_asks(*.more))]
     Held {
         /// How long there has been no answer.
         waited: Duration,
-        /// How much longer the server asks us to wait.
-        more: Duration,
-        /// When the server may answer again.
-        come_back: SystemTime,
-        /// The last 429.
+        /// How much longer the server asks us to wait, if it says so.
+        more: Option<Duration>,
+        /// The last failure.
         error: Box<CallError>,
+    },
+    /// The server could not be reached from the first call on.
+    #[error("{0}")]
+    Unreachable(Box<CallError>),
+    /// The first prompts all failed for one reason, and none was answered.
+    #[error("the first {count} prompts all failed for one reason: {cause}", count = .cause.count)]
+    AllAlike {
+        /// The reason.
+        cause: Box<FailureCause>,
+    },
+    /// The prompts ended before the number that was announced.
+    #[error("the prompts ended early: {missing} of {announced} are missing")]
+    Missing {
+        /// Announced with [`Batch::expecting`](super::Batch::expecting).
+        announced: u64,
+        /// Those that never came.
+        missing: u64,
     },
     /// Too many calls fail with a fault.
     #[error("for a minute, more than a tenth of the calls have failed ({0})")]
@@ -71,4 +84,10 @@ pub enum Stop {
     /// The batch was cancelled from outside.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn and_asks(more: Option<Duration>) -> String {
+    more.map_or_else(String::new, |more| {
+        format!(" and asks us to wait another {more:?}")
+    })
 }

@@ -120,6 +120,8 @@ pub struct Summary {
     pub unmetered: u64,
     /// Time from the start to the end.
     pub took: Duration,
+    /// Prompts still to do; `None` if their number is not known.
+    pub left: Option<u64>,
     /// Why it stopped early, if it did.
     pub stop: Option<Stop>,
 }

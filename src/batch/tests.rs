@@ -127,6 +127,7 @@ fn run_guarded(
         None => batch,
     };
     let mut records = Vec::new();
+    let batch = batch.expecting(count.into());
     let summary = batch.run(prompts(count), |record| {
         records.push(record.clone());
         Ok(())
@@ -351,16 +352,10 @@ fn a_server_that_pauses_too_long_stops_the_batch() {
     let ran = run(paced(60), 100, SECOND, |_, _| {
         Err(error(Class::RateLimited, 429, Some(SECOND * 3600)))
     });
-    let Some(Stop::Held {
-        more, come_back, ..
-    }) = ran.summary.stop
-    else {
+    let Some(Stop::Held { more, .. }) = ran.summary.stop else {
         panic!("{:?}", ran.summary.stop)
     };
-    assert_eq!(
-        (more, come_back),
-        (SECOND * 3600, SystemTime::UNIX_EPOCH + SECOND * 3601)
-    );
+    assert_eq!(more, Some(SECOND * 3600));
     assert!(
         ran.clock.elapsed() < SECOND * 10,
         "at once, not after an hour"
@@ -369,12 +364,142 @@ fn a_server_that_pauses_too_long_stops_the_batch() {
     let ran = run(paced(60), 100, SECOND, |_, _| {
         Err(error(Class::RateLimited, 429, None))
     });
-    assert!(matches!(ran.summary.stop, Some(Stop::Held { .. })));
+    assert!(matches!(
+        ran.summary.stop,
+        Some(Stop::Held { more: None, .. })
+    ));
     assert!(
         ran.clock.elapsed() > SECOND * 60 * 15,
         "patient for a quarter of an hour"
     );
     assert!(ran.clock.elapsed() < SECOND * 60 * 18);
+}
+
+#[test]
+fn a_wait_that_a_fault_orders_is_bounded_like_that_of_a_429() {
+    let week = Some(SECOND * 604_800);
+    for status in [200, 408, 500, 503] {
+        let ran = run(paced(60), 100, SECOND, move |_, _| {
+            Err(error(Class::Fault, status, week))
+        });
+        let Some(Stop::Held { more, .. }) = ran.summary.stop else {
+            panic!("{status}: {:?}", ran.summary.stop)
+        };
+        assert_eq!(more, week);
+        assert!(ran.clock.elapsed() < SECOND * 10 && ran.records.is_empty());
+    }
+}
+
+#[test]
+fn one_prompt_that_is_to_wait_too_long_fails_alone_and_many_stop_the_batch() {
+    let week = Some(SECOND * 604_800);
+    let one = move |prompt: &str, _| match prompt {
+        "7" => Err(error(Class::Fault, 500, week)),
+        _ => Ok("text"),
+    };
+    let ran = run(paced(60), 20, SECOND, one);
+    assert!(ran.summary.stop.is_none() && ran.clock.elapsed() < SECOND * 30);
+    assert_eq!((ran.summary.answered, ran.summary.failed), (19, 1));
+    let all = move |prompt: &str, _| match prompt.len() {
+        1 => Ok("text"),
+        _ => Err(error(Class::Fault, 500, week)),
+    };
+    let ran = run(with_workers(paced(60), 1), 40, SECOND, all);
+    assert!(matches!(ran.summary.stop, Some(Stop::Held { .. })));
+    assert_eq!((ran.summary.answered, ran.calls.len()), (9, 14));
+}
+
+#[test]
+fn twenty_prompts_that_all_fail_for_one_reason_stop_the_batch() {
+    let wrong = |_: &str, _| Err(error(Class::Rejected, 404, None));
+    let ran = run(with_workers(paced(60), 2), 300, MS, wrong);
+    let Some(Stop::AllAlike { cause }) = ran.summary.stop else {
+        panic!("{:?}", ran.summary.stop)
+    };
+    assert_eq!((cause.count, cause.label()), (20, "404".to_owned()));
+    assert!((20..=22).contains(&ran.records.len()), "those under way");
+    assert_eq!(ran.summary.left, Some(300 - ran.records.len() as u64));
+    let going = Settings {
+        keep_going: true,
+        ..paced(6_000)
+    };
+    let ran = run(going, 300, MS, wrong);
+    assert!(ran.summary.stop.is_none() && ran.records.len() == 300);
+}
+
+#[test]
+fn prompts_that_fail_for_two_reasons_or_are_few_or_not_the_first_stop_nothing() {
+    let rejected = |status| Err(error(Class::Rejected, status, None));
+    let two = move |prompt: &str, _| rejected(if prompt == "9" { 400 } else { 404 });
+    let ran = run(paced(6_000), 300, MS, two);
+    assert!(ran.summary.stop.is_none());
+    let ran = run(paced(6_000), 20, MS, move |_, _| rejected(404));
+    assert!(ran.summary.stop.is_none(), "nothing was left to stop");
+    let first = move |prompt: &str, _| {
+        if prompt == "1" {
+            Ok("text")
+        } else {
+            rejected(404)
+        }
+    };
+    assert!(run(paced(6_000), 300, MS, first).summary.stop.is_none());
+}
+
+#[test]
+fn an_address_that_cannot_be_reached_is_known_within_ten_seconds() {
+    let unreachable = |_: &str, _| {
+        Err(CallError {
+            status: None,
+            code: "no_connection".to_owned(),
+            ..error(Class::Fault, 0, None)
+        })
+    };
+    for settings in [
+        Settings::default(),
+        with_workers(paced(60), 1),
+        paced(6_000),
+    ] {
+        let ran = run(settings, 300, MS, unreachable);
+        assert!(matches!(ran.summary.stop, Some(Stop::Unreachable(_))));
+        assert!(
+            ran.clock.elapsed() < SECOND * 10,
+            "{:?}",
+            ran.clock.elapsed()
+        );
+        assert!(ran.records.is_empty(), "all can be resumed");
+    }
+    let once = move |prompt: &str, before| match prompt {
+        "1" => Ok("text"),
+        _ if before < 3 => unreachable("", 0),
+        _ => Ok("text"),
+    };
+    let ran = run(with_workers(paced(60), 1), 5, MS, once);
+    assert!(ran.summary.stop.is_none(), "an outage is waited for");
+}
+
+#[test]
+fn prompts_that_end_before_the_number_announced_are_missed() {
+    let ran = run_announced(10, 7);
+    let Some(Stop::Missing { announced, missing }) = ran.stop else {
+        panic!("{:?}", ran.stop)
+    };
+    assert_eq!((announced, missing, ran.answered), (10, 3, 7));
+    assert!(run_announced(7, 7).stop.is_none());
+    assert!(run_announced(5, 7).stop.is_none(), "more are no loss");
+}
+
+fn run_announced(announced: u64, count: u32) -> Summary {
+    let clock = SimClock::new();
+    let server = Server {
+        clock: clock.clone(),
+        latency: MS,
+        calls: Mutex::default(),
+        answer: Box::new(|_, _| Ok("text")),
+    };
+    let on: Arc<dyn Clock> = Arc::new(clock.clone());
+    let cancel = CancelToken::on(on.clone());
+    let batch = Batch::new(paced(600), [&server as &dyn Ask], on, cancel);
+    batch.expecting(announced).run(prompts(count), |_| Ok(()))
 }
 
 #[test]

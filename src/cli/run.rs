@@ -106,8 +106,11 @@ pub(super) fn sum_up(
     if !quiet || summary.stop.is_some() {
         let mut lines = summary::outcome(args, setup, summary);
         lines.extend(records);
+        let model = args.request.model.as_deref();
+        let advice = stop::if_all_failed_alike(summary, model).filter(|_| summary.stop.is_none());
+        lines.extend(advice.map(|advice| line("help", advice)));
         if let Some(stop) = &summary.stop {
-            lines.push(stop::explain(stop, destination));
+            lines.push(stop::explain(stop, destination, summary, model));
         }
         let fields = summary::fields(args, summary);
         say(Level::Info, "ended", &lines.join("\n"), &fields);

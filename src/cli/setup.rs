@@ -108,6 +108,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
         max_wait: rate_args.max_wait,
         halt: args.halt,
         max_cost: max_cost(args),
+        keep_going: args.keep_going,
         seed: rand::random(),
     })
 }

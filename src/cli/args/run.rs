@@ -95,6 +95,12 @@ pub(in crate::cli) struct CallArgs {
     #[arg(long, value_name = "N|P%")]
     pub(in crate::cli) halt: Option<Halt>,
 
+    /// Go on though the first 20 prompts all fail for one reason
+    ///
+    /// Without it, the run stops then, unless a prompt was answered: the model, the address or an option is wrong.
+    #[arg(long)]
+    pub(in crate::cli) keep_going: bool,
+
     /// Use the built-in practice server: no key, no network
     ///
     /// It makes its answers up: there is no model.
