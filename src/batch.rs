@@ -382,6 +382,7 @@ impl<'a> Batch<'a> {
             self.view.passed_over();
         }
         Ok(to_do.then(|| Job {
+            settings: self.passing.settings(&prompt),
             prompt,
             id,
             request,

@@ -6,6 +6,7 @@ use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError};
 use crate::journal::{Billed, Record, RecordAttempt, RecordError, RecordId, RecordResponse};
+use crate::json::Json;
 use crate::outcome::CallOutcome;
 use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
@@ -17,6 +18,7 @@ pub(super) struct Job {
     pub(super) id: RecordId,
     /// The body to send, the same for each attempt.
     pub(super) request: Vec<u8>,
+    pub(super) settings: Option<Json>,
     pub(super) pulled: Instant,
 }
 
@@ -252,6 +254,7 @@ fn unanswered(job: &Job) -> Record {
         id: job.id.to_string(),
         custom_id: job.prompt.custom_id.clone(),
         prompt: job.prompt.text.clone(),
+        settings: job.settings.clone(),
         text: None,
         finish_reason: None,
         response: None,

@@ -4,11 +4,13 @@ use parking_lot::Mutex;
 
 use super::Stop;
 use crate::journal::{Index, RecordId};
+use crate::json::Json;
+use crate::prompts::Prompt;
 
 /// How to continue from earlier results: plain data.
 ///
 /// # Default
-/// No prompt is done, failed prompts stay failed, and a changed prompt stops the batch.
+/// No prompt is done, failed prompts stay failed, and an answered prompt that has changed stops the batch.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {
     /// The prompts that are done.
@@ -17,6 +19,8 @@ pub struct Resume {
     pub retry_failed: bool,
     /// Keep the earlier answers of prompts that have changed since.
     pub keep: bool,
+    /// What the prompts are sent with, for the records: an object with a text for each part.
+    pub settings: Option<Json>,
 }
 
 /// Prompts that were skipped because an earlier run has finished them.
@@ -38,8 +42,12 @@ pub(super) struct Passing {
 
 impl Passing {
     pub(super) fn new(resume: Resume) -> Self {
+        let retry_failed = resume.index.retries(resume.retry_failed);
         Passing {
-            resume,
+            resume: Resume {
+                retry_failed,
+                ..resume
+            },
             before: Mutex::default(),
         }
     }
@@ -56,6 +64,12 @@ impl Passing {
             before.failed += u64::from(!status.is_answered());
         }
         Ok(!is_done)
+    }
+
+    /// What this prompt is sent with. One that brings its own body may bring its own settings.
+    pub(super) fn settings(&self, prompt: &Prompt) -> Option<Json> {
+        let settings = self.resume.settings.as_ref();
+        settings.filter(|_| prompt.body.is_none()).cloned()
     }
 
     pub(super) fn before(&self) -> Before {
@@ -82,6 +96,7 @@ mod tests {
             index,
             retry_failed,
             keep,
+            settings: None,
         });
         (
             (1..=4)
@@ -115,6 +130,19 @@ mod tests {
                 failed: 0
             }
         );
+    }
+
+    #[test]
+    fn where_nothing_was_ever_answered_all_is_run_again() {
+        let failed = [1, 2].map(|line| (RecordId::of(line, b"request"), false));
+        let passing = Passing::new(Resume {
+            index: failed.into_iter().collect(),
+            ..Resume::default()
+        });
+        let same = RecordId::of(1, b"request");
+        let changed = RecordId::of(2, b"other");
+        assert!(passing.is_to_do(&same).unwrap() && passing.is_to_do(&changed).unwrap());
+        assert_eq!(passing.before(), Before::default());
     }
 
     #[test]

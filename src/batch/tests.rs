@@ -615,6 +615,7 @@ fn a_batch_continues_where_an_earlier_run_stopped() {
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let done = (1..=90u64).map(|line| (RecordId::of(line, line.to_string().as_bytes()), line != 7));
     let resume = Resume {
+        settings: None,
         index: done.collect(),
         retry_failed: true,
         keep: false,

@@ -1,16 +1,21 @@
 //! The results: where they go, what earlier runs left there, and whether that still belongs to the input.
 
+use std::fs;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde_json::Value;
+
 use super::args::RunArgs;
 use super::error::CommandError;
-use super::format::counted;
+use super::format::{counted, shortened};
 use super::input::Input;
 use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
-use crate::journal::{Folder, Journal, JournalError, Record, Results, ResumeDiff};
+use crate::journal::{Folder, Journal, JournalError, Record, RecordId, Results, ResumeDiff};
+use crate::json::Json;
+use crate::practice;
 
 /// What a run continues with.
 pub(super) struct RunResults {
@@ -104,6 +109,7 @@ pub(super) fn open(
     };
     resume.retry_failed = args.retry_failed;
     resume.keep = args.keep;
+    resume.settings = Some(settings_of(args));
     if !resume.index.is_empty() {
         notes.extend(check_belongs(
             args,
@@ -163,9 +169,9 @@ fn check_belongs(
     client: &Client,
     journal: &mut Journal,
     resume: &Resume,
-) -> Result<Option<String>, CommandError> {
+) -> Result<Vec<String>, CommandError> {
     if !input.is_file() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let prompts = input.checked_prompts()?;
     let mut diff = resume.index.compare(prompts.map(|prompt| {
@@ -178,7 +184,7 @@ fn check_belongs(
         if let (Some(first), Some(mut results)) = (&mut diff.first, read_back(journal)?) {
             let what = "cannot read results from";
             first
-                .look_up(&mut results)
+                .look_up(&mut results, resume.settings.as_ref())
                 .map_err(CommandError::file(what, path))?;
         }
         return Err(CommandError::usage(describe_changes(&diff, path)));
@@ -188,10 +194,52 @@ fn check_belongs(
         Some(_) => 0,
     };
     let gone = diff.gone + beyond;
-    Ok((gone > 0).then(|| {
-        let prompts = counted(gone, "prompt");
-        format!("{prompts} on record, but no longer in the input")
-    }))
+    let notes = [
+        (gone, "on record, but no longer in the input"),
+        (diff.unanswered, "never answered, and sent otherwise now"),
+    ];
+    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+    Ok(notes
+        .map(|(count, note)| format!("{} {note}", counted(count, "prompt")))
+        .collect())
+}
+
+/// What the prompts are sent with, in parts. Only the model is stored in words: the others may be long, or private.
+fn settings_of(args: &RunArgs) -> Json {
+    let request = &args.calls.request;
+    let digest = |text: &str| format!("{:08x}", RecordId::of(1, text.as_bytes()).digest >> 32);
+    let model = match args.calls.practice {
+        true => Some(practice::MODEL),
+        false => request.model.as_deref(),
+    };
+    let mut parameters: Vec<_> = request
+        .param
+        .iter()
+        .map(|p| format!("{}={}", p.name, p.value))
+        .collect();
+    parameters.extend(request.max_tokens.map(|most| format!("max_tokens={most}")));
+    parameters.extend(
+        request
+            .temperature
+            .map(|temperature| format!("temperature={temperature}")),
+    );
+    let template = args
+        .reading
+        .template
+        .as_deref()
+        .and_then(|path| fs::read_to_string(path).ok());
+    let parameters = (!parameters.is_empty()).then(|| digest(&parameters.join(" ")));
+    let parts = [
+        ("model", model.map(|model| shortened(model, 200))),
+        ("system message", request.system.as_deref().map(digest)),
+        ("parameter", parameters),
+        ("template", template.as_deref().map(digest)),
+        ("api", Some(args.calls.server.api.to_string())),
+    ];
+    let there = parts
+        .into_iter()
+        .filter_map(|(part, value)| Some((part.to_owned(), value?.into())));
+    Json::from(Value::Object(there.collect()))
 }
 
 fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {

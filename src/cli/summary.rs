@@ -22,7 +22,7 @@ pub(super) fn beginning(setup: &Setup, count: Option<u64>, resume: &Resume) -> S
 fn on_record(resume: &Resume) -> Option<String> {
     let answered = resume.index.answered();
     let failed = resume.index.len() - answered;
-    let again = match (failed, resume.retry_failed) {
+    let again = match (failed, resume.index.retries(resume.retry_failed)) {
         (0, _) => "",
         (_, true) => ", which run again",
         (_, false) => "; --retry-failed runs those again",

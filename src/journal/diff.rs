@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use super::id::RecordId;
 use super::reader::{Results, ResultsError};
+use crate::json::Json;
 
 /// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,9 +13,11 @@ use super::reader::{Results, ResultsError};
 pub struct ResumeDiff {
     /// Prompts of the input that have a record.
     pub recorded: u64,
-    /// Those of them whose text is another now.
+    /// Those of them that changed, but were never answered: they are sent again.
+    pub unanswered: u64,
+    /// Those of them that were answered, and whose text is another now.
     pub other_text: u64,
-    /// Those with the same text, but another request: another model, system message or parameter.
+    /// Those that were answered, with the same text, but another request: another model, system message or parameter.
     pub other_settings: u64,
     /// Recorded prompts that are not in the input any more, up to the last prompt of the input.
     pub gone: u64,
@@ -35,10 +38,12 @@ pub struct PromptChange {
     pub was: String,
     /// The model that gave the old answer, if the answer names it; `None` until [`look_up`](PromptChange::look_up).
     pub model: Option<String>,
+    /// Which settings are others now, as far as the record tells: `the model was "a" and is "b"`, `another template`.
+    pub settings: Vec<String>,
 }
 
 impl ResumeDiff {
-    /// Recorded prompts that would be sent differently now.
+    /// Answered prompts that would be sent differently now.
     #[must_use]
     pub fn changed(&self) -> u64 {
         self.other_text + self.other_settings
@@ -59,20 +64,33 @@ impl ResumeDiff {
 }
 
 impl PromptChange {
-    /// Looks through the results for what was sent and who answered.
+    /// Looks through the results for what was sent and who answered. `settings` are those of now.
     ///
     /// # Errors
     /// [`ResultsError`]
-    pub fn look_up<R: BufRead>(&mut self, results: &mut Results<R>) -> Result<(), ResultsError> {
+    pub fn look_up<R: BufRead>(
+        &mut self,
+        results: &mut Results<R>,
+        settings: Option<&Json>,
+    ) -> Result<(), ResultsError> {
         for record in results {
             let record = record?;
             let id = record.id.parse();
             if id.is_ok_and(|id: RecordId| id.line == self.line) {
                 self.model = record.model();
+                self.settings = differences(record.settings.as_ref(), settings);
                 self.was = record.prompt;
             }
         }
         Ok(())
+    }
+}
+
+impl PromptChange {
+    fn fmt_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings
+            .iter()
+            .try_for_each(|part| write!(f, "; {part}"))
     }
 }
 
@@ -81,16 +99,37 @@ impl fmt::Display for PromptChange {
         write!(f, "line {}: the prompt ", self.line)?;
         if self.was == self.now {
             write!(f, "is still {:?}", excerpt(&self.now, 0))?;
-            return match &self.model {
-                Some(model) => write!(f, ", and was answered by {model}"),
-                None => Ok(()),
-            };
+            if let Some(model) = &self.model {
+                write!(f, ", and was answered by {model}")?;
+            }
+            return self.fmt_settings(f);
         }
         let pairs = self.was.chars().zip(self.now.chars());
         let common = pairs.take_while(|(was, now)| was == now).count();
         let was = excerpt(&self.was, common);
-        write!(f, "was {was:?} and is {:?}", excerpt(&self.now, common))
+        write!(f, "was {was:?} and is {:?}", excerpt(&self.now, common))?;
+        self.fmt_settings(f)
     }
+}
+
+/// The parts of two settings that are not the same, in words. Nothing if one of them is not known.
+fn differences(was: Option<&Json>, now: Option<&Json>) -> Vec<String> {
+    let (Some(was), Some(now)) = (was, now) else {
+        return Vec::new();
+    };
+    let (was, now) = (was.value(), now.value());
+    let parts = ["model", "system message", "parameter", "template", "api"];
+    let changed = parts.into_iter().filter(|part| was[part] != now[part]);
+    changed
+        .map(|part| match (was[part].as_str(), now[part].as_str()) {
+            (Some(was), Some(now)) if ["model", "api"].contains(&part) => {
+                format!("the {part} was {was:?} and is {now:?}")
+            }
+            (Some(_), None) => format!("there is no {part} any more"),
+            (None, Some(_)) => format!("there was no {part}"),
+            _ => format!("another {part}"),
+        })
+        .collect()
 }
 
 /// At most 50 characters of a text, among them the one at this place.
@@ -152,7 +191,9 @@ mod tests {
         });
         let Ok(mut diff) = index.compare(prompts);
         if let Some(first) = &mut diff.first {
-            first.look_up(&mut Results::new(file.as_bytes())).unwrap();
+            first
+                .look_up(&mut Results::new(file.as_bytes()), None)
+                .unwrap();
         }
         diff
     }
@@ -198,6 +239,22 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_that_are_others_are_named() {
+        let settings = |text: &str| Json::read(text.to_owned()).unwrap();
+        let was = settings(r#"{"model":"a","system message":"1","template":"2"}"#);
+        let now = settings(r#"{"model":"b","system message":"3","parameter":"4"}"#);
+        let expected = [
+            "the model was \"a\" and is \"b\"",
+            "another system message",
+            "there was no parameter",
+            "there is no template any more",
+        ];
+        assert_eq!(differences(Some(&was), Some(&now)), expected);
+        assert!(differences(None, Some(&now)).is_empty(), "an older version");
+        assert!(differences(Some(&was), Some(&was)).is_empty());
+    }
+
+    #[test]
     fn only_the_first_change_is_kept() {
         let done: Vec<_> = (1..=100).map(|line| (line, "old", Some("x"))).collect();
         let now: Vec<_> = (1..=100).map(|line| (line, "new")).collect();
@@ -213,6 +270,7 @@ mod tests {
                 now: now.to_owned(),
                 was: was.to_owned(),
                 model: None,
+                settings: Vec::new(),
             };
             change.to_string()
         };

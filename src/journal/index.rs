@@ -29,6 +29,7 @@ use super::reader::{Results, ResultsError};
 pub struct Index {
     /// By the line of the prompt.
     last: BTreeMap<u64, LastRecord>,
+    answered: usize,
 }
 
 /// What is kept of a prompt's last record.
@@ -58,14 +59,16 @@ pub enum PromptStatus {
 }
 
 impl PromptStatus {
-    /// Whether nothing is left to do for the prompt. `None` if it changed, unless `keep` takes old records as they are.
-    /// With `retry_failed`, a failed prompt is not done.
+    /// Whether nothing is left to do for the prompt. `None` if it changed after its answer, unless `keep` takes old answers
+    /// as they are. A record without an answer stands in no prompt's way: with `retry_failed`, or if the request is
+    /// another now, the prompt is not done.
     #[must_use]
     pub fn is_done(self, retry_failed: bool, keep: bool) -> Option<bool> {
         match self {
-            PromptStatus::New => Some(false),
-            PromptStatus::Changed { .. } if !keep => None,
-            _ => Some(self.is_answered() || !retry_failed),
+            PromptStatus::New | PromptStatus::Changed { answered: false } => Some(false),
+            PromptStatus::Changed { answered: true } => keep.then_some(true),
+            PromptStatus::Answered => Some(true),
+            PromptStatus::Failed => Some(!retry_failed),
         }
     }
 
@@ -108,7 +111,9 @@ impl Index {
             text,
             answered,
         };
-        self.last.insert(id.line, record);
+        let before = self.last.insert(id.line, record);
+        self.answered += usize::from(answered);
+        self.answered -= usize::from(before.is_some_and(|before| before.answered));
     }
 
     /// What the results say about the prompt whose record would have this id.
@@ -139,7 +144,13 @@ impl Index {
     /// The number of prompts that have an answer.
     #[must_use]
     pub fn answered(&self) -> usize {
-        self.last.values().filter(|record| record.answered).count()
+        self.answered
+    }
+
+    /// Whether failed prompts run again. They do without being asked for if nothing was ever answered: then the key, the
+    /// address or a parameter was wrong, and is mended now.
+    pub(crate) fn retries(&self, retry_failed: bool) -> bool {
+        retry_failed || self.answered == 0
     }
 
     /// Compares an input, in its order, with the results: the id that each prompt's record would have, and its text.
@@ -159,8 +170,12 @@ impl Index {
                 continue;
             };
             diff.recorded += 1;
-            if record.digest != id.digest {
-                diff.count_change(id.line, &text, record.text == text_hash(&text));
+            if record.digest == id.digest {
+                continue;
+            }
+            match record.answered {
+                true => diff.count_change(id.line, &text, record.text == text_hash(&text)),
+                false => diff.unanswered += 1,
             }
         }
         let up_to_last = self.last.range(..=last).count() as u64;
@@ -224,7 +239,7 @@ mod tests {
                 [Some(true), Some(false), Some(true), Some(false)],
             ),
             (changed(true), [None, None, Some(true), Some(true)]),
-            (changed(false), [None, None, Some(true), Some(false)]),
+            (changed(false), [Some(false); 4]),
         ];
         for (status, expected) in table {
             let rules = [(false, false), (true, false), (false, true), (true, true)];

@@ -21,6 +21,10 @@ pub struct Record {
     /// The text of the prompt.
     #[serde(default)]
     pub prompt: String,
+    /// What it was sent with, in parts: the model, and digests of the others, such as the system message. Only to tell
+    /// which part of a later run is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Json>,
     /// The answer; `None` if the prompt failed.
     pub text: Option<String>,
     /// Why the answer ended: `stop`, `length` and so on.
@@ -191,6 +195,7 @@ pub(super) mod tests {
             id: id.into(),
             custom_id: "line-1".into(),
             prompt: "a\u{2028}b\nc".into(),
+            settings: None,
             text: None,
             finish_reason: None,
             response: Some(RecordResponse {

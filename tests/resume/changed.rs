@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use super::{Bench, Cli, Ran};
+use super::common::tcp::{self, completion, response};
+use super::{BRISK, Bench, Cli, Ran};
 
 /// The run was refused before anything was sent, said all this, and left the results as they were.
 #[track_caller]
@@ -137,25 +138,105 @@ fn restart_asks_everything_anew() {
 }
 
 #[test]
-fn failed_prompts_that_changed_are_refused_too() {
-    let bench = Bench::of("one\nbad two\n");
-    assert_eq!((bench.run(&[]).exit, bench.sent().len()), (1, 2));
-    let results = bench.cli.results();
-    bench.rewrite("one\ntwo\n");
-    for options in [&[][..], &["--retry-failed"]] {
-        assert_refused(
-            &bench,
-            &bench.run(options),
-            &results,
-            &["1 of the 2 prompts"],
-        );
-    }
-    let ran = bench.run(&["--retry-failed", "--keep"]);
-    assert_eq!(
-        (ran.exit, bench.sent().len()),
-        (0, 1),
-        "asked for both, a mended prompt is run: {ran}"
+fn a_prompt_that_failed_and_was_changed_is_sent_again() {
+    let bench = Bench::of("one\nbad two\nbad three\n");
+    assert_eq!((bench.run(&[]).exit, bench.sent().len()), (1, 3));
+    bench.rewrite("one\ntwo\nbad three\n");
+    let ran = bench.run(&[]);
+    assert_eq!((ran.exit, bench.sent().len()), (1, 1), "{ran}");
+    assert!(
+        ran.stderr
+            .contains("1 prompt never answered, and sent otherwise now"),
+        "{ran}"
     );
+    assert_eq!(ran.record("line-2")["prompt"], "bad two", "kept");
+    assert_eq!(ran.records.last().unwrap()["prompt"], "two");
+}
+
+/// Whatever was wrong with all prompts, the same command goes on once it is mended.
+#[test]
+fn the_same_command_goes_on_once_the_model_the_address_or_a_parameter_is_right() {
+    let is_right = |request: &str| {
+        request.contains("POST /v1/") && request.contains("\"m\"") && !request.contains("top_p")
+    };
+    let url = tcp::answering(move |request| match is_right(request) {
+        true => response("200 OK", &completion("Because.")),
+        false => response(
+            "404 Not Found",
+            r#"{"error":{"code":"not_found","message":"No such model."}}"#,
+        ),
+    });
+    let run = |cli: &Cli, base: &str, model: &str, options: &[&str]| {
+        let command = ["run", "prompts.txt", "-m", model, "--base-url", base];
+        cli.paceline(&[&command[..], BRISK, options].concat())
+    };
+    let elsewhere = format!("{url}/elsewhere");
+    let table: [(&str, &str, &[&str]); 3] = [
+        (&url, "wrong", &[]),
+        (&elsewhere, "m", &[]),
+        (&url, "m", &["--param", "top_p=2"]),
+    ];
+    for (base, model, options) in table {
+        let cli = Cli::of_topics(60);
+        let wrong = run(&cli, base, model, options);
+        assert_eq!(wrong.exit, 3, "{wrong}");
+        for words in [
+            "the first 20 prompts all failed for one reason; ",
+            " were not sent\n  404 not_found: No such model.\n  help: ",
+            "then: run the same command",
+        ] {
+            assert!(wrong.stderr.contains(words), "{words:?} is not in {wrong}");
+        }
+        assert!(wrong.records.len() < 40, "{wrong}");
+        let right = run(&cli, &url, "m", &[]);
+        assert_eq!(right.exit, 0, "{right}");
+        let answered = right.records.iter().filter(|r| r["text"].is_string());
+        assert_eq!(answered.count(), 60, "{right}");
+    }
+}
+
+#[test]
+fn keep_going_sends_the_rest_though_all_fail_alike() {
+    let bench = Bench::of("bad\n".repeat(30));
+    let ran = bench.run(&["--keep-going"]);
+    assert_eq!((ran.exit, bench.sent().len()), (1, 30), "{ran}");
+    assert!(
+        ran.stderr
+            .contains("  help     does the server take this request?"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn the_setting_that_is_another_is_named() {
+    let bench = Bench::of("one\n");
+    fs::write(bench.cli.path("t.txt"), "Explain {{prompt}}.").unwrap();
+    assert!(bench.run(&["--system", "Be brief."]).is_all_answered(1));
+    let (results, _) = (bench.cli.results(), bench.sent());
+    let table: [(&[&str], &str); 5] = [
+        (
+            &["-m", "other", "--system", "Be brief."],
+            "the model was \"m\" and is \"other\"\n",
+        ),
+        (&["-m", "m"], "; there is no system message any more\n"),
+        (
+            &["-m", "m", "--system", "Be long."],
+            "; another system message\n",
+        ),
+        (
+            &["-m", "m", "--system", "Be brief.", "--temperature", "0"],
+            "; there was no parameter\n",
+        ),
+        (
+            &["-m", "m", "--system", "Be brief.", "--template", "t.txt"],
+            "; there was no template\n",
+        ),
+    ];
+    for (options, said) in table {
+        let ran = bench.run_on(&[&["prompts.txt"], options].concat());
+        assert_refused(&bench, &ran, &results, &[said]);
+    }
+    assert!(!results.contains("brief"), "only a digest is stored");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Survey {
 
     fn is_to_send(&mut self, args: &RunArgs, index: &Index, id: &RecordId) -> bool {
         let status = index.status(id);
-        let is_done = status.is_done(args.retry_failed, args.keep);
+        let is_done = status.is_done(index.retries(args.retry_failed), args.keep);
         self.changed += u64::from(is_done.is_none());
         if is_done == Some(true) {
             self.before.answered += u64::from(status.is_answered());
