@@ -68,7 +68,7 @@ pub(in crate::cli) struct RunArgs {
 /// How prompts are read, for `run` and `queue push`.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct ReadingArgs {
-    /// The format of the prompts: text, jsonl, csv or tsv [default: by name and content]
+    /// text, jsonl, csv or tsv [default: by name and content]
     ///
     /// jsonl is JSON values, one a line or in an array. What might be meant as another format is refused, unless this says
     /// what it is.
