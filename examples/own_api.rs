@@ -56,10 +56,7 @@ impl Api for Translator {
 }
 
 fn main() {
-    let http = Http::new(&HttpOptions {
-        proxy_from_env: false,
-        ..HttpOptions::default()
-    });
+    let http = Http::new(&HttpOptions::default());
     let http = http.expect("no certificates are given");
     let params = Params {
         model: "de".to_owned(),

@@ -9,6 +9,9 @@
 //! There is more than one agent, because an agent goes through its idle connections behind one
 //! lock: with one for 256 workers a run costs 1.28 times the processor time a call.
 
+pub(crate) mod proxy;
+mod socket;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +23,10 @@ use std::time::Duration;
 use thiserror::Error;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body, SendBody};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::{Agent, Body, Proxy, SendBody};
+
+use crate::text::one_line;
 
 /// How calls are made: plain data.
 ///
@@ -30,7 +36,7 @@ use ureq::{Agent, Body, SendBody};
 /// * `connections`: 64
 /// * `body_limit`: 32 MiB
 /// * `ca_cert`: none, which trusts Mozilla's root certificates
-/// * `proxy_from_env`: true
+/// * `proxy`: none
 #[derive(Clone, Debug)]
 pub struct HttpOptions {
     /// Maximum time for each of the three parts of a call: sending the request, waiting for the
@@ -44,8 +50,8 @@ pub struct HttpOptions {
     pub body_limit: u64,
     /// PEM file with the certificates to trust, in place of Mozilla's.
     pub ca_cert: Option<PathBuf>,
-    /// Whether `HTTPS_PROXY`, `NO_PROXY` and the like are honoured.
-    pub proxy_from_env: bool,
+    /// The proxy of all calls: [`proxy::of`] finds it in the environment.
+    pub proxy: Option<Proxy>,
 }
 
 impl Default for HttpOptions {
@@ -56,7 +62,7 @@ impl Default for HttpOptions {
             connections: 64,
             body_limit: 32 << 20,
             ca_cert: None,
-            proxy_from_env: true,
+            proxy: None,
         }
     }
 }
@@ -143,6 +149,18 @@ impl Headers {
     }
 }
 
+impl Headers {
+    /// Replaces the values for which there is a replacement.
+    pub(crate) fn replace_values(&mut self, replacement: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        for value in self.0.values_mut() {
+            let new = replacement(value.as_bytes());
+            if let Some(new) = new.and_then(|bytes| HeaderValue::from_bytes(&bytes).ok()) {
+                *value = new;
+            }
+        }
+    }
+}
+
 /// Pairs that cannot be a header are left out.
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
@@ -184,6 +202,21 @@ impl Target {
         }
         Ok(Target { uri, headers: map })
     }
+
+    /// Sets headers in place of those of the same name.
+    pub(crate) fn replace<'a>(
+        &mut self,
+        headers: impl Iterator<Item = (&'a String, &'a HeaderValue)> + Clone,
+    ) {
+        for (name, _) in headers.clone() {
+            self.headers.remove(name);
+        }
+        for (name, value) in headers {
+            if let Ok(name) = HeaderName::from_str(name) {
+                self.headers.append(name, value.clone());
+            }
+        }
+    }
 }
 
 /// The client: cheap to clone, shared by all threads, keeps connections open.
@@ -219,7 +252,7 @@ impl Http {
         if let Some(path) = &options.ca_cert {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?)));
         }
-        let mut config = Agent::config_builder()
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
@@ -232,14 +265,17 @@ impl Http {
             .output_buffer_size(Self::OUTPUT)
             .max_idle_connections(Self::PER_AGENT.min(options.connections))
             .max_idle_connections_per_host(Self::PER_AGENT.min(options.connections))
-            .tls_config(tls.build());
-        if !options.proxy_from_env {
-            config = config.proxy(None);
-        }
-        let config = config.build();
+            .tls_config(tls.build())
+            .proxy(options.proxy.clone())
+            .build();
         let agents = options.connections.div_ceil(Self::PER_AGENT).max(1);
         Ok(Http {
-            agents: (0..agents).map(|_| config.new_agent()).collect(),
+            agents: (0..agents)
+                .map(|_| {
+                    let resolver = DefaultResolver::default();
+                    Agent::with_parts(config.clone(), socket::connector(), resolver)
+                })
+                .collect(),
             options: Arc::new(options.clone()),
         })
     }
@@ -289,10 +325,12 @@ impl Http {
         };
         let response = request.send(SendBody::from_reader(&mut body));
         let response = response.and_then(|response| self.read(response));
-        response.map_err(|error| TransportError {
-            is_sent: body.rest.is_empty(),
-            ..self.explain(error, &target.uri)
-        })
+        let is_sent = body.rest.is_empty();
+        let response = response.map_err(|error| TransportError {
+            is_sent,
+            ..self.explain(error)
+        })?;
+        self.of_the_server(response, &target.uri)
     }
 
     /// The agent of the calling thread.
@@ -312,10 +350,10 @@ impl Http {
         })
     }
 
-    fn explain(&self, error: ureq::Error, uri: &Uri) -> TransportError {
+    fn explain(&self, error: ureq::Error) -> TransportError {
         use TransportFault::*;
         use ureq::Error;
-        let text = format!("{error}{}", self.through(uri));
+        let text = error.to_string();
         let (fault, text) = match error {
             Error::Timeout(phase) => (Timeout, self.late(phase)),
             Error::ConnectProxyFailed(reason) if reason.contains("responded 4") => {
@@ -337,16 +375,34 @@ impl Http {
             Error::Io(error) => explain_io(&error, text),
             _ => (Broken, text),
         };
-        unsent(fault, text)
+        unsent(fault, text + &self.through())
     }
 
-    /// Names the proxy that the calls to an address go through, if there is one.
-    fn through(&self, uri: &Uri) -> String {
-        match self.agents[0].config().proxy() {
-            Some(proxy) if !proxy.is_no_proxy(uri) => {
-                format!(" (through the proxy at {}:{})", proxy.host(), proxy.port())
-            }
-            _ => String::new(),
+    /// A response, unless it is that of a proxy which does not let the call through.
+    fn of_the_server(
+        &self,
+        response: HttpResponse,
+        uri: &Uri,
+    ) -> Result<HttpResponse, TransportError> {
+        let proxy = self.options.proxy.as_ref();
+        let is_absolute = proxy.is_some_and(|proxy| socket::is_in_absolute_form(proxy, uri));
+        if !is_absolute || !is_of_a_proxy(&response) {
+            return Ok(response);
+        }
+        let status = response.status;
+        let fault = match status {
+            400..500 => TransportFault::ProxyRefused,
+            _ => TransportFault::Unreachable,
+        };
+        let text = format!("the proxy answers with status {status}{}", self.through());
+        Err(unsent(fault, text))
+    }
+
+    /// Names the proxy that the calls go through, if there is one.
+    fn through(&self) -> String {
+        match &self.options.proxy {
+            Some(proxy) => format!(" (through the proxy at {}:{})", proxy.host(), proxy.port()),
+            None => String::new(),
         }
     }
 
@@ -410,18 +466,27 @@ fn explain_io(error: &io::Error, text: String) -> (TransportFault, String) {
     (fault, text)
 }
 
+/// Whether a proxy answered, and not the server behind it.
+fn is_of_a_proxy(response: &HttpResponse) -> bool {
+    const MARKS: [&str; 3] = ["proxy-authenticate", "proxy-status", "x-squid-error"];
+    let is_marked = MARKS
+        .iter()
+        .any(|name| response.headers.get(name).is_some());
+    response.status == 407 || (response.status >= 400 && is_marked)
+}
+
 /// A failure before the request was sent, or of which that is not known.
 fn unsent(fault: TransportFault, text: String) -> TransportError {
+    let text = one_line(&text);
     let message = match fault {
         TransportFault::Timeout => format!("time-out: {text}"),
-        TransportFault::ProxyRefused => format!("the proxy refuses: {text}"),
+        TransportFault::ProxyRefused => {
+            format!("the proxy refuses: {text}; see $HTTPS_PROXY and $HTTP_PROXY")
+        }
         TransportFault::Unreachable => format!("no connection: {text}"),
         TransportFault::Broken => format!("broken connection: {text}"),
         TransportFault::TooLarge => text,
-        TransportFault::Untrusted => format!(
-            "no trust: {text} (for a private authority, give its certificate; for a server without \
-             TLS, begin the address with http://)"
-        ),
+        TransportFault::Untrusted => format!("no trust: {}", untrusted(&text)),
         TransportFault::Unsendable => format!("bad request: {text}"),
     };
     TransportError {
@@ -429,6 +494,33 @@ fn unsent(fault: TransportFault, text: String) -> TransportError {
         message,
         is_sent: false,
     }
+}
+
+/// What is wrong with a certificate, and what to do. rustls gives instants in seconds since 1970.
+fn untrusted(text: &str) -> String {
+    let date = |word: &str| {
+        let seconds: u64 = word.parse().ok().filter(|_| word.len() >= 9)?;
+        let time = jiff::Timestamp::from_second(seconds.try_into().ok()?).ok()?;
+        Some(time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    };
+    let words = text.replace(" (UNIX)", "");
+    let words: Vec<_> = words
+        .split(' ')
+        .map(|word| date(word).unwrap_or_else(|| word.to_owned()))
+        .collect();
+    let advice = match text {
+        _ if text.contains("UnknownIssuer") => {
+            "for a private authority, give its certificate with --ca-cert FILE"
+        }
+        _ if text.contains("expired") || text.contains("not valid yet") => {
+            "the server's certificate is to be renewed, or this machine's clock is wrong"
+        }
+        _ => {
+            "for a private authority, give its certificate with --ca-cert FILE; for a server \
+             without TLS, begin the address with http://"
+        }
+    };
+    format!("{} ({advice})", words.join(" "))
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {

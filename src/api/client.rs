@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use log::warn;
 use serde_json::Value;
 
+use super::header::ExtraHeader;
+use super::secrets::Secrets;
 use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, chat};
 use crate::hints::Hints;
 use crate::http::{Headers, Http, HttpResponse, Target, TransportError};
@@ -24,6 +26,7 @@ pub struct Client {
     path: String,
     key: Option<Key>,
     params: Params,
+    secrets: Secrets,
     /// Whether a limit that cannot be read was warned of.
     warned: AtomicBool,
 }
@@ -57,8 +60,22 @@ impl Client {
             path,
             key: key.cloned(),
             params,
+            secrets: Secrets::new(key.map(Key::expose).into_iter().chain(secrets_of(&url))),
             warned: AtomicBool::new(false),
         }
+    }
+
+    /// Adds headers to all calls. They replace those of the same name.
+    pub(crate) fn with_headers(mut self, headers: &[ExtraHeader]) -> Self {
+        if let Ok(target) = &mut self.target {
+            target.replace(headers.iter().map(|header| (&header.name, &header.value)));
+        }
+        self
+    }
+
+    /// Hides the secrets of the whole run: those of the other keys, too.
+    pub(crate) fn hiding(self, secrets: Secrets) -> Self {
+        Client { secrets, ..self }
     }
 
     /// The address of the calls, for people: without the secrets that it may hold.
@@ -114,26 +131,20 @@ impl Client {
     fn answer(&self, completion: Completion, body: Json, response: &HttpResponse) -> Answer {
         let hints = Hints::read(response.headers.iter(), None, SystemTime::now());
         self.warn_once(&hints);
-        let mut answer = Answer {
-            text: completion.text,
+        Answer {
+            // A stream may have brought a secret in parts.
+            text: self.secrets.hide(completion.text),
             finish_reason: completion.finish_reason,
             status: response.status,
             request_id: request_id(&response.headers).or(completion.request_id),
             usage: completion.usage,
             hints: Box::new(hints),
             body,
-        };
-        if let Some(key) = &self.key {
-            key.hide_in_answer(&mut answer);
         }
-        answer
     }
 
     fn failure(&self, response: &HttpResponse) -> CallError {
-        let mut error = self.api.failure(response);
-        if let Some(key) = &self.key {
-            key.hide_in_error(&mut error);
-        }
+        let error = self.api.failure(response);
         self.warn_once(&error.hints);
         error
     }
@@ -161,8 +172,24 @@ fn address(api: &dyn Api, base_url: &str, path: &str) -> String {
     format!("{}{path}{query}", api.complete(base))
 }
 
+/// The secrets that an address may hold: its user's password, and the values of its query.
+pub(crate) fn secrets_of(url: &str) -> impl Iterator<Item = &str> {
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    let password = user.and_then(|user| user.split_once(':'));
+    let pairs = query.split('&').filter(|pair| !is_version(pair));
+    let values = pairs.filter_map(|pair| pair.split_once('='));
+    values.chain(password).map(|(_, secret)| secret)
+}
+
+/// The part of Azure's addresses that is no secret.
+fn is_version(pair: &str) -> bool {
+    pair.starts_with("api-version=")
+}
+
 /// An address in which a password and the secrets of a query are hidden.
-fn masked(url: &str) -> String {
+pub(crate) fn masked(url: &str) -> String {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let mut shown = url.to_owned();
     if let Some((scheme, rest)) = url.split_once("://") {
@@ -178,8 +205,7 @@ fn masked(url: &str) -> String {
         .enumerate()
         .filter(|(_, pair)| !pair.is_empty())
     {
-        let is_version = pair.starts_with("api-version=");
-        let name = pair.split_once('=').filter(|_| !is_version);
+        let name = pair.split_once('=').filter(|_| !is_version(pair));
         let pair = name.map_or(pair.to_owned(), |(name, _)| format!("{name}=…"));
         shown += &format!("{}{pair}", if n == 0 { '?' } else { '&' });
     }
@@ -204,7 +230,15 @@ impl Ask for Client {
 
     fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
         let target = self.target.as_ref().map_err(Clone::clone)?;
-        let response = self.http.post(target, request, sent)?;
+        let mut response = match self.http.post(target, request, sent) {
+            Ok(response) => response,
+            Err(error) => {
+                let mut error = CallError::from(error);
+                error.message = self.secrets.hide(error.message);
+                return Err(error);
+            }
+        };
+        self.secrets.hide_in(&mut response);
         self.read(response)
     }
 

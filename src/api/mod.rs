@@ -10,11 +10,13 @@ mod embeddings;
 mod error;
 mod error_body;
 mod gemini;
+mod header;
 mod key;
 mod kind;
 mod messages;
 mod reading;
 mod responses;
+mod secrets;
 
 use std::fmt::Debug;
 use std::time::SystemTime;
@@ -27,14 +29,17 @@ use crate::json::Json;
 
 pub use chat::Chat;
 pub use client::Client;
+pub(crate) use client::{masked, secrets_of};
 pub use embeddings::Embeddings;
 pub use error::{CallError, Class};
 pub use gemini::Gemini;
+pub(crate) use header::ExtraHeader;
 pub use key::Key;
 pub use kind::ApiKind;
 pub use messages::Messages;
 pub use reading::usage_of;
 pub use responses::Responses;
+pub(crate) use secrets::Secrets;
 
 /// What every prompt of a batch is sent with: plain data.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -6,11 +6,13 @@
 use std::env;
 use std::net::IpAddr;
 
+use ureq::Proxy;
 use ureq::http::Uri;
 
 use super::args::ServerArgs;
 use super::error::CommandError;
-use crate::api::{Api, Key};
+use crate::api::{Api, ExtraHeader, Key, Secrets, masked, secrets_of};
+use crate::http::proxy;
 
 /// An address and its key.
 #[derive(Debug, Default)]
@@ -28,9 +30,13 @@ impl Endpoint {
         }
     }
 
-    /// Whether the server is on this machine, where no proxy is used.
-    pub(super) fn is_local(&self) -> bool {
-        self.base_url.as_deref().is_some_and(is_loopback)
+    /// The proxy that the environment names for this server. A server on this machine has none.
+    pub(super) fn proxy(&self, api: &dyn Api) -> Result<Option<Proxy>, CommandError> {
+        let url = self.base_url.as_deref().unwrap_or(api.base_url());
+        let Some(url) = url.parse().ok().filter(|url| !is_loopback(url)) else {
+            return Ok(None);
+        };
+        proxy::of(&url, |name| env::var(name).ok()).map_err(CommandError::usage)
     }
 }
 
@@ -47,6 +53,60 @@ pub(super) fn of(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, Comm
         ))),
         None => Ok(endpoints),
     }
+}
+
+/// The headers that the arguments name, for every call.
+pub(super) fn headers(
+    args: &ServerArgs,
+    api: &dyn Api,
+    has_key: bool,
+) -> Result<Vec<ExtraHeader>, CommandError> {
+    let plain = args.header.iter().map(|text| {
+        let (name, value) = text.split_once(':').ok_or_else(|| {
+            CommandError::usage("a --header has no colon: give it as 'NAME: VALUE'")
+        })?;
+        ExtraHeader::new(name.trim(), value.trim(), false)
+            .map_err(|why| unusable("--header", name, &why))
+    });
+    let secret = args.header_env.iter().map(|text| {
+        let (name, variable) = text.split_once('=').ok_or_else(|| {
+            CommandError::usage("a --header-env has no equals sign: give it as NAME=VARIABLE")
+        })?;
+        let value = env::var(variable).map_err(|_| {
+            let why = format!("names ${variable}, which is not set or not text");
+            unusable("--header-env", text, &why)
+        })?;
+        ExtraHeader::new(name.trim(), value.trim(), true)
+            .map_err(|why| unusable("--header-env", text, &why))
+    });
+    let headers: Vec<_> = plain.chain(secret).collect::<Result<_, _>>()?;
+    let of_the_key = Key::new("key").map(|key| api.key_header(&key).0);
+    match of_the_key.filter(|name| has_key && headers.iter().any(|header| header.is(name))) {
+        Some(name) => Err(unusable("--header", &name, "carries the key already")),
+        None => Ok(headers),
+    }
+}
+
+fn unusable(option: &str, given: &str, why: &str) -> CommandError {
+    CommandError::usage(format!("{option} {given:?} {why}"))
+}
+
+/// All that is hidden in what the servers of a run say.
+pub(super) fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secrets {
+    let keys = endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.key.as_ref());
+    let addresses = endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.base_url.as_deref());
+    // A server may repeat the token alone: `Bearer TOKEN`.
+    let headers = headers.iter().filter_map(ExtraHeader::secret);
+    let headers = headers.flat_map(str::split_whitespace);
+    Secrets::new(
+        keys.map(Key::expose)
+            .chain(addresses.flat_map(secrets_of))
+            .chain(headers),
+    )
 }
 
 /// One address, with as many keys as are named.
@@ -150,14 +210,14 @@ fn checked(from: &str, url: &str) -> Result<String, CommandError> {
     match is_usable {
         true => Ok(url.to_owned()),
         false => Err(CommandError::usage(format!(
-            "{from} is {url:?}, which is not a URL: give one such as http://localhost:8080/v1"
+            "{from} is {:?}, which is not a URL: give one such as http://localhost:8080/v1",
+            masked(url)
         ))),
     }
 }
 
-fn is_loopback(url: &str) -> bool {
-    let uri: Option<Uri> = url.parse().ok();
-    uri.as_ref().and_then(Uri::host).is_some_and(|host| {
+fn is_loopback(url: &Uri) -> bool {
+    url.host().is_some_and(|host| {
         let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
         host == "localhost" || address.is_some_and(|address| address.is_loopback())
     })
@@ -189,11 +249,11 @@ mod tests {
             "http://127.9.9.9:2",
             "http://[::1]:3",
         ] {
-            assert!(is_loopback(near), "{near}");
+            assert!(is_loopback(&near.parse().unwrap()), "{near}");
         }
-        assert!(
-            !is_loopback("https://api.openai.com/v1") && !is_loopback("http://localhost.example")
-        );
+        for far in ["https://api.openai.com/v1", "http://localhost.example"] {
+            assert!(!is_loopback(&far.parse().unwrap()), "{far}");
+        }
     }
 
     #[test]

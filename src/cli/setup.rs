@@ -50,10 +50,16 @@ impl Setup {
             || workers_for(&settings.rate, endpoints.len()).most,
             NonZeroUsize::get,
         );
+        let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
+        let headers = endpoints::headers(&args.server, &*args.server.api.api(), has_key)?;
+        let secrets = endpoints::secrets(&endpoints, &headers);
         let clients = endpoints
             .iter()
-            .map(|endpoint| client(args, endpoint, most))
-            .collect::<Result<_, _>>()?;
+            .map(|endpoint| {
+                let client = client(args, endpoint, most)?;
+                Ok(client.with_headers(&headers).hiding(secrets.clone()))
+            })
+            .collect::<Result<_, CommandError>>()?;
         Ok(Setup {
             clients,
             settings,
@@ -182,15 +188,16 @@ fn client(
     endpoint: &Endpoint,
     connections: usize,
 ) -> Result<Client, CommandError> {
+    let api = args.server.api.api();
     let options = HttpOptions {
         timeout: args.server.timeout,
         connections,
         ca_cert: args.server.ca_cert.clone(),
-        proxy_from_env: !endpoint.is_local(),
+        proxy: endpoint.proxy(&*api)?,
         ..HttpOptions::default()
     };
     let Endpoint { base_url, key } = endpoint;
-    let (http, api) = (Http::new(&options)?, args.server.api.api());
+    let http = Http::new(&options)?;
     let params = params(args);
     Ok(Client::new(
         http,

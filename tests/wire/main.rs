@@ -8,6 +8,8 @@
 mod billed;
 #[path = "../common/mod.rs"]
 mod common;
+mod headers;
+mod proxies;
 mod trust;
 
 use std::io::Write;
@@ -28,10 +30,7 @@ const PATH: &str = "/v1/chat/completions";
 
 /// HttpOptions that no environment changes.
 fn options() -> HttpOptions {
-    HttpOptions {
-        proxy_from_env: false,
-        ..HttpOptions::default()
-    }
+    HttpOptions::default()
 }
 
 fn client(base_url: &str, options: &HttpOptions) -> Client {
@@ -630,4 +629,19 @@ fn a_body_that_is_refused_by_its_length_is_not_sent() {
         (Class::Rejected, Some(413)),
         "{error}"
     );
+}
+
+#[test]
+fn a_line_without_an_end_is_given_up() {
+    for head in [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: ",
+    ] {
+        let url = tcp::once(move |mut stream| {
+            hear(&mut stream);
+            stream.write_all(head.as_bytes()).unwrap();
+            while stream.write_all(&[b'0'; 4096]).is_ok() {}
+        });
+        assert_fault(ask(&url), "broken_connection");
+    }
 }

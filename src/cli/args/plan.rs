@@ -12,6 +12,8 @@ const IRRELEVANT: &[&str] = &[
     "out_dir",
     "sync",
     "halt",
+    "header",
+    "header_env",
     "ca_cert",
     "temperature",
     "max_wait",

@@ -175,6 +175,18 @@ pub(in crate::cli) struct ServerArgs {
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) key_env: Vec<String>,
 
+    /// A header for every call, as in 'NAME: VALUE' (repeatable)
+    ///
+    /// It is visible to others on this machine: use --header-env for a secret.
+    #[arg(long, value_name = "HEADER")]
+    pub(in crate::cli) header: Vec<String>,
+
+    /// A secret header, as in X-Token=VARIABLE (repeatable)
+    ///
+    /// Its value is in the variable, and is hidden like a key.
+    #[arg(long, value_name = "H=VAR")]
+    pub(in crate::cli) header_env: Vec<String>,
+
     /// Give a call up after this time
     #[arg(long, value_name = "DUR", default_value = "10m", value_parser = duration)]
     pub(in crate::cli) timeout: Duration,

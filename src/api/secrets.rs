@@ -1,0 +1,226 @@
+//! Keeps the secrets of a run out of everything that a server repeats.
+//!
+//! A response is searched as bytes before anything reads it, so that no record, message, log or report
+//! can have a secret. It is found as it is, with JSON escapes (also those of JSON inside a text), with
+//! percent signs, and in base64, and where these are mixed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
+use crate::http::HttpResponse;
+
+/// What is hidden. `Debug` does not show it.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets(Arc<[String]>);
+
+impl Secrets {
+    /// Shorter texts are placeholders, and may be any word.
+    const SHORTEST: usize = 8;
+    const HIDDEN: &str = "…";
+
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let long = secrets
+            .into_iter()
+            .filter(|secret| secret.len() >= Self::SHORTEST);
+        let mut all: Vec<_> = long.flat_map(forms).collect();
+        // A long one may begin with a short one.
+        all.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        all.dedup();
+        Secrets(all.into())
+    }
+
+    /// Hides the secrets in a response.
+    pub(super) fn hide_in(&self, response: &mut HttpResponse) {
+        if let Some(body) = self.without(&response.body, Self::HIDDEN) {
+            response.body = body;
+        }
+        response
+            .headers
+            .replace_values(|value| self.without(value, "..."));
+    }
+
+    /// A text without the secrets.
+    pub(super) fn hide(&self, text: String) -> String {
+        match self.without(text.as_bytes(), Self::HIDDEN) {
+            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            None => text,
+        }
+    }
+
+    /// The bytes with something in place of each secret; `None` if there is none.
+    fn without(&self, bytes: &[u8], hidden: &str) -> Option<Vec<u8>> {
+        let mut result: Option<Vec<u8>> = None;
+        for secret in self.0.iter() {
+            let bytes = result.as_deref().unwrap_or(bytes);
+            if let Some(without) = replaced(bytes, secret.as_bytes(), hidden.as_bytes()) {
+                result = Some(without);
+            }
+        }
+        result
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(…)")
+    }
+}
+
+/// A secret as it is, and what it looks like in the base64 of a text that it is a part of.
+fn forms(secret: &str) -> Vec<String> {
+    // One backslash stands for a run of them: that many is a question of escapes.
+    let mut runs = secret.to_owned();
+    while runs.contains("\\\\") {
+        runs = runs.replace("\\\\", "\\");
+    }
+    let mut forms = vec![runs];
+    for before in 0..3 {
+        let text = [&[0; 2][..before.min(2)], secret.as_bytes()].concat();
+        for engine in [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD] {
+            let encoded = engine.encode(&text);
+            // The first characters depend on what is before, the last on what follows.
+            let start = before + usize::from(before > 0);
+            let end = encoded.len() - usize::from(text.len() % 3 > 0);
+            forms.push(encoded[start..end].to_owned());
+        }
+    }
+    forms
+}
+
+fn replaced(bytes: &[u8], secret: &[u8], hidden: &[u8]) -> Option<Vec<u8>> {
+    let (mut result, mut kept, mut at) = (Vec::new(), 0, 0);
+    while let Some(next) = bytes[at..].iter().position(|byte| may_begin(*byte, secret)) {
+        at += next;
+        match length_at(&bytes[at..], secret) {
+            Some(length) => {
+                result.extend_from_slice(&bytes[kept..at]);
+                result.extend_from_slice(hidden);
+                at += length;
+                kept = at;
+            }
+            None => at += 1,
+        }
+    }
+    (kept > 0).then(|| {
+        result.extend_from_slice(&bytes[kept..]);
+        result
+    })
+}
+
+fn may_begin(byte: u8, secret: &[u8]) -> bool {
+    byte == secret[0] || byte == b'\\' || byte == b'%'
+}
+
+/// The length of the secret at the start of a text, however its characters are written.
+fn length_at(text: &[u8], secret: &[u8]) -> Option<usize> {
+    let mut length = 0;
+    for byte in secret {
+        length += written(&text[length..], *byte)?;
+    }
+    Some(length)
+}
+
+/// The length of a character at the start of a text: `/`, `\/`, `\u002f`, `\\\/`, `%2F`.
+fn written(text: &[u8], byte: u8) -> Option<usize> {
+    let slashes = text.iter().take_while(|byte| **byte == b'\\').count();
+    let is_hex = |digits: Option<&[u8]>| {
+        let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) == Some(byte)
+    };
+    match &text[slashes..] {
+        // An odd one belongs to what follows.
+        _ if byte == b'\\' && slashes > 0 => Some(slashes.min(1).max(slashes / 2 * 2)),
+        [first, ..] if *first == byte => Some(slashes + 1),
+        [b'u', b'0', b'0', rest @ ..] if slashes > 0 && is_hex(rest.get(..2)) => Some(slashes + 5),
+        [b'%', rest @ ..] if is_hex(rest.get(..2)) => Some(slashes + 3),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+    use proptest::prelude::*;
+
+    const KEY: &str = "sk/test\"12345+\\x";
+
+    fn hidden(text: &str) -> String {
+        Secrets::new([KEY, "other-key-1"]).hide(text.to_owned())
+    }
+
+    #[test]
+    fn a_secret_is_found_however_its_characters_are_written() {
+        let json = serde_json::to_string(KEY).unwrap();
+        let nested = serde_json::to_string(&json).unwrap();
+        for text in [
+            KEY.to_owned(),
+            json,
+            nested,
+            KEY.replace('/', "\\/"),
+            KEY.replace("sk", "\\u0073\\u006B"),
+            "sk%2Ftest%2212345%2b%5Cx".to_owned(),
+            KEY.bytes().map(|byte| format!("%{byte:02X}")).collect(),
+        ] {
+            let shown = hidden(&format!("bad key {text}, other-key-1."));
+            assert!(
+                !shown.contains("12345") && !shown.contains("test"),
+                "{shown}"
+            );
+            assert!(
+                shown.starts_with("bad key ") && shown.ends_with(", …."),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_the_base64_of_any_text_around_it() {
+        for before in ["", "a", "Bearer ", "key:"] {
+            let text = format!("{before}{KEY}{before}");
+            for encoded in [BASE64_STANDARD.encode(&text), BASE64_URL_SAFE.encode(&text)] {
+                let shown = hidden(&encoded.replace('/', "\\/"));
+                assert!(
+                    shown.contains('…') && shown.len() < 2 * before.len() + 16,
+                    "{shown}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn other_texts_and_short_secrets_stay() {
+        for text in ["sk/test", "\\", "%", "%2", "\\u00", "…", ""] {
+            assert_eq!(hidden(text), text);
+        }
+        assert_eq!(Secrets::new(["test"]).hide("a test".to_owned()), "a test");
+    }
+
+    #[test]
+    fn a_response_has_no_secret_in_its_body_or_its_headers() {
+        let pairs = [("x-request-id", "req-other-key-1"), ("date", "today")];
+        let mut response = HttpResponse {
+            status: 200,
+            headers: pairs.into_iter().collect(),
+            body: b"{\"a\":\"other\\u002dkey-1\"}".to_vec(),
+        };
+        Secrets::new(["other-key-1"]).hide_in(&mut response);
+        assert_eq!(response.body, "{\"a\":\"…\"}".as_bytes());
+        assert_eq!(response.headers.get("x-request-id"), Some("req-..."));
+        assert_eq!(response.headers.get("date"), Some("today"));
+    }
+
+    proptest! {
+        #[test]
+        fn json_stays_json_and_has_no_secret(before: String, after: String, key in "[!-~]{8,20}") {
+            let text = format!("{before}{key}{after}");
+            let json = serde_json::to_string(&text).unwrap();
+            let shown = Secrets::new([key.as_str()]).hide(json);
+            let shown: String = serde_json::from_str(&shown).unwrap();
+            prop_assert!(!shown.contains(&key));
+        }
+    }
+}
