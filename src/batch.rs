@@ -11,7 +11,6 @@ mod estimate;
 mod event;
 mod guard;
 mod halt;
-mod latency;
 mod meter;
 mod pacer;
 mod patience;
@@ -39,7 +38,7 @@ use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
-use crate::pacing::{CallLimiter, KeyPermit, NoKeyPermit, RateLimit};
+use crate::pacing::{CallLimiter, InFlight, KeyPermit, NoKeyPermit, RateLimit};
 use crate::pool::{Panicked, Pool, Workers};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
@@ -48,7 +47,7 @@ pub use causes::{Causes, FailureCause};
 pub use event::{Event, Origin, PauseReason, Watch};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
-use pacer::{Meaning, Pacer};
+use pacer::{Granted, Meaning, Pacer};
 use patience::{Patience, PatienceRule};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, Timing};
@@ -127,29 +126,21 @@ pub struct WorkerRange {
 }
 
 /// The workers that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
-/// one that waits in line. The batch adds workers while permits wait for them. An adaptive rate starts with 8 workers;
-/// without a rate limit there are always 8.
+/// one that waits in line, but 8 at most at the start. The batch adds workers while nobody waits for a permit and more
+/// calls may be in flight.
 #[must_use]
 pub fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
-    /// On most machines more threads cost more than they gain.
-    const MOST: usize = 512;
-    const UNKNOWN: usize = 8;
-    match rate {
-        RateLimit::Fixed(rate) if rate.interval().is_zero() => WorkerRange {
-            start: UNKNOWN,
-            most: UNKNOWN,
-        },
-        RateLimit::Fixed(rate) => {
+    const START: usize = 8;
+    let start = match rate {
+        RateLimit::Fixed(rate) if !rate.interval().is_zero() => {
             let in_flight = keys as f64 / rate.interval().as_secs_f64();
-            WorkerRange {
-                start: (in_flight.ceil() as usize + 1).clamp(2, MOST),
-                most: MOST,
-            }
+            (in_flight.ceil() as usize + 1).clamp(2, START)
         }
-        RateLimit::Adaptive => WorkerRange {
-            start: UNKNOWN,
-            most: MOST,
-        },
+        _ => START,
+    };
+    WorkerRange {
+        start,
+        most: InFlight::MOST,
     }
 }
 
@@ -406,10 +397,10 @@ impl<'a> Batch<'a> {
     fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> Option<Record> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let attempt = |_: &Attempt<'_>| {
-            let (permit, paced) = self.acquire(job)?;
+            let (mut granted, paced) = self.acquire(job)?;
             self.add_worker_if_short(workers);
-            let answer = self.call(job, &permit, paced, &run);
-            self.report(&permit, job, answer)
+            let answer = self.call(job, &mut granted, paced, &run);
+            self.report(&granted.permit, job, answer)
         };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
@@ -425,21 +416,21 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes a permit that the guard agrees to. Returns it and how long the prompt waited for it.
-    fn acquire(&self, job: &Job) -> Result<(KeyPermit, Duration), NoAnswer> {
+    fn acquire(&self, job: &Job) -> Result<(Granted<'_>, Duration), NoAnswer> {
         loop {
             if let Some(guard) = self.guard {
                 guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
             }
             let asked = self.clock.now();
             let waiting = self.view.waits();
-            let permit = self.pacer.acquire(&job.request, &self.cancel);
-            let permit = permit.inspect_err(|none| self.stop_if_unreachable(none))?;
+            let granted = self.pacer.acquire(&job.request, &self.cancel);
+            let granted = granted.inspect_err(|none| self.stop_if_unreachable(none))?;
             drop(waiting);
             if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
-                let paced = permit.granted_at() - asked;
-                return Ok((permit, paced));
+                let paced = granted.permit.granted_at() - asked;
+                return Ok((granted, paced));
             }
-            self.pacer.not_sent(&permit);
+            self.pacer.not_sent(&granted.permit);
         }
     }
 
@@ -453,10 +444,11 @@ impl<'a> Batch<'a> {
     fn call(
         &self,
         job: &Job,
-        permit: &KeyPermit,
+        granted: &mut Granted<'_>,
         paced: Duration,
         run: &RefCell<PromptRun<'_>>,
     ) -> Result<Answer, CallError> {
+        let permit = &granted.permit;
         let granted_at = permit.granted_at();
         let started_at = self.wall_at(granted_at);
         let in_flight = self.view.calls(granted_at);
@@ -469,7 +461,9 @@ impl<'a> Batch<'a> {
             paced,
             took: self.clock.now() - granted_at,
         };
+        let took = timing.took;
         run.borrow_mut().called(permit, timing, &answer);
+        self.pacer.ended(granted, took, &answer);
         answer
     }
 

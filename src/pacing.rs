@@ -5,6 +5,8 @@
 //! [`CallLimiter`], which you can implement yourself.
 
 mod adaptive;
+mod concurrency;
+mod in_flight;
 mod key_state;
 mod tokens;
 
@@ -18,6 +20,8 @@ use crate::clock::Clock;
 use crate::limiter::{Line, Rate, Schedule};
 
 use adaptive::AdaptiveRate;
+pub(crate) use concurrency::CallEnd;
+pub(crate) use in_flight::{InFlight, InFlightPlace};
 use key_state::KeyState;
 use tokens::TokenWindow;
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -12,27 +12,28 @@ use super::allowance::Allowance;
 use super::budget::Budget;
 use super::estimate::Estimate;
 use super::event::PauseReason;
-use super::latency::LatencyTracker;
 use super::view::View;
 use super::{Settings, Stop};
 use crate::api::{Answer, CallError, Class, Counting, Usage};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, after};
 use crate::hints::Hints;
+use crate::outcome::CallOutcome;
 use crate::pacing::{
-    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, PermitOutcome,
-    RateLimit,
+    CallEnd, CallLimiter, CallReport, InFlight, InFlightPlace, KeyLimiter, KeyLimits, KeyPermit,
+    NoKeyPermit, PermitOutcome, RateLimit,
 };
 
 #[derive(Debug)]
 pub(super) struct Pacer {
     limiter: Arc<dyn CallLimiter>,
+    /// The limit of the calls in flight; `None` if the settings give the number of workers, which is the limit then.
+    in_flight: Option<InFlight>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     view: Arc<View>,
     /// By key: refusals in a row that may be meant for the key.
     doubts: Mutex<Vec<u32>>,
-    latency: Mutex<LatencyTracker>,
     estimate: Mutex<Estimate>,
     /// Token limits, by key.
     allowances: Mutex<Vec<Allowance>>,
@@ -41,6 +42,14 @@ pub(super) struct Pacer {
     counts_tokens: AtomicBool,
     /// Number of 429s so far, so that each pause has its own jitter.
     rate_limits: AtomicU64,
+}
+
+/// The right to make one call now.
+#[derive(Debug)]
+pub(super) struct Granted<'a> {
+    pub(super) permit: KeyPermit,
+    /// Its place among the calls in flight, if they are limited.
+    place: Option<InFlightPlace<'a>>,
 }
 
 /// What a failure means beyond its own prompt.
@@ -69,11 +78,11 @@ impl Pacer {
         };
         Pacer {
             limiter: Arc::new(KeyLimiter::new(clock.clone(), vec![limits; keys])),
+            in_flight: (settings.workers.is_none()).then(|| InFlight::new(clock.clone())),
             clock,
             settings,
             view,
             doubts: Mutex::new(vec![0; keys]),
-            latency: Mutex::default(),
             estimate: Mutex::new(Estimate::new(counting)),
             allowances: Mutex::new(vec![Allowance::together(settings.tokens); keys]),
             budget: Mutex::default(),
@@ -92,7 +101,9 @@ impl Pacer {
         &self,
         request: &[u8],
         cancel: &CancelToken,
-    ) -> Result<KeyPermit, NoKeyPermit> {
+    ) -> Result<Granted<'_>, NoKeyPermit> {
+        let in_flight = self.in_flight.as_ref();
+        let mut place = in_flight.map(|calls| calls.enter(cancel)).transpose()?;
         let mut tokens = 0;
         if self.counts_tokens.load(Ordering::Relaxed) {
             tokens = self.weigh(self.estimate.lock().cost(request));
@@ -100,7 +111,28 @@ impl Pacer {
         let permit = self.limiter.acquire(tokens, cancel)?;
         self.view.passed(permit.key(), permit.granted_at());
         self.budget.lock().pay_in();
-        Ok(permit)
+        if let Some(place) = &mut place {
+            place.sent();
+        }
+        Ok(Granted { permit, place })
+    }
+
+    /// The call has ended after `took`; its outcome is reported next.
+    pub(super) fn ended(
+        &self,
+        granted: &mut Granted<'_>,
+        took: Duration,
+        answer: &Result<Answer, CallError>,
+    ) {
+        let end = match answer {
+            Ok(_) => CallEnd::Answered,
+            Err(error) if error.outcome() == CallOutcome::Timeout => CallEnd::TimedOut,
+            Err(_) => CallEnd::Other,
+        };
+        if let (Some(place), Some(calls)) = (granted.place.take(), &self.in_flight) {
+            place.ended(end, took);
+            self.view.may_be_in_flight(calls.limit());
+        }
     }
 
     /// The call leaves only now, after its connection was made.
@@ -120,9 +152,6 @@ impl Pacer {
     /// The request was answered.
     pub(super) fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
         self.doubts.lock()[permit.key()] = 0;
-        self.latency
-            .lock()
-            .note(self.clock.now() - permit.granted_at());
         let usage = answer
             .usage
             .filter(|_| self.counts_tokens.load(Ordering::Relaxed));
@@ -179,13 +208,10 @@ impl Pacer {
         }
     }
 
-    /// Whether another worker would help: no worker waits for the next permit, and more calls at once do not only make
-    /// the server slower.
+    /// Whether another worker would help: none waits, neither for a permit nor until another call may be in flight.
     pub(super) fn wants_workers(&self) -> bool {
-        let is_unlimited =
-            matches!(self.settings.rate, RateLimit::Fixed(rate) if rate.interval().is_zero());
-        let has_headroom = || self.is_fixed() || self.latency.lock().has_headroom();
-        !is_unlimited && self.limiter.waiting() == 0 && has_headroom()
+        let in_flight = self.in_flight.as_ref();
+        self.limiter.waiting() == 0 && in_flight.is_some_and(|calls| calls.waiting() == 0)
     }
 
     /// Calls per minute that the server was found to allow, for all keys together.

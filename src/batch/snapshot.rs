@@ -67,6 +67,9 @@ pub struct Snapshot {
     pub workers: u64,
     /// Workers with a call in flight.
     pub in_flight: u64,
+    /// The most calls that may be in flight, as found from their latency; `None` before the first call has ended, and if
+    /// the settings give the number of workers.
+    pub in_flight_limit: Option<u64>,
     /// Workers that wait for a permit.
     pub waiting: u64,
     /// Smoothed latency of answered calls; `None` before the first.
@@ -106,6 +109,7 @@ impl Snapshot {
             allowed: Allowed::Unknown,
             workers: 0,
             in_flight: 0,
+            in_flight_limit: None,
             waiting: 0,
             latency: None,
             latency_p95: None,

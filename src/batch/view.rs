@@ -210,6 +210,11 @@ impl View {
         self.state.lock().latencies.quantile(0.5)
     }
 
+    /// This many calls may be in flight.
+    pub(super) fn may_be_in_flight(&self, calls: usize) {
+        self.state.lock().counts.in_flight_limit = Some(calls as u64);
+    }
+
     /// The server states the rate of a key, as it does with every answer.
     pub(super) fn stated(&self, key: usize, rate: Rate) {
         self.rate_known(key, a_minute(rate), Origin::Stated);

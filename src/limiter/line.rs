@@ -25,6 +25,11 @@ pub(crate) trait Schedule {
     /// When a permit is due: it may lie in the past. `None` if there will be none, ever: the schedule is closed.
     fn due(&self, want: Self::Want) -> Option<Instant>;
 
+    /// Whether the instant is known. If not, the front of the line waits for an update.
+    fn knows_due(&self) -> bool {
+        true
+    }
+
     /// Takes the permit that is due. `waited` is the time that the caller was in line for it.
     fn take(&mut self, now: Instant, want: Self::Want, waited: Duration) -> Self::Grant;
 }
@@ -239,7 +244,7 @@ impl<S: Schedule> Place<'_, S> {
         }
         let now = self.line.clock.now();
         if now < due {
-            return ControlFlow::Continue(Some(due));
+            return ControlFlow::Continue(state.schedule.knows_due().then_some(due));
         }
         ControlFlow::Break(Some(at_front(&mut state.schedule, now)))
     }

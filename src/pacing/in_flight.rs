@@ -1,0 +1,114 @@
+//! Keeps the limit of the calls in flight: calls wait in line until one of them may leave.
+//!
+//! [`Concurrency`] finds the limit. This is the shell around it, with the line, the lock and the clock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::NoKeyPermit;
+use super::concurrency::{CallEnd, Concurrency};
+use crate::cancel::CancelToken;
+use crate::clock::{Clock, after};
+use crate::limiter::{Line, Schedule};
+
+/// The calls in flight, and those that wait until there are fewer.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    line: Line<Gate>,
+}
+
+/// A call's place among those in flight, from before its permit until it is dropped.
+#[derive(Debug)]
+pub(crate) struct InFlightPlace<'a> {
+    in_flight: &'a InFlight,
+    /// The round in which the call left; `None` before it does.
+    round: Option<u64>,
+    ended: (CallEnd, Duration),
+}
+
+#[derive(Debug)]
+struct Gate {
+    concurrency: Concurrency,
+    start: Instant,
+}
+
+impl InFlight {
+    /// Most calls in flight, whatever is found.
+    pub(crate) const MOST: usize = Concurrency::MOST;
+
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let gate = Gate {
+            concurrency: Concurrency::new(),
+            start: clock.now(),
+        };
+        InFlight {
+            line: Line::new(clock, gate),
+        }
+    }
+
+    /// Waits until another call may be in flight.
+    ///
+    /// # Errors
+    /// [`NoKeyPermit::Cancelled`] if the token ends first.
+    pub(crate) fn enter(&self, cancel: &CancelToken) -> Result<InFlightPlace<'_>, NoKeyPermit> {
+        self.line.take((), Some(cancel))?; // never closed
+        Ok(InFlightPlace {
+            in_flight: self,
+            round: None,
+            ended: (CallEnd::Other, Duration::ZERO),
+        })
+    }
+
+    /// How many calls wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.line.waiting()
+    }
+
+    /// The most calls in flight, as found so far.
+    pub(crate) fn limit(&self) -> usize {
+        self.line.look(|gate, _| gate.concurrency.limit())
+    }
+}
+
+impl InFlightPlace<'_> {
+    /// The call leaves.
+    pub(crate) fn sent(&mut self) {
+        let line = &self.in_flight.line;
+        self.round = Some(line.update(|gate, _| gate.concurrency.sent()));
+    }
+
+    /// The call has ended, after this latency.
+    pub(crate) fn ended(mut self, end: CallEnd, latency: Duration) {
+        self.ended = (end, latency);
+    }
+}
+
+impl Drop for InFlightPlace<'_> {
+    fn drop(&mut self) {
+        let (end, latency) = self.ended;
+        self.in_flight
+            .line
+            .update(|gate, _| gate.concurrency.left(self.round, latency, end));
+    }
+}
+
+impl Schedule for Gate {
+    type Want = ();
+    type Grant = ();
+
+    fn due(&self, (): ()) -> Option<Instant> {
+        match self.concurrency.has_room() {
+            true => Some(self.start),
+            false => Some(after(self.start, Duration::MAX)),
+        }
+    }
+
+    /// While all places are taken, nobody knows when one is free.
+    fn knows_due(&self) -> bool {
+        self.concurrency.has_room()
+    }
+
+    fn take(&mut self, _now: Instant, (): (), _waited: Duration) {
+        self.concurrency.enter();
+    }
+}
