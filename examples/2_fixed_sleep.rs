@@ -1,27 +1,32 @@
-//! Lesson 2: try again after a fixed sleep. It works, in waves.
+//! Lesson 2: after a 429, sleep five seconds and ask again. It works, in waves.
 //!
 //! `cargo run --example 2_fixed_sleep`
 
 mod classroom;
 
-use std::thread;
-
-use classroom::{Classroom, STORY_SECOND, topics};
+use classroom::{Classroom, SECOND, strip};
 
 fn main() {
+    strip::predict(
+        "Now a refused call is repeated after 5 s. How many calls do 200 articles take?",
+    );
     let room = Classroom::open();
-    let topics = topics(10);
-    thread::scope(|scope| {
-        for topic in &topics {
-            let room = &room;
-            scope.spawn(move || {
-                while room.call_api(topic).is_err() {
-                    thread::sleep(STORY_SECOND * 5);
-                }
-            });
+    room.four_threads(|topics| {
+        for topic in topics {
+            while room.call_api(topic).is_err() {
+                room.sleep(5 * SECOND);
+            }
         }
     });
-    room.notice(
-        "all are answered, but calls that failed together come back together, wave after wave.",
+    let score = strip::show("2 fixed sleep", &room.seen());
+    println!(
+        "answer: {} calls. {} of them were refused.",
+        score.calls, score.refused
+    );
+    println!(
+        "notice: threads that were refused together sleep equally long, and come back together:"
+    );
+    println!(
+        "the columns of # are the waves. One call of a wave gets in, the others were for nothing."
     );
 }

@@ -1,39 +1,46 @@
-//! Lesson 4: let chance spread the delays. The waves dissolve; the 429s remain.
+//! Lesson 4: let chance choose each sleep. The waves thin out; the 429s remain.
 //!
 //! `cargo run --example 4_jitter`
 
 mod classroom;
 
-use std::thread;
-
-use classroom::{Classroom, STORY_SECOND, topics};
+use classroom::strip::{Score, predict, show};
+use classroom::{Classroom, seed};
 use paceline::{Backoff, Jitter};
 
-fn main() {
-    let room = Classroom::open();
-    let topics = topics(10);
-    let backoff = Backoff::new()
-        .base(STORY_SECOND * 2)
-        .max(STORY_SECOND * 60)
-        .jitter(Jitter::Full);
-    for seed in 0..3 {
-        let delays: Vec<_> = backoff
-            .delays(seed)
-            .take(6)
-            .map(|delay| delay.as_millis())
-            .collect();
-        println!("thread {seed} waits {delays:?} ms");
-    }
-    thread::scope(|scope| {
-        for (seed, topic) in (0..).zip(&topics) {
-            let (room, backoff) = (&room, &backoff);
-            scope.spawn(move || {
-                let mut delays = backoff.delays(seed);
-                while room.call_api(topic).is_err() {
-                    thread::sleep(delays.next().expect("there is always another"));
-                }
-            });
+/// Asks for all articles with these sleeps; each topic has its own chance.
+fn ask_for_all(room: &Classroom, backoff: Backoff) {
+    room.four_threads(|topics| {
+        for topic in topics {
+            let mut delays = backoff.delays(seed(topic));
+            while room.call_api(topic).is_err() {
+                room.sleep(delays.next().expect("there is always another"));
+            }
         }
     });
-    room.notice("each thread has its own delays. But none knows the limit: they still find it by being refused.");
+}
+
+fn answer(formula: &str, score: &Score) {
+    let (together, refused, calls) = (score.together, score.refused, score.calls);
+    println!(
+        "answer: {formula}: {together} calls came together, {refused} of {calls} were refused."
+    );
+}
+
+fn main() {
+    predict(
+        "Each sleep is now anything from 0 to 1, 2, 4 … 60 s. Are there fewer waves? Fewer 429s?",
+    );
+    let room = Classroom::open();
+    ask_for_all(&room, Backoff::new().jitter(Jitter::Full));
+    answer("U(0, 2^n)", &show("4 jitter", &room.seen()));
+    let room = Classroom::open();
+    ask_for_all(&room, Backoff::new()); // the article's jitter adds a second at most
+    answer("2^n + U(0, 1 s)", &Score::of(&room.seen()));
+    println!(
+        "notice: without jitter, 167 calls came together. Chance parts the threads, but none of them"
+    );
+    println!(
+        "knows the limit: they find it by running into it. And who has failed often sleeps longest."
+    );
 }

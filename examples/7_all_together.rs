@@ -5,51 +5,54 @@
 mod classroom;
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use classroom::{Classroom, RPM, STORY_SECOND, Status, topics};
-use paceline::{Backoff, Jitter, Pool, Rate, RateLimiter, Retry, Verdict};
+use classroom::{Behaviour, CALLS_A_MINUTE, Classroom, SECOND, WORKERS, strip, topics};
+use paceline::{CancelToken, Pool, Rate, RateLimiter, Retry, Verdict};
 
 /// What to do about each failure. There is no default: some are not worth another attempt.
-fn judge(status: &Status) -> Verdict {
+fn judge(status: &u16) -> Verdict {
     match status {
-        429 => Verdict::RateLimited(None),
-        0 | 500.. => Verdict::Retry,
+        429 => Verdict::RateLimited(None), // too fast: everyone pauses
+        500.. => Verdict::Retry,           // this call failed: it backs off, alone
         _ => Verdict::Stop,
     }
 }
 
 fn main() {
-    let room = Classroom::open();
-    let limiter = RateLimiter::new(Rate::per_minute(RPM.get()));
-    let backoff = Backoff::new()
-        .base(STORY_SECOND)
-        .max(STORY_SECOND * 60)
-        .jitter(Jitter::Full);
-    let retry = Retry::new().backoff(backoff);
-    let faults = AtomicU32::new(0);
-    let call = |topic: &str| {
-        // Now and then something goes wrong: every seventh call has no answer.
-        if faults.fetch_add(1, Ordering::Relaxed) % 7 == 6 {
-            Err(503)
-        } else {
-            room.call_api(topic)
-        }
-    };
-    let topics = topics(20);
-    let write = |topic: &String| {
-        // A retry takes a permit, too; and one that is answered 429 pauses everyone.
-        retry
-            .call(judge, |_attempt| call(topic))
-            .limiter(&limiter)
-            .on_retry(|failed| println!("{topic}: attempt {} failed", failed.attempt))
+    strip::predict(
+        "Every seventh call fails, and after 30 s another program takes a permit. How many calls?",
+    );
+    let room = Classroom::with(Behaviour {
+        fails_every: Some(7),
+        stranger_at: Some(30 * SECOND),
+        ..Behaviour::default()
+    });
+    let clock = room.clock.clone();
+    let limiter = RateLimiter::builder()
+        .rate(Rate::per_minute(CALLS_A_MINUTE))
+        .clock(clock.clone())
+        .build();
+    let cancel = CancelToken::on(clock.clone());
+    let write = |topic: String| {
+        let call = Retry::new().call(judge, |_attempt| room.call_api(&topic));
+        call.limiter(&limiter)
+            .cancel(&cancel)
+            .seed(classroom::seed(&topic))
             .run()
     };
-    let _ = Pool::new(4).for_each(&topics, write, |number, article| {
-        if !matches!(article, Ok(Ok(_))) {
-            println!("{}: lost", topics[number]);
-        }
+    let pool = Pool::new(WORKERS).clock(clock);
+    let _ = pool.for_each(topics(), write, |_number, _article| {
         ControlFlow::<()>::Continue(())
     });
-    room.notice("every topic is answered, and a failure is tried again at the same rate.");
+    let score = strip::show("7 all together", &room.seen());
+    println!(
+        "answer: {} calls for {} articles. {} was refused.",
+        score.calls, score.articles, score.refused
+    );
+    println!(
+        "notice: a retry takes a permit like any other call, so a fault (x) disturbs nobody. After the 429 (#)"
+    );
+    println!(
+        "everyone pauses and then goes on one interval apart: no wave. 234 calls at 10 a minute: 23.4 min."
+    );
 }

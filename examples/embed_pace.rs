@@ -4,12 +4,11 @@
 //!
 //! `cargo run --example embed_pace`
 
-mod classroom;
+mod practice_room;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use classroom::{Classroom, RPM, topics};
 use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Settings};
 use paceline::clock::SystemClock;
@@ -19,6 +18,7 @@ use paceline::pacing::{
 };
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Rate};
+use practice_room::{PracticeRoom, RPM, topics};
 
 /// A limiter, and a number of calls.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl CallLimiter for Budget {
 }
 
 fn main() {
-    let room = Classroom::open();
+    let room = PracticeRoom::open();
     let http =
         Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let client = Client::new(

@@ -4,12 +4,11 @@
 //!
 //! `cargo run --example embed_progress`
 
-mod classroom;
+mod practice_room;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use classroom::{Classroom, RPM, topics};
 use paceline::api::{Ask, Chat, Client, Params};
 use paceline::batch::{Batch, Event, Settings};
 use paceline::clock::{Clock, SystemClock};
@@ -17,9 +16,10 @@ use paceline::http::{Http, HttpOptions};
 use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Rate};
+use practice_room::{PracticeRoom, RPM, topics};
 
 fn main() {
-    let room = Classroom::open();
+    let room = PracticeRoom::open();
     let http =
         Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let params = Params {

@@ -5,13 +5,13 @@
 //!
 //! `cargo run --example embed_ureq`
 
-mod classroom;
+mod practice_room;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-use classroom::{Classroom, RPM, topics};
 use paceline::{Pool, Rate, RateLimiter, Retry, Verdict};
+use practice_room::{PracticeRoom, RPM, topics};
 
 /// What went wrong with a call, as far as it matters for the next.
 enum CallFailure {
@@ -53,7 +53,7 @@ fn ask(
 }
 
 fn main() {
-    let room = Classroom::open();
+    let room = PracticeRoom::open();
     let config = ureq::Agent::config_builder().http_status_as_error(false);
     let agent: ureq::Agent = config.build().into();
     let limiter = RateLimiter::new(Rate::per_minute(RPM.get() * 2));
