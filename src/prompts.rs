@@ -15,6 +15,7 @@ mod template;
 use std::io::BufRead;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -31,7 +32,7 @@ pub(crate) use template::Template;
 const LONGEST: usize = 16 << 20;
 
 /// One prompt of a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
     /// The line of the input at which it begins, from 1.
     pub(crate) line: u64,
@@ -40,6 +41,7 @@ pub struct Prompt {
     /// The text that is sent.
     pub(crate) text: String,
     /// The body of a request, as JSON, to be sent as it is. `None`: it is made from the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
 }
 

@@ -6,17 +6,15 @@
 //! another worker hands its prompts on. A prompt is identified by its line, so one queue holds one input, like one
 //! results file.
 //!
-//! The files: a prompt as a stream entry (`entry`), the connection and the scripts (`link`), the connection's health and
-//! retries (`health`), the prompts that a worker holds (`held`), and the parts that commands use: [`Status`], [`Push`],
-//! [`Worker`] and `records`. The connection itself is [`store`](crate::store)'s.
+//! The files: the connection and the scripts (`link`), the connection's health and retries (`health`), the prompts that a
+//! worker has taken (`taken`), and the parts that commands use: `status`, `push` and `worker`. The connection itself is
+//! [`store`](crate::store)'s.
 
-mod entry;
 mod health;
-mod held;
 mod link;
 mod push;
-mod records;
 mod status;
+mod taken;
 mod worker;
 
 use std::fmt;
@@ -24,9 +22,10 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::store::{RedisUrl, StoreError};
-use link::{QueueLink, script};
+use link::script;
 
 pub(crate) use health::{ConnectionHealth, Role};
+pub(crate) use link::QueueLink;
 pub(crate) use push::Push;
 pub(crate) use status::{QueueState, Status};
 pub(crate) use worker::{JoinOptions, Worker};
@@ -34,97 +33,49 @@ pub(crate) use worker::{JoinOptions, Worker};
 /// An error of a queue.
 #[derive(Debug, Error)]
 pub(crate) enum QueueError {
-    /// Redis cannot be reached, or reports an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The queue does not exist.
     #[error("there is no queue {0}")]
-    Missing(QueueName),
+    Missing(Queue),
     /// The queue existed before, but no longer does.
-    #[error("the queue {0} was removed meanwhile")]
-    Removed(QueueName),
-    /// The queue has another prompt at this line.
+    #[error("the queue {0} was removed meanwhile, or Redis has lost its data")]
+    Removed(Queue),
     #[error("the queue {queue} already has another prompt at line {line}")]
-    Changed {
-        /// The prompt's line.
-        line: u64,
-        /// The queue.
-        queue: QueueName,
-    },
-    /// The line number is higher than a queue can hold.
+    Changed { line: u64, queue: Queue },
     #[error(
-        "line {line} is too high for one queue, which holds lines up to {}: split the input",
-        entry::LAST_LINE
+        "line {0} is too high for one queue, which holds lines up to {most}: split the input",
+        most = push::LAST_LINE
     )]
-    TooFar {
-        /// The prompt's line.
-        line: u64,
-    },
-    /// The other workers of this queue send another request.
+    TooFar(u64),
+    /// The requests are those for an empty prompt.
     #[error("the workers of this queue send another request")]
-    OtherRequest {
-        /// The request that they send for an empty prompt.
-        theirs: String,
-        /// The request that this worker would send for an empty prompt.
-        ours: String,
-    },
-    /// The queue holds data that this version cannot read: another program or a newer version wrote it.
+    OtherRequest { theirs: String, ours: String },
+    /// Another program or a newer version wrote the data.
     #[error(
         "the queue {queue} holds data that this version cannot read ({problem}): check its name, or use the \
          version that wrote it"
     )]
-    Foreign {
-        /// The queue.
-        queue: QueueName,
-        /// What is wrong with the data.
-        problem: String,
-    },
+    Foreign { queue: Queue, problem: String },
 }
 
-/// The name and the address of a queue, for messages: `NAME at URL`.
+/// A queue at a Redis URL. `Display` writes `NAME at URL`. Creating this value does not connect.
 #[derive(Clone, Debug)]
-pub(crate) struct QueueName(RedisUrl);
+pub(crate) struct Queue(pub(crate) RedisUrl);
 
-impl From<RedisUrl> for QueueName {
-    fn from(url: RedisUrl) -> Self {
-        QueueName(url)
-    }
-}
-
-impl fmt::Display for QueueName {
+impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.0.name(), self.0)
     }
 }
 
-/// A queue at a Redis URL. Creating this value does not connect.
-#[derive(Clone, Debug)]
-pub(crate) struct Queue {
-    url: RedisUrl,
-}
-
 impl Queue {
-    /// The queue at this URL.
-    pub(crate) fn at(url: RedisUrl) -> Self {
-        Queue { url }
-    }
-
-    /// The name and the address, for messages.
-    pub(crate) fn named(&self) -> QueueName {
-        self.url.clone().into()
-    }
-
-    /// The name.
-    pub(crate) fn name(&self) -> &str {
-        self.url.name()
-    }
-
     /// The state of the queue.
     ///
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn status(&self) -> Result<Status, QueueError> {
-        self.link().status()?.ok_or_else(|| self.missing())
+        let status = self.link().status();
+        status.map_err(|error| self.missing(error))
     }
 
     /// Puts all failed prompts back into the queue. Returns their number.
@@ -132,10 +83,10 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn retry_failed(&self) -> Result<u64, QueueError> {
+        let failed = self.status()?.failed;
         let mut link = self.link();
-        let status = link.status()?.ok_or_else(|| self.missing())?;
         while link.run::<u64>(&script::RETRY, &[])? > 0 {}
-        Ok(status.failed)
+        Ok(failed)
     }
 
     /// Deletes the queue and its records.
@@ -144,20 +95,21 @@ impl Queue {
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn remove(&self) -> Result<(), QueueError> {
         match self.link().run(&script::REMOVE, &[])? {
-            0 => Err(self.missing()),
+            0 => Err(QueueError::Missing(self.clone())),
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn url(&self) -> &RedisUrl {
-        &self.url
+    /// A connection of its own.
+    pub(crate) fn link(&self) -> QueueLink {
+        QueueLink::to(self)
     }
 
-    fn link(&self) -> QueueLink {
-        QueueLink::to(self.url.clone())
-    }
-
-    fn missing(&self) -> QueueError {
-        QueueError::Missing(self.named())
+    /// A queue that is not there at the first look has not been removed: it was never there.
+    fn missing(&self, error: QueueError) -> QueueError {
+        match error {
+            QueueError::Removed(queue) => QueueError::Missing(queue),
+            error => error,
+        }
     }
 }

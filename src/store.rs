@@ -162,10 +162,6 @@ impl Link {
         }
     }
 
-    pub(crate) fn url(&self) -> &RedisUrl {
-        &self.url
-    }
-
     /// Makes one request, and connects first if needed.
     ///
     /// After an error it is unknown whether Redis did what was asked: perhaps only the reply was lost.

@@ -63,9 +63,8 @@ enum DisplayMessage {
 impl ProgressDisplay {
     /// Starts to show the batch of this view. If the system has no thread for it, nothing is shown.
     pub(super) fn start(args: &CallArgs, quiet: bool, view: Arc<View>) -> Self {
-        let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
-        let terminal = stderr().is_terminal() && !is_dumb;
-        let mode = DisplayMode::choose(args.watch.progress, args.watch.log_format, quiet, terminal);
+        let (show, log) = (args.watch.progress, args.watch.log_format);
+        let mode = DisplayMode::choose(show, log, quiet, can_draw());
         let (messages, receiver) = bounded(16);
         let (shown, price) = (view.clone(), args.cost.price);
         let show = move || {
@@ -115,6 +114,12 @@ impl Drop for ProgressDisplay {
         }
         screen().clear();
     }
+}
+
+/// Whether standard error is a terminal that can be drawn on.
+pub(super) fn can_draw() -> bool {
+    let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
+    stderr().is_terminal() && !is_dumb
 }
 
 fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<DisplayMessage>) {
@@ -185,12 +190,13 @@ impl Screen {
     }
 
     /// From now on something may be drawn.
-    fn start(&self) {
+    pub(super) fn start(&self) {
         *self.0.lock() = Some(Vec::new());
         let _ = Term::stderr().hide_cursor();
     }
 
-    fn draw(&self, lines: Vec<String>) {
+    /// Draws these lines in place of the last ones. They must be narrower than the terminal.
+    pub(super) fn draw(&self, lines: Vec<String>) {
         if let Some(drawn) = &mut *self.0.lock() {
             let _ = redraw(drawn, &lines);
             *drawn = lines;

@@ -8,21 +8,11 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::format::counted;
 use super::logging::tell;
+use super::queue::{self, QueueStop};
 use super::results::{cannot_open, torn_note};
-use super::{queue, run};
 use crate::cancel::CancelToken;
-use crate::journal::{Index, Journal, JournalError, Record, RecordId};
-use crate::queue::{ConnectionHealth, Queue, QueueError, QueueState, Role, Status};
-use crate::store::StoreError;
-
-/// Why a pull ends early.
-enum PullStop {
-    Queue(QueueError),
-    Journal(JournalError),
-    /// The file has an answer to another request at this line.
-    Changed(u64),
-    Interrupted,
-}
+use crate::journal::{Index, Journal, Record, RecordId};
+use crate::queue::{Queue, QueueState, Role, Status};
 
 /// The file, and what has been written to it.
 struct PulledRecords {
@@ -39,16 +29,16 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
     queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
     let mut pull = PulledRecords::open(output.as_deref(), args, quiet)?;
-    run::watch_for_interrupts(&cancel)?;
+    queue::end_on_interrupt(&cancel)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
         |path| path.display().to_string(),
     );
     if !quiet {
-        tell(&format!("records of the queue {} to {to}", queue.named()));
+        tell(&format!("records of the queue {} to {to}", queue));
     }
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
-    let finished = pull.journal.finish().map_err(PullStop::Journal);
+    let finished = pull.journal.finish().map_err(QueueStop::Journal);
     if !quiet {
         let written = counted(pull.written, "record");
         let known = pull.known;
@@ -58,7 +48,7 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
     }
     match pulled.and_then(|status| finished.map(|()| status)) {
         Ok(status) => Ok(tell_state(&status, quiet)),
-        Err(stop) => tell_why(stop),
+        Err(stop) => queue::tell_stop(stop, "it continues where it stopped"),
     }
 }
 
@@ -66,7 +56,7 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
 fn output(args: &PullArgs, queue: &Queue) -> Option<PathBuf> {
     match &args.output {
         Some(path) => (path != Path::new("-")).then(|| path.clone()),
-        None => Some(format!("{}.results.jsonl", queue.name()).into()),
+        None => Some(format!("{}.results.jsonl", queue.0.name()).into()),
     }
 }
 
@@ -97,18 +87,17 @@ impl PulledRecords {
         queue: &Queue,
         wait: bool,
         cancel: &CancelToken,
-    ) -> Result<Status, PullStop> {
+    ) -> Result<Status, QueueStop> {
         /// How long one request waits for records.
         const WAIT: Duration = Duration::from_millis(250);
-        /// How long Redis may be away: as long as the default of `--max-wait`.
-        const PATIENCE: Duration = Duration::from_secs(15 * 60);
-        let health = ConnectionHealth::new(queue.url().clone(), PATIENCE);
-        let mut records = queue.records();
+        let health = queue::health(queue);
+        let mut link = queue.link();
+        let mut last = "0".to_owned();
         while !cancel.is_cancelled() {
-            let status = health.call(Role::Take, cancel, || records.status())?;
-            let open = wait && status.standing() == QueueState::Open;
+            let status = health.call(Role::Take, cancel, || link.status())?;
+            let open = wait && status.state() == QueueState::Open;
             let block = open.then_some(WAIT);
-            let some = health.call(Role::Take, cancel, || records.next_some(block))?;
+            let some = health.call(Role::Take, cancel, || link.records(&mut last, block))?;
             if some.is_empty() && !open {
                 return Ok(status);
             }
@@ -116,39 +105,30 @@ impl PulledRecords {
                 self.write(record)?;
             }
             let now = cancel.clock().now();
-            self.journal.sync_if_due(now).map_err(PullStop::Journal)?;
+            self.journal.sync_if_due(now).map_err(QueueStop::Journal)?;
         }
-        Err(PullStop::Interrupted)
+        Err(QueueStop::Interrupted)
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), PullStop> {
+    fn write(&mut self, record: &Record) -> Result<(), QueueStop> {
         if self.is_known(record)? {
             self.known += 1;
             return Ok(());
         }
-        self.journal.append(record).map_err(PullStop::Journal)?;
+        self.journal.append(record).map_err(QueueStop::Journal)?;
         self.written += 1;
         Ok(())
     }
 
     /// Whether the file had it before.
-    fn is_known(&self, record: &Record) -> Result<bool, PullStop> {
+    fn is_known(&self, record: &Record) -> Result<bool, QueueStop> {
         let Ok(id) = record.id.parse::<RecordId>() else {
             return Ok(false);
         };
         let status = self.index.status(&id);
         match status.is_done(record.text.is_some(), false) {
-            None if status.is_answered() => Err(PullStop::Changed(id.line)),
+            None if status.is_answered() => Err(QueueStop::OtherAnswer(id.line)),
             is_done => Ok(is_done.unwrap_or(false)),
-        }
-    }
-}
-
-impl From<QueueError> for PullStop {
-    fn from(error: QueueError) -> Self {
-        match error {
-            QueueError::Store(StoreError::Cancelled) => PullStop::Interrupted,
-            error => PullStop::Queue(error),
         }
     }
 }
@@ -162,7 +142,7 @@ fn tell_state(status: &Status, quiet: bool) -> Exit {
         failed,
         ..
     } = status;
-    let (exit, state) = match (status.standing(), *failed) {
+    let (exit, state) = match (status.state(), *failed) {
         (QueueState::Open, _) => (
             Exit::Stopped,
             format!("not finished yet: {waiting} waiting, {in_flight} in flight"),
@@ -181,22 +161,4 @@ fn tell_state(status: &Status, quiet: bool) -> Exit {
         tell(&state);
     }
     exit
-}
-
-fn tell_why(stop: PullStop) -> Result<Exit, CommandError> {
-    let (exit, why) = match stop {
-        PullStop::Changed(line) => {
-            return Err(CommandError::usage(format!(
-                "line {line} is in the file already with another request, so these are not the results of this queue: \
-                 write them elsewhere with -o"
-            )));
-        }
-        PullStop::Queue(error) => (Exit::Stopped, error.to_string()),
-        PullStop::Journal(error) => (Exit::Stopped, error.to_string()),
-        PullStop::Interrupted => (Exit::Interrupted, "interrupted".to_owned()),
-    };
-    tell(&format!(
-        "stopped: {why}\nrun the same command again; it continues where it stopped"
-    ));
-    Ok(exit)
 }

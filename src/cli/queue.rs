@@ -1,19 +1,50 @@
 //! `paceline queue`: its commands, and the state of a queue in words.
 
+use std::io::{self, IsTerminal, Write, stdout};
+use std::time::Duration;
+
+use console::{Term, truncate_str};
+
 use super::args::{QueueAction, QueueUrl, StatusArgs};
 use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::format::{counted, duration};
-use super::logging::tell;
+use super::logging::{screen, tell};
+use super::progress::can_draw;
+use super::stop::GONE;
 use super::{pull, push, redis, work};
-use crate::queue::{Queue, QueueError, QueueState, Status};
+use crate::cancel::CancelToken;
+use crate::journal::JournalError;
+use crate::prompts::PromptError;
+use crate::queue::{ConnectionHealth, Queue, QueueError, QueueState, Role, Status};
+use crate::store::StoreError;
+
+/// Why a command ends early.
+pub(super) enum QueueStop {
+    Queue(QueueError),
+    Input(PromptError),
+    Journal(JournalError),
+    /// The file has an answer to another request at this line.
+    OtherAnswer(u64),
+    Output(io::Error),
+    Interrupted,
+}
 
 pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError> {
     match action {
         QueueAction::Push(args) => push::run(&args, quiet),
         QueueAction::Work(args) => work::run(&args, quiet),
         QueueAction::Pull(args) => pull::run(&args, quiet),
-        QueueAction::Status(args) => status(&args),
+        QueueAction::Status(args) if args.watch => watch(&args),
+        QueueAction::Status(args) => {
+            let queue = at(&args.queue)?;
+            let status = queue.status().map_err(explain)?;
+            let text = match args.json {
+                true => serde_json::to_string(&status)?,
+                false => describe(&queue, &status),
+            };
+            print(text + "\n")
+        }
         QueueAction::Retry(args) => retry_failed(&at(&args.queue)?, quiet),
         QueueAction::Remove(args) => remove(&at(&args.queue)?, args.yes, quiet),
     }
@@ -21,7 +52,25 @@ pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError
 
 /// The queue at a URL.
 pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
-    Ok(Queue::at(redis::url(&url.url)?))
+    Ok(Queue(redis::url(&url.url)?))
+}
+
+/// How long Redis may be away: as long as the default of `--max-wait`.
+pub(super) fn health(queue: &Queue) -> ConnectionHealth {
+    ConnectionHealth::new(queue.0.clone(), Duration::from_secs(15 * 60))
+}
+
+/// The first Ctrl-C (or SIGTERM) ends the command in good order, the second at once.
+pub(super) fn end_on_interrupt(cancel: &CancelToken) -> Result<(), CommandError> {
+    let cancel = cancel.clone();
+    ctrlc::set_handler(move || {
+        if cancel.is_cancelled() {
+            screen().clear();
+            std::process::exit(Exit::Interrupted as i32);
+        }
+        cancel.cancel();
+    })?;
+    Ok(())
 }
 
 /// What is wrong with a queue, and what to do about it.
@@ -42,23 +91,132 @@ pub(super) fn explain(error: QueueError) -> CommandError {
     CommandError::usage(format!("{error}{help}"))
 }
 
-fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
-    let queue = at(&args.queue)?;
-    let status = queue.status().map_err(explain)?;
-    let text = match args.json {
-        true => serde_json::to_string(&status)?,
-        false => describe(&queue, &status),
+/// Tells why a command ends early; `again` is what happens if it is repeated.
+pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandError> {
+    let again = format!("run the same command again; {again}");
+    let (why, next) = match stop {
+        QueueStop::Queue(error @ (QueueError::Changed { .. } | QueueError::TooFar(_))) => {
+            return Err(explain(error));
+        }
+        QueueStop::OtherAnswer(line) => {
+            return Err(CommandError::usage(format!(
+                "line {line} is in the file already with another request, so these are not the results of this queue: \
+                 write them elsewhere with -o"
+            )));
+        }
+        QueueStop::Output(error) => {
+            return Err(CommandError::output("standard output", &error));
+        }
+        QueueStop::Interrupted => {
+            tell(&format!("stopped: interrupted\n{again}"));
+            return Ok(Exit::Interrupted);
+        }
+        QueueStop::Queue(error @ QueueError::Removed(_)) => (error.to_string(), GONE.to_owned()),
+        QueueStop::Queue(error) => (error.to_string(), again),
+        QueueStop::Journal(error) => (error.to_string(), again),
+        QueueStop::Input(error) => {
+            let fix = format!("fix the input from that line on, then {again}");
+            (error.to_string(), fix)
+        }
     };
-    print(text + "\n")
+    tell(&format!("stopped: {why}\n{next}"));
+    Ok(Exit::Stopped)
+}
+
+/// Shows the state until no more will change by itself: on a terminal in place, elsewhere one line a change.
+fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
+    let cancel = CancelToken::new();
+    let queue = at(&args.queue)?;
+    end_on_interrupt(&cancel)?;
+    queue.status().map_err(explain)?;
+    let in_place = !args.json && stdout().is_terminal() && can_draw();
+    let last = match in_place {
+        true => watch_in_place(&queue, &cancel),
+        false => watch_in_lines(&queue, &cancel, args.json),
+    };
+    match last {
+        Ok(QueueState::BrokenOff) => Ok(Exit::Stopped),
+        Ok(_) => Ok(Exit::Answered),
+        Err(QueueStop::Interrupted) => Ok(Exit::Interrupted),
+        // A reader that has left, as `head` does, has seen enough.
+        Err(QueueStop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            Ok(Exit::Answered)
+        }
+        Err(stop) => tell_stop(stop, "it shows the state from then on"),
+    }
+}
+
+fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, QueueStop> {
+    screen().start();
+    let mut last = String::new();
+    let watched = follow(queue, cancel, |status| {
+        last = describe(queue, status);
+        let (rows, columns) = Term::stderr().size();
+        let lines = last.lines().take(usize::from(rows).saturating_sub(1));
+        let width = usize::from(columns).saturating_sub(1);
+        screen().draw(
+            lines
+                .map(|line| truncate_str(line, width, "…").into())
+                .collect(),
+        );
+        Ok(())
+    });
+    screen().clear();
+    writeln!(stdout(), "{last}").map_err(QueueStop::Output)?;
+    watched
+}
+
+fn watch_in_lines(
+    queue: &Queue,
+    cancel: &CancelToken,
+    json: bool,
+) -> Result<QueueState, QueueStop> {
+    let mut last = None;
+    follow(queue, cancel, |status| {
+        let counted = Status {
+            oldest_s: None, // the time passes, which is no change
+            ..status.clone()
+        };
+        if last.as_ref() == Some(&counted) {
+            return Ok(());
+        }
+        last = Some(counted);
+        let line = match json {
+            true => serde_json::to_string(status)?,
+            false => format!("{}: {}", state(status), counts(status)),
+        };
+        let mut to = stdout().lock();
+        to.write_all((line + "\n").as_bytes())
+            .and_then(|()| to.flush())
+    })
+}
+
+/// Shows the state again and again, until no more will change by itself.
+fn follow(
+    queue: &Queue,
+    cancel: &CancelToken,
+    mut show: impl FnMut(&Status) -> io::Result<()>,
+) -> Result<QueueState, QueueStop> {
+    /// Often enough for a person who watches; a thousand that watch are no load for Redis.
+    const PERIOD: Duration = Duration::from_millis(500);
+    let health = health(queue);
+    let mut link = queue.link();
+    loop {
+        let status = health.call(Role::Take, cancel, || link.status())?;
+        show(&status).map_err(QueueStop::Output)?;
+        if status.state() != QueueState::Open {
+            return Ok(status.state());
+        }
+        if cancel.sleep(PERIOD).is_err() {
+            return Err(QueueStop::Interrupted);
+        }
+    }
 }
 
 fn retry_failed(queue: &Queue, quiet: bool) -> Result<Exit, CommandError> {
     let count = counted(queue.retry_failed().map_err(explain)?, "failed prompt");
     if !quiet {
-        tell(&format!(
-            "put {count} back into the queue {}",
-            queue.named()
-        ));
+        tell(&format!("put {count} back into the queue {queue}"));
     }
     Ok(Exit::Answered)
 }
@@ -74,35 +232,28 @@ fn remove(queue: &Queue, yes: bool, quiet: bool) -> Result<Exit, CommandError> {
             alive.join(", ")
         )));
     }
-    let name = queue.named();
     let records = counted(status.answered + status.failed, "record");
-    let content = format!(
-        "{records} and {}",
-        counted(status.left(), "unfinished prompt")
-    );
+    let prompts = counted(status.left(), "unfinished prompt");
     if !yes {
         return Err(CommandError::usage(format!(
-            "this would delete the queue {name} with {content}: save the records with paceline queue pull, \
+            "this would delete the queue {queue} with {records} and {prompts}: save the records with paceline queue pull, \
              then repeat the command with --yes"
         )));
     }
     queue.remove().map_err(explain)?;
     if !quiet {
-        tell(&format!("removed the queue {name}: {content}"));
+        tell(&format!(
+            "removed the queue {queue}: {records} and {prompts}"
+        ));
     }
     Ok(Exit::Answered)
 }
 
 fn describe(queue: &Queue, status: &Status) -> String {
-    let mut lines = vec![
-        format!("queue {}: {}", queue.named(), standing(status)),
-        format!(
-            "{} waiting, {} in flight, {} answered, {} failed",
-            status.waiting, status.in_flight, status.answered, status.failed
-        ),
-    ];
-    if let Some(age) = status.oldest {
-        lines.push(format!("the oldest has waited for {}", duration(age)));
+    let mut lines = vec![format!("queue {queue}: {}", state(status)), counts(status)];
+    if let Some(seconds) = status.oldest_s {
+        let age = duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        lines.push(format!("the oldest has waited for {age}"));
     }
     if status.dropped > 0 {
         let dropped = counted(status.dropped, "answer");
@@ -111,19 +262,33 @@ fn describe(queue: &Queue, status: &Status) -> String {
     lines.push(counted(status.workers.len() as u64, "worker"));
     for worker in &status.workers {
         let silent = if worker.alive { "" } else { ", silent" };
-        lines.push(format!(
-            "  {}: {} in flight{silent}",
-            worker.name, worker.in_flight
-        ));
+        let (name, in_flight) = (&worker.name, worker.in_flight);
+        lines.push(format!("  {name}: {in_flight} in flight{silent}"));
     }
     lines.join("\n")
 }
 
-fn standing(status: &Status) -> &'static str {
-    match status.standing() {
+fn counts(status: &Status) -> String {
+    format!(
+        "{} waiting, {} in flight, {} answered, {} failed",
+        status.waiting, status.in_flight, status.answered, status.failed
+    )
+}
+
+fn state(status: &Status) -> &'static str {
+    match status.state() {
         QueueState::Done => "done",
         QueueState::BrokenOff => "a push was interrupted: run it again",
         QueueState::Open if status.pushing => "prompts are being added",
         QueueState::Open => "open",
+    }
+}
+
+impl From<QueueError> for QueueStop {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Store(StoreError::Cancelled) => QueueStop::Interrupted,
+            error => QueueStop::Queue(error),
+        }
     }
 }

@@ -17,7 +17,17 @@ pub(super) enum Destination {
         expect(dead_code, reason = "the queue needs Redis")
     )]
     Queue,
+    /// It no longer exists.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "the queue needs Redis")
+    )]
+    GoneQueue,
 }
+
+/// What it means that a queue no longer exists.
+pub(super) const GONE: &str = "its prompts and the records that were not pulled are lost with it; files that were \
+                               pulled before stay. Push the input again to send all its prompts again";
 
 /// The reason on the first line, what to do next on the last.
 pub(super) fn explain(
@@ -143,6 +153,7 @@ fn next(stop: &Stop, destination: Destination) -> String {
         Destination::Queue => {
             "run the same command again; unfinished prompts are back in the queue"
         }
+        Destination::GoneQueue => GONE,
     };
     match (stop, destination) {
         (Stop::Held { more, .. }, _) => {

@@ -30,10 +30,9 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     let Some(worker) = join(args, &queue, &setup, &cancel)? else {
         return Ok(Exit::Interrupted);
     };
-    let named = queue.named();
     if !quiet {
         tell(&format!(
-            "working on the queue {named}: {}",
+            "working on the queue {queue}: {}",
             setup.describe()
         ));
         if let Some(note) = share::note(calls) {
@@ -48,10 +47,14 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let display = ProgressDisplay::start(calls, quiet, batch.view());
     let batch = batch.watched_by(display.watch());
-    let mut summary = worker.while_alive(|| batch.run(prompts, |record| worker.store(record)));
+    let mut summary = worker.while_alive(|| batch.run(prompts, worker.sink()));
     drop(display);
-    if let Some(error) = worker.lost() {
+    let mut destination = Destination::Queue;
+    if let Some((error, is_gone)) = worker.lost() {
         summary.stop = Some(Stop::Journal(error));
+        if is_gone {
+            destination = Destination::GoneQueue;
+        }
     }
     let dropped = worker.dropped();
     let mut records = Vec::new();
@@ -59,9 +62,8 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
         let dropped = format!("{dropped} answers: another worker was first");
         records.push(line("dropped", dropped));
     }
-    let records_in = format!("in the queue {named}; paceline queue pull writes them to a file");
+    let records_in = format!("in the queue {queue}; paceline queue pull writes them to a file");
     records.push(line("records", records_in));
-    let destination = Destination::Queue;
     Ok(run::sum_up(
         calls,
         &setup,

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use redis::streams::{StreamId, StreamReadReply};
-use redis::{Connection, FromRedisValue, RedisResult, Script};
+use redis::{Cmd, FromRedisValue, Script};
+use serde::de::DeserializeOwned;
 
-use super::QueueError;
 use super::status::Status;
-use crate::store::{self, RedisUrl, StoreError};
+use super::{Queue, QueueError};
+use crate::journal::Record;
+use crate::store::{Link, StoreError};
 
 /// A connection to one queue, for one thread.
 #[derive(Debug)]
-pub(super) struct QueueLink {
-    link: store::Link,
+pub(crate) struct QueueLink {
+    queue: Queue,
+    link: Link,
     keys: [String; 8],
 }
 
@@ -22,19 +25,15 @@ const GROUP: &str = "workers";
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
 
 impl QueueLink {
-    pub(super) fn to(url: RedisUrl) -> Self {
+    pub(super) fn to(queue: &Queue) -> Self {
         let keys = [
             "prompts", "records", "seen", "done", "meta", "workers", "last", "failures",
         ];
-        let keys = keys.map(|part| url.key(&format!("queue:{part}")));
         QueueLink {
-            link: store::Link::new(url, REPLY_WITHIN),
-            keys,
+            queue: queue.clone(),
+            link: Link::new(queue.0.clone(), REPLY_WITHIN),
+            keys: keys.map(|part| queue.0.key(&format!("queue:{part}"))),
         }
-    }
-
-    pub(super) fn url(&self) -> &RedisUrl {
-        self.link.url()
     }
 
     /// Runs a script on the queue's keys.
@@ -50,13 +49,17 @@ impl QueueLink {
         for arg in args {
             call.arg(*arg);
         }
-        self.ask(|connection| call.invoke(connection))
+        let answer = self.link.ask(|connection| call.invoke(connection));
+        answer.map_err(|error| self.explain(error))
     }
 
-    /// The state of the queue; `None` if it does not exist.
-    pub(super) fn status(&mut self) -> Result<Option<Status>, QueueError> {
-        let row: Option<_> = self.run(&script::STATUS, &[])?;
-        Ok(row.map(Status::of))
+    /// The state of the queue.
+    ///
+    /// # Errors
+    /// [`QueueError::Removed`] if it does not exist.
+    pub(crate) fn status(&mut self) -> Result<Status, QueueError> {
+        let json: Option<String> = self.run(&script::STATUS, &[])?;
+        self.parse(&json.ok_or_else(|| self.removed())?)
     }
 
     /// The number of unfinished prompts, and whether a push is in progress.
@@ -72,66 +75,77 @@ impl QueueLink {
         wait: Duration,
     ) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(worker)
-            .arg("COUNT")
-            .arg(1)
-            .arg("BLOCK")
-            .arg(millis(wait));
-        command.arg("STREAMS").arg(&self.keys[0]).arg(">");
-        Ok(entries(self.ask(|connection| command.query(connection))?))
+        command.arg(&["GROUP", GROUP, worker, "COUNT", "1", "BLOCK"]);
+        command.arg(millis(wait));
+        self.read(command.arg(&["STREAMS", &self.keys[0], ">"]))
     }
 
     /// All entries that this worker has taken and not finished, also those whose reply was lost.
     pub(super) fn taken(&mut self, worker: &str) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
-        command
-            .arg("GROUP")
-            .arg(GROUP)
-            .arg(worker)
-            .arg("STREAMS")
-            .arg(&self.keys[0])
-            .arg("0");
-        Ok(entries(self.ask(|connection| command.query(connection))?))
+        let words = ["GROUP", GROUP, worker, "STREAMS", &self.keys[0], "0"];
+        self.read(command.arg(&words))
     }
 
-    /// The records after the entry `after`, 50 at most. Without any, waits for one for up to `wait`.
-    pub(super) fn records(
+    /// The records after the entry `last`, which then names the last one of them; 50 at most. Without any, waits for one
+    /// for up to `wait`.
+    pub(crate) fn records(
         &mut self,
-        after: &str,
+        last: &mut String,
         wait: Option<Duration>,
-    ) -> Result<Vec<StreamId>, QueueError> {
-        const AT_ONCE: usize = 50;
+    ) -> Result<Vec<Record>, QueueError> {
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(AT_ONCE);
+        command.arg(&["COUNT", "50"]);
         if let Some(wait) = wait {
             command.arg("BLOCK").arg(millis(wait));
         }
-        command.arg("STREAMS").arg(&self.keys[1]).arg(after);
-        Ok(entries(self.ask(|connection| command.query(connection))?))
+        let entries = self.read(command.arg(&["STREAMS", &self.keys[1], last]))?;
+        let records = entries.iter().map(|entry| self.field(entry, "record"));
+        let records = records.collect::<Result<_, _>>()?;
+        if let Some(entry) = entries.last() {
+            last.clone_from(&entry.id);
+        }
+        Ok(records)
     }
 
-    fn ask<T>(
-        &mut self,
-        ask: impl FnOnce(&mut Connection) -> RedisResult<T>,
+    fn read(&mut self, command: &Cmd) -> Result<Vec<StreamId>, QueueError> {
+        let reply = self.link.ask(|connection| command.query(connection));
+        let reply: Option<StreamReadReply> = reply.map_err(|error| self.explain(error))?;
+        let streams = reply.map(|reply| reply.keys).unwrap_or_default();
+        Ok(streams.into_iter().flat_map(|stream| stream.ids).collect())
+    }
+
+    /// A field of an entry, which holds JSON.
+    pub(super) fn field<T: DeserializeOwned>(
+        &self,
+        entry: &StreamId,
+        name: &str,
     ) -> Result<T, QueueError> {
-        self.link.ask(ask).map_err(|error| match &error {
+        let json: Option<String> = entry.get(name);
+        let json = json.ok_or_else(|| self.foreign(format!("an entry without a {name}")))?;
+        self.parse(&json)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, json: &str) -> Result<T, QueueError> {
+        serde_json::from_str(json).map_err(|error| self.foreign(error))
+    }
+
+    fn explain(&self, error: StoreError) -> QueueError {
+        match &error {
             StoreError::Refused { why, .. } if why.contains("NOGROUP") => self.removed(),
             _ => QueueError::Store(error),
-        })
+        }
     }
 
     /// The error for a queue that no longer exists.
     pub(super) fn removed(&self) -> QueueError {
-        QueueError::Removed(self.url().clone().into())
+        QueueError::Removed(self.queue.clone())
     }
 
     /// The error for data that this version cannot read.
     pub(super) fn foreign(&self, problem: impl ToString) -> QueueError {
         QueueError::Foreign {
-            queue: self.url().clone().into(),
+            queue: self.queue.clone(),
             problem: problem.to_string(),
         }
     }
@@ -140,19 +154,6 @@ impl QueueLink {
 /// In milliseconds, at least 1: `BLOCK 0` would wait for ever.
 fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
-}
-
-fn entries(reply: Option<StreamReadReply>) -> Vec<StreamId> {
-    let streams = reply.map(|reply| reply.keys).unwrap_or_default();
-    streams.into_iter().flat_map(|stream| stream.ids).collect()
-}
-
-/// A field of an entry, as text.
-pub(super) fn field(entry: &StreamId, name: &str) -> Option<String> {
-    entry
-        .map
-        .get(name)
-        .and_then(|value| String::from_redis_value_ref(value).ok())
 }
 
 /// The scripts that run on the server. Each describes its arguments and its result in its first lines.

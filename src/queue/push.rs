@@ -2,33 +2,27 @@
 
 use std::time::Duration;
 
-use super::entry::{self, LAST_LINE};
 use super::link::{QueueLink, script};
 use super::{Queue, QueueError};
+use crate::journal::RecordId;
 use crate::prompts::Prompt;
 
-/// The counts of a push.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Pushed {
+/// The highest line number: the queue keeps an 8-byte digest a line, and one value of Redis holds 512 MiB.
+pub(super) const LAST_LINE: u64 = (512 << 20) / 8 - 1;
+
+/// A push in progress. Prompts that it has added stay, however it ends; the same push again adds the rest.
+pub(crate) struct Push {
+    queue: Queue,
+    link: QueueLink,
     /// Prompts that were added.
     pub(crate) added: u64,
     /// Prompts that the queue already had.
     pub(crate) known: u64,
-}
-
-/// A push in progress. Prompts that it has added stay, however it ends; the same push again adds the rest.
-pub(crate) struct Push {
-    link: QueueLink,
-    pushed: Pushed,
-    prompts: Vec<PendingPrompt>,
+    /// Whether the queue must exist, because this push has created or found it.
+    begun: bool,
+    /// The current chunk, as `push.lua` takes it: line, digest, JSON, and whether a model is needed.
+    chunk: Vec<[Vec<u8>; 4]>,
     bytes: usize,
-}
-
-struct PendingPrompt {
-    line: u64,
-    json: String,
-    /// It has no request body of its own, so the worker needs a model.
-    plain: bool,
 }
 
 impl Queue {
@@ -38,12 +32,16 @@ impl Queue {
     /// [`QueueError::Store`] if Redis cannot be reached.
     pub(crate) fn push(&self) -> Result<Push, QueueError> {
         let mut push = Push {
+            queue: self.clone(),
             link: self.link(),
-            pushed: Pushed::default(),
-            prompts: Vec::new(),
+            added: 0,
+            known: 0,
+            begun: false,
+            chunk: Vec::new(),
             bytes: 0,
         };
         push.flush()?;
+        push.begun = true;
         Ok(push)
     }
 }
@@ -61,69 +59,63 @@ impl Push {
     /// Adds a prompt to the current chunk, and sends the chunk when it is full.
     ///
     /// # Errors
-    /// [`QueueError::Changed`] or [`QueueError::TooFar`] if the prompt does not fit; [`QueueError::Store`].
+    /// [`QueueError::TooFar`], and those of [`Push::flush`].
     pub(crate) fn add(&mut self, prompt: &Prompt) -> Result<(), QueueError> {
-        if prompt.line > LAST_LINE {
-            return Err(QueueError::TooFar { line: prompt.line });
+        let Prompt { line, body, .. } = prompt;
+        if *line > LAST_LINE {
+            return Err(QueueError::TooFar(*line));
         }
-        let json = entry::write(prompt);
+        let json = serde_json::to_vec(prompt).map_err(|error| self.link.foreign(error))?;
         self.bytes += json.len();
-        self.prompts.push(PendingPrompt {
-            line: prompt.line,
+        self.chunk.push([
+            line.to_string().into(),
+            digest(*line, &json).into(),
             json,
-            plain: prompt.body.is_none(),
-        });
-        if self.prompts.len() >= Self::CHUNK || self.bytes >= Self::CHUNK_BYTES {
-            self.flush()
-        } else {
-            Ok(())
+            u8::from(body.is_none()).to_string().into(),
+        ]);
+        if self.chunk.len() >= Self::CHUNK || self.bytes >= Self::CHUNK_BYTES {
+            self.flush()?;
         }
+        Ok(())
     }
 
     /// Sends the current chunk, which may be empty.
     ///
     /// # Errors
-    /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Store`], and the flush can be repeated.
+    /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Removed`] if the queue is gone with the
+    /// prompts that were added before; [`QueueError::Store`], and the flush can be repeated.
     pub(crate) fn flush(&mut self) -> Result<(), QueueError> {
         let promise = Self::PROMISE.as_millis().to_string();
-        let rows: Vec<_> = self.prompts.iter().map(PendingPrompt::row).collect();
-        let words = rows
-            .iter()
-            .flat_map(|(line, digest, json, plain)| [line.as_bytes(), digest, json, plain]);
-        let args: Vec<&[u8]> = [promise.as_bytes()].into_iter().chain(words).collect();
-        let (added, known, changed): (u64, u64, u64) = self.link.run(&script::PUSH, &args)?;
-        self.pushed.added += added;
-        self.pushed.known += known;
-        self.prompts.clear();
+        let may_create: &[u8] = if self.begun { b"0" } else { b"1" };
+        let mut args = vec![promise.as_bytes(), may_create];
+        args.extend(self.chunk.iter().flatten().map(Vec::as_slice));
+        let counts: Option<(u64, u64, u64)> = self.link.run(&script::PUSH, &args)?;
+        let (added, known, changed) = counts.ok_or_else(|| self.link.removed())?;
+        self.added += added;
+        self.known += known;
+        self.chunk.clear();
         self.bytes = 0;
-        if changed > 0 {
-            Err(QueueError::Changed {
-                line: changed,
-                queue: self.link.url().clone().into(),
-            })
-        } else {
-            Ok(())
+        match changed {
+            0 => Ok(()),
+            line => Err(QueueError::Changed {
+                line,
+                queue: self.queue.clone(),
+            }),
         }
     }
 
     /// Whether the current chunk is empty.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.prompts.is_empty()
-    }
-
-    /// The counts so far.
-    pub(crate) fn pushed(&self) -> Pushed {
-        self.pushed
+        self.chunk.is_empty()
     }
 
     /// Sends the last chunk and marks the push as complete.
     ///
     /// # Errors
-    /// Those of [`Push::flush`]; [`QueueError::Removed`].
-    pub(crate) fn finish(&mut self) -> Result<Pushed, QueueError> {
+    /// Those of [`Push::flush`].
+    pub(crate) fn finish(&mut self) -> Result<(), QueueError> {
         self.flush()?;
-        self.ended(b"1")?;
-        Ok(self.pushed)
+        self.ended(b"1")
     }
 
     /// Marks the push as interrupted: the input has more prompts.
@@ -142,15 +134,33 @@ impl Push {
     }
 }
 
-impl PendingPrompt {
-    /// The arguments of `push.lua`: line, digest, prompt, and whether it needs a model.
-    fn row(&self) -> (String, [u8; 8], &[u8], &[u8]) {
-        let plain: &[u8] = if self.plain { b"1" } else { b"0" };
-        (
-            self.line.to_string(),
-            entry::digest(self.line, &self.json),
-            self.json.as_bytes(),
-            plain,
-        )
+/// Distinguishes prompts of the same line. Never all zeros: zeros mean that the queue has no prompt at that line.
+fn digest(line: u64, json: &[u8]) -> [u8; 8] {
+    (RecordId::of(line, json).digest | 1).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_prompt_reads_back_as_it_was_written(line in 1u64.., id: String, text: String, body: Option<String>) {
+            let prompt = Prompt { line, custom_id: id, text, body };
+            let json = serde_json::to_vec(&prompt).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<Prompt>(&json).unwrap(), prompt);
+        }
+    }
+
+    #[test]
+    fn a_digest_tells_prompts_apart_and_is_never_zero() {
+        let digests = ["a", "b", ""].map(|text| digest(1, text.as_bytes()));
+        assert!(digests[0] != digests[1] && digests.iter().all(|digest| *digest != [0; 8]));
+        assert_eq!(
+            digest(1, b"a"),
+            digest(2, b"a"),
+            "the line is the key already"
+        );
     }
 }

@@ -1,11 +1,9 @@
 //! The state of a queue: its counts, its workers, and whether it is done.
 
-use std::time::Duration;
+use serde::{Deserialize, Serialize};
 
-use serde::Serialize;
-
-/// The state of a queue at one instant. All counts but `dropped` are of prompts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// The state of a queue at one instant, as `status.lua` writes it. All counts but `dropped` are of prompts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// Prompts that no worker has taken yet.
     pub(crate) waiting: u64,
@@ -24,17 +22,17 @@ pub(crate) struct Status {
     /// Whether a push is in progress.
     pub(crate) pushing: bool,
     /// Whether some prompts have no request body of their own, so that workers need a model.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub(crate) plain: bool,
-    /// How long ago the oldest unfinished prompt was added or handed on. JSON has it in seconds.
-    #[serde(rename = "oldest_s", serialize_with = "seconds")]
-    pub(crate) oldest: Option<Duration>,
-    /// The processes that work on the queue.
+    /// How many seconds ago the oldest unfinished prompt was added or handed on.
+    pub(crate) oldest_s: Option<f64>,
+    /// The processes that work on the queue. Lua has no empty list.
+    #[serde(default)]
     pub(crate) workers: Vec<WorkerStatus>,
 }
 
 /// One process that works on a queue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerStatus {
     /// Its name: machine, process ID and a random number.
     pub(crate) name: String,
@@ -62,74 +60,13 @@ impl Status {
     }
 
     /// Whether the queue is finished.
-    pub(crate) fn standing(&self) -> QueueState {
+    pub(crate) fn state(&self) -> QueueState {
         match (self.left() > 0 || self.pushing, self.complete) {
             (true, _) => QueueState::Open,
             (false, true) => QueueState::Done,
             (false, false) => QueueState::BrokenOff,
         }
     }
-
-    /// Reads the result of `status.lua`.
-    pub(super) fn of(row: Row) -> Self {
-        let (
-            waiting,
-            in_flight,
-            answered,
-            failed,
-            dropped,
-            pushed,
-            complete,
-            pushing,
-            plain,
-            age,
-            workers,
-        ) = row;
-        let peer = |(name, in_flight, alive)| WorkerStatus {
-            name,
-            in_flight,
-            alive,
-        };
-        let oldest = u64::try_from(age).ok().map(Duration::from_millis);
-        let workers = workers.into_iter().map(peer).collect();
-        Status {
-            waiting,
-            in_flight,
-            answered,
-            failed,
-            dropped,
-            pushed,
-            complete,
-            pushing,
-            plain,
-            oldest,
-            workers,
-        }
-    }
-}
-
-/// The result of `status.lua`.
-pub(super) type Row = (
-    u64,
-    u64,
-    u64,
-    u64,
-    u64,
-    u64,
-    bool,
-    bool,
-    bool,
-    i64,
-    Vec<(String, u64, bool)>,
-);
-
-fn seconds<S: serde::Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration
-        .map(|duration| duration.as_secs_f64())
-        .serialize(serializer)
 }
 
 #[cfg(test)]
@@ -138,35 +75,20 @@ mod tests {
 
     #[test]
     fn a_queue_is_done_when_all_was_pushed_and_nothing_is_left() {
-        let done = Status {
-            complete: true,
-            ..Status::default()
+        let state = |waiting, in_flight, pushing, complete| {
+            let status = Status {
+                waiting,
+                in_flight,
+                pushing,
+                complete,
+                ..Status::default()
+            };
+            status.state()
         };
-        assert_eq!(done.standing(), QueueState::Done);
-        for open in [
-            Status {
-                waiting: 1,
-                ..done.clone()
-            },
-            Status {
-                in_flight: 1,
-                ..done.clone()
-            },
-            Status {
-                pushing: true,
-                complete: false,
-                ..done.clone()
-            },
-        ] {
-            assert_eq!(open.standing(), QueueState::Open, "{open:?}");
-        }
-        assert_eq!(
-            Status {
-                complete: false,
-                ..done
-            }
-            .standing(),
-            QueueState::BrokenOff
-        );
+        assert_eq!(state(0, 0, false, true), QueueState::Done);
+        assert_eq!(state(1, 0, false, true), QueueState::Open);
+        assert_eq!(state(0, 1, false, true), QueueState::Open);
+        assert_eq!(state(0, 0, true, false), QueueState::Open);
+        assert_eq!(state(0, 0, false, false), QueueState::BrokenOff);
     }
 }

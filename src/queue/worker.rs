@@ -11,10 +11,9 @@ use log::{debug, info, warn};
 use parking_lot::Mutex;
 use redis::streams::StreamId;
 
-use super::entry;
 use super::health::{ConnectionHealth, Role};
-use super::held::HeldPrompts;
-use super::link::{QueueLink, field, script};
+use super::link::{QueueLink, script};
+use super::taken::TakenPrompts;
 use super::{Queue, QueueError};
 use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
@@ -46,10 +45,8 @@ pub(crate) struct JoinOptions {
 pub(crate) struct Worker {
     queue: Queue,
     options: JoinOptions,
-    held: Mutex<HeldPrompts>,
+    taken: Mutex<TakenPrompts>,
     health: ConnectionHealth,
-    /// The link for storing records; taken out while it is used, so that no lock is held over a wait.
-    storing: Mutex<Option<QueueLink>>,
     /// The token of the batch, cancelled when the worker cannot continue.
     cancel: CancelToken,
     dropped: AtomicU64,
@@ -67,33 +64,33 @@ impl Queue {
         options: JoinOptions,
         cancel: CancelToken,
     ) -> Result<Worker, QueueError> {
-        let mut link = self.link();
-        let alive_for = options.claim_after.as_millis().to_string();
-        let keep: &[u8] = if options.keep { b"1" } else { b"0" };
-        let args = [
-            options.name.as_bytes(),
-            alive_for.as_bytes(),
-            options.request.as_bytes(),
-            keep,
-        ];
-        let theirs: Option<String> = link.run(&script::JOIN, &args)?;
-        let theirs = theirs.ok_or_else(|| self.missing())?;
-        if !theirs.is_empty() {
-            return Err(QueueError::OtherRequest {
-                theirs,
-                ours: options.request,
-            });
-        }
-        Ok(Worker {
+        let worker = Worker {
             queue: self.clone(),
-            health: ConnectionHealth::new(self.url.clone(), options.patience),
+            health: ConnectionHealth::new(self.0.clone(), options.patience),
             options,
-            held: Mutex::default(),
-            storing: Mutex::new(Some(link)),
+            taken: Mutex::default(),
             cancel,
             dropped: AtomicU64::new(0),
             lost: Mutex::default(),
-        })
+        };
+        let alive_for = worker.alive_for();
+        let request = &worker.options.request;
+        let keep: &[u8] = if worker.options.keep { b"1" } else { b"0" };
+        let args = [
+            worker.name(),
+            alive_for.as_bytes(),
+            request.as_bytes(),
+            keep,
+        ];
+        let theirs: Option<String> = self.link().run(&script::JOIN, &args)?;
+        match theirs {
+            None => Err(QueueError::Missing(self.clone())),
+            Some(theirs) if theirs.is_empty() => Ok(worker),
+            Some(theirs) => Err(QueueError::OtherRequest {
+                theirs,
+                ours: worker.options.request,
+            }),
+        }
     }
 }
 
@@ -109,7 +106,11 @@ impl Worker {
     pub(crate) fn while_alive<T>(&self, work: impl FnOnce() -> T) -> T {
         let over = CancelToken::on(self.cancel.clock().clone());
         let done = thread::scope(|scope| {
-            scope.spawn(|| self.beat(&over));
+            scope.spawn(|| {
+                if let Err(error) = self.beat(&over) {
+                    self.give_up(error);
+                }
+            });
             let done = work();
             over.cancel();
             done
@@ -124,7 +125,7 @@ impl Worker {
         let mut feed = PromptFeed {
             worker: self,
             link: self.queue.link(),
-            taken: VecDeque::new(),
+            fetched: VecDeque::new(),
             lost_reply: false,
         };
         std::iter::from_fn(move || {
@@ -135,13 +136,20 @@ impl Worker {
         })
     }
 
-    /// Stores a record and removes its prompt from the queue, both or neither. Waits while Redis is away.
+    /// Stores records for the batch, one at a time: each is stored and its prompt removed from the queue, both or neither.
+    /// Waits while Redis is away.
     ///
     /// # Errors
-    /// [`JournalError::Write`] if the queue is gone, or Redis has been away for longer than the patience.
-    pub(crate) fn store(&self, record: &Record) -> Result<(), JournalError> {
-        self.try_store(record)
-            .map_err(|error| self.cannot_write(error))
+    /// Of the function: [`JournalError::Write`] if the queue is gone, or Redis has been away for longer than the patience.
+    pub(crate) fn sink(&self) -> impl FnMut(&Record) -> Result<(), JournalError> + Send {
+        let mut link = self.queue.link();
+        move |record| {
+            self.store(&mut link, record).map_err(|error| {
+                let written = self.cannot_write(&error);
+                self.give_up(error);
+                written
+            })
+        }
     }
 
     /// The number of this worker's records that were dropped because another worker was first.
@@ -149,50 +157,48 @@ impl Worker {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The error of the queue that stopped the worker, if any. Returns it once.
-    pub(crate) fn lost(&self) -> Option<JournalError> {
-        self.lost
-            .lock()
-            .take()
-            .map(|error| self.cannot_write(error))
+    /// The error of the queue that stopped the worker, if any, and whether the queue is gone with all that was in it.
+    pub(crate) fn lost(&self) -> Option<(JournalError, bool)> {
+        let lost = self.lost.lock();
+        let error = lost.as_ref()?;
+        let is_gone = matches!(error, QueueError::Removed(_));
+        Some((self.cannot_write(error), is_gone))
     }
 
-    fn cannot_write(&self, error: impl ToString) -> JournalError {
-        let to = format!("the queue {}", self.queue.named());
+    fn name(&self) -> &[u8] {
+        self.options.name.as_bytes()
+    }
+
+    /// For how many milliseconds a heartbeat counts.
+    fn alive_for(&self) -> String {
+        self.options.claim_after.as_millis().to_string()
+    }
+
+    fn cannot_write(&self, error: &QueueError) -> JournalError {
         JournalError::Write {
-            to,
+            to: format!("the queue {}", self.queue),
             source: io::Error::other(error.to_string()),
         }
     }
 
-    fn try_store(&self, record: &Record) -> Result<(), QueueError> {
-        let stored = self.storing.lock().take();
-        let mut link = stored.unwrap_or_else(|| self.queue.link());
-        let done = self.store_by(&mut link, record);
-        *self.storing.lock() = Some(link);
-        done
-    }
-
-    fn store_by(&self, link: &mut QueueLink, record: &Record) -> Result<(), QueueError> {
+    fn store(&self, link: &mut QueueLink, record: &Record) -> Result<(), QueueError> {
         let id: RecordId = record.id.parse().map_err(|error| link.foreign(error))?;
-        let entry = self.held.lock().entry(id.line);
+        let entry = self.taken.lock().entry(id.line);
         let entry = entry.unwrap_or_else(|| "0-0".to_owned());
-        let json = serde_json::to_string(record).map_err(|error| link.foreign(error))?;
+        let json = serde_json::to_vec(record).map_err(|error| link.foreign(error))?;
         let line = id.line.to_string();
         let answered: &[u8] = if record.text.is_some() { b"1" } else { b"0" };
         let args = [
-            self.options.name.as_bytes(),
+            self.name(),
             entry.as_bytes(),
             line.as_bytes(),
             answered,
-            json.as_bytes(),
+            &json,
         ];
         // Not cancelled with the batch: an answer that was paid for is kept until it can be stored.
         let never = CancelToken::on(self.cancel.clock().clone());
-        let stored = self
-            .health
-            .call(Role::Store, &never, || link.run(&script::STORE, &args))?;
-        match stored {
+        let store = || link.run(&script::STORE, &args);
+        match self.health.call(Role::Store, &never, store)? {
             -1 => return Err(link.removed()),
             0 => {
                 let id = &record.custom_id;
@@ -201,21 +207,20 @@ impl Worker {
             }
             _ => {}
         }
-        self.held.lock().finish(id.line);
+        self.taken.lock().finish(id.line);
         Ok(())
     }
 
     /// Keeps the first error, and stops the batch.
     fn give_up(&self, error: QueueError) {
-        if matches!(error, QueueError::Store(StoreError::Cancelled)) {
-            return;
+        if !matches!(error, QueueError::Store(StoreError::Cancelled)) {
+            self.lost.lock().get_or_insert(error);
+            self.cancel.cancel();
         }
-        self.lost.lock().get_or_insert(error);
-        self.cancel.cancel();
     }
 
     /// Sends heartbeats until `over` is cancelled. Once the batch is cancelled, hands back the prompts that have not begun.
-    fn beat(&self, over: &CancelToken) {
+    fn beat(&self, over: &CancelToken) -> Result<(), QueueError> {
         let now = || over.clock().now();
         let mut link = self.queue.link();
         let mut handed_back = false;
@@ -224,53 +229,43 @@ impl Worker {
         let mut next_beat = now();
         let mut next_check = now();
         while over.sleep(Self::TICK.min(check)).is_ok() {
-            let done = if self.cancel.is_cancelled() && !handed_back {
+            if self.cancel.is_cancelled() && !handed_back {
                 handed_back = true;
-                self.hand_back(&mut link, over)
+                self.hand_back(&mut link, over)?;
             } else if now() >= next_beat {
                 next_beat = now() + beat;
-                self.heartbeat(&mut link, over)
+                self.heartbeat(&mut link, over)?;
             } else if now() >= next_check {
                 next_check = now() + check;
-                let left = self.health.call(Role::Beat, over, || link.left());
-                left.map(drop)
-            } else {
-                Ok(())
-            };
-            if let Err(error) = done {
-                self.give_up(error);
-                return;
+                self.health.call(Role::Beat, over, || link.left())?;
             }
         }
+        Ok(())
     }
 
     fn heartbeat(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
-        let alive_for = self.options.claim_after.as_millis().to_string();
-        let args = [self.options.name.as_bytes(), alive_for.as_bytes()];
-        let beat = self
-            .health
-            .call(Role::Beat, over, || link.run(&script::BEAT, &args))?;
-        match beat {
-            -1 => Err(link.removed()),
-            0 => Ok(()),
+        let alive_for = self.alive_for();
+        let args = [self.name(), alive_for.as_bytes()];
+        let beat = || link.run(&script::BEAT, &args);
+        match self.health.call(Role::Beat, over, beat)? {
+            -1 => return Err(link.removed()),
+            0 => {}
             handed_on => {
                 info!("a worker sends no heartbeats: {handed_on} of its prompts are handed on");
-                Ok(())
             }
         }
+        Ok(())
     }
 
     fn hand_back(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
-        let entries = self.held.lock().close();
-        if entries.is_empty() {
-            return Ok(());
+        let entries = self.taken.lock().close();
+        if !entries.is_empty() {
+            let mut args = vec![self.name()];
+            args.extend(entries.iter().map(|entry| entry.as_bytes()));
+            let hand_back = || link.run(&script::HAND_BACK, &args);
+            let back: i64 = self.health.call(Role::Beat, over, hand_back)?;
+            debug!("{back} prompts are handed back");
         }
-        let mut args = vec![self.options.name.as_bytes()];
-        args.extend(entries.iter().map(|entry| entry.as_bytes()));
-        let back: i64 = self
-            .health
-            .call(Role::Beat, over, || link.run(&script::HAND_BACK, &args))?;
-        debug!("{back} prompts are handed back");
         Ok(())
     }
 
@@ -280,7 +275,7 @@ impl Worker {
         const CHUNK: i64 = 200;
         let mut link = self.queue.link();
         loop {
-            match link.run::<i64>(&script::HAND_BACK, &[self.options.name.as_bytes()]) {
+            match link.run::<i64>(&script::HAND_BACK, &[self.name()]) {
                 Ok(CHUNK..) => {}
                 Ok(_) => return,
                 Err(error) => {
@@ -306,11 +301,11 @@ impl Guard for Worker {
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {
-        !self.health.is_away() && self.held.lock().begin(prompt.line)
+        !self.health.is_away() && self.taken.lock().begin(prompt.line)
     }
 
     fn failed(&self, prompt: &Prompt) {
-        self.held.lock().failed(prompt.line);
+        self.taken.lock().failed(prompt.line);
     }
 }
 
@@ -319,7 +314,7 @@ struct PromptFeed<'a> {
     worker: &'a Worker,
     link: QueueLink,
     /// Entries that were taken and not passed on yet.
-    taken: VecDeque<StreamId>,
+    fetched: VecDeque<StreamId>,
     /// A reply may have been lost, and entries with it: the queue must be asked for them.
     lost_reply: bool,
 }
@@ -328,17 +323,19 @@ impl PromptFeed<'_> {
     /// The next prompt; `None` when no more will come.
     fn next(&mut self) -> Result<Option<Result<Prompt, PromptError>>, QueueError> {
         while !self.worker.cancel.is_cancelled() {
-            if self.taken.is_empty() {
+            if self.fetched.is_empty() {
                 self.fetch()?;
             }
-            match self.taken.pop_front() {
-                Some(entry) => {
-                    if let Some(prompt) = self.accept(&entry)? {
-                        return Ok(Some(self.usable(prompt)));
-                    }
+            let Some(entry) = self.fetched.pop_front() else {
+                if self.is_over()? {
+                    break;
                 }
-                None if self.is_over()? => return Ok(None),
-                None => {}
+                continue;
+            };
+            if let Some(prompt) = self.accept(&entry)? {
+                let is_usable = prompt.body.is_some() || self.worker.options.has_model;
+                let no_body = PromptError::no_model(prompt.line);
+                return Ok(Some(if is_usable { Ok(prompt) } else { Err(no_body) }));
             }
         }
         Ok(None)
@@ -349,70 +346,57 @@ impl PromptFeed<'_> {
         let PromptFeed {
             worker,
             link,
-            taken,
+            fetched,
             lost_reply,
         } = self;
         let name = &worker.options.name;
         let entries = worker.health.call(Role::Take, &worker.cancel, || {
-            let reply = if *lost_reply {
-                link.taken(name)
-            } else {
-                link.take(name, Worker::WAIT)
+            let reply = match *lost_reply {
+                true => link.taken(name),
+                false => link.take(name, Worker::WAIT),
             };
             *lost_reply |= reply.is_err();
             reply
         })?;
-        if std::mem::take(lost_reply) {
-            let held = worker.held.lock();
-            taken.extend(entries.into_iter().filter(|entry| !held.has(&entry.id)));
-        } else {
-            taken.extend(entries);
-        }
+        *lost_reply = false;
+        let taken = worker.taken.lock();
+        fetched.extend(entries.into_iter().filter(|entry| !taken.has(&entry.id)));
         Ok(())
     }
 
-    /// The prompt of an entry, if it is unfinished and this worker does not hold it yet.
+    /// The prompt of an entry, if it is unfinished and this worker has not taken it before.
     fn accept(&mut self, entry: &StreamId) -> Result<Option<Prompt>, QueueError> {
-        let json = field(entry, "prompt");
-        let json = json.ok_or_else(|| self.link.foreign("an entry without a prompt"))?;
-        let prompt = entry::read(&json).map_err(|error| self.link.foreign(error))?;
-        let was_handed_on = field(entry, "again").is_some();
+        let prompt: Prompt = self.link.field(entry, "prompt")?;
+        let was_handed_on = entry.contains_key("again");
         if was_handed_on && !self.is_unfinished(entry, prompt.line)? {
             return Ok(None);
         }
-        let is_new = self.worker.held.lock().take(prompt.line, entry.id.clone());
+        let is_new = self.worker.taken.lock().take(prompt.line, entry.id.clone());
         Ok(is_new.then_some(prompt))
     }
 
     /// Whether a prompt that was handed on has no record yet. If it has one, its entry is removed.
     fn is_unfinished(&mut self, entry: &StreamId, line: u64) -> Result<bool, QueueError> {
-        let PromptFeed { worker, link, .. } = self;
         let line = line.to_string();
         let args = [entry.id.as_bytes(), line.as_bytes()];
-        let unfinished = worker.health.call(Role::Take, &worker.cancel, || {
-            link.run::<u64>(&script::AGAIN, &args)
-        })?;
+        let unfinished: u64 = self.call(|link| link.run(&script::AGAIN, &args))?;
         Ok(unfinished > 0)
-    }
-
-    fn usable(&self, prompt: Prompt) -> Result<Prompt, PromptError> {
-        let usable = prompt.body.is_some() || self.worker.options.has_model;
-        if usable {
-            Ok(prompt)
-        } else {
-            Err(PromptError::no_model(prompt.line))
-        }
     }
 
     /// Whether no more prompts will come.
     fn is_over(&mut self) -> Result<bool, QueueError> {
-        let PromptFeed { worker, link, .. } = self;
-        if worker.options.stay {
+        if self.worker.options.stay {
             return Ok(false);
         }
-        let (left, pushing) = worker
-            .health
-            .call(Role::Take, &worker.cancel, || link.left())?;
+        let (left, pushing) = self.call(QueueLink::left)?;
         Ok(left == 0 && !pushing)
+    }
+
+    fn call<T>(
+        &mut self,
+        ask: impl Fn(&mut QueueLink) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        let health = &self.worker.health;
+        health.call(Role::Take, &self.worker.cancel, || ask(&mut self.link))
     }
 }

@@ -142,6 +142,21 @@ impl SharedRate {
         self.next.max(self.paused_until) + self.forgotten_after()
     }
 
+    /// Whether this state must be kept in place of `before`, from which a request has made it. To be seen again changes
+    /// nothing that matters, unless it is a while later: so a process that only looks never gets in the way of others.
+    #[cfg(feature = "redis")]
+    pub(super) fn is_news_after(&self, before: &Self) -> bool {
+        /// A tenth of [`FORGET`](SharedRate::FORGET).
+        const WHILE: u64 = 1_000_000;
+        let (seen, interval_seen) = (before.seen, before.interval_seen);
+        let was_seen = SharedRate {
+            seen,
+            interval_seen,
+            ..*self
+        };
+        was_seen != *before || self.seen.saturating_sub(seen) > WHILE
+    }
+
     /// Handles one request.
     pub(super) fn exchange(&mut self, now: u64, request: &RateRequest) -> RateReply {
         if now + Self::STEPPED_BACK < self.seen {

@@ -1,7 +1,7 @@
 //! Keeps shared rates in Redis, for the processes of many machines.
 //!
 //! An exchange reads the state and the server's time, decides, and sets the new state if the old one is still there. If
-//! another process was faster, the exchange decides again on what that process left.
+//! another process was faster, it begins again after a jittered delay. A request that changes nothing sets nothing.
 
 use std::time::Duration;
 
@@ -10,6 +10,8 @@ use redis::Script;
 
 use super::rate::{RateReply, RateRequest, SharedRate};
 use super::{RateStore, ShareError};
+use crate::backoff::{Backoff, Jitter};
+use crate::clock::{Clock, SystemClock};
 use crate::store::{Link, RedisUrl, StoreError};
 
 /// A Redis server, and the keys of this process's rates there.
@@ -22,17 +24,16 @@ pub(super) struct RedisRates {
     links: Mutex<Vec<Link>>,
 }
 
-/// The value of a key, as it was at the server's time in microseconds.
-struct Found {
-    value: String,
-    now: u64,
-}
-
 impl RedisRates {
     /// Time-out of one reply. Much longer than Redis takes, and short enough to notice soon that it is away.
     const REPLY_WITHIN: Duration = Duration::from_secs(2);
     /// An exchange that another process overtakes this often is given up: the caller comes back after a backoff.
-    const TRIES: u32 = 100;
+    const TRIES: usize = 100;
+    /// The delay after a lost race: about as long as an exchange at first. Its jitter sends the losers one by one.
+    const AFTER_LOSS: Backoff = Backoff::new()
+        .base(Duration::from_micros(100))
+        .max(Duration::from_millis(20))
+        .jitter(Jitter::Full);
 
     /// Rates at this URL, one for each of the `names`. It does not connect yet.
     pub(super) fn new(url: RedisUrl, names: &[String]) -> Self {
@@ -45,23 +46,13 @@ impl RedisRates {
         }
     }
 
-    /// Sets the value if `old` is still there; if not, returns what is there.
-    fn compare_and_set(
-        &self,
-        link: &mut Link,
-        key: &str,
-        old: &str,
-        new: &str,
-        kept_for: Duration,
-    ) -> Result<Option<Found>, StoreError> {
-        let mut call = self.script.prepare_invoke();
-        call.key(key).arg(old).arg(new);
-        call.arg(kept_for.as_millis().max(1) as u64);
-        let there: Option<(String, u64, u64)> = link.ask(|connection| call.invoke(connection))?;
-        Ok(there.map(|(value, seconds, micros)| Found {
-            value,
-            now: seconds * 1_000_000 + micros,
-        }))
+    /// The value, and the server's time in microseconds.
+    fn look(link: &mut Link, key: &str) -> Result<(String, u64), StoreError> {
+        let mut look = redis::pipe();
+        look.cmd("TIME").cmd("GET").arg(key);
+        let found = link.ask(|connection| look.query(connection));
+        let ((seconds, micros), value): ((u64, u64), Option<String>) = found?;
+        Ok((value.unwrap_or_default(), seconds * 1_000_000 + micros))
     }
 
     fn decide(
@@ -70,24 +61,25 @@ impl RedisRates {
         key: &str,
         request: &RateRequest,
     ) -> Result<RateReply, ShareError> {
-        // No rate has this value, so the first call only reads.
-        let mut found = self.compare_and_set(link, key, "-", "", Duration::ZERO)?;
-        for _ in 0..Self::TRIES {
-            let Some(Found { value, now }) = found else {
-                break;
-            };
-            let rate = match value.is_empty() {
+        for delay in Self::AFTER_LOSS.delays(rand::random()).take(Self::TRIES) {
+            let (value, now) = Self::look(link, key)?;
+            let before = match value.is_empty() {
                 true => SharedRate::in_place_of_none(now, request),
                 false => serde_json::from_str(&value).map_err(|error| self.foreign(key, &error))?,
             };
-            let mut next: SharedRate = rate;
-            let reply = next.exchange(now, request);
-            let kept_for = Duration::from_micros(next.matters_until() - now);
-            let text = serde_json::to_string(&next).map_err(|error| self.foreign(key, &error))?;
-            found = self.compare_and_set(link, key, &value, &text, kept_for)?;
-            if found.is_none() {
+            let mut rate = before;
+            let reply = rate.exchange(now, request);
+            if !value.is_empty() && !rate.is_news_after(&before) {
                 return Ok(reply);
             }
+            let text = serde_json::to_string(&rate).map_err(|error| self.foreign(key, &error))?;
+            let kept_for = rate.matters_until().saturating_sub(now) / 1000 + 1;
+            let mut set = self.script.prepare_invoke();
+            set.key(key).arg(&value).arg(text).arg(kept_for);
+            if link.ask(|connection| set.invoke(connection))? {
+                return Ok(reply);
+            }
+            SystemClock.sleep_until(SystemClock.now() + delay);
         }
         Err(ShareError::Away(format!(
             "other processes change the rate at {} all the time",

@@ -110,7 +110,60 @@ fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
         ran.exit == 3 && ran.stderr.contains("was removed meanwhile"),
         "{ran}"
     );
-    let mut redis = shop.redis.connect();
+    assert!(
+        ran.stderr.contains("lost with it") && !ran.stderr.contains("nothing is lost"),
+        "{ran}"
+    );
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query(&mut redis).unwrap();
     assert!(keys.is_empty(), "nothing is left behind: {keys:?}");
+}
+
+#[test]
+fn a_push_whose_queue_is_removed_meanwhile_does_not_begin_another_with_the_rest() {
+    let Some(shop) = Shop::open(0) else { return };
+    let cli = super::Cli::of("").stdin("one\ntwo\n");
+    let mut push = cli.start(&["queue", "push", "-", "--queue", &shop.url]);
+    super::until("two prompts are in", || {
+        shop.find().filter(|status| status.waiting == 2)
+    });
+    let mut redis = shop.redis.connect();
+    ::redis::cmd("FLUSHALL").query::<()>(&mut redis).unwrap();
+    push.feed("three\n");
+    push.until("was removed meanwhile");
+    let ran = push.end();
+    assert!(
+        ran.exit == 3 && ran.stderr.contains("lost with it"),
+        "{ran}"
+    );
+    assert!(shop.find().is_none(), "half an input is no queue");
+}
+
+#[test]
+fn a_restart_of_redis_is_told_once_however_many_connections_it_breaks() {
+    let Some(mut shop) = Shop::open(2) else {
+        return;
+    };
+    shop.push();
+    let ((tell, called), (go, gone)) = (unbounded(), unbounded());
+    let url = tcp::answering(move |_| {
+        tell.send(()).unwrap();
+        gone.recv().unwrap();
+        response("200 OK", &completion("Kept."))
+    });
+    let args = ["queue", "work", "--queue", &shop.url.clone(), "-m", "m"];
+    let cli = super::Cli::of("");
+    let more = ["--base-url", &url, "-w", "1", "--claim-after", "400ms"];
+    let mut worker = cli.start(&[&args[..], &more].concat());
+    called.recv().unwrap();
+    go.send(()).unwrap();
+    called.recv().unwrap(); // the first record has been stored, over a connection that is idle now
+    shop.redis.kill();
+    worker.until("no connection to Redis");
+    shop.redis.start_again();
+    worker.until("is back after");
+    go.send(()).unwrap();
+    let ran = worker.end();
+    let said = |words: &str| ran.stderr.matches(words).count();
+    let told = (said("no connection to Redis"), said("is back after"));
+    assert_eq!((ran.exit, told), (0, (1, 1)), "{ran}");
 }

@@ -165,3 +165,60 @@ fn commands_of_earlier_versions_are_named_with_their_place() {
         "{ran}"
     );
 }
+
+#[test]
+fn a_watched_queue_is_one_line_a_change_on_a_pipe_until_it_is_done() {
+    let Some(shop) = Shop::slow(3, 20) else {
+        return;
+    };
+    shop.push();
+    let args = ["queue", "status", "--queue", &shop.url, "--watch"];
+    let (text, json) = (
+        shop.cli.start(&args),
+        shop.cli.start(&[&args[..], &["--json"]].concat()),
+    );
+    assert_eq!(shop.work(&["-w", "1"]).end().exit, 0);
+    let ran = text.end();
+    let lines: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "{ran}");
+    let done = "done: 0 waiting, 0 in flight, 3 answered, 0 failed";
+    assert_eq!(lines.last(), Some(&done), "{ran}");
+    let last: serde_json::Value =
+        serde_json::from_str(json.end().stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["answered"], &last["complete"]),
+        (&3.into(), &true.into())
+    );
+}
+
+#[test]
+fn a_watched_queue_ends_on_ctrl_c_and_with_its_reader() {
+    let Some(shop) = Shop::open(1) else { return };
+    shop.push();
+    let args = ["queue", "status", "--queue", &shop.url, "--watch"];
+    let watch = shop.cli.start(&args);
+    super::until("it watches", || {
+        let mut redis = shop.redis.connect();
+        let clients: String = ::redis::cmd("CLIENT")
+            .arg("LIST")
+            .query(&mut redis)
+            .unwrap();
+        (clients.lines().count() > 1).then_some(()) // beside this one
+    });
+    watch.signal("INT");
+    let ran = watch.end();
+    assert!(ran.exit == 130 && ran.stderr.is_empty(), "{ran}");
+    let head = format!(
+        "{} queue status --queue '{}' --watch | head -1",
+        env!("CARGO_BIN_EXE_paceline"),
+        shop.url
+    );
+    let mut head = std::process::Command::new("sh")
+        .args(["-c", &head])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    assert_eq!(shop.work(&[]).end().exit, 0);
+    assert!(head.wait().unwrap().success());
+}

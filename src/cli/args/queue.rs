@@ -138,10 +138,12 @@ pub(in crate::cli) struct PullArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 shown, whatever the state is; 2 there is no such queue, or it cannot \
-be reached.
+be reached. With --watch also: 3 a push was interrupted, or Redis or the queue is gone; \
+130 interrupted.
 
 Examples:
   paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo'
+  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo' --watch
   paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo' --json | jq .waiting")]
 pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
@@ -150,6 +152,12 @@ pub(in crate::cli) struct StatusArgs {
     /// Write the numbers as one JSON object
     #[arg(long)]
     pub(in crate::cli) json: bool,
+
+    /// Show every change until the queue is done
+    ///
+    /// A terminal is redrawn in place; elsewhere a change is a line.
+    #[arg(long)]
+    pub(in crate::cli) watch: bool,
 }
 
 #[derive(Debug, clap::Args)]
