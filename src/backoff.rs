@@ -130,25 +130,10 @@ impl Delays {
     /// less: never earlier, and not everyone at the same instant.
     pub(crate) fn wait(&mut self, ordered: Option<Duration>) -> Duration {
         let Some(ordered) = ordered else {
-            return self.grow();
+            return self.next().unwrap_or(self.backoff.max);
         };
         let most = (ordered / 10).min(Duration::from_secs(1));
         ordered.saturating_add(self.between(Duration::ZERO, most))
-    }
-
-    fn grow(&mut self) -> Duration {
-        let Backoff { base, max, jitter } = self.backoff;
-        let ceiling = self.ceiling.min(max);
-        self.ceiling = ceiling.saturating_mul(2);
-        let delay = match jitter {
-            Jitter::None => ceiling,
-            Jitter::Additive(most) => ceiling.saturating_add(self.between(Duration::ZERO, most)),
-            Jitter::Full => self.between(Duration::ZERO, ceiling),
-            Jitter::Equal => self.between(ceiling / 2, ceiling),
-            Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
-        };
-        self.previous = delay.min(max);
-        self.previous
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
@@ -163,7 +148,18 @@ impl Iterator for Delays {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        Some(self.grow())
+        let Backoff { base, max, jitter } = self.backoff;
+        let ceiling = self.ceiling.min(max);
+        self.ceiling = ceiling.saturating_mul(2);
+        let delay = match jitter {
+            Jitter::None => ceiling,
+            Jitter::Additive(most) => ceiling.saturating_add(self.between(Duration::ZERO, most)),
+            Jitter::Full => self.between(Duration::ZERO, ceiling),
+            Jitter::Equal => self.between(ceiling / 2, ceiling),
+            Jitter::Decorrelated => self.between(base, self.previous.saturating_mul(3)),
+        };
+        self.previous = delay.min(max);
+        Some(self.previous)
     }
 }
 

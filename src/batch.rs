@@ -39,7 +39,7 @@ use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::journal::{JournalError, Record, RecordId};
 use crate::pacing::{CallLimiter, InFlight, KeyPermit, NoKeyPermit, RateLimit};
-use crate::pool::{Panicked, Pool, Workers};
+use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
@@ -270,7 +270,7 @@ impl<'a> Batch<'a> {
         let range = self.workers();
         self.view.hired(range.start);
         let mut sink = Sink::new(write, self.settings);
-        let work = |job: Job, workers: &Workers<'_>| self.finish(job, workers);
+        let work = |job: Job, add: &AddWorker<'_>| self.finish(job, add);
         let pool = Pool::new(range.start)
             .queue(self.queue(range))
             .clock(self.clock.clone());
@@ -382,23 +382,23 @@ impl<'a> Batch<'a> {
     }
 
     /// Runs one prompt and makes its record. A panic fails this prompt only.
-    fn finish(&self, job: Job, workers: &Workers<'_>) -> Finished {
-        let run = AssertUnwindSafe(|| self.run_prompt(&job, workers));
+    fn finish(&self, job: Job, add: &AddWorker<'_>) -> Finished {
+        let run = AssertUnwindSafe(|| self.run_prompt(&job, add));
         match catch_unwind(run) {
             Ok(record) => Finished {
                 prompt: job.prompt,
                 record,
             },
-            Err(panic) => Finished::panicked(job, Panicked::from(panic).to_string()),
+            Err(panic) => Finished::panicked(job, Panicked(panic).to_string()),
         }
     }
 
     /// Runs one prompt through all its attempts.
-    fn run_prompt(&self, job: &Job, workers: &Workers<'_>) -> Option<Record> {
+    fn run_prompt(&self, job: &Job, add: &AddWorker<'_>) -> Option<Record> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let attempt = |_: &Attempt<'_>| {
             let (mut granted, paced) = self.acquire(job)?;
-            self.add_worker_if_short(workers);
+            self.add_worker_if_short(add);
             let answer = self.call(job, &mut granted, paced, &run);
             self.report(&granted.permit, job, answer)
         };
@@ -474,8 +474,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a worker if prompts wait but no worker waits for the next permit: it would go unused.
-    fn add_worker_if_short(&self, workers: &Workers<'_>) {
-        if self.pacer.wants_workers() && workers.add() {
+    fn add_worker_if_short(&self, add: &AddWorker<'_>) {
+        if self.pacer.wants_workers() && add() {
             self.view.tell(Event::Hired {
                 workers: self.view.hired(1),
             });

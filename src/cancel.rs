@@ -137,14 +137,18 @@ impl CancelToken {
     /// later than its parent.
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
-        let deadline = earlier(self.0.deadline, deadline);
-        CancelToken::node(self.0.clock.clone(), Some(deadline), Some(self.clone()))
+        let deadline = earlier(self.0.deadline, Some(deadline));
+        CancelToken::node(self.0.clock.clone(), deadline, Some(self.clone()))
     }
 
-    /// A [`child`](CancelToken::child) on another clock, with the same time remaining there.
-    pub(crate) fn child_on(&self, clock: &Arc<dyn Clock>) -> Self {
-        let deadline = self.remaining().map(|left| after(clock.now(), left));
-        CancelToken::node(clock.clone(), deadline, Some(self.clone()))
+    /// A token for a task on a clock: a [`child`](CancelToken::child) of this token, with the same time remaining there. The
+    /// clock is the token's by default, or else the system's.
+    pub(crate) fn for_task(token: Option<&Self>, clock: Option<&Arc<dyn Clock>>) -> Self {
+        let clock = clock.or(token.map(CancelToken::clock)).cloned();
+        let clock = clock.unwrap_or_else(|| SystemClock.into());
+        let remaining = token.and_then(CancelToken::remaining);
+        let deadline = remaining.map(|left| after(clock.now(), left));
+        CancelToken::node(clock, deadline, token.cloned())
     }
 
     /// The clock that deadlines and sleeps are on.
@@ -212,8 +216,8 @@ impl CancelToken {
             if self.0.clock.now() >= instant {
                 return Ok(());
             }
-            let ends = earlier(self.0.deadline, instant);
-            self.0.clock.park_until(Some(ends));
+            let ends = earlier(self.0.deadline, Some(instant));
+            self.0.clock.park_until(ends);
         }
     }
 
@@ -233,9 +237,9 @@ impl CancelToken {
     }
 }
 
-/// The earlier of a deadline, if there is one, and an instant.
-pub(crate) fn earlier(deadline: Option<Instant>, instant: Instant) -> Instant {
-    deadline.map_or(instant, |deadline| deadline.min(instant))
+/// The earlier of two instants that may be missing.
+pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }
 
 /// Keeps the calling thread among those that cancelling wakes.
@@ -339,10 +343,8 @@ mod tests {
         clock.run(2, |n| {
             if n == 0 {
                 let here: Arc<dyn Clock> = clock.clone().into();
-                assert_eq!(
-                    token.child_on(&here).sleep(SECOND * 60),
-                    Err(WaitError::Cancelled)
-                );
+                let task = CancelToken::for_task(Some(&token), Some(&here));
+                assert_eq!(task.sleep(SECOND * 60), Err(WaitError::Cancelled));
                 assert_eq!(clock.elapsed(), SECOND * 3);
             } else {
                 clock.sleep_until(clock.now() + SECOND * 3);

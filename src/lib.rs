@@ -19,24 +19,50 @@
 //! use paceline::{Pool, Rate, RateLimiter, Retry, Verdict};
 //! use std::ops::ControlFlow;
 //!
-//! fn call_api(topic: &str) -> Result<String, u16> {
-//!     Ok(format!("An article about {topic}")) // your client; here an error is a status
+//! /// Your client; here an error is a status.
+//! fn call_api(topic: &str, attempt: u32) -> Result<String, u16> {
+//!     match (topic, attempt) {
+//!         ("bread", 1) => Err(503), // a fault that passes
+//!         ("bombs", _) => Err(400), // no attempt will succeed
+//!         _ => Ok(format!("an article about {topic}")),
+//!     }
 //! }
 //!
-//! let topics = ["bees", "bread", "bicycles"];
+//! let topics = ["bees", "bread", "bombs"];
 //! let limiter = RateLimiter::new(Rate::per_minute(6_000));
 //! let retry = Retry::new(); // five retries, after min(1 s * 2^n + U(0, 1 s), 60 s)
+//! # let retry = retry.backoff(paceline::Backoff::new().max(std::time::Duration::from_millis(1)));
 //! let judge = |status: &u16| match status {
 //!     429 => Verdict::RateLimited(None), // too fast, which is no fault of this topic: everyone pauses
 //!     500.. => Verdict::Retry,
 //!     _ => Verdict::Stop,
 //! };
-//! // Each attempt takes a permit, retries too.
-//! let write = |topic: &str| retry.call(judge, |_attempt| call_api(topic)).limiter(&limiter).run();
+//! let write = |topic: &str| {
+//!     let call = retry.call(judge, |attempt| call_api(topic, attempt.number()));
+//!     let call = call.limiter(&limiter); // each attempt takes a permit, retries too
+//!     call.on_retry(|failed| println!("{topic}: {}, again in {:?}", failed.error, failed.wait)).run()
+//! };
+//! # let mut outcomes = std::collections::BTreeMap::new();
 //! let _ = Pool::new(4).for_each(topics, write, |number, article| {
-//!     println!("{}: {article:?}", topics[number]); // on this thread, in order of completion
+//!     let topic = topics[number]; // on this thread, in order of completion
+//!     # outcomes.insert(topic, article.as_ref().unwrap().as_ref().map_err(|failed| failed.last).cloned());
+//!     match article.unwrap() { // an error here is a panic of `write`
+//!         Ok(text) => println!("{topic}: {text}"),
+//!         Err(failed) => println!("{topic}: {failed}: {:?}", failed.last),
+//!     }
 //!     ControlFlow::<()>::Continue(())
 //! });
+//! # assert_eq!(outcomes["bread"].as_deref(), Ok("an article about bread"));
+//! # assert_eq!(outcomes["bombs"], Err(Some(400)));
+//! ```
+//!
+//! It prints, for example:
+//!
+//! ```text
+//! bees: an article about bees
+//! bread: 503, again in 1.4s
+//! bombs: gave up after 1 attempt in 0.0 s: another attempt would fail as well: Some(400)
+//! bread: an article about bread
 //! ```
 //!
 //! # How do I …
@@ -66,7 +92,8 @@
 //!
 //! **… bound the total time?** [`Retry::within`] bounds the wait in line, pauses and backoffs together;
 //! [`Attempt::remaining`](retry::Attempt::remaining) is the time for the client's own time-out. An endless 429 also ends
-//! with the retry's [patience](Retry::patience). [`CancelToken::within`] bounds any set of waits.
+//! with the retry's [patience](Retry::patience). [`CancelToken::within`] bounds any set of waits, and
+//! [`RateLimiter::acquire_timeout`] one.
 //!
 //! **… test in simulated time?** Make the limiter on a [`SimClock`](clock::SimClock), and a pool with [`Pool::clock`]; an
 //! hour takes milliseconds.

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::cancel::CancelToken;
-use crate::clock::{Clock, Participant, SystemClock};
+use crate::clock::{Clock, Participant};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::channel::{Receiver, Select, SendError, Sender, bounded};
 use crate::sync::thread::{self, Scope};
@@ -79,7 +79,8 @@ impl Pool {
         self
     }
 
-    /// Sets the clock, for tests in simulated time. The default is the token's, or else the [`SystemClock`].
+    /// Sets the clock, for tests in simulated time. The default is the token's, or else the
+    /// [`SystemClock`](crate::clock::SystemClock).
     pub fn clock(mut self, clock: impl Into<Arc<dyn Clock>>) -> Self {
         self.clock = Some(clock.into());
         self
@@ -96,7 +97,7 @@ impl Pool {
         work: impl Fn(I) -> T + Send + Sync,
         each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        self.for_each_growing(self.workers, inputs, |input, _workers| work(input), each)
+        self.for_each_growing(self.workers, inputs, |input, _add| work(input), each)
     }
 
     /// The same for a pool that may grow to `most` workers, if that is more than it has: a task adds one when it sees that
@@ -105,11 +106,11 @@ impl Pool {
         &self,
         most: usize,
         inputs: impl IntoIterator<Item = I, IntoIter: Send>,
-        work: impl Fn(I, &Workers<'_>) -> T + Send + Sync,
+        work: impl Fn(I, &AddWorker<'_>) -> T + Send + Sync,
         mut each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         thread::scope(|scope| {
-            let mut outputs = self.start(scope, most, inputs.into_iter(), work, None);
+            let mut outputs = self.start(scope, most, inputs.into_iter(), work, false);
             outputs.try_for_each(|(number, output)| each(number, output))
         })
     }
@@ -134,8 +135,8 @@ impl Pool {
         inputs: impl IntoIterator<Item = I, IntoIter: Send + 'scope>,
         work: impl Fn(I) -> T + Send + Sync + 'scope,
     ) -> Outputs<'scope, T> {
-        let work = move |input, _: &Workers<'_>| work(input);
-        self.start(scope, self.workers, inputs.into_iter(), work, None)
+        let work = move |input, _: &AddWorker<'_>| work(input);
+        self.start(scope, self.workers, inputs.into_iter(), work, false)
     }
 
     /// The same in order of the inputs. An output that is not due waits, in memory, for those before it; at most workers +
@@ -159,12 +160,8 @@ impl Pool {
         inputs: impl IntoIterator<Item = I, IntoIter: Send + 'scope>,
         work: impl Fn(I) -> T + Send + Sync + 'scope,
     ) -> Outputs<'scope, T> {
-        let order = InOrder {
-            next: 0,
-            early: BTreeMap::new(),
-        };
-        let work = move |input, _: &Workers<'_>| work(input);
-        self.start(scope, self.workers, inputs.into_iter(), work, Some(order))
+        let work = move |input, _: &AddWorker<'_>| work(input);
+        self.start(scope, self.workers, inputs.into_iter(), work, true)
     }
 
     fn start<'scope, I: Send + 'scope, T: Send + 'scope>(
@@ -172,67 +169,55 @@ impl Pool {
         scope: &'scope Scope<'scope, '_>,
         most: usize,
         inputs: impl Iterator<Item = I> + Send + 'scope,
-        work: impl Fn(I, &Workers<'_>) -> T + Send + Sync + 'scope,
-        order: Option<InOrder<T>>,
+        work: impl Fn(I, &AddWorker<'_>) -> T + Send + Sync + 'scope,
+        in_order: bool,
     ) -> Outputs<'scope, T> {
-        let clock = self.clock_in_use();
-        let participant = clock.enlist().join();
+        let stop = CancelToken::for_task(self.cancel.as_ref(), self.clock.as_ref());
+        let participant = stop.clock().enlist().join();
         let most = most.max(self.workers);
-        let ahead = order.as_ref().map_or(0, |_| self.queue);
+        let ahead = if in_order { self.queue } else { 0 };
         let (to_workers, jobs) = bounded(self.queue);
         let (done, outputs) = bounded(most);
         let (settle, settled) = bounded(most + ahead);
         (0..ahead).for_each(|_| _ = settle.send(()));
-        let stop = match &self.cancel {
-            Some(cancel) => cancel.child_on(&clock),
-            None => CancelToken::on(clock.clone()),
-        };
         let crew = Arc::new(Crew {
-            clock: clock.clone(),
             jobs,
             done,
             settled,
-            work,
+            work: Box::new(work),
             stop: stop.clone(),
             most,
             count: AtomicUsize::new(0),
         });
         let hired = (0..self.workers).filter(|_| Crew::add_worker(&crew, scope));
         assert!(hired.count() > 0, "the operating system gives no thread");
-        feed(clock.clone(), inputs, to_workers, stop.clone(), scope);
+        feed(inputs, to_workers, stop.clone(), scope);
         Outputs {
-            clock,
             outputs,
             settle: Some(settle),
             owes: false,
-            order,
+            next: in_order.then_some(0),
+            early: BTreeMap::new(),
             stop,
             _participant: participant,
             _bound: PhantomData,
         }
     }
-
-    fn clock_in_use(&self) -> Arc<dyn Clock> {
-        let of_token = self.cancel.as_ref().map(CancelToken::clock);
-        let clock = self.clock.as_ref().or(of_token);
-        clock.cloned().unwrap_or_else(|| SystemClock.into())
-    }
 }
 
 /// Starts the thread that pulls the inputs.
 fn feed<'scope, I: Send + 'scope>(
-    clock: Arc<dyn Clock>,
     inputs: impl Iterator<Item = I> + Send + 'scope,
     to_workers: Sender<(usize, I)>,
     stop: CancelToken,
     scope: &'scope Scope<'scope, '_>,
 ) {
-    let participant = clock.enlist();
+    let participant = stop.clock().enlist();
     scope.spawn(move || {
         let _participant = participant.join();
         let to_workers = to_workers; // closes before this thread leaves the clock
         for input in inputs.enumerate() {
-            if stop.is_cancelled() || send(&*clock, &to_workers, input).is_err() {
+            if stop.is_cancelled() || send(stop.clock(), &to_workers, input).is_err() {
                 break;
             }
         }
@@ -251,7 +236,7 @@ fn feed<'scope, I: Send + 'scope>(
 ///     assert_eq!(panicked.message(), "attempt to divide by zero");
 /// });
 /// ```
-pub struct Panicked(Box<dyn Any + Send>);
+pub struct Panicked(pub(crate) Box<dyn Any + Send>);
 
 impl Panicked {
     /// What it panicked with, as text.
@@ -265,12 +250,6 @@ impl Panicked {
     /// Panics with the same payload on this thread.
     pub fn resume(self) -> ! {
         resume_unwind(self.0)
-    }
-}
-
-impl From<Box<dyn Any + Send>> for Panicked {
-    fn from(payload: Box<dyn Any + Send>) -> Self {
-        Panicked(payload)
     }
 }
 
@@ -294,16 +273,25 @@ type Output<T> = (usize, Result<T, Panicked>);
 ///
 /// Dropping it stops the pool, and returns when the running tasks have finished. It belongs to the thread that made
 /// it.
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// std::thread::scope(|scope| {
+///     paceline::Pool::new(4).map(scope, 0..100, |n| n); // dropped at once: most inputs are never begun
+/// });
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the outputs stops the pool"]
 pub struct Outputs<'scope, T> {
-    clock: Arc<dyn Clock>,
     outputs: Receiver<Output<T>>,
     /// Lets a worker go on, for each output that the caller is done with.
     settle: Option<Sender<()>>,
     /// An output was taken, and the caller has not come back yet.
     owes: bool,
-    order: Option<InOrder<T>>,
+    /// The number of the next output, where they come in order.
+    next: Option<usize>,
+    /// Outputs that wait for those before them. Inputs are begun in order, and what was begun comes out: there are no gaps.
+    early: BTreeMap<usize, Result<T, Panicked>>,
     stop: CancelToken,
     _participant: Participant,
     /// It must not leave the scope whose threads it waits for, nor the thread that made it.
@@ -313,15 +301,15 @@ pub struct Outputs<'scope, T> {
 impl<T> Outputs<'_, T> {
     /// The next output in the order that is wanted.
     fn due(&mut self) -> Option<Output<T>> {
-        let Some(order) = &mut self.order else {
-            return receive(&*self.clock, &self.outputs);
+        let Some(next) = &mut self.next else {
+            return receive(self.stop.clock(), &self.outputs);
         };
-        while !order.early.contains_key(&order.next) {
-            let (number, output) = receive(&*self.clock, &self.outputs)?;
-            order.early.insert(number, output);
+        while !self.early.contains_key(next) {
+            let (number, output) = receive(self.stop.clock(), &self.outputs)?;
+            self.early.insert(number, output);
         }
-        order.next += 1;
-        order.early.pop_first()
+        *next += 1;
+        self.early.pop_first()
     }
 }
 
@@ -331,7 +319,7 @@ impl<T> Iterator for Outputs<'_, T> {
     /// The caller is done with the output before.
     fn next(&mut self) -> Option<Output<T>> {
         if let (true, Some(settle)) = (self.owes, &self.settle) {
-            let _ = send(&*self.clock, settle, ());
+            let _ = send(self.stop.clock(), settle, ());
         }
         let output = self.due();
         self.owes = output.is_some();
@@ -343,43 +331,22 @@ impl<T> Drop for Outputs<'_, T> {
     fn drop(&mut self) {
         self.stop.cancel();
         self.settle = None; // no worker waits for the caller any more
-        while receive(&*self.clock, &self.outputs).is_some() {}
+        while receive(self.stop.clock(), &self.outputs).is_some() {}
     }
 }
 
-/// Outputs that wait for those before them. Inputs are begun in order, and what was begun comes out: there are no gaps.
-#[derive(Debug)]
-struct InOrder<T> {
-    /// The number of the next output.
-    next: usize,
-    early: BTreeMap<usize, Result<T, Panicked>>,
-}
+/// Adds a worker if an input waits in the queue and there may be one more. Returns whether it did.
+pub(crate) type AddWorker<'a> = dyn Fn() -> bool + 'a;
 
-/// The workers of a pool, as a task sees them: see [`Pool::for_each_growing`].
-pub(crate) struct Workers<'a> {
-    #[cfg_attr(
-        not(any(feature = "batch", test)),
-        expect(dead_code, reason = "for a batch that finds out how many it needs")
-    )]
-    add: &'a dyn Fn() -> bool,
-}
-
-#[cfg(any(feature = "batch", test))]
-impl Workers<'_> {
-    /// Adds a worker if an input waits in the queue and there may be one more. Returns whether it did.
-    pub(crate) fn add(&self) -> bool {
-        (self.add)()
-    }
-}
+type Work<'scope, I, T> = dyn Fn(I, &AddWorker<'_>) -> T + Send + Sync + 'scope;
 
 /// What the workers share.
-struct Crew<I, T, F> {
-    clock: Arc<dyn Clock>,
+struct Crew<'scope, I, T> {
     jobs: Receiver<(usize, I)>,
     done: Sender<Output<T>>,
     /// A message for each output that the caller is done with, and for each that may be ahead of the one that is due.
     settled: Receiver<()>,
-    work: F,
+    work: Box<Work<'scope, I, T>>,
     /// No further input is to be begun.
     stop: CancelToken,
     most: usize,
@@ -387,49 +354,36 @@ struct Crew<I, T, F> {
     count: AtomicUsize,
 }
 
-impl<I, T, F> Crew<I, T, F>
-where
-    I: Send,
-    T: Send,
-    F: Fn(I, &Workers<'_>) -> T + Send + Sync,
-{
+impl<'scope, I: Send + 'scope, T: Send + 'scope> Crew<'scope, I, T> {
     /// Adds a worker, if there may be one more and the system gives a thread.
-    fn add_worker<'scope>(crew: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool
-    where
-        Self: 'scope,
-    {
+    fn add_worker(crew: &Arc<Self>, scope: &'scope Scope<'scope, '_>) -> bool {
+        let order = Ordering::SeqCst;
         let one_more = |count| (count < crew.most).then_some(count + 1);
-        let counted = crew
-            .count
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
-        let Ok(number) = counted else {
+        let Ok(number) = crew.count.fetch_update(order, order, one_more) else {
             return false;
         };
-        let participant = crew.clock.enlist();
+        let participant = crew.stop.clock().enlist();
         let worker = crew.clone();
         let thread = thread::Builder::new().name(format!("worker-{number}"));
         let spawned = thread.spawn_scoped(scope, move || worker.serve(participant, scope));
         if let Err(error) = &spawned {
-            crew.count.fetch_sub(1, Ordering::SeqCst);
+            crew.count.fetch_sub(1, order);
             log::warn!("no further worker: the operating system gives no thread: {error}");
         }
         spawned.is_ok()
     }
 
     /// A worker's life: take an input, work on it, hand the output out.
-    fn serve<'scope>(self: Arc<Self>, participant: Participant, scope: &'scope Scope<'scope, '_>)
-    where
-        Self: 'scope,
-    {
+    fn serve(self: Arc<Self>, participant: Participant, scope: &'scope Scope<'scope, '_>) {
         let _participant = participant.join();
         let crew = self; // the channels close before this thread leaves the clock
+        let clock = crew.stop.clock();
         let add = || !crew.jobs.is_empty() && Crew::add_worker(&crew, scope);
-        let workers = Workers { add: &add };
         while let Some((number, input)) = crew.job() {
-            let work = || (crew.work)(input, &workers);
+            let work = || (crew.work)(input, &add);
             let output = catch_unwind(AssertUnwindSafe(work)).map_err(Panicked);
-            let is_sent = send(&*crew.clock, &crew.done, (number, output)).is_ok();
-            if !is_sent || receive(&*crew.clock, &crew.settled).is_none() {
+            let is_sent = send(clock, &crew.done, (number, output)).is_ok();
+            if !is_sent || receive(clock, &crew.settled).is_none() {
                 break;
             }
         }
@@ -440,12 +394,12 @@ where
         if self.stop.is_cancelled() {
             return None;
         }
-        receive(&*self.clock, &self.jobs)
+        receive(self.stop.clock(), &self.jobs)
     }
 }
 
 /// Takes a message, on real or simulated time; `None` when no more will come.
-fn receive<M>(clock: &dyn Clock, channel: &Receiver<M>) -> Option<M> {
+fn receive<M>(clock: &Arc<dyn Clock>, channel: &Receiver<M>) -> Option<M> {
     clock.poll(&mut || {
         let mut select = Select::new();
         select.recv(channel);
@@ -455,7 +409,7 @@ fn receive<M>(clock: &dyn Clock, channel: &Receiver<M>) -> Option<M> {
 }
 
 /// Hands a message on, on real or simulated time.
-fn send<M>(clock: &dyn Clock, channel: &Sender<M>, message: M) -> Result<(), SendError<M>> {
+fn send<M>(clock: &Arc<dyn Clock>, channel: &Sender<M>, message: M) -> Result<(), SendError<M>> {
     clock.poll(&mut || {
         let mut select = Select::new();
         select.send(channel);

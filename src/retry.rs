@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::backoff::{Backoff, Delays};
 use crate::cancel::{CancelToken, WaitError};
-use crate::clock::SystemClock;
 use crate::limiter::{Permit, RateLimiter};
 
 mod http;
@@ -371,7 +370,12 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         let token = &self.token();
         let started = token.clock().now();
         let seed = self.seed.unwrap_or_else(rand::random);
-        let mut progress = Progress::new(self.retry, seed);
+        let mut progress = Progress {
+            delays: self.retry.backoff.delays(seed),
+            policy: self.retry,
+            attempts: 0,
+            rate_limited_since: None,
+        };
         let mut last = None;
         let why = loop {
             let permit = match self.permit(token) {
@@ -402,12 +406,7 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
 
     /// A token for this call: on the limiter's clock, ended by the caller's token and by the time given.
     fn token(&self) -> CancelToken {
-        let token = match (self.cancel, self.limiter) {
-            (Some(cancel), Some(limiter)) => cancel.child_on(limiter.clock()),
-            (Some(cancel), None) => cancel.clone(),
-            (None, Some(limiter)) => CancelToken::on(limiter.clock().clone()),
-            (None, None) => CancelToken::on(SystemClock),
-        };
+        let token = CancelToken::for_task(self.cancel, self.limiter.map(RateLimiter::clock));
         match self.retry.within {
             Some(time) => token.within(time),
             None => token,
@@ -466,15 +465,6 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(policy: Retry, seed: u64) -> Self {
-        Progress {
-            policy,
-            delays: policy.backoff.delays(seed),
-            attempts: 0,
-            rate_limited_since: None,
-        }
-    }
-
     /// `paused` is how long the limiter pauses everyone for this failure.
     fn wait_after(
         &mut self,
@@ -484,28 +474,21 @@ impl Progress {
     ) -> Result<Duration, GaveUp> {
         let ordered = match verdict {
             Verdict::Stop => return Err(GaveUp::Stopped),
-            Verdict::RateLimited(ordered) => return self.wait_limited(ordered, paused, now),
-            Verdict::RetryAfter(ordered) => Some(ordered),
             Verdict::Retry => None,
+            Verdict::RetryAfter(ordered) => Some(ordered),
+            Verdict::RateLimited(ordered) => ordered,
         };
-        self.rate_limited_since = None;
-        let retries = self.policy.retries.checked_sub(1);
-        self.policy.retries = retries.ok_or(GaveUp::RetriesSpent)?;
-        Ok(self.delays.wait(ordered))
-    }
-
-    /// Only a wait of our own is cut short, where the patience ends before it.
-    fn wait_limited(
-        &mut self,
-        ordered: Option<Duration>,
-        paused: Option<Duration>,
-        now: Instant,
-    ) -> Result<Duration, GaveUp> {
+        if !matches!(verdict, Verdict::RateLimited(_)) {
+            self.rate_limited_since = None;
+            let retries = self.policy.retries.checked_sub(1);
+            self.policy.retries = retries.ok_or(GaveUp::RetriesSpent)?;
+            return Ok(self.delays.wait(ordered));
+        }
         let since = *self.rate_limited_since.get_or_insert(now);
         let left = self.policy.patience.saturating_sub(now - since);
         let wait = paused.unwrap_or_else(|| self.delays.wait(ordered));
         match paused.or(ordered) {
-            None if !left.is_zero() => Ok(wait.min(left)),
+            None if !left.is_zero() => Ok(wait.min(left)), // only a wait of our own is cut short
             Some(_) if wait <= left => Ok(wait),
             _ => Err(GaveUp::RateLimited),
         }

@@ -62,7 +62,7 @@ struct SimSchedule {
     stuck: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     /// None until the spawned thread has joined.
     thread: Option<Thread>,
@@ -72,9 +72,10 @@ struct Entry {
     since: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, Default)]
 enum Wait {
     /// For its turn to run.
+    #[default]
     Ready,
     /// Until this time, if there is one, or an unpark.
     Parked(Option<Duration>),
@@ -254,12 +255,7 @@ impl SimSchedule {
     fn add(&mut self, thread: Option<Thread>) -> u64 {
         let last = self.participants.last_key_value();
         let number = last.map_or(0, |(last, _)| last + 1);
-        let entry = Entry {
-            thread: None,
-            wait: Wait::Ready,
-            since: 0,
-        };
-        self.participants.insert(number, entry);
+        self.participants.insert(number, Entry::default());
         if let Some(thread) = thread {
             self.join(number, thread);
         }

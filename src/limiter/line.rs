@@ -6,14 +6,13 @@
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cancel::{CancelToken, WaitError, earlier};
 use crate::clock::{Clock, after};
 use crate::sync::Mutex;
-use crate::sync::thread::{self, Thread};
+use crate::sync::thread::{self, Thread, ThreadId};
 
 /// A pure decision: when is a permit due, and what is it? `now` comes in as an argument.
 pub(crate) trait Schedule {
@@ -44,14 +43,12 @@ pub(crate) struct Line<S: Schedule> {
 #[derive(Debug)]
 struct LineState<S: Schedule> {
     schedule: S,
-    /// In order of arrival, so the tickets ascend.
+    /// In order of arrival.
     waiting: VecDeque<Waiting<S::Want>>,
-    next_ticket: u64,
 }
 
 #[derive(Debug)]
 struct Waiting<W> {
-    ticket: u64,
     want: W,
     thread: Thread,
 }
@@ -61,7 +58,6 @@ impl<S: Schedule> Line<S> {
         let state = LineState {
             schedule,
             waiting: VecDeque::new(),
-            next_ticket: 0,
         };
         Line {
             clock,
@@ -156,17 +152,12 @@ impl<S: Schedule> Line<S> {
     }
 
     fn arrive(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
-        let ticket = state.next_ticket;
-        state.next_ticket += 1;
         let thread = thread::current();
-        state.waiting.push_back(Waiting {
-            ticket,
-            want,
-            thread,
-        });
+        let id = thread.id();
+        state.waiting.push_back(Waiting { want, thread });
         Place {
             line: self,
-            ticket,
+            thread: id,
             want,
             came,
         }
@@ -195,10 +186,10 @@ impl<S: Schedule> LineState<S> {
     }
 }
 
-/// A thread's place in line. Dropping it, with or without a permit, lets the next move up.
+/// A thread's place in line: it has one at most. Dropping it, with or without a permit, lets the next move up.
 struct Place<'a, S: Schedule> {
     line: &'a Line<S>,
-    ticket: u64,
+    thread: ThreadId,
     want: S::Want,
     came: Instant,
 }
@@ -217,48 +208,34 @@ impl<S: Schedule> Place<'_, S> {
         let deadline = remaining.map(|left| after(clock.now(), left));
         loop {
             cancel.map_or(Ok(()), CancelToken::check)?;
-            let due = match self.look(&at_front) {
-                ControlFlow::Break(done) => return Ok(done),
-                ControlFlow::Continue(due) => due,
+            let mut state = self.line.state.lock();
+            let Some(due) = state.schedule.due(self.want) else {
+                return Ok(None);
             };
-            match (due, deadline) {
-                (Some(due), Some(deadline)) if due >= deadline => return Err(WaitError::OutOfTime),
-                (Some(due), deadline) => clock.park_until(Some(earlier(deadline, due))),
-                (None, deadline) => clock.park_until(deadline),
+            let front = state.waiting.front();
+            let is_front = front.is_some_and(|front| front.thread.id() == self.thread);
+            let now = clock.now();
+            if is_front && due <= now {
+                return Ok(Some(at_front(&mut state.schedule, now)));
             }
+            // Others are woken when they are the front, or when the instant is known.
+            let due = (is_front && state.schedule.knows_due()).then_some(due);
+            drop(state);
+            if due.zip(deadline).is_some_and(|(due, end)| due >= end) {
+                return Err(WaitError::OutOfTime);
+            }
+            clock.park_until(earlier(due, deadline));
         }
-    }
-
-    /// Does `at_front` if this place is at the front and its permit due. Continues with when it is due, if it is known.
-    fn look<T>(
-        &self,
-        at_front: impl Fn(&mut S, Instant) -> T,
-    ) -> ControlFlow<Option<T>, Option<Instant>> {
-        let mut state = self.line.state.lock();
-        let Some(due) = state.schedule.due(self.want) else {
-            return ControlFlow::Break(None);
-        };
-        let front = state.waiting.front().map(|front| front.ticket);
-        if front != Some(self.ticket) {
-            return ControlFlow::Continue(None);
-        }
-        let now = self.line.clock.now();
-        if now < due {
-            return ControlFlow::Continue(state.schedule.knows_due().then_some(due));
-        }
-        ControlFlow::Break(Some(at_front(&mut state.schedule, now)))
     }
 }
 
 impl<S: Schedule> Drop for Place<'_, S> {
     fn drop(&mut self) {
         let mut state = self.line.state.lock();
-        let place = state
-            .waiting
-            .binary_search_by_key(&self.ticket, |waiting| waiting.ticket);
-        let Ok(place) = place else { return };
-        state.waiting.remove(place);
-        let next = state.front(place == 0);
+        let mut waiting = state.waiting.iter();
+        let place = waiting.position(|waiting| waiting.thread.id() == self.thread);
+        let _ = place.and_then(|place| state.waiting.remove(place));
+        let next = state.front(place == Some(0));
         drop(state);
         self.line.wake(next);
     }

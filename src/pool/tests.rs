@@ -251,9 +251,9 @@ fn no_inputs_no_outputs() {
 fn a_pool_grows_where_inputs_wait_but_not_beyond_its_bound() {
     let clock = SimClock::new();
     let added = AtomicUsize::new(0);
-    let work = |_: u32, workers: &Workers<'_>| {
+    let work = |_: u32, add: &AddWorker<'_>| {
         clock.sleep_until(clock.now() + SECOND / 2);
-        added.fetch_add(usize::from(workers.add()), Ordering::SeqCst);
+        added.fetch_add(usize::from(add()), Ordering::SeqCst);
         clock.sleep_until(clock.now() + SECOND / 2);
     };
     let mut outputs = 0;

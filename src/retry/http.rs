@@ -31,15 +31,11 @@ fn date(value: &str) -> Option<SystemTime> {
 
 /// The days from 1 January 1970 to the first of this month (0 is January). `None` before 1970 and after 9999.
 fn days_before(year: u64, month: u64) -> Option<u64> {
-    const BEFORE_MONTH: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    if !(1970..=9999).contains(&year) {
-        return None;
-    }
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let leap_days = |before: u64| before / 4 - before / 100 + before / 400;
-    let this_year = u64::from(is_leap && month >= 2);
-    let days = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
-    Some(days + BEFORE_MONTH[month as usize] + this_year)
+    let year = (1970..=9999).contains(&year).then_some(year)?;
+    // In years that begin with March, so that a leap day is the last of its year.
+    let (year, month) = ((year * 12 + month - 2) / 12, (month + 10) % 12);
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5;
+    Some(days - 719_468) // 1 January 1970, counted in the same way
 }
 
 #[cfg(test)]

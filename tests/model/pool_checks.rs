@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::cancel::CancelToken;
-use crate::pool::{Pool, Workers};
+use crate::pool::{AddWorker, Pool};
 use crate::sync::thread;
 use crate::time::ModelClock;
 use crate::{Check, check};
@@ -16,7 +16,7 @@ pub(crate) const CHECKS: &[Check] = &[
         1,
         every_input,
     ),
-    check("outputs in order of input, each once", 4, 0, in_order),
+    check("outputs in order of input, each once", 4, 1, in_order),
     check(
         "a worker begins no other input before an output was dealt with",
         4,
@@ -32,14 +32,14 @@ pub(crate) const CHECKS: &[Check] = &[
     check(
         "outputs that are dropped after one end it, and what was begun is finished",
         4,
-        0,
+        1,
         || dropped_after(1),
     ),
-    check("a caller that breaks off ends the pool", 4, 0, breaking_off),
+    check("a caller that breaks off ends the pool", 4, 1, breaking_off),
     check(
         "ordered outputs that are dropped after one end the pool",
         4,
-        0,
+        1,
         dropped_in_order,
     ),
     check(
@@ -51,7 +51,7 @@ pub(crate) const CHECKS: &[Check] = &[
     check(
         "a task that panics costs its own output and no other",
         4,
-        0,
+        1,
         a_panic,
     ),
     check(
@@ -212,8 +212,8 @@ fn a_panic() {
 
 fn growing_at_the_end() {
     let added = AtomicUsize::new(0);
-    let work = |_, workers: &Workers<'_>| {
-        added.fetch_add(usize::from(workers.add()), Ordering::SeqCst);
+    let work = |_, add: &AddWorker<'_>| {
+        added.fetch_add(usize::from(add()), Ordering::SeqCst);
     };
     let ended = pool(1).for_each_growing(2, 0..3, work, |number, _| ControlFlow::Break(number));
     assert!(ended.is_break());
