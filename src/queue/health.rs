@@ -220,6 +220,10 @@ mod tests {
         let mut tries = 0;
         let called = health.call(Role::Take, &CancelToken::on(SimClock::new()), || {
             tries += 1;
+            assert!(
+                health.state.try_lock().is_some(),
+                "no lock is held over a call"
+            );
             if tries < 4 { Err(away()) } else { Ok(tries) }
         });
         assert_eq!(called.unwrap(), 4);

@@ -47,23 +47,23 @@ impl Status {
 }
 
 /// A Redis, a server, and a folder with prompts.
-pub(crate) struct Shop {
+pub(crate) struct QueueTest {
     pub(crate) redis: Redis,
     pub(crate) server: Server,
     pub(crate) cli: Cli,
     pub(crate) url: String,
 }
 
-impl Shop {
+impl QueueTest {
     /// None: there is no Redis here.
     pub(crate) fn open(prompts: usize) -> Option<Self> {
-        Shop::with(prompts, ServerOptions::default())
+        QueueTest::with(prompts, ServerOptions::default())
     }
 
     pub(crate) fn with(prompts: usize, options: ServerOptions) -> Option<Self> {
         let redis = Redis::start()?;
         let (server, url) = (Server::start_with(options).unwrap(), redis.url("q"));
-        Some(Shop {
+        Some(QueueTest {
             redis,
             server,
             cli: Cli::of_topics(prompts),
@@ -74,7 +74,7 @@ impl Shop {
     /// One whose server takes a while.
     pub(crate) fn slow(prompts: usize, ms: u64) -> Option<Self> {
         let latency = Latency::Constant(Duration::from_millis(ms));
-        Shop::with(
+        QueueTest::with(
             prompts,
             ServerOptions {
                 latency,

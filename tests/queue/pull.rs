@@ -1,14 +1,14 @@
 //! Taking records out.
 
-use super::{Shop, assert_each_once};
+use super::{QueueTest, assert_each_once};
 
 #[test]
 fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
-    let Some(shop) = Shop::slow(40, 10) else {
+    let Some(test) = QueueTest::slow(40, 10) else {
         return;
     };
-    shop.push();
-    let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
+    test.push();
+    let ran = test.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
     assert!(
         ran.exit == 3
             && ran
@@ -16,20 +16,20 @@ fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
                 .contains("not finished yet: 40 waiting, 0 in flight"),
         "{ran}"
     );
-    let worker = shop.work(&["-w", "1"]);
-    shop.until("some are answered", |status| status.answered >= 5);
-    let ran = shop.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
-    let some = shop.pulled();
+    let worker = test.work(&["-w", "1"]);
+    test.until("some are answered", |status| status.answered >= 5);
+    let ran = test.run("pull", &["-o", "pulled.jsonl", "--snapshot"]);
+    let some = test.pulled();
     assert!(ran.exit == 3 && some.len() >= 5, "{ran}");
     assert_eq!(worker.end().exit, 0);
-    let all = shop.pull(0);
+    let all = test.pull(0);
     assert_each_once(&all, 40);
     assert_eq!(
         all[..some.len()],
         some[..],
         "what was written stays as it was"
     );
-    let ran = shop.run("pull", &["-o", "pulled.jsonl"]);
+    let ran = test.run("pull", &["-o", "pulled.jsonl"]);
     assert!(
         ran.stderr
             .contains("0 records written to pulled.jsonl, 40 were there already"),
@@ -39,43 +39,45 @@ fn a_snapshot_takes_what_is_there_and_a_later_pull_appends_the_rest() {
 
 #[test]
 fn a_pull_follows_until_the_last_prompt_is_answered() {
-    let Some(shop) = Shop::slow(30, 10) else {
+    let Some(test) = QueueTest::slow(30, 10) else {
         return;
     };
-    shop.push();
-    let pull = shop
+    test.push();
+    let pull = test
         .cli
-        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
-    assert_eq!(shop.work(&["-w", "2"]).end().exit, 0);
+        .start(&["queue", "pull", "--queue", &test.url, "-o", "pulled.jsonl"]);
+    assert_eq!(test.work(&["-w", "2"]).end().exit, 0);
     assert_eq!(pull.end().exit, 0);
-    assert_each_once(&shop.pulled(), 30);
+    assert_each_once(&test.pulled(), 30);
 }
 
 #[test]
 fn a_pull_that_was_killed_goes_on_in_the_same_file() {
-    let Some(shop) = Shop::slow(60, 5) else {
+    let Some(test) = QueueTest::slow(60, 5) else {
         return;
     };
-    shop.push();
-    let pull = shop
+    test.push();
+    let pull = test
         .cli
-        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
-    let worker = shop.work(&["-w", "1"]);
+        .start(&["queue", "pull", "--queue", &test.url, "-o", "pulled.jsonl"]);
+    let worker = test.work(&["-w", "1"]);
     super::until("some are pulled", || {
-        (shop.cli.path("pulled.jsonl").metadata().ok()?.len() > 3000).then_some(())
+        (test.cli.path("pulled.jsonl").metadata().ok()?.len() > 3000).then_some(())
     });
     pull.kill();
     assert_eq!(worker.end().exit, 0);
-    assert_each_once(&shop.pull(0), 60);
+    assert_each_once(&test.pull(0), 60);
 }
 
 #[test]
 fn an_interrupted_pull_says_how_to_go_on() {
-    let Some(shop) = Shop::open(1) else { return };
-    shop.push();
-    let mut pull = shop
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    test.push();
+    let mut pull = test
         .cli
-        .start(&["queue", "pull", "--queue", &shop.url, "-o", "pulled.jsonl"]);
+        .start(&["queue", "pull", "--queue", &test.url, "-o", "pulled.jsonl"]);
     pull.until("records of the queue q at ");
     pull.signal("INT");
     let ran = pull.end();
@@ -90,20 +92,22 @@ fn an_interrupted_pull_says_how_to_go_on() {
 
 #[test]
 fn the_results_of_something_else_are_left_alone() {
-    let Some(shop) = Shop::open(2) else { return };
-    let ran = shop.cli.run(&[
+    let Some(test) = QueueTest::open(2) else {
+        return;
+    };
+    let ran = test.cli.run(&[
         "--base-url",
-        &shop.server.base_url(),
+        &test.server.base_url(),
         "--rpm",
         "60000",
         "--system",
         "Be brief.",
     ]);
     assert_eq!(ran.exit, 0, "{ran}");
-    shop.push();
-    assert_eq!(shop.work(&[]).end().exit, 0);
-    let before = shop.cli.results();
-    let ran = shop.run("pull", &["-o", "prompts.results.jsonl"]);
+    test.push();
+    assert_eq!(test.work(&[]).end().exit, 0);
+    let before = test.cli.results();
+    let ran = test.run("pull", &["-o", "prompts.results.jsonl"]);
     assert!(
         ran.exit == 2
             && ran
@@ -111,5 +115,5 @@ fn the_results_of_something_else_are_left_alone() {
                 .contains("is in the file already with another request"),
         "{ran}"
     );
-    assert_eq!(shop.cli.results(), before);
+    assert_eq!(test.cli.results(), before);
 }

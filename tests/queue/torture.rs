@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::common::started::Started;
-use super::{Shop, assert_each_once};
+use super::{QueueTest, assert_each_once};
 
 struct Plan {
     prompts: usize,
@@ -20,7 +20,7 @@ struct Plan {
 
 const WORKERS: usize = 4;
 /// Of each process.
-const HANDS: u64 = 4;
+const CALLS_EACH: u64 = 4;
 
 fn plan() -> Plan {
     match env::var("PACELINE_TORTURE").as_deref() {
@@ -42,13 +42,13 @@ fn plan() -> Plan {
 #[test]
 fn workers_are_killed_and_redis_is_restarted_and_every_prompt_has_one_record() {
     let plan = plan();
-    let Some(mut shop) = Shop::slow(plan.prompts, plan.latency_ms) else {
+    let Some(mut test) = QueueTest::slow(plan.prompts, plan.latency_ms) else {
         return;
     };
-    shop.push();
+    test.push();
     let start = Instant::now();
     let cli = super::Cli::of("");
-    let (url, base) = (shop.url.clone(), shop.server.base_url());
+    let (url, base) = (test.url.clone(), test.server.base_url());
     let begin = || {
         let args = [
             "queue",
@@ -66,12 +66,12 @@ fn workers_are_killed_and_redis_is_restarted_and_every_prompt_has_one_record() {
     };
     let mut workers: Vec<Started<'_>> = (0..WORKERS).map(|_| begin()).collect();
     let (mut kills, mut restarted) = (0u64, false);
-    while shop.status().left() > 0 {
+    while test.status().left() > 0 {
         // A kill every so often is what is asked for here; nothing waits for it to be over.
         thread::park_timeout(plan.between_kills);
-        if !restarted && shop.status().answered >= plan.restart_at {
-            shop.redis.kill();
-            shop.redis.start_again();
+        if !restarted && test.status().answered >= plan.restart_at {
+            test.redis.kill();
+            test.redis.start_again();
             restarted = true;
         }
         workers.remove(0).kill();
@@ -83,17 +83,17 @@ fn workers_are_killed_and_redis_is_restarted_and_every_prompt_has_one_record() {
     for end in &ends {
         assert!(end.exit == 0 || end.stderr.contains("stopped"), "{end}");
     }
-    shop.server.settle().unwrap();
-    assert_each_once(&shop.pull(0), plan.prompts);
-    let (arrivals, dropped) = (shop.server.stats().arrivals, shop.status().dropped);
+    test.server.settle().unwrap();
+    assert_each_once(&test.pull(0), plan.prompts);
+    let (arrivals, dropped) = (test.server.stats().arrivals, test.status().dropped);
     let repeated = arrivals - plan.prompts as u64;
     let figures = format!(
-        "torture: {} prompts, {WORKERS} workers with {HANDS} calls each, {kills} killed, Redis restarted once, \
+        "torture: {} prompts, {WORKERS} workers with {CALLS_EACH} calls each, {kills} killed, Redis restarted once, \
          {arrivals} calls, {repeated} repeated, {dropped} records dropped, {:.1} s",
         plan.prompts,
         start.elapsed().as_secs_f64()
     );
     // Not with eprintln, which the test harness swallows.
     let _ = writeln!(io::stderr(), "{figures}");
-    assert!(repeated <= kills * HANDS, "{figures}");
+    assert!(repeated <= kills * CALLS_EACH, "{figures}");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Shop;
+use super::QueueTest;
 use super::common::redis::Redis;
 use super::common::tcp;
 use super::common::{Cli, records};
@@ -73,7 +73,9 @@ fn a_queue_may_be_behind_tls_and_a_password() {
 
 #[test]
 fn a_queue_that_is_not_there_is_named() {
-    let Some(shop) = Shop::open(1) else { return };
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
     for (command, args) in [
         ("work", &["--practice"][..]),
         ("pull", &[]),
@@ -81,7 +83,7 @@ fn a_queue_that_is_not_there_is_named() {
         ("retry", &[]),
         ("remove", &["--yes"]),
     ] {
-        let ran = shop.run(command, args);
+        let ran = test.run(command, args);
         assert!(
             ran.exit == 2 && ran.stderr.contains("there is no queue q at redis://"),
             "{ran}"
@@ -95,37 +97,43 @@ fn a_queue_that_is_not_there_is_named() {
 
 #[test]
 fn an_empty_queue_is_done_at_once() {
-    let Some(shop) = Shop::open(1) else { return };
-    shop.push();
-    assert_eq!(shop.work(&[]).end().exit, 0);
-    let ran = shop.work(&[]).end();
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    test.push();
+    assert_eq!(test.work(&[]).end().exit, 0);
+    let ran = test.work(&[]).end();
     assert!(
         ran.exit == 0 && ran.stderr.contains("there was nothing left to send"),
         "{ran}"
     );
-    assert_eq!(shop.server.stats().arrivals, 1);
+    assert_eq!(test.server.stats().arrivals, 1);
 }
 
 #[test]
 fn prompts_without_a_body_need_a_model() {
-    let Some(shop) = Shop::open(1) else { return };
-    shop.push();
-    let ran = shop.run("work", &["--base-url", &shop.server.base_url()]);
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    test.push();
+    let ran = test.run("work", &["--base-url", &test.server.base_url()]);
     assert!(ran.exit == 2 && ran.stderr.contains("-m NAME"), "{ran}");
-    assert_eq!(shop.server.stats().arrivals, 0);
+    assert_eq!(test.server.stats().arrivals, 0);
 }
 
 #[test]
 fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
-    let Some(shop) = Shop::open(3) else { return };
-    shop.push();
-    let ran = shop.run("status", &[]);
+    let Some(test) = QueueTest::open(3) else {
+        return;
+    };
+    test.push();
+    let ran = test.run("status", &[]);
     assert!(
         ran.stdout
             .contains("3 waiting, 0 in flight, 0 answered, 0 failed"),
         "{ran}"
     );
-    let ran = shop.run("status", &["--json"]);
+    let ran = test.run("status", &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(
         (
@@ -135,7 +143,7 @@ fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
         ),
         (&3.into(), &true.into(), true)
     );
-    let ran = shop.run("remove", &["--yes"]);
+    let ran = test.run("remove", &["--yes"]);
     assert!(
         ran.exit == 0 && ran.stderr.contains("0 records and 3 unfinished prompts"),
         "{ran}"
@@ -144,17 +152,19 @@ fn the_state_of_a_queue_is_told_to_people_and_to_programs() {
 
 #[test]
 fn a_queue_is_removed_only_with_yes() {
-    let Some(shop) = Shop::open(2) else { return };
-    shop.push();
-    let ran = shop.run("remove", &[]);
+    let Some(test) = QueueTest::open(2) else {
+        return;
+    };
+    test.push();
+    let ran = test.run("remove", &[]);
     let said = "with 0 records and 2 unfinished prompts";
     assert!(ran.exit == 2 && ran.stderr.contains(said), "{ran}");
     assert!(
-        ran.stderr.contains("--yes") && shop.status().waiting == 2,
+        ran.stderr.contains("--yes") && test.status().waiting == 2,
         "{ran}"
     );
-    assert_eq!(shop.run("remove", &["--yes"]).exit, 0);
-    assert_eq!(shop.run("status", &[]).exit, 2);
+    assert_eq!(test.run("remove", &["--yes"]).exit, 0);
+    assert_eq!(test.run("status", &[]).exit, 2);
 }
 
 #[test]
@@ -168,16 +178,16 @@ fn commands_of_earlier_versions_are_named_with_their_place() {
 
 #[test]
 fn a_watched_queue_is_one_line_a_change_on_a_pipe_until_it_is_done() {
-    let Some(shop) = Shop::slow(3, 20) else {
+    let Some(test) = QueueTest::slow(3, 20) else {
         return;
     };
-    shop.push();
-    let args = ["queue", "status", "--queue", &shop.url, "--watch"];
+    test.push();
+    let args = ["queue", "status", "--queue", &test.url, "--watch"];
     let (text, json) = (
-        shop.cli.start(&args),
-        shop.cli.start(&[&args[..], &["--json"]].concat()),
+        test.cli.start(&args),
+        test.cli.start(&[&args[..], &["--json"]].concat()),
     );
-    assert_eq!(shop.work(&["-w", "1"]).end().exit, 0);
+    assert_eq!(test.work(&["-w", "1"]).end().exit, 0);
     let ran = text.end();
     let lines: Vec<_> = ran.stdout.lines().collect();
     assert_eq!(ran.exit, 0, "{ran}");
@@ -194,12 +204,14 @@ fn a_watched_queue_is_one_line_a_change_on_a_pipe_until_it_is_done() {
 
 #[test]
 fn a_watched_queue_ends_on_ctrl_c_and_with_its_reader() {
-    let Some(shop) = Shop::open(1) else { return };
-    shop.push();
-    let args = ["queue", "status", "--queue", &shop.url, "--watch"];
-    let watch = shop.cli.start(&args);
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    test.push();
+    let args = ["queue", "status", "--queue", &test.url, "--watch"];
+    let watch = test.cli.start(&args);
     super::until("it watches", || {
-        let mut redis = shop.redis.connect();
+        let mut redis = test.redis.connect();
         let clients: String = ::redis::cmd("CLIENT")
             .arg("LIST")
             .query(&mut redis)
@@ -212,13 +224,13 @@ fn a_watched_queue_ends_on_ctrl_c_and_with_its_reader() {
     let head = format!(
         "{} queue status --queue '{}' --watch | head -1",
         env!("CARGO_BIN_EXE_paceline"),
-        shop.url
+        test.url
     );
     let mut head = std::process::Command::new("sh")
         .args(["-c", &head])
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    assert_eq!(shop.work(&[]).end().exit, 0);
+    assert_eq!(test.work(&[]).end().exit, 0);
     assert!(head.wait().unwrap().success());
 }

@@ -52,7 +52,7 @@ impl RateStore for InMemory {
     }
 }
 
-fn shared(clock: &SimClock, store: &Arc<InMemory>, patience: Duration) -> SharedLimiter {
+fn shared(clock: &SimClock, store: Arc<dyn RateStore>, patience: Duration) -> SharedLimiter {
     let options = ShareOptions {
         place: String::new(),
         password: None,
@@ -61,7 +61,7 @@ fn shared(clock: &SimClock, store: &Arc<InMemory>, patience: Duration) -> Shared
         tokens: None,
         patience,
     };
-    SharedLimiter::with(store.clone(), options, clock.clone())
+    SharedLimiter::with(store, options, clock.clone())
 }
 
 /// Runs two threads for each limiter, which make calls until an end. Returns which one called when.
@@ -100,7 +100,7 @@ fn gaps(calls: &[(Duration, usize)]) -> Vec<Duration> {
 fn four_processes_share_one_rate_evenly() {
     let clock = SimClock::new();
     let store = Arc::new(InMemory::new(&clock));
-    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, &store, MS)).collect();
+    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, store.clone(), MS)).collect();
     let calls = run(&clock, &limiters, MS * 10_000, |_, _, _| {});
     let gaps = gaps(&calls);
     assert!(gaps.iter().all(|gap| *gap >= INTERVAL), "{gaps:?}");
@@ -125,7 +125,7 @@ fn a_permit_with_a_slow_reply_keeps_the_next_at_its_distance() {
             ..InMemory::new(&clock)
         };
         let store = Arc::new(store);
-        let limiters: Vec<_> = (0..2).map(|_| shared(&clock, &store, MS)).collect();
+        let limiters: Vec<_> = (0..2).map(|_| shared(&clock, store.clone(), MS)).collect();
         let sent = Mutex::new(Vec::new());
         run(&clock, &limiters, MS * 1_100, |limiter, who, permit| {
             limiter.sent(&permit);
@@ -149,7 +149,7 @@ fn the_round_trip_to_the_store_costs_no_permit() {
     });
     let calls = run(
         &clock,
-        &[shared(&clock, &store, MS)],
+        &[shared(&clock, store.clone(), MS)],
         MS * 5_000,
         |_, _, _| {},
     );
@@ -161,7 +161,7 @@ fn the_round_trip_to_the_store_costs_no_permit() {
 fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
     let clock = SimClock::new();
     let store = Arc::new(InMemory::new(&clock));
-    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, &store, MS)).collect();
+    let limiters: Vec<_> = (0..4).map(|_| shared(&clock, store.clone(), MS)).collect();
     let met = Mutex::new(None);
     let calls = run(&clock, &limiters, MS * 6_000, |limiter, _, permit| {
         let now = clock.elapsed();
@@ -190,8 +190,8 @@ fn a_pause_of_one_process_binds_all_at_once_and_they_resume_one_by_one() {
 fn a_late_429_of_a_pause_that_another_process_reported_begins_no_pause() {
     let clock = SimClock::new();
     let store = Arc::new(InMemory::new(&clock));
-    let one = shared(&clock, &store, MS);
-    let other = shared(&clock, &store, MS);
+    let one = shared(&clock, store.clone(), MS);
+    let other = shared(&clock, store.clone(), MS);
     let cancel = CancelToken::on(clock.clone());
     let mine = one.acquire(0, &cancel).unwrap();
     let its = other.acquire(0, &cancel).unwrap();
@@ -212,7 +212,7 @@ fn while_the_store_is_unreachable_no_call_leaves_and_then_they_resume_one_by_one
     };
     let store = Arc::new(store);
     let limiters: Vec<_> = (0..4)
-        .map(|_| shared(&clock, &store, MS * 60_000))
+        .map(|_| shared(&clock, store.clone(), MS * 60_000))
         .collect();
     let calls = run(&clock, &limiters, MS * 30_000, |_, _, _| {});
     assert!(
@@ -237,7 +237,7 @@ fn after_the_patience_an_unreachable_store_ends_the_waits() {
         away: Some((Duration::ZERO, MS * 3_600_000)),
         ..InMemory::new(&clock)
     });
-    let limiter = shared(&clock, &store, MS * 30_000);
+    let limiter = shared(&clock, store.clone(), MS * 30_000);
     let look = limiter.exchange(0, Ask::Look, None);
     assert!(matches!(look, Err(ShareError::Away(_))));
     let none = limiter
@@ -254,8 +254,8 @@ fn after_the_patience_an_unreachable_store_ends_the_waits() {
 fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
     let clock = SimClock::new();
     let store = Arc::new(InMemory::new(&clock));
-    let one = shared(&clock, &store, MS);
-    let other = shared(&clock, &store, MS);
+    let one = shared(&clock, store.clone(), MS);
+    let other = shared(&clock, store.clone(), MS);
     let cancel = CancelToken::on(clock.clone());
     drop(one.acquire(0, &cancel).unwrap());
     let called_off = CancelToken::on(clock.clone());
@@ -269,4 +269,49 @@ fn a_reserved_permit_that_is_cancelled_goes_to_the_next_process() {
     });
     drop(other.acquire(0, &cancel).unwrap());
     assert_eq!(clock.elapsed(), INTERVAL);
+}
+
+/// A store that looks whether the limiter holds a lock while it waits for the reply.
+#[derive(Debug, Default)]
+struct LockWatch {
+    limiter: std::sync::OnceLock<std::sync::Weak<SharedLimiter>>,
+    rate: Mutex<SharedRate>,
+    exchanges: std::sync::atomic::AtomicU32,
+}
+
+impl RateStore for LockWatch {
+    fn exchange(&self, _key: usize, request: &RateRequest) -> Result<RateReply, ShareError> {
+        let limiter = self
+            .limiter
+            .get()
+            .and_then(std::sync::Weak::upgrade)
+            .unwrap();
+        assert!(limiter.lost.try_lock().is_some());
+        assert!(limiter.keys.iter().all(|key| key.try_lock().is_some()));
+        let before = self
+            .exchanges
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match before % 5 {
+            4 => Err(ShareError::Away("no answer".into())),
+            _ => Ok(self.rate.lock().exchange(1, request)),
+        }
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_a_reply_is_waited_for() {
+    let clock = SimClock::new();
+    let store = Arc::new(LockWatch::default());
+    let limiter = Arc::new(shared(&clock, store.clone(), MS * 60_000));
+    store.limiter.set(Arc::downgrade(&limiter)).unwrap();
+    let cancel = CancelToken::on(clock.clone());
+    let permit = limiter.acquire(0, &cancel).unwrap();
+    clock.sleep_until(clock.now() + MS * 20);
+    limiter.sent(&permit);
+    for _ in 0..5 {
+        rate_limited(&limiter, &permit, clock.now() + MS * 100);
+    }
+    limiter.give_back();
+    let exchanges = store.exchanges.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(exchanges > 5, "{exchanges}");
 }
