@@ -30,54 +30,29 @@ pub(crate) enum StoreError {
     )]
     PasswordInUrl,
     /// The connection failed, or the reply did not arrive in time.
-    #[error("no connection to Redis at {url}: {why}; check that it is running and can be reached")]
-    Unreachable {
-        /// The URL of the server.
-        url: RedisUrl,
-        /// The cause.
-        why: String,
-    },
+    #[error("no connection to Redis at {0}: {1}; check that it is running and can be reached")]
+    Unreachable(RedisUrl, String),
     /// The TLS certificate of the server is not trusted.
     #[error(
-        "Redis at {url} is not trusted: {why}; add its certificate to those of this system, or set $SSL_CERT_FILE to \
+        "Redis at {0} is not trusted: {1}; add its certificate to those of this system, or set $SSL_CERT_FILE to \
          a file with the certificates to trust"
     )]
-    Untrusted {
-        /// The URL of the server.
-        url: RedisUrl,
-        /// What is wrong with the certificate, or with the trusted ones.
-        why: String,
-    },
+    Untrusted(RedisUrl, String),
     /// The user or the password is wrong, missing or not wanted, or the user lacks a permission.
     #[error(
-        "Redis at {url} does not let us in: {why}; check the password in $PACELINE_REDIS_PASSWORD and the user in \
+        "Redis at {0} does not let us in: {1}; check the password in $PACELINE_REDIS_PASSWORD and the user in \
          the URL (redis://USER@HOST)"
     )]
-    LockedOut {
-        /// The URL of the server.
-        url: RedisUrl,
-        /// The error of the server.
-        why: String,
-    },
+    LockedOut(RedisUrl, String),
     /// The server cannot serve the command now: it loads its data, is a replica, or is out of memory.
-    #[error("Redis at {url} is not ready: {why}")]
-    NotReady {
-        /// The URL of the server.
-        url: RedisUrl,
-        /// The error of the server.
-        why: String,
-    },
+    #[error("Redis at {0} is not ready: {1}")]
+    NotReady(RedisUrl, String),
     /// The server reports an error for a command.
     #[error(
-        "Redis at {url} reports an error: {why}; check that it is version 6.2 or newer, and that no other program \
+        "Redis at {0} reports an error: {1}; check that it is version 6.2 or newer, and that no other program \
          writes the keys paceline:*"
     )]
-    Refused {
-        /// The URL of the server.
-        url: RedisUrl,
-        /// The error of the server.
-        why: String,
-    },
+    Refused(RedisUrl, String),
     /// The server has been away for longer than the patience.
     #[error("Redis has been away for {waited:.1?} ({source})")]
     Away {
@@ -94,10 +69,7 @@ pub(crate) enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without a change.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            StoreError::Unreachable { .. } | StoreError::NotReady { .. }
-        )
+        matches!(self, StoreError::Unreachable(..) | StoreError::NotReady(..))
     }
 
     fn of(url: &RedisUrl, error: &RedisError) -> Self {
@@ -106,19 +78,18 @@ impl StoreError {
         let why = error.to_string();
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm), _)
-            | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut { url, why },
-            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted { url, why },
-            (ErrorKind::Io, _) if error.is_timeout() => StoreError::Unreachable {
-                url,
-                why: "no answer in time".to_owned(),
-            },
-            (ErrorKind::Io | ErrorKind::Parse, _) => StoreError::Unreachable { url, why },
+            | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut(url, why),
+            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted(url, why),
+            (ErrorKind::Io, _) if error.is_timeout() => {
+                StoreError::Unreachable(url, "no answer in time".to_owned())
+            }
+            (ErrorKind::Io | ErrorKind::Parse, _) => StoreError::Unreachable(url, why),
             (
                 ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain),
                 _,
             )
-            | (_, Some("OOM" | "MISCONF" | "BUSY")) => StoreError::NotReady { url, why },
-            _ => StoreError::Refused { url, why },
+            | (_, Some("OOM" | "MISCONF" | "BUSY")) => StoreError::NotReady(url, why),
+            _ => StoreError::Refused(url, why),
         }
     }
 }
@@ -184,7 +155,7 @@ impl Link {
         let answer = request(&mut live.connection);
         let answer = answer.map_err(|error| StoreError::of(&self.url, &error));
         // An unread rest of this reply would be read as the next reply.
-        if !matches!(answer, Err(StoreError::Unreachable { .. })) && live.connection.is_open() {
+        if !matches!(answer, Err(StoreError::Unreachable(..))) && live.connection.is_open() {
             self.connection = Some(live);
         } else {
             self.url.lost_after(losses);

@@ -207,6 +207,24 @@ fn a_file_of_somebody_else_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_file_that_another_program_has_locked_is_waited_for_and_named() {
+    let (server, cli) = (strict(), Cli::of_topics(1));
+    let other = fs::File::create(cli.path("rate")).unwrap();
+    other.lock().unwrap();
+    let mut run = start(&cli, &server, "rate", &[]);
+    run.until("cannot share the rate through rate: another program has locked this file");
+    other.unlock().unwrap();
+    let ran = run.end();
+    assert!(ran.is_all_answered(1), "{ran}");
+    other.lock().unwrap();
+    let ran = start(&cli, &server, "rate", &["--max-wait", "1s", "--restart"]).end();
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("another program has locked"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn what_cannot_be_shared_is_refused_with_what_to_do() {
     let server = strict();
     let url = server.base_url();

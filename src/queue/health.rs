@@ -168,7 +168,7 @@ mod tests {
     fn away() -> QueueError {
         let url = RedisUrl::parse("redis://h", None).unwrap();
         let why = "refused".into();
-        StoreError::Unreachable { url, why }.into()
+        StoreError::Unreachable(url, why).into()
     }
 
     #[test]
@@ -237,11 +237,11 @@ mod tests {
         let called = health().call(Role::Take, &CancelToken::on(clock.clone()), || {
             let url = RedisUrl::parse("redis://h", None).unwrap();
             let why = "WRONGPASS".into();
-            Err::<(), _>(QueueError::Store(StoreError::LockedOut { url, why }))
+            Err::<(), _>(QueueError::Store(StoreError::LockedOut(url, why)))
         });
         assert!(matches!(
             called,
-            Err(QueueError::Store(StoreError::LockedOut { .. }))
+            Err(QueueError::Store(StoreError::LockedOut(..)))
         ));
         assert_eq!(clock.now(), start);
     }

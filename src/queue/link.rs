@@ -132,7 +132,7 @@ impl QueueLink {
 
     fn explain(&self, error: StoreError) -> QueueError {
         match &error {
-            StoreError::Refused { why, .. } if why.contains("NOGROUP") => self.removed(),
+            StoreError::Refused(_, why) if why.contains("NOGROUP") => self.removed(),
             _ => QueueError::Store(error),
         }
     }

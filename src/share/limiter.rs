@@ -203,8 +203,9 @@ impl SharedLimiter {
         let reply = self.exchange(key, Ask::Permit { and_next }, None)?;
         let took = self.clock.now() - asked;
         let mut remote = self.keys[key].lock();
-        // Subtract the travel time of this reply and of the next request: at least that of the quickest exchange.
-        let way = remote.quickest.unwrap_or_default();
+        // Subtract the travel time of this reply and of the next request: that of the quickest exchange, or of this one,
+        // which is quicker still if it has changed nothing.
+        let way = remote.quickest.unwrap_or_default().min(took);
         let due_in = Duration::from_micros(reply.due_in).saturating_sub(way);
         let due = reply.reserved.map(|_| asked + took + due_in);
         remote.reserved = reply.reserved;

@@ -68,7 +68,7 @@ fn a_server_that_does_not_listen_is_an_error_that_may_pass() {
     let mut link = Link::new(url("redis://127.0.0.1:1"), Duration::from_secs(1)); // no program listens on port 1
     let asked = link.ask(|connection| redis::cmd("PING").query::<()>(connection));
     assert!(
-        matches!(&asked, Err(error @ StoreError::Unreachable { .. }) if error.is_passing()),
+        matches!(&asked, Err(error @ StoreError::Unreachable(..)) if error.is_passing()),
         "{asked:?}"
     );
 }

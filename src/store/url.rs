@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::{Client, Connection, IntoConnectionInfo};
+use redis::{Client, Connection, IntoConnectionInfo, RedisResult};
 
 use super::StoreError;
 
@@ -40,20 +40,18 @@ impl RedisUrl {
             url: text.to_owned(),
             why: why.to_owned(),
         };
-        let is_ours = ["redis://", "rediss://"]
-            .iter()
-            .any(|scheme| text.starts_with(scheme));
-        // A text that cannot be read may still contain a password.
-        let cannot_be_read = || match text.contains('@') {
+        let schemes = ["redis://", "rediss://"];
+        let is_ours = schemes.iter().any(|scheme| text.starts_with(scheme));
+        let url = redis::parse_redis_url(text).filter(|_| is_ours);
+        let mut url = url.ok_or_else(|| match text.contains('@') {
+            // A text that cannot be read may still contain a password.
             true => StoreError::BadUrl {
                 url: "…".to_owned(),
                 why: "it cannot be read".to_owned(),
             },
             false if is_ours => bad("it cannot be read"),
             false => bad("it begins with redis:// or, for TLS, rediss://"),
-        };
-        let url = redis::parse_redis_url(text).filter(|_| is_ours);
-        let mut url = url.ok_or_else(cannot_be_read)?;
+        })?;
         if url.password().is_some() {
             return Err(StoreError::PasswordInUrl);
         }
@@ -69,24 +67,9 @@ impl RedisUrl {
         }
         let name = name(url.query_pairs()).map_err(bad)?;
         url.set_query(None);
-        let info = url
-            .as_str()
-            .into_connection_info()
-            .map_err(|error| bad(&error.to_string()))?;
-        let settings = info
-            .redis_settings()
-            .clone()
-            .set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
-        let settings = match password {
-            Some(password) => settings.set_password(password),
-            None => settings,
-        };
-        // Without this, the last packet of a long command waits for a delayed acknowledgement of the others.
-        let at_once = info.tcp_settings().clone().set_nodelay(true);
-        let info = info.set_redis_settings(settings).set_tcp_settings(at_once);
-        let client = Client::open(info).map_err(|error| bad(&error.to_string()))?;
+        let client = client(url.as_str(), password);
         Ok(RedisUrl(Arc::new(Inner {
-            client,
+            client: client.map_err(|error| bad(&error.to_string()))?,
             shown: url.into(),
             name,
             losses: AtomicU64::new(0),
@@ -122,17 +105,11 @@ impl RedisUrl {
     /// Any [`StoreError`] but those of [`RedisUrl::parse`].
     pub(super) fn connect(&self, reply_within: Duration) -> Result<Connection, StoreError> {
         let of = |error| StoreError::of(self, &error);
-        let mut connection = self
-            .0
-            .client
-            .get_connection_with_timeout(Self::CONNECT)
-            .map_err(of)?;
-        connection
-            .set_read_timeout(Some(reply_within))
-            .map_err(of)?;
-        connection
-            .set_write_timeout(Some(reply_within))
-            .map_err(of)?;
+        let connected = self.0.client.get_connection_with_timeout(Self::CONNECT);
+        let mut connection = connected.map_err(of)?;
+        let within = Some(reply_within);
+        connection.set_read_timeout(within).map_err(of)?;
+        connection.set_write_timeout(within).map_err(of)?;
         // Redis answers a PING with the error for a missing password; a longer command it would not even read.
         redis::cmd("PING")
             .query::<()>(&mut connection)
@@ -151,6 +128,19 @@ impl fmt::Debug for RedisUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedisUrl({}, {:?})", self.0.shown, self.0.name)
     }
+}
+
+fn client(url: &str, password: Option<&str>) -> RedisResult<Client> {
+    let info = url.into_connection_info()?;
+    let settings = info.redis_settings().clone();
+    let settings = settings.set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
+    let settings = match password {
+        Some(password) => settings.set_password(password),
+        None => settings,
+    };
+    // Without this, the last packet of a long command waits for a delayed acknowledgement of the others.
+    let at_once = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_redis_settings(settings).set_tcp_settings(at_once))
 }
 
 /// The name in the query, which may have no other parameter.
