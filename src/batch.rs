@@ -66,6 +66,7 @@ pub use view::View;
 /// * `rate`: [`RateLimit::Adaptive`], as fast as the server allows
 /// * `tokens`: the limit that the server states, or no limit
 /// * `workers`: as many as the rate needs ([`workers_for`])
+/// * `most_workers`: no limit
 /// * `retry`: [`Retry::default`]
 /// * `timeout_retries`: 1
 /// * `max_wait`: 15 minutes
@@ -81,6 +82,8 @@ pub struct Settings {
     pub tokens: Option<NonZeroU32>,
     /// A fixed number of workers; `None`: start with what the rate needs, and grow while permits wait for workers.
     pub workers: Option<NonZeroUsize>,
+    /// Never more workers than this.
+    pub most_workers: usize,
     /// How faults are retried.
     pub retry: Retry,
     /// How often a prompt is sent again after a call that timed out, or broke after it was sent: each
@@ -104,6 +107,7 @@ impl Default for Settings {
             rate: RateLimit::Adaptive,
             tokens: None,
             workers: None,
+            most_workers: usize::MAX,
             retry: Retry::new(),
             timeout_retries: 1,
             max_wait: Duration::from_secs(15 * 60),
@@ -287,12 +291,17 @@ impl<'a> Batch<'a> {
     }
 
     fn workers(&self) -> WorkerRange {
-        match self.settings.workers {
+        let range = match self.settings.workers {
             Some(workers) => WorkerRange {
                 start: workers.get(),
                 most: workers.get(),
             },
             None => workers_for(&self.settings.rate, self.asks.len()),
+        };
+        let most = self.settings.most_workers.max(1);
+        WorkerRange {
+            start: range.start.min(most),
+            most: range.most.min(most),
         }
     }
 

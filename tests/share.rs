@@ -167,7 +167,7 @@ fn one_that_is_killed_leaves_the_pace_to_the_others() {
     let (server, folder, all) = (strict(), tempfile::tempdir().unwrap(), four(15));
     let place = path(&folder);
     let mut doomed = start(&all[0], &server, &place, &["-v"]);
-    doomed.until(" prompt=line-"); // the first call has been answered
+    doomed.until("  200  "); // the first call has been answered
     let rest: Vec<_> = all[1..]
         .iter()
         .map(|cli| start(cli, &server, &place, &[]))
@@ -401,7 +401,7 @@ mod redis {
         };
         let (server, cli) = (strict(), Cli::of_topics(30));
         let mut run = start(&cli, &server, &redis.url("away"), &["-v"]);
-        run.until(" prompt=line-");
+        run.until("  200  ");
         redis.kill();
         run.until("nothing is sent until it is back");
         redis.start_again();
@@ -428,7 +428,7 @@ mod redis {
             &redis.url("gone"),
             &["-v", "--max-wait", "1s"],
         );
-        run.until(" prompt=line-");
+        run.until("  200  ");
         redis.stop();
         let ran = run.end();
         assert!(

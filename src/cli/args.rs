@@ -22,8 +22,8 @@ pub(super) use practice::PracticeArgs;
 #[cfg(feature = "redis")]
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
 pub(super) use report::ReportArgs;
-pub(super) use run::{CallArgs, ReadingArgs, RunArgs, ServerArgs};
-pub(super) use tips::parse;
+pub(super) use run::{CallArgs, CostArgs, ReadingArgs, RunArgs, ServerArgs};
+pub(super) use tips::{command_line, parse};
 pub(super) use values::{AutoOr, LogFormat, ShowProgress};
 
 /// Runs a file of prompts through an LLM API at the rate that the API allows.
@@ -64,7 +64,14 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Share one batch among many machines, through a queue on Redis
     #[cfg(feature = "redis")]
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  paceline queue push prompts.txt --queue 'redis://127.0.0.1:6379/0?name=demo'
+  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini --rpm 500
+  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl"
+    )]
     Queue(QueueAction),
     /// Compare fixed sleeps, backoff and a paced pool, in simulated time
     Compare(CompareArgs),

@@ -48,9 +48,11 @@ pub(super) fn of(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, Comm
         false => keys_at_one_address(args, api)?,
     };
     match same_twice(&endpoints) {
-        Some((one, other)) => Err(CommandError::usage(format!(
-            "keys {one} and {other} are the same key at the same address: together they would exceed its rate"
-        ))),
+        Some((one, other)) => {
+            let message = format!("keys {one} and {other} are the same key at the same address");
+            let help = "leave one of them out: together they would exceed its rate";
+            Err(CommandError::usage(message).help(help))
+        }
         None => Ok(endpoints),
     }
 }
@@ -172,18 +174,19 @@ fn default_key(name: &str, has_base_url: bool) -> Result<Option<Key>, CommandErr
     match env::var_os(name).filter(|text| !text.is_empty()) {
         Some(_) => key_in(name).map(Some),
         None if has_base_url => Ok(None),
-        None => Err(CommandError::usage(format!(
-            "there is no API key in ${name}. Three ways on:
-  set the key:                     export {name}=...
-  point at a server without one:   --base-url http://localhost:8080/v1
-  try it without key or network:   --practice"
-        ))),
+        None => Err(
+            CommandError::usage(format!("there is no API key in ${name}"))
+                .help(format!("set the key:                    export {name}=..."))
+                .help("or call a server without one:   --base-url http://localhost:8080/v1")
+                .help("or try it without key, offline: --practice"),
+        ),
     }
 }
 
 fn key_in(name: &str) -> Result<Key, CommandError> {
     let text = env::var_os(name)
-        .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))?;
+        .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))
+        .map_err(|error| error.help(format!("set the key with export {name}=...")))?;
     text.to_str().and_then(Key::new).ok_or_else(|| {
         CommandError::usage(format!(
             "the text in ${name} cannot be a key: it is empty or has characters that no header can carry"
@@ -209,10 +212,10 @@ fn checked(from: &str, url: &str) -> Result<String, CommandError> {
     });
     match is_usable {
         true => Ok(url.to_owned()),
-        false => Err(CommandError::usage(format!(
-            "{from} is {:?}, which is not a URL: give one such as http://localhost:8080/v1",
-            masked(url)
-        ))),
+        false => {
+            let message = format!("{from} is {:?}, which is not a URL", masked(url));
+            Err(CommandError::usage(message).help("give one such as http://localhost:8080/v1"))
+        }
     }
 }
 

@@ -1,25 +1,39 @@
-//! The one error of the commands: a sentence for people, and the exit status that goes with it.
+//! The one error of the commands: what is wrong, what helps, and the exit status that goes with it.
 //!
-//! The sentence says what happened, where, and what to do next; only the commands know which option helps. Any error of
-//! the library becomes a usage error with `?`, because whatever fails before the first call is one.
+//! The message says what happened and where, the help what to do next; only the commands know which option helps. Any
+//! error of the library becomes a usage error with `?`, because whatever fails before the first call is one.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::exit::Exit;
+use log::Level;
 
-/// Why a command did not do its work.
+use super::exit::Exit;
+use super::logging::say;
+use super::style::{Emphasis, Text};
+
+/// Why a command did not do its work: one or more things that are wrong.
 #[derive(Debug)]
 pub(super) struct CommandError {
     pub(super) exit: Exit,
+    wrong: Vec<Wrong>,
+}
+
+/// One thing that is wrong, and what helps.
+#[derive(Debug, PartialEq, Eq)]
+struct Wrong {
     message: String,
+    help: Vec<String>,
 }
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Display) -> Self {
-        let message = message.to_string();
-        CommandError { exit, message }
+        let wrong = vec![Wrong {
+            message: message.to_string(),
+            help: Vec::new(),
+        }];
+        CommandError { exit, wrong }
     }
 
     /// Bad usage or bad input.
@@ -37,17 +51,76 @@ impl CommandError {
         let subject = format!("{what} {}", path.display());
         move |source| CommandError::usage(format!("{}: {source}", subject.trim_start()))
     }
+
+    /// Adds what to do about it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(wrong) = self.wrong.last_mut() {
+            wrong.help.push(help.into());
+        }
+        self
+    }
+
+    /// Tells people, and returns the exit status.
+    pub(super) fn tell(self) -> Exit {
+        for wrong in &self.wrong {
+            let mut text = Text::default();
+            text.add(Emphasis::Alarm, "error: ");
+            text.add(Emphasis::Plain, &wrong.message);
+            for help in &wrong.help {
+                text.add_label("help", help);
+            }
+            say(Level::Error, "error", &text, &[]);
+        }
+        self.exit
+    }
 }
 
+#[cfg(test)]
 impl Display for CommandError {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for wrong in &self.wrong {
+            f.write_str(&wrong.message)?;
+            wrong
+                .help
+                .iter()
+                .try_for_each(|help| write!(f, "\n  help: {help}"))?;
+        }
+        Ok(())
     }
 }
 
 impl<E: std::error::Error> From<E> for CommandError {
     fn from(error: E) -> Self {
         CommandError::usage(error)
+    }
+}
+
+/// Collects what is wrong, so that it is all told at once.
+#[derive(Debug, Default)]
+pub(super) struct Checks(Vec<Wrong>);
+
+impl Checks {
+    /// Keeps the error for later. The same error is kept once.
+    pub(super) fn of<T>(&mut self, result: Result<T, CommandError>) -> Option<T> {
+        let error = match result {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let new = error
+            .wrong
+            .into_iter()
+            .filter(|wrong| !self.0.contains(wrong));
+        let new: Vec<_> = new.collect();
+        self.0.extend(new);
+        None
+    }
+
+    /// All that is wrong.
+    pub(super) fn error(self) -> CommandError {
+        CommandError {
+            exit: Exit::Usage,
+            wrong: self.0,
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, ZonedDateTime};
+
 pub(crate) use crate::text::{cleaned, one_line, shortened};
 
 /// A duration to three figures: `7.25 ms`, `1.3 s`, `58 s`, `1 min 42 s`, `2 h 1 min`, `4 d 4 h`.
@@ -100,17 +102,38 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// An amount of money: `$1,234.50`, and below a dollar three figures, as in `$0.021`.
-pub(crate) fn money(dollars: f64) -> String {
-    if dollars <= 0.0 {
-        return "$0".to_owned();
+/// An amount of money: `$1,234.50`, below one three figures, as in `$0.021`. A currency that is a word comes behind.
+pub(crate) fn money(amount: f64, currency: &str) -> String {
+    let figures = figures_of_money(amount);
+    match currency.chars().all(char::is_alphabetic) {
+        true => format!("{figures} {currency}"),
+        false => format!("{currency}{figures}"),
     }
-    if dollars < 0.995 {
-        let decimals = (2.0 - dollars.log10().floor()).min(9.0) as usize;
-        return format!("${}", trimmed(format!("{dollars:.decimals$}")));
+}
+
+fn figures_of_money(amount: f64) -> String {
+    if amount <= 0.0 {
+        return "0".to_owned();
     }
-    let cents = (dollars * 100.0).round() as u64;
-    format!("${}.{:02}", grouped(cents / 100), cents % 100)
+    if amount < 0.995 {
+        let decimals = (2.0 - amount.log10().floor()).min(9.0) as usize;
+        return trimmed(format!("{amount:.decimals$}"));
+    }
+    let cents = (amount * 100.0).round() as u64;
+    format!("{}.{:02}", grouped(cents / 100), cents % 100)
+}
+
+/// When a time is over, on the clock of this place: `at 10:27:47 (in 20 s)`, with the date if that is not today.
+pub(crate) fn time_of_day(away: Duration) -> String {
+    let within = format!("in {}", countdown(away));
+    let now = ZonedDateTime::now();
+    let at = SignedDuration::try_from(away).ok();
+    let Some(at) = at.and_then(|away| now.checked_add(away).ok()) else {
+        return within;
+    };
+    let is_today = at.date() == now.date();
+    let shape = if is_today { "%H:%M:%S" } else { "%F %H:%M:%S" };
+    format!("at {} ({within})", at.strftime(shape))
 }
 
 /// Two decimals below 10, one below 100, none above; without zeros at the end.
@@ -215,7 +238,8 @@ mod tests {
 
     #[test]
     fn money_shows_the_figures_that_matter() {
-        let said = [0.0, 0.000_042, 0.021, 0.1307, 0.999, 1.5, 1_234.5].map(money);
+        let said =
+            [0.0, 0.000_042, 0.021, 0.1307, 0.999, 1.5, 1_234.5].map(|amount| money(amount, "$"));
         let expected = [
             "$0",
             "$0.000042",
@@ -226,6 +250,21 @@ mod tests {
             "$1,234.50",
         ];
         assert_eq!(said, expected);
-        assert_eq!(money(1e-30), "$0");
+        assert_eq!(
+            [money(1e-30, "$"), money(0.021, "EUR")],
+            ["$0", "0.021 EUR"]
+        );
+    }
+
+    #[test]
+    fn a_time_is_the_local_one_and_how_far_away_it_is() {
+        let said = time_of_day(Duration::from_secs(1));
+        assert!(
+            said.starts_with("at ") && said.ends_with(" (in 1 s)"),
+            "{said}"
+        );
+        let far = time_of_day(Duration::from_secs(3 * 86_400));
+        assert_eq!(far.len(), "at 2026-11-27 10:27:47 (in 72 h)".len(), "{far}");
+        assert!(time_of_day(Duration::MAX).starts_with("in "));
     }
 }

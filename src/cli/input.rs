@@ -69,7 +69,7 @@ impl<'a> Input<'a> {
     /// of prompts; `None` for a pipe, which is not read. Rows that look alike are warned of.
     pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Option<u64>, CommandError> {
         if !self.is_file() {
-            return Ok(None);
+            return self.check_pipe().map(|()| None);
         }
         let mut count = 0;
         let mut alike = AlikeRows::default();
@@ -81,6 +81,19 @@ impl<'a> Input<'a> {
         }
         alike.warn(self.reading.template.is_some());
         self.check_count(count).map(Some)
+    }
+
+    /// A pipe is not opened yet, but it must be there.
+    fn check_pipe(&self) -> Result<(), CommandError> {
+        let found = match self.path {
+            path if path == Path::new("-") => return Ok(()),
+            path => path.metadata(),
+        };
+        let found = found.and_then(|found| match found.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => Ok(()),
+        });
+        found.map_err(CommandError::file("cannot read prompts from", self.path))
     }
 
     /// An input without prompts is a mistake.

@@ -4,6 +4,7 @@
 //! not redact what it logs at its finest level, so no setting lets that through: a key is never logged.
 
 mod json;
+mod people;
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -16,6 +17,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use super::args::LogFormat;
 use super::progress::Screen;
+use super::style::Text;
 
 /// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);
@@ -63,10 +65,12 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let mut builder = Builder::from_env(
         Env::default().default_filter_or(format!("{level},ureq=warn,ureq_proto=warn")),
     );
-    if in_json {
-        builder.format(|to, record| writeln!(to, "{}", json::line(record, Timestamp::now())));
-    }
-    let logger = builder.format_timestamp_millis().build();
+    let line = match format {
+        LogFormat::Json => |record: &Record<'_>| json::line(record, Timestamp::now()),
+        LogFormat::Text => people::line,
+    };
+    builder.format(move |to, record| writeln!(to, "{}", line(record)));
+    let logger = builder.build();
     let most = logger.filter();
     if log::set_boxed_logger(Box::new(Redacted(logger))).is_ok() {
         log::set_max_level(most);
@@ -79,29 +83,28 @@ pub(super) fn screen() -> &'static Screen {
 }
 
 /// Tells people something.
-pub(super) fn tell(text: &str) {
-    say(Level::Info, "said", text, &[]);
+pub(super) fn tell(text: impl Into<Text>) {
+    say(Level::Info, "said", &text.into(), &[]);
 }
 
 /// Tells people something, whatever the log's level is; in JSON, as an event with fields. A closed standard error is no
 /// reason to stop.
-pub(super) fn say(level: Level, event: &str, text: &str, fields: &[(&str, Value<'_>)]) {
+pub(super) fn say(level: Level, event: &str, text: &Text, fields: &[(&str, Value<'_>)]) {
     let line = if IN_JSON.load(Ordering::Relaxed) {
         let mut all = vec![("event", Value::from(event))];
         all.extend_from_slice(fields);
         let all = all.as_slice();
-        let args = format_args!("{text}");
+        let message = text.paint(false);
+        let args = format_args!("{message}");
         let record = Record::builder()
             .level(level)
             .args(args)
             .key_values(&all)
             .build();
         json::line(&record, Timestamp::now())
-    } else if level == Level::Error {
-        let error = console::style("error:").for_stderr().red().bold();
-        format!("{error} {text}")
     } else {
-        text.to_owned()
+        text.paint(console::colors_enabled_stderr())
     };
-    SCREEN.write(|| _ = writeln!(std::io::stderr(), "{line}"));
+    // In one write, so that the output of other programs does not get between.
+    SCREEN.write(|| _ = std::io::stderr().write_all(format!("{line}\n").as_bytes()));
 }

@@ -14,6 +14,7 @@ mod export;
 )]
 pub(crate) mod format;
 mod input;
+mod limits;
 mod logging;
 mod manual;
 mod output;
@@ -32,17 +33,18 @@ mod redis;
 mod report;
 mod results;
 mod run;
+mod session;
 mod setup;
 mod share;
+mod signals;
 mod stop;
+mod style;
 mod summary;
 mod template;
 #[cfg(feature = "redis")]
 mod work;
 
 use std::process::ExitCode;
-
-use log::Level;
 
 use args::Command;
 use error::CommandError;
@@ -53,11 +55,10 @@ use exit::Exit;
 pub fn main() -> ExitCode {
     let line = args::parse();
     logging::start(line.verbose, line.quiet, line.command.log_format());
-    let exit = dispatch(line.command, line.quiet).unwrap_or_else(|error| {
-        logging::say(Level::Error, "error", &error.to_string(), &[]);
-        error.exit
-    });
-    exit.into()
+    signals::prepare();
+    dispatch(line.command, line.quiet)
+        .unwrap_or_else(CommandError::tell)
+        .into()
 }
 
 fn dispatch(command: Command, quiet: bool) -> Result<Exit, CommandError> {

@@ -16,10 +16,10 @@ pub(super) fn serve(args: &PracticeArgs) -> Result<Exit, CommandError> {
         None => "no limit".to_owned(),
     };
     let url = server.base_url();
-    tell(&format!(
+    tell(format!(
         "practice server at {url} ({limit}); it counts what it sees: /stats"
     ));
-    tell(&format!(
+    tell(format!(
         "try: paceline run prompts.txt -m any --base-url {url}"
     ));
     server.join();

@@ -16,9 +16,9 @@ use console::Term;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::args::{CallArgs, LogFormat, ShowProgress};
+use super::args::{CallArgs, CostArgs, LogFormat, ShowProgress};
 use super::logging::{screen, tell};
-use crate::batch::{Event, Price, Snapshot, View, Watch};
+use crate::batch::{Event, Snapshot, View, Watch};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
 
@@ -66,13 +66,13 @@ impl ProgressDisplay {
         let (show, log) = (args.watch.progress, args.watch.log_format);
         let mode = DisplayMode::choose(show, log, quiet, can_draw());
         let (messages, receiver) = bounded(16);
-        let (shown, price) = (view.clone(), args.cost.price);
+        let (shown, cost) = (view.clone(), args.cost.clone());
         let show = move || {
             let now = || shown.at(SystemClock.now());
             match mode {
-                DisplayMode::Live => draw(&now, price, &receiver),
-                DisplayMode::Lines => print_lines(&now, price, &receiver, true),
-                DisplayMode::LinesOnly => print_lines(&now, price, &receiver, false),
+                DisplayMode::Live => draw(&now, &cost, &receiver),
+                DisplayMode::Lines => print_lines(&now, &cost, &receiver, true),
+                DisplayMode::LinesOnly => print_lines(&now, &cost, &receiver, false),
                 DisplayMode::Never => {}
             }
         };
@@ -122,12 +122,12 @@ pub(super) fn can_draw() -> bool {
     stderr().is_terminal() && !is_dumb
 }
 
-fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<DisplayMessage>) {
+fn draw(now: &dyn Fn() -> Snapshot, cost: &CostArgs, messages: &Receiver<DisplayMessage>) {
     /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
     const FRAME: Duration = Duration::from_millis(250);
     screen().start();
     loop {
-        screen().draw(lines::screen(&now(), price, look()));
+        screen().draw(lines::screen(&now(), cost, look()));
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Paused(_)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -137,7 +137,7 @@ fn draw(now: &dyn Fn() -> Snapshot, price: Option<Price>, messages: &Receiver<Di
 
 fn print_lines(
     now: &dyn Fn() -> Snapshot,
-    price: Option<Price>,
+    cost: &CostArgs,
     messages: &Receiver<DisplayMessage>,
     pauses: bool,
 ) {
@@ -146,10 +146,10 @@ fn print_lines(
     let mut next = Instant::now() + PERIOD;
     loop {
         match messages.recv_deadline(next) {
-            Ok(DisplayMessage::Paused(pause)) if pauses => tell(&pause),
+            Ok(DisplayMessage::Paused(pause)) if pauses => tell(pause),
             Ok(DisplayMessage::Paused(_)) => {}
             Err(RecvTimeoutError::Timeout) => {
-                tell(&lines::one_line(&now(), price));
+                tell(lines::one_line(&now(), cost));
                 next += PERIOD;
             }
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -182,11 +182,15 @@ impl Screen {
     /// Takes the drawing away, lets `write` write, and draws again below.
     pub(super) fn write<T>(&self, write: impl FnOnce() -> T) -> T {
         let drawn = self.0.lock();
-        let lines = drawn.as_deref().unwrap_or_default();
-        let _ = redraw(lines, &[]);
-        let written = write();
-        let _ = redraw(&[], lines);
-        written
+        around(drawn.as_deref().unwrap_or_default(), write)
+    }
+
+    /// The same, also if the thread that writes now does not come to an end.
+    pub(super) fn write_soon(&self, write: impl FnOnce()) {
+        const SOON: Duration = Duration::from_millis(200);
+        let drawn = self.0.try_lock_for(SOON);
+        let lines = drawn.as_ref().and_then(|drawn| drawn.as_deref());
+        around(lines.unwrap_or_default(), write);
     }
 
     /// From now on something may be drawn.
@@ -210,6 +214,14 @@ impl Screen {
             let _ = Term::stderr().show_cursor();
         }
     }
+}
+
+/// Takes lines away, writes, and draws them again below.
+fn around<T>(lines: &[String], write: impl FnOnce() -> T) -> T {
+    let _ = redraw(lines, &[]);
+    let written = write();
+    let _ = redraw(&[], lines);
+    written
 }
 
 /// Draws new lines in place of old ones, in one write.

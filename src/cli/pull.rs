@@ -42,7 +42,7 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
     if !quiet {
         let written = counted(pull.written, "record");
         let known = pull.known;
-        tell(&format!(
+        tell(format!(
             "{written} written to {to}, {known} were there already"
         ));
     }
@@ -67,7 +67,7 @@ impl PulledRecords {
             Some(path) => {
                 let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
                 if let Some(note) = torn_note(opened.torn, path).filter(|_| !quiet) {
-                    tell(&note);
+                    tell(note);
                 }
                 (opened.journal, opened.index)
             }
@@ -158,7 +158,7 @@ fn tell_state(status: &Status, quiet: bool) -> Exit {
         ),
     };
     if !quiet {
-        tell(&state);
+        tell(state);
     }
     exit
 }

@@ -3,9 +3,13 @@
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use log::warn;
+
 use super::args::{AutoOr, CallArgs};
 use super::endpoints::{self, Endpoint};
-use super::error::CommandError;
+use super::error::{Checks, CommandError};
+use super::format::counted;
+use super::limits;
 use crate::api::{ApiKind, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
@@ -21,7 +25,10 @@ const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 /// How long the practice server takes with `--practice`: about as long as a small model.
 pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_millis(400), 0.3);
 
-pub(super) const NO_MODEL: &str = "say which model to ask, with -m NAME";
+/// Prompts without a body of their own need a model.
+pub(super) fn no_model() -> CommandError {
+    CommandError::usage("no model is given").help("say which model to ask, with -m NAME")
+}
 
 /// Whom a run calls, and how.
 #[derive(Debug)]
@@ -37,26 +44,31 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn new(args: &CallArgs) -> Result<Self, CommandError> {
-        let settings = settings(args)?;
+        let mut checks = Checks::default();
+        let settings = checks.of(settings(args));
+        let api = args.server.api.api();
+        let endpoints = match args.practice {
+            true => Some(Vec::new()),
+            false => checks.of(endpoints::of(&args.server, &*api)),
+        };
+        let (Some(mut settings), Some(mut endpoints)) = (settings, endpoints) else {
+            return Err(checks.error());
+        };
         let practice = match args.practice {
             true => Some(start_practice(args)?),
             false => None,
         };
-        let endpoints = match &practice {
-            Some(server) => vec![Endpoint::without_key(format!("http://{}", server.addr()))],
-            None => endpoints::of(&args.server, &*args.server.api.api())?,
-        };
-        let most = settings.workers.map_or_else(
-            || workers_for(&settings.rate, endpoints.len()).most,
-            NonZeroUsize::get,
-        );
+        if let Some(server) = &practice {
+            endpoints.push(Endpoint::without_key(format!("http://{}", server.addr())));
+        }
+        let connections = limit_workers(&mut settings, args, endpoints.len())?;
         let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
-        let headers = endpoints::headers(&args.server, &*args.server.api.api(), has_key)?;
+        let headers = endpoints::headers(&args.server, &*api, has_key)?;
         let secrets = endpoints::secrets(&endpoints, &headers);
         let clients = endpoints
             .iter()
             .map(|endpoint| {
-                let client = client(args, endpoint, most)?;
+                let client = client(args, endpoint, connections)?;
                 Ok(client.with_headers(&headers).hiding(secrets.clone()))
             })
             .collect::<Result<_, CommandError>>()?;
@@ -86,24 +98,53 @@ impl Setup {
     }
 }
 
+/// Keeps the calls in flight within what the system gives; returns how many idle connections a client may keep.
+fn limit_workers(
+    settings: &mut Settings,
+    args: &CallArgs,
+    keys: usize,
+) -> Result<usize, CommandError> {
+    /// A connection, and the look-up of a name for it or an idle one to another server.
+    const FILES: usize = 2;
+    let usual = workers_for(&settings.rate, keys);
+    let start = settings.workers.map_or(usual.start, NonZeroUsize::get);
+    // The practice server has the other end of each connection.
+    let files = if args.practice { 2 * FILES } else { FILES };
+    let most = limits::most_calls(start, files)?;
+    if most < start {
+        let fewer = counted(most as u64, "worker");
+        warn!(
+            "the system's limits on open files and threads allow {fewer}, not {start}: raise them with ulimit -n and ulimit -u"
+        );
+    }
+    if most < settings.workers.map_or(usual.most, NonZeroUsize::get) {
+        settings.most_workers = most;
+    }
+    let idle = settings.workers.map_or(usual.most, NonZeroUsize::get);
+    Ok(idle.min(settings.most_workers).div_ceil(keys).max(1))
+}
+
 /// How the batch is run.
 pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
     let (retries, rate_args) = (&args.retries, &args.rate);
     if retries.max_delay < retries.base_delay {
-        return Err(CommandError::usage(
-            "--max-delay is shorter than --base-delay",
-        ));
+        let message = "--max-delay is shorter than --base-delay";
+        return Err(CommandError::usage(message).help("give --max-delay a longer time"));
     }
     check_request(args)?;
     let rate = match rpm(args) {
         Some(rpm) => RateLimit::Fixed(rate(rpm, rate_args.burst)),
         None if rate_args.burst.get() == 1 => RateLimit::Adaptive,
-        None => return Err(CommandError::usage("--burst needs --rpm as well")),
+        None => {
+            let help = "say with --rpm how many calls a minute the server allows";
+            return Err(CommandError::usage("--burst needs --rpm as well").help(help));
+        }
     };
     Ok(Settings {
         rate,
         tokens: rate_args.tpm,
         workers: rate_args.workers.number(),
+        most_workers: Settings::default().most_workers,
         retry: Retry::new().retries(retries.max_retries).backoff(
             Backoff::new()
                 .base(retries.base_delay)
@@ -150,12 +191,11 @@ fn check_request(args: &CallArgs) -> Result<(), CommandError> {
     let has_chat_options =
         request.system.is_some() || request.max_tokens.is_some() || request.temperature.is_some();
     match args.server.api {
-        ApiKind::Embeddings if has_chat_options => Err(CommandError::usage(
-            "--api embeddings takes no --system, --max-tokens or --temperature: leave them out",
-        )),
-        ApiKind::Gemini if request.model.is_none() && !args.practice => {
-            Err(CommandError::usage(NO_MODEL))
+        ApiKind::Embeddings if has_chat_options => {
+            let message = "--api embeddings takes no --system, --max-tokens or --temperature";
+            Err(CommandError::usage(message).help("leave them out"))
         }
+        ApiKind::Gemini if request.model.is_none() && !args.practice => Err(no_model()),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,9 @@
 //! Why a batch stopped, in a sentence, and what to do next: which option helps, and how to continue.
 
-use std::time::Duration;
-
-use super::format::{counted, duration, grouped, money, one_line};
+use super::args::{CallArgs, CostArgs};
+use super::format::{counted, duration, grouped, one_line, time_of_day};
+use super::style::{Emphasis, Text};
+use crate::api::CallError;
 use crate::batch::{FailureCause, Stop, Summary};
 use crate::journal::JournalError;
 use crate::outcome::CallOutcome;
@@ -29,51 +30,167 @@ pub(super) enum Destination {
 pub(super) const GONE: &str = "its prompts and the records that were not pulled are lost with it; files that were \
                                pulled before stay. Push the input again to send all its prompts again";
 
-/// The reason on the first line, what to do next on the last.
-pub(super) fn explain(
-    stop: &Stop,
-    to: Destination,
-    summary: &Summary,
-    model: Option<&str>,
-) -> String {
-    let next = next(stop, to);
-    match stop {
-        Stop::AllAlike { cause } => {
-            let unsent = summary.left.map_or_else(String::new, |left| {
-                format!("; {} were not sent", grouped(left))
-            });
-            let retry = match summary.before.answered {
-                0 => "",
-                _ => ", and --retry-failed sends those prompts, too",
-            };
-            format!(
-                "error: the first {} prompts all failed for one reason{unsent}\n  {}\n  help: {}\n  then: {next}{retry}",
-                cause.count,
-                one_line(&cause.to_string()),
-                advice(cause, model)
-            )
+impl Destination {
+    /// How to go on after a stop.
+    pub(super) fn again(self) -> &'static str {
+        match self {
+            Destination::File => "run the same command again; it continues where it stopped",
+            Destination::Stdout => {
+                "start again, with -o FILE: a run whose results go to standard output cannot be continued"
+            }
+            Destination::Queue => {
+                "run the same command again; unfinished prompts are back in the queue"
+            }
+            Destination::GoneQueue => GONE,
         }
-        Stop::Unreachable(error) => format!(
-            "error: the server cannot be reached: {}\n  help: is the address right, and is the network up? \
-             See --base-url and the proxy variables\n  then: {next}",
-            one_line(&error.message)
-        ),
-        _ => format!("stopped: {}\n{next}", one_line(&reason(stop))),
     }
 }
 
+/// Adds the reason, what helps, and what to do then, on a line each.
+pub(super) fn explain(
+    stop: &Stop,
+    summary: &Summary,
+    args: &CallArgs,
+    destination: Destination,
+    text: &mut Text,
+) {
+    match stop {
+        Stop::Interrupted => text.add(Emphasis::Paused, "stopped: "),
+        Stop::AllAlike { .. } | Stop::Unreachable(_) => text.add(Emphasis::Alarm, "error: "),
+        _ => text.add(Emphasis::Alarm, "error: stopped: "),
+    }
+    text.add(
+        Emphasis::Plain,
+        one_line(&reason(stop, summary, &args.cost)),
+    );
+    if let Stop::AllAlike { cause } = stop {
+        text.add(
+            Emphasis::Plain,
+            format!("\n  {}", one_line(&cause.to_string())),
+        );
+    }
+    if let Some(help) = help(stop, args, destination) {
+        text.add_label("help", help);
+    }
+    text.add_label("then", then(stop, summary, destination));
+}
+
 /// If all prompts failed for one reason, but were too few to stop for: what to check.
-pub(super) fn if_all_failed_alike(summary: &Summary, model: Option<&str>) -> Option<String> {
+pub(super) fn if_all_failed_alike(summary: &Summary, args: &CallArgs) -> Option<String> {
     match summary.failed_prompts.list.as_slice() {
-        [cause] if summary.answered == 0 && summary.failed > 1 => Some(advice(cause, model)),
+        [cause] if summary.answered == 0 && summary.failed > 1 => Some(advice(cause, args)),
         _ => None,
     }
 }
 
+fn reason(stop: &Stop, summary: &Summary, cost: &CostArgs) -> String {
+    match stop {
+        Stop::AllAlike { cause } => {
+            let count = grouped(cause.count);
+            let unsent = summary.left.filter(|left| *left > 0);
+            let unsent = unsent.map(|left| format!("; {} were not sent", grouped(left)));
+            let unsent = unsent.unwrap_or_default();
+            format!("the first {count} prompts all failed for one reason{unsent}")
+        }
+        Stop::Unreachable(error) => format!("the server cannot be reached: {}", error.message),
+        Stop::Missing { announced, missing } => format!(
+            "the input ended early: {} of {} are missing, as if the file was cut while it was read",
+            grouped(*missing),
+            counted(*announced, "prompt")
+        ),
+        Stop::Held {
+            waited,
+            more,
+            error,
+        } => {
+            let waited = duration(*waited);
+            let more = more.map_or_else(String::new, |more| {
+                format!(", and asks us to wait another {}", duration(more))
+            });
+            format!("the server has given no answer for {waited}{more} ({error})")
+        }
+        Stop::Broken(error) => {
+            format!("for a minute, more than a tenth of the calls have failed ({error})")
+        }
+        Stop::Halted {
+            failed,
+            finished,
+            halt,
+        } => format!("{failed} of {finished} prompts have failed, and --halt is {halt}"),
+        Stop::Spent { spent, most } => {
+            let [spent, most] = [spent, most].map(|amount| cost.money(*amount));
+            format!("the answers have cost {spent}, and --max-cost is {most}")
+        }
+        _ => stop.to_string(),
+    }
+}
+
+/// What helps.
+fn help(stop: &Stop, args: &CallArgs, destination: Destination) -> Option<String> {
+    let help = match stop {
+        Stop::Held { more, .. } => {
+            let back = match more {
+                None => "later".to_owned(),
+                Some(more) => time_of_day(*more),
+            };
+            format!("come back {back}, or wait longer with --max-wait")
+        }
+        Stop::AllAlike { cause } => advice(cause, args),
+        Stop::Unreachable(_) => {
+            "is the address right, and is the network up? See --base-url and the proxy variables"
+                .into()
+        }
+        Stop::Missing { .. } => "complete the input".into(),
+        Stop::Refused(error) => refused(error, args),
+        Stop::Spent { .. } => {
+            "a further run may spend as much again; --max-cost sets another amount".into()
+        }
+        Stop::Halted { .. } if destination == Destination::File => {
+            "their records say why; --retry-failed sends those prompts, too".into()
+        }
+        Stop::Journal(_) if destination == Destination::Queue => {
+            "nothing is lost: a prompt whose answer could not be stored goes to another worker"
+                .into()
+        }
+        Stop::Journal(JournalError::Folder(_)) => {
+            "check --out-dir; the results have that answer, too".into()
+        }
+        Stop::Journal(JournalError::Damaged(_)) => {
+            "find out which program did that; lost answers are asked for again".into()
+        }
+        Stop::Journal(_) if destination == Destination::File => {
+            "make room, or move the results to another disk and name them with -o".into()
+        }
+        Stop::Changed { .. } => {
+            "keep the earlier answers with --keep, or start again with --restart".into()
+        }
+        Stop::Input(_) => "fix the input from that line on".into(),
+        _ => return None,
+    };
+    Some(help)
+}
+
+/// What to check when the server accepts no call.
+fn refused(error: &CallError, args: &CallArgs) -> String {
+    let server = &args.server;
+    let key = match server.key_env.as_slice() {
+        [] => format!("${}", server.api.api().key_env()),
+        names => format!("${}", names.join(", $")),
+    };
+    match (error.status, error.code.as_str()) {
+        (_, "untrusted") => "trust another certificate authority with --ca-cert FILE".into(),
+        (_, "proxy_refused") => "check the proxy in $HTTPS_PROXY, or its user and password".into(),
+        (_, "unsendable") | (Some(300..=399 | 404), _) => "is --base-url right?".into(),
+        (Some(401), _) => format!("is the key in {key} right for this server?"),
+        _ => format!("check the credit and the rights of the key in {key}"),
+    }
+}
+
 /// What to check when every prompt fails in this way.
-fn advice(cause: &FailureCause, model: Option<&str>) -> String {
+fn advice(cause: &FailureCause, args: &CallArgs) -> String {
     let says = |word| cause.code.contains(word) || cause.message.contains(word);
-    let model = model.filter(|_| says("model")).map(one_line);
+    let model = args.request.model.as_deref().filter(|_| says("model"));
+    let model = model.map(one_line);
     match (cause.outcome, cause.status) {
         (CallOutcome::Rejected, Some(400 | 404)) if let Some(model) = model => {
             format!("is -m {model} right?")
@@ -98,121 +215,65 @@ fn advice(cause: &FailureCause, model: Option<&str>) -> String {
     }
 }
 
-fn reason(stop: &Stop) -> String {
+fn then(stop: &Stop, summary: &Summary, destination: Destination) -> String {
+    let again = destination.again();
     match stop {
-        Stop::Held {
-            waited,
-            more,
-            error,
-            ..
-        } => {
-            let more = more.map_or_else(String::new, |more| {
-                format!(", and asks us to wait another {}", duration(more))
-            });
+        Stop::Broken(_) | Stop::Lost(_) => format!("when that works again, {again}"),
+        Stop::AllAlike { .. } if destination == Destination::File => {
+            let retry = match summary.before.answered {
+                0 => "",
+                _ => ", and --retry-failed sends those prompts, too",
+            };
             format!(
-                "the server has given no answer for {}{more} ({error})",
-                duration(*waited)
+                "run the same command with that mended; it continues by itself \
+                 (--keep-going sends the rest all the same){retry}"
             )
         }
-        Stop::Broken(error) => {
-            format!("for a minute, more than a tenth of the calls have failed ({error})")
-        }
-        Stop::Halted {
-            failed,
-            finished,
-            halt,
-        } => format!("{failed} of {finished} prompts have failed, and --halt is {halt}"),
-        Stop::Spent { spent, most } => format!(
-            "the answers have cost {}, and --max-cost is {}",
-            money(*spent),
-            money(*most)
-        ),
-        Stop::Changed { line } => format!(
-            "line {line} is on record with another request: the prompt, the model or a parameter has changed"
-        ),
-        Stop::Interrupted => "interrupted".to_owned(),
-        Stop::Missing { announced, missing } => format!(
-            "the input ended early: {} of {} are missing, as if the file was cut while it was read",
-            grouped(*missing),
-            counted(*announced, "prompt")
-        ),
-        Stop::Refused(error) | Stop::Unreachable(error) => error.to_string(),
-        Stop::AllAlike { .. } => stop.to_string(),
-        Stop::Journal(error) => error.to_string(),
-        Stop::Input(error) => error.to_string(),
-        Stop::Lost(why) => why.clone(),
-    }
-}
-
-fn next(stop: &Stop, destination: Destination) -> String {
-    let again = match destination {
-        Destination::File => "run the same command again; it continues where it stopped",
-        Destination::Stdout => {
-            "start again, with -o FILE: a run whose results go to standard output cannot be continued"
-        }
-        Destination::Queue => {
-            "run the same command again; unfinished prompts are back in the queue"
-        }
-        Destination::GoneQueue => GONE,
-    };
-    match (stop, destination) {
-        (Stop::Held { more, .. }, _) => {
-            let when = more.map_or_else(|| "later".to_owned(), come_back);
-            format!("come back {when}, or wait longer with --max-wait; {again}")
-        }
-        (Stop::AllAlike { .. }, Destination::File) => {
-            "run the same command with that mended; it continues by itself \
-             (--keep-going sends the rest all the same)"
-                .to_owned()
-        }
-        (Stop::Missing { .. }, _) => format!("complete the input, then {again}"),
-        (Stop::Broken(_) | Stop::Lost(_), _) => format!("when that works again, {again}"),
-        (Stop::Refused(_) | Stop::Unreachable(_) | Stop::AllAlike { .. }, _) => {
-            format!("fix that, then {again}")
-        }
-        (Stop::Input(_), _) => format!("fix the input from that line on, then {again}"),
-        (Stop::Spent { .. }, _) => {
-            format!("{again}, up to the same amount once more or another --max-cost")
-        }
-        (Stop::Halted { .. }, Destination::File) => {
-            format!("their records say why; {again}, and --retry-failed sends those prompts, too")
-        }
-        (Stop::Journal(_), Destination::Queue) => {
-            "nothing is lost: a prompt whose answer could not be stored goes to another worker"
-                .to_owned()
-        }
-        (Stop::Journal(JournalError::Folder(_)), _) => {
-            format!("the results have that answer, too: check --out-dir, then {again}")
-        }
-        (Stop::Journal(JournalError::Damaged(_)), _) => {
-            format!(
-                "find out which program did that, then {again}; lost answers are asked for again"
-            )
-        }
-        (Stop::Journal(_), Destination::File) => format!(
-            "make room, then {again}; or move the results to another disk and name them with -o"
-        ),
-        (Stop::Changed { .. }, _) => {
-            "keep the earlier answers with --keep, or start again with --restart".to_owned()
-        }
-        (Stop::Halted { .. } | Stop::Journal(_) | Stop::Interrupted, _) => again.to_owned(),
-    }
-}
-
-/// `at 2026-11-27T17:04:00Z (in 2 h)`; a time that no calendar has is left out.
-fn come_back(more: Duration) -> String {
-    let within = format!("in {}", duration(more));
-    let at = jiff::SignedDuration::try_from(more).ok();
-    match at.and_then(|more| jiff::Timestamp::now().checked_add(more).ok()) {
-        Some(at) => format!("at {at:.0} ({within})"),
-        None => within,
+        _ => again.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::super::args::{Command, CommandLine};
     use super::*;
-    use crate::api::{CallError, Class};
+    use crate::api::Class;
+
+    fn args() -> CallArgs {
+        let line = CommandLine::parse_from(["paceline", "run", "p.txt", "-m", "gpt-9"]);
+        let Command::Run(args) = line.command else {
+            unreachable!()
+        };
+        args.calls
+    }
+
+    fn explained(stop: &Stop, summary: &Summary, destination: Destination) -> String {
+        let mut text = Text::default();
+        explain(stop, summary, &args(), destination, &mut text);
+        text.paint(false)
+    }
+
+    fn said(stop: &Stop, destination: Destination) -> String {
+        explained(stop, &Summary::default(), destination)
+    }
+
+    fn error(status: Option<u16>, code: &str) -> Box<CallError> {
+        Box::new(CallError {
+            class: Class::RateLimited,
+            status,
+            code: code.into(),
+            message: "slow".into(),
+            request_id: None,
+            retry_after: None,
+            hints: Box::default(),
+            maybe_billed: false,
+            body: None,
+        })
+    }
 
     #[test]
     fn a_spent_amount_names_its_option_and_how_to_continue() {
@@ -220,9 +281,9 @@ mod tests {
             spent: 0.11,
             most: 0.1,
         };
-        let expected = "stopped: the answers have cost $0.11, and --max-cost is $0.1\n\
-                        run the same command again; it continues where it stopped, up to the same amount once more or \
-                        another --max-cost";
+        let expected = "error: stopped: the answers have cost $0.11, and --max-cost is $0.1\n  \
+                        help: a further run may spend as much again; --max-cost sets another amount\n  \
+                        then: run the same command again; it continues where it stopped";
         assert_eq!(said(&stop, Destination::File), expected);
     }
 
@@ -234,21 +295,20 @@ mod tests {
             halt: "5".parse().unwrap(),
         };
         let text = said(&stop, Destination::File);
-        let expected = "stopped: 5 of 40 prompts have failed, and --halt is 5\n";
+        let expected = "error: stopped: 5 of 40 prompts have failed, and --halt is 5\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("--retry-failed"), "{text}");
         let text = said(&stop, Destination::Queue);
-        assert!(
-            text.ends_with("unfinished prompts are back in the queue"),
-            "{text}"
-        );
+        let end = "unfinished prompts are back in the queue";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]
     fn results_on_standard_output_cannot_be_continued() {
         let text = said(&Stop::Interrupted, Destination::Stdout);
+        let is_right = text.contains("-o FILE") && !text.contains("continues");
         assert!(
-            text.contains("-o FILE") && !text.contains("continues"),
+            text.starts_with("stopped: interrupted\n") && is_right,
             "{text}"
         );
     }
@@ -258,42 +318,42 @@ mod tests {
         let held = |more| Stop::Held {
             waited: Duration::from_secs(900),
             more,
-            error: Box::new(CallError {
-                class: Class::RateLimited,
-                status: Some(429),
-                code: "rate_limit_exceeded".into(),
-                message: "slow".into(),
-                request_id: None,
-                retry_after: more,
-                hints: Box::default(),
-                maybe_billed: false,
-                body: None,
-            }),
+            error: error(Some(429), "rate_limit_exceeded"),
         };
-        let text = said(&held(Some(Duration::from_secs(60))), Destination::File);
+        let text = said(&held(Some(Duration::from_secs(20))), Destination::File);
+        let reason = "no answer for 15 min, and asks us to wait another 20 s";
+        assert!(text.contains(reason), "{text}");
+        let help = " (in 20 s), or wait longer with --max-wait";
         assert!(
-            text.contains("no answer for 15 min, and asks us to wait another 1 min"),
-            "{text}"
-        );
-        assert!(
-            text.contains("come back at 20") && text.contains("Z (in 1 min)"),
+            text.contains("  help: come back at ") && text.contains(help),
             "{text}"
         );
         let text = said(&held(None), Destination::File);
-        assert!(
-            text.contains("\ncome back later, or wait longer with --max-wait"),
-            "{text}"
-        );
+        assert!(text.contains("  help: come back later, or"), "{text}");
         let text = said(&held(Some(Duration::MAX)), Destination::File);
-        assert!(
-            text.contains("come back in ") && !text.contains("come back at"),
-            "{text}"
-        );
+        assert!(text.contains("  help: come back in "), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_check() {
+        let table = [
+            (
+                Some(401),
+                "key_refused",
+                "is the key in $OPENAI_API_KEY right",
+            ),
+            (Some(429), "insufficient_quota", "check the credit"),
+            (Some(301), "redirect", "is --base-url right?"),
+            (None, "untrusted", "--ca-cert FILE"),
+        ];
+        for (status, code, expected) in table {
+            let text = said(&Stop::Refused(error(status, code)), Destination::File);
+            assert!(text.contains(expected), "{text}");
+        }
     }
 
     #[test]
     fn what_all_failed_for_is_told_with_what_to_check() {
-        let mut summary = Summary::default();
         let cause = |outcome, status, message: &str| {
             FailureCause::new(outcome, Some(status), "code", message)
         };
@@ -304,32 +364,27 @@ mod tests {
                 ..missing.clone()
             }),
         };
-        summary.left = Some(1_280);
-        let said = explain(&stop, Destination::File, &summary, Some("gpt-9"));
+        let summary = Summary {
+            left: Some(1_280),
+            ..Summary::default()
+        };
         let expected = "error: the first 20 prompts all failed for one reason; 1,280 were not sent\n  \
              404 code: The model does not exist.\u{fffd}\n  help: is -m gpt-9 right?\n  \
              then: run the same command with that mended; it continues by itself \
              (--keep-going sends the rest all the same)";
-        assert_eq!(said, expected);
+        assert_eq!(explained(&stop, &summary, Destination::File), expected);
+        let no_page = cause(CallOutcome::Rejected, 404, "no such page");
+        let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
+        let html = cause(CallOutcome::Unreadable, 200, "<html>");
         let table = [
             (missing, "is -m gpt-9 right?"),
-            (
-                cause(CallOutcome::Rejected, 404, "no such page"),
-                "--base-url",
-            ),
-            (
-                cause(CallOutcome::Rejected, 400, "max_tokens: too large"),
-                "--max-tokens",
-            ),
-            (cause(CallOutcome::Unreadable, 200, "<html>"), "--api"),
+            (no_page, "--base-url"),
+            (large, "--max-tokens"),
+            (html, "--api"),
         ];
         for (cause, expected) in table {
-            let said = advice(&cause, Some("gpt-9"));
+            let said = advice(&cause, &args());
             assert!(said.contains(expected), "{said}");
         }
-    }
-
-    fn said(stop: &Stop, to: Destination) -> String {
-        explain(stop, to, &Summary::default(), None)
     }
 }

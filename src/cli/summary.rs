@@ -7,7 +7,7 @@ use log::kv::Value;
 
 use super::args::CallArgs;
 use super::exit::Exit;
-use super::format::{counted, duration, grouped, money, number};
+use super::format::{counted, duration, grouped, number};
 use super::setup::Setup;
 use crate::batch::{Flags, Resume, Stop, Summary};
 
@@ -121,7 +121,7 @@ fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
 /// The cost of the answers that report their tokens.
 fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
     let price = args.cost.price?;
-    let cost = money(price.cost(summary.tokens));
+    let cost = args.cost.money(price.cost(summary.tokens));
     let [input, output] = [summary.tokens.input, summary.tokens.output].map(grouped);
     let unmetered = match summary.unmetered {
         0 => String::new(),

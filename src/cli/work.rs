@@ -1,54 +1,43 @@
 //! `paceline queue work`: a batch whose prompts come from a queue, and whose records go there.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::WorkArgs;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::tell;
-use super::progress::ProgressDisplay;
-use super::setup::{NO_MODEL, Setup};
+use super::session::Session;
+use super::setup::{Setup, no_model};
 use super::stop::Destination;
 use super::summary::line;
-use super::{oversize, queue, run, share};
+use super::{oversize, queue, share, signals};
 use crate::api::Ask;
-use crate::batch::{Batch, Stop};
+use crate::batch::Stop;
 use crate::cancel::CancelToken;
-use crate::clock::{Clock, SystemClock};
 use crate::queue::{JoinOptions, Queue, QueueError, Worker};
 
 pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
-    run::ignore_hang_ups()?;
+    signals::ignore_hang_ups()?;
     let calls = &args.calls;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let cancel = CancelToken::on(clock.clone());
     let queue = queue::at(&args.queue)?;
-    let setup = Setup::new(calls)?;
-    let limiter = share::limiter(calls, &setup, &clock)?;
-    run::watch_for_interrupts(&cancel)?;
-    let Some(worker) = join(args, &queue, &setup, &cancel)? else {
+    let session = Session::new(calls, quiet)?;
+    let (setup, cancel) = (&session.setup, &session.cancel);
+    signals::watch_for_interrupts(cancel, Destination::Queue)?;
+    let Some(worker) = join(args, &queue, setup, cancel)? else {
         return Ok(Exit::Interrupted);
     };
     if !quiet {
-        tell(&format!(
+        tell(format!(
             "working on the queue {queue}: {}",
             setup.describe()
         ));
-        if let Some(note) = share::note(calls) {
-            tell(&note);
-        }
-    }
-    let asks = setup.clients.iter().map(|client| client as &dyn Ask);
-    let mut batch = Batch::new(setup.settings, asks, clock, cancel).guarded(&worker);
-    if let Some(limiter) = limiter {
-        batch = batch.limited_by(limiter);
+        share::note(calls).into_iter().for_each(tell);
     }
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
-    let display = ProgressDisplay::start(calls, quiet, batch.view());
-    let batch = batch.watched_by(display.watch());
-    let mut summary = worker.while_alive(|| batch.run(prompts, worker.sink()));
-    drop(display);
+    let mut summary = session.carry_out(
+        |batch| batch.guarded(&worker),
+        |batch| worker.while_alive(|| batch.run(prompts, worker.sink())),
+    );
     let mut destination = Destination::Queue;
     if let Some((error, is_gone)) = worker.lost() {
         summary.stop = Some(Stop::Journal(error));
@@ -64,14 +53,7 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     }
     let records_in = format!("in the queue {queue}; paceline queue pull writes them to a file");
     records.push(line("records", records_in));
-    Ok(run::sum_up(
-        calls,
-        &setup,
-        &summary,
-        records,
-        destination,
-        quiet,
-    ))
+    Ok(session.sum_up(&summary, records, destination))
 }
 
 /// Joins the other workers; `None` if interrupted while waiting for the queue to be created.
@@ -96,7 +78,7 @@ fn join(
     };
     loop {
         match queue.status() {
-            Ok(status) if status.plain && !has_model => return Err(CommandError::usage(NO_MODEL)),
+            Ok(status) if status.plain && !has_model => return Err(no_model()),
             Ok(_) => {
                 let worker = queue.join(options, cancel.clone());
                 return worker.map(Some).map_err(queue::explain);

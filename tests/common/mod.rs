@@ -17,7 +17,7 @@ use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use serde_json::Value;
 
@@ -102,9 +102,18 @@ impl Cli {
 
     /// The same from a shell that has been told something before: a limit, for example.
     pub(crate) fn paceline_after(&self, script: &str, args: &[&str]) -> Ran {
+        self.to_its_end(self.command_after(script, args))
+    }
+
+    /// Starts it from a shell that has done something before. What it says is not read.
+    pub(crate) fn start_after(&self, script: &str, args: &[&str]) -> Child {
+        self.command_after(script, args).spawn().expect("it starts")
+    }
+
+    fn command_after(&self, script: &str, args: &[&str]) -> Command {
         let script = format!("{script}; exec \"$0\" \"$@\"");
         let words = [&["-c", &script, env!("CARGO_BIN_EXE_paceline")], args].concat();
-        self.to_its_end(self.command("sh", &words))
+        self.command("sh", &words)
     }
 
     fn to_its_end(&self, mut command: Command) -> Ran {

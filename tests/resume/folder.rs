@@ -122,7 +122,7 @@ fn an_answer_that_cannot_be_a_file_stops_the_batch_and_costs_no_other_answer() {
     fs::remove_dir_all(cli.path("answers/0001-topic-1.md")).unwrap();
     let ran = cli.run(&args);
     assert!(
-        ran.is_all_answered(2) && !ran.stderr.contains("outcome="),
+        ran.is_all_answered(2) && !ran.stderr.contains("  200  "),
         "nothing is sent again: {ran}"
     );
     assert_holds_all(&cli, &ran, &["0001-topic-1.md", "0002-topic-2.md"]);

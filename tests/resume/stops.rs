@@ -117,10 +117,7 @@ fn what_goes_to_standard_output_is_not_said_to_be_resumable() {
     );
     let ran = cli.run(&["-o", "-", "--base-url", &url]);
     assert!(
-        ran.exit == 3
-            && ran
-                .stderr
-                .contains("fix that, then start again, with -o FILE"),
+        ran.exit == 3 && ran.stderr.contains("  then: start again, with -o FILE"),
         "{ran}"
     );
     assert!(!ran.stderr.contains("run the same command again"), "{ran}");

@@ -1,6 +1,6 @@
 //! What the program says while it works: a line an attempt for `-v`, less for `-q`, and never a key.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::PATH;
 use super::common::tcp::{self, completion, response};
@@ -48,51 +48,64 @@ fn run(log: &[&str]) -> Ran {
 }
 
 #[test]
-fn verbose_logs_one_line_an_attempt_with_fields() {
+fn verbose_tells_people_each_attempt_with_its_local_time() {
     let ran = run(&["-v"]);
-    let lines: Vec<_> = ran
+    let lines = ran
         .stderr
         .lines()
-        .filter(|line| line.contains("prompt=line-1 "))
-        .collect();
-    let expected: [&[&str]; 3] = [
-        &[
-            "attempt=1 ",
-            "status=429 ",
-            "outcome=rate_limited ",
-            "paced_ms=",
-            "took_ms=",
-            "backoff_ms=5",
-            "retry_after_ms=5",
-        ],
-        &[
-            "attempt=2 ",
-            "status=500 ",
-            "outcome=server_error ",
-            "paced_ms=",
-            "took_ms=",
-            "backoff_ms=2",
-            "Oh no.",
-        ],
-        &[
-            "attempt=3 ",
-            "status=200 ",
-            "outcome=answered ",
-            "paced_ms=",
-            "took_ms=",
-        ],
+        .filter(|line| line.contains("  line-1  "));
+    let lines: Vec<_> = lines.map(|line| line.split_at("10:27:27".len())).collect();
+    let expected = [
+        ("  line-1  429  0.", "(again in 5 ms)"),
+        ("  line-1  500  0.", "Oh no.  (again in 2 ms)"),
+        ("  line-1  200  0.", " s"),
     ];
     assert_eq!(lines.len(), 3, "{ran}");
-    for (line, words) in lines.iter().zip(expected) {
+    for ((time, line), (start, end)) in lines.into_iter().zip(expected) {
+        assert_eq!(time.matches(':').count(), 2, "{ran}");
         assert!(
-            words.iter().all(|word| line.contains(word)),
-            "{words:?} are not all in {line}"
+            line.starts_with(start) && line.ends_with(end),
+            "{line:?}: {ran}"
         );
     }
-    assert!(
-        !lines[2].contains("backoff_ms") && !lines[1].contains("retry_after_ms"),
+}
+
+#[test]
+fn the_json_log_has_each_attempt_with_its_fields() {
+    let ran = run(&["--log-format", "json"]);
+    let lines = ran
+        .stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let attempts: Vec<Value> = lines
+        .filter(|line: &Value| line["event"] == "attempt")
+        .collect();
+    let field = |name: &str| {
+        attempts
+            .iter()
+            .map(|line| line[name].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(field("prompt"), ["line-1"; 3], "{ran}");
+    assert_eq!(field("attempt"), [1, 2, 3], "{ran}");
+    assert_eq!(field("status"), [429, 500, 200], "{ran}");
+    assert_eq!(
+        field("outcome"),
+        ["rate_limited", "server_error", "answered"],
         "{ran}"
     );
+    assert_eq!(
+        field("backoff_ms"),
+        [json!(5), json!(2), Value::Null],
+        "{ran}"
+    );
+    assert_eq!(
+        field("retry_after_ms"),
+        [json!(5), Value::Null, Value::Null],
+        "{ran}"
+    );
+    let are_timed = |line: &Value| line["paced_ms"].is_u64() && line["took_ms"].is_u64();
+    assert!(attempts.iter().all(are_timed), "{ran}");
 }
 
 #[test]
@@ -124,7 +137,7 @@ fn quiet_says_nothing_unless_the_batch_stops() {
     let url = tcp::answering(|_| response("401 Unauthorized", ""));
     let ran = Cli::of_topics(1).run(&["-q", "--base-url", &url]);
     assert!(
-        ran.exit == 3 && ran.stderr.contains("stopped: status 401"),
+        ran.exit == 3 && ran.stderr.contains("error: stopped: status 401"),
         "{ran}"
     );
 }
@@ -135,12 +148,12 @@ fn rust_log_overrides_the_flags() {
     let loud = Cli::of_topics(1)
         .env("RUST_LOG", "paceline=info")
         .run(&[super::QUICK, &["--base-url", &server.url()]].concat());
-    assert_eq!(loud.stderr.matches("prompt=line-1 ").count(), 3, "{loud}");
+    assert_eq!(loud.stderr.matches("  line-1  ").count(), 3, "{loud}");
     let server = moody();
     let mute = Cli::of_topics(1)
         .env("RUST_LOG", "off")
         .run(&[super::QUICK, &["-v", "--base-url", &server.url()]].concat());
-    assert_eq!(mute.stderr.matches("prompt=line-1 ").count(), 0, "{mute}");
+    assert_eq!(mute.stderr.matches("  line-1  ").count(), 0, "{mute}");
 }
 
 #[test]

@@ -296,9 +296,38 @@ fn a_server_that_holds_longer_than_the_patience_stops_the_batch_and_says_when_to
     let ran = Cli::of_topics(9).run(&["-w", "1", "--max-wait", "30m", "--base-url", &server.url()]);
     assert_eq!((ran.exit, ran.records.len()), (3, 0), "{ran}");
     assert!(
-        ran.stderr.contains("come back at 2") && ran.stderr.contains("--max-wait"),
+        ran.stderr.contains("come back at ")
+            && ran
+                .stderr
+                .contains(" (in 1 h), or wait longer with --max-wait"),
         "{ran}"
     );
+}
+
+#[test]
+fn calls_in_flight_stay_within_the_limit_on_open_files() {
+    let server = super::practice(Limits::default(), Faults::default());
+    let url = server.base_url();
+    for workers in ["auto", "100"] {
+        let args = [
+            "run",
+            "prompts.txt",
+            "-m",
+            "m",
+            "--rpm",
+            "60000",
+            "--base-url",
+            &url,
+            "-w",
+            workers,
+        ];
+        let ran = Cli::of_topics(150).paceline_after("ulimit -n 40", &args);
+        assert!(ran.is_all_answered(150), "{ran}");
+        let is_told = ran
+            .stderr
+            .contains("warning: the system's limits on open files and threads allow 12 workers");
+        assert!(is_told && !ran.stderr.contains("failed"), "{ran}");
+    }
 }
 
 // ---- Retries --------------------------------------------------------------------------------------------------------

@@ -157,6 +157,28 @@ fn a_run_without_a_model_or_without_prompts_says_so() {
     silence.assert_bad(&cli.paceline(&[]), &["Usage: paceline"]);
 }
 
+#[test]
+fn file_key_and_model_are_checked_together() {
+    let ran = Cli::of("").paceline(&["run", "nowhere.txt", "--burst", "2"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (2, ""), "{ran}");
+    let errors: Vec<_> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "))
+        .collect();
+    assert_eq!(errors.len(), 4, "{ran}");
+    assert_eq!(errors[0], "error: --burst needs --rpm as well");
+    assert_eq!(errors[1], "error: there is no API key in $OPENAI_API_KEY");
+    assert!(errors[2].starts_with("error: cannot read prompts from nowhere.txt: "));
+    assert_eq!(errors[3], "error: no model is given");
+    let help = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("  help: "))
+        .count();
+    assert_eq!(help, 5, "{ran}");
+}
+
 // ---- The input ------------------------------------------------------------------------------------------------------
 
 #[test]

@@ -20,7 +20,7 @@ fn fill_up(sync: &str) {
         let room = BLOCKS * (1 + books.ends as usize);
         let ran = books
             .cli
-            .paceline_after(&format!("trap '' XFSZ; ulimit -f {room}"), &args);
+            .paceline_after(&format!("ulimit -f {room}"), &args);
         if ran.exit != 3 {
             break ran.exit;
         }

@@ -1,5 +1,6 @@
 //! Signals that a run may answer: the first lets the calls in flight finish, the second ends it at once.
 
+use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
@@ -15,7 +16,7 @@ use super::{Books, chance};
 /// What Ctrl-C sends, and what `kill`, a shutdown and a scheduler send.
 const SIGNALS: [&str; 2] = ["INT", "TERM"];
 const RESUME: &str =
-    "stopped: interrupted\nrun the same command again; it continues where it stopped\n";
+    "stopped: interrupted\n  then: run the same command again; it continues where it stopped\n";
 
 #[test]
 fn a_run_that_is_interrupted_again_and_again_loses_nothing_and_repeats_nothing() {
@@ -88,7 +89,38 @@ fn the_second_signal_ends_at_once_though_the_server_hangs() {
         run.signal(second);
         let ran = run.end();
         assert_eq!((ran.exit, ran.records.len()), (130, 0), "{ran}");
+        let last = "ended at once: the calls in flight are lost\n  \
+                    then: run the same command again; it continues where it stopped\n";
+        assert!(ran.stderr.ends_with(last), "{ran}");
     }
+}
+
+#[test]
+fn signals_end_a_run_whose_standard_error_nobody_reads() {
+    let (tell, called) = unbounded();
+    let url = tcp::answering(move |_| {
+        tell.send(()).unwrap();
+        loop {
+            thread::park();
+        }
+    });
+    let cli = Cli::of_topics(9);
+    // As many bytes as a pipe holds.
+    let mut child = cli.start_after(
+        "head -c 65536 /dev/zero >&2",
+        &["run", "prompts.txt", "-m", "m", "-q", "--base-url", &url],
+    );
+    called.recv().unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        let kill = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        kill.unwrap();
+    };
+    assert_eq!(status.code(), Some(130));
 }
 
 /// Under `nohup`, for example. At a terminal, a hang-up is a signal like the others.
@@ -148,14 +180,14 @@ fn assert_ends_by(signal: &str, run: Started<'_>, answered: usize) {
 #[test]
 fn a_signal_ends_a_long_hold() {
     let refusal = || response("429 Too Many Requests\r\nretry-after: 600", "");
-    assert_a_signal_ends(&[], refusal, (4, "retry_after_ms=600000"));
+    assert_a_signal_ends(&[], refusal, (4, "(again in 10 min"));
 }
 
 #[test]
 fn a_signal_ends_a_long_backoff() {
     let failure = || response("500 Internal Server Error", "");
     let delays = ["--base-delay", "10m", "--max-delay", "10m"];
-    assert_a_signal_ends(&delays, failure, (4, "backoff_ms=600000"));
+    assert_a_signal_ends(&delays, failure, (4, "(again in 10 min"));
 }
 
 #[test]
@@ -163,7 +195,7 @@ fn a_signal_ends_the_wait_for_a_turn() {
     for signal in SIGNALS {
         let (url, cli) = (tcp::answering(|_| kept()), Cli::of_topics(9));
         let mut run = cli.start_run(&["-v", "-w", "4", "--rpm", "1", "--base-url", &url]);
-        run.until("outcome=answered");
+        run.until("  line-1  200  ");
         assert_ends_by(signal, run, 1);
     }
 }
@@ -193,7 +225,7 @@ fn a_signal_ends_the_wait_for_the_next_line_of_a_pipe() {
     ] {
         let (url, cli) = (tcp::answering(|_| kept()), Cli::of("").stdin("one\n"));
         let mut run = start_on_a_pipe(&cli, path, &url);
-        run.until("outcome=answered");
+        run.until("  line-1  200  ");
         assert_ends_by(signal, run, 1);
     }
 }
@@ -205,7 +237,7 @@ fn a_batch_that_stops_does_not_wait_for_the_next_line_of_a_pipe_either() {
         let cli = Cli::of("").stdin("one\n");
         let ran = start_on_a_pipe(&cli, path, &url).end();
         assert!(
-            ran.exit == 3 && ran.stderr.contains("stopped: status 401"),
+            ran.exit == 3 && ran.stderr.contains("error: stopped: status 401"),
             "{ran}"
         );
     }

@@ -13,11 +13,11 @@ Formats:
   txt    the answers alone, a blank line between them; failed prompts are left out
   batch  the output lines of the OpenAI Batch API
 
+Exit status: 0 done, 2 the results cannot be used, 3 the output cannot be written.
+
 Examples:
   paceline export r.jsonl -o answers.csv --spreadsheet
-  paceline export r.jsonl -f jsonl --failed exclude | jq -r .text
-
-Exit status: 0 done, 2 the results cannot be used, 3 the output cannot be written.")]
+  paceline export r.jsonl -f jsonl --failed exclude | jq -r .text")]
 pub(in crate::cli) struct ExportArgs {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,

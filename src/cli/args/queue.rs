@@ -164,8 +164,9 @@ pub(in crate::cli) struct StatusArgs {
 #[command(after_help = "\
 Exit status: 0 done; 2 there is no such queue, or it cannot be reached.
 
-Example:
-  paceline queue retry --queue 'redis://127.0.0.1:6379/0?name=demo'")]
+Examples:
+  paceline queue retry --queue 'redis://127.0.0.1:6379/0?name=demo'
+  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini")]
 pub(in crate::cli) struct RetryFailedArgs {
     #[command(flatten)]
     pub(in crate::cli) queue: QueueUrl,

@@ -8,6 +8,7 @@ use super::values::{AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, dur
 use crate::api::ApiKind;
 use crate::backoff::Jitter;
 use crate::batch::{Halt, Price};
+use crate::cli::format::money;
 use crate::journal::Durability;
 use crate::prompts::Format;
 
@@ -308,4 +309,15 @@ pub(in crate::cli) struct CostArgs {
     /// are not counted.
     #[arg(long, value_name = "X", requires = "price", value_parser = amount)]
     pub(in crate::cli) max_cost: Option<f64>,
+
+    /// The currency of --price: a sign or a word
+    #[arg(long, value_name = "SIGN", default_value = "$")]
+    pub(in crate::cli) currency: String,
+}
+
+impl CostArgs {
+    /// An amount for people.
+    pub(in crate::cli) fn money(&self, amount: f64) -> String {
+        money(amount, &self.currency)
+    }
 }

@@ -1,5 +1,7 @@
-//! Parsing, with a tip for what people type who know other tools.
+//! Parsing, with a tip for what people type who know other tools; and the command of this process, to be typed again.
 
+use std::env;
+use std::ffi::OsStr;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -7,16 +9,81 @@ use clap::{CommandFactory, Parser};
 
 use super::CommandLine;
 
-/// Options of similar tools, and ours.
-const OPTIONS: &[(&str, &str)] = &[
-    ("--concurrency", "--workers"),
-    ("--parallel", "--workers"),
-    ("--threads", "--workers"),
-    ("--jobs", "--workers"),
-    ("--rate", "--rpm"),
-    ("--rate-limit", "--rpm"),
-    ("--requests-per-minute", "--rpm"),
-    ("--tokens-per-minute", "--tpm"),
+/// Options of similar tools, and ours or what to do in their place.
+const OPTIONS: &[(&[&str], &str)] = &[
+    (
+        &[
+            "--concurrency",
+            "--parallel",
+            "--parallelism",
+            "--threads",
+            "--jobs",
+            "--max-concurrency",
+        ],
+        "--workers",
+    ),
+    (
+        &[
+            "--rate",
+            "--rate-limit",
+            "--requests-per-minute",
+            "--max-requests-per-minute",
+            "--max-rpm",
+        ],
+        "--rpm",
+    ),
+    (
+        &["--rps", "--qps", "--delay", "--sleep", "--interval"],
+        "--rpm N sets the calls a minute, evenly spaced",
+    ),
+    (
+        &[
+            "--tokens-per-minute",
+            "--max-tokens-per-minute",
+            "--max-tpm",
+        ],
+        "--tpm",
+    ),
+    (
+        &[
+            "--max-output-tokens",
+            "--max-completion-tokens",
+            "--max-new-tokens",
+            "--num-predict",
+        ],
+        "--max-tokens",
+    ),
+    (
+        &[
+            "--url",
+            "--endpoint",
+            "--api-base",
+            "--api-url",
+            "--host",
+            "--server",
+        ],
+        "--base-url",
+    ),
+    (
+        &["--key", "--api-key", "--token"],
+        "keys come from the environment: --key-env NAME names the variable",
+    ),
+    (&["--retries", "--retry", "--max-attempts"], "--max-retries"),
+    (&["--system-prompt", "--instructions"], "--system"),
+    (&["--prompt-template"], "--template"),
+    (&["--out", "--outfile", "--save-filepath"], "--output"),
+    (
+        &["--input", "--file", "--prompts", "--requests-filepath"],
+        "the prompts come without an option: paceline run FILE",
+    ),
+    (
+        &["--resume", "--continue"],
+        "run the same command again: it continues where it stopped",
+    ),
+    (&["--overwrite", "--fresh"], "--restart"),
+    (&["--dry-run"], "paceline plan tells what a run would do"),
+    (&["--budget", "--max-budget"], "--max-cost"),
+    (&["--proxy"], "set the proxy with export HTTPS_PROXY=URL"),
 ];
 
 /// Commands of earlier versions, and ours.
@@ -28,47 +95,93 @@ const COMMANDS: &[(&str, &str)] = &[
 
 /// Reads the command line of this process; ends the process for `--help`, `--version` and bad usage.
 pub(in crate::cli) fn parse() -> CommandLine {
-    CommandLine::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+    let words: Vec<_> = env::args_os().skip(1).collect();
+    CommandLine::try_parse().unwrap_or_else(|error| with_tip(error, &words).exit())
 }
 
 /// The same error, with a tip if we know what is meant.
-fn with_tip(mut error: clap::Error) -> clap::Error {
+fn with_tip<W: AsRef<OsStr>>(mut error: clap::Error, words: &[W]) -> clap::Error {
     let typed = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         _ => String::new(),
     };
-    match error.kind() {
-        ErrorKind::UnknownArgument => {
-            let option = typed(ContextKind::InvalidArg);
-            if let Some(ours) = known(OPTIONS, &option) {
-                error.insert(ContextKind::SuggestedArg, ContextValue::String(ours));
-            }
-            error
+    if error.kind() == ErrorKind::UnknownArgument {
+        let option = typed(ContextKind::InvalidArg);
+        let known = OPTIONS
+            .iter()
+            .find(|(theirs, _)| theirs.contains(&&*option));
+        if let Some((_, ours)) = known {
+            suggest(&mut error, ours);
         }
-        ErrorKind::InvalidSubcommand => {
-            let command = typed(ContextKind::InvalidSubcommand);
-            let ours = if Path::new(&command).is_file() {
-                Some(format!("run {command}"))
-            } else {
-                known(COMMANDS, &command)
-            };
-            match ours {
-                Some(ours) => CommandLine::command().error(
-                    ErrorKind::InvalidSubcommand,
-                    format!("'{command}' is not a command\n\n  tip: paceline {ours}"),
-                ),
-                None => error,
-            }
-        }
-        _ => error,
+        return error;
     }
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return error;
+    }
+    let command = typed(ContextKind::InvalidSubcommand);
+    let known = COMMANDS.iter().find(|(theirs, _)| *theirs == command);
+    let ours = match known {
+        _ if Path::new(&command).is_file() => format!("run {}", quoted(words)),
+        Some((_, ours)) => (*ours).to_owned(),
+        None => return error,
+    };
+    let message = format!("'{command}' is not a command\n\n  tip: paceline {ours}");
+    CommandLine::command().error(ErrorKind::InvalidSubcommand, message)
 }
 
-fn known(table: &[(&str, &str)], typed: &str) -> Option<String> {
-    table
+fn suggest(error: &mut clap::Error, ours: &str) {
+    error.remove(ContextKind::SuggestedArg);
+    error.remove(ContextKind::Suggested);
+    let (kind, value) = match ours.starts_with("--") && !ours.contains(' ') {
+        true => (
+            ContextKind::SuggestedArg,
+            ContextValue::String(ours.to_owned()),
+        ),
+        false => (
+            ContextKind::Suggested,
+            ContextValue::StyledStrs(vec![ours.to_owned().into()]),
+        ),
+    };
+    error.insert(kind, value);
+}
+
+/// The command of this process with one more option, to be pasted into a shell. It is shortened if a word of it may
+/// hold a secret.
+pub(in crate::cli) fn command_line(prompts: &Path, option: &str) -> String {
+    let words: Vec<_> = env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    again(&words, &prompts.to_string_lossy(), option)
+}
+
+fn again(words: &[String], prompts: &str, option: &str) -> String {
+    let may_be_secret = |word: &String| word.contains("://") && word.contains(['@', '?']);
+    if words
         .iter()
-        .find(|(theirs, _)| *theirs == typed)
-        .map(|(_, ours)| (*ours).to_owned())
+        .any(|word| may_be_secret(word) || word.starts_with("--header"))
+    {
+        return format!("paceline run {} … {option}", quoted(&[prompts]));
+    }
+    // With --restart, everything would be sent once more.
+    let kept = words
+        .iter()
+        .filter(|word| *word != "--restart" && *word != option);
+    let mut kept: Vec<_> = kept.map(String::as_str).collect();
+    kept.push(option);
+    quoted(&kept)
+}
+
+/// Words as a shell reads them.
+fn quoted<W: AsRef<OsStr>>(words: &[W]) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    let quote = |word: &W| {
+        let word = word.as_ref().to_string_lossy();
+        match !word.is_empty() && word.chars().all(is_plain) {
+            true => word.into_owned(),
+            false => format!("'{}'", word.replace('\'', r"'\''")),
+        }
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -76,19 +189,33 @@ mod tests {
     use super::*;
 
     fn said(words: &[&str]) -> String {
-        let words = std::iter::once(&"paceline").chain(words);
-        with_tip(CommandLine::try_parse_from(words).unwrap_err()).to_string()
+        let all = std::iter::once(&"paceline").chain(words);
+        with_tip(CommandLine::try_parse_from(all).unwrap_err(), words).to_string()
     }
 
     #[test]
     fn options_of_other_tools_point_to_ours() {
-        for (theirs, ours) in [
-            ("--concurrency", "--workers"),
-            ("--threads", "--workers"),
-            ("--rate", "--rpm"),
-        ] {
-            let said = said(&["run", "p.txt", theirs, "9"]);
-            assert!(said.contains(ours), "{said}");
+        for (theirs, ours) in OPTIONS {
+            for theirs in *theirs {
+                let said = said(&["run", "p.txt", theirs, "9"]);
+                assert!(said.contains("tip: ") && said.contains(ours), "{said}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_option_that_a_tip_names_exists_and_none_that_it_replaces() {
+        let mut all = CommandLine::command();
+        all.build();
+        let run = all.find_subcommand("run").unwrap();
+        let exists = |name: &str| {
+            let mut options = run.get_arguments().filter_map(|option| option.get_long());
+            options.any(|long| format!("--{long}") == name)
+        };
+        for (theirs, ours) in OPTIONS {
+            let is_option = ours.starts_with("--") && !ours.contains(' ');
+            assert!(!is_option || exists(ours), "{ours}");
+            assert!(!theirs.iter().any(|theirs| exists(theirs)), "{theirs:?}");
         }
     }
 
@@ -96,12 +223,42 @@ mod tests {
     fn a_file_in_place_of_a_command_points_to_run() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().to_str().unwrap();
-        assert!(said(&[path]).contains(&format!("tip: paceline run {path}")));
+        let said = said(&[path, "-m", "m 1"]);
+        let expected = format!("tip: paceline run {path} -m 'm 1'");
+        assert!(said.contains(&expected), "{said}");
     }
 
     #[test]
     fn commands_of_earlier_versions_point_to_their_place() {
         let said = said(&["push", "p.txt"]);
         assert!(said.contains("tip: paceline queue push"), "{said}");
+    }
+
+    #[test]
+    fn the_command_can_be_pasted_and_tells_no_secret() {
+        let said = |words: &[&str]| {
+            let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+            again(&words, "my p.txt", "--retry-failed")
+        };
+        assert_eq!(
+            said(&[
+                "paceline",
+                "run",
+                "my p.txt",
+                "--restart",
+                "--system",
+                "it's"
+            ]),
+            r"paceline run 'my p.txt' --system 'it'\''s' --retry-failed"
+        );
+        let shortened = "paceline run 'my p.txt' … --retry-failed";
+        assert_eq!(
+            said(&["paceline", "--base-url", "http://a:b@c/v1"]),
+            shortened
+        );
+        assert_eq!(
+            said(&["paceline", "--base-url=http://c/v1?api-key=x"]),
+            shortened
+        );
     }
 }

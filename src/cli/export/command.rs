@@ -20,7 +20,7 @@ pub(in crate::cli) fn run(args: &ExportArgs, quiet: bool) -> Result<Exit, Comman
     match output::write_to(&args.output, export) {
         Ok(exported) => {
             if !quiet {
-                tell(&summary(&exported, &options));
+                tell(summary(&exported, &options));
             }
             Ok(Exit::Answered)
         }

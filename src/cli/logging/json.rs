@@ -14,10 +14,17 @@ pub(super) fn line(record: &Record<'_>, now: Timestamp) -> String {
         record.level().as_str().to_ascii_lowercase().into(),
     );
     object.insert("event".into(), "log".into());
-    // It cannot fail: the visitor does not.
-    let _ = record.key_values().visit(&mut JsonFields(&mut object));
+    object.extend(fields(record));
     object.insert("message".into(), record.args().to_string().into());
     Json::Object(object).to_string()
+}
+
+/// The fields of a log record.
+pub(super) fn fields(record: &Record<'_>) -> Map<String, Json> {
+    let mut fields = Map::new();
+    // It cannot fail: the visitor does not.
+    let _ = record.key_values().visit(&mut JsonFields(&mut fields));
+    fields
 }
 
 struct JsonFields<'a>(&'a mut Map<String, Json>);

@@ -9,7 +9,7 @@ use super::forecast::{Bottleneck, FailureRates, Forecast, PlanInputs, WorkerChoi
 use super::survey::Survey;
 use crate::batch::Tokens;
 use crate::cli::args::PlanArgs;
-use crate::cli::format::{counted, duration, grouped, money, number};
+use crate::cli::format::{counted, duration, grouped, number};
 use crate::cli::setup;
 
 /// Lines with a label and a value.
@@ -63,9 +63,10 @@ impl PlanText {
                 None => format!("a guess: {bytes} bytes a token, answers of {answer}"),
             },
         );
-        if let Some(price) = args.run.calls.cost.price {
+        let cost = &args.run.calls.cost;
+        if let Some(price) = cost.price {
             let (input, output) = (load.input as u64, load.output as u64);
-            let cost = money(price.cost(Tokens { input, output }));
+            let cost = cost.money(price.cost(Tokens { input, output }));
             self.row("cost", format!("about {cost}, at {price} a million"));
         }
         if let Some(warning) = survey.oversized.warning() {

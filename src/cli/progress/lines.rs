@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use console::Style;
-
 use super::eta;
-use crate::batch::{Allowed, PauseReason, Price, Snapshot};
-use crate::cli::format::{countdown, counted, duration, grouped, money, number, short_number};
+use crate::batch::{Allowed, PauseReason, Snapshot};
+use crate::cli::args::CostArgs;
+use crate::cli::format::{countdown, counted, duration, grouped, number, short_number};
+use crate::cli::style::{Emphasis, paint};
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug)]
@@ -20,25 +20,16 @@ pub(super) struct TerminalLook {
 /// A piece of a line, with its emphasis. Pieces at the end of a line are left out if they do not fit.
 type Piece = (Emphasis, String);
 
-#[derive(Clone, Copy)]
-enum Emphasis {
-    Good,
-    Bad,
-    Paused,
-    Plain,
-    Minor,
-}
-
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong.
-pub(super) fn screen(now: &Snapshot, price: Option<Price>, look: TerminalLook) -> Vec<String> {
+pub(super) fn screen(now: &Snapshot, cost: &CostArgs, look: TerminalLook) -> Vec<String> {
     let mut lines = vec![bar(now, look), prompts(now, look), rate(now)];
-    lines.extend(cost(now, price));
+    lines.extend(spent(now, cost));
     lines.extend(trouble(now));
     lines.iter().map(|line| fit(line, look)).collect()
 }
 
 /// Everything in one line, for where there is no terminal.
-pub(super) fn one_line(now: &Snapshot, price: Option<Price>) -> String {
+pub(super) fn one_line(now: &Snapshot, cost: &CostArgs) -> String {
     let counts = format!(
         "{} answered, {} failed",
         grouped(now.answered),
@@ -50,8 +41,8 @@ pub(super) fn one_line(now: &Snapshot, price: Option<Price>) -> String {
         Some(prompts.into_iter().flatten().collect::<Vec<_>>().join(", ")),
         Some(allowed_rate(now)),
         time_left(now),
-        price.and(tokens(now)),
-        price.and_then(|price| costs(now, price)),
+        cost.price.and(tokens(now)),
+        costs(now, cost),
         problems(now),
         pause_left(now),
     ];
@@ -85,18 +76,6 @@ fn fit(pieces: &[Piece], look: TerminalLook) -> String {
         room = room.saturating_sub(columns);
     }
     line
-}
-
-fn paint(meaning: Emphasis, text: &str, colour: bool) -> String {
-    let style = Style::new().force_styling(colour);
-    let style = match meaning {
-        Emphasis::Good => style.green(),
-        Emphasis::Bad => style.red(),
-        Emphasis::Paused => style.yellow(),
-        Emphasis::Plain => return text.to_owned(),
-        Emphasis::Minor => style.dim(),
-    };
-    style.apply_to(text).to_string()
 }
 
 /// The bar takes the room that the numbers leave, from 8 columns, where it begins to show something, up to 40.
@@ -214,9 +193,9 @@ fn pause_left(now: &Snapshot) -> Option<String> {
     Some(format!("{}, {}", hold.why, countdown(hold.left)))
 }
 
-fn cost(now: &Snapshot, price: Option<Price>) -> Option<Vec<Piece>> {
+fn spent(now: &Snapshot, cost: &CostArgs) -> Option<Vec<Piece>> {
     let tokens = tokens(now)?;
-    Some(match price.and_then(|price| costs(now, price)) {
+    Some(match costs(now, cost) {
         None => vec![(Emphasis::Plain, format!("  used   {tokens}"))],
         Some(cost) => vec![
             (Emphasis::Plain, format!("  cost   {cost}")),
@@ -231,15 +210,15 @@ fn tokens(now: &Snapshot) -> Option<String> {
 }
 
 /// The cost so far, and of the whole input if each prompt that is left costs as much as an answered one.
-fn costs(now: &Snapshot, price: Price) -> Option<String> {
+fn costs(now: &Snapshot, cost: &CostArgs) -> Option<String> {
     tokens(now)?;
-    let cost = price.cost(now.tokens);
-    let so_far = format!("{} so far", money(cost));
+    let spent = cost.price?.cost(now.tokens);
+    let so_far = format!("{} so far", cost.money(spent));
     let Some(left) = now.left().filter(|_| now.answered > 0) else {
         return Some(so_far);
     };
-    let all = cost * (1.0 + left as f64 / now.answered as f64);
-    Some(format!("{so_far}, about {} in all", money(all)))
+    let all = spent * (1.0 + left as f64 / now.answered as f64);
+    Some(format!("{so_far}, about {} in all", cost.money(all)))
 }
 
 fn trouble(now: &Snapshot) -> Option<Vec<Piece>> {

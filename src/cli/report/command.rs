@@ -15,13 +15,13 @@ pub(in crate::cli) fn run(args: &ReportArgs, quiet: bool) -> Result<Exit, Comman
     output::not_the_results(to, &args.results)?;
     let report = read(args)?;
     if report.torn_bytes > 0 && !quiet {
-        tell(&output::torn_line(report.torn_bytes));
+        tell(output::torn_line(report.torn_bytes));
     }
     if let Err(source) = output::write_to(to, |to| write(&report, args, to)) {
         return output::write_failed(to, &source);
     }
     if !output::is_stdout(to) && !quiet {
-        tell(&format!(
+        tell(format!(
             "the page is in {}: open it in a browser",
             to.display()
         ));

@@ -88,11 +88,19 @@ const PLAIN: TerminalLook = TerminalLook {
     colour: false,
 };
 
-fn price() -> Option<Price> {
-    Some(Price {
-        input: 1.0,
-        output: 2.0,
-    })
+fn cost() -> CostArgs {
+    CostArgs {
+        price: "1,2".parse().ok(),
+        max_cost: None,
+        currency: "$".into(),
+    }
+}
+
+fn free() -> CostArgs {
+    CostArgs {
+        price: None,
+        ..cost()
+    }
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn on_eighty_columns() {
         ),
     ];
     for (now, expected) in table {
-        assert_eq!(screen(&now, price(), PLAIN), expected);
+        assert_eq!(screen(&now, &cost(), PLAIN), expected);
     }
 }
 
@@ -169,7 +177,7 @@ fn on_forty_columns() {
         "  used   12.3k tokens in, 3.46M out",
         "  ! 12 rate limited (429) of 755 calls",
     ];
-    assert_eq!(screen(&paused(), None, narrow), expected);
+    assert_eq!(screen(&paused(), &free(), narrow), expected);
 }
 
 #[test]
@@ -181,12 +189,12 @@ fn while_nothing_gets_through_no_time_is_invented() {
         calls: 16,
         ..steady()
     };
-    let lines = screen(&stuck, None, PLAIN);
+    let lines = screen(&stuck, &free(), PLAIN);
     assert!(
         lines[0].ends_with("  0 %  0 of 2,000  no answer yet"),
         "{lines:#?}"
     );
-    assert!(one_line(&stuck, None).contains("; no answer yet; "));
+    assert!(one_line(&stuck, &free()).contains("; no answer yet; "));
 }
 
 #[test]
@@ -196,7 +204,7 @@ fn earlier_runs_count_in_the_bar_and_are_named() {
         total: Some(2050),
         ..steady()
     };
-    let lines = screen(&resumed, None, PLAIN);
+    let lines = screen(&resumed, &free(), PLAIN);
     assert!(lines[0].contains(" 38 %  793 of 2,050"), "{lines:#?}");
     assert!(lines[1].contains("50 from earlier runs"), "{lines:#?}");
 }
@@ -208,7 +216,7 @@ fn colours_tell_good_bad_and_paused_apart() {
         unicode: true,
         ..PLAIN
     };
-    let lines = screen(&paused(), None, coloured);
+    let lines = screen(&paused(), &free(), coloured);
     assert!(lines[0].starts_with("\u{1b}[33m━"), "{lines:#?}");
     assert!(
         lines[1].contains("\u{1b}[32m  ✓ 740 answered\u{1b}[0m"),
@@ -231,15 +239,15 @@ fn colours_tell_good_bad_and_paused_apart() {
         colour: false,
         ..coloured
     };
-    assert_eq!(plain, screen(&paused(), None, unicode).join("\n"));
+    assert_eq!(plain, screen(&paused(), &free(), unicode).join("\n"));
 }
 
 #[test]
 fn no_line_is_ever_as_wide_as_the_terminal() {
-    let price = Some(Price {
-        input: 1e6,
-        output: 1e6,
-    });
+    let cost = CostArgs {
+        price: "1000000,1000000".parse().ok(),
+        ..cost()
+    };
     let huge = Snapshot {
         elapsed: SECOND * 1_000_000,
         before: 123_456_789,
@@ -265,7 +273,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         huge,
     ] {
         for width in 0..200 {
-            let lines = screen(&now, price, TerminalLook { width, ..PLAIN });
+            let lines = screen(&now, &cost, TerminalLook { width, ..PLAIN });
             assert!(
                 lines
                     .iter()
@@ -280,7 +288,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
 #[test]
 fn elsewhere_one_line_says_it_all() {
     assert_eq!(
-        one_line(&paused(), price()),
+        one_line(&paused(), &cost()),
         "740 answered, 3 failed, 1,257 left; 0 of 600 calls a minute; 2 min 18 s left; 12.3k tokens in, 3.46M out; \
          $6.93 so far, about $18.69 in all; 12 rate limited (429); paused by the server, 12 s"
     );
@@ -289,7 +297,7 @@ fn elsewhere_one_line_says_it_all() {
         ..Snapshot::new(Some(60))
     };
     assert_eq!(
-        one_line(&early, None),
+        one_line(&early, &free()),
         "50 from earlier runs, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit"
     );
 }

@@ -1,0 +1,90 @@
+//! What `run` and `queue work` have in common: a batch is set up, shown while it runs, and summed up.
+
+use std::sync::Arc;
+
+use log::Level;
+
+use super::args::CallArgs;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::logging::say;
+use super::progress::ProgressDisplay;
+use super::setup::Setup;
+use super::stop::{self, Destination};
+use super::style::Text;
+use super::{share, summary};
+use crate::api::Ask;
+use crate::batch::{Batch, Summary};
+use crate::cancel::CancelToken;
+use crate::clock::{Clock, SystemClock};
+use crate::pacing::CallLimiter;
+
+/// A batch that is set up.
+pub(super) struct Session<'a> {
+    calls: &'a CallArgs,
+    quiet: bool,
+    pub(super) setup: Setup,
+    /// Ends the batch from outside.
+    pub(super) cancel: CancelToken,
+    clock: Arc<dyn Clock>,
+    limiter: Option<Arc<dyn CallLimiter>>,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(calls: &'a CallArgs, quiet: bool) -> Result<Self, CommandError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let setup = Setup::new(calls)?;
+        let limiter = share::limiter(calls, &setup, &clock)?;
+        Ok(Session {
+            calls,
+            quiet,
+            setup,
+            cancel: CancelToken::on(clock.clone()),
+            clock,
+            limiter,
+        })
+    }
+
+    /// Runs the batch, which `prepare` completes and `run` runs, and shows it meanwhile.
+    pub(super) fn carry_out<'b>(
+        &'b self,
+        prepare: impl FnOnce(Batch<'b>) -> Batch<'b>,
+        run: impl FnOnce(Batch<'b>) -> Summary,
+    ) -> Summary {
+        let asks = self.setup.clients.iter().map(|client| client as &dyn Ask);
+        let (clock, cancel) = (self.clock.clone(), self.cancel.clone());
+        let mut batch = prepare(Batch::new(self.setup.settings, asks, clock, cancel));
+        if let Some(limiter) = &self.limiter {
+            batch = batch.limited_by(limiter.clone());
+        }
+        let display = ProgressDisplay::start(self.calls, self.quiet, batch.view());
+        run(batch.watched_by(display.watch()))
+    }
+
+    /// Tells people what became of the prompts and where the records are; returns the exit status.
+    pub(super) fn sum_up(
+        &self,
+        summary: &Summary,
+        records: Vec<String>,
+        destination: Destination,
+    ) -> Exit {
+        if !self.quiet || summary.stop.is_some() {
+            let mut text = Text::default();
+            for line in summary::outcome(self.calls, &self.setup, summary) {
+                text.add_line(&line);
+            }
+            for line in records {
+                text.add_line(&line);
+            }
+            if let Some(stop) = &summary.stop {
+                text.add_line("");
+                stop::explain(stop, summary, self.calls, destination, &mut text);
+            } else if let Some(advice) = stop::if_all_failed_alike(summary, self.calls) {
+                text.add_label("help", advice);
+            }
+            let fields = summary::fields(self.calls, summary);
+            say(Level::Info, "ended", &text, &fields);
+        }
+        summary::exit(summary)
+    }
+}
