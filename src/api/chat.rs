@@ -259,7 +259,8 @@ mod tests {
             completion.usage,
             Some(Usage {
                 input: 3,
-                output: 2
+                output: 2,
+                ..Usage::default()
             })
         );
     }
@@ -276,14 +277,16 @@ mod tests {
             usage(whole),
             Some(Usage {
                 input: 12,
-                output: 34
+                output: 34,
+                ..Usage::default()
             })
         );
         assert_eq!(
             usage(json!({"prompt_tokens": 12})),
             Some(Usage {
                 input: 12,
-                output: 0
+                output: 0,
+                ..Usage::default()
             })
         );
         assert_eq!(

@@ -145,7 +145,8 @@ mod tests {
             usage(json!({"prompt_tokens": 5, "total_tokens": 5})),
             Some(Usage {
                 input: 5,
-                output: 0
+                output: 0,
+                ..Usage::default()
             })
         );
         assert_eq!(

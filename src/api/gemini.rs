@@ -270,7 +270,8 @@ mod tests {
             completion.usage,
             Some(Usage {
                 input: 7,
-                output: 0
+                output: 0,
+                ..Usage::default()
             })
         );
     }
@@ -304,7 +305,9 @@ mod tests {
             usage(thoughtful),
             Some(Usage {
                 input: 10,
-                output: 320
+                output: 320,
+                reasoning: 300,
+                ..Usage::default()
             })
         );
         assert_eq!(usage(json!({})), None);

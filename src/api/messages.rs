@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_usage_is_what_counts_against_the_limits() {
+    fn the_tokens_of_a_cache_are_input() {
         let usage = |usage: Value| {
             Messages
                 .completion(&json!({"content": [], "usage": usage}).to_string())
@@ -208,15 +208,19 @@ mod tests {
         assert_eq!(
             usage(cached),
             Some(Usage {
-                input: 112,
-                output: 34
+                input: 5112,
+                cached: 5000,
+                cache_write: 100,
+                output: 34,
+                ..Usage::default()
             })
         );
         assert_eq!(
             usage(json!({"input_tokens": 12, "output_tokens": 34})),
             Some(Usage {
                 input: 12,
-                output: 34
+                output: 34,
+                ..Usage::default()
             })
         );
         assert_eq!(usage(json!({})), None);

@@ -145,13 +145,19 @@ pub struct Answer {
     pub body: Json,
 }
 
-/// The tokens that a call cost.
+/// The tokens that a call cost. Each number means the same for every API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Prompt tokens.
+    /// All tokens of the prompt, including those of a cache.
     pub input: u32,
-    /// Completion tokens, including reasoning tokens.
+    /// Of the input: read from a cache, which costs less.
+    pub cached: u32,
+    /// Of the input: written to a cache, which may cost more.
+    pub cache_write: u32,
+    /// All tokens of the answer, including those of reasoning.
     pub output: u32,
+    /// Of the output: what the model thought.
+    pub reasoning: u32,
 }
 
 /// Which tokens a server counts against its limits.

@@ -78,9 +78,10 @@ pub(super) fn word(value: Value) -> Option<String> {
 /// use paceline::api::{Usage, usage_of};
 ///
 /// let chat = r#"{"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 3}}"#;
-/// assert_eq!(usage_of(chat), Some(Usage { input: 12, output: 3 }));
+/// assert_eq!(usage_of(chat), Some(Usage { input: 12, output: 3, ..Usage::default() }));
 /// let gemini = r#"{"usageMetadata": {"promptTokenCount": 12, "thoughtsTokenCount": 3}}"#;
-/// assert_eq!(usage_of(gemini), Some(Usage { input: 12, output: 3 }));
+/// let thought = Usage { input: 12, output: 3, reasoning: 3, ..Usage::default() };
+/// assert_eq!(usage_of(gemini), Some(thought));
 /// ```
 #[must_use]
 pub fn usage_of(body: &str) -> Option<Usage> {
@@ -95,25 +96,50 @@ pub fn usage_of(body: &str) -> Option<Usage> {
     counted(&usage).or_else(|| counted(&gemini))
 }
 
-/// What a call cost. Tokens that are written to Anthropic's cache are input; those that are read
-/// from there do not count against its limits. Gemini counts its thoughts apart from the answer.
+/// What a call cost. Anthropic counts the tokens of a cache apart from the input, and Gemini its
+/// thoughts apart from the answer; the others count them in.
 pub(super) fn counted(usage: &Value) -> Option<Usage> {
-    let sum = |names: &[&str]| {
-        let counts = names.iter().filter_map(|name| tokens(&usage[*name]));
-        counts.reduce(u32::saturating_add)
+    let counts = |paths: &[&str]| -> Vec<u32> {
+        let counts = paths.iter().filter_map(|path| usage.pointer(path));
+        counts.filter_map(tokens).collect()
     };
-    let input = sum(&["prompt_tokens"])
-        .or_else(|| sum(&["input_tokens", "cache_creation_input_tokens"]))
-        .or_else(|| sum(&["promptTokenCount", "toolUsePromptTokenCount"]));
-    let output = sum(&["completion_tokens"])
-        .or_else(|| sum(&["output_tokens"]))
-        .or_else(|| sum(&["candidatesTokenCount", "thoughtsTokenCount"]));
+    let sum = |paths: &[&str]| counts(paths).into_iter().reduce(u32::saturating_add);
+    let first = |paths: &[&str]| counts(paths).first().copied().unwrap_or(0);
+    let input = sum(&["/prompt_tokens"])
+        .or_else(|| {
+            sum(&[
+                "/input_tokens",
+                "/cache_creation_input_tokens",
+                "/cache_read_input_tokens",
+            ])
+        })
+        .or_else(|| sum(&["/promptTokenCount", "/toolUsePromptTokenCount"]));
+    let output = sum(&["/completion_tokens"])
+        .or_else(|| sum(&["/output_tokens"]))
+        .or_else(|| sum(&["/candidatesTokenCount", "/thoughtsTokenCount"]));
     if input.is_none() && output.is_none() {
         return None;
     }
+    let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
+    let cached = first(&[
+        "/prompt_tokens_details/cached_tokens",
+        "/input_tokens_details/cached_tokens",
+        "/cache_read_input_tokens",
+        "/prompt_cache_hit_tokens",
+        "/cachedContentTokenCount",
+    ]);
+    let reasoning = first(&[
+        "/completion_tokens_details/reasoning_tokens",
+        "/output_tokens_details/reasoning_tokens",
+        "/thoughtsTokenCount",
+    ]);
+    let cached = cached.min(input);
     Some(Usage {
-        input: input.unwrap_or(0),
-        output: output.unwrap_or(0),
+        input,
+        cached,
+        cache_write: first(&["/cache_creation_input_tokens"]).min(input - cached),
+        output,
+        reasoning: reasoning.min(output),
     })
 }
 
@@ -141,39 +167,77 @@ mod tests {
 
     #[test]
     fn the_usage_is_read_by_one_rule_in_the_words_of_every_api() {
-        let usage = |input, output| Some(Usage { input, output });
+        // input, cached, cache_write, output, reasoning
         let table = [
             (
                 json!({"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}),
-                usage(12, 34),
+                [12, 0, 0, 34, 0],
             ),
-            (json!({"prompt_tokens": 12}), usage(12, 0)),
-            (json!({"output_tokens": 12}), usage(0, 12)),
+            (json!({"prompt_tokens": 12.0}), [12, 0, 0, 0, 0]),
+            (json!({"output_tokens": 12}), [0, 0, 0, 12, 0]),
             (
                 json!({"prompt_tokens": 12, "input_tokens": 99, "completion_tokens": 3}),
-                usage(12, 3),
+                [12, 0, 0, 3, 0],
             ),
+            // OpenAI's chat
+            (
+                json!({"prompt_tokens": 2006, "completion_tokens": 300,
+                    "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
+                    "completion_tokens_details": {"reasoning_tokens": 256}}),
+                [2006, 1920, 0, 300, 256],
+            ),
+            // OpenAI's responses
+            (
+                json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 64},
+                    "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}}),
+                [75, 64, 0, 1186, 1024],
+            ),
+            // Anthropic
             (
                 json!({"input_tokens": 12, "cache_creation_input_tokens": 100,
                     "cache_read_input_tokens": 5000, "output_tokens": 34}),
-                usage(112, 34),
+                [5112, 5000, 100, 34, 0],
+            ),
+            // Gemini
+            (
+                json!({"promptTokenCount": 10, "cachedContentTokenCount": 8, "candidatesTokenCount": 20,
+                    "thoughtsTokenCount": 300, "toolUsePromptTokenCount": 5}),
+                [15, 8, 0, 320, 300],
+            ),
+            // DeepSeek, and LiteLLM before Anthropic
+            (
+                json!({"prompt_tokens": 50, "prompt_cache_hit_tokens": 40, "prompt_cache_miss_tokens": 10,
+                    "completion_tokens": 5}),
+                [50, 40, 0, 5, 0],
             ),
             (
-                json!({"input_tokens": 75, "input_tokens_details": {"cached_tokens": 0},
-                    "output_tokens": 1186, "output_tokens_details": {"reasoning_tokens": 1024}}),
-                usage(75, 1186),
+                json!({"prompt_tokens": 5112, "completion_tokens": 34, "cache_creation_input_tokens": 100,
+                    "cache_read_input_tokens": 5000}),
+                [5112, 5000, 100, 34, 0],
             ),
+            // A part is never more than the whole.
             (
-                json!({"promptTokenCount": 10, "candidatesTokenCount": 20, "thoughtsTokenCount": 300,
-                    "toolUsePromptTokenCount": 5}),
-                usage(15, 320),
+                json!({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}),
+                [5, 5, 0, 0, 0],
             ),
-            (json!({}), None),
-            (json!(null), None),
-            (json!(7), None),
-            (json!({"prompt_tokens": -1}), None),
         ];
-        for (usage, expected) in table {
+        let table = table.map(|(usage, [input, cached, cache_write, output, reasoning])| {
+            let expected = Usage {
+                input,
+                cached,
+                cache_write,
+                output,
+                reasoning,
+            };
+            (usage, Some(expected))
+        });
+        let nothing = [
+            json!({}),
+            json!(null),
+            json!(7),
+            json!({"prompt_tokens": -1}),
+        ];
+        for (usage, expected) in table.into_iter().chain(nothing.map(|usage| (usage, None))) {
             for name in ["usage", "usageMetadata"] {
                 assert_eq!(
                     usage_of(&json!({name: usage}).to_string()),

@@ -248,7 +248,9 @@ mod tests {
             usage(whole),
             Some(super::super::Usage {
                 input: 75,
-                output: 1186
+                output: 1186,
+                reasoning: 1024,
+                ..super::super::Usage::default()
             })
         );
         assert_eq!(usage(json!(null)), None);

@@ -94,7 +94,11 @@ mod tests {
 
     #[test]
     fn a_call_costs_its_largest_share_of_any_limit() {
-        let usage = |input, output| Usage { input, output };
+        let usage = |input, output| Usage {
+            input,
+            output,
+            ..Usage::default()
+        };
         let table = [
             (
                 stated(60_000, 0, 0),
@@ -166,6 +170,7 @@ mod tests {
             let usage = Usage {
                 input: n.wrapping_mul(7919) % 1500,
                 output: n.wrapping_mul(104_729) % 400,
+                ..Usage::default()
             };
             let cost = allowance.weigh(usage);
             if spent + cost > 8000 {

@@ -50,13 +50,21 @@ impl Estimate {
             Counting::Used => most_tokens(request).unwrap_or(usual).min(usual),
             Counting::Input => 0,
         };
-        Usage { input, output }
+        Usage {
+            input,
+            output,
+            ..Usage::default()
+        }
     }
 
     /// Learns from an answered request. Returns its tokens, as the server counts them.
     pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
-        self.tokens = toward(self.tokens, f64::from(usage.input));
+        let input = match self.counting {
+            Counting::Used => usage.input - usage.cached, // Anthropic's limits leave these out
+            Counting::Reserved | Counting::Input => usage.input,
+        };
+        self.tokens = toward(self.tokens, f64::from(input));
         self.bytes = toward(self.bytes, request.len().max(1) as f64);
         let reserved = most_tokens(request).filter(|_| self.counting == Counting::Reserved);
         if reserved.is_none() {
@@ -70,8 +78,9 @@ impl Estimate {
             Counting::Input => 0,
         };
         Usage {
-            input: usage.input,
+            input,
             output,
+            ..Usage::default()
         }
     }
 }
@@ -92,7 +101,8 @@ mod tests {
             estimate.cost(&request),
             Usage {
                 input: 275,
-                output: 500
+                output: 500,
+                ..Usage::default()
             }
         );
         for _ in 0..40 {
@@ -101,7 +111,8 @@ mod tests {
                     &request,
                     Usage {
                         input: 500,
-                        output: 90
+                        output: 90,
+                        ..Usage::default()
                     }
                 )),
                 590
@@ -127,7 +138,14 @@ mod tests {
                 (&long, 2490)
             };
             too_low += u32::from(n > 20 && sum(estimate.cost(request)) < input + output);
-            estimate.learn(request, Usage { input, output });
+            estimate.learn(
+                request,
+                Usage {
+                    input,
+                    output,
+                    ..Usage::default()
+                },
+            );
         }
         assert!(too_low <= 5, "{too_low} of 180 were too low: {estimate:?}");
         assert!(
@@ -146,7 +164,8 @@ mod tests {
                 request,
                 Usage {
                     input: 10,
-                    output: 90
+                    output: 90,
+                    ..Usage::default()
                 }
             )),
             1010
@@ -169,12 +188,14 @@ mod tests {
                 request,
                 Usage {
                     input: 10,
-                    output: 90
+                    output: 90,
+                    ..Usage::default()
                 }
             ),
             Usage {
                 input: 10,
-                output: 90
+                output: 90,
+                ..Usage::default()
             }
         );
         (0..20).for_each(|_| {
@@ -183,6 +204,7 @@ mod tests {
                 Usage {
                     input: 10,
                     output: 90,
+                    ..Usage::default()
                 },
             )
         });
@@ -201,12 +223,14 @@ mod tests {
                 b"{}",
                 Usage {
                     input: 10,
-                    output: 90
+                    output: 90,
+                    ..Usage::default()
                 }
             ),
             Usage {
                 input: 10,
-                output: 0
+                output: 0,
+                ..Usage::default()
             }
         );
     }

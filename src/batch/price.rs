@@ -145,7 +145,8 @@ mod tests {
         assert_eq!(
             price.cost(Usage {
                 input: 500_000,
-                output: 250_000
+                output: 250_000,
+                ..Usage::default()
             }),
             1.5
         );
@@ -153,11 +154,13 @@ mod tests {
         tokens += Usage {
             input: u32::MAX,
             output: 1,
+            ..Usage::default()
         }
         .into();
         tokens += Usage {
             input: u32::MAX,
             output: 1,
+            ..Usage::default()
         }
         .into();
         assert_eq!(

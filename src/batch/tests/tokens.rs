@@ -21,11 +21,13 @@ fn usage(request: &[u8]) -> Usage {
         Usage {
             input: 2000,
             output: 50,
+            ..Usage::default()
         }
     } else {
         Usage {
             input: 100,
             output: 250,
+            ..Usage::default()
         }
     }
 }

@@ -211,6 +211,7 @@ impl Ask for Metered {
         let usage = Usage {
             input: 1000,
             output: 1000,
+            ..Usage::default()
         };
         Ok(Answer {
             text: String::new(),

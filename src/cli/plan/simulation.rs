@@ -157,6 +157,7 @@ impl SimulatedApi {
             usage: Some(Usage {
                 input: size.input(self.density).round() as u32,
                 output: size.output(self.density).round() as u32,
+                ..Usage::default()
             }),
             hints: Box::default(),
             body: Json::default(),
