@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use log::warn;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::header::ExtraHeader;
@@ -159,6 +160,27 @@ impl Client {
     }
 }
 
+/// Whether a request demands an answer in JSON.
+fn asks_for_json(request: &[u8]) -> bool {
+    const FIELD: &[u8] = b"\"response_format\"";
+    let may_ask = request.windows(FIELD.len()).any(|part| part == FIELD);
+    let body = || serde_json::from_slice::<Value>(request).unwrap_or_default();
+    may_ask
+        && matches!(
+            body()["response_format"]["type"].as_str(),
+            Some("json_object" | "json_schema")
+        )
+}
+
+/// Whether an answer ended as usual: one that was cut or refused says so already.
+fn has_stopped(answer: &Answer) -> bool {
+    matches!(answer.finish_reason.as_deref(), None | Some("stop"))
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
 /// The address of the calls: the path follows the base URL, unless that is the whole address already,
 /// and stands before its query.
 fn address(api: &dyn Api, base_url: &str, path: &str) -> String {
@@ -239,7 +261,11 @@ impl Ask for Client {
             }
         };
         self.secrets.hide_in(&mut response);
-        self.read(response)
+        let mut answer = self.read(response)?;
+        if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
+            answer.finish_reason = Some("not_json".to_owned());
+        }
+        Ok(answer)
     }
 
     /// Chat completions have none: the ids of their records were always made without.

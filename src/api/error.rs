@@ -191,7 +191,7 @@ impl From<TransportError> for CallError {
 /// The class of a response, by its status and by what its body is about.
 fn classify(status: u16, cause: Cause, hints: &Hints, response: &HttpResponse) -> Class {
     match (status, cause) {
-        (300..=399 | 401, _) => Class::Fatal,
+        (300..=399 | 401 | 407, _) => Class::Fatal,
         (402 | 403, Cause::Prompt) => Class::Rejected,
         (_, Cause::Credit) if status >= 400 => Class::Fatal,
         (400 | 403, Cause::Key) | (402, _) => Class::Fatal,
@@ -214,6 +214,7 @@ fn default_code(status: u16, cause: Cause) -> &'static str {
         100..300 => "unreadable_body",
         300..=399 => "redirect",
         401 | 403 => "key_refused",
+        407 => "proxy_refused",
         429 => "rate_limited",
         500.. => "server_error",
         _ => "rejected",
@@ -291,7 +292,7 @@ mod tests {
             ),
             (Class::RateLimited, vec![429, 529]),
             (Class::Rejected, vec![400, 404, 405, 413, 415, 422, 451]),
-            (Class::Fatal, vec![301, 302, 307, 308, 401, 402, 403]),
+            (Class::Fatal, vec![301, 302, 307, 308, 401, 402, 403, 407]),
         ];
         for (class, statuses) in table {
             for status in statuses {

@@ -418,3 +418,33 @@ fn a_wait_is_found_however_the_body_wraps_it() {
         assert_eq!(wait.map(|wait| wait.as_millis()), expected, "{text}");
     }
 }
+
+#[test]
+fn a_wait_in_words_is_read_in_every_form_that_servers_use() {
+    let seconds = |text: &str| {
+        let body = serde_json::json!({"error": {"message": text}});
+        let hints = Hints::read([], Some(&body), SystemTime::UNIX_EPOCH);
+        hints.retry_after.map(|wait| wait.as_secs_f64())
+    };
+    for (text, expected) in [
+        ("Please try again in 3.2s. Visit https://x.", 3.2),
+        ("Try again in 20 seconds", 20.0),
+        ("please retry after 7m12s", 432.0),
+        ("Try again in 1 hour 2 minutes", 3720.0),
+        ("try again in 1 hour, 2 minutes and 3 seconds.", 3723.0),
+        ("Please try again in 250ms.", 0.25),
+        ("Retry your request in 5 seconds.", 5.0),
+        ("come back in about 2 min", 120.0),
+        ("Quota resets in 1m0.5s", 60.5),
+    ] {
+        assert_eq!(seconds(text), Some(expected), "{text}");
+    }
+    for text in [
+        "20 requests in 60 seconds are allowed",
+        "try again later",
+        "wait",
+        "in 5 parts",
+    ] {
+        assert_eq!(seconds(text), None, "{text}");
+    }
+}

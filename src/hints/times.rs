@@ -36,7 +36,10 @@ pub(super) fn units(value: &str) -> Option<Duration> {
 
 /// A duration that a text says in words: `try again in 3.2s`, `retry after 20 seconds`.
 pub(super) fn in_words(text: &str) -> Option<Duration> {
-    const BEFORE: [&str; 9] = [
+    const BEFORE: [&str; 12] = [
+        "back in ",
+        "your request in ",
+        "your request after ",
         "again in ",
         "again after ",
         "retry in ",

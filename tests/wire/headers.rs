@@ -143,3 +143,29 @@ fn no_secret_of_the_run_reaches_a_file_or_the_screen_in_any_spelling() {
         assert!(file.contains('…'), "{shown}");
     }
 }
+
+#[test]
+fn prose_where_json_was_asked_for_is_flagged() {
+    let format = r#"response_format={"type":"json_object"}"#;
+    for (text, reason) in [("Well, yes.", "not_json"), (r#"{\"a\": 1}"#, "stop")] {
+        let message = format!(r#"{{"message":{{"content":"{text}"}},"finish_reason":"stop"}}"#);
+        let url =
+            tcp::answering(move |_| response("200 OK", &format!(r#"{{"choices":[{message}]}}"#)));
+        let ran = Cli::of_topics(1).run(&["--base-url", &url, "--param", format]);
+        assert!(ran.is_all_answered(1), "{ran}");
+        assert_eq!(ran.record("line-1")["finish_reason"], reason, "{ran}");
+        assert_eq!(
+            ran.stderr.contains("see finish_reason"),
+            reason == "not_json",
+            "{ran}"
+        );
+    }
+    let url = tcp::answering(|_| {
+        response(
+            "200 OK",
+            r#"{"choices":[{"message":{"content":"Yes."},"finish_reason":"stop"}]}"#,
+        )
+    });
+    let ran = Cli::of_topics(1).run(&["--base-url", &url]);
+    assert_eq!(ran.record("line-1")["finish_reason"], "stop", "{ran}");
+}
