@@ -6,7 +6,8 @@
 //! crash loses no more than that. A process takes its permit here before it makes the call, so that a pause binds every
 //! process, and a late permit delays all later ones.
 //!
-//! Times are microseconds on a clock that all processes read. Where the state is kept is left to `file` and `redis`.
+//! Times are microseconds on a clock that all processes read. Where the state is kept is left to `file` and `redis`. Redis
+//! decides by itself, in `rate.lua`, which a test compares with this file.
 
 use serde::{Deserialize, Serialize};
 
@@ -38,13 +39,13 @@ pub(super) struct SharedRate {
 /// A reserved permit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reservation {
-    serial: u64,
+    pub(super) serial: u64,
     /// When it is due, not counting permits that were late since then.
-    at: u64,
+    pub(super) at: u64,
     /// [`SharedRate::delay`] when it was reserved.
-    delay: u64,
+    pub(super) delay: u64,
     /// [`SharedRate::pauses`] when it was reserved: a pause makes it void.
-    pauses: u64,
+    pub(super) pauses: u64,
 }
 
 /// What a request asks for.
@@ -140,21 +141,6 @@ impl SharedRate {
     /// Until when the state matters.
     pub(super) fn matters_until(&self) -> u64 {
         self.next.max(self.paused_until) + self.forgotten_after()
-    }
-
-    /// Whether this state must be kept in place of `before`, from which a request has made it. To be seen again changes
-    /// nothing that matters, unless it is a while later: so a process that only looks never gets in the way of others.
-    #[cfg(feature = "redis")]
-    pub(super) fn is_news_after(&self, before: &Self) -> bool {
-        /// A tenth of [`FORGET`](SharedRate::FORGET).
-        const WHILE: u64 = 1_000_000;
-        let (seen, interval_seen) = (before.seen, before.interval_seen);
-        let was_seen = SharedRate {
-            seen,
-            interval_seen,
-            ..*self
-        };
-        was_seen != *before || self.seen.saturating_sub(seen) > WHILE
     }
 
     /// Handles one request.

@@ -1,10 +1,10 @@
-//! With a real Redis: processes that change a rate at the same time, and how long it is kept.
+//! With a real Redis: the script decides as the rate does, for processes that exchange at the same time, too.
 
 use std::collections::BTreeSet;
 use std::thread;
 
 use super::*;
-use crate::share::rate::Ask;
+use crate::share::rate::SharedRate;
 
 #[path = "../../../tests/common/redis.rs"]
 mod server;
@@ -19,6 +19,67 @@ fn permit() -> RateRequest {
         interval: 1,
         ask: Ask::Permit { and_next: false },
         ..RateRequest::default()
+    }
+}
+
+/// Numbers that look random, the same each time.
+fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed;
+    move |below| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    }
+}
+
+#[test]
+fn the_script_decides_as_the_rate_does() {
+    let Some(redis) = server::Redis::start() else {
+        return;
+    };
+    for seed in 0..20 {
+        let rates = rates(&redis, &format!("agree-{seed}"));
+        let mut link = Link::new(rates.url.clone(), RedisRates::REPLY_WITHIN);
+        let mut draw = numbers(seed);
+        let mut now = 1_700_000_000_000_000 + draw(1_000_000);
+        let mut rate = SharedRate::new(now);
+        let mut reservations: [Option<Reservation>; 4] = [None; 4];
+        let mut last: Option<u64> = None;
+        for n in 0..300 {
+            let who = draw(4) as usize;
+            let ask = match draw(10) {
+                0 => Ask::Look,
+                1 if n > 0 => Ask::GiveBack,
+                half => Ask::Permit {
+                    and_next: half % 2 == 0,
+                },
+            };
+            let pause = (draw(20) == 0).then(|| draw(300_000) + 1);
+            let late = last.filter(|_| draw(8) == 0);
+            let interval = [50_000, 50_000, 50_000, 80_000][who];
+            let slack = 400;
+            let reserved = reservations[who].filter(|_| n > 0);
+            let request = RateRequest {
+                interval,
+                slack,
+                reserved,
+                ask,
+                pause,
+                late,
+            };
+            let answer = rates.call(&mut link, 0, &request, now).unwrap();
+            assert_eq!(
+                answer,
+                rate.exchange(now, &request),
+                "seed {seed}, message {n} at {now}: {request:?}"
+            );
+            (reservations[who], last) = (answer.reserved, answer.taken.or(last));
+            now = match draw(100) {
+                0 => now - 2_000_000, // the server's clock is set back
+                _ => now + draw(60_000),
+            };
+        }
     }
 }
 
@@ -86,7 +147,7 @@ fn a_key_that_another_program_uses_is_left_alone_and_named() {
         .unwrap();
     let refused = rates(&redis, "f").exchange(0, &permit()).unwrap_err();
     assert!(
-        matches!(&refused, ShareError::Unusable(why) if why.contains("paceline:{f}:rate:a")),
+        matches!(&refused, ShareError::Unusable(why) if why.contains("no other program writes the keys paceline:*")),
         "{refused}"
     );
     let mut get = ::redis::cmd("GET");
