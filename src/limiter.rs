@@ -241,7 +241,7 @@ impl RateLimiter {
         Ok(self.permit(granted))
     }
 
-    fn permit(&self, granted: Granted) -> Permit {
+    fn permit(&self, granted: PermitFacts) -> Permit {
         Permit {
             limiter: self.clone(),
             granted,
@@ -311,9 +311,9 @@ impl RateLimiter {
     }
 }
 
-/// A permit as the line grants it, without its limiter.
+/// What the line knows of a permit: all but its limiter.
 #[derive(Debug)]
-struct Granted {
+struct PermitFacts {
     at: Instant,
     waited: Duration,
     pauses: u64,
@@ -355,18 +355,18 @@ impl Ledger {
 
 impl Schedule for Ledger {
     type Want = ();
-    type Grant = Granted;
+    type Grant = PermitFacts;
 
     fn due(&self, (): ()) -> Option<Instant> {
         Some(self.gcra.due(1))
     }
 
-    fn take(&mut self, now: Instant, (): (), waited: Duration) -> Granted {
+    fn take(&mut self, now: Instant, (): (), waited: Duration) -> PermitFacts {
         self.gcra.take(now, 1);
         self.stats.granted += 1;
         self.stats.waited += waited;
         self.stats.longest_wait = self.stats.longest_wait.max(waited);
-        Granted {
+        PermitFacts {
             at: now,
             waited,
             pauses: self.pauses,
@@ -393,7 +393,7 @@ impl Schedule for Ledger {
 #[must_use = "a permit is for one call"]
 pub struct Permit {
     limiter: RateLimiter,
-    granted: Granted,
+    granted: PermitFacts,
 }
 
 impl Permit {
