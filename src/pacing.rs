@@ -366,7 +366,7 @@ impl Keys {
             key.correct(permit.ticket, tokens);
         }
         let paused_until = match report.outcome {
-            PermitOutcome::Answered => key.answered(now, permit.pauses),
+            PermitOutcome::Answered => key.answered(now, permit.granted_at, permit.pauses),
             PermitOutcome::Failed => key.failed(permit.pauses),
             PermitOutcome::RateLimited(until) => {
                 key.rate_limited(now, permit.granted_at, permit.pauses, until)

@@ -21,7 +21,7 @@ use crate::hints::Hints;
 use crate::outcome::CallOutcome;
 use crate::pacing::{
     CallEnd, CallLimiter, CallReport, InFlight, InFlightPlace, KeyLimiter, KeyLimits, KeyPermit,
-    NoKeyPermit, PermitOutcome, RateLimit,
+    NoKeyPermit, PermitOutcome, RateLimit, Reaction,
 };
 
 #[derive(Debug)]
@@ -160,9 +160,18 @@ impl Pacer {
             self.weigh(counted)
         });
         let report = self.with_limits(permit.key(), &answer.hints, PermitOutcome::Answered);
-        let _ = self
-            .limiter
-            .report(permit, &CallReport { tokens, ..report });
+        let _ = self.report(permit, &CallReport { tokens, ..report });
+    }
+
+    /// Reports a call, and shows the limit that the server states, unless its 429s contradict it.
+    fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
+        let reaction = self.limiter.report(permit, report);
+        if let Some(rate) = report.stated
+            && self.limiter.found(permit.key()).is_none()
+        {
+            self.view.stated(permit.key(), rate);
+        }
+        reaction
     }
 
     /// The call failed.
@@ -180,7 +189,7 @@ impl Pacer {
             tokens: (!was_counted).then_some(0),
             ..self.with_limits(permit.key(), &error.hints, outcome)
         };
-        let reaction = self.limiter.report(permit, &report);
+        let reaction = self.report(permit, &report);
         self.tell_of_pause(permit.key(), error, outcome, reaction.paused_until);
         match class {
             Class::Fatal => self.retired(permit.key(), error, reaction.keys_left),
@@ -231,9 +240,6 @@ impl Pacer {
         let mut report = CallReport::new(outcome);
         if !self.is_fixed() {
             report.stated = hints.requests.rate();
-        }
-        if let Some(rate) = report.stated {
-            self.view.stated(key, rate);
         }
         if self.settings.tokens.is_none() {
             let mut allowances = self.allowances.lock();

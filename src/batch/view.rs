@@ -305,8 +305,8 @@ impl ViewState {
         match self.open().any(|key| key.per_minute == 0.0) {
             true if self.is_fixed => Allowed::Any,
             true => Allowed::Unknown,
-            false if self.is_fixed => Allowed::Fixed(all),
             false if found => Allowed::Found(all),
+            false if self.is_fixed => Allowed::Fixed(all),
             false => Allowed::Stated(all),
         }
     }

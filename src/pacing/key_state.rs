@@ -13,7 +13,10 @@ pub(super) struct KeyState {
     /// How often a call came slightly early although the rate was kept.
     early: u32,
     tokens: Option<TokenWindow>,
-    /// Finds the rate if it is not given.
+    /// The rate in the settings, or the one that the server states.
+    limit: Option<Rate>,
+    doubts: Doubts,
+    /// Finds the rate if it is neither given nor stated, or if 429s contradict it.
     adaptive: Option<AdaptiveRate>,
     outage: Option<SilentOutage>,
     /// When the permit that is reserved with other processes is due.
@@ -22,6 +25,44 @@ pub(super) struct KeyState {
     pub(super) pauses: u64,
     /// The server accepts no calls with this key.
     pub(super) retired: bool,
+}
+
+/// The 429s that a given or stated rate should have prevented.
+#[derive(Clone, Copy, Debug, Default)]
+struct Doubts {
+    /// When the first of them came, their number, and the answers since then.
+    since: Option<Instant>,
+    refusals: u32,
+    answers: u32,
+    /// Answers since the last of them.
+    recent: u32,
+}
+
+impl Doubts {
+    /// So many 429s contradict a rate,
+    const ENOUGH: u32 = 3;
+    /// if at most this many answers come between them: 5 % of the calls are refused. Fewer 429s may be another program's.
+    const RARE: u32 = 20;
+
+    fn answered(&mut self) {
+        self.answers += 1;
+        self.recent += 1;
+    }
+
+    /// Counts a 429. Returns the rate that the server let through since the first, in calls per second, once the 429s
+    /// contradict the limit. An outage is one 429, however long it takes: there are no answers in between.
+    fn refused(&mut self, now: Instant) -> Option<f64> {
+        if self.since.is_none() || self.recent > Self::RARE {
+            *self = Doubts::default();
+        } else if self.recent == 0 {
+            return None;
+        }
+        let since = *self.since.get_or_insert(now);
+        self.refusals += 1;
+        self.recent = 0;
+        let seconds = (now - since).as_secs_f64().max(0.1);
+        (self.refusals >= Self::ENOUGH).then(|| f64::from(self.answers) / seconds)
+    }
 }
 
 /// The server answers 429 and does not say until when. After each pause one call probes, and the others wait for its
@@ -83,6 +124,8 @@ impl KeyState {
             tokens: limits
                 .tokens
                 .map(|limit| TokenWindow::per_minute(limit, start)),
+            limit: adaptive.is_none().then_some(rate),
+            doubts: Doubts::default(),
             adaptive,
             outage: None,
             reserved: None,
@@ -102,8 +145,9 @@ impl KeyState {
     /// A call takes a permit.
     pub(super) fn take(&mut self, now: Instant, ticket: u64, tokens: u32) {
         if let Some(adaptive) = &self.adaptive {
-            self.gcra
-                .set_rate(Rate::every(adaptive.interval(now)).exact());
+            let least = self.limit.map_or(Duration::ZERO, |limit| limit.interval());
+            let interval = adaptive.interval(now).max(least);
+            self.gcra.set_rate(Rate::every(interval).exact());
         }
         self.gcra.take(now, 1);
         if let Some(window) = &mut self.tokens {
@@ -119,10 +163,11 @@ impl KeyState {
         self.gcra.sent(now);
     }
 
-    /// A call was answered. No pause begins.
-    pub(super) fn answered(&mut self, now: Instant, pauses: u64) -> Option<Instant> {
+    /// A call that was sent at `sent` was answered. No pause begins.
+    pub(super) fn answered(&mut self, now: Instant, sent: Instant, pauses: u64) -> Option<Instant> {
+        self.doubts.answered();
         if let Some(adaptive) = &mut self.adaptive {
-            adaptive.succeeded(now);
+            adaptive.succeeded(now, now - sent);
         }
         self.failed(pauses)
     }
@@ -157,11 +202,12 @@ impl KeyState {
             }
             return None;
         }
+        let wait = until.map(|until| until.saturating_duration_since(now));
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.rate_limited(now);
-        }
-        if let Some(until) = until {
-            self.learn(until.saturating_duration_since(now));
+        } else if !self.learn(wait) {
+            let found = self.doubts.refused(now);
+            self.adaptive = found.map(|rate| AdaptiveRate::from(rate, now));
         }
         let until = until.unwrap_or_else(|| self.next_probe(now, sent));
         self.pause_until(until);
@@ -169,13 +215,16 @@ impl KeyState {
     }
 
     /// Learns from the wait that the server asks for. A wait of less than two intervals means that the rate is right, but
-    /// the call came early: the network has more jitter than the margin covers.
-    fn learn(&mut self, wait: Duration) {
-        let is_early = wait < self.gcra.rate().interval() * 2;
-        if self.adaptive.is_none() && is_early && self.early < Self::EARLY_MOST {
-            self.early += 1;
-            self.gcra.set_rate(Self::widened(self.gcra.rate(), 1));
+    /// the call came early: the network has more jitter than the margin covers. False if that explains nothing.
+    fn learn(&mut self, wait: Option<Duration>) -> bool {
+        let interval = self.gcra.rate().interval();
+        let is_early = wait.is_some_and(|wait| wait < interval * 2);
+        if !is_early || self.early >= Self::EARLY_MOST {
+            return false;
         }
+        self.early += 1;
+        self.gcra.set_rate(Self::widened(self.gcra.rate(), 1));
+        true
     }
 
     /// The rate with its margin widened for `early` early calls. An exact rate stays exact.
@@ -211,8 +260,14 @@ impl KeyState {
         self.gcra.paused_until()
     }
 
-    /// The server has stated its rate limit, which replaces any other rate.
+    /// The server has stated its rate limit, which replaces any other rate, unless 429s contradict it.
     pub(super) fn state_rate(&mut self, rate: Rate) {
+        if self.limit != Some(rate) {
+            self.doubts = Doubts::default();
+        } else if self.adaptive.is_some() {
+            return;
+        }
+        self.limit = Some(rate);
         self.adaptive = None;
         self.gcra.set_rate(Self::widened(rate, self.early));
     }
@@ -231,7 +286,7 @@ impl KeyState {
         }
     }
 
-    /// Calls per minute that the key was found to allow; `None` if the rate was given, or is not known yet.
+    /// Calls per minute that the key was found to allow; `None` if the rate was given and holds, or is not known yet.
     pub(super) fn found(&self) -> Option<f64> {
         Some(self.adaptive.as_ref()?.found()? * 60.0)
     }
@@ -272,7 +327,7 @@ mod tests {
                     let (ended, at, pauses, good) = under_way.remove(at);
                     now = ended;
                     _ = match good {
-                        true => key.answered(now, pauses),
+                        true => key.answered(now, at, pauses),
                         false => key.rate_limited(now, at, pauses, None),
                     };
                 }
@@ -366,6 +421,83 @@ mod tests {
             Duration::ZERO,
             "an exact rate stays exact"
         );
+    }
+
+    /// Sends calls when they are due, for two minutes, to a server that takes this many a minute and states when to come
+    /// back, in whole seconds. Returns how many were answered and refused in the second minute.
+    fn at_a_lower_limit(key: &mut KeyState, rpm: u32, burst: u32, start: Instant) -> (u32, u32) {
+        let mut server = Gcra::new(Rate::per_minute(rpm).exact().burst(burst), start);
+        let (mut now, mut answered, mut refused) = (start, 0, 0);
+        for ticket in 0.. {
+            now = key.due(1).max(now);
+            if now > start + MS * 120_000 {
+                break;
+            }
+            key.take(now, ticket, 1);
+            let is_counted = now > start + MS * 60_000;
+            let pauses = key.pauses;
+            if server.due(1) <= now {
+                server.take(now, 1);
+                key.answered(now, now, pauses);
+                answered += u32::from(is_counted);
+            } else {
+                let seconds = (server.due(1) - now).as_secs_f64().ceil();
+                let until = now + Duration::from_secs_f64(seconds);
+                key.rate_limited(now, now, pauses, Some(until));
+                refused += u32::from(is_counted);
+            }
+        }
+        (answered, refused)
+    }
+
+    #[test]
+    fn a_rate_that_429s_contradict_gives_way_to_the_one_that_is_found() {
+        for (rpm, burst) in [(300, 1), (300, 5), (300, 20), (60, 10)] {
+            let start = Instant::now();
+            let mut told = key(600, start);
+            let (answered, refused) = at_a_lower_limit(&mut told, rpm, burst, start);
+            assert!(
+                answered * 100 >= rpm * 75 && refused * 10 <= answered,
+                "{rpm} a minute, burst {burst}: {answered} answered, {refused} refused"
+            );
+            let found = told.found().unwrap() / f64::from(rpm);
+            assert!((0.7..1.2).contains(&found), "{rpm}, burst {burst}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_statement_is_believed_again_only_when_it_changes() {
+        let start = Instant::now();
+        let a_day = Rate::per_minute(14_400);
+        let mut key = KeyState::new(
+            KeyLimits {
+                rate: RateLimit::Adaptive,
+                tokens: None,
+            },
+            start,
+        );
+        key.state_rate(a_day);
+        at_a_lower_limit(&mut key, 60, 10, start);
+        key.state_rate(a_day);
+        assert!(key.found().is_some_and(|found| found < 80.0));
+        key.state_rate(Rate::per_minute(30));
+        assert_eq!((key.found(), key.gcra.rate().interval()), (None, MS * 2000));
+    }
+
+    #[test]
+    fn an_outage_and_rare_429s_contradict_no_rate() {
+        let start = Instant::now();
+        let mut key = key(600, start);
+        for n in 0..1000u32 {
+            let now = start + MS * 100 * n;
+            let pauses = key.pauses;
+            match n {
+                100..150 => _ = key.rate_limited(now, now, pauses, None),
+                _ if n % 30 == 0 => _ = key.rate_limited(now, now, pauses, None),
+                _ => _ = key.answered(now, now, pauses),
+            }
+        }
+        assert!(key.adaptive.is_none());
     }
 
     #[test]
