@@ -35,7 +35,7 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
         |path| path.display().to_string(),
     );
     if !quiet {
-        tell(&format!("records of the queue {} to {to}", queue));
+        tell(format!("records of the queue {} to {to}", queue));
     }
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
     let finished = pull.journal.finish().map_err(QueueStop::Journal);

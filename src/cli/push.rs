@@ -26,12 +26,12 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
     let mut push = queue.push().map_err(queue::explain)?;
     if !quiet {
         let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
-        tell(&format!("{count} to the queue {queue}"));
+        tell(format!("{count} to the queue {queue}"));
     }
     let pushed = add_all(&mut push, prompts, &cancel).and_then(|()| Ok(push.finish()?));
     if !quiet {
         let Push { added, known, .. } = push;
-        tell(&format!("{added} added, {known} were there already"));
+        tell(format!("{added} added, {known} were there already"));
     }
     let Err(stop) = pushed else {
         return Ok(Exit::Answered);

@@ -108,7 +108,7 @@ pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandErr
             return Err(CommandError::output("standard output", &error));
         }
         QueueStop::Interrupted => {
-            tell(&format!("stopped: interrupted\n{again}"));
+            tell(format!("stopped: interrupted\n{again}"));
             return Ok(Exit::Interrupted);
         }
         QueueStop::Queue(error @ QueueError::Removed(_)) => (error.to_string(), GONE.to_owned()),
@@ -119,7 +119,7 @@ pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandErr
             (error.to_string(), fix)
         }
     };
-    tell(&format!("stopped: {why}\n{next}"));
+    tell(format!("stopped: {why}\n{next}"));
     Ok(Exit::Stopped)
 }
 
@@ -216,7 +216,7 @@ fn follow(
 fn retry_failed(queue: &Queue, quiet: bool) -> Result<Exit, CommandError> {
     let count = counted(queue.retry_failed().map_err(explain)?, "failed prompt");
     if !quiet {
-        tell(&format!("put {count} back into the queue {queue}"));
+        tell(format!("put {count} back into the queue {queue}"));
     }
     Ok(Exit::Answered)
 }
@@ -242,7 +242,7 @@ fn remove(queue: &Queue, yes: bool, quiet: bool) -> Result<Exit, CommandError> {
     }
     queue.remove().map_err(explain)?;
     if !quiet {
-        tell(&format!(
+        tell(format!(
             "removed the queue {queue}: {records} and {prompts}"
         ));
     }
