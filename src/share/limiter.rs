@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use log::warn;
 use parking_lot::Mutex;
 
-use super::rate::{Ask, RateReply, RateRequest, Reservation};
+use super::rate::{Purpose, RateReply, RateRequest, Reservation};
 use super::{RateStore, ShareError, micros, store};
 use crate::backoff::{Backoff, Jitter};
 use crate::cancel::CancelToken;
@@ -125,7 +125,7 @@ impl SharedLimiter {
         let is_passing = |error: &ShareError| matches!(error, ShareError::Locked(_));
         for key in 0..limiter.keys.len() {
             limiter.repeat(&cancel, is_passing, || {
-                limiter.exchange(key, Ask::Look, None)
+                limiter.exchange(key, Purpose::Look, None)
             })?;
         }
         Ok(limiter)
@@ -200,7 +200,7 @@ impl SharedLimiter {
     fn ask(&self, key: usize) -> Result<bool, ShareError> {
         let and_next = self.local.waiting() > 1;
         let asked = self.clock.now();
-        let reply = self.exchange(key, Ask::Permit { and_next }, None)?;
+        let reply = self.exchange(key, Purpose::Permit { and_next }, None)?;
         let took = self.clock.now() - asked;
         let mut remote = self.keys[key].lock();
         // Subtract the travel time of this reply and of the next request: that of the quickest exchange, or of this one,
@@ -219,9 +219,14 @@ impl SharedLimiter {
     }
 
     /// Makes one request, which also sends a new pause to the others, and applies the reply.
-    fn exchange(&self, key: usize, ask: Ask, late: Option<u64>) -> Result<RateReply, ShareError> {
+    fn exchange(
+        &self,
+        key: usize,
+        ask: Purpose,
+        late: Option<u64>,
+    ) -> Result<RateReply, ShareError> {
         let mut remote = self.keys[key].lock();
-        let reserved = remote.reserved.filter(|_| ask != Ask::Look);
+        let reserved = remote.reserved.filter(|_| ask != Purpose::Look);
         let unsent = remote.unsent.take();
         drop(remote);
         let left = unsent.map(|until| until.saturating_duration_since(self.clock.now()));
@@ -273,7 +278,7 @@ impl SharedLimiter {
     fn give_back(&self) {
         for (key, remote) in self.keys.iter().enumerate() {
             if self.local.waiting() == 0 && remote.lock().reserved.is_some() {
-                let _ = self.exchange(key, Ask::GiveBack, None);
+                let _ = self.exchange(key, Purpose::GiveBack, None);
                 remote.lock().reserved = None;
                 self.local.reserve(key, None);
             }
@@ -296,7 +301,7 @@ impl SharedLimiter {
                 break;
             }
             asked = now;
-            let _ = self.exchange(key, Ask::Look, Some(serial));
+            let _ = self.exchange(key, Purpose::Look, Some(serial));
         }
     }
 }
@@ -325,13 +330,13 @@ impl CallLimiter for SharedLimiter {
             return self.local.report(permit, &report);
         }
         // Another process may have reported the same pause: then this 429 begins none. Errors do not matter here.
-        let _ = self.exchange(key, Ask::Look, None);
+        let _ = self.exchange(key, Purpose::Look, None);
         let before = self.local.paused_until(key);
         let reaction = self.local.report(permit, &report);
         let after = self.local.paused_until(key);
         if after > before {
             self.keys[key].lock().unsent = Some(after);
-            let _ = self.exchange(key, Ask::Look, None); // if this fails, the next request sends it
+            let _ = self.exchange(key, Purpose::Look, None); // if this fails, the next request sends it
         }
         reaction
     }

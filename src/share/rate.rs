@@ -50,7 +50,7 @@ pub(super) struct Reservation {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum Purpose {
     /// The state only.
     #[default]
     Look,
@@ -72,7 +72,7 @@ pub(super) struct RateRequest {
     pub(super) slack: u64,
     /// The permit that is reserved for this process.
     pub(super) reserved: Option<Reservation>,
-    pub(super) ask: Ask,
+    pub(super) ask: Purpose,
     /// The length of a pause that begins now, in microseconds.
     pub(super) pause: Option<u64>,
     /// Serial number of a permit whose call leaves only now.
@@ -171,12 +171,12 @@ impl SharedRate {
     /// Returns the permit that was taken, and the one that is reserved now.
     fn handle(&mut self, now: u64, request: &RateRequest) -> (Option<u64>, Option<Reservation>) {
         let and_next = match request.ask {
-            Ask::Look => return (None, request.reserved),
-            Ask::GiveBack => {
+            Purpose::Look => return (None, request.reserved),
+            Purpose::GiveBack => {
                 self.give_back(request.reserved);
                 return (None, None);
             }
-            Ask::Permit { and_next } => and_next,
+            Purpose::Permit { and_next } => and_next,
         };
         let reserved = request.reserved.filter(|reserved| self.is_valid(reserved));
         let reserved = reserved.unwrap_or_else(|| self.reserve(now));
@@ -276,7 +276,7 @@ mod tests {
             interval: INTERVAL,
             slack: SLACK,
             reserved,
-            ask: Ask::Permit { and_next: true },
+            ask: Purpose::Permit { and_next: true },
             ..RateRequest::default()
         }
     }
@@ -379,7 +379,7 @@ mod tests {
         rate.exchange(
             1,
             &RateRequest {
-                ask: Ask::GiveBack,
+                ask: Purpose::GiveBack,
                 ..pass(reply.reserved)
             },
         );

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::Script;
 
-use super::rate::{Ask, RateReply, RateRequest, Reservation};
+use super::rate::{Purpose, RateReply, RateRequest, Reservation};
 use super::{RateStore, ShareError};
 use crate::store::{Link, RedisUrl, StoreError};
 
@@ -71,9 +71,9 @@ impl RateStore for RedisRates {
 fn arguments(request: &RateRequest, now: u64) -> [u64; 10] {
     let reserved = request.reserved.unwrap_or_default();
     let ask = match request.ask {
-        Ask::Look => 0,
-        Ask::Permit { and_next } => 1 + u64::from(and_next),
-        Ask::GiveBack => 3,
+        Purpose::Look => 0,
+        Purpose::Permit { and_next } => 1 + u64::from(and_next),
+        Purpose::GiveBack => 3,
     };
     [
         request.interval,

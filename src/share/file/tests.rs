@@ -1,14 +1,14 @@
 //! The content of the file, and what happens if it is torn, not ours, or from another boot.
 
 use super::*;
-use crate::share::rate::Ask;
+use crate::share::rate::Purpose;
 
 const INTERVAL: u64 = 50_000;
 
 fn permit() -> RateRequest {
     RateRequest {
         interval: INTERVAL,
-        ask: Ask::Permit { and_next: true },
+        ask: Purpose::Permit { and_next: true },
         ..RateRequest::default()
     }
 }

@@ -238,7 +238,7 @@ fn after_the_patience_an_unreachable_store_ends_the_waits() {
         ..InMemory::new(&clock)
     });
     let limiter = shared(&clock, store.clone(), MS * 30_000);
-    let look = limiter.exchange(0, Ask::Look, None);
+    let look = limiter.exchange(0, Purpose::Look, None);
     assert!(matches!(look, Err(ShareError::Away(_))));
     let none = limiter
         .acquire(0, &CancelToken::on(clock.clone()))

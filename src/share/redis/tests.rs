@@ -17,7 +17,7 @@ fn rates(redis: &server::Redis, name: &str) -> RedisRates {
 fn permit() -> RateRequest {
     RateRequest {
         interval: 1,
-        ask: Ask::Permit { and_next: false },
+        ask: Purpose::Permit { and_next: false },
         ..RateRequest::default()
     }
 }
@@ -49,9 +49,9 @@ fn the_script_decides_as_the_rate_does() {
         for n in 0..300 {
             let who = draw(4) as usize;
             let ask = match draw(10) {
-                0 => Ask::Look,
-                1 if n > 0 => Ask::GiveBack,
-                half => Ask::Permit {
+                0 => Purpose::Look,
+                1 if n > 0 => Purpose::GiveBack,
+                half => Purpose::Permit {
                     and_next: half % 2 == 0,
                 },
             };
