@@ -25,6 +25,7 @@ mod summary;
 mod view;
 
 use std::cell::RefCell;
+use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +38,7 @@ use parking_lot::Mutex;
 use crate::api::{Answer, Ask, CallError};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
-use crate::journal::{JournalError, Record, RecordId};
+use crate::journal::{Record, RecordId};
 use crate::pacing::{CallLimiter, InFlight, KeyPermit, NoKeyPermit, RateLimit};
 use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
@@ -263,13 +264,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Runs the prompts, and passes each record to `write`, one at a time, in order of completion.
+    /// Runs the prompts, and passes each record to `write`, one at a time, in order of completion. Its first error stops
+    /// the batch.
     ///
     /// If the batch stops early, the summary says why; finished prompts have been written.
     pub fn run(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-        write: impl FnMut(&Record) -> Result<(), JournalError> + Send,
+        write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>> + Send,
     ) -> Summary {
         let range = self.workers();
         self.view.hired(range.start);
@@ -317,7 +319,7 @@ impl<'a> Batch<'a> {
     /// Writes and counts a finished prompt.
     fn record<W>(&self, sink: &mut Sink<W>, finished: &Finished)
     where
-        W: FnMut(&Record) -> Result<(), JournalError>,
+        W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
     {
         let answered_before = sink.summary.answered;
         let failed_before = sink.summary.failed;

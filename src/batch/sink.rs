@@ -3,6 +3,8 @@
 //! The pool hands over the next prompt only after this one is written. So at any instant, unwritten answers are only
 //! those that workers hold, and the one that is being written.
 
+use std::error::Error;
+
 use super::prompt_run::Finished;
 use super::{Settings, Stop, Summary};
 use crate::journal::{JournalError, Record};
@@ -15,7 +17,7 @@ pub(super) struct Sink<W> {
     is_broken: bool,
 }
 
-impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
+impl<W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>> Sink<W> {
     pub(super) fn new(write: W, settings: Settings) -> Self {
         Sink {
             write,
@@ -30,12 +32,14 @@ impl<W: FnMut(&Record) -> Result<(), JournalError>> Sink<W> {
         let record = finished.record.as_ref().filter(|_| !self.is_broken)?;
         let written = (self.write)(record);
         // If only the answer's own file could not be written, its record is in the journal, and others can follow.
-        self.is_broken = !matches!(written, Ok(()) | Err(JournalError::Folder(_)));
+        self.is_broken = written
+            .as_ref()
+            .is_err_and(|error| !matches!(error.downcast_ref(), Some(JournalError::Folder(_))));
         if !self.is_broken {
             self.summary.written(record);
         }
         match written {
-            Err(error) => Some(Stop::Journal(error)),
+            Err(error) => Some(Stop::Sink(error)),
             Ok(()) => self.all_alike().or_else(|| self.enough_failed()),
         }
     }

@@ -1,16 +1,16 @@
 //! Why a batch stops before its end.
 
+use std::error::Error;
 use std::time::Duration;
 
-use thiserror::Error;
+use thiserror::Error as ThisError;
 
 use super::{FailureCause, Halt, amount};
 use crate::api::CallError;
-use crate::journal::JournalError;
 use crate::prompts::PromptError;
 
 /// Why a batch stopped before its end.
-#[derive(Debug, Error)]
+#[derive(Debug, ThisError)]
 #[non_exhaustive]
 pub enum Stop {
     /// The server accepts none of our calls: a wrong key, no credit, or a wrong URL.
@@ -64,9 +64,9 @@ pub enum Stop {
         /// The limit.
         most: f64,
     },
-    /// A record cannot be written.
+    /// A record cannot be written: the error of the function that takes the records.
     #[error("{0}")]
-    Journal(JournalError),
+    Sink(Box<dyn Error + Send + Sync>),
     /// A prompt has changed since it was answered.
     #[error(
         "line {line} is on record with another request: the prompt, the model or a parameter has changed"

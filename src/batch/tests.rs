@@ -530,12 +530,12 @@ fn results_that_cannot_be_written_stop_the_batch() {
         on.clone(),
         CancelToken::on(on),
     );
-    let full = || JournalError::Write {
+    let full = || crate::journal::JournalError::Write {
         to: "disk".into(),
         source: std::io::ErrorKind::StorageFull.into(),
     };
-    let summary = batch.run(prompts(100), |_| Err(full()));
-    assert!(matches!(summary.stop, Some(Stop::Journal(_))));
+    let summary = batch.run(prompts(100), |_| Err(full().into()));
+    assert!(matches!(summary.stop, Some(Stop::Sink(_))));
     assert_eq!(summary.answered, 0);
     assert!(
         server.calls.lock().len() <= 2,

@@ -3,8 +3,12 @@
 use std::fs;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, SystemTime};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::args::RunArgs;
@@ -13,6 +17,7 @@ use super::format::{counted, shortened};
 use super::input::Input;
 use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
+use crate::clock::{Clock, SystemClock};
 use crate::journal::{Folder, Journal, JournalError, Record, RecordId, Results, ResumeDiff};
 use crate::json::Json;
 use crate::practice;
@@ -27,14 +32,16 @@ pub(super) struct RunResults {
 
 /// The results file, and the folder with a file for each answer.
 pub(super) struct ResultsWriter {
-    journal: Journal,
+    journal: Arc<Mutex<Journal>>,
     folder: Option<Folder>,
+    idle: IdleSync,
 }
 
 impl ResultsWriter {
     /// Writes the record first: it is the truth, and the file in the folder can be made from it.
     pub(super) fn write(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.journal.append(record)?;
+        self.idle.check()?;
+        self.journal.lock().append(record)?;
         if let Some(folder) = &self.folder {
             folder.write(record)?;
         }
@@ -43,7 +50,43 @@ impl ResultsWriter {
 
     /// Writes what is still in memory to the disk.
     pub(super) fn finish(self) -> Result<(), JournalError> {
-        self.journal.finish()
+        self.idle.check()?;
+        self.journal.lock().sync()
+    }
+}
+
+/// Syncs a journal to which nothing is appended for a while, so that a power cut costs a second's records at most. The
+/// thread ends with this value. If the system has no thread for it, records are synced when others follow.
+struct IdleSync {
+    failed: Receiver<JournalError>,
+    _ends: Sender<()>,
+}
+
+impl IdleSync {
+    fn start(journal: &Arc<Mutex<Journal>>) -> Self {
+        /// The sync is due within a second of a write; this is how late it may be noticed.
+        const LOOK: Duration = Duration::from_millis(100);
+        let journal = journal.clone();
+        let (fail, failed) = bounded(1);
+        let (ends, ended) = bounded::<()>(0);
+        let look = move || {
+            while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if let Err(error) = journal.lock().sync_if_due(SystemClock.now()) {
+                    let _ = fail.try_send(error);
+                    return;
+                }
+            }
+        };
+        let _ = thread::Builder::new().name("sync".into()).spawn(look);
+        IdleSync {
+            failed,
+            _ends: ends,
+        }
+    }
+
+    /// The error of a sync while nothing was written.
+    fn check(&self) -> Result<(), JournalError> {
+        self.failed.try_recv().map_or(Ok(()), Err)
     }
 }
 
@@ -123,7 +166,12 @@ pub(super) fn open(
             folder.catch_up(results.map(|record| Ok::<_, CommandError>(record?)))?;
         }
     }
-    let writer = ResultsWriter { journal, folder };
+    let journal = Arc::new(Mutex::new(journal));
+    let writer = ResultsWriter {
+        idle: IdleSync::start(&journal),
+        journal,
+        folder,
+    };
     Ok(RunResults {
         writer,
         resume,
@@ -276,6 +324,22 @@ fn read_back(journal: &mut Journal) -> Result<Option<Results<impl BufRead>>, Com
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_writer_looks_after_its_file_within_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.jsonl");
+        let durability = crate::journal::Durability::Interval;
+        let mut journal = Journal::open(&path, durability).unwrap().journal;
+        let line = r#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1"}"#;
+        let record: Record = serde_json::from_str(line).unwrap();
+        journal.append(&record).unwrap(); // synced at once, so that the next is not
+        journal.append(&record).unwrap();
+        fs::remove_file(&path).unwrap();
+        let idle = IdleSync::start(&Arc::new(Mutex::new(journal)));
+        let error = idle.failed.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert!(matches!(error, JournalError::Damaged(_)), "{error}");
+    }
 
     #[test]
     fn results_go_beside_the_prompts_unless_a_file_is_given() {

@@ -63,10 +63,10 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
             Some(count) => batch.resuming(resume).expecting(count),
             None => batch.resuming(resume),
         },
-        |batch| batch.run(prompts, |record| writer.write(record)),
+        |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
     if let Err(error) = writer.finish() {
-        summary.stop.get_or_insert(Stop::Journal(error));
+        summary.stop.get_or_insert(Stop::Sink(error.into()));
     }
     let records = records(args, output.as_deref(), &summary);
     Ok(session.sum_up(&summary, records, destination))

@@ -148,19 +148,7 @@ fn help(stop: &Stop, args: &CallArgs, destination: Destination) -> Option<String
         Stop::Halted { .. } if destination == Destination::File => {
             "their records say why; --retry-failed sends those prompts, too".into()
         }
-        Stop::Journal(_) if destination == Destination::Queue => {
-            "nothing is lost: a prompt whose answer could not be stored goes to another worker"
-                .into()
-        }
-        Stop::Journal(JournalError::Folder(_)) => {
-            "check --out-dir; the results have that answer, too".into()
-        }
-        Stop::Journal(JournalError::Damaged(_)) => {
-            "find out which program did that; lost answers are asked for again".into()
-        }
-        Stop::Journal(_) if destination == Destination::File => {
-            "make room, or move the results to another disk and name them with -o".into()
-        }
+        Stop::Sink(error) => return not_written(error.downcast_ref(), destination),
         Stop::Changed { .. } => {
             "keep the earlier answers with --keep, or start again with --restart".into()
         }
@@ -168,6 +156,24 @@ fn help(stop: &Stop, args: &CallArgs, destination: Destination) -> Option<String
         _ => return None,
     };
     Some(help)
+}
+
+/// What helps when a record could not be written.
+fn not_written(error: Option<&JournalError>, destination: Destination) -> Option<String> {
+    let help = match (error, destination) {
+        (_, Destination::Queue) => {
+            "nothing is lost: a prompt whose answer could not be stored goes to another worker"
+        }
+        (Some(JournalError::Folder(_)), _) => "check --out-dir; the results have that answer, too",
+        (Some(JournalError::Damaged(_)), _) => {
+            "find out which program did that; lost answers are asked for again"
+        }
+        (_, Destination::File) => {
+            "make room, or move the results to another disk and name them with -o"
+        }
+        _ => return None,
+    };
+    Some(help.to_owned())
 }
 
 /// What to check when the server accepts no call.

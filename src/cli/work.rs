@@ -36,11 +36,14 @@ pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let mut summary = session.carry_out(
         |batch| batch.guarded(&worker),
-        |batch| worker.while_alive(|| batch.run(prompts, worker.sink())),
+        |batch| {
+            let mut store = worker.sink();
+            worker.while_alive(|| batch.run(prompts, |record| Ok(store(record)?)))
+        },
     );
     let mut destination = Destination::Queue;
     if let Some((error, is_gone)) = worker.lost() {
-        summary.stop = Some(Stop::Journal(error));
+        summary.stop = Some(Stop::Sink(error.into()));
         if is_gone {
             destination = Destination::GoneQueue;
         }

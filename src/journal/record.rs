@@ -39,6 +39,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// The record without the response's body, which is the part that can be got again.
+    pub(super) fn without_body(&self) -> Self {
+        let mut record = self.clone();
+        if let Some(response) = &mut record.response {
+            response.body = None;
+        }
+        record
+    }
+
     /// The model that answered, if the response names it.
     pub(super) fn model(&self) -> Option<String> {
         let body = self.response.as_ref()?.body.as_ref()?.value();

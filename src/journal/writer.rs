@@ -140,7 +140,7 @@ impl Journal {
             return self.checked(Err(io::Error::other("an earlier write failed")));
         }
         let written = self
-            .make_line(record)
+            .make_line(record, Results::<&[u8]>::LONGEST)
             .and_then(|()| self.output.write(&self.line));
         self.checked(written)?;
         let now = SystemClock.now();
@@ -148,12 +148,27 @@ impl Journal {
         self.sync_if_due(now)
     }
 
-    fn make_line(&mut self, record: &Record) -> io::Result<()> {
+    /// Makes the line of a record. If it were longer than a reader takes, it goes without the response's body: the text of
+    /// the answer is what counts.
+    fn make_line(&mut self, record: &Record, longest: usize) -> io::Result<()> {
         /// Most records are shorter; the memory of a longer one is given back.
         const USUAL: usize = 1 << 20;
         self.line.clear();
         self.line.shrink_to(USUAL);
         serde_json::to_writer(&mut self.line, record)?;
+        if self.line.len() >= longest {
+            self.line.clear();
+            log::warn!(
+                "the record of {} is too long: it goes without the body of the response",
+                record.custom_id
+            );
+            serde_json::to_writer(&mut self.line, &record.without_body())?;
+        }
+        if self.line.len() >= longest {
+            let (id, most) = (&record.custom_id, longest >> 20);
+            let problem = format!("the record of {id} is longer than {most} MiB");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
         self.line.push(b'\n');
         Ok(())
     }
@@ -179,7 +194,8 @@ impl Journal {
         self.sync()
     }
 
-    fn sync(&mut self) -> Result<(), JournalError> {
+    /// As [`finish`](Journal::finish), but more may follow.
+    pub(crate) fn sync(&mut self) -> Result<(), JournalError> {
         let Output::File(file) = &self.output else {
             return Ok(());
         };

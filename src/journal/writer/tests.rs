@@ -4,6 +4,7 @@ use super::*;
 use crate::journal::file::write_whole_or_nothing;
 use crate::journal::record::tests::full;
 use crate::journal::{PromptStatus, RecordId};
+use crate::json::Json;
 use proptest::prelude::*;
 use std::fs;
 use std::time::Duration;
@@ -33,6 +34,25 @@ fn two_records() -> (tempfile::TempDir, PathBuf) {
     journal.append(&record(2, None)).unwrap();
     journal.finish().unwrap();
     (folder, path)
+}
+
+#[test]
+fn a_record_is_never_longer_than_a_reader_takes() {
+    let (_folder, path) = two_records();
+    let mut journal = open(&path).journal;
+    let body = Json::read(format!("[\"{}\"]", "x".repeat(9_000))).unwrap();
+    let mut long = record(3, Some("the answer"));
+    long.response.as_mut().unwrap().body = Some(body);
+    journal.make_line(&long, 20_000).unwrap();
+    assert!(journal.line.len() > 9_000);
+    journal.make_line(&long, 9_000).unwrap();
+    let read: Record = serde_json::from_slice(&journal.line).unwrap();
+    assert_eq!(read, long.without_body());
+    let error = journal.make_line(&long, 100).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the record of line-1 is longer"),
+        "{error}"
+    );
 }
 
 #[test]
