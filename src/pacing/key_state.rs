@@ -165,7 +165,9 @@ impl KeyState {
 
     /// A call that was sent at `sent` was answered. No pause begins.
     pub(super) fn answered(&mut self, now: Instant, sent: Instant, pauses: u64) -> Option<Instant> {
-        self.doubts.answered();
+        if pauses == self.pauses {
+            self.doubts.answered(); // not by a call from before an outage
+        }
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.succeeded(now, now - sent);
         }
@@ -490,8 +492,9 @@ mod tests {
         let mut key = key(600, start);
         for n in 0..1000u32 {
             let now = start + MS * 100 * n;
-            let pauses = key.pauses;
+            let pauses = key.pauses - u64::from((100..150).contains(&n) && n % 2 == 1);
             match n {
+                100..150 if n % 2 == 1 => _ = key.answered(now, now, pauses), // sent before the outage
                 100..150 => _ = key.rate_limited(now, now, pauses, None),
                 _ if n % 30 == 0 => _ = key.rate_limited(now, now, pauses, None),
                 _ => _ = key.answered(now, now, pauses),
