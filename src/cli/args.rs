@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod learn;
 mod manual;
 mod plan;
 mod practice;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use compare::CompareArgs;
 pub(super) use export::ExportArgs;
+pub(super) use learn::LearnArgs;
 pub(super) use manual::{CompletionsArgs, ManualArgs};
 pub(super) use plan::PlanArgs;
 pub(super) use practice::PracticeArgs;
@@ -24,7 +26,7 @@ pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, Wo
 pub(super) use report::ReportArgs;
 pub(super) use run::{CallArgs, CostArgs, ReadingArgs, RunArgs, ServerArgs};
 pub(super) use tips::{command_line, parse};
-pub(super) use values::{AutoOr, LogFormat, ShowProgress};
+pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 
 /// Runs a file of prompts through an LLM API at the rate that the API allows.
 #[derive(Debug, Parser)]
@@ -77,6 +79,8 @@ Examples:
     Compare(CompareArgs),
     /// Serve a rate-limited practice API, as each provider does
     Practice(PracticeArgs),
+    /// Serve a page to play with the pattern, in simulated time
+    Learn(LearnArgs),
     /// Write shell completions to standard output
     Completions(CompletionsArgs),
     /// Write the manual as man pages

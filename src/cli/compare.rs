@@ -23,8 +23,9 @@ use super::error::{CommandError, print};
 use super::exit::Exit;
 use crate::practice::Latency;
 
+pub(super) use result::ServedCall;
 use result::{StrategyResult, WAVE};
-use strategy::Strategy;
+pub(super) use strategy::Strategy;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
     let comparison = StrategyComparison::run(Scenario {
@@ -34,6 +35,9 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
         latency: args.latency,
         workers: args.workers,
         seed: args.seed,
+        refusal: Duration::ZERO,
+        faults: 0.0,
+        most_calls: usize::MAX,
     });
     // The table comes first: it is there even if the page cannot be written.
     print(format!("{comparison}\n"))?;
@@ -46,29 +50,35 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Answered)
 }
 
-/// What is compared.
+/// What the strategies are to do, and against which server. The page of [`learn`](super::learn) runs single strategies.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Scenario {
-    prompts: NonZeroU32,
+pub(super) struct Scenario {
+    pub(super) prompts: NonZeroU32,
     /// Calls a minute that the server allows, evenly spaced.
-    rpm: NonZeroU32,
+    pub(super) rpm: NonZeroU32,
     /// How many calls the server accepts at once after a quiet time.
-    burst: NonZeroU32,
-    /// How long an answer takes: the same for the same prompt in every strategy. A 429 comes at once.
-    latency: Latency,
+    pub(super) burst: NonZeroU32,
+    /// How long an answer takes: the same for the same prompt in every strategy.
+    pub(super) latency: Latency,
     /// The threads of each strategy but the first, which has one.
-    workers: NonZeroUsize,
-    seed: u64,
+    pub(super) workers: NonZeroUsize,
+    pub(super) seed: u64,
+    /// How long a 429 takes.
+    pub(super) refusal: Duration,
+    /// The part of the accepted calls, from 0 to 1, that fail with a 503.
+    pub(super) faults: f64,
+    /// After this many calls a strategy is cancelled.
+    pub(super) most_calls: usize,
 }
 
 impl Scenario {
     /// From one call to the next, as the server allows it.
-    fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         Duration::from_secs(60) / self.rpm.get()
     }
 
     /// When the limit accepts the last prompt at the earliest.
-    fn last_call_at_best(&self) -> Duration {
+    pub(super) fn last_call_at_best(&self) -> Duration {
         self.interval() * self.prompts.get().saturating_sub(self.burst.get())
     }
 

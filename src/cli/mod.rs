@@ -14,6 +14,7 @@ mod export;
 )]
 pub(crate) mod format;
 mod input;
+mod learn;
 mod limits;
 mod logging;
 mod manual;
@@ -71,6 +72,7 @@ fn dispatch(command: Command, quiet: bool) -> Result<Exit, CommandError> {
         Command::Queue(action) => queue::run(action, quiet),
         Command::Compare(args) => compare::run(&args),
         Command::Practice(args) => practice::serve(&args),
+        Command::Learn(args) => learn::serve(&args),
         Command::Completions(args) => manual::completions(&args),
         Command::Manual(args) => manual::manual(&args),
     }

@@ -28,7 +28,7 @@ impl<N> AutoOr<N> {
 }
 
 /// `auto`, or a number from 1 to `MOST`.
-pub(super) fn jitter(name: &str) -> Result<Jitter, String> {
+pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     match name {
         "none" => Ok(Jitter::None),
         "additive" => Ok(Jitter::default()),

@@ -9,24 +9,30 @@ pub(super) const WAVE: Duration = Duration::from_millis(100);
 
 /// A call that reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ServedCall {
+pub(in crate::cli) struct ServedCall {
     /// Since the start.
-    pub(super) at: Duration,
+    pub(in crate::cli) at: Duration,
+    /// Its thread, in order of the first calls, counted from 0.
+    pub(in crate::cli) thread: usize,
     /// Its prompt, counted from 0.
-    pub(super) prompt: u32,
+    pub(in crate::cli) prompt: u32,
     /// Whether it was accepted; if not, the answer was a 429.
-    pub(super) accepted: bool,
+    pub(in crate::cli) accepted: bool,
+    /// Whether it was accepted, and failed with a 503.
+    pub(in crate::cli) failed: bool,
+    /// How long the answer took.
+    pub(in crate::cli) took: Duration,
 }
 
 /// The calls of one strategy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StrategyResult {
-    pub(super) name: String,
+pub(in crate::cli) struct StrategyResult {
+    pub(in crate::cli) name: String,
     pub(super) threads: NonZeroUsize,
     /// From the start to the last answer.
-    pub(super) time: Duration,
+    pub(in crate::cli) time: Duration,
     /// Every call, in order of arrival.
-    pub(super) calls: Vec<ServedCall>,
+    pub(in crate::cli) calls: Vec<ServedCall>,
 }
 
 impl StrategyResult {
@@ -35,13 +41,13 @@ impl StrategyResult {
     }
 
     /// How many calls were answered with 429.
-    pub(super) fn rate_limited(&self) -> usize {
+    pub(in crate::cli) fn rate_limited(&self) -> usize {
         self.rate_limited_calls().count()
     }
 
     /// The most calls that reached the server within a [`WAVE`], without the first call of each thread: those come
     /// together because the program starts.
-    pub(super) fn largest_wave(&self) -> usize {
+    pub(in crate::cli) fn largest_wave(&self) -> usize {
         let calls = self.calls.get(self.threads.get()..).unwrap_or_default();
         let (mut largest, mut first) = (0, 0);
         for (last, call) in calls.iter().enumerate() {
@@ -54,7 +60,7 @@ impl StrategyResult {
     }
 
     /// The most 429s that one prompt got.
-    pub(super) fn most_for_a_prompt(&self) -> usize {
+    pub(in crate::cli) fn most_for_a_prompt(&self) -> usize {
         self.by_prompt().into_values().max().unwrap_or(0)
     }
 

@@ -12,6 +12,9 @@ fn story() -> Scenario {
         latency: Latency::Constant(Duration::from_secs(2)),
         workers: NonZeroUsize::new(10).unwrap(),
         seed: 0,
+        refusal: Duration::ZERO,
+        faults: 0.0,
+        most_calls: usize::MAX,
     }
 }
 
@@ -150,8 +153,11 @@ fn no_line_is_wider_than_a_terminal() {
 fn a_wave_is_the_calls_within_a_tenth_of_a_second_without_the_start() {
     let at = |ms| ServedCall {
         at: Duration::from_millis(ms),
+        thread: 0,
         prompt: 0,
         accepted: false,
+        failed: false,
+        took: Duration::ZERO,
     };
     let result = |times: &[u64]| StrategyResult {
         name: String::new(),

@@ -1,0 +1,199 @@
+//! `paceline learn`: a page to play with the pattern, served on the loopback.
+//!
+//! The page (`learn/page.html`) has the controls, tells the story and draws; it loads nothing else. Each change asks
+//! `GET /run`, and gets every call of one of [`compare`](super::compare)'s strategies, run with real threads on a simulated
+//! clock. Connections and HTTP are those of the practice server.
+
+use std::fmt::Display;
+use std::io::{self, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::bounded;
+use serde_json::{Value, json};
+
+use super::args::{LearnArgs, jitter};
+use super::compare::{Scenario, ServedCall, Strategy};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::logging::tell;
+use crate::practice::Latency;
+use crate::practice::arrival::Stamped;
+use crate::practice::connections::{Connections, Serve};
+use crate::practice::wire::{self, WireReply, WireRequest};
+
+const PAGE: &str = include_str!("learn/page.html");
+
+/// The page is whole, and may ask nobody but this server.
+const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'";
+
+/// Connections at once: a browser opens six.
+const MOST_CONNECTIONS: usize = 16;
+
+/// After this time a quiet connection is closed; a browser opens another.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Calls of one run: more than the story needs with 64 threads, and about a second on a laptop.
+const MOST_CALLS: usize = 20_000;
+
+/// How long a 429 takes in the story's lessons.
+const REFUSAL: Duration = Duration::from_millis(100);
+
+pub(super) fn serve(args: &LearnArgs) -> Result<Exit, CommandError> {
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let listener = TcpListener::bind(addr).map_err(|error| {
+        let message =
+            format!("cannot serve the page at {addr}: {error}; --port 0 picks a free port");
+        CommandError::usage(message)
+    })?;
+    let url = format!("http://{}/", listener.local_addr()?);
+    tell(format!(
+        "the page is at {url} (open it in a browser; Ctrl-C ends it)"
+    ));
+    let (_running, stopped) = bounded(0);
+    Connections::new(stopped, MOST_CONNECTIONS).accept(&listener, &LearnServer);
+    Ok(Exit::Answered)
+}
+
+struct LearnServer;
+
+impl Serve for LearnServer {
+    fn serve(&self, _number: u64, stream: &TcpStream) -> io::Result<()> {
+        let mut reader = BufReader::new(Stamped::new(stream));
+        loop {
+            reader.get_mut().deadline = Some(Instant::now() + IDLE);
+            let request = match wire::read(&mut reader, stream) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.blame(stream, error),
+            };
+            if !answer(&request).send(stream, request.keep_alive)? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn refusal(&self, status: u16, reason: &str) -> WireReply {
+        WireReply::new(status, json!({"error": reason}).to_string())
+    }
+}
+
+fn answer(request: &WireRequest) -> WireReply {
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let refusal = |status, reason: &str| LearnServer.refusal(status, reason);
+    match (request.method.as_str(), path) {
+        ("GET", "/") => page(),
+        ("GET", "/run") => match run(&LearnQuery(query)) {
+            Ok(result) => WireReply::new(200, result.to_string()),
+            Err(wrong) => refusal(400, &wrong),
+        },
+        (_, "/" | "/run") => refusal(405, "this path takes GET"),
+        _ => refusal(404, "there is nothing at this path: the page is at /"),
+    }
+}
+
+fn page() -> WireReply {
+    let headers = [
+        ("content-type", "text/html; charset=utf-8"),
+        ("content-security-policy", POLICY),
+        ("cache-control", "no-store"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let mut reply = WireReply::new(200, PAGE);
+    reply.headers.extend(headers.map(owned));
+    reply
+}
+
+/// What stands behind the `?`: names and values without escapes.
+struct LearnQuery<'a>(&'a str);
+
+impl LearnQuery<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let mut fields = self.0.split('&').filter_map(|field| field.split_once('='));
+        fields.find(|field| field.0 == name).map(|field| field.1)
+    }
+
+    /// A number within its bounds; `usual` if it is not given.
+    fn number<N>(&self, name: &str, bounds: [N; 2], usual: N) -> Result<N, String>
+    where
+        N: FromStr + PartialOrd + Display + Copy,
+    {
+        let [least, most] = bounds;
+        let Some(text) = self.get(name) else {
+            return Ok(usual);
+        };
+        let number = text.parse().ok();
+        number
+            .filter(|number| least <= *number && *number <= most)
+            .ok_or_else(|| format!("{name}: give a number from {least} to {most}"))
+    }
+
+    /// A number from 1.
+    fn count(&self, name: &str, most: u32, usual: u32) -> Result<NonZeroU32, String> {
+        let number = self.number(name, [1, most], usual)?;
+        NonZeroU32::new(number).ok_or_else(|| format!("{name} is 0"))
+    }
+
+    fn scenario(&self) -> Result<Scenario, String> {
+        let latency = self.number("latency", [0.0, 120.0], 2.0)?;
+        let threads = self.count("threads", 64, 4)?;
+        Ok(Scenario {
+            prompts: self.count("topics", 1000, 200)?,
+            rpm: self.count("rpm", 6000, 10)?,
+            burst: self.count("burst", 100, 1)?,
+            latency: Latency::Constant(Duration::from_secs_f64(latency)),
+            workers: threads.try_into().map_err(|_| "too many threads")?,
+            seed: self.number("seed", [0, u64::from(u32::MAX)], 0)?,
+            refusal: REFUSAL,
+            faults: self.number("faults", [0.0, 0.9], 0.0)?,
+            most_calls: MOST_CALLS,
+        })
+    }
+}
+
+/// Runs one strategy; returns its calls and what they come to.
+fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
+    let scenario = query.scenario()?;
+    let jitter = jitter(query.get("jitter").unwrap_or("additive"))?;
+    let name = query.get("strategy").unwrap_or("pool");
+    let strategy = Strategy::named(name, jitter, &scenario)
+        .ok_or("strategy: give naive, sleep-5, sleep-30, backoff or pool")?;
+    let result = strategy.run(&scenario);
+    let count = |is: fn(&&ServedCall) -> bool| result.calls.iter().filter(is).count();
+    let calls: Vec<_> = result.calls.iter().map(row).collect();
+    Ok(json!({
+        "name": result.name,
+        "topics": scenario.prompts,
+        "threads": scenario.workers,
+        "interval_ms": ms(scenario.interval()),
+        "best_ms": ms(scenario.last_call_at_best()),
+        "time_ms": ms(result.time),
+        "answered": count(|call| call.accepted && !call.failed),
+        "rate_limited": result.rate_limited(),
+        "failed": count(|call| call.failed),
+        "largest_wave": result.largest_wave(),
+        "worst": result.most_for_a_prompt(),
+        "is_cut": result.calls.len() >= MOST_CALLS,
+        "calls": calls,
+    }))
+}
+
+/// `[ms since the start, thread, topic, what became of it, ms until then]`: `.` answered, `#` 429, `x` failed.
+fn row(call: &ServedCall) -> Value {
+    let mark = match (call.accepted, call.failed) {
+        (false, _) => "#",
+        (true, true) => "x",
+        (true, false) => ".",
+    };
+    json!([ms(call.at), call.thread, call.prompt, mark, ms(call.took)])
+}
+
+fn ms(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
