@@ -116,7 +116,7 @@ impl Causes {
     }
 
     /// Counts a failed call of the prompt with this name.
-    pub(super) fn count_call(&mut self, name: &str, error: &CallError) {
+    pub(crate) fn count_call(&mut self, name: &str, error: &CallError) {
         let outcome = error.outcome();
         self.count(
             name,

@@ -27,6 +27,8 @@ pub enum Allowed {
 pub struct Pause {
     /// Time left.
     pub left: Duration,
+    /// From when every key was paused to the end of the pause.
+    pub length: Duration,
     /// Its cause.
     pub why: PauseReason,
 }

@@ -315,8 +315,10 @@ impl ViewState {
     fn pause(&self, now: Instant) -> Option<Pause> {
         let pauses: Option<Vec<_>> = self.open().map(|key| key.pause).collect();
         let (until, why) = pauses?.into_iter().min_by_key(|(until, _)| *until)?;
+        let since = self.all_paused_since.map_or(now, |since| since.min(now));
         (until > now).then(|| Pause {
             left: until - now,
+            length: until - since,
             why,
         })
     }

@@ -91,14 +91,9 @@ impl ProgressDisplay {
         const LONG: Duration = Duration::from_secs(5);
         let (messages, view) = (self.messages.clone(), self.view.clone());
         Arc::new(move |event: &Event<'_>| match *event {
-            Event::Paused {
-                key,
-                wait,
-                until,
-                why,
-            } if wait >= LONG => {
+            Event::Paused { key, wait, why, .. } if wait >= LONG => {
                 let key = (view.at(SystemClock.now()).keys > 1).then_some(key);
-                let pause = lines::pause(key, why, wait, until);
+                let pause = lines::pause(key, why, wait);
                 let _ = messages.try_send(DisplayMessage::Paused(pause));
             }
             _ => {}

@@ -84,7 +84,11 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<Stri
     if failed > 0 && summary.stop.is_none() {
         let again = command_line(&args.prompts, "--retry-failed");
         lines.push(line("next", format!("{again}   the {failed} once more")));
-        lines.push(line("", format!("paceline report {results}")));
+        let table = path.with_extension("csv");
+        let page = path.with_extension("html");
+        let export = format!("paceline export {results} -o {}", table.display());
+        let report = format!("paceline report {results} --html {}", page.display());
+        lines.extend([export, report].map(|command| line("", command)));
     }
     lines
 }

@@ -11,7 +11,6 @@ use super::logging::say;
 use super::progress::ProgressDisplay;
 use super::setup::Setup;
 use super::stop::{self, Destination};
-use super::style::Text;
 use super::{share, summary};
 use crate::api::Ask;
 use crate::batch::{Batch, Summary};
@@ -69,10 +68,7 @@ impl<'a> Session<'a> {
         destination: Destination,
     ) -> Exit {
         if !self.quiet || summary.stop.is_some() {
-            let mut text = Text::default();
-            for line in summary::outcome(self.calls, &self.setup, summary) {
-                text.add_line(&line);
-            }
+            let mut text = summary::outcome(self.calls, &self.setup, summary);
             for line in records {
                 text.add_line(&line);
             }

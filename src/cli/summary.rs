@@ -7,8 +7,9 @@ use log::kv::Value;
 
 use super::args::CallArgs;
 use super::exit::Exit;
-use super::format::{counted, duration, grouped, number};
+use super::format::{counted, duration, grouped, number, shortened};
 use super::setup::Setup;
+use super::style::{Emphasis, Text};
 use crate::batch::{Flags, Resume, Stop, Summary};
 
 /// How many prompts go where at which rate, and how many are on record.
@@ -37,16 +38,18 @@ fn on_record(resume: &Resume) -> Option<String> {
 }
 
 /// What became of the prompts, line by line. Zeros are left out: a good run has three or four lines.
-pub(super) fn outcome(args: &CallArgs, setup: &Setup, summary: &Summary) -> Vec<String> {
+pub(super) fn outcome(args: &CallArgs, setup: &Setup, summary: &Summary) -> Text {
     if summary.calls == 0 && summary.stop.is_none() {
-        return vec!["there was nothing left to send".to_owned()];
+        return "there was nothing left to send".into();
     }
-    let mut lines = vec![prompts(summary)];
+    let mut text = prompts(summary);
+    let mut lines = failed(summary);
     lines.extend(in_all(summary).map(|text| line("in all", text)));
     lines.extend(calls(summary).map(|text| line("calls", text)));
     lines.extend(rate(args, setup, summary).map(|text| line("rate", text)));
     lines.extend(cost(args, summary).map(|text| line("cost", text)));
-    lines
+    lines.iter().for_each(|line| text.add_line(line));
+    text
 }
 
 /// A line of the summary; without a label, it continues the line above.
@@ -54,21 +57,77 @@ pub(super) fn line(label: &str, text: impl Display) -> String {
     format!("  {label:<8} {text}")
 }
 
-fn prompts(summary: &Summary) -> String {
-    let flags = match summary.flags {
-        flags if flags == Flags::default() => String::new(),
-        flags => format!(" ({flags}: see finish_reason)"),
-    };
-    let prompts = counted(summary.answered + summary.failed, "prompt");
-    let mut parts = vec![format!("{} answered{flags}", grouped(summary.answered))];
-    if summary.failed > 0 {
-        parts.push(format!("{} failed", grouped(summary.failed)));
+fn prompts(summary: &Summary) -> Text {
+    let took = duration(summary.took);
+    let count = summary.answered + summary.failed;
+    if count == 0 {
+        return format!("no prompt was finished in {took}").into();
     }
-    format!(
-        "{prompts} in {}: {}",
-        duration(summary.took),
-        parts.join(", ")
-    )
+    let mut text = Text::from(format!("{} in {took}: ", counted(count, "prompt")));
+    if summary.answered > 0 {
+        let answered = format!("{} answered", grouped(summary.answered));
+        text.add(Emphasis::Good, answered);
+    }
+    if summary.flags != Flags::default() {
+        let flags = format!(" ({}: see finish_reason)", summary.flags);
+        text.add(Emphasis::Plain, flags);
+    }
+    if summary.failed > 0 {
+        let comma = if summary.answered > 0 { ", " } else { "" };
+        let failed = format!("{comma}{} failed", grouped(summary.failed));
+        text.add(Emphasis::Bad, failed);
+    }
+    text
+}
+
+/// Why prompts failed: how many, the cause, the latest message and the first names.
+fn failed(summary: &Summary) -> Vec<String> {
+    /// More causes are in the report.
+    const CAUSES: usize = 5;
+    const MESSAGE: usize = 40;
+    const NAMES: usize = 2;
+    let mut causes: Vec<_> = summary.failed_prompts.list.iter().collect();
+    causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
+    let rest: u64 = causes.iter().skip(CAUSES).map(|cause| cause.count).sum();
+    let rest = rest + summary.failed_prompts.others;
+    causes.truncate(CAUSES);
+    let rows: Vec<_> = causes
+        .iter()
+        .map(|cause| {
+            let label = match cause.status {
+                Some(status) => format!("status {status}"),
+                None => cause.label(),
+            };
+            let more = if cause.count > NAMES as u64 {
+                ", …"
+            } else {
+                ""
+            };
+            let names: Vec<_> = cause.first.iter().take(NAMES).map(String::as_str).collect();
+            let names = names.join(", ") + more;
+            [
+                grouped(cause.count),
+                label,
+                shortened(&cause.message, MESSAGE),
+                names,
+            ]
+        })
+        .collect();
+    let widest = |column: usize| {
+        let lengths = rows.iter().map(|row| row[column].chars().count());
+        lengths.max().unwrap_or(0)
+    };
+    let [counts, labels, messages] = [0, 1, 2].map(widest);
+    let mut lines = Vec::new();
+    for [count, label, message, names] in &rows {
+        let heading = if lines.is_empty() { "failed" } else { "" };
+        let row = format!("{count:>counts$}  {label:<labels$}  {message:<messages$}  {names}");
+        lines.push(line(heading, row));
+    }
+    if rest > 0 {
+        lines.push(line("", format!("{} for other reasons", grouped(rest))));
+    }
+    lines
 }
 
 /// Together with earlier runs.
@@ -80,21 +139,30 @@ fn in_all(summary: &Summary) -> Option<String> {
         .then(|| format!("{answered} answered, {failed} failed, with earlier runs"))
 }
 
-/// The calls, if some of them were not answered.
+/// The calls, if some of them were not answered: how many were retries, and how many failed with which status.
 fn calls(summary: &Summary) -> Option<String> {
-    let kinds = [
-        (summary.rate_limited, "rate limited (429)"),
-        (summary.faults, "failed otherwise"),
-    ];
-    let there = kinds.iter().filter(|(count, _)| *count > 0);
-    let kinds: Vec<_> = there
-        .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
+    const KINDS: usize = 4;
+    let kinds = summary.failed_calls.by_label();
+    let shown: u64 = kinds.iter().take(KINDS).map(|(_, count)| count).sum();
+    let others = summary.failed_calls.total() - shown;
+    let mut parts: Vec<_> = kinds
+        .iter()
+        .take(KINDS)
+        .map(|(label, count)| format!("{} x {label}", grouped(*count)))
         .collect();
+    if others > 0 {
+        parts.push(format!("{} others", grouped(others)));
+    }
+    let retries = match summary.retried {
+        0 => String::new(),
+        retried => format!(", {} of them retries", grouped(retried)),
+    };
     let billed = match summary.maybe_billed {
         0 => String::new(),
         calls => format!(" ({} may have been billed)", grouped(calls)),
     };
-    (!kinds.is_empty()).then(|| format!("{}: {}{billed}", grouped(summary.calls), kinds.join(", ")))
+    let calls = grouped(summary.calls);
+    (!parts.is_empty()).then(|| format!("{calls}{retries}: {}{billed}", parts.join(", ")))
 }
 
 /// The rate that was kept. A run of a moment has none worth telling, unless a rate was asked for.
@@ -114,8 +182,21 @@ fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
         Some(_) => ", shared with other processes",
         None => "",
     };
+    let paused = match summary.paused {
+        paused if paused < MOMENT => String::new(),
+        paused => format!(
+            ", paused for {}",
+            duration(Duration::from_secs(paused.as_secs()))
+        ),
+    };
+    let latency = summary.latency.zip(summary.latency_p95);
+    let latency = latency.map_or_else(String::new, |(median, p95)| {
+        format!("; latency {}, p95 {}", duration(median), duration(p95))
+    });
     let rate = number(rate.round());
-    Some(format!("{rate}{limit} calls a minute{shared}{found}"))
+    Some(format!(
+        "{rate}{limit} calls a minute{shared}{found}{paused}{latency}"
+    ))
 }
 
 /// The cost of the answers that report their tokens.
@@ -131,7 +212,7 @@ fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
         }
     };
     Some(format!(
-        "{cost}: {input} tokens in, {output} out, at {price} a million{unmetered}"
+        "{cost}: {input} tokens in, {output} out{unmetered}"
     ))
 }
 

@@ -202,7 +202,7 @@ fn keep_going_sends_the_rest_though_all_fail_alike() {
     assert_eq!((ran.exit, bench.sent().len()), (1, 30), "{ran}");
     assert!(
         ran.stderr
-            .contains("  help     does the server take this request?"),
+            .contains("  help: does the server take this request?"),
         "{ran}"
     );
 }

@@ -121,7 +121,7 @@ fn usually_only_the_beginning_and_the_end_are_told() {
         "{ran}"
     );
     assert_eq!(
-        lines[2], "  calls    3: 1 rate limited (429), 1 failed otherwise",
+        lines[2], "  calls    3, 2 of them retries: 1 x 429, 1 x 500",
         "{ran}"
     );
     let last = lines.last().unwrap();

@@ -326,7 +326,8 @@ fn calls_in_flight_stay_within_the_limit_on_open_files() {
         let is_told = ran
             .stderr
             .contains("warning: the system's limits on open files and threads allow 12 workers");
-        assert!(is_told && !ran.stderr.contains("failed"), "{ran}");
+        assert!(is_told || workers == "auto", "{ran}");
+        assert!(!ran.stderr.contains("failed"), "{ran}");
     }
 }
 

@@ -150,6 +150,7 @@ fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
         view.at(start + SECOND).pause,
         Some(Pause {
             left: SECOND * 4,
+            length: SECOND * 5,
             why: PauseReason::RateLimited
         })
     );
@@ -158,6 +159,7 @@ fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
         view.at(start).pause,
         Some(Pause {
             left: SECOND * 9,
+            length: SECOND * 9,
             why: PauseReason::Ordered
         })
     );

@@ -95,6 +95,7 @@ mod tests {
     fn the_rest_of_a_hold_and_the_last_answer_come_on_top() {
         let pause = Some(Pause {
             left: SECOND * 12,
+            length: SECOND * 20,
             why: PauseReason::Ordered,
         });
         let held = Snapshot {

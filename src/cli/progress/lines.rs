@@ -1,11 +1,13 @@
 //! The text of the display: lines of a snapshot that fit a terminal. Pure; every character is one column wide.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::eta;
 use crate::batch::{Allowed, PauseReason, Snapshot};
 use crate::cli::args::CostArgs;
-use crate::cli::format::{countdown, counted, duration, grouped, number, short_number};
+use crate::cli::format::{
+    countdown, counted, duration, grouped, number, short_number, time_of_day,
+};
 use crate::cli::style::{Emphasis, paint};
 
 /// What a terminal can show.
@@ -22,7 +24,9 @@ type Piece = (Emphasis, String);
 
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong.
 pub(super) fn screen(now: &Snapshot, cost: &CostArgs, look: TerminalLook) -> Vec<String> {
-    let mut lines = vec![bar(now, look), prompts(now, look), rate(now)];
+    let bar = bar(now, look);
+    let width = bar.iter().map(|(_, text)| text.chars().count()).sum();
+    let mut lines = vec![bar, prompts(now, look, width), rate(now)];
     lines.extend(spent(now, cost));
     lines.extend(trouble(now));
     lines.iter().map(|line| fit(line, look)).collect()
@@ -50,16 +54,9 @@ pub(super) fn one_line(now: &Snapshot, cost: &CostArgs) -> String {
 }
 
 /// A pause that has just begun.
-pub(super) fn pause(
-    key: Option<usize>,
-    why: PauseReason,
-    wait: Duration,
-    until: SystemTime,
-) -> String {
+pub(super) fn pause(key: Option<usize>, why: PauseReason, wait: Duration) -> String {
     let key = key.map_or_else(String::new, |key| format!("key {key} is "));
-    let until = jiff::Timestamp::try_from(until)
-        .map_or_else(|_| String::new(), |until| format!(" until {until:.0}"));
-    format!("{key}{why}{until} ({})", countdown(wait))
+    format!("{key}{why}, continues {}", time_of_day(wait))
 }
 
 /// The pieces that fit, in colour; of the first, as much as fits.
@@ -67,15 +64,35 @@ fn fit(pieces: &[Piece], look: TerminalLook) -> String {
     let mut room = look.width.saturating_sub(1);
     let mut line = String::new();
     for (n, (meaning, text)) in pieces.iter().enumerate() {
-        let columns = text.chars().count();
+        let columns = text.chars().map(columns).sum::<usize>();
         if columns > room && n > 0 {
             break;
         }
-        let text: String = text.chars().take(room).collect();
-        line += &paint(*meaning, &text, look.colour);
-        room = room.saturating_sub(columns);
+        let mut kept = String::new();
+        for c in text
+            .chars()
+            .map_while(|c| (columns_left(&mut room, c)).then_some(c))
+        {
+            kept.push(if look.unicode || c.is_ascii() { c } else { '?' });
+        }
+        line += &paint(*meaning, &kept, look.colour);
     }
     line
+}
+
+/// Whether there is room for this character, which is then taken.
+fn columns_left(room: &mut usize, c: char) -> bool {
+    let left = room.checked_sub(columns(c));
+    *room = left.unwrap_or(0);
+    left.is_some()
+}
+
+/// The columns of a character in a terminal: Chinese, Japanese, Korean and pictures take two. Messages of servers have
+/// them.
+fn columns(c: char) -> usize {
+    let is_wide = matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}' | '\u{1f000}'..);
+    1 + usize::from(is_wide)
 }
 
 /// The bar takes the room that the numbers leave, from 8 columns, where it begins to show something, up to 40.
@@ -126,7 +143,7 @@ fn earlier(now: &Snapshot) -> Option<String> {
     (now.before > 0).then(|| format!("{} from earlier runs", grouped(now.before)))
 }
 
-fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
+fn prompts(now: &Snapshot, look: TerminalLook, width: usize) -> Vec<Piece> {
     let [good, bad] = if look.unicode {
         ["✓ ", "✗ "]
     } else {
@@ -137,21 +154,20 @@ fn prompts(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
     } else {
         Emphasis::Minor
     };
+    let answered = format!("  {good}{} answered", grouped(now.answered));
     let mut pieces = vec![
-        (
-            Emphasis::Good,
-            format!("  {good}{} answered", grouped(now.answered)),
-        ),
+        (Emphasis::Good, answered),
         (failed, format!("   {bad}{} failed", grouped(now.failed))),
     ];
-    let errors = now.rate_limited.saturating_add(now.faults);
-    let retried = errors.saturating_sub(now.failed);
-    if retried > 0 {
-        pieces.push((Emphasis::Plain, format!("   {} retried", grouped(retried))));
+    if now.retried > 0 {
+        let retried = grouped(now.retried);
+        pieces.push((Emphasis::Plain, format!("   {retried} retried")));
     }
     pieces.extend(earlier(now).map(|earlier| (Emphasis::Minor, format!("   {earlier}"))));
-    let so_far = duration(Duration::from_secs(now.elapsed.as_secs()));
-    pieces.push((Emphasis::Minor, format!("   {so_far} so far")));
+    let so_far = duration(Duration::from_secs(now.elapsed.as_secs())) + " so far";
+    let taken: usize = pieces.iter().map(|(_, text)| text.chars().count()).sum();
+    let gap = width.saturating_sub(taken).max(so_far.len() + 3);
+    pieces.push((Emphasis::Minor, format!("{so_far:>gap$}")));
     pieces
 }
 
@@ -168,10 +184,13 @@ fn rate(now: &Snapshot) -> Vec<Piece> {
         (Emphasis::Plain, format!("  rate   {}", allowed_rate(now))),
         (Emphasis::Minor, in_flight),
     ];
-    let latency = now
-        .latency
-        .map(|latency| format!(", latency {}", duration(latency)));
-    pieces.extend(latency.map(|latency| (Emphasis::Minor, latency)));
+    if let Some(latency) = now.latency {
+        let latency = format!(", latency {}", duration(latency));
+        pieces.push((Emphasis::Minor, latency));
+    }
+    if let Some(p95) = now.latency_p95 {
+        pieces.push((Emphasis::Minor, format!(" (p95 {})", duration(p95))));
+    }
     pieces
 }
 
@@ -189,8 +208,13 @@ fn allowed_rate(now: &Snapshot) -> String {
 
 /// Why everyone waits, with a countdown.
 fn pause_left(now: &Snapshot) -> Option<String> {
-    let hold = now.pause?;
-    Some(format!("{}, {}", hold.why, countdown(hold.left)))
+    let pause = now.pause?;
+    let why = match pause.why {
+        PauseReason::Faults => "paused after too many faults",
+        _ => "paused",
+    };
+    let [left, length] = [pause.left, pause.length].map(countdown);
+    Some(format!("{why}, {left} of {length}"))
 }
 
 fn spent(now: &Snapshot, cost: &CostArgs) -> Option<Vec<Piece>> {
@@ -209,7 +233,7 @@ fn tokens(now: &Snapshot) -> Option<String> {
     (now.tokens.input + now.tokens.output > 0).then(|| format!("{input} tokens in, {output} out"))
 }
 
-/// The cost so far, and of the whole input if each prompt that is left costs as much as an answered one.
+/// The cost so far, and of the whole input if each other prompt costs as much as an answered one.
 fn costs(now: &Snapshot, cost: &CostArgs) -> Option<String> {
     tokens(now)?;
     let spent = cost.price?.cost(now.tokens);
@@ -217,28 +241,29 @@ fn costs(now: &Snapshot, cost: &CostArgs) -> Option<String> {
     let Some(left) = now.left().filter(|_| now.answered > 0) else {
         return Some(so_far);
     };
-    let all = spent * (1.0 + left as f64 / now.answered as f64);
+    // What earlier runs have cost is not known: their prompts count like those that are left.
+    let others = left.saturating_add(now.before) as f64;
+    let all = spent * (1.0 + others / now.answered as f64);
     Some(format!("{so_far}, about {} in all", cost.money(all)))
 }
 
+/// Why the latest call failed, while that is news: or else, while nothing gets through, why.
 fn trouble(now: &Snapshot) -> Option<Vec<Piece>> {
-    let calls = counted(now.calls, "call");
-    Some(vec![
-        (Emphasis::Bad, format!("  ! {}", problems(now)?)),
-        (Emphasis::Bad, format!(" of {calls}")),
-    ])
+    let text = problems(now)?;
+    Some(vec![(Emphasis::Bad, format!("  ! {text}"))])
 }
 
 fn problems(now: &Snapshot) -> Option<String> {
-    let kinds = [
-        (now.rate_limited, "rate limited (429)"),
-        (now.faults, "failed"),
-    ];
-    let there = kinds.iter().filter(|(count, _)| *count > 0);
-    let problems: Vec<_> = there
-        .map(|(count, kind)| format!("{} {kind}", grouped(*count)))
-        .collect();
-    (!problems.is_empty()).then(|| problems.join(", "))
+    /// Long enough to read it, and short enough to see that it is over.
+    const NEWS: Duration = Duration::from_secs(15);
+    let latest = now.failed_calls.latest()?;
+    let cause = latest.to_string();
+    if now.answered == 0 {
+        let (count, calls) = (grouped(latest.count), counted(now.calls, "call"));
+        return Some(format!("{count} of {calls}: {cause}"));
+    }
+    let is_news = now.since_failure.is_some_and(|since| since <= NEWS);
+    (is_news || now.pause.is_some()).then_some(cause)
 }
 
 #[cfg(test)]

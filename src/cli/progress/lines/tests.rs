@@ -1,7 +1,8 @@
 //! The display of some moments, at 80 and at 40 columns.
 
 use super::*;
-use crate::batch::{Pause, Tokens};
+use crate::api::{CallError, Class};
+use crate::batch::{Causes, Pause, Tokens};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -17,6 +18,7 @@ fn steady() -> Snapshot {
         in_flight: 8,
         waiting: 5,
         latency: Some(SECOND),
+        latency_p95: Some(SECOND * 2),
         tokens: Tokens {
             input: 12_345,
             output: 3_456_789,
@@ -25,9 +27,28 @@ fn steady() -> Snapshot {
     }
 }
 
+/// One failed call.
+fn causes(status: Option<u16>, code: &str, message: &str) -> Causes {
+    let mut causes = Causes::default();
+    let error = CallError {
+        class: Class::Fault,
+        status,
+        code: code.into(),
+        message: message.into(),
+        request_id: None,
+        retry_after: None,
+        hints: Box::default(),
+        maybe_billed: false,
+        body: None,
+    };
+    causes.count_call("line-1", &error);
+    causes
+}
+
 fn paused() -> Snapshot {
     let pause = Some(Pause {
         left: Duration::from_millis(11_200),
+        length: SECOND * 20,
         why: PauseReason::Ordered,
     });
     Snapshot {
@@ -36,6 +57,8 @@ fn paused() -> Snapshot {
         in_flight: 0,
         waiting: 13,
         rate_limited: 12,
+        retried: 9,
+        failed_calls: causes(Some(429), "rate_limit_exceeded", "Try again in 20s."),
         calls: 755,
         ..steady()
     }
@@ -46,6 +69,9 @@ fn many_failures() -> Snapshot {
         answered: 400,
         failed: 343,
         faults: 1800,
+        retried: 1457,
+        failed_calls: causes(None, "no_connection", "no connection: 拒否"),
+        since_failure: Some(SECOND),
         calls: 2200,
         ..steady()
     }
@@ -110,8 +136,8 @@ fn on_eighty_columns() {
             steady(),
             &[
                 "==============--------------------------  37 %  743 of 2,000  2 min 6 s left",
-                "  740 answered   3 failed   1 min 15 s so far",
-                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  740 answered   3 failed                                  1 min 15 s so far",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s (p95 2 s)",
                 "  cost   $6.93 so far, about $18.69 in all   12.3k tokens in, 3.46M out",
             ],
         ),
@@ -119,37 +145,36 @@ fn on_eighty_columns() {
             paused(),
             &[
                 "==============--------------------------  37 %  743 of 2,000  2 min 18 s left",
-                "  740 answered   3 failed   9 retried   1 min 15 s so far",
-                "  rate   paused by the server, 12 s   0 in flight, 13 waiting",
+                "  740 answered   3 failed   9 retried                       1 min 15 s so far",
+                "  rate   paused, 12 s of 20 s   0 in flight, 13 waiting",
                 "  cost   $6.93 so far, about $18.69 in all   12.3k tokens in, 3.46M out",
-                "  ! 12 rate limited (429) of 755 calls",
+                "  ! 429 rate_limit_exceeded: Try again in 20s.",
             ],
         ),
         (
             many_failures(),
             &[
                 "==============--------------------------  37 %  743 of 2,000  6 min 13 s left",
-                "  400 answered   343 failed   1,457 retried   1 min 15 s so far",
-                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  400 answered   343 failed   1,457 retried                 1 min 15 s so far",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s (p95 2 s)",
                 "  cost   $6.93 so far, about $28.69 in all   12.3k tokens in, 3.46M out",
-                "  ! 1,800 failed of 2,200 calls",
+                "  ! no connection: ??",
             ],
         ),
         (
             finding(),
             &[
                 "----------------------------------------   1 %  20 of 2,000  5 min 49 s left",
-                "  20 answered   0 failed   1 min 15 s so far",
-                "  rate   340 calls a minute, finding the limit   8 in flight, latency 1 s",
+                "  20 answered   0 failed                                   1 min 15 s so far",
+                "  rate   340 calls a minute, finding the limit   8 in flight, latency 1 s (p95 2 s)",
             ],
         ),
         (
             found(),
             &[
                 "----------------------------------------   1 %  20 of 2,000  3 min 22 s left",
-                "  20 answered   0 failed   4 retried   1 min 15 s so far",
-                "  rate   575 of about 590 calls a minute   8 in flight, latency 1 s",
-                "  ! 4 rate limited (429) of 20 calls",
+                "  20 answered   0 failed                                   1 min 15 s so far",
+                "  rate   575 of about 590 calls a minute   8 in flight, latency 1 s (p95 2 s)",
             ],
         ),
         (
@@ -157,7 +182,7 @@ fn on_eighty_columns() {
             &[
                 "743 prompts finished",
                 "  740 answered   3 failed   1 min 15 s so far",
-                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s",
+                "  rate   600 of 600 calls a minute   8 in flight, latency 1 s (p95 2 s)",
                 "  cost   $6.93 so far   12.3k tokens in, 3.46M out",
             ],
         ),
@@ -173,9 +198,9 @@ fn on_forty_columns() {
     let expected = [
         "  37 %  743 of 2,000  2 min 18 s left",
         "  740 answered   3 failed   9 retried",
-        "  rate   paused by the server, 12 s",
+        "  rate   paused, 12 s of 20 s",
         "  used   12.3k tokens in, 3.46M out",
-        "  ! 12 rate limited (429) of 755 calls",
+        "  ! 429 rate_limit_exceeded: Try again in",
     ];
     assert_eq!(screen(&paused(), &free(), narrow), expected);
 }
@@ -187,6 +212,11 @@ fn while_nothing_gets_through_no_time_is_invented() {
         failed: 0,
         faults: 16,
         calls: 16,
+        failed_calls: causes(
+            None,
+            "no_connection",
+            "cannot find the host api.opnai.com (DNS)",
+        ),
         ..steady()
     };
     let lines = screen(&stuck, &free(), PLAIN);
@@ -194,6 +224,8 @@ fn while_nothing_gets_through_no_time_is_invented() {
         lines[0].ends_with("  0 %  0 of 2,000  no answer yet"),
         "{lines:#?}"
     );
+    let trouble = "  ! 1 of 16 calls: cannot find the host api.opnai.com (DNS)";
+    assert_eq!(lines.last().map(String::as_str), Some(trouble));
     assert!(one_line(&stuck, &free()).contains("; no answer yet; "));
 }
 
@@ -259,6 +291,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         workers: 10_000,
         pause: Some(Pause {
             left: SECOND * 1_000_000,
+            length: SECOND * 1_000_000,
             why: PauseReason::RateLimited,
         }),
         ..steady()
@@ -290,7 +323,7 @@ fn elsewhere_one_line_says_it_all() {
     assert_eq!(
         one_line(&paused(), &cost()),
         "740 answered, 3 failed, 1,257 left; 0 of 600 calls a minute; 2 min 18 s left; 12.3k tokens in, 3.46M out; \
-         $6.93 so far, about $18.69 in all; 12 rate limited (429); paused by the server, 12 s"
+         $6.93 so far, about $18.69 in all; 429 rate_limit_exceeded: Try again in 20s.; paused, 12 s of 20 s"
     );
     let early = Snapshot {
         before: 50,
@@ -304,14 +337,15 @@ fn elsewhere_one_line_says_it_all() {
 
 #[test]
 fn a_pause_is_told_with_its_reason_and_its_end() {
-    let until = SystemTime::UNIX_EPOCH + SECOND * 3612;
-    assert_eq!(
-        pause(None, PauseReason::Ordered, SECOND * 12, until),
-        "paused by the server until 1970-01-01T01:00:12Z (12 s)"
+    let said = pause(None, PauseReason::Ordered, SECOND * 12);
+    assert!(
+        said.starts_with("paused by the server, continues at "),
+        "{said}"
     );
-    let said = pause(Some(2), PauseReason::RateLimited, SECOND * 61, until);
-    assert_eq!(
-        said,
-        "key 2 is rate limited by the server until 1970-01-01T01:00:12Z (1 min 1 s)"
+    assert!(said.ends_with(" (in 12 s)"), "{said}");
+    let said = pause(Some(2), PauseReason::RateLimited, SECOND * 61);
+    assert!(
+        said.starts_with("key 2 is rate limited by the server, continues at "),
+        "{said}"
     );
 }
