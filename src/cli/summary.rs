@@ -170,7 +170,7 @@ fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
     const MOMENT: Duration = Duration::from_secs(1);
     let rate = summary
         .calls_a_minute
-        .filter(|_| setup.rpm.is_some() || summary.took >= MOMENT)?;
+        .filter(|_| summary.answered > 0 && (setup.rpm.is_some() || summary.took >= MOMENT))?;
     let limit = setup.rpm.map_or_else(String::new, |rpm| {
         let all_keys = u64::from(rpm.get()) * setup.clients.len() as u64;
         format!(" of {}", grouped(all_keys))
