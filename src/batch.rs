@@ -377,7 +377,7 @@ impl<'a> Batch<'a> {
 
     /// A prompt as a job; `None` if it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
-        let request = body(self.asks[0], &prompt);
+        let request = body(self.asks[0], &prompt).map_err(Stop::Input)?;
         let id = record_id(self.asks[0], prompt.line, &request);
         let to_do = self.passing.is_to_do(&id)?;
         if !to_do {
@@ -557,13 +557,18 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The request body for a prompt: its own, or the one that the API client builds from its text.
-#[must_use]
-pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Vec<u8> {
-    prompt.body.as_ref().map_or_else(
-        || ask.request(&prompt.text),
-        |body| body.clone().into_bytes(),
-    )
+/// The request body for a prompt: its own, or the one that the API client builds from its text and its row.
+///
+/// # Errors
+/// The row has a file that cannot be read, or the API has no place for what it asks.
+pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Result<Vec<u8>, PromptError> {
+    match &prompt.body {
+        Some(body) => Ok(body.clone().into_bytes()),
+        None if prompt.row.is_plain() => Ok(ask.request(&prompt.text)),
+        None => ask
+            .request_row(&prompt.text, &prompt.row)
+            .map_err(|problem| PromptError::at(prompt.line, problem)),
+    }
 }
 
 /// The id of the record for this request. The same body sent to another API, or to a model that is named only in the

@@ -5,7 +5,9 @@
 //! read, or is perhaps not what it is taken for, ends the stream with an error that says where it is and what to do.
 //! Files are opened elsewhere.
 
+mod asked;
 mod csv;
+mod files;
 mod format;
 mod gzip;
 mod json;
@@ -20,21 +22,37 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use csv::Csv;
+use files::Files;
 use json::JsonRows;
 use lines::Lines;
 
+use crate::api::Row;
 use crate::text::shortened;
 
+pub(crate) use files::listed;
 pub(crate) use format::Format;
 pub(crate) use template::Template;
 
 /// The longest line, or row of CSV, or value of JSON, in bytes: far above any model's context, and no burden for memory.
 const LONGEST: usize = 16 << 20;
 
+/// In the number of a prompt that is repeated, the bits from this one on say which repetition it is: files have fewer lines.
+const REPEAT_SHIFT: u32 = 40;
+
+/// The line of the input in the number of a prompt.
+pub(crate) fn input_line(number: u64) -> u64 {
+    number & ((1 << REPEAT_SHIFT) - 1)
+}
+
+/// Sorts numbers of prompts by their lines, and those of a line by repetition.
+pub(crate) fn in_order(number: u64) -> u64 {
+    number.rotate_left(u64::BITS - REPEAT_SHIFT)
+}
+
 /// One prompt of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
-    /// The line of the input at which it begins, from 1.
+    /// Its number: the line of the input at which it begins, from 1, and above that which repetition it is.
     pub(crate) line: u64,
     /// Its name in the results: its own, or else `line-17`.
     pub(crate) custom_id: String,
@@ -43,9 +61,28 @@ pub struct Prompt {
     /// The body of a request, as JSON, to be sent as it is. `None`: it is made from the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
+    /// What is asked beyond the text.
+    #[serde(default, skip_serializing_if = "is_plain")]
+    pub(crate) row: Box<Row>,
+    /// The other fields of its row, for the record.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) columns: Map<String, Value>,
+}
+
+fn is_plain(row: &Row) -> bool {
+    row.is_plain()
 }
 
 impl Prompt {
+    /// The same prompt, to be asked as the N-th of its line, from 2.
+    pub(crate) fn again(&self, n: u32) -> Self {
+        Prompt {
+            line: self.line | u64::from(n - 1) << REPEAT_SHIFT,
+            custom_id: format!("{}#{n}", self.custom_id),
+            ..self.clone()
+        }
+    }
+
     /// A prompt of plain text, named `line-N` after its line in the input, from 1.
     #[must_use]
     pub fn new(line: u64, text: impl Into<String>) -> Self {
@@ -54,6 +91,8 @@ impl Prompt {
             custom_id: format!("line-{line}"),
             text: text.into(),
             body: None,
+            row: Box::default(),
+            columns: Map::new(),
         }
     }
 }
@@ -65,7 +104,8 @@ impl Prompt {
 /// * `path`: empty, a name that says nothing
 /// * `template`: none; the prompt is the text
 /// * `api_path`: empty; a Batch line may be for any API
-/// * `bodies_only`: no
+/// * `bodies_only`, `one_model`: no
+/// * `attached`: none but the usual names
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The format that was asked for.
@@ -76,8 +116,12 @@ pub(crate) struct Reading {
     pub(crate) template: Option<Template>,
     /// The path of the API, such as `/chat/completions`: the `url` of a Batch line must end with it.
     pub(crate) api_path: String,
-    /// Every prompt must bring its own body, as there is no model to make one for.
+    /// Every prompt must bring its own body or model, as there is none to make a body for.
     pub(crate) bodies_only: bool,
+    /// Models that rows ask for are left out: the practice server has one.
+    pub(crate) one_model: bool,
+    /// Columns that name files to send along.
+    pub(crate) attached: Vec<String>,
 }
 
 /// The input cannot be read, or may not be what it would be taken for. It displays as the place, and what is wrong there.
@@ -91,7 +135,7 @@ pub struct PromptError {
 impl PromptError {
     /// Something is wrong with this line.
     pub(crate) fn at(line: u64, problem: impl Into<String>) -> Self {
-        Self::within(format!("line {line}"), problem)
+        Self::within(format!("line {}", input_line(line)), problem)
     }
 
     fn within(place: impl Into<String>, problem: impl Into<String>) -> Self {
@@ -121,6 +165,7 @@ enum Rows<R> {
     Text(Lines<R>),
     Json(JsonRows<R>),
     Csv(Csv<R>),
+    Files(Files),
     Ended,
 }
 
@@ -132,10 +177,8 @@ struct InputRow {
     id: Option<String>,
     prompt: Option<String>,
     body: Option<String>,
-    /// All its fields, the prompt too, if there is a template.
+    /// All its fields, the prompt too.
     fields: Map<String, Value>,
-    /// Whether anything but the prompt is filled.
-    has_more: bool,
 }
 
 impl<R: BufRead> Prompts<R> {
@@ -149,6 +192,12 @@ impl<R: BufRead> Prompts<R> {
             rows: Rows::Unread(Lines::new(gzip::Inflated::new(reader, is_gzip))),
             reading,
         }
+    }
+
+    /// The prompts in these files, each of which is one.
+    pub(crate) fn in_files(files: Vec<PathBuf>, reading: Reading) -> Self {
+        let rows = Rows::Files(Files::new(files));
+        Prompts { rows, reading }
     }
 
     /// The next prompt that is not blank.
@@ -173,7 +222,8 @@ impl<R: BufRead> Prompts<R> {
                 ..InputRow::default()
             })),
             Rows::Json(json) => json.next(&self.reading),
-            Rows::Csv(csv) => csv.next(&self.reading),
+            Rows::Csv(csv) => csv.next(),
+            Rows::Files(files) => files.next(),
             Rows::Ended => Ok(None),
         }
     }
@@ -194,8 +244,8 @@ impl<R: BufRead> Prompts<R> {
         self.rows = match format {
             Format::Text => Rows::Text(lines),
             Format::Json => Rows::Json(JsonRows::new(lines)),
-            Format::Csv => Rows::Csv(Csv::new(lines, None)),
-            Format::Tsv => Rows::Csv(Csv::new(lines, Some('\t'))),
+            Format::Csv => Rows::Csv(Csv::new(lines, None, self.reading.template.is_none())),
+            Format::Tsv => Rows::Csv(Csv::new(lines, Some('\t'), self.reading.template.is_none())),
         };
         Ok(())
     }
@@ -223,10 +273,10 @@ impl Reading {
             .prompt
             .as_ref()
             .is_some_and(|prompt| prompt.trim().is_empty());
-        if !is_blank || !template.is_none_or(Template::takes_prompt) {
+        if !is_blank || !template.is_none_or(|template| template.takes("prompt")) {
             return Ok(false);
         }
-        if row.has_more {
+        if row.has_more() {
             let problem =
                 "its prompt is empty, but other fields are not: fill it, or remove the row";
             return Err(PromptError::at(row.line, problem));
@@ -234,20 +284,30 @@ impl Reading {
         Ok(true)
     }
 
-    fn prompt(&self, row: InputRow) -> Result<Prompt, PromptError> {
-        if self.bodies_only && row.body.is_none() {
+    fn prompt(&self, mut row: InputRow) -> Result<Prompt, PromptError> {
+        let asked = match row.body {
+            Some(_) => Row::default(),
+            None => asked::row(&row, self).map_err(|problem| PromptError::at(row.line, problem))?,
+        };
+        if self.bodies_only && row.body.is_none() && !asked.settings.contains_key("model") {
             return Err(PromptError::no_model(row.line));
         }
         let custom_id = row.custom_id();
         let text = match &self.template {
             Some(template) => template.render(&row)?,
-            None => row.prompt.unwrap_or_default(),
+            None => row
+                .prompt
+                .or_else(|| asked::question(&asked.messages))
+                .unwrap_or_default(),
         };
+        row.fields.retain(|name, _| !asked::is_told_elsewhere(name));
         Ok(Prompt {
             line: row.line,
             custom_id,
             text,
             body: row.body,
+            row: Box::new(asked),
+            columns: row.fields,
         })
     }
 }
@@ -257,6 +317,17 @@ impl InputRow {
         self.id
             .clone()
             .unwrap_or_else(|| format!("line-{}", self.line))
+    }
+
+    /// Whether anything but the prompt is filled.
+    fn has_more(&self) -> bool {
+        let is_filled = |value: &Value| match value {
+            Value::Null => false,
+            Value::String(text) => !text.trim().is_empty(),
+            _ => true,
+        };
+        let mut fields = self.fields.iter();
+        fields.any(|(name, value)| !name.eq_ignore_ascii_case("prompt") && is_filled(value))
     }
 }
 

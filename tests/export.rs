@@ -103,3 +103,47 @@ fn results_that_cannot_be_used_are_status_2_and_name_the_line() {
         said(&output)
     );
 }
+
+#[test]
+fn columns_of_the_input_are_written_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("r.jsonl");
+    let line = |n: u64, columns: &str| {
+        format!(
+            "{{\"id\":\"pl_{n}_ca978112ca1bbdca\",\"custom_id\":\"{n}\",\"text\":\"t\",\"columns\":{columns}}}\n"
+        )
+    };
+    let lines = [
+        line(1, r#"{"topic":"bees, all","n":1}"#),
+        line(2, r#"{"n":[2],"more":"=x"}"#),
+    ];
+    fs::write(&path, lines.concat()).unwrap();
+    let made = |options: &[&str]| {
+        let output = export(&path).args(options).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout.clone()).unwrap(),
+            said(&output),
+        )
+    };
+    let (_, csv, said) = made(&["-f", "csv", "--columns"]);
+    let rest = "custom_id,prompt,text,finish_reason,error,status,attempts";
+    assert_eq!(
+        csv,
+        format!("{rest},topic,n,more\n1,,t,,,,0,\"bees, all\",1,\n2,,t,,,,0,,[2],=x\n")
+    );
+    assert!(said.contains("1 cell as formulas"), "{said}");
+    let (_, csv, _) = made(&["-f", "csv", "--columns=n"]);
+    assert_eq!(csv, format!("{rest},n\n1,,t,,,,0,1\n2,,t,,,,0,[2]\n"));
+    let (_, json, _) = made(&["-f", "jsonl", "--columns=topic"]);
+    assert!(
+        json.contains(r#""columns":{"topic":"bees, all"}}"#),
+        "{json}"
+    );
+    let (exit, out, said) = made(&["-f", "csv", "--columns=other"]);
+    assert_eq!((exit, out.as_str()), (Some(2), ""));
+    assert!(
+        said.contains("no row has a column other; there are more, n, topic"),
+        "{said}"
+    );
+}

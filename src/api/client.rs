@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::header::ExtraHeader;
 use super::secrets::Secrets;
-use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, chat};
+use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, Row, chat};
 use crate::hints::Hints;
 use crate::http::{Headers, Http, HttpResponse, Target, TransportError};
 use crate::json::{Json, repaired};
@@ -244,6 +244,11 @@ pub(super) fn request_id(headers: &Headers) -> Option<String> {
 impl Ask for Client {
     fn request(&self, prompt: &str) -> Vec<u8> {
         serde_json::to_vec(&self.api.body(prompt, &self.params)).expect("a value can be written")
+    }
+
+    fn request_row(&self, prompt: &str, row: &Row) -> Result<Vec<u8>, String> {
+        let body = row.body(&*self.api, &self.path, prompt, &self.params)?;
+        Ok(serde_json::to_vec(&body).expect("a value can be written"))
     }
 
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {

@@ -16,6 +16,7 @@ mod kind;
 mod messages;
 mod reading;
 mod responses;
+mod row;
 mod secrets;
 
 use std::fmt::Debug;
@@ -39,6 +40,8 @@ pub use kind::ApiKind;
 pub use messages::Messages;
 pub use reading::usage_of;
 pub use responses::Responses;
+pub use row::Row;
+pub(crate) use row::is_url;
 pub(crate) use secrets::Secrets;
 
 /// What every prompt of a batch is sent with: plain data.
@@ -180,6 +183,15 @@ const OPENAI: &str = "https://api.openai.com/v1";
 pub trait Ask: Debug + Send + Sync {
     /// The body of the call for one prompt: the same for each attempt.
     fn request(&self, prompt: &str) -> Vec<u8>;
+
+    /// The body of the call for a row that asks more than a text; the default sends its text alone.
+    ///
+    /// # Errors
+    /// What is wrong with the row, for people: the API has no place for it, or a file cannot be read.
+    fn request_row(&self, prompt: &str, row: &Row) -> Result<Vec<u8>, String> {
+        let _ = row;
+        Ok(self.request(prompt))
+    }
 
     /// Makes one call, and blocks until it has ended.
     ///

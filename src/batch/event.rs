@@ -11,7 +11,7 @@ use log::{Level, log_enabled};
 
 use crate::api::CallError;
 use crate::journal::RecordAttempt;
-use crate::prompts::Prompt;
+use crate::prompts::{Prompt, input_line};
 
 /// Receives the events of a batch. The workers call it, so it must return quickly.
 ///
@@ -177,7 +177,7 @@ impl Event<'_> {
                 log::info!(event = "hired", workers; "added a worker: none was waiting for the next permit");
             }
             Event::Done { prompt, answered } => {
-                let line = prompt.line;
+                let line = input_line(prompt.line);
                 let prompt = prompt.custom_id.as_str();
                 log::debug!(event = "done", prompt, line, answered; "done");
             }
@@ -201,7 +201,7 @@ fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallErro
     let fields = [
         ("event", Some(Value::from("attempt"))),
         ("prompt", Some(Value::from(prompt.custom_id.as_str()))),
-        ("line", Some(Value::from(prompt.line))),
+        ("line", Some(Value::from(input_line(prompt.line)))),
         ("attempt", Some(Value::from(attempt.n))),
         ("key", Some(Value::from(attempt.key))),
         ("status", attempt.status.map(Value::from)),

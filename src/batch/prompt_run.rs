@@ -255,6 +255,7 @@ fn unanswered(job: &Job) -> Record {
         custom_id: job.prompt.custom_id.clone(),
         prompt: job.prompt.text.clone(),
         settings: job.settings.clone(),
+        columns: job.prompt.columns.clone(),
         text: None,
         finish_reason: None,
         response: None,

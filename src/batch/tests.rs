@@ -82,14 +82,7 @@ struct Ran {
 }
 
 fn prompts(count: u32) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
-    (1..=count).map(|n| {
-        Ok(Prompt {
-            line: n.into(),
-            custom_id: format!("line-{n}"),
-            text: n.to_string(),
-            body: None,
-        })
-    })
+    (1..=count).map(|n| Ok(Prompt::new(n.into(), n.to_string())))
 }
 
 fn run(

@@ -1,16 +1,15 @@
 //! The prompts: from a file, which is checked before anything is sent, or from standard input or another pipe, whose first
 //! prompt is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
-use log::warn;
 
 #[cfg(feature = "redis")]
 use super::args::PushArgs;
@@ -18,7 +17,7 @@ use super::args::{ReadingArgs, RunArgs};
 use super::error::CommandError;
 use super::format::counted;
 use crate::cancel::CancelToken;
-use crate::prompts::{Prompt, PromptError, Prompts, Reading, Template};
+use crate::prompts::{Prompt, PromptError, Prompts, Reading, Template, input_line, listed};
 use crate::text::shortened;
 
 pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
@@ -26,14 +25,29 @@ pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptErro
 /// Where prompts come from, and how they are read.
 pub(super) struct Input<'a> {
     path: &'a Path,
+    /// The files, if each is one prompt.
+    files: Option<Vec<PathBuf>>,
     reading: Reading,
     limit: usize,
+    /// How often each prompt is asked.
+    repeat: u32,
+}
+
+/// What a look at all prompts found.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// The number of prompts; `None` for a pipe, which is not read.
+    pub(super) count: Option<u64>,
+    /// What people should know about them.
+    pub(super) notes: Vec<String>,
 }
 
 impl<'a> Input<'a> {
     /// The prompts of a run, for the API at this path. Without a model they must bring their own bodies.
     pub(super) fn of_run(args: &'a RunArgs, api_path: &str) -> Result<Self, CommandError> {
         let mut input = Input::new(&args.prompts, &args.reading)?;
+        input.repeat = args.repeat.get();
+        input.reading.one_model = args.calls.practice;
         input.reading.bodies_only = args.calls.request.model.is_none() && !args.calls.practice;
         input.reading.api_path = api_path.to_owned();
         Ok(input)
@@ -47,40 +61,44 @@ impl<'a> Input<'a> {
 
     fn new(path: &'a Path, args: &ReadingArgs) -> Result<Self, CommandError> {
         let template = args.template.as_deref().map(template).transpose()?;
+        let files = listed(path).transpose();
         Ok(Input {
             path,
+            files: files.map_err(CommandError::file("cannot read prompts from", path))?,
             reading: Reading {
                 format: args.format,
                 path: path.to_owned(),
                 template,
+                attached: args.attach_column.clone(),
                 ..Reading::default()
             },
             limit: args.limit.unwrap_or(usize::MAX),
+            repeat: 1,
         })
     }
 
     /// Whether it can be read more than once.
     pub(super) fn is_file(&self) -> bool {
         let is_file = |path: &Path| path.metadata().is_ok_and(|found| found.is_file());
-        self.path != Path::new("-") && is_file(self.path)
+        self.files.is_some() || self.path != Path::new("-") && is_file(self.path)
     }
 
-    /// Reads a file to its end, before the first call is paid for, and shows each prompt to `look`. It returns the number
-    /// of prompts; `None` for a pipe, which is not read. Rows that look alike are warned of.
-    pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Option<u64>, CommandError> {
+    /// Reads a file to its end, before the first call is paid for, and shows each prompt to `look`. A pipe is not read.
+    pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Checked, CommandError> {
         if !self.is_file() {
-            return self.check_pipe().map(|()| None);
+            return self.check_pipe().map(|()| Checked::default());
         }
-        let mut count = 0;
-        let mut alike = AlikeRows::default();
+        let mut seen = SeenRows::default();
         for prompt in self.checked_prompts()? {
             let prompt = prompt?;
             look(&prompt);
-            alike.look(&prompt);
-            count += 1;
+            seen.look(&prompt);
         }
-        alike.warn(self.reading.template.is_some());
-        self.check_count(count).map(Some)
+        self.check_count(seen.count)?;
+        Ok(Checked {
+            count: Some(seen.count),
+            notes: seen.notes(self.reading.template.is_some()),
+        })
     }
 
     /// A pipe is not opened yet, but it must be there.
@@ -117,10 +135,12 @@ impl<'a> Input<'a> {
 
     /// The prompts, from the first.
     pub(super) fn prompts(&self, cancel: &CancelToken) -> Result<PromptStream, CommandError> {
-        let prompts = self.read()?;
+        let prompts = self.read()?.take(self.limit);
+        let repeat = self.repeat;
+        let prompts = prompts.flat_map(move |prompt| repeated(prompt, repeat));
         Ok(match self.is_file() {
-            true => Box::new(prompts.take(self.limit)),
-            false => Box::new(as_they_come(prompts, cancel.clone()).take(self.limit)),
+            true => Box::new(prompts),
+            false => Box::new(as_they_come(prompts, cancel.clone())),
         })
     }
 
@@ -138,6 +158,9 @@ impl<'a> Input<'a> {
     }
 
     fn read(&self) -> Result<Prompts<Box<dyn BufRead + Send>>, CommandError> {
+        if let Some(files) = &self.files {
+            return Ok(Prompts::in_files(files.clone(), self.reading.clone()));
+        }
         let source: Box<dyn BufRead + Send> = match self.path {
             path if path == Path::new("-") => Box::new(BufReader::new(io::stdin())),
             path => {
@@ -149,19 +172,34 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Finds rows that share an id, by which their results could not be told apart, and texts that are all the same. It takes
-/// about 16 bytes a prompt.
+/// A prompt as often as it is asked.
+fn repeated(
+    prompt: Result<Prompt, PromptError>,
+    times: u32,
+) -> impl Iterator<Item = Result<Prompt, PromptError>> {
+    let again = prompt.as_ref().ok().filter(|_| times > 1).cloned();
+    let again = again
+        .into_iter()
+        .flat_map(move |prompt| (2..=times).map(move |n| Ok(prompt.again(n))));
+    std::iter::once(prompt).chain(again)
+}
+
+/// Finds rows that share an id, by which their results could not be told apart, texts that are all the same, and rows with
+/// parameters of their own. It takes about 16 bytes a prompt.
 #[derive(Default)]
-struct AlikeRows {
+struct SeenRows {
     ids: HashSet<u64>,
     texts: HashSet<u64>,
     count: u64,
     shared: u64,
-    /// The first id that comes again, and where.
+    /// The first id that comes again, and its line.
     first: Option<(String, u64)>,
+    /// How many rows have each parameter, and how many have files.
+    own: BTreeMap<String, u64>,
+    with_files: u64,
 }
 
-impl AlikeRows {
+impl SeenRows {
     fn look(&mut self, prompt: &Prompt) {
         self.count += 1;
         if self.texts.len() < 2 {
@@ -172,21 +210,41 @@ impl AlikeRows {
             self.first
                 .get_or_insert_with(|| (prompt.custom_id.clone(), prompt.line));
         }
+        for name in prompt.row.settings.keys() {
+            *self.own.entry(name.clone()).or_default() += 1;
+        }
+        self.with_files += u64::from(!prompt.row.files.is_empty());
     }
 
-    fn warn(&self, has_template: bool) {
+    fn notes(&self, has_template: bool) -> Vec<String> {
+        let mut notes = Vec::new();
         if let Some((id, line)) = &self.first {
-            let (id, rows) = (shortened(id, 40), counted(self.shared, "row"));
-            warn!(
-                "the id \"{id}\" of line {line} is that of an earlier row ({rows} in all): the results of both will have it"
+            let (id, line, rows) = (
+                shortened(id, 40),
+                input_line(*line),
+                counted(self.shared, "row"),
             );
+            notes.push(format!(
+                "warning: the id \"{id}\" of line {line} is that of an earlier row ({rows} in all): the results of both will have it"
+            ));
         }
         if has_template && self.count > 1 && self.texts.len() == 1 {
-            warn!(
-                "the template makes the same text of all {} prompts",
+            notes.push(format!(
+                "warning: the template makes the same text of all {} prompts",
                 self.count
-            );
+            ));
         }
+        let own = self.own.iter();
+        let own: Vec<_> = own
+            .map(|(name, rows)| format!("{name} ({})", counted(*rows, "row")))
+            .collect();
+        if !own.is_empty() {
+            notes.push(format!("rows have their own {}", own.join(", ")));
+        }
+        if self.with_files > 0 {
+            notes.push(format!("{} with files", counted(self.with_files, "row")));
+        }
+        notes
     }
 }
 
@@ -261,7 +319,7 @@ mod tests {
         let cancel = CancelToken::new();
         let open = || {
             let input = Input::of_run(&args, "/chat/completions")?;
-            let count = input.check(|_| ())?;
+            let count = input.check(|_| ())?.count;
             Ok((count, input.prompts(&cancel)?.filter(Result::is_ok).count()))
         };
         let opened: Result<_, CommandError> = open();

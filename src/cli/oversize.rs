@@ -11,7 +11,7 @@ use log::warn;
 use super::format::counted;
 use crate::api::{Ask, Counting};
 use crate::batch::{RequestSize, body};
-use crate::prompts::Prompt;
+use crate::prompts::{Prompt, input_line};
 
 /// Finds such prompts.
 #[derive(Clone, Debug)]
@@ -36,8 +36,10 @@ impl OversizedPrompts {
 
     /// Looks at a prompt, as it would be sent.
     pub(super) fn look(&mut self, prompt: &Prompt, ask: &dyn Ask) {
-        if self.limit.is_some() {
-            self.weigh(prompt.line, RequestSize::of(&body(ask, prompt)));
+        if self.limit.is_some()
+            && let Ok(body) = body(ask, prompt)
+        {
+            self.weigh(prompt.line, RequestSize::of(&body));
         }
     }
 
@@ -51,7 +53,7 @@ impl OversizedPrompts {
         {
             self.count += 1;
             if self.first.len() < SHOWN {
-                self.first.push((line, least));
+                self.first.push((input_line(line), least));
             }
         }
     }

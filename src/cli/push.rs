@@ -20,11 +20,13 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = queue::at(&args.queue)?;
     let input = Input::of_push(args)?;
-    let count = input.check(|_| ())?;
+    let checked = input.check(|_| ())?;
     queue::end_on_interrupt(&cancel)?;
     let prompts = input.check_first(input.prompts(&cancel)?)?;
     let mut push = queue.push().map_err(queue::explain)?;
     if !quiet {
+        checked.notes.iter().for_each(tell);
+        let count = checked.count;
         let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
         tell(format!("{count} to the queue {queue}"));
     }
@@ -48,8 +50,8 @@ fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Resu
     thread::scope(|scope| {
         scope.spawn(move || {
             prompts
-                .map(|prompt| sender.send(prompt))
-                .find(Result::is_err)
+                .map(|prompt| sender.send(prompt).is_ok())
+                .find(|is_sent| !is_sent)
         });
         let added = add_received(push, &receiver, cancel);
         cancel.cancel(); // ends the thread, should it still read a pipe

@@ -224,7 +224,7 @@ fn check_belongs(
     let prompts = input.checked_prompts()?;
     let mut diff = resume.index.compare(prompts.map(|prompt| {
         let prompt = prompt?;
-        let id = record_id(client, prompt.line, &body(client, &prompt));
+        let id = record_id(client, prompt.line, &body(client, &prompt)?);
         Ok::<_, CommandError>((id, prompt.text))
     }))?;
     if diff.changed() > 0 && !args.keep {

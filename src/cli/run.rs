@@ -27,14 +27,15 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let output = checks.of(results::output_of(args));
     let session = checks.of(Session::new(calls, quiet));
     let input = checks.of(Input::of_run(args, draft.path()));
-    let count = input
+    let checked = input
         .as_ref()
         .and_then(|input| checks.of(input.check(|prompt| oversized.look(prompt, &draft))));
     let has_model = calls.request.model.is_some() || calls.practice;
-    if !has_model && !args.prompts.exists() && count.is_none() {
+    if !has_model && !args.prompts.exists() && checked.is_none() {
         checks.of::<()>(Err(setup::no_model()));
     }
-    let (Some(output), Some(session), Some(input), Some(count)) = (output, session, input, count)
+    let (Some(output), Some(session), Some(input), Some(checked)) =
+        (output, session, input, checked)
     else {
         return Err(checks.error());
     };
@@ -45,12 +46,14 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     };
     signals::watch_for_interrupts(&session.cancel, destination)?;
     let prompts = input.check_first(input.prompts(&session.cancel)?)?;
+    let count = checked.count;
     let RunResults {
         mut writer,
         resume,
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
     if !quiet {
+        notes.extend(checked.notes);
         notes.extend(oversized.warning());
         notes.push(summary::beginning(&session.setup, count, &resume));
         notes.extend(share::note(calls));

@@ -6,6 +6,7 @@ use std::io::BufRead;
 use super::id::RecordId;
 use super::reader::{Results, ResultsError};
 use crate::json::Json;
+use crate::prompts::input_line;
 
 /// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +97,7 @@ impl PromptChange {
 
 impl fmt::Display for PromptChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: the prompt ", self.line)?;
+        write!(f, "line {}: the prompt ", input_line(self.line))?;
         if self.was == self.now {
             write!(f, "is still {:?}", excerpt(&self.now, 0))?;
             if let Some(model) = &self.model {

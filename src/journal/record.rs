@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use serde_json::{Map, Value};
+
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 
@@ -25,6 +27,9 @@ pub struct Record {
     /// which part of a later run is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Json>,
+    /// The other fields of its row.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub columns: Map<String, Value>,
     /// The answer; `None` if the prompt failed.
     pub text: Option<String>,
     /// Why the answer ended: `stop`, `length` and so on.
@@ -205,6 +210,7 @@ pub(super) mod tests {
             custom_id: "line-1".into(),
             prompt: "a\u{2028}b\nc".into(),
             settings: None,
+            columns: Map::new(),
             text: None,
             finish_reason: None,
             response: Some(RecordResponse {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::format::{SEPARATORS, columns};
 use super::lines::Lines;
-use super::{InputRow, LONGEST, PromptError, Reading, short};
+use super::{InputRow, LONGEST, PromptError, short};
 
 /// The most fields of a row: as many as the largest spreadsheets have columns.
 const MOST_FIELDS: usize = 16_384;
@@ -27,6 +27,8 @@ pub(super) struct Csv<R> {
     lines: Lines<R>,
     /// `None`: to be found in the header.
     separator: Option<char>,
+    /// Whether one of the columns is the prompt.
+    needs_prompt: bool,
     machine: Box<Reader>,
     /// The fields of the row, end to end; there may be room after them.
     text: Vec<u8>,
@@ -45,15 +47,14 @@ struct Header {
     prompt: Option<usize>,
     /// The columns that may name a prompt: the first that is not blank does.
     ids: Vec<usize>,
-    /// Whether all fields are kept, for a template.
-    keeps_fields: bool,
 }
 
 impl<R: BufRead> Csv<R> {
-    pub(super) fn new(lines: Lines<R>, separator: Option<char>) -> Self {
+    pub(super) fn new(lines: Lines<R>, separator: Option<char>, needs_prompt: bool) -> Self {
         Csv {
             lines,
             separator,
+            needs_prompt,
             machine: Box::default(),
             text: Vec::new(),
             ends: vec![0; MOST_FIELDS],
@@ -64,13 +65,13 @@ impl<R: BufRead> Csv<R> {
     }
 
     /// The next row that is not blank.
-    pub(super) fn next(&mut self, reading: &Reading) -> Result<Option<InputRow>, PromptError> {
+    pub(super) fn next(&mut self) -> Result<Option<InputRow>, PromptError> {
         if self.header.names.is_empty() {
             self.find_separator()?;
             if !self.advance()? {
                 return Ok(None);
             }
-            let needs_prompt = reading.template.is_none();
+            let needs_prompt = self.needs_prompt;
             let separator = self.separator.unwrap_or(',');
             self.header = Header::new(self.begins, separator, &self.fields(), needs_prompt)?;
         }
@@ -222,12 +223,7 @@ impl Header {
             );
             return Err(PromptError::at(line, problem));
         }
-        Ok(Header {
-            names,
-            prompt,
-            ids,
-            keeps_fields: !needs_prompt,
-        })
+        Ok(Header { names, prompt, ids })
     }
 
     fn row(&self, line: u64, fields: &[Cow<'_, str>]) -> Result<InputRow, PromptError> {
@@ -241,18 +237,15 @@ impl Header {
         }
         let mut ids = self.ids.iter().map(|column| fields[*column].to_string());
         let named = self.names.iter().zip(fields);
-        let mut others = fields.iter().enumerate();
         Ok(InputRow {
             line,
             id: ids.find(|id| !id.trim().is_empty()),
             prompt: self.prompt.map(|column| fields[column].to_string()),
             body: None,
             fields: named
-                .filter(|(name, _)| self.keeps_fields && !name.is_empty())
+                .filter(|(name, _)| !name.is_empty())
                 .map(|(name, field)| (name.clone(), Value::from(field.as_ref())))
                 .collect(),
-            has_more: others
-                .any(|(column, field)| Some(column) != self.prompt && !field.trim().is_empty()),
         })
     }
 }
@@ -267,7 +260,7 @@ fn twice(names: &[String]) -> Option<&String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, LONGEST, Prompt, Prompts};
+    use super::super::{Format, LONGEST, Prompt, Prompts, Reading};
     use super::*;
 
     fn prompts(bytes: &[u8]) -> Prompts<&[u8]> {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::lines::Lines;
-use super::{InputRow, LONGEST, PromptError, Reading, short};
+use super::{InputRow, LONGEST, PromptError, Reading, asked, short};
 
 #[derive(Debug)]
 pub(super) struct JsonRows<R> {
@@ -225,40 +225,38 @@ struct JsonObject<'a> {
 impl<'a> JsonObject<'a> {
     fn row(&self, reading: &Reading) -> Result<InputRow, PromptError> {
         let has_template = reading.template.is_some();
-        if self.is_batch_line(has_template) {
+        let fields: Map<String, Value> = self.json.parse(&self.json.text)?;
+        if self.is_batch_line(has_template, &fields) {
             return self.batch(reading);
         }
         let prompt = match self.field("prompt") {
             Some(json) => Some(self.string("prompt", json)?),
-            None if has_template => None,
+            None if has_template || asked::has_messages(&fields) => None,
             None => {
                 let found = self.names();
                 let problem = format!(
-                    "expected a \"prompt\", found {found}; rename a field, or use a template"
+                    "expected a \"prompt\" or \"messages\", found {found}; rename a field, or use a template"
                 );
                 return Err(self.json.error(&self.json.text, problem));
             }
         };
         Ok(InputRow {
-            id: self.id()?,
-            fields: if has_template {
-                self.all_fields()?
-            } else {
-                Map::new()
-            },
             line: self.number,
+            id: self.id()?,
             prompt,
-            has_more: self.has_more(),
-            ..InputRow::default()
+            body: None,
+            fields,
         })
     }
 
-    /// With a template, `body` and `url` may be fields for it; only all three together are a request.
-    fn is_batch_line(&self, has_template: bool) -> bool {
+    /// With a template, `body` and `url` may be fields for it; only all three together are a request. A body without an
+    /// address may hold a conversation for any.
+    fn is_batch_line(&self, has_template: bool, fields: &Map<String, Value>) -> bool {
         let names = ["method", "url", "body"];
         let found = names.iter().filter(|name| self.field(name).is_some());
+        let is_conversation = asked::has_messages(fields) && self.field("url").is_none();
         let least = if has_template { names.len() } else { 1 };
-        found.count() >= least && self.field("prompt").is_none()
+        found.count() >= least && self.field("prompt").is_none() && !is_conversation
     }
 
     fn batch(&self, reading: &Reading) -> Result<InputRow, PromptError> {
@@ -310,20 +308,6 @@ impl<'a> JsonObject<'a> {
         Ok(None)
     }
 
-    fn all_fields(&self) -> Result<Map<String, Value>, PromptError> {
-        let fields = self.fields.iter();
-        fields
-            .map(|(name, json)| Ok((name.clone(), self.json.parse(json.get())?)))
-            .collect()
-    }
-
-    /// Whether another field than the prompt is filled.
-    fn has_more(&self) -> bool {
-        let is_filled = |json: &str| !matches!(json, "null" | "\"\"");
-        let mut fields = self.fields.iter();
-        fields.any(|(name, json)| name != "prompt" && is_filled(json.get()))
-    }
-
     fn field(&self, name: &str) -> Option<&'a str> {
         self.fields.get(name).map(|json| json.get())
     }
@@ -366,25 +350,11 @@ impl<'a> JsonObject<'a> {
 /// The question in a ready-made request: the last thing that the user says.
 fn question(body: &Value) -> Option<String> {
     let messages = body["messages"].as_array().or(body["input"].as_array());
-    let said = messages.and_then(|messages| {
-        let mut said = messages.iter().rev();
-        content(&said.find(|message| message["role"] == "user")?["content"])
-    });
     let plain = body["input"].as_str().or(body["prompt"].as_str());
-    said.or(plain.map(str::to_owned))
-        .filter(|text| !text.trim().is_empty())
-}
-
-/// The text of a message, which may have several parts, some of them pictures.
-fn content(content: &Value) -> Option<String> {
-    let Value::Array(parts) = content else {
-        return content.as_str().map(str::to_owned);
-    };
-    let texts: Vec<_> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
-    Some(texts.join("\n"))
+    let plain = plain.filter(|text| !text.trim().is_empty());
+    messages
+        .and_then(|messages| asked::question(messages))
+        .or(plain.map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -544,11 +514,11 @@ mod tests {
             ),
             (
                 r#"{"text":"p","n":1}"#,
-                "line 1, column 1: expected a \"prompt\", found n, text; rename a field, or use a template",
+                "line 1, column 1: expected a \"prompt\" or \"messages\", found n, text; rename a field, or use a template",
             ),
             (
                 "{}",
-                "line 1, column 1: expected a \"prompt\", found an empty object; rename a field, or use a template",
+                "line 1, column 1: expected a \"prompt\" or \"messages\", found an empty object; rename a field, or use a template",
             ),
         ];
         for (text, expected) in table {
@@ -638,10 +608,6 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_not_an_overflow() {
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(
-            read(&format!(r#"{{"prompt":"p","unused":{deep}}}"#))[0].text,
-            "p"
-        );
         let error = error(&batch(&format!(r#"{{"deep":{deep}}}"#)));
         assert!(
             error.ends_with("not JSON: recursion limit exceeded"),

@@ -94,7 +94,7 @@ impl<R: BufRead> Lines<R> {
 }
 
 /// A line as text, or the byte at which it is none, from 1, and why.
-fn text(bytes: Vec<u8>) -> Result<String, (usize, &'static str)> {
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, (usize, &'static str)> {
     if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
         let problem = "a NUL byte: this is no text (a spreadsheet, an archive, UTF-16?); save the file as UTF-8 text";
         return Err((nul + 1, problem));

@@ -3,7 +3,7 @@
 //! A name that the prompt does not have is an error and never a gap in the text; so is a blank text. A template that uses
 //! no field, or has one in single braces, would send the same text for every row: it is refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use minijinja::value::Serde;
@@ -24,8 +24,8 @@ const FUEL: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
     environment: Arc<Environment<'static>>,
-    /// Whether it uses the `prompt`.
-    takes_prompt: bool,
+    /// The fields that it uses.
+    takes: HashSet<String>,
     /// Names that stand in single braces.
     braced: Vec<String>,
 }
@@ -62,17 +62,16 @@ impl Template {
             );
             return Err(PromptError::within(name, problem));
         }
-        let takes_prompt = names.contains("prompt");
         Ok(Template {
             environment: Arc::new(environment),
-            takes_prompt,
+            takes: names,
             braced,
         })
     }
 
-    /// Whether it uses the `prompt`.
-    pub(super) fn takes_prompt(&self) -> bool {
-        self.takes_prompt
+    /// Whether it uses this field.
+    pub(super) fn takes(&self, name: &str) -> bool {
+        self.takes.contains(name)
     }
 
     pub(super) fn render(&self, row: &InputRow) -> Result<String, PromptError> {

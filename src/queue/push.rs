@@ -147,7 +147,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_prompt_reads_back_as_it_was_written(line in 1u64.., id: String, text: String, body: Option<String>) {
-            let prompt = Prompt { line, custom_id: id, text, body };
+            let prompt = Prompt { custom_id: id, body, ..Prompt::new(line, text) };
             let json = serde_json::to_vec(&prompt).unwrap();
             prop_assert_eq!(serde_json::from_slice::<Prompt>(&json).unwrap(), prompt);
         }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::{Value, json};
 
 use super::{Bench, Cli, Ran, common};
 
@@ -19,6 +20,7 @@ fn run_twice(name: &str, content: &[u8], options: &[&str]) -> (Ran, Vec<String>)
         "Explain {{topic}} in a haiku, {{id}}.",
     )
     .unwrap();
+    fs::write(bench.cli.path("car.txt"), "The model {{model}}").unwrap();
     let args = [&[name, "-w", "1", "-o", "prompts.results.jsonl"], options].concat();
     let ran = bench.run_on(&args);
     assert_eq!(ran.exit, 0, "{ran}");
@@ -101,6 +103,183 @@ fn json_arrays_and_tables_with_other_separators_are_prompts() {
         assert_eq!(prompts, expected, "{name}");
         assert_eq!(sent.len(), 2, "{name}");
     }
+}
+
+/// The bodies that were sent, as JSON.
+fn bodies(sent: &[String]) -> Vec<Value> {
+    let body = |request: &String| request.split_once("\r\n\r\n").unwrap().1.to_owned();
+    sent.iter()
+        .map(|request| serde_json::from_str(&body(request)).unwrap())
+        .collect()
+}
+
+#[test]
+fn conversations_are_rows_also_in_a_body_and_with_a_system_message() {
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let rows = [
+        json!({"id": "a", "messages": [user("one")]}),
+        json!({"id": "b", "system": "brief", "messages": [user("x"), {"role": "assistant", "content": "y"}, user("two")]}),
+        json!({"custom_id": "c", "body": {"messages": [user("three")], "temperature": 0.5, "top_p": 0.1}}),
+    ];
+    let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let (ran, sent) = run_twice("a.jsonl", lines.as_bytes(), &["-m", "m"]);
+    assert_eq!(ran.ids(), ["a", "b", "c"]);
+    let prompts: Vec<_> = ran.records.iter().map(|record| &record["prompt"]).collect();
+    assert_eq!(prompts, ["one", "two", "three"]);
+    let sent = bodies(&sent);
+    assert_eq!(sent[0], json!({"model": "m", "messages": [user("one")]}));
+    assert_eq!(
+        sent[1]["messages"][0],
+        json!({"role": "system", "content": "brief"})
+    );
+    assert_eq!(sent[1]["messages"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (&sent[2]["temperature"], &sent[2]["top_p"]),
+        (&json!(0.5), &json!(0.1))
+    );
+    assert!(
+        ran.stderr
+            .contains("rows have their own system (1 row), temperature (1 row), top_p (1 row)"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn rows_may_have_their_own_model_and_parameters_and_keep_their_other_columns() {
+    let rows = "id,prompt,model,max_tokens,temperature,topic\na,one,big,7,0.5,bees\nb,two,,,,\"ants, all\"\n";
+    let (ran, sent) = run_twice("a.csv", rows.as_bytes(), &["-m", "m"]);
+    let sent = bodies(&sent);
+    let settings = |body: &Value| json!([body["model"], body["max_tokens"], body["temperature"]]);
+    assert_eq!(settings(&sent[0]), json!(["big", 7, 0.5]));
+    assert_eq!(settings(&sent[1]), json!(["m", null, null]));
+    assert_eq!(ran.record("b")["columns"]["topic"], "ants, all");
+    let (ran, sent) = run_twice(
+        "b.csv",
+        b"id,model,topic\na,T,cars\n",
+        &["-m", "m", "--template", "car.txt"],
+    );
+    assert_eq!(
+        bodies(&sent)[0]["model"],
+        "m",
+        "the template uses the column"
+    );
+    assert_eq!(ran.record("a")["prompt"], "The model T");
+}
+
+#[test]
+fn each_file_of_a_folder_or_of_a_pattern_is_a_prompt() {
+    let bench = Bench::of("");
+    std::fs::create_dir(bench.cli.path("in")).unwrap();
+    for (name, text) in [
+        ("b.txt", "two\nlines\n"),
+        ("a.txt", "one"),
+        ("c.md", "three"),
+        (".hidden", "no"),
+    ] {
+        fs::write(bench.cli.path(format!("in/{name}")), text).unwrap();
+    }
+    let ran = bench.run_on(&["in", "-m", "m", "-w", "1"]);
+    assert_eq!((ran.exit, bench.sent().len()), (0, 3), "{ran}");
+    let records = common::records(&fs::read_to_string(bench.cli.path("in.results.jsonl")).unwrap());
+    let found: Vec<_> = records
+        .iter()
+        .map(|record| json!([record["custom_id"], record["prompt"]]))
+        .collect();
+    let expected = [
+        json!(["a.txt", "one"]),
+        json!(["b.txt", "two\nlines"]),
+        json!(["c.md", "three"]),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(
+        (bench.run_on(&["in", "-m", "m"]).exit, bench.sent().len()),
+        (0, 0)
+    );
+    let ran = bench.run_on(&["in/*.txt", "-m", "m", "-o", "p.jsonl"]);
+    assert_eq!((ran.exit, bench.sent().len()), (0, 2), "{ran}");
+    let ran = bench.run_on(&["in/*.csv", "-m", "m", "-o", "q.jsonl"]);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("in/*.csv holds no prompt"),
+        "{ran}"
+    );
+    fs::write(bench.cli.path("in/d.txt"), " \n").unwrap();
+    let ran = bench.run_on(&["in", "-m", "m", "-o", "r.jsonl"]);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("d.txt: the file is empty"),
+        "{ran}"
+    );
+    assert_eq!(bench.sent().len(), 0);
+}
+
+#[test]
+fn a_prompt_is_asked_as_often_as_it_is_told_and_more_can_be_added() {
+    let bench = Bench::of("one\ntwo\n");
+    let ran = bench.run(&["--repeat", "2", "-w", "1"]);
+    assert_eq!(
+        ran.ids(),
+        ["line-1", "line-1#2", "line-2", "line-2#2"],
+        "{ran}"
+    );
+    assert_eq!(bench.sent().len(), 4);
+    let ran = bench.run(&["--repeat", "3", "-w", "1"]);
+    assert_eq!((ran.exit, bench.sent().len()), (0, 2), "{ran}");
+    let ran = bench
+        .cli
+        .paceline(&["export", "prompts.results.jsonl", "-f", "csv"]);
+    let ids: Vec<_> = ran
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap())
+        .collect();
+    let expected = [
+        "line-1", "line-1#2", "line-1#3", "line-2", "line-2#2", "line-2#3",
+    ];
+    assert_eq!(ids, expected);
+}
+
+#[test]
+fn files_of_rows_are_sent_and_resumed_by_their_content() {
+    let bench = Bench::of("");
+    fs::write(bench.cli.path("a.png"), b"\x89PNG one").unwrap();
+    let rows = "{\"prompt\":\"what?\",\"images\":[\"a.png\",\"https://example.org/b.jpg\"]}\n{\"prompt\":\"x\",\"scan\":\"a.png\"}\n";
+    fs::write(bench.cli.path("rows.jsonl"), rows).unwrap();
+    let args = [
+        "rows.jsonl",
+        "-m",
+        "m",
+        "-w",
+        "1",
+        "--attach-column",
+        "scan",
+    ];
+    let ran = bench.run_on(&args);
+    assert_eq!(ran.exit, 0, "{ran}");
+    let sent = bodies(&bench.sent());
+    let parts = &sent[0]["messages"][0]["content"];
+    assert_eq!(
+        parts[0]["image_url"]["url"],
+        "data:image/png;base64,iVBORyBvbmU="
+    );
+    assert_eq!(parts[1]["image_url"]["url"], "https://example.org/b.jpg");
+    assert_eq!(parts[2]["text"], "what?");
+    assert_eq!(sent[1]["messages"][0]["content"][0]["type"], "image_url");
+    assert_eq!((bench.run_on(&args).exit, bench.sent().len()), (0, 0));
+    fs::write(bench.cli.path("a.png"), b"\x89PNG two").unwrap();
+    let ran = bench.run_on(&args);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("would be sent differently now"),
+        "{ran}"
+    );
+    fs::remove_file(bench.cli.path("a.png")).unwrap();
+    let ran = bench.run_on(&args);
+    assert!(
+        ran.exit == 2
+            && ran
+                .stderr
+                .contains("rows.jsonl: line 1: the file a.png: No such file"),
+        "{ran}"
+    );
 }
 
 #[test]

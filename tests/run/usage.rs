@@ -279,6 +279,55 @@ fn a_row_with_an_id_and_an_empty_prompt_is_not_dropped() {
 }
 
 #[test]
+fn a_row_that_asks_for_what_cannot_be_sent_is_refused_with_its_line() {
+    let table = [
+        (
+            r#"{"prompt":"p","messages":[{"role":"user","content":"a"}]}"#,
+            "it has both",
+        ),
+        (
+            r#"{"messages":[{"content":"a"}]}"#,
+            "to have a \"role\" and \"content\"",
+        ),
+        (
+            r#"{"prompt":"p","max_tokens":"many"}"#,
+            "expected \"max_tokens\" to be a number, found \"many\"",
+        ),
+        (
+            r#"{"prompt":"p","temperature":[1]}"#,
+            "expected \"temperature\" to be a number",
+        ),
+        (
+            r#"{"prompt":"p","model":7}"#,
+            "expected \"model\" to be a text, found 7",
+        ),
+        (
+            r#"{"prompt":"p","images":[7]}"#,
+            "expected \"images\" to name files, found 7",
+        ),
+        (
+            r#"{"prompt":"p","image":"none.png"}"#,
+            "none.png: No such file",
+        ),
+        (
+            r#"{"prompt":"p","image":"prompts.txt"}"#,
+            "prompts.txt: no PNG, JPEG, GIF, WebP or PDF",
+        ),
+    ];
+    for (row, said) in table {
+        assert_refused(
+            "a.jsonl",
+            format!("\"first\"\n{row}\n"),
+            &[],
+            &["line 2: ", said],
+        );
+    }
+    let conversation = r#"{"messages":[{"role":"user","content":"a"}]}"#;
+    let said = ["takes no messages or files"];
+    assert_refused("a.jsonl", conversation, &["--api", "embeddings"], &said);
+}
+
+#[test]
 fn a_template_that_takes_nothing_from_the_rows_is_refused() {
     let cli = Cli::of_topics(2);
     for (source, said) in [
@@ -298,12 +347,15 @@ fn a_template_that_takes_nothing_from_the_rows_is_refused() {
 #[test]
 fn a_missing_file_and_a_folder_are_named() {
     let silence = Silence::new();
-    for (input, why) in [("nowhere.txt", "No such file"), (".", "directory")] {
+    for (input, why) in [
+        (
+            "nowhere.txt",
+            "cannot read prompts from nowhere.txt: No such file",
+        ),
+        (".", "prompts.txt: the file is empty"),
+    ] {
         let args = ["run", input, "-m", "m", "--base-url", &silence.url()];
-        silence.assert_bad(
-            &Cli::of("").paceline(&args),
-            &["cannot read prompts from", input, why],
-        );
+        silence.assert_bad(&Cli::of("").paceline(&args), &[why]);
     }
 }
 

@@ -38,6 +38,10 @@ pub(in crate::cli) struct ExportArgs {
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(in crate::cli) failed: FailedPrompts,
 
+    /// Also write columns of the input: all, or --columns=a,b (csv and jsonl)
+    #[arg(long, value_name = "NAMES", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub(in crate::cli) columns: Option<Vec<String>>,
+
     /// Make the csv safe for a spreadsheet program
     ///
     /// Writes a UTF-8 mark, and ' before cells that it would run as formulas.

@@ -4,7 +4,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::values::{AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite};
+use super::values::{
+    AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite, up_to,
+};
 use crate::api::ApiKind;
 use crate::backoff::Jitter;
 use crate::batch::{Halt, Price};
@@ -26,11 +28,19 @@ Examples:
   paceline run prompts.txt -m gpt-4o-mini --rpm 500 -o answers.jsonl
   paceline run prompts.txt -m my-model --base-url http://localhost:8080/v1")]
 pub(in crate::cli) struct RunArgs {
-    /// The prompts: .txt, .jsonl, .json, .csv or .tsv, also .gz; - is standard input
+    /// The prompts: .txt, .jsonl, .json, .csv or .tsv, also .gz; a folder; - is standard input
+    ///
+    /// In a folder, or with a pattern in quotes such as 'prompts/*.txt', each file is one prompt, and its name the id. A row
+    /// may have a prompt or messages, an id, files (image, images, files) and its own model, system, max_tokens and
+    /// temperature; other columns stay with its record.
     pub(in crate::cli) prompts: PathBuf,
 
     #[command(flatten)]
     pub(in crate::cli) reading: ReadingArgs,
+
+    /// Ask each prompt N times; the ids are then line-7, line-7#2, …
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true, value_parser = up_to::<10_000, NonZeroU32>)]
+    pub(in crate::cli) repeat: NonZeroU32,
 
     /// Where the results go [default: PROMPTS with .results.jsonl]
     ///
@@ -56,7 +66,7 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) out_dir: Option<PathBuf>,
 
-    /// When to sync to the disk: always, interval or never
+    /// When to sync to disk: always, interval or never
     ///
     /// always is after each result, interval is at most once a second.
     #[arg(long, value_name = "WHEN", default_value = "interval")]
@@ -75,6 +85,12 @@ pub(in crate::cli) struct ReadingArgs {
     /// what it is.
     #[arg(long, value_name = "FORMAT")]
     pub(in crate::cli) format: Option<Format>,
+
+    /// A column that names a file to send along (repeatable)
+    ///
+    /// It comes beside image, images and files. PNG, JPEG, GIF, WebP or PDF, beside the input, or an https address.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) attach_column: Vec<String>,
 
     /// A template file, such as: Explain {{topic}} in a haiku
     ///

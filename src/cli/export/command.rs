@@ -38,6 +38,7 @@ fn options(args: &ExportArgs) -> Result<ExportOptions, CommandError> {
         order: args.order,
         failed: args.failed,
         spreadsheet: args.spreadsheet,
+        columns: args.columns.clone(),
     })
 }
 
@@ -79,6 +80,7 @@ mod tests {
             order: ExportOrder::Input,
             failed: FailedPrompts::Include,
             spreadsheet: false,
+            columns: None,
         }
     }
 

@@ -108,6 +108,7 @@ mod tests {
             id,
             custom_id,
             prompt,
+            columns: serde_json::Map::new(),
             text,
             finish_reason,
             response,

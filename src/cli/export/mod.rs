@@ -8,6 +8,7 @@
 //! with control characters escaped.
 //! Documents and plain text are cleaned of control characters.
 
+mod columns;
 mod command;
 mod markdown;
 mod row;
@@ -21,6 +22,8 @@ use thiserror::Error;
 
 use super::output::{RereadError, keep_last};
 use crate::journal::{ResultLine, Results, ResultsError};
+use crate::prompts::in_order;
+use columns::Columns;
 use row::ExportRow;
 use writer::RowWriter;
 
@@ -71,7 +74,7 @@ pub(crate) enum FailedPrompts {
 }
 
 /// How results are exported: plain data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ExportOptions {
     pub(crate) format: ExportFormat,
     pub(crate) order: ExportOrder,
@@ -79,6 +82,8 @@ pub(crate) struct ExportOptions {
     /// Make the table safe for a spreadsheet program: a byte order mark, so that it reads UTF-8; `\r\n`; and an
     /// apostrophe before each cell that it would take for a formula, because an answer must not be able to run one.
     pub(crate) spreadsheet: bool,
+    /// Columns of the input to write as well; empty for all.
+    pub(crate) columns: Option<Vec<String>>,
 }
 
 /// What was exported.
@@ -106,6 +111,9 @@ pub(crate) enum ExportError {
     /// The format has no place for what was asked for.
     #[error("txt has no place for failed prompts: choose another format")]
     NoPlace,
+    /// A column that no row has.
+    #[error("no row has a column {0}; there are {1}")]
+    NoColumn(String, String),
     /// The output cannot be written.
     #[error("{0}")]
     Write(#[from] io::Error),
@@ -123,13 +131,15 @@ pub(crate) fn export<R: BufRead + Seek>(
     if options.format == ExportFormat::Txt && options.failed == FailedPrompts::Only {
         return Err(ExportError::NoPlace);
     }
-    let offsets = offsets(results, options.order).map_err(RereadError::from)?;
+    let mut columns = Columns::new(options.columns.as_deref());
+    let offsets = offsets(results, options.order, &mut columns).map_err(RereadError::from)?;
+    columns.check()?;
     let mut exported = Exported {
         torn: results.torn(),
         ..Exported::default()
     };
     results.seek(0).map_err(RereadError::Again)?;
-    let mut writer = RowWriter::new(options, to)?;
+    let mut writer = RowWriter::new(options, columns.names, to)?;
     for offset in offsets {
         results.seek(offset).map_err(RereadError::Again)?;
         let line = results.next_line().map_err(RereadError::second)?;
@@ -150,10 +160,11 @@ pub(crate) fn export<R: BufRead + Seek>(
 fn offsets<R: BufRead>(
     results: &mut Results<R>,
     order: ExportOrder,
+    columns: &mut Columns<'_>,
 ) -> Result<Vec<u64>, ResultsError> {
     let mut records = Vec::new();
     while let Some(line) = results.next_line()? {
-        records.push((prompt_of(&line)?, line.offset));
+        records.push((prompt_of(&line, columns)?, line.offset));
     }
     keep_last(&mut records);
     let mut offsets: Vec<_> = records.into_iter().map(|(_, offset)| offset).collect();
@@ -164,9 +175,10 @@ fn offsets<R: BufRead>(
 }
 
 /// The line of the prompt that a record is of.
-fn prompt_of(line: &ResultLine<'_>) -> Result<u64, ResultsError> {
+fn prompt_of(line: &ResultLine<'_>, columns: &mut Columns<'_>) -> Result<u64, ResultsError> {
     let row: ExportRow<'_> = line.parse()?;
-    Ok(line.id(&row.id)?.line)
+    columns.find(&row);
+    Ok(in_order(line.id(&row.id)?.line))
 }
 
 impl ExportOptions {

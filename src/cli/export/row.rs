@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::journal::RecordError;
 
@@ -13,6 +14,9 @@ pub(super) struct ExportRow<'a> {
     pub(super) custom_id: String,
     #[serde(default)]
     pub(super) prompt: String,
+    /// The other columns of the input.
+    #[serde(default)]
+    pub(super) columns: Map<String, Value>,
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
@@ -36,6 +40,15 @@ impl ExportRow<'_> {
     pub(super) fn odd_ending(&self) -> Option<&str> {
         let reason = self.finish_reason.as_deref()?;
         (self.text.is_some() && reason != "stop").then_some(reason)
+    }
+
+    /// A column of the input as a cell of a table: a text as it is, anything else as JSON.
+    pub(super) fn cell(&self, column: &str) -> String {
+        match self.columns.get(column) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+        }
     }
 
     /// The HTTP status of the response.

@@ -11,6 +11,7 @@ fn with(format: ExportFormat) -> ExportOptions {
         order: ExportOrder::default(),
         failed: FailedPrompts::default(),
         spreadsheet: false,
+        columns: None,
     }
 }
 

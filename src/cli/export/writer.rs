@@ -1,10 +1,12 @@
 //! Writes the rows of an export in the format that was asked for.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use csv::{Terminator, WriterBuilder};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::markdown;
@@ -31,20 +33,21 @@ pub(super) enum RowWriter<W: Write> {
     Csv {
         to: Box<csv::Writer<BufWriter<W>>>,
         spreadsheet: bool,
+        columns: Vec<String>,
     },
-    Jsonl(BufWriter<W>),
+    Jsonl(BufWriter<W>, Vec<String>),
     Md(BufWriter<W>),
     Txt(BufWriter<W>),
     Batch(BufWriter<W>),
 }
 
 impl<W: Write> RowWriter<W> {
-    /// Begins an output.
-    pub(super) fn new(options: &ExportOptions, to: W) -> io::Result<Self> {
+    /// Begins an output, with these columns of the input where the format has a place for them.
+    pub(super) fn new(options: &ExportOptions, columns: Vec<String>, to: W) -> io::Result<Self> {
         let to = BufWriter::with_capacity(64 << 10, to);
         Ok(match options.format {
-            ExportFormat::Csv => begin_table(to, options.spreadsheet)?,
-            ExportFormat::Jsonl => RowWriter::Jsonl(to),
+            ExportFormat::Csv => begin_table(to, options.spreadsheet, columns)?,
+            ExportFormat::Jsonl => RowWriter::Jsonl(to, columns),
             ExportFormat::Md => RowWriter::Md(to),
             ExportFormat::Txt => RowWriter::Txt(to),
             ExportFormat::Batch => RowWriter::Batch(to),
@@ -54,8 +57,12 @@ impl<W: Write> RowWriter<W> {
     /// Writes a row. Returns how many cells of it begin as a formula does.
     pub(super) fn write(&mut self, row: &ExportRow<'_>, is_first: bool) -> io::Result<u64> {
         match self {
-            RowWriter::Csv { to, spreadsheet } => return write_cells(to, row, *spreadsheet),
-            RowWriter::Jsonl(to) => write_jsonl(to, row)?,
+            RowWriter::Csv {
+                to,
+                spreadsheet,
+                columns,
+            } => return write_cells(to, row, columns, *spreadsheet),
+            RowWriter::Jsonl(to, columns) => write_jsonl(to, row, columns)?,
             RowWriter::Batch(to) => write_batch(to, row)?,
             RowWriter::Md(to) => markdown::write_section(to, row, is_first)?,
             RowWriter::Txt(to) => write_text(to, row, is_first)?,
@@ -67,7 +74,7 @@ impl<W: Write> RowWriter<W> {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             RowWriter::Csv { mut to, .. } => to.flush(),
-            RowWriter::Jsonl(mut to)
+            RowWriter::Jsonl(mut to, _)
             | RowWriter::Batch(mut to)
             | RowWriter::Md(mut to)
             | RowWriter::Txt(mut to) => to.flush(),
@@ -75,23 +82,32 @@ impl<W: Write> RowWriter<W> {
     }
 }
 
-fn begin_table<W: Write>(mut to: BufWriter<W>, spreadsheet: bool) -> io::Result<RowWriter<W>> {
+fn begin_table<W: Write>(
+    mut to: BufWriter<W>,
+    spreadsheet: bool,
+    columns: Vec<String>,
+) -> io::Result<RowWriter<W>> {
     let mut terminator = Terminator::Any(b'\n');
     if spreadsheet {
         to.write_all("\u{feff}".as_bytes())?;
         terminator = Terminator::CRLF;
     }
     let mut to = WriterBuilder::new().terminator(terminator).from_writer(to);
-    to.write_record(COLUMNS).map_err(as_io)?;
+    let names = COLUMNS
+        .into_iter()
+        .chain(columns.iter().map(String::as_str));
+    to.write_record(names).map_err(as_io)?;
     Ok(RowWriter::Csv {
         to: Box::new(to),
         spreadsheet,
+        columns,
     })
 }
 
 fn write_cells<W: Write>(
     to: &mut csv::Writer<W>,
     row: &ExportRow<'_>,
+    columns: &[String],
     spreadsheet: bool,
 ) -> io::Result<u64> {
     let error = row.error.as_ref();
@@ -110,10 +126,14 @@ fn write_cells<W: Write>(
             .into(),
         row.attempts.len().to_string().into(),
     ];
-    let formulas = cells.iter().filter(|cell| is_formula(cell)).count() as u64;
-    let cells = cells.map(|cell| if spreadsheet { escaped(cell) } else { cell });
-    to.write_record(cells.iter().map(|cell| cell.as_bytes()))
-        .map_err(as_io)?;
+    let others = columns.iter().map(|name| Cow::from(row.cell(name)));
+    let mut formulas = 0;
+    for cell in cells.into_iter().chain(others) {
+        formulas += u64::from(is_formula(&cell));
+        let cell = if spreadsheet { escaped(cell) } else { cell };
+        to.write_field(cell.as_bytes()).map_err(as_io)?;
+    }
+    to.write_record(None::<&[u8]>).map_err(as_io)?;
     Ok(formulas)
 }
 
@@ -138,7 +158,7 @@ fn as_io(error: csv::Error) -> io::Error {
     }
 }
 
-fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
+fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>, columns: &[String]) -> io::Result<()> {
     #[derive(Serialize)]
     struct PlainLine<'a> {
         custom_id: &'a str,
@@ -146,8 +166,14 @@ fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         text: Option<&'a str>,
         finish_reason: Option<&'a str>,
         error: Option<&'a RecordError>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        columns: Option<BTreeMap<&'a str, &'a Value>>,
     }
+    let found = columns
+        .iter()
+        .filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
     let line = PlainLine {
+        columns: (!columns.is_empty()).then(|| found.collect()),
         custom_id: &row.custom_id,
         prompt: &row.prompt,
         text: row.text.as_deref(),

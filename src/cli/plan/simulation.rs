@@ -74,10 +74,8 @@ fn prompts(
         .zip(inputs.load.sizes(count))
         .map(move |(line, size)| {
             Ok(Prompt {
-                line,
-                custom_id: String::new(),
-                text: String::new(),
                 body: Some(if sized { body(size) } else { String::new() }),
+                ..Prompt::new(line, "")
             })
         })
 }

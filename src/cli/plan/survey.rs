@@ -37,7 +37,7 @@ impl Survey {
         let input = Input::of_run(args, client.path())?;
         for prompt in input.checked_prompts()? {
             let prompt = prompt?;
-            let request = body(client, &prompt);
+            let request = body(client, &prompt)?;
             let id = record_id(client, prompt.line, &request);
             survey.total += 1;
             if survey.is_to_send(args, &index, &id) {

@@ -71,15 +71,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         on.clone(),
         CancelToken::on(on),
     );
-    let prompts = (1..=300).map(|line| {
-        let (custom_id, text) = (format!("line-{line}"), line.to_string());
-        Ok(Prompt {
-            line,
-            custom_id,
-            text,
-            body: None,
-        })
-    });
+    let prompts = (1..=300).map(|line| Ok(Prompt::new(line, line.to_string())));
     let mut records = Vec::new();
     batch.run(prompts, |record| {
         records.push(serde_json::to_string(record).unwrap() + "\n");
