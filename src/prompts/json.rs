@@ -273,7 +273,10 @@ impl<'a> JsonObject<'a> {
         }
         let url = self.required("url")?;
         if !self.string("url", url)?.ends_with(&reading.api_path) {
-            let expected = format!("an address that ends with {}", reading.api_path);
+            let expected = format!(
+                "an address that ends with {} (or choose another --api)",
+                reading.api_path
+            );
             return Err(self.unlike("url", url, &expected));
         }
         let json = self.required("body")?;
@@ -589,7 +592,7 @@ mod tests {
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/embeddings","body":{}}"#,
-                "expected \"url\" to be an address that ends with /chat/completions, found \"/v1/embeddings\"",
+                "expected \"url\" to be an address that ends with /chat/completions (or choose another --api), found \"/v1/embeddings\"",
             ),
             (
                 r#"{"custom_id":"a","method":"POST","url":"/v1/chat/completions"}"#,

@@ -290,7 +290,7 @@ fn a_batch_line_is_sent_if_its_address_is_that_of_the_api() {
     assert!(
         ran.exit == 2
             && ran.stderr.contains(
-                "ends with /chat/completions, found \"/v1/embeddings\" (or choose another --api)"
+                "ends with /chat/completions (or choose another --api), found \"/v1/embeddings\""
             ),
         "{ran}"
     );
