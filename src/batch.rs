@@ -45,6 +45,8 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
 pub use causes::{Causes, FailureCause};
+#[cfg(feature = "cli")]
+pub(crate) use estimate::Estimate;
 pub use event::{Event, Origin, PauseReason, Watch};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};

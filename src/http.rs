@@ -161,6 +161,12 @@ impl Headers {
     }
 }
 
+impl From<HeaderMap> for Headers {
+    fn from(headers: HeaderMap) -> Self {
+        Headers(headers)
+    }
+}
+
 /// Pairs that cannot be a header are left out.
 impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
@@ -254,6 +260,7 @@ impl Http {
         }
         let config = Agent::config_builder()
             .http_status_as_error(false)
+            .allow_non_standard_methods(true)
             .max_redirects(0)
             .user_agent(concat!("paceline/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(options.connect_timeout.min(options.timeout)))
@@ -302,6 +309,40 @@ impl Http {
             return self.post_once(target, body, false, sent);
         }
         Ok(response)
+    }
+
+    /// Sends any request, and returns as soon as the head of the response has come: its body is read by the caller. Calls
+    /// `sent` when there is a connection and the request leaves.
+    ///
+    /// # Errors
+    /// [`TransportError`] if no head came.
+    pub(crate) fn send(
+        &self,
+        head: ureq::http::Request<()>,
+        body: &[u8],
+        sent: &dyn Fn(),
+    ) -> Result<ureq::http::Response<Body>, TransportError> {
+        let (mut head, ()) = head.into_parts();
+        let uri = head.uri.clone();
+        let has_body = !body.is_empty() || matches!(head.method.as_str(), "POST" | "PUT" | "PATCH");
+        let mut body = ReportedBody {
+            rest: body,
+            sent: Some(sent),
+        };
+        let agent = self.agent();
+        let response = if has_body {
+            let length = body.rest.len().into();
+            head.headers.insert(header::CONTENT_LENGTH, length);
+            let body = SendBody::from_reader(&mut body);
+            agent.run(ureq::http::Request::from_parts(head, body))
+        } else {
+            body.leaves();
+            agent.run(ureq::http::Request::from_parts(head, ()))
+        };
+        response.map_err(|error| TransportError {
+            is_sent: body.sent.is_none(),
+            ..self.explain(error, &uri)
+        })
     }
 
     fn post_once(
@@ -432,11 +473,17 @@ struct ReportedBody<'a> {
     sent: Option<&'a dyn Fn()>,
 }
 
-impl io::Read for ReportedBody<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl ReportedBody<'_> {
+    fn leaves(&mut self) {
         if let Some(sent) = self.sent.take() {
             sent();
         }
+    }
+}
+
+impl io::Read for ReportedBody<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.leaves();
         self.rest.read(buffer)
     }
 }

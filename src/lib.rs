@@ -162,7 +162,7 @@
 //! |---|---|
 //! | pattern | `sync` → [`clock`] → [`cancel`] → [`backoff`] → [`limiter`] → [`retry`] → [`pool`] |
 //! | runner | `names` → `text` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
-//! | face | `practice` → `cli` |
+//! | face | `practice` → `gate` → `cli` |
 //!
 //! The pattern has no HTTP client, and knows nothing of JSON or language models. Time comes in as an argument everywhere,
 //! and so can the seed of everything random.
@@ -183,6 +183,8 @@ pub mod cancel;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "cli")]
+mod gate;
 #[cfg(feature = "batch")]
 pub mod hints;
 #[cfg(feature = "batch")]

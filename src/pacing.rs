@@ -88,6 +88,15 @@ pub trait CallLimiter: Send + Sync + fmt::Debug {
     /// [`NoKeyPermit`] if there will be no permit.
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit>;
 
+    /// The same, but lets everybody who waits with [`acquire`](CallLimiter::acquire) go first. The default makes no
+    /// difference.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    fn acquire_behind(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        self.acquire(tokens, cancel)
+    }
+
     /// The call leaves only now, because a connection had to be made first. The next permit is then an interval after
     /// this instant, as the server sees it. The default does nothing.
     fn sent(&self, permit: &KeyPermit) {

@@ -23,7 +23,7 @@ const STOREYS: [(&str, &[&str]); 3] = [
             "prompts", "journal", "batch", "queue",
         ],
     ),
-    ("face", &["practice", "cli"]),
+    ("face", &["practice", "gate", "cli"]),
 ];
 
 #[test]

@@ -8,7 +8,7 @@ use crate::api::{Counting, Usage};
 
 /// Estimates tokens; each answer makes it better.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Estimate {
+pub(crate) struct Estimate {
     /// Which tokens the server counts.
     counting: Counting,
     /// Weighted means of the tokens and bytes of the requests so far; recent ones count more. In the ratio, long requests
@@ -29,7 +29,7 @@ impl Estimate {
     const WEIGHT: f64 = 0.2;
 
     /// The estimate before the first answer.
-    pub(super) fn new(counting: Counting) -> Self {
+    pub(crate) fn new(counting: Counting) -> Self {
         let Density { input, output } = Density::default();
         let bytes = 100.0;
         Estimate {
@@ -42,7 +42,7 @@ impl Estimate {
     }
 
     /// Estimated tokens of this request, as the server counts them.
-    pub(super) fn cost(&self, request: &[u8]) -> Usage {
+    pub(crate) fn cost(&self, request: &[u8]) -> Usage {
         let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u32;
         let usual = (self.output + Self::SPREADS * self.spread) as u32;
         let output = match self.counting {
@@ -58,7 +58,7 @@ impl Estimate {
     }
 
     /// Learns from an answered request. Returns its tokens, as the server counts them.
-    pub(super) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
+    pub(crate) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
         let input = match self.counting {
             Counting::Used => usage.input - usage.cached, // Anthropic's limits leave these out

@@ -2,6 +2,7 @@
 
 mod compare;
 mod export;
+mod gate;
 mod learn;
 mod manual;
 mod plan;
@@ -17,6 +18,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use compare::CompareArgs;
 pub(super) use export::ExportArgs;
+pub(super) use gate::GateArgs;
 pub(super) use learn::LearnArgs;
 pub(super) use manual::{CompletionsArgs, ManualArgs};
 pub(super) use plan::PlanArgs;
@@ -75,6 +77,8 @@ Examples:
   paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl"
     )]
     Queue(QueueAction),
+    /// Open a local front door to an API, which paces the calls of other programs
+    Gate(GateArgs),
     /// Compare fixed sleeps, backoff and a paced pool, in simulated time
     Compare(CompareArgs),
     /// Serve a rate-limited practice API, as each provider does

@@ -111,6 +111,23 @@ pub(super) fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secret
     )
 }
 
+/// The endpoints of a gate: one address, with the keys that are named or set. Without any, clients bring their own.
+pub(super) fn of_gate(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
+    if args.base_url.len() > 1 {
+        return Err(CommandError::usage(
+            "a gate has one API behind it: give one --base-url, and start another gate for another API",
+        ));
+    }
+    let has_key = !args.key_env.is_empty() || env::var_os(api.key_env()).is_some();
+    if has_key || args.base_url.iter().any(|url| pair(url).is_some()) {
+        return of(args, api);
+    }
+    Ok(vec![Endpoint {
+        base_url: base_url(args, api)?,
+        key: None,
+    }])
+}
+
 /// One address, with as many keys as are named.
 fn keys_at_one_address(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
     let base_url = base_url(args, api)?;
@@ -183,7 +200,7 @@ fn default_key(name: &str, has_base_url: bool) -> Result<Option<Key>, CommandErr
     }
 }
 
-fn key_in(name: &str) -> Result<Key, CommandError> {
+pub(super) fn key_in(name: &str) -> Result<Key, CommandError> {
     let text = env::var_os(name)
         .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))
         .map_err(|error| error.help(format!("set the key with export {name}=...")))?;

@@ -13,6 +13,7 @@ mod export;
     reason = "the rooms of the face switch over to it one by one"
 )]
 pub(crate) mod format;
+mod gate;
 mod input;
 mod learn;
 mod limits;
@@ -70,6 +71,7 @@ fn dispatch(command: Command, quiet: bool) -> Result<Exit, CommandError> {
         Command::Report(args) => report::run(&args, quiet),
         #[cfg(feature = "redis")]
         Command::Queue(action) => queue::run(action, quiet),
+        Command::Gate(args) => gate::serve(&args, quiet),
         Command::Compare(args) => compare::run(&args),
         Command::Practice(args) => practice::serve(&args),
         Command::Learn(args) => learn::serve(&args),

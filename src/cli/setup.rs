@@ -20,7 +20,7 @@ use crate::practice::{self, Latency, Limits, Server};
 use crate::retry::Retry;
 
 /// The rate with `--practice`, unless `--rpm` is given: fast enough to see something, slow enough to see the limit.
-const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
+pub(super) const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");
 
 /// How long the practice server takes with `--practice`: about as long as a small model.
 pub(super) const PRACTICE_LATENCY: Latency = Latency::LogNormal(Duration::from_millis(400), 0.3);

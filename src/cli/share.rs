@@ -1,6 +1,8 @@
 //! The rate that is shared with other processes, if `--share` is given.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::args::CallArgs;
 use super::error::CommandError;
@@ -25,27 +27,40 @@ pub(super) fn limiter(
              `paceline practice`, and point every process at it with --base-url",
         ));
     }
-    let RateLimit::Fixed(rate) = setup.settings.rate else {
+    let clients = setup.clients.iter();
+    let names = clients.map(|client| client.pace_name()).collect();
+    let rate = &args.rate;
+    let options = (setup.settings.rate, rate.burst, rate.tpm, rate.max_wait);
+    connect(place, names, options, clock.clone()).map(Some)
+}
+
+/// The rate that is shared at this place, by the names of the keys. The options are the rate of each key, its burst, its
+/// tokens a minute, and how long to wait for the place itself.
+pub(super) fn connect(
+    place: &str,
+    names: Vec<String>,
+    (rate, burst, tokens, patience): (RateLimit, NonZeroU32, Option<NonZeroU32>, Duration),
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn CallLimiter>, CommandError> {
+    let RateLimit::Fixed(rate) = rate else {
         return Err(CommandError::usage(
             "--share needs --rpm: give it, the same to every process that shares the rate",
         ));
     };
-    if args.rate.burst.get() > 1 {
+    if burst.get() > 1 {
         return Err(CommandError::usage(
             "--share spaces calls evenly and --burst sends several at once: leave one of them out",
         ));
     }
-    let clients = setup.clients.iter();
     let options = ShareOptions {
-        place: place.clone(),
+        place: place.to_owned(),
         password: redis::password(),
-        names: clients.map(|client| client.pace_name()).collect(),
+        names,
         rate,
-        tokens: args.rate.tpm,
-        patience: args.rate.max_wait,
+        tokens,
+        patience,
     };
-    let shared = SharedLimiter::connect(options, clock.clone())?;
-    Ok(Some(Arc::new(shared)))
+    Ok(Arc::new(SharedLimiter::connect(options, clock)?))
 }
 
 /// A line for the beginning of a run.

@@ -1,0 +1,101 @@
+//! The options of `gate`.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::run::{ServerArgs, WatchArgs};
+use super::values::{AutoOr, auto_or, duration};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A program that calls the gate needs no change but its base URL. Its calls wait for their turn; a 429 never reaches \
+it. A call with the header `x-paceline-priority: batch` lets all others go first. GET /paceline/stats has the counts.
+
+Examples:
+  paceline gate --rpm 500
+  OPENAI_BASE_URL=http://127.0.0.1:8322/v1 python their_script.py
+  paceline gate --practice --rpm 600                   # try it: no key, no network
+  paceline gate --api messages --rpm 50 --tpm 40000    # ANTHROPIC_BASE_URL=http://127.0.0.1:8322")]
+pub(in crate::cli) struct GateArgs {
+    /// The port to listen on, on 127.0.0.1; 0 picks a free one
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "8322",
+        conflicts_with = "listen"
+    )]
+    pub(in crate::cli) port: u16,
+
+    /// Listen on this address instead, as in 0.0.0.0:8322
+    ///
+    /// Other machines can then use your key: they must send the token.
+    #[arg(long, value_name = "ADDR:PORT", requires = "token_env")]
+    pub(in crate::cli) listen: Option<SocketAddr>,
+
+    /// The variable that holds a token, which clients must send
+    ///
+    /// They send it as `x-paceline-token`, or where their API key goes.
+    #[arg(long, value_name = "NAME")]
+    pub(in crate::cli) token_env: Option<String>,
+
+    /// Use the built-in practice server as the API: no key, no network
+    #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert", "share"])]
+    pub(in crate::cli) practice: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) server: ServerArgs,
+
+    /// Calls a minute with each key, or auto [default: auto]
+    ///
+    /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit.
+    #[arg(long, value_name = "N", help_heading = "The rate", value_parser = auto_or::<{ u32::MAX }, NonZeroU32>)]
+    pub(in crate::cli) rpm: Option<AutoOr<NonZeroU32>>,
+
+    /// Tokens a minute with each key [default: no limit]
+    #[arg(long, value_name = "N", help_heading = "The rate")]
+    pub(in crate::cli) tpm: Option<NonZeroU32>,
+
+    /// Calls that the server accepts at once after a quiet time
+    #[arg(long, value_name = "N", help_heading = "The rate", default_value = "1")]
+    pub(in crate::cli) burst: NonZeroU32,
+
+    /// Share one rate with every process that is given the same place
+    ///
+    /// As for `run`: a file, or redis://HOST:PORT/DB?name=NAME. It needs --rpm and a key of the gate's own.
+    #[arg(long, value_name = "FILE|URL", help_heading = "The rate")]
+    pub(in crate::cli) share: Option<String>,
+
+    /// The longest that a call may take, its wait included; then it gets a 503
+    #[arg(long, value_name = "DUR", help_heading = "The rate", default_value = "10m", value_parser = duration)]
+    pub(in crate::cli) max_wait: Duration,
+
+    /// The most calls that wait; another gets a 503
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "The rate",
+        default_value = "1000"
+    )]
+    pub(in crate::cli) max_waiting: usize,
+
+    /// The most connections at once
+    #[arg(long, value_name = "N", default_value = "2000")]
+    pub(in crate::cli) max_connections: usize,
+
+    /// Retries of a call that did not reach the server, or that it answered with a 5xx
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(in crate::cli) max_retries: u32,
+
+    /// Record each call in this file, a JSON line each; `paceline report` reads it
+    #[arg(long, value_name = "FILE", help_heading = "What you see")]
+    pub(in crate::cli) record: Option<PathBuf>,
+
+    /// Record requests and answers as well
+    #[arg(long, help_heading = "What you see", requires = "record")]
+    pub(in crate::cli) record_bodies: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) watch: WatchArgs,
+}

@@ -1,0 +1,254 @@
+//! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C.
+
+use std::env;
+use std::io::{IsTerminal, stderr};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::args::{AutoOr, GateArgs};
+use super::endpoints::{self, Endpoint};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::format::{countdown, counted, number};
+use super::logging::{screen, tell};
+use super::run::watch_for_interrupts;
+use super::setup::{self, PRACTICE_RPM, cannot_start};
+use super::share;
+use crate::api::{Api, ApiKind, Client, Params};
+use crate::cancel::CancelToken;
+use crate::clock::SystemClock;
+use crate::gate::{Gate, GateCounts, GateOptions, RecordFile};
+use crate::http::{Http, HttpOptions};
+use crate::journal::{Durability, Journal};
+use crate::pacing::{KeyLimits, RateLimit};
+use crate::practice::{Limits, Server, ServerOptions};
+use crate::retry::Retry;
+
+pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> {
+    let practice = args.practice.then(|| start_practice(args)).transpose()?;
+    let api = args.server.api.api();
+    let endpoints = match &practice {
+        Some(server) => vec![Endpoint::without_key(server.base_url())],
+        None => endpoints::of_gate(&args.server, &*api)?,
+    };
+    let base_url = endpoints[0].base_url.as_deref();
+    let base_url = base_url.unwrap_or(api.base_url()).to_owned();
+    let http = http(args, &endpoints[0])?;
+    let addr = args
+        .listen
+        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)));
+    let options = options(args, &*api, endpoints, &base_url, &http)?;
+    let has_key = !options.keys.is_empty();
+    let gate = Gate::open(addr, http, options)
+        .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
+    let cancel = CancelToken::new();
+    watch_for_interrupts(&cancel)?;
+    if !quiet {
+        tell(&welcome(args, &gate, &base_url, has_key));
+    }
+    show(&gate, &cancel, quiet);
+    gate.close();
+    if !quiet {
+        tell(&ending(&gate.counts()));
+    }
+    Ok(Exit::Answered)
+}
+
+fn start_practice(args: &GateArgs) -> Result<Server, CommandError> {
+    let options = ServerOptions {
+        limits: Limits {
+            rpm: Some(rpm(args).unwrap_or(PRACTICE_RPM)),
+            burst: args.burst,
+            ..Limits::default()
+        },
+        latency: setup::PRACTICE_LATENCY,
+        ..ServerOptions::default()
+    };
+    Server::start_with(options).map_err(cannot_start)
+}
+
+fn rpm(args: &GateArgs) -> Option<NonZeroU32> {
+    args.rpm.and_then(AutoOr::number)
+}
+
+fn http(args: &GateArgs, endpoint: &Endpoint) -> Result<Http, CommandError> {
+    /// Idle connections that are kept open to the API: as many calls may be in flight without a new handshake.
+    const CONNECTIONS: usize = 256;
+    Ok(Http::new(&HttpOptions {
+        timeout: args.server.timeout,
+        connections: CONNECTIONS.min(args.max_connections.max(1)),
+        ca_cert: args.server.ca_cert.clone(),
+        proxy_from_env: !endpoint.is_local(),
+        ..HttpOptions::default()
+    })?)
+}
+
+fn options(
+    args: &GateArgs,
+    api: &dyn Api,
+    endpoints: Vec<Endpoint>,
+    base_url: &str,
+    http: &Http,
+) -> Result<GateOptions, CommandError> {
+    let rate = match rpm(args) {
+        Some(rpm) => RateLimit::Fixed(setup::rate(rpm, args.burst)),
+        None if args.burst.get() == 1 => RateLimit::Adaptive,
+        None => return Err(CommandError::usage("--burst needs --rpm as well")),
+    };
+    let keys: Vec<_> = endpoints
+        .into_iter()
+        .filter_map(|endpoint| endpoint.key)
+        .collect();
+    let limiter = match &args.share {
+        None => None,
+        Some(_) if keys.is_empty() => {
+            return Err(CommandError::usage(format!(
+                "--share paces a key of the gate's own: name it with --key-env, or set ${}",
+                api.key_env()
+            )));
+        }
+        Some(place) => {
+            let name = |key| {
+                let api = args.server.api.api();
+                Client::new(
+                    http.clone(),
+                    api,
+                    Some(base_url),
+                    Some(key),
+                    Params::default(),
+                )
+                .pace_name()
+            };
+            let names = keys.iter().map(name).collect();
+            let options = (rate, args.burst, args.tpm, args.max_wait);
+            Some(share::connect(
+                place,
+                names,
+                options,
+                Arc::new(SystemClock),
+            )?)
+        }
+    };
+    Ok(GateOptions {
+        api: args.server.api,
+        base_url: base_url.to_owned(),
+        keys,
+        limits: KeyLimits {
+            rate,
+            tokens: args.tpm,
+        },
+        limiter,
+        retry: Retry::new()
+            .retries(args.max_retries)
+            .within(args.max_wait)
+            .patience(args.max_wait),
+        max_waiting: args.max_waiting,
+        max_connections: args.max_connections,
+        token: args
+            .token_env
+            .as_deref()
+            .map(endpoints::key_in)
+            .transpose()?,
+        record: record(args)?,
+        seed: rand::random(),
+    })
+}
+
+fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
+    let Some(path) = &args.record else {
+        return Ok(None);
+    };
+    let opened = Journal::open(path, Durability::Interval)?;
+    Ok(Some(RecordFile::new(opened.journal, args.record_bodies)))
+}
+
+/// The first lines: where the gate is, what is behind it, and how a program gets through it.
+fn welcome(args: &GateArgs, gate: &Gate, base_url: &str, has_key: bool) -> String {
+    let api = args.server.api.api();
+    let (url, variable) = (gate.url(), api.base_url_env());
+    let rate = match rpm(args) {
+        Some(rpm) => format!("at {rpm} calls a minute"),
+        None => "at the rate that the API allows".to_owned(),
+    };
+    let key = match has_key {
+        true => "with the gate's own key",
+        false => "with each client's own key",
+    };
+    // Anthropic's and Google's programs add the version themselves.
+    let version = match args.server.api {
+        ApiKind::Messages | ApiKind::Gemini => "",
+        _ => gate.version(),
+    };
+    format!(
+        "gate at {url} -> {}, {rate}, {key}\nto use it: {variable}={url}{version}; the counts are at {url}/paceline/stats",
+        crate::api::masked(base_url)
+    )
+}
+
+/// Shows what goes on until Ctrl-C: drawn on a terminal, elsewhere a line when something has happened.
+fn show(gate: &Gate, cancel: &CancelToken, quiet: bool) {
+    const FRAME: Duration = Duration::from_millis(500);
+    const PERIOD: Duration = Duration::from_secs(10);
+    let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
+    let is_live = stderr().is_terminal() && !is_dumb && !quiet;
+    if is_live {
+        screen().start();
+    }
+    let mut last = String::new();
+    while cancel.sleep(if is_live { FRAME } else { PERIOD }).is_ok() {
+        let now = lines(&gate.counts());
+        if is_live {
+            screen().draw(now);
+        } else if !quiet && now.join("; ") != last {
+            last = now.join("; ");
+            tell(&last);
+        }
+    }
+    screen().clear();
+}
+
+/// What goes on, in one line, and a second one while the API keeps everyone waiting.
+fn lines(counts: &GateCounts) -> Vec<String> {
+    let mut line = format!(
+        "{} answered, {} in flight, {} waiting",
+        counts.answered, counts.in_flight, counts.waiting
+    );
+    if let Some(rate) = counts.found_rpm {
+        line += &format!(", {} calls a minute found", number(rate));
+    }
+    for (count, what) in [
+        (counts.rate_limited, "rate limited"),
+        (counts.failed, "failed"),
+        (counts.gone, "gone"),
+    ] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    let mut lines = vec![line];
+    if let Some(why) = &counts.paused_because {
+        let left = countdown(Duration::from_millis(counts.paused_ms));
+        lines.push(format!("paused for {left}: {why}"));
+    }
+    lines
+}
+
+fn ending(counts: &GateCounts) -> String {
+    let waited = Duration::from_millis(counts.waited_ms / counts.calls.max(1));
+    let mut text = format!(
+        "{} came, {} answered, {} to the API; a call waited for {} on average",
+        counted(counts.came, "request"),
+        counts.answered,
+        counted(counts.calls, "call"),
+        super::format::duration(waited)
+    );
+    if counts.rate_limited > 0 {
+        text += &format!(
+            "; {} rate limited, and no client saw one",
+            counts.rate_limited
+        );
+    }
+    text
+}

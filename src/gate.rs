@@ -1,0 +1,278 @@
+//! The gate: a local front door to an API, at which the calls of other programs wait for their permits.
+//!
+//! A program calls the gate in place of the API and needs no change. Its call waits in line, leaves at the rate that the
+//! API allows, and comes back byte for byte, streams as they come. A 429 does not reach the program: the key pauses, and
+//! the call is made again. The gate has blocking threads, one for each connection from a bounded number, on the server
+//! that the practice server uses, and grants permits from the limiters that a batch uses.
+
+mod answer;
+mod call;
+mod clients;
+mod forward;
+mod keys;
+mod record;
+mod stats;
+
+use std::io::{self, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+use serde_json::json;
+
+use crate::api::{ApiKind, Key, Usage};
+use crate::batch::Estimate;
+use crate::cancel::CancelToken;
+use crate::http::Http;
+use crate::pacing::{CallLimiter, KeyLimits, RateLimit};
+use crate::practice::arrival::Stamped;
+use crate::practice::connections::{Connections, Serve};
+use crate::practice::wire::{self, WireReply};
+use crate::retry::Retry;
+
+use call::Passage;
+use clients::Clients;
+use forward::Origin;
+use keys::Keys;
+pub(crate) use record::RecordFile;
+pub(crate) use stats::{GateCounts, GateStats};
+
+/// How the gate works: plain data.
+#[derive(Debug)]
+pub(crate) struct GateOptions {
+    pub(crate) api: ApiKind,
+    /// The address of the API, as for a batch.
+    pub(crate) base_url: String,
+    /// The keys of the calls; without any, each client's own is passed on.
+    pub(crate) keys: Vec<Key>,
+    /// The limits of each key.
+    pub(crate) limits: KeyLimits,
+    /// What grants the permits for `keys` in place of the gate's own limiter.
+    pub(crate) limiter: Option<Arc<dyn CallLimiter>>,
+    /// Its `within` bounds the whole of a call, the wait in line included.
+    pub(crate) retry: Retry,
+    /// Most calls in line.
+    pub(crate) max_waiting: usize,
+    pub(crate) max_connections: usize,
+    /// What clients must send; without it, web pages and names other than loopback's are refused.
+    pub(crate) token: Option<Key>,
+    pub(crate) record: Option<RecordFile>,
+    pub(crate) seed: u64,
+}
+
+/// A gate that is open until it is dropped: then it closes its connections and joins its threads.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    addr: SocketAddr,
+    desk: Arc<Desk>,
+    /// Dropped to end every wait.
+    running: Option<Sender<()>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads of all connections share.
+#[derive(Debug)]
+struct Desk {
+    options: GateOptions,
+    http: Http,
+    origin: Origin,
+    keys: Keys,
+    /// Ends with the gate.
+    cancel: CancelToken,
+    clients: Clients,
+    stats: GateStats,
+    estimate: Mutex<Estimate>,
+    connections: Connections,
+}
+
+impl Gate {
+    /// Opens the gate at this address.
+    ///
+    /// # Errors
+    /// If the address is in use, `base_url` is no address, or there is no thread.
+    pub(crate) fn open(addr: SocketAddr, http: Http, options: GateOptions) -> io::Result<Self> {
+        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let origin = Origin::new(&options.base_url).map_err(invalid)?;
+        let listener = TcpListener::bind(addr)?;
+        let addr = listener.local_addr()?;
+        let (running, stopped) = bounded(0);
+        let desk = Arc::new(Desk {
+            keys: Keys::new(&options),
+            connections: Connections::new(stopped, options.max_connections),
+            http,
+            origin,
+            cancel: CancelToken::new(),
+            clients: Clients::default(),
+            stats: GateStats::default(),
+            estimate: Mutex::new(Estimate::new(options.api.api().counting())),
+            options,
+        });
+        let accept = {
+            let desk = desk.clone();
+            move || desk.connections.accept(&listener, &*desk)
+        };
+        let watch = {
+            let desk = desk.clone();
+            move || desk.clients.watch_until(|time| desk.connections.wait(time))
+        };
+        let threads = [spawn("gate", accept)?, spawn("gate-clients", watch)?];
+        Ok(Gate {
+            addr,
+            desk,
+            running: Some(running),
+            threads: threads.into(),
+        })
+    }
+
+    /// The address that clients call, without a path.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The path that a client's base URL needs: `/v1` where the API's address ends with it.
+    pub(crate) fn version(&self) -> &str {
+        self.desk.origin.version()
+    }
+
+    /// Lets nobody in any more, sends those in line away, and returns when no call is on its way.
+    pub(crate) fn close(&self) {
+        const GLANCE: Duration = Duration::from_millis(50);
+        self.desk.cancel.cancel();
+        while self.desk.stats.open() > 0 && !self.desk.connections.wait(GLANCE) {}
+    }
+
+    /// What has happened so far.
+    pub(crate) fn counts(&self) -> GateCounts {
+        self.desk.stats.counts(self.desk.keys.state())
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.into()).spawn(work)
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.running = None;
+        self.desk.cancel.cancel();
+        self.desk.connections.shut_down();
+        // A connection of our own wakes the accepting thread, which sees that the gate is closed.
+        let _ = TcpStream::connect(self.addr);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Serve for Desk {
+    fn serve(&self, number: u64, stream: &TcpStream) -> io::Result<()> {
+        /// How long an idle connection is kept: longer than clients keep theirs, so that they close first.
+        const IDLE: Duration = Duration::from_secs(120);
+        /// A client that takes longer to send a request, or to read a piece of its answer, is cut off.
+        const SLOW: Duration = Duration::from_secs(60);
+        stream.set_write_timeout(Some(SLOW))?;
+        let mut reader = BufReader::new(Stamped::new(stream));
+        loop {
+            reader.get_mut().deadline = Some(Instant::now() + IDLE);
+            if io::BufRead::fill_buf(&mut reader)?.is_empty() {
+                return Ok(());
+            }
+            reader.get_mut().deadline = Some(Instant::now() + SLOW);
+            let request = match wire::read(&mut reader, stream) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.blame(stream, error),
+            };
+            let refused = self.refuses(&request).or_else(|| self.own_page(&request));
+            let keep_alive = match refused {
+                Some(reply) => reply.send(stream, request.keep_alive)?,
+                None => Passage::new(self, &request, number).through(stream)?,
+            };
+            if !keep_alive {
+                return Ok(());
+            }
+        }
+    }
+
+    fn refusal(&self, status: u16, reason: &str) -> WireReply {
+        self.stats.refused();
+        error_reply(status, "paceline_gate", reason)
+    }
+}
+
+impl Desk {
+    /// The answer to a client that must not call here.
+    fn refuses(&self, request: &wire::WireRequest) -> Option<WireReply> {
+        match &self.options.token {
+            _ if self.cancel.is_cancelled() => Some(self.refusal(503, "this gate is being closed")),
+            Some(token) if !keys::has_token(request, token) => Some(self.refusal(
+                401,
+                "this gate wants its token, as `x-paceline-token` or as the API key",
+            )),
+            None if request.header("origin").is_some() => Some(self.refusal(
+                403,
+                "this gate answers no web pages: give it a token with --token-env",
+            )),
+            None if !forward::is_loopback_host(request) => Some(self.refusal(
+                403,
+                "call this gate as 127.0.0.1 or localhost, or give it a token with --token-env",
+            )),
+            _ if request.header("upgrade").is_some() => {
+                Some(self.refusal(501, "this gate cannot change to another protocol"))
+            }
+            _ => None,
+        }
+    }
+
+    /// The page of the gate itself, if that is asked for.
+    fn own_page(&self, request: &wire::WireRequest) -> Option<WireReply> {
+        if request.path != "/paceline/stats" {
+            return None;
+        }
+        let counts = self.stats.counts(self.keys.state());
+        Some(WireReply::new(200, json!(counts).to_string()))
+    }
+}
+
+impl Desk {
+    /// Whether tokens are limited, and so counted.
+    fn counts_tokens(&self) -> bool {
+        self.options.limits.tokens.is_some()
+    }
+
+    /// About how many tokens a request costs; 0 if they are not limited.
+    fn estimate(&self, body: &[u8]) -> u32 {
+        if !self.counts_tokens() {
+            return 0;
+        }
+        let usage = self.estimate.lock().cost(body);
+        usage.input.saturating_add(usage.output)
+    }
+
+    /// The tokens of an answered request, as the API counts them. The next estimate is better.
+    fn learn(&self, body: &[u8], usage: Usage) -> u32 {
+        let usage = self.estimate.lock().learn(body, usage);
+        usage.input.saturating_add(usage.output)
+    }
+
+    /// How long those in line take to leave; `None` if the rate is not known.
+    fn time_in_line(&self, waiting: usize) -> Option<Duration> {
+        let RateLimit::Fixed(rate) = self.options.limits.rate else {
+            return None;
+        };
+        let each = u32::try_from(waiting / self.keys.count()).unwrap_or(u32::MAX);
+        Some(rate.interval().saturating_mul(each))
+    }
+}
+
+/// An error in the shape that the clients of all APIs understand.
+fn error_reply(status: u16, code: &str, message: &str) -> WireReply {
+    let error = json!({"type": code, "code": code, "message": message});
+    WireReply::new(status, json!({"type": "error", "error": error}).to_string())
+}
+
+#[cfg(test)]
+mod tests;

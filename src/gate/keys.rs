@@ -1,0 +1,116 @@
+//! Whose key a call is made with, and which limiter grants its permit: the gate's own keys, or each client's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::GateOptions;
+use crate::api::{Api, Key};
+use crate::clock::SystemClock;
+use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits};
+use crate::practice::wire::WireRequest;
+
+/// The headers in which clients send a key.
+const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
+
+/// The keys and their limiters.
+#[derive(Debug)]
+pub(super) struct Keys {
+    /// The headers of each of the gate's own keys; none if clients bring theirs.
+    headers: Vec<(String, String)>,
+    /// What grants permits for them.
+    own: Arc<dyn CallLimiter>,
+    /// Number of own keys that are retired.
+    retired: AtomicUsize,
+    limits: KeyLimits,
+    /// By the hash of a client's key.
+    clients: Mutex<HashMap<[u8; 32], Arc<KeyLimiter>>>,
+}
+
+impl Keys {
+    /// A client's limiter that nobody waits for is forgotten when there are more than this many.
+    const MOST_CLIENTS: usize = 1000;
+
+    pub(super) fn new(options: &GateOptions) -> Self {
+        let api: Box<dyn Api> = options.api.api();
+        let own = || {
+            let keys = options.keys.len().max(1);
+            Arc::new(KeyLimiter::new(SystemClock, vec![options.limits; keys]))
+        };
+        Keys {
+            headers: options.keys.iter().map(|key| api.key_header(key)).collect(),
+            own: options.limiter.clone().unwrap_or_else(|| own()),
+            retired: AtomicUsize::new(0),
+            limits: options.limits,
+            clients: Mutex::default(),
+        }
+    }
+
+    /// What grants the permit for this request.
+    pub(super) fn limiter(&self, request: &WireRequest) -> Arc<dyn CallLimiter> {
+        if !self.headers.is_empty() {
+            return self.own.clone();
+        }
+        let mut hash = Sha256::new();
+        for name in KEY_HEADERS {
+            hash.update(request.header(name).unwrap_or_default());
+            hash.update([0]);
+        }
+        let mut clients = self.clients.lock();
+        if clients.len() >= Self::MOST_CLIENTS {
+            clients.retain(|_, limiter| Arc::strong_count(limiter) > 1);
+        }
+        let limiter = clients
+            .entry(hash.finalize().into())
+            .or_insert_with(|| Arc::new(KeyLimiter::new(SystemClock, [self.limits])));
+        limiter.clone()
+    }
+
+    /// The header that replaces the client's own for a call with this key.
+    pub(super) fn header(&self, key: usize) -> &[(String, String)] {
+        self.headers.get(key..=key).unwrap_or_default()
+    }
+
+    /// How many keys share one line.
+    pub(super) fn count(&self) -> usize {
+        self.headers.len().max(1)
+    }
+
+    /// Retires a key, unless it is the last one. True if the caller may try another.
+    pub(super) fn retire(&self) -> bool {
+        let may = |retired: usize| (retired + 1 < self.headers.len()).then_some(retired + 1);
+        let updated = self
+            .retired
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, may);
+        updated.is_ok()
+    }
+
+    /// The limiters that have work: `(waiting, calls a minute found)`.
+    pub(super) fn state(&self) -> (usize, Option<f64>) {
+        let found = (0..self.count()).filter_map(|key| self.own.found(key));
+        let found: Vec<_> = found.collect();
+        let clients: usize = self
+            .clients
+            .lock()
+            .values()
+            .map(|limiter| limiter.waiting())
+            .sum();
+        let rate = (!found.is_empty()).then(|| found.iter().sum());
+        (self.own.waiting() + clients, rate)
+    }
+}
+
+/// Whether a request has the gate's token, in its own header or where clients send a key.
+pub(super) fn has_token(request: &WireRequest, token: &Key) -> bool {
+    let digest = |text: &str| Sha256::digest(text); // compares in the same time whatever was sent
+    let sent = |name: &&str| {
+        let value = request.header(name)?;
+        Some(value.strip_prefix("Bearer ").unwrap_or(value))
+    };
+    let names = ["x-paceline-token"].into_iter().chain(KEY_HEADERS);
+    let mut sent = names.filter_map(|name| sent(&name));
+    sent.any(|sent| digest(sent) == digest(token.expose()))
+}
