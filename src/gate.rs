@@ -23,7 +23,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::api::{ApiKind, Key, Usage};
+use crate::api::{ApiKind, ExtraHeader, Key, Secrets, Usage};
 use crate::batch::Estimate;
 use crate::cancel::CancelToken;
 use crate::http::Http;
@@ -59,6 +59,10 @@ pub(crate) struct GateOptions {
     pub(crate) max_connections: usize,
     /// What clients must send; without it, web pages and names other than loopback's are refused.
     pub(crate) token: Option<Key>,
+    /// Headers that are added to each call.
+    pub(crate) headers: Vec<ExtraHeader>,
+    /// What is hidden in messages and records.
+    pub(crate) secrets: Secrets,
     pub(crate) record: Option<RecordFile>,
     pub(crate) seed: u64,
 }
@@ -208,10 +212,12 @@ impl Desk {
     fn refuses(&self, request: &wire::WireRequest) -> Option<WireReply> {
         match &self.options.token {
             _ if self.cancel.is_cancelled() => Some(self.refusal(503, "this gate is being closed")),
-            Some(token) if !keys::has_token(request, token) => Some(self.refusal(
-                401,
-                "this gate wants its token, as `x-paceline-token` or as the API key",
-            )),
+            Some(token) if !keys::has_token(request, token, self.options.keys.is_empty()) => {
+                Some(self.refusal(
+                    401,
+                    "this gate wants its token, as `x-paceline-token` or as the API key",
+                ))
+            }
             None if request.header("origin").is_some() => Some(self.refusal(
                 403,
                 "this gate answers no web pages: give it a token with --token-env",

@@ -284,12 +284,12 @@ impl KeyLimiter {
     /// Waits in line for a permit that `agree` must allow, too: see [`Line::take_if`]. `agree` gets the key.
     pub(crate) fn acquire_if(
         &self,
-        tokens: u32,
+        want: KeyWant,
         cancel: &CancelToken,
         agree: impl Fn(usize) -> Result<bool, NoKeyPermit>,
     ) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self.line.take_if(tokens, cancel, || {
-            let first = self.line.look(|keys, _| keys.first(tokens));
+        let permit = self.line.take_if(want, cancel, || {
+            let first = self.line.look(|keys, _| keys.first(want.tokens));
             let Some((key, _)) = first else {
                 return Err(NoKeyPermit::NoKeyLeft);
             };
@@ -323,7 +323,12 @@ impl KeyLimiter {
 
 impl CallLimiter for KeyLimiter {
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self.line.take(tokens, Some(cancel))?;
+        let permit = self.line.take(KeyWant::first(tokens), Some(cancel))?;
+        permit.ok_or(NoKeyPermit::NoKeyLeft)
+    }
+
+    fn acquire_behind(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        let permit = self.line.take(KeyWant::last(tokens), Some(cancel))?;
         permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
@@ -389,16 +394,41 @@ impl Keys {
     }
 }
 
-impl Schedule for Keys {
-    /// The tokens of the call.
-    type Want = u32;
-    type Grant = KeyPermit;
+/// What a caller wants a key's permit for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyWant {
+    tokens: u32,
+    goes_last: bool,
+}
 
-    fn due(&self, tokens: u32) -> Option<Instant> {
-        self.first(tokens).map(|(_, due)| due)
+impl KeyWant {
+    /// A permit for a call of `tokens` tokens, in order of arrival.
+    pub(crate) fn first(tokens: u32) -> Self {
+        let goes_last = false;
+        KeyWant { tokens, goes_last }
     }
 
-    fn take(&mut self, now: Instant, tokens: u32, _waited: Duration) -> KeyPermit {
+    /// The same, behind all others.
+    pub(crate) fn last(tokens: u32) -> Self {
+        let goes_last = true;
+        KeyWant { tokens, goes_last }
+    }
+}
+
+impl Schedule for Keys {
+    type Want = KeyWant;
+    type Grant = KeyPermit;
+
+    fn due(&self, want: KeyWant) -> Option<Instant> {
+        self.first(want.tokens).map(|(_, due)| due)
+    }
+
+    fn goes_last(want: KeyWant) -> bool {
+        want.goes_last
+    }
+
+    fn take(&mut self, now: Instant, want: KeyWant, _waited: Duration) -> KeyPermit {
+        let tokens = want.tokens;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let first = self.first(tokens).map_or(0, |(key, _)| key);

@@ -47,6 +47,11 @@ impl ExtraHeader {
         Ok(ExtraHeader { name, value })
     }
 
+    /// Its name and its value.
+    pub(crate) fn parts(&self) -> (HeaderName, HeaderValue) {
+        (self.name.clone(), self.value.clone())
+    }
+
     /// Whether it has this name, in upper or lower case.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)

@@ -80,7 +80,7 @@ fn http(args: &GateArgs, endpoint: &Endpoint) -> Result<Http, CommandError> {
         timeout: args.server.timeout,
         connections: CONNECTIONS.min(args.max_connections.max(1)),
         ca_cert: args.server.ca_cert.clone(),
-        proxy_from_env: !endpoint.is_local(),
+        proxy: endpoint.proxy(&*args.server.api.api())?,
         ..HttpOptions::default()
     })?)
 }
@@ -97,10 +97,12 @@ fn options(
         None if args.burst.get() == 1 => RateLimit::Adaptive,
         None => return Err(CommandError::usage("--burst needs --rpm as well")),
     };
+    let secrets = endpoints::secrets(&endpoints, &[]);
     let keys: Vec<_> = endpoints
         .into_iter()
         .filter_map(|endpoint| endpoint.key)
         .collect();
+    let headers = endpoints::headers(&args.server, api, !keys.is_empty())?;
     let limiter = match &args.share {
         None => None,
         Some(_) if keys.is_empty() => {
@@ -151,6 +153,8 @@ fn options(
             .as_deref()
             .map(endpoints::key_in)
             .transpose()?,
+        headers,
+        secrets,
         record: record(args)?,
         seed: rand::random(),
     })

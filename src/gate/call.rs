@@ -168,10 +168,10 @@ impl<'a> Passage<'a> {
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
     fn send(&self, permit: &KeyPermit) -> Result<Reply, Failure> {
         let desk = self.desk;
-        let secrets = desk.keys.header(permit.key());
+        let key = desk.keys.header(permit.key());
         let request = desk
             .origin
-            .request(self.request, secrets, desk.counts_tokens());
+            .request(self.request, key, &desk.options.headers, desk.counts_tokens());
         let sent = || self.limiter.sent(permit);
         let response = request
             .map_err(|message| TransportError {
@@ -313,15 +313,13 @@ impl Reply {
 impl Desk {
     /// What an error means.
     fn refused(&self, reply: Reply) -> Failure {
-        let response = HttpResponse {
+        let mut response = HttpResponse {
             status: reply.head.status.as_u16(),
             headers: Headers::from(reply.head.headers.clone()),
             body: reply.begun.clone(),
         };
-        let mut error = self.options.api.api().failure(&response);
-        for key in &self.options.keys {
-            key.hide_in_error(&mut error);
-        }
+        self.options.secrets.hide_in(&mut response);
+        let error = self.options.api.api().failure(&response);
         let reply = Box::new(reply);
         Failure::Refused { reply, error }
     }

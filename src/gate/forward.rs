@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use ureq::http::{Request, Uri};
 
+use super::keys::KEY_HEADERS;
+use crate::api::ExtraHeader;
 use crate::practice::wire::WireRequest;
 
 /// The headers that concern one connection (RFC 9110, section 7.6.1), or that the gate sets itself.
@@ -69,11 +71,13 @@ impl Origin {
         &self.version
     }
 
-    /// The request as it is sent on, without its body. `secrets` replace what the client sent under their names.
+    /// The request as it is sent on, without its body. `key` replaces the client's,
+    /// `extra` what it sent under these names.
     pub(super) fn request(
         &self,
         request: &WireRequest,
-        secrets: &[(String, String)],
+        key: Option<&(String, String)>,
+        extra: &[ExtraHeader],
         no_compression: bool,
     ) -> Result<Request<()>, String> {
         let mut address = format!("{}{}", self.base, request.path);
@@ -81,10 +85,17 @@ impl Origin {
             address += &format!("?{query}");
         }
         let mut headers = kept(&request.headers, request.header("connection"));
-        for (name, value) in secrets {
+        if let Some((name, value)) = key {
+            for name in KEY_HEADERS {
+                headers.remove(name); // it may be the gate's token
+            }
             let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
             let mut value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
             value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        for header in extra {
+            let (name, value) = header.parts();
             headers.insert(name, value);
         }
         if no_compression {
@@ -225,7 +236,7 @@ mod tests {
         for (base_url, version, address) in table {
             let origin = Origin::new(base_url).unwrap();
             let sent = origin
-                .request(&request("/v1/chat", &[]), &[], false)
+                .request(&request("/v1/chat", &[]), None, &[], false)
                 .unwrap();
             assert_eq!(
                 (origin.version(), sent.uri().to_string().as_str()),
@@ -250,10 +261,11 @@ mod tests {
             ("cookie", "a"),
             ("cookie", "b"),
         ];
-        let secrets = [("authorization".to_owned(), "Bearer ours".to_owned())];
+        let key = ("authorization".to_owned(), "Bearer ours".to_owned());
+        let extra = [ExtraHeader::new("cookie", "c", true).unwrap()];
         let origin = Origin::new("https://h").unwrap();
         let sent = origin
-            .request(&request("/", &came), &secrets, false)
+            .request(&request("/", &came), Some(&key), &extra, false)
             .unwrap();
         let sent = sent
             .headers()
@@ -265,8 +277,7 @@ mod tests {
             sent,
             [
                 "authorization: Bearer ours",
-                "cookie: a",
-                "cookie: b",
+                "cookie: c",
                 "openai-organization: o"
             ]
         );

@@ -14,7 +14,8 @@ use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits};
 use crate::practice::wire::WireRequest;
 
 /// The headers in which clients send a key.
-const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
+pub(super) const KEY_HEADERS: [&str; 4] =
+    ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 
 /// The keys and their limiters.
 #[derive(Debug)]
@@ -70,8 +71,8 @@ impl Keys {
     }
 
     /// The header that replaces the client's own for a call with this key.
-    pub(super) fn header(&self, key: usize) -> &[(String, String)] {
-        self.headers.get(key..=key).unwrap_or_default()
+    pub(super) fn header(&self, key: usize) -> Option<&(String, String)> {
+        self.headers.get(key)
     }
 
     /// How many keys share one line.
@@ -103,14 +104,14 @@ impl Keys {
     }
 }
 
-/// Whether a request has the gate's token, in its own header or where clients send a key.
-pub(super) fn has_token(request: &WireRequest, token: &Key) -> bool {
+/// Whether a request has the gate's token: in its own header, or where clients send a key if that is not passed on.
+pub(super) fn has_token(request: &WireRequest, token: &Key, key_is_passed_on: bool) -> bool {
     let digest = |text: &str| Sha256::digest(text); // compares in the same time whatever was sent
-    let sent = |name: &&str| {
+    let sent = |name: &str| {
         let value = request.header(name)?;
         Some(value.strip_prefix("Bearer ").unwrap_or(value))
     };
-    let names = ["x-paceline-token"].into_iter().chain(KEY_HEADERS);
-    let mut sent = names.filter_map(|name| sent(&name));
-    sent.any(|sent| digest(sent) == digest(token.expose()))
+    let is_token =
+        |name: &str| sent(name).is_some_and(|sent| digest(sent) == digest(token.expose()));
+    is_token("x-paceline-token") || (!key_is_passed_on && KEY_HEADERS.into_iter().any(is_token))
 }

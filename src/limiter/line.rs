@@ -29,6 +29,11 @@ pub(crate) trait Schedule {
         true
     }
 
+    /// Whether the caller lets all go first who do not.
+    fn goes_last(_want: Self::Want) -> bool {
+        false
+    }
+
     /// Takes the permit that is due. `waited` is the time that the caller was in line for it.
     fn take(&mut self, now: Instant, want: Self::Want, waited: Duration) -> Self::Grant;
 }
@@ -43,7 +48,7 @@ pub(crate) struct Line<S: Schedule> {
 #[derive(Debug)]
 struct LineState<S: Schedule> {
     schedule: S,
-    /// In order of arrival.
+    /// In order of arrival, with those who go last behind all others.
     waiting: VecDeque<Waiting<S::Want>>,
 }
 
@@ -154,7 +159,10 @@ impl<S: Schedule> Line<S> {
     fn arrive(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
         let thread = thread::current();
         let id = thread.id();
-        state.waiting.push_back(Waiting { want, thread });
+        let goes_last = S::goes_last(want);
+        let is_before = |other: &Waiting<S::Want>| goes_last || !S::goes_last(other.want);
+        let place = state.waiting.partition_point(is_before);
+        state.waiting.insert(place, Waiting { want, thread });
         Place {
             line: self,
             thread: id,

@@ -18,7 +18,7 @@ use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::limiter::Rate;
 use crate::pacing::{
-    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, PermitOutcome,
+    CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, KeyWant, NoKeyPermit, PermitOutcome,
     RateLimit, Reaction,
 };
 use crate::retry::{GaveUp, Retry, RetryError, Verdict};
@@ -306,13 +306,22 @@ impl SharedLimiter {
     }
 }
 
-impl CallLimiter for SharedLimiter {
-    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self
-            .local
-            .acquire_if(tokens, cancel, |key| self.agree(key, cancel));
+impl SharedLimiter {
+    fn take(&self, want: KeyWant, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        let agree = |key| self.agree(key, cancel);
+        let permit = self.local.acquire_if(want, cancel, agree);
         self.give_back();
         permit
+    }
+}
+
+impl CallLimiter for SharedLimiter {
+    fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        self.take(KeyWant::first(tokens), cancel)
+    }
+
+    fn acquire_behind(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
+        self.take(KeyWant::last(tokens), cancel)
     }
 
     fn sent(&self, permit: &KeyPermit) {
