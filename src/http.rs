@@ -212,15 +212,13 @@ impl Target {
     /// Sets headers in place of those of the same name.
     pub(crate) fn replace<'a>(
         &mut self,
-        headers: impl Iterator<Item = (&'a String, &'a HeaderValue)> + Clone,
+        headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + Clone,
     ) {
         for (name, _) in headers.clone() {
             self.headers.remove(name);
         }
         for (name, value) in headers {
-            if let Ok(name) = HeaderName::from_str(name) {
-                self.headers.append(name, value.clone());
-            }
+            self.headers.append(name, value.clone());
         }
     }
 }
@@ -323,7 +321,6 @@ impl Http {
         sent: &dyn Fn(),
     ) -> Result<ureq::http::Response<Body>, TransportError> {
         let (mut head, ()) = head.into_parts();
-        let uri = head.uri.clone();
         let has_body = !body.is_empty() || matches!(head.method.as_str(), "POST" | "PUT" | "PATCH");
         let mut body = ReportedBody {
             rest: body,
@@ -341,7 +338,7 @@ impl Http {
         };
         response.map_err(|error| TransportError {
             is_sent: body.sent.is_none(),
-            ..self.explain(error, &uri)
+            ..self.explain(error)
         })
     }
 

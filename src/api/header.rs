@@ -5,7 +5,7 @@ use ureq::http::{HeaderName, HeaderValue};
 /// A header beside those of the API. `Debug` hides its value.
 #[derive(Clone, Debug)]
 pub(crate) struct ExtraHeader {
-    pub(super) name: String,
+    pub(super) name: HeaderName,
     pub(super) value: HeaderValue,
 }
 
@@ -43,8 +43,7 @@ impl ExtraHeader {
             .ok_or("has no value, or one with line breaks or characters that are not ASCII")?;
         let is_secret = is_secret || known == "authorization";
         value.set_sensitive(is_secret);
-        let name = known.as_str().to_owned();
-        Ok(ExtraHeader { name, value })
+        Ok(ExtraHeader { name: known, value })
     }
 
     /// Its name and its value.
@@ -54,7 +53,7 @@ impl ExtraHeader {
 
     /// Whether it has this name, in upper or lower case.
     pub(crate) fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        self.name.as_str().eq_ignore_ascii_case(name)
     }
 
     pub(super) fn value(&self) -> &str {

@@ -33,7 +33,7 @@ impl Secrets {
     }
 
     /// Hides the secrets in a response.
-    pub(super) fn hide_in(&self, response: &mut HttpResponse) {
+    pub(crate) fn hide_in(&self, response: &mut HttpResponse) {
         if let Some(body) = self.without(&response.body, Self::HIDDEN) {
             response.body = body;
         }

@@ -12,7 +12,7 @@ use super::error_reply;
 use super::forward::{Framing, reply_head};
 use super::record::Outcome;
 use super::stats::Ended;
-use crate::api::{Usage, usage_of};
+use crate::api::{CallError, Usage, usage_of};
 use crate::http::TransportFault;
 use crate::pacing::{CallReport, NoKeyPermit, PermitOutcome};
 use crate::practice::wire::WireReply;
@@ -83,19 +83,16 @@ impl Passage<'_> {
 
     /// Tells the client why there is no answer.
     pub(super) fn explain(self, last: Option<Failure>, stream: &TcpStream) -> io::Result<bool> {
-        let waiting = self.limiter.waiting() + 1;
-        let in_line = || self.desk.time_in_line(waiting);
         let reply = match last {
             _ if self.desk.cancel.is_cancelled() => unavailable("the gate is being closed", None),
             None => unavailable("the call was cancelled", None),
             Some(Failure::NoPermit(NoKeyPermit::Unreachable(why))) => unavailable(&why, None),
-            Some(Failure::NoPermit(_)) => {
-                unavailable("this call would wait longer than --max-wait", in_line())
-            }
-            Some(Failure::Refused { error, .. } | Failure::KeyRetired(error)) => {
-                let wait = error.retry_after.or_else(in_line);
-                unavailable(&format!("the API limits the rate: {}", error.message), wait)
-            }
+            Some(Failure::NoPermit(_)) => unavailable(
+                "this call would wait longer than --max-wait",
+                self.desk.time_in_line(self.limiter.waiting() + 1),
+            ),
+            Some(Failure::Refused(refused)) => self.limited(&refused.1),
+            Some(Failure::KeyRetired(error)) => self.limited(&error),
             Some(Failure::Transport(error)) => {
                 let status = match error.fault {
                     TransportFault::Timeout => 504,
@@ -113,6 +110,12 @@ impl Passage<'_> {
         };
         self.end(Ended::Failed, outcome);
         reply.send(stream, keep_alive)
+    }
+
+    fn limited(&self, error: &CallError) -> WireReply {
+        let in_line = || self.desk.time_in_line(self.limiter.waiting() + 1);
+        let wait = error.retry_after.or_else(in_line);
+        unavailable(&format!("the API limits the rate: {}", error.message), wait)
     }
 
     /// Counts the request, and records it.

@@ -51,9 +51,9 @@ pub(super) enum Failure {
     /// There was no response.
     Transport(TransportError),
     /// There was one, and this is what it means.
-    Refused { reply: Box<Reply>, error: CallError },
+    Refused(Box<(Reply, CallError)>),
     /// The key is retired; others are left.
-    KeyRetired(CallError),
+    KeyRetired(Box<CallError>),
 }
 
 impl Failure {
@@ -62,10 +62,10 @@ impl Failure {
         let at_once = Verdict::RateLimited(Some(Duration::ZERO)); // the limiter decides when
         match self {
             Failure::KeyRetired(_) => at_once,
-            Failure::Refused { error, .. } => match (error.class, error.verdict()) {
+            Failure::Refused(refused) => match (refused.1.class, refused.1.verdict()) {
                 (Class::RateLimited, Verdict::RateLimited(None)) => at_once,
                 (Class::RateLimited, verdict) => verdict,
-                (Class::Fault, verdict) if error.status >= Some(500) => verdict,
+                (Class::Fault, verdict) if refused.1.status >= Some(500) => verdict,
                 _ => Verdict::Stop,
             },
             Failure::Transport(error) => match error.fault {
@@ -113,8 +113,8 @@ impl<'a> Passage<'a> {
             }
             Ok(reply) => self.pass(reply, stream),
             Err(RetryError { last, .. }) => match last {
-                Some(Failure::Refused { reply, error }) if error.class != Class::RateLimited => {
-                    self.pass(*reply, stream)
+                Some(Failure::Refused(refused)) if refused.1.class != Class::RateLimited => {
+                    self.pass(refused.0, stream)
                 }
                 last => self.explain(last, stream),
             },
@@ -169,9 +169,12 @@ impl<'a> Passage<'a> {
     fn send(&self, permit: &KeyPermit) -> Result<Reply, Failure> {
         let desk = self.desk;
         let key = desk.keys.header(permit.key());
-        let request = desk
-            .origin
-            .request(self.request, key, &desk.options.headers, desk.counts_tokens());
+        let request = desk.origin.request(
+            self.request,
+            key,
+            &desk.options.headers,
+            desk.counts_tokens(),
+        );
         let sent = || self.limiter.sent(permit);
         let response = request
             .map_err(|message| TransportError {
@@ -211,7 +214,7 @@ impl<'a> Passage<'a> {
         result: &Result<Reply, Failure>,
     ) {
         let error = match result {
-            Err(Failure::Refused { error, .. }) => Some(error),
+            Err(Failure::Refused(refused)) => Some(&refused.1),
             _ => None,
         };
         let outcome = match result {
@@ -256,9 +259,10 @@ impl<'a> Passage<'a> {
                 }
                 Ok(reply)
             }
-            Err(Failure::Refused { reply, error }) => {
+            Err(Failure::Refused(refused)) => {
+                let (reply, error) = &*refused;
                 let outcome = match error.class {
-                    Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(&error)),
+                    Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
                     Class::Fatal if desk.keys.retire() => PermitOutcome::Fatal,
                     _ => PermitOutcome::Failed,
                 };
@@ -267,14 +271,14 @@ impl<'a> Passage<'a> {
                 match outcome {
                     PermitOutcome::Fatal => {
                         warn!("key {} is retired: {error}", permit.key());
-                        return Err(Failure::KeyRetired(error));
+                        return Err(Failure::KeyRetired(Box::new(refused.1)));
                     }
                     PermitOutcome::RateLimited(_) => desk
                         .stats
                         .rate_limited(reaction.paused_until, &error.message),
                     _ => {}
                 }
-                Err(Failure::Refused { reply, error })
+                Err(Failure::Refused(refused))
             }
             Err(failure) => {
                 let _ = self
@@ -320,8 +324,7 @@ impl Desk {
         };
         self.options.secrets.hide_in(&mut response);
         let error = self.options.api.api().failure(&response);
-        let reply = Box::new(reply);
-        Failure::Refused { reply, error }
+        Failure::Refused(Box::new((reply, error)))
     }
 
     /// A report with the rate that the server states, unless one was given.

@@ -93,6 +93,7 @@ impl RecordFile {
             }),
             error: outcome.error,
             attempts,
+            settings: None,
         };
         self.journal.lock().append(&record)
     }
