@@ -163,6 +163,19 @@ pub struct Usage {
     pub reasoning: u32,
 }
 
+impl Usage {
+    /// The larger count of each kind: of what a stream states several times, the last.
+    pub(crate) fn most(self, other: Usage) -> Usage {
+        Usage {
+            input: self.input.max(other.input),
+            cached: self.cached.max(other.cached),
+            cache_write: self.cache_write.max(other.cache_write),
+            output: self.output.max(other.output),
+            reasoning: self.reasoning.max(other.reasoning),
+        }
+    }
+}
+
 /// Which tokens a server counts against its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

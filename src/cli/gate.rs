@@ -7,15 +7,18 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use console::Term;
+
 use super::args::{AutoOr, GateArgs};
 use super::endpoints::{self, Endpoint};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::format::{countdown, counted, number};
 use super::logging::{screen, tell};
-use super::run::watch_for_interrupts;
 use super::setup::{self, PRACTICE_RPM, cannot_start};
 use super::share;
+use super::signals::watch_for_interrupts;
+use super::stop::Destination;
 use crate::api::{Api, ApiKind, Client, Params};
 use crate::cancel::CancelToken;
 use crate::clock::SystemClock;
@@ -25,6 +28,7 @@ use crate::journal::{Durability, Journal};
 use crate::pacing::{KeyLimits, RateLimit};
 use crate::practice::{Limits, Server, ServerOptions};
 use crate::retry::Retry;
+use crate::text::shortened;
 
 pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> {
     let practice = args.practice.then(|| start_practice(args)).transpose()?;
@@ -44,14 +48,14 @@ pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> 
     let gate = Gate::open(addr, http, options)
         .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
     let cancel = CancelToken::new();
-    watch_for_interrupts(&cancel)?;
+    watch_for_interrupts(&cancel, Destination::Callers)?;
     if !quiet {
-        tell(&welcome(args, &gate, &base_url, has_key));
+        tell(welcome(args, &gate, &base_url, has_key));
     }
     show(&gate, &cancel, quiet);
     gate.close();
     if !quiet {
-        tell(&ending(&gate.counts()));
+        tell(ending(&gate.counts()));
     }
     Ok(Exit::Answered)
 }
@@ -204,10 +208,12 @@ fn show(gate: &Gate, cancel: &CancelToken, quiet: bool) {
     while cancel.sleep(if is_live { FRAME } else { PERIOD }).is_ok() {
         let now = lines(&gate.counts());
         if is_live {
-            screen().draw(now);
+            let width = usize::from(Term::stderr().size().1).saturating_sub(1);
+            let fits = |line: String| shortened(&line, width);
+            screen().draw(now.into_iter().map(fits).collect());
         } else if !quiet && now.join("; ") != last {
             last = now.join("; ");
-            tell(&last);
+            tell(last.as_str());
         }
     }
     screen().clear();

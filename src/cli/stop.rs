@@ -13,6 +13,8 @@ use crate::outcome::CallOutcome;
 pub(super) enum Destination {
     File,
     Stdout,
+    /// The programs that called through the gate.
+    Callers,
     #[cfg_attr(
         not(feature = "redis"),
         expect(dead_code, reason = "the queue needs Redis")
@@ -37,6 +39,9 @@ impl Destination {
             Destination::File => "run the same command again; it continues where it stopped",
             Destination::Stdout => {
                 "start again, with -o FILE: a run whose results go to standard output cannot be continued"
+            }
+            Destination::Callers => {
+                "open the gate again; the programs that lost a call make it again"
             }
             Destination::Queue => {
                 "run the same command again; unfinished prompts are back in the queue"

@@ -215,12 +215,7 @@ impl Kept {
             return usage_of(&text);
         }
         let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
-        events
-            .filter_map(usage_in_event)
-            .reduce(|one, other| Usage {
-                input: one.input.max(other.input),
-                output: one.output.max(other.output),
-            })
+        events.filter_map(usage_in_event).reduce(Usage::most)
     }
 }
 

@@ -76,7 +76,12 @@ impl RecordFile {
         let body = match self.bodies {
             true => Json::read(String::from_utf8_lossy(&outcome.body).into_owned()).ok(),
             false => outcome.usage.map(|usage| {
-                let usage = json!({"input_tokens": usage.input, "output_tokens": usage.output});
+                let usage = json!({
+                    "input_tokens": usage.input,
+                    "input_tokens_details": {"cached_tokens": usage.cached},
+                    "output_tokens": usage.output,
+                    "output_tokens_details": {"reasoning_tokens": usage.reasoning},
+                });
                 Json::from(json!({"usage": usage}))
             }),
         };
