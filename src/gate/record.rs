@@ -99,6 +99,7 @@ impl RecordFile {
             error: outcome.error,
             attempts,
             settings: None,
+            columns: serde_json::Map::new(),
         };
         self.journal.lock().append(&record)
     }
