@@ -123,6 +123,22 @@ fn numbers_out_of_bounds_are_refused_with_a_word_on_what_is_wanted() {
 }
 
 #[test]
+fn each_control_of_the_page_is_known_and_has_a_label() {
+    let names = PAGE
+        .split(" name=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next());
+    let mut names: Vec<_> = names.filter(|name| *name != "viewport").collect();
+    names.sort_unstable();
+    let known = [
+        "burst", "faults", "jitter", "latency", "rpm", "seed", "strategy", "threads", "topics",
+    ];
+    assert_eq!(names, known);
+    // An output would take the label from the control that follows it.
+    assert!(PAGE.matches("<label>").count() == known.len() + 1 && !PAGE.contains("<output"));
+}
+
+#[test]
 fn the_page_needs_nothing_else() {
     for outside in ["http:", "https:", " src=", "<link", "@import", "url("] {
         assert!(!PAGE.contains(outside), "{outside}");
