@@ -76,7 +76,7 @@ fn a_page_that_cannot_be_written_does_not_cost_the_table() {
     assert!(ran.exit == 3 && ran.stdout.contains("paced pool"), "{ran}");
     assert!(
         ran.stderr
-            .contains("cannot write the page to no/such/folder/page.html"),
+            .contains("cannot write to no/such/folder/page.html: "),
         "{ran}"
     );
 }

@@ -6,21 +6,21 @@
 //! figures alone, and the paced pool also takes a permit of a [`RateLimiter`](crate::RateLimiter) for each call. Threads
 //! on a [`SimClock`](crate::clock::SimClock) do the same each time, so the same options give the same table.
 
-mod page;
 mod result;
 mod strategy;
-mod text;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::args::CompareArgs;
 use super::error::{CommandError, print};
 use super::exit::Exit;
+use super::output;
+use super::template::TextLook;
 use crate::practice::Latency;
 
 pub(super) use result::ServedCall;
@@ -39,15 +39,20 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
         faults: 0.0,
         most_calls: usize::MAX,
     });
+    let html = args.html.as_deref();
     // The table comes first: it is there even if the page cannot be written.
-    print(format!("{comparison}\n"))?;
-    if let Some(path) = &args.html {
-        fs::write(path, comparison.to_html()).map_err(|source| {
-            let message = format!("cannot write the page to {}: {source}", path.display());
-            CommandError::new(Exit::Stopped, message)
-        })?;
+    if !html.is_some_and(output::is_stdout) {
+        let text = comparison.to_text(TextLook::of_stdout())?;
+        print(format!("{text}\n"))?;
     }
-    Ok(Exit::Answered)
+    let Some(path) = html else {
+        return Ok(Exit::Answered);
+    };
+    let page = comparison.to_html()?;
+    match output::write_to(path, |to| to.write_all(page.as_bytes())) {
+        Ok(()) => Ok(Exit::Answered),
+        Err(source) => output::write_failed(path, &source),
+    }
 }
 
 /// What the strategies are to do, and against which server. The page of [`learn`](super::learn) runs single strategies.
@@ -89,7 +94,7 @@ impl Scenario {
     }
 }
 
-/// The results of all strategies. It is shown as a table of 80 columns, with remarks below.
+/// The results of all strategies.
 #[derive(Clone, Debug)]
 struct StrategyComparison {
     scenario: Scenario,

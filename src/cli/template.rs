@@ -1,49 +1,116 @@
 //! Jinja templates of the program's own texts: what is laid out for people is a template, what it shows is plain data.
 //!
-//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `percent`, `ms` (a duration),
-//! `counted(noun)`, and `cut(length)` for texts from outside.
+//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration),
+//! `counted(noun)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
+//! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `paused` and `dim` give colour.
 
+use std::io;
+use std::mem;
+
+use console::{Term, truncate_str};
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::format;
 use super::page::Escaped;
+use super::style::{Emphasis, paint};
 
-/// Columns of a label in a text, and of a figure in a table.
+/// Columns of a label in a text.
 const LABEL: usize = 17;
-const HEAD: usize = 20;
-const FIGURE: usize = 11;
 
-/// Renders markup. Every value is escaped, unless the template says that it is `safe`.
-pub(super) fn html(template: &str, values: &impl Serialize) -> Result<String, Error> {
-    let mut environment = environment();
-    environment.set_formatter(|out, _, value| {
-        let text = value.to_string();
-        if value.is_safe() {
-            out.write_str(&text)?;
-        } else {
-            write!(out, "{}", Escaped(&text))?;
-        }
-        Ok(())
-    });
-    environment.render_str(template, Value::from(Serde(values)))
+/// Where a text is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TextLook {
+    /// Columns.
+    pub(super) width: usize,
+    pub(super) colour: bool,
 }
 
-/// Renders a text for a terminal. Control characters of values become U+FFFD.
-pub(super) fn text(template: &str, values: &impl Serialize) -> Result<String, Error> {
+impl TextLook {
+    /// As in a file, or where nothing is known.
+    pub(super) const PLAIN: TextLook = TextLook {
+        width: 80,
+        colour: false,
+    };
+
+    /// Standard output as it is now.
+    pub(super) fn of_stdout() -> Self {
+        let size = Term::stdout().size_checked();
+        TextLook {
+            width: size.map_or(Self::PLAIN.width, |(_, columns)| columns.into()),
+            colour: console::colors_enabled(),
+        }
+    }
+}
+
+/// Renders markup. Every value is escaped, unless the template says that it is `safe`.
+///
+/// # Errors
+/// None that tests have not found: the template does not fit the values.
+pub(super) fn html(template: &str, values: &impl Serialize) -> io::Result<String> {
+    render(template, values, environment(), |text| {
+        Escaped(text).to_string()
+    })
+}
+
+/// Renders a text for a terminal: no line is wider than that, and control characters of values become U+FFFD.
+///
+/// # Errors
+/// None that tests have not found: the template does not fit the values.
+pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> io::Result<String> {
     let mut environment = environment();
-    environment.set_formatter(|out, _, value| {
-        out.write_str(&value.to_string().replace(char::is_control, "\u{fffd}"))?;
-        Ok(())
-    });
     environment.add_filter("row", |label: &str| {
         let label = format::shortened(label, LABEL);
         format!("  {label:<LABEL$} ")
     });
-    environment.add_filter("head", |text: &str| format!("{text:<HEAD$}"));
-    environment.add_filter("right", |text: &str| format!("{text:>FIGURE$}"));
-    environment.render_str(template, Value::from(Serde(values)))
+    environment.add_filter("left", |text: &str, columns: usize| {
+        format!("{text:<columns$}")
+    });
+    environment.add_filter("right", |text: &str, columns: usize| {
+        format!("{text:>columns$}")
+    });
+    environment.add_filter("wrap", move |text: &str, indent: usize| {
+        let lines = wrapped(text, look.width.saturating_sub(indent));
+        // The line feeds are ours, not the value's.
+        Value::from_safe_string(lines.join(&format!("\n{:indent$}", "")))
+    });
+    let colours = [
+        ("good", Emphasis::Good),
+        ("bad", Emphasis::Bad),
+        ("paused", Emphasis::Paused),
+        ("dim", Emphasis::Minor),
+    ];
+    for (name, meaning) in colours {
+        environment.add_filter(name, move |text: String| {
+            Value::from_safe_string(paint(meaning, &text, look.colour))
+        });
+    }
+    let text = render(template, values, environment, |text| {
+        format::cleaned(text).into_owned()
+    })?;
+    let lines = text
+        .lines()
+        .map(|line| truncate_str(line.trim_end(), look.width, "…"));
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Values that the template does not mark as `safe` are cleaned.
+fn render(
+    template: &str,
+    values: &impl Serialize,
+    mut environment: Environment<'_>,
+    clean: impl Fn(&str) -> String + Send + Sync + 'static,
+) -> io::Result<String> {
+    environment.set_formatter(move |out, _, value| {
+        let text = value.to_string();
+        let text = if value.is_safe() { text } else { clean(&text) };
+        out.write_str(&text).map_err(Error::from)
+    });
+    let values = Value::from(Serde(values));
+    environment
+        .render_str(template, values)
+        .map_err(io::Error::other)
 }
 
 fn environment() -> Environment<'static> {
@@ -52,7 +119,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("n", format::grouped);
     environment.add_filter("rate", format::number);
     environment.add_filter("short", format::short_number);
-    environment.add_filter("percent", |percent: f64| format!("{percent:.1}"));
+    environment.add_filter("decimal", |number: f64| format!("{number:.1}"));
     environment.add_filter("ms", format::milliseconds);
     environment.add_filter("counted", |count: u64, noun: &str| {
         format::counted(count, noun)
@@ -63,28 +130,62 @@ fn environment() -> Environment<'static> {
     environment
 }
 
+/// Lines of at most this many characters, broken at spaces.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        let word = format::cleaned(word);
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(mem::take(&mut line));
+        } else if !line.is_empty() {
+            line.push(' ');
+        }
+        line += &word;
+    }
+    lines.push(line);
+    lines
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn plain(template: &str, values: &serde_json::Value) -> String {
+        text(template, values, TextLook::PLAIN).unwrap()
+    }
 
     #[test]
     fn values_are_escaped_for_where_they_go_and_a_missing_one_is_an_error() {
         let values = json!({"nasty": "<b>\u{1b}[2J\"", "ours": "<i>"});
         let markup = html("{{ nasty }}{{ ours|safe }}", &values).unwrap();
         assert_eq!(markup, "&lt;b&gt;\u{fffd}[2J&quot;<i>");
-        assert_eq!(text("{{ nasty }}", &values).unwrap(), "<b>\u{fffd}[2J\"");
-        assert!(text("{{ missing }}", &values).is_err());
+        assert_eq!(plain("{{ nasty }}", &values), "<b>\u{fffd}[2J\"");
+        assert_eq!(plain("{{ nasty|bad }}", &values), "<b>\u{fffd}[2J\"");
+        assert_eq!(plain("{{ nasty|wrap(2) }}", &values), "<b>\u{fffd}[2J\"");
+        assert!(text("{{ missing }}", &values, TextLook::PLAIN).is_err());
     }
 
     #[test]
     fn figures_are_written_as_everywhere() {
         let values = json!({"count": 1234, "ms": 61_000, "share": 12.34});
         let template =
-            "{{ count|n }} {{ count|counted(\"call\") }} {{ ms|ms }} {{ share|percent }}";
-        assert_eq!(
-            text(template, &values).unwrap(),
-            "1,234 1,234 calls 1 min 1 s 12.3"
-        );
+            "{{ count|n }} {{ count|counted(\"call\") }} {{ ms|ms }} {{ share|decimal }}";
+        assert_eq!(plain(template, &values), "1,234 1,234 calls 1 min 1 s 12.3");
+    }
+
+    #[test]
+    fn a_line_fits_the_terminal_with_its_colours_and_a_sentence_is_wrapped() {
+        let look = TextLook {
+            width: 12,
+            colour: true,
+        };
+        let values = json!({"long": "one two three four"});
+        let cut = text("{{ long|bad }}", &values, look).unwrap();
+        assert_eq!(console::strip_ansi_codes(&cut), "one two thr…");
+        assert!(cut.starts_with("\u{1b}[31mone"), "{cut:?}");
+        let wrapped = text("--{{ long|wrap(2) }}", &values, look).unwrap();
+        assert_eq!(wrapped, "--one two\n  three four");
     }
 }

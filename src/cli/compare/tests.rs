@@ -18,6 +18,10 @@ fn story() -> Scenario {
     }
 }
 
+fn text(comparison: &StrategyComparison) -> String {
+    comparison.to_text(TextLook::PLAIN).unwrap()
+}
+
 fn comparison(change: impl FnOnce(&mut Scenario)) -> StrategyComparison {
     let mut scenario = Scenario {
         prompts: NonZeroU32::new(40).unwrap(),
@@ -103,7 +107,7 @@ fn two_hundred_topics_take_about_twenty_minutes_and_the_long_sleep_five_times_as
     assert!(sleepers.name.ends_with("30 s sleep"), "{}", sleepers.name);
     let times = comparison.times_the_pool(sleepers);
     assert!((4.9..5.1).contains(&times), "{times}");
-    let text = comparison.to_string();
+    let text = text(&comparison);
     assert!(
         text.contains("The article behind this story says 6 times"),
         "{text}"
@@ -115,12 +119,13 @@ fn the_text_says_when_there_are_too_few_workers() {
     let slow =
         comparison(|scenario| scenario.latency = Latency::Constant(Duration::from_secs(120)));
     assert!(
-        slow.to_string()
+        text(&slow)
             .replace('\n', " ")
             .contains("10 workers cannot use the whole limit"),
-        "{slow}"
+        "{}",
+        text(&slow)
     );
-    assert!(!comparison(|_| {}).to_string().contains("cannot use"));
+    assert!(!text(&comparison(|_| {})).contains("cannot use"));
 }
 
 #[test]
@@ -131,22 +136,28 @@ fn without_a_429_the_text_mentions_none() {
     });
     assert!(
         lone.results.iter().all(|result| result.rate_limited() == 0),
-        "{lone}"
+        "{lone:?}"
     );
+    let text = text(&lone);
     assert!(
-        !lone.to_string().contains("Jitter") && !lone.to_string().contains("most 429s"),
-        "{lone}"
+        !text.contains("Jitter") && !text.contains("most 429s"),
+        "{text}"
     );
 }
 
 #[test]
-fn no_line_is_wider_than_a_terminal() {
-    let text =
-        comparison(|scenario| scenario.workers = NonZeroUsize::new(256).unwrap()).to_string();
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 80),
-        "{text}"
-    );
+fn no_line_is_wider_than_a_terminal_and_a_wide_one_is_used() {
+    let many = comparison(|scenario| scenario.workers = NonZeroUsize::new(256).unwrap());
+    let widest = |width| {
+        let look = TextLook {
+            width,
+            colour: false,
+        };
+        let text = many.to_text(look).unwrap();
+        text.lines().map(|line| line.chars().count()).max().unwrap()
+    };
+    assert!(widest(50) <= 50 && widest(80) <= 80);
+    assert!((100..=200).contains(&widest(200)), "{}", widest(200));
 }
 
 #[test]
@@ -199,9 +210,18 @@ fn the_calls_that_the_limit_allows_in_a_wave_are_counted() {
 }
 
 #[test]
-fn the_page_draws_each_strategy_twice_and_asks_for_nothing() {
-    let page = comparison(|_| {}).to_html();
-    assert_eq!(page.matches("role=\"img\"").count(), 12);
+fn the_page_has_one_chart_of_all_and_a_small_one_of_each_with_one_legend() {
+    let page = comparison(|_| {}).to_html().unwrap();
+    assert_eq!(page.matches("role=\"img\"").count(), 1 + 6);
+    assert_eq!(page.matches("</i>accepted</li>").count(), 1);
+    let first = page.split("</svg>").nth(1).unwrap();
+    let bars = |class: &str| first.matches(&format!("<rect class=\"{class}\"")).count();
+    assert_eq!(
+        (bars("answered"), bars("waiting")),
+        (1, 5),
+        "the pool stands out"
+    );
+    assert!(page.contains("class=\"within best\"") && page.contains(">paced pool: "));
     assert!(page.contains("class=\"limited\"") && page.contains("class=\"limit\""));
     assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("<script"));
 }

@@ -84,10 +84,10 @@ impl Chart {
         );
     }
 
-    /// A word to the left of a height.
-    pub(crate) fn beside(&mut self, y: f64, label: &str) {
+    /// A word at a height, with a class that says where: `y` is to the left of the chart, `within` at its left edge.
+    pub(crate) fn word(&mut self, class: &str, y: f64, label: &str) {
         let (top, label) = (self.at(0.0, y).1 / self.height * 100.0, Escaped(label));
-        self.words += &format!("<span class=\"y\" style=\"top:{top:.2}%\">{label}</span>\n");
+        self.words += &format!("<span class=\"{class}\" style=\"top:{top:.2}%\">{label}</span>\n");
     }
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {

@@ -73,7 +73,7 @@ pub(super) fn lanes(timeline: &Timeline) -> String {
         }
     }
     for row in (0..lanes.len()).step_by(lanes.len().div_ceil(8)) {
-        chart.beside(row as f64 + 0.5, &(row + 1).to_string());
+        chart.word("y", row as f64 + 0.5, &(row + 1).to_string());
     }
     chart.to_string()
 }

@@ -9,6 +9,7 @@ use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::logging::tell;
 use crate::cli::output;
+use crate::cli::template::TextLook;
 
 pub(in crate::cli) fn run(args: &ReportArgs, quiet: bool) -> Result<Exit, CommandError> {
     let to = args.html.as_deref().unwrap_or(Path::new("-"));
@@ -43,12 +44,12 @@ fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<(
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
         let page = report.to_html(&name.to_string_lossy());
-        to.write_all(page.map_err(io::Error::other)?.as_bytes())
+        to.write_all(page?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        let text = report.to_text().map_err(io::Error::other)?;
+        let text = report.to_text(TextLook::of_stdout())?;
         writeln!(to, "{text}")
     }
 }

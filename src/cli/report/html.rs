@@ -1,12 +1,14 @@
 //! The report as a page: one file that can be sent to a colleague. The page itself is the template `page.html`; this file
 //! gives it the report, the charts, and what the report's numbers come to.
 
+use std::io;
+
 use serde::Serialize;
 
 use super::charts;
 use super::numbers::{Moment, RecordRef, Report};
 use crate::cli::format::shortened;
-use crate::cli::page::Page;
+use crate::cli::page::page;
 use crate::cli::template;
 
 const TEMPLATE: &str = include_str!("page.html");
@@ -58,14 +60,15 @@ impl Report {
     ///
     /// # Errors
     /// None that tests have not found: the template does not fit what it is given.
-    pub(super) fn to_html(&self, of: &str) -> Result<String, minijinja::Error> {
-        let mut page = Page::new(&format!("Paceline: {}", shortened(of, 120)));
+    pub(super) fn to_html(&self, of: &str) -> io::Result<String> {
+        let title = format!("Paceline: {}", shortened(of, 120));
         if self.prompts.answered + self.prompts.failed == 0 {
-            page.lead("No records yet.");
-        } else {
-            page.add(template::html(TEMPLATE, &self.page_values())?);
+            return Ok(page(&title, "<p class=\"lead\">No records yet.</p>"));
         }
-        Ok(page.to_string())
+        Ok(page(
+            &title,
+            &template::html(TEMPLATE, &self.page_values())?,
+        ))
     }
 
     fn page_values(&self) -> PageValues<'_> {

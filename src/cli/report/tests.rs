@@ -5,6 +5,7 @@ mod page;
 
 use super::numbers::{Excess, FailedExample, Moment, Percentiles};
 use super::*;
+use crate::cli::template::TextLook;
 use serde_json::{Value, json};
 use std::io::{self, Cursor};
 use std::num::NonZeroU32;
@@ -339,7 +340,7 @@ fn an_empty_file_is_a_run_that_has_just_begun() {
     let report = report(&[]);
     assert_eq!(
         (
-            report.to_text().unwrap().as_str(),
+            report.to_text(TextLook::PLAIN).unwrap().as_str(),
             report.span,
             report.latency.all
         ),
@@ -478,7 +479,12 @@ Slowest prompts
 
 Most retried prompts
   1 retry           line-1";
-    assert_eq!(report_on(&records, rpm(600)).to_text().unwrap(), expected);
+    assert_eq!(
+        report_on(&records, rpm(600))
+            .to_text(TextLook::PLAIN)
+            .unwrap(),
+        expected
+    );
 }
 
 #[test]
@@ -498,7 +504,9 @@ fn no_line_is_wider_than_a_terminal_or_commands_it_whatever_the_records_say() {
             )
         })
         .collect();
-    let text = report_on(&records, rpm(1)).to_text().unwrap();
+    let text = report_on(&records, rpm(1))
+        .to_text(TextLook::PLAIN)
+        .unwrap();
     for line in text.lines() {
         assert!(
             line.chars().count() <= 80 && !line.contains(char::is_control),

@@ -1,14 +1,14 @@
 //! The report as text for a terminal of 80 columns: every figure with its unit, and no control characters. The text
 //! itself is the template `text.txt`.
 
+use std::io;
+
 use serde::Serialize;
 
 use super::numbers::{Report, TimeSpent};
-use crate::cli::template;
+use crate::cli::template::{self, TextLook};
 
 const TEMPLATE: &str = include_str!("text.txt");
-/// Columns of the terminal.
-const WIDTH: usize = 80;
 
 /// What the template shows.
 #[derive(Debug, Serialize)]
@@ -27,13 +27,11 @@ impl Report {
     ///
     /// # Errors
     /// None that tests have not found: the template does not fit what it is given.
-    pub(super) fn to_text(&self) -> Result<String, minijinja::Error> {
+    pub(super) fn to_text(&self, look: TextLook) -> io::Result<String> {
         if self.prompts.answered + self.prompts.failed == 0 {
             return Ok("no records yet".to_owned());
         }
-        let text = template::text(TEMPLATE, &self.text_values())?;
-        let lines: Vec<_> = text.lines().map(cut).collect();
-        Ok(lines.join("\n"))
+        template::text(TEMPLATE, &self.text_values(), look)
     }
 
     fn text_values(&self) -> TextValues<'_> {
@@ -51,13 +49,4 @@ impl Report {
             time_rows,
         }
     }
-}
-
-/// A line that fits the terminal, whatever a record says.
-fn cut(line: &str) -> String {
-    if line.chars().count() <= WIDTH {
-        return line.trim_end().to_owned();
-    }
-    let kept: String = line.chars().take(WIDTH - 1).collect();
-    kept.trim_end().to_owned() + "…"
 }

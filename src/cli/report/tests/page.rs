@@ -209,7 +209,7 @@ fn a_run_that_was_rate_limited_without_a_time_was_paused() {
         (12_000, 12_000)
     );
     assert!(report.to_html("r").unwrap().contains("paused for 12 s"));
-    let text = report.to_text().unwrap();
+    let text = report.to_text(TextLook::PLAIN).unwrap();
     assert!(
         text.contains("1 call; the key was paused for 12 s"),
         "{text}"
