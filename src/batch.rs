@@ -7,6 +7,7 @@
 mod allowance;
 mod budget;
 mod causes;
+mod dedupe;
 mod estimate;
 mod event;
 mod guard;
@@ -45,6 +46,8 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
 pub use causes::{Causes, FailureCause};
+#[cfg(feature = "cli")]
+pub(crate) use dedupe::Twins;
 #[cfg(feature = "cli")]
 pub(crate) use estimate::Estimate;
 pub use event::{Event, Origin, PauseReason, Watch};
@@ -173,6 +176,7 @@ pub struct Batch<'a> {
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
     passing: Passing,
+    twins: Twins,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
     patience: Mutex<PatienceRule>,
@@ -210,6 +214,7 @@ impl<'a> Batch<'a> {
             cancel,
             clock,
             passing: Passing::default(),
+            twins: Twins::default(),
             view,
             guard: None,
             patience: Mutex::new(PatienceRule::new(settings.max_wait)),
@@ -245,6 +250,12 @@ impl<'a> Batch<'a> {
             passing: Passing::new(resume),
             ..self
         }
+    }
+
+    /// Asks identical requests once.
+    #[must_use]
+    pub(crate) fn asking_once(self, twins: Twins) -> Self {
+        Batch { twins, ..self }
     }
 
     /// Takes its permits from this limiter instead of its own [`KeyLimiter`](crate::pacing::KeyLimiter). The limiter
@@ -287,7 +298,7 @@ impl<'a> Batch<'a> {
             self.jobs(prompts),
             work,
             |_, finished| {
-                self.record(&mut sink, &finished.unwrap_or_else(|panic| panic.resume()));
+                self.record_all(&mut sink, &finished.unwrap_or_else(|panic| panic.resume()));
                 ControlFlow::<()>::Continue(())
             },
         );
@@ -339,6 +350,23 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Writes a finished prompt, and copies for those with the same request.
+    fn record_all<W>(&self, sink: &mut Sink<W>, finished: &Finished)
+    where
+        W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
+    {
+        self.record(sink, finished);
+        for twin in &finished.twins {
+            let record = finished.record.as_ref();
+            let copy = Finished {
+                record: record.map(|record| dedupe::copy(record, twin)),
+                prompt: twin.clone(),
+                twins: Vec::new(),
+            };
+            self.record(sink, &copy);
+        }
+    }
+
     fn sum_up(self, mut summary: Summary) -> Summary {
         summary.ended(&self.view, self.clock.now());
         summary.before = self.passing.before();
@@ -381,16 +409,20 @@ impl<'a> Batch<'a> {
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
         let request = body(self.asks[0], &prompt).map_err(Stop::Input)?;
         let id = record_id(self.asks[0], prompt.line, &request);
-        let to_do = self.passing.is_to_do(&id)?;
-        if !to_do {
+        if !self.passing.is_to_do(&id)? {
             self.view.passed_over();
+            return Ok(None);
         }
-        Ok(to_do.then(|| Job {
+        let Some(twins) = self.twins.of(&id, |twin| self.passing.is_left(twin)) else {
+            return Ok(None);
+        };
+        Ok(Some(Job {
             settings: self.passing.settings(&prompt),
             prompt,
             id,
             request,
             pulled: self.clock.now(),
+            twins,
         }))
     }
 
@@ -401,6 +433,7 @@ impl<'a> Batch<'a> {
             Ok(record) => Finished {
                 prompt: job.prompt,
                 record,
+                twins: job.twins,
             },
             Err(panic) => Finished::panicked(job, Panicked(panic).to_string()),
         }

@@ -20,6 +20,8 @@ pub(super) struct Job {
     pub(super) request: Vec<u8>,
     pub(super) settings: Option<Json>,
     pub(super) pulled: Instant,
+    /// Prompts with the same request, which is not sent again.
+    pub(super) twins: Vec<Prompt>,
 }
 
 /// Why an attempt brought no answer.
@@ -89,6 +91,8 @@ pub(super) struct Finished {
     pub(super) prompt: Prompt,
     /// `None` if the batch was stopped before the prompt was done.
     pub(super) record: Option<Record>,
+    /// Prompts that get a copy of the record.
+    pub(super) twins: Vec<Prompt>,
 }
 
 impl<'a> PromptRun<'a> {
@@ -244,6 +248,7 @@ impl Finished {
         Finished {
             prompt: job.prompt,
             record: Some(record),
+            twins: job.twins,
         }
     }
 }
@@ -256,6 +261,7 @@ fn unanswered(job: &Job) -> Record {
         prompt: job.prompt.text.clone(),
         settings: job.settings.clone(),
         columns: job.prompt.columns.clone(),
+        same_as: None,
         text: None,
         finish_reason: None,
         response: None,

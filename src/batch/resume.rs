@@ -72,6 +72,12 @@ impl Passing {
         settings.filter(|_| prompt.body.is_none()).cloned()
     }
 
+    /// Whether a prompt is still to do, without counting it.
+    pub(super) fn is_left(&self, id: &RecordId) -> bool {
+        let status = self.resume.index.status(id);
+        status.is_done(self.resume.retry_failed, self.resume.keep) == Some(false)
+    }
+
     pub(super) fn before(&self) -> Before {
         *self.before.lock()
     }

@@ -40,7 +40,8 @@ impl RequestSize {
     /// The size of the request with this body.
     #[must_use]
     pub fn of(request: &[u8]) -> Self {
-        let bytes = u32::try_from(request.len()).unwrap_or(u32::MAX);
+        let bytes = request.len() - attached(request);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         RequestSize {
             bytes,
             most: most_tokens(request),
@@ -80,6 +81,19 @@ impl RequestSize {
     }
 }
 
+/// The bytes of a request that are no text: those of files, but for as many as an image usually costs in tokens (makers
+/// state 85 to 1,600).
+fn attached(request: &[u8]) -> usize {
+    /// No word is as long.
+    const SHORTEST: usize = 4096;
+    /// About 1,000 tokens.
+    const COUNTED: usize = 4000;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    let runs = request.split(|byte| !is_base64(byte));
+    let files = runs.filter(|run| run.len() >= SHORTEST);
+    files.map(|file| file.len() - COUNTED).sum()
+}
+
 /// The most tokens that the answer may have, under each API's name for it.
 pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
     #[derive(Default, Deserialize)]
@@ -105,6 +119,14 @@ pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_counts_as_an_image_does_and_not_by_its_bytes() {
+        let request = |base64: &str| format!("{{\"url\":\"data:image/png;base64,{base64}\"}}");
+        let small = RequestSize::of(request("").as_bytes()).bytes;
+        let large = request(&"A/+z".repeat(300_000));
+        assert_eq!(RequestSize::of(large.as_bytes()).bytes, small + 4000);
+    }
 
     #[test]
     fn a_server_counts_at_least_the_input_and_the_tokens_that_it_reserves() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::args::{RunArgs, command_line};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
-use super::format::size;
+use super::format::{counted, size};
 use super::input::Input;
 use super::logging::tell;
 use super::oversize::{self, OversizedPrompts};
@@ -15,8 +15,8 @@ use super::setup;
 use super::stop::Destination;
 use super::summary::{self, line};
 use super::{share, signals};
-use crate::api::Ask;
-use crate::batch::{Stop, Summary};
+use crate::api::{Ask, Client};
+use crate::batch::{Stop, Summary, Twins, body, record_id};
 
 pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
@@ -47,6 +47,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     signals::watch_for_interrupts(&session.cancel, destination)?;
     let prompts = input.check_first(input.prompts(&session.cancel)?)?;
     let count = checked.count;
+    let twins = twins(args, &input, client)?;
     let RunResults {
         mut writer,
         resume,
@@ -55,6 +56,12 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     if !quiet {
         notes.extend(checked.notes);
         notes.extend(oversized.warning());
+        if twins.count() > 0 {
+            let again = counted(twins.count(), "prompt");
+            notes.push(format!(
+                "{again} repeat an earlier request, which is sent once"
+            ));
+        }
         notes.push(summary::beginning(&session.setup, count, &resume));
         notes.extend(share::note(calls));
         notes.into_iter().for_each(tell);
@@ -62,9 +69,12 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
     let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
     let mut summary = session.carry_out(
-        |batch| match count {
-            Some(count) => batch.resuming(resume).expecting(count),
-            None => batch.resuming(resume),
+        |batch| {
+            let batch = batch.resuming(resume).asking_once(twins);
+            match count {
+                Some(count) => batch.expecting(count),
+                None => batch,
+            }
         },
         |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
@@ -94,4 +104,22 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<Stri
         lines.extend([export, report].map(|command| line("", command)));
     }
     lines
+}
+
+/// Which prompts have identical requests, if those are to be sent once.
+fn twins(args: &RunArgs, input: &Input<'_>, client: &Client) -> Result<Twins, CommandError> {
+    let mut twins = Twins::default();
+    if !args.dedupe {
+        return Ok(twins);
+    }
+    if !input.is_file() {
+        let help = "--dedupe needs a file, which can be read twice: prompts of a pipe are sent as they come";
+        return Err(CommandError::usage(help));
+    }
+    for prompt in input.checked_prompts()? {
+        let prompt = prompt?;
+        let request = body(client, &prompt)?;
+        twins.look(&prompt, &record_id(client, prompt.line, &request));
+    }
+    Ok(twins)
 }

@@ -30,6 +30,9 @@ pub struct Record {
     /// The other fields of its row.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub columns: Map<String, Value>,
+    /// The record that this one is a copy of, because the requests are identical: only that one was paid for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<String>,
     /// The answer; `None` if the prompt failed.
     pub text: Option<String>,
     /// Why the answer ended: `stop`, `length` and so on.
@@ -211,6 +214,7 @@ pub(super) mod tests {
             prompt: "a\u{2028}b\nc".into(),
             settings: None,
             columns: Map::new(),
+            same_as: None,
             text: None,
             finish_reason: None,
             response: Some(RecordResponse {

@@ -45,10 +45,15 @@ pub(super) struct Question {
     dimensions: usize,
 }
 
+/// What a file costs: an image of middle size takes about 1,000 tokens at most makers.
+const FILE_TOKENS: u32 = 1000;
+
 /// A text, and whether it is the user's.
 struct Turn {
     is_user: bool,
     text: String,
+    /// Files beside the text.
+    files: u32,
 }
 
 impl Dialect {
@@ -92,6 +97,10 @@ impl Dialect {
         let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
         let texts = turns.iter().map(|turn| &turn.text).chain(&system);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
+        let files = turns
+            .iter()
+            .map(|turn| turn.files.saturating_mul(FILE_TOKENS));
+        let costs = costs.chain(files);
         let dimensions = body["dimensions"].as_u64().unwrap_or(8);
         Ok(Question {
             input: costs.fold(0, u32::saturating_add),
@@ -127,9 +136,12 @@ impl Dialect {
         };
         let turn = |turn: &Value| {
             let bare = text(turn).filter(|_| takes_texts);
+            let files = files(&turn[content]);
+            let only_files = (files > 0).then(String::new);
             Some(Turn {
                 is_user: matches!(turn["role"].as_str(), None | Some("user")),
-                text: bare.or_else(|| text(&turn[content]))?,
+                text: bare.or_else(|| text(&turn[content])).or(only_files)?,
+                files,
             })
         };
         let turns = match &body[field] {
@@ -190,6 +202,14 @@ fn is_gemini(path: &str) -> bool {
     let rest = beta.or_else(|| path.strip_prefix("/v1/"));
     let model = rest.and_then(|rest| rest.strip_suffix(":generateContent"));
     model.is_some_and(|model| model.starts_with("models/") || model.starts_with("tunedModels/"))
+}
+
+/// How many parts of a message are files.
+fn files(content: &Value) -> u32 {
+    let parts = content.as_array().into_iter().flatten();
+    parts
+        .filter(|part| part.is_object() && part["text"].is_null())
+        .count() as u32
 }
 
 /// The text of a field that is a string, or a list of parts of which some have a text.
@@ -351,6 +371,23 @@ mod tests {
         assert!((20..300).contains(&cost(Dialect::Messages, asked(4096))));
         let gemini = json!({"contents": [{"parts": [{"text": "bees"}]}]});
         assert_eq!(cost(Dialect::Gemini, gemini), 0);
+    }
+
+    #[test]
+    fn a_file_costs_about_as_much_as_an_image() {
+        let image = json!({"type": "image_url", "image_url": {"url": "https://a"}});
+        let input = |parts: Value| {
+            let body = json!({"messages": [{"role": "user", "content": parts}]});
+            parse(Dialect::Chat, &body.to_string(), "accept")
+                .unwrap()
+                .input
+        };
+        let text = json!({"type": "text", "text": "what?"});
+        assert_eq!(
+            input(json!([image, text])),
+            input(json!([text])) + FILE_TOKENS
+        );
+        assert!(input(json!([image])) >= FILE_TOKENS);
     }
 
     #[test]

@@ -239,6 +239,58 @@ fn a_prompt_is_asked_as_often_as_it_is_told_and_more_can_be_added() {
 }
 
 #[test]
+fn identical_requests_are_asked_once_and_every_row_gets_its_record() {
+    let bench = Bench::of("");
+    let rows = "id,prompt,n\na,one,1\nb,two,2\nc,one,3\nd,one,4\n";
+    fs::write(bench.cli.path("a.csv"), rows).unwrap();
+    let args = [
+        "a.csv",
+        "-m",
+        "m",
+        "-w",
+        "1",
+        "-o",
+        "prompts.results.jsonl",
+        "--dedupe",
+    ];
+    let ran = bench.run_on(&args);
+    assert_eq!(
+        (ran.exit, bench.sent().len(), ran.records.len()),
+        (0, 2, 4),
+        "{ran}"
+    );
+    assert!(
+        ran.stderr.contains("2 prompts repeat an earlier request"),
+        "{ran}"
+    );
+    let [first, copy] = [ran.record("a"), ran.record("d")];
+    assert_eq!(
+        (&copy["text"], &copy["same_as"]),
+        (&first["text"], &first["id"])
+    );
+    assert_eq!(
+        (&copy["columns"]["n"], &copy["attempts"]),
+        (&json!("4"), &json!([]))
+    );
+    assert_eq!((bench.run_on(&args).exit, bench.sent().len()), (0, 0));
+    let results = bench.cli.path("prompts.results.jsonl");
+    let kept: String = fs::read_to_string(&results)
+        .unwrap()
+        .lines()
+        .take(1)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(&results, kept).unwrap();
+    let ran = bench.run_on(&args);
+    assert_eq!(
+        (ran.exit, bench.sent().len(), ran.records.len()),
+        (0, 2, 4),
+        "killed between the records: {ran}"
+    );
+    assert_eq!(ran.record("d")["same_as"], ran.record("c")["id"]);
+}
+
+#[test]
 fn files_of_rows_are_sent_and_resumed_by_their_content() {
     let bench = Bench::of("");
     fs::write(bench.cli.path("a.png"), b"\x89PNG one").unwrap();

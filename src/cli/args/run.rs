@@ -42,6 +42,10 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "N", default_value = "1", hide_default_value = true, value_parser = up_to::<10_000, NonZeroU32>)]
     pub(in crate::cli) repeat: NonZeroU32,
 
+    /// Ask identical requests once; each prompt gets a record
+    #[arg(long, conflicts_with = "repeat")]
+    pub(in crate::cli) dedupe: bool,
+
     /// Where the results go [default: PROMPTS with .results.jsonl]
     ///
     /// - is standard output. It is also the default for prompts that come through a pipe.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::api::{Usage, usage_of};
@@ -19,6 +20,8 @@ pub(crate) struct RecordFields<'a> {
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
     response: Option<ResponseBody<'a>>,
+    /// Set in copies of a record.
+    same_as: Option<IgnoredAny>,
     pub(super) error: Option<RecordError>,
     #[serde(default)]
     pub(crate) attempts: Vec<RecordAttempt>,
@@ -32,8 +35,11 @@ struct ResponseBody<'a> {
 }
 
 impl RecordFields<'_> {
-    /// The tokens that the response states, in the words of any API.
+    /// The tokens that the response states, in the words of any API. A copy cost nothing.
     pub(crate) fn tokens(&self) -> Option<Usage> {
+        if self.same_as.is_some() {
+            return None;
+        }
         usage_of(self.response.as_ref()?.body?.get())
     }
 }
