@@ -12,6 +12,7 @@ mod estimate;
 mod event;
 mod guard;
 mod halt;
+mod joined;
 mod meter;
 mod pacer;
 mod patience;
@@ -53,6 +54,7 @@ pub(crate) use estimate::Estimate;
 pub use event::{Event, Origin, PauseReason, Watch};
 pub use guard::Guard;
 pub use halt::{Halt, ParseHaltError};
+use joined::Parts;
 use pacer::{Granted, Meaning, Pacer};
 use patience::{Patience, PatienceRule};
 pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
@@ -177,6 +179,7 @@ pub struct Batch<'a> {
     clock: Arc<dyn Clock>,
     passing: Passing,
     twins: Twins,
+    per_call: usize,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
     patience: Mutex<PatienceRule>,
@@ -215,6 +218,7 @@ impl<'a> Batch<'a> {
             clock,
             passing: Passing::default(),
             twins: Twins::default(),
+            per_call: 1,
             view,
             guard: None,
             patience: Mutex::new(PatienceRule::new(settings.max_wait)),
@@ -258,6 +262,12 @@ impl<'a> Batch<'a> {
         Batch { twins, ..self }
     }
 
+    /// Sends as many prompts in one call, where their requests differ only in their input: embeddings.
+    #[must_use]
+    pub(crate) fn joining(self, per_call: usize) -> Self {
+        Batch { per_call, ..self }
+    }
+
     /// Takes its permits from this limiter instead of its own [`KeyLimiter`](crate::pacing::KeyLimiter). The limiter
     /// must be on the same clock and have one key for each of the `asks`.
     #[must_use]
@@ -289,16 +299,18 @@ impl<'a> Batch<'a> {
         let range = self.workers();
         self.view.hired(range.start);
         let mut sink = Sink::new(write, self.settings);
-        let work = |job: Job, add: &AddWorker<'_>| self.finish(job, add);
+        let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
         let pool = Pool::new(range.start)
             .queue(self.queue(range))
             .clock(self.clock.clone());
         let _ = pool.cancel(&self.cancel).for_each_growing(
             range.most,
-            self.jobs(prompts),
+            joined::groups(self.jobs(prompts), self.per_call),
             work,
-            |_, finished| {
-                self.record_all(&mut sink, &finished.unwrap_or_else(|panic| panic.resume()));
+            |_, group| {
+                for finished in group.unwrap_or_else(|panic| panic.resume()) {
+                    self.record_all(&mut sink, &finished);
+                }
                 ControlFlow::<()>::Continue(())
             },
         );
@@ -424,6 +436,25 @@ impl<'a> Batch<'a> {
             pulled: self.clock.now(),
             twins,
         }))
+    }
+
+    /// Runs the prompts of a group in one call, or in several smaller groups if one of them spoils it.
+    fn finish_group(&self, mut group: Vec<Job>, add: &AddWorker<'_>) -> Vec<Finished> {
+        if group.len() < 2 {
+            let jobs = group.into_iter();
+            return jobs.map(|job| self.finish(job, add)).collect();
+        }
+        let whole = self.finish(joined::join(&group), add).record;
+        match joined::take_apart(whole, &group) {
+            Parts::Records(records) => joined::finished(group, records),
+            Parts::Unknown(whole) => {
+                let rest = group.split_off(group.len() / 2);
+                let mut finished = self.finish_group(group, add);
+                finished.extend(self.finish_group(rest, add));
+                joined::add_calls(finished.first_mut(), *whole);
+                finished
+            }
+        }
     }
 
     /// Runs one prompt and makes its record. A panic fails this prompt only.

@@ -254,7 +254,7 @@ impl Finished {
 }
 
 /// A record of this prompt without an answer.
-fn unanswered(job: &Job) -> Record {
+pub(super) fn unanswered(job: &Job) -> Record {
     Record {
         id: job.id.to_string(),
         custom_id: job.prompt.custom_id.clone(),

@@ -15,7 +15,7 @@ use super::setup;
 use super::stop::Destination;
 use super::summary::{self, line};
 use super::{share, signals};
-use crate::api::{Ask, Client};
+use crate::api::{ApiKind, Ask, Client};
 use crate::batch::{Stop, Summary, Twins, body, record_id};
 
 pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
@@ -24,6 +24,10 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let draft = setup::draft_client(calls)?;
     let mut oversized = OversizedPrompts::new(calls.rate.tpm, draft.counting());
     let mut checks = Checks::default();
+    if args.per_call.get() > 1 && calls.server.api != ApiKind::Embeddings {
+        let problem = "--per-call is for --api embeddings: other APIs take one prompt a call";
+        checks.of::<()>(Err(CommandError::usage(problem)));
+    }
     let output = checks.of(results::output_of(args));
     let session = checks.of(Session::new(calls, quiet));
     let input = checks.of(Input::of_run(args, draft.path()));
@@ -71,6 +75,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let mut summary = session.carry_out(
         |batch| {
             let batch = batch.resuming(resume).asking_once(twins);
+            let batch = batch.joining(args.per_call.get());
             match count {
                 Some(count) => batch.expecting(count),
                 None => batch,

@@ -7,6 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
+use super::common::tcp::{self, response};
 use super::{Bench, Cli, Ran, common};
 
 /// Runs a file of this name with this content twice: all of it is answered, and the second run sends nothing. Returns
@@ -411,5 +412,122 @@ fn prompts_may_come_through_a_pipe_that_has_a_name() {
         (bench.run_on(&args).exit, bench.sent().len()),
         (0, 0),
         "with -o it is gone on with"
+    );
+}
+
+/// A server of embeddings that rejects calls with a bad text. It returns its address, and the inputs of each call.
+fn embeddings() -> (String, crossbeam_channel::Receiver<Vec<String>>) {
+    let (heard, calls) = crossbeam_channel::unbounded();
+    let url = tcp::answering(move |request| {
+        let body: Value = serde_json::from_str(request.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let inputs: Vec<String> = match &body["input"] {
+            Value::String(text) => vec![text.clone()],
+            list => serde_json::from_value(list.clone()).unwrap(),
+        };
+        heard.send(inputs.clone()).unwrap();
+        if inputs.iter().any(|text| text.contains("bad")) {
+            return response("400 Bad Request", "That is bad.");
+        }
+        let data: Vec<_> = inputs.iter().enumerate()
+            .map(|(index, text)| json!({"object": "embedding", "index": index, "embedding": [text.len(), 0.5]}))
+            .collect();
+        let usage = json!({"prompt_tokens": inputs.len(), "total_tokens": inputs.len()});
+        response(
+            "200 OK",
+            &json!({"object": "list", "model": "e", "data": data, "usage": usage}).to_string(),
+        )
+    });
+    (url, calls)
+}
+
+#[test]
+fn embeddings_take_several_prompts_a_call_and_each_has_its_record() {
+    let (url, calls) = embeddings();
+    let cli = Cli::of(
+        (1..=250)
+            .map(|n| format!("{}\n", "x".repeat(n)))
+            .collect::<String>(),
+    );
+    let args = [
+        "--api",
+        "embeddings",
+        "--base-url",
+        &url,
+        "--rpm",
+        "60000",
+        "--per-call",
+        "100",
+        "-w",
+        "1",
+        "--price",
+        "1,1",
+    ];
+    let ran = cli.run(&args);
+    assert_eq!((ran.exit, ran.records.len()), (0, 250), "{ran}");
+    let sizes: Vec<_> = calls.try_iter().map(|inputs| inputs.len()).collect();
+    assert_eq!(sizes, [100, 100, 50]);
+    for (n, record) in ran.records.iter().enumerate() {
+        assert_eq!(record["text"], format!("[{},0.5]", n + 1));
+        assert_eq!(record["response"]["body"]["data"][0]["embedding"][0], n + 1);
+    }
+    let tokens = |record: &Value| {
+        record["response"]["body"]["usage"]["prompt_tokens"]
+            .as_u64()
+            .unwrap()
+    };
+    assert_eq!(ran.records.iter().map(tokens).sum::<u64>(), 250, "{ran}");
+    let calls_on_record: usize = ran
+        .records
+        .iter()
+        .map(|record| record["attempts"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(calls_on_record, 3);
+    let results = cli.path("prompts.results.jsonl");
+    let kept: String = fs::read_to_string(&results)
+        .unwrap()
+        .lines()
+        .take(40)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs::write(&results, kept).unwrap();
+    let ran = cli.run(&[&args[..7], &["7", "-w", "1"]].concat());
+    assert_eq!(
+        (ran.exit, ran.records.len()),
+        (0, 250),
+        "killed, and another size: {ran}"
+    );
+    assert_eq!(calls.try_iter().flatten().count(), 210);
+}
+
+#[test]
+fn a_call_for_several_prompts_is_split_to_find_the_one_that_is_rejected() {
+    let (url, calls) = embeddings();
+    let cli = Cli::of("a\nb\nc\nd\nbad\nf\ng\nh\n");
+    let args = [
+        "--api",
+        "embeddings",
+        "--base-url",
+        &url,
+        "--rpm",
+        "60000",
+        "--per-call",
+        "8",
+        "-w",
+        "1",
+    ];
+    let ran = cli.run(&args);
+    assert_eq!((ran.exit, ran.records.len()), (1, 8), "{ran}");
+    let failed: Vec<_> = ran
+        .records
+        .iter()
+        .filter(|record| record["text"].is_null())
+        .collect();
+    assert!(failed.len() == 1 && failed[0]["prompt"] == "bad", "{ran}");
+    let sizes: Vec<_> = calls.try_iter().map(|inputs| inputs.len()).collect();
+    assert_eq!(sizes, [8, 4, 4, 2, 1, 1, 2]);
+    let ran = cli.run(&["--per-call", "2"]);
+    assert!(
+        ran.exit == 2 && ran.stderr.contains("--per-call is for --api embeddings"),
+        "{ran}"
     );
 }

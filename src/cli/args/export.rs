@@ -18,8 +18,7 @@ Exit status: 0 done, 2 the results cannot be used, 3 the output cannot be writte
 Examples:
   paceline export r.jsonl -o answers.csv --spreadsheet
   paceline export r.jsonl -f jsonl --failed exclude | jq -r .text
-  paceline export r.jsonl -o r.csv --columns
-  sqlite3 r.db '.import --csv r.csv answers'")]
+  paceline export r.jsonl -f csv | sqlite3 r.db '.import --csv /dev/stdin answers'")]
 pub(in crate::cli) struct ExportArgs {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,

@@ -46,6 +46,12 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, conflicts_with = "repeat")]
     pub(in crate::cli) dedupe: bool,
 
+    /// Prompts in one call, with --api embeddings [default: 1]
+    ///
+    /// A call is smaller where it would exceed 300 kB, and is split if the server rejects it. Each prompt has its record.
+    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true, value_parser = up_to::<2048, NonZeroUsize>)]
+    pub(in crate::cli) per_call: NonZeroUsize,
+
     /// Where the results go [default: PROMPTS with .results.jsonl]
     ///
     /// - is standard output. It is also the default for prompts that come through a pipe.
