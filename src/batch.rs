@@ -47,7 +47,6 @@ use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
 pub use causes::{Causes, FailureCause};
-#[cfg(feature = "cli")]
 pub(crate) use dedupe::Twins;
 #[cfg(feature = "cli")]
 pub(crate) use estimate::Estimate;
@@ -257,12 +256,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Asks identical requests once.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn asking_once(self, twins: Twins) -> Self {
         Batch { twins, ..self }
     }
 
     /// Sends as many prompts in one call, where their requests differ only in their input: embeddings.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub(crate) fn joining(self, per_call: usize) -> Self {
         Batch { per_call, ..self }

@@ -5,6 +5,8 @@
 //! read, or is perhaps not what it is taken for, ends the stream with an error that says where it is and what to do.
 //! Files are opened elsewhere.
 
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))] // only the command line reads files
+
 mod asked;
 mod csv;
 mod files;

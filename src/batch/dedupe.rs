@@ -21,6 +21,7 @@ pub(crate) struct Twins {
 
 impl Twins {
     /// Looks at a prompt, in the order of the input; the id is that of its record.
+    #[cfg(feature = "cli")]
     pub(crate) fn look(&mut self, prompt: &Prompt, id: &RecordId) {
         let first = *self.first.entry(id.digest).or_insert(id.line);
         if first != id.line {
@@ -35,6 +36,7 @@ impl Twins {
     }
 
     /// How many prompts come again.
+    #[cfg(feature = "cli")]
     pub(crate) fn count(&self) -> u64 {
         self.again.values().map(|twins| twins.len() as u64).sum()
     }

@@ -100,6 +100,7 @@ impl RecordFile {
             attempts,
             settings: None,
             columns: serde_json::Map::new(),
+            same_as: None,
         };
         self.journal.lock().append(&record)
     }
