@@ -16,7 +16,7 @@ use super::stop::Destination;
 use super::summary::{self, line};
 use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
-use crate::batch::{Stop, Summary, Twins, body, record_id};
+use crate::batch::{Batch, Stop, Summary, Twins, body, record_id};
 
 pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
@@ -24,10 +24,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let draft = setup::draft_client(calls)?;
     let mut oversized = OversizedPrompts::new(calls.rate.tpm, draft.counting());
     let mut checks = Checks::default();
-    if args.per_call.get() > 1 && calls.server.api != ApiKind::Embeddings {
-        let problem = "--per-call is for --api embeddings: other APIs take one prompt a call";
-        checks.of::<()>(Err(CommandError::usage(problem)));
-    }
+    checks.of(check_per_call(args));
     let output = checks.of(results::output_of(args));
     let session = checks.of(Session::new(calls, quiet));
     let input = checks.of(Input::of_run(args, draft.path()));
@@ -60,12 +57,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     if !quiet {
         notes.extend(checked.notes);
         notes.extend(oversized.warning());
-        if twins.count() > 0 {
-            let again = counted(twins.count(), "prompt");
-            notes.push(format!(
-                "{again} repeat an earlier request, which is sent once"
-            ));
-        }
+        notes.extend(twins_note(&twins));
         notes.push(summary::beginning(&session.setup, count, &resume));
         notes.extend(share::note(calls));
         notes.into_iter().for_each(tell);
@@ -76,10 +68,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
         |batch| {
             let batch = batch.resuming(resume).asking_once(twins);
             let batch = batch.joining(args.per_call.get());
-            match count {
-                Some(count) => batch.expecting(count),
-                None => batch,
-            }
+            count.into_iter().fold(batch, Batch::expecting)
         },
         |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
@@ -109,6 +98,20 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<Stri
         lines.extend([export, report].map(|command| line("", command)));
     }
     lines
+}
+
+fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
+    if args.per_call.get() > 1 && args.calls.server.api != ApiKind::Embeddings {
+        let problem = "--per-call is for --api embeddings: other APIs take one prompt a call";
+        return Err(CommandError::usage(problem));
+    }
+    Ok(())
+}
+
+fn twins_note(twins: &Twins) -> Option<String> {
+    let again = counted(twins.count(), "prompt");
+    let note = format!("{again} repeat an earlier request, which is sent once");
+    (twins.count() > 0).then_some(note)
 }
 
 /// Which prompts have identical requests, if those are to be sent once.
