@@ -35,10 +35,10 @@ use crate::retry::Retry;
 
 use call::Passage;
 use clients::Clients;
-use forward::Origin;
-use keys::Keys;
+use forward::Upstream;
+use keys::GateKeys;
 pub(crate) use record::RecordFile;
-pub(crate) use stats::{GateCounts, GateStats};
+pub(crate) use stats::GateCounts;
 
 /// How the gate works: plain data.
 #[derive(Debug)]
@@ -82,12 +82,12 @@ pub(crate) struct Gate {
 struct Desk {
     options: GateOptions,
     http: Http,
-    origin: Origin,
-    keys: Keys,
+    origin: Upstream,
+    keys: GateKeys,
     /// Ends with the gate.
     cancel: CancelToken,
     clients: Clients,
-    stats: GateStats,
+    counts: Mutex<GateCounts>,
     estimate: Mutex<Estimate>,
     connections: Connections,
 }
@@ -99,18 +99,18 @@ impl Gate {
     /// If the address is in use, `base_url` is no address, or there is no thread.
     pub(crate) fn open(addr: SocketAddr, http: Http, options: GateOptions) -> io::Result<Self> {
         let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let origin = Origin::new(&options.base_url).map_err(invalid)?;
+        let origin = Upstream::new(&options.base_url).map_err(invalid)?;
         let listener = TcpListener::bind(addr)?;
         let addr = listener.local_addr()?;
         let (running, stopped) = bounded(0);
         let desk = Arc::new(Desk {
-            keys: Keys::new(&options),
+            keys: GateKeys::new(&options),
             connections: Connections::new(stopped, options.max_connections),
             http,
             origin,
             cancel: CancelToken::new(),
             clients: Clients::default(),
-            stats: GateStats::default(),
+            counts: Mutex::default(),
             estimate: Mutex::new(Estimate::new(options.api.api().counting())),
             options,
         });
@@ -145,12 +145,12 @@ impl Gate {
     pub(crate) fn close(&self) {
         const GLANCE: Duration = Duration::from_millis(50);
         self.desk.cancel.cancel();
-        while self.desk.stats.open() > 0 && !self.desk.connections.wait(GLANCE) {}
+        while self.desk.counts.lock().open() > 0 && !self.desk.connections.wait(GLANCE) {}
     }
 
     /// What has happened so far.
     pub(crate) fn counts(&self) -> GateCounts {
-        self.desk.stats.counts(self.desk.keys.state())
+        self.desk.counts()
     }
 }
 
@@ -202,8 +202,8 @@ impl Serve for Desk {
     }
 
     fn refusal(&self, status: u16, reason: &str) -> WireReply {
-        self.stats.refused();
-        error_reply(status, "paceline_gate", reason)
+        self.count(|counts| counts.refused += 1);
+        error_reply(status, reason)
     }
 }
 
@@ -238,8 +238,7 @@ impl Desk {
         if request.path != "/paceline/stats" {
             return None;
         }
-        let counts = self.stats.counts(self.keys.state());
-        Some(WireReply::new(200, json!(counts).to_string()))
+        Some(WireReply::new(200, json!(self.counts()).to_string()))
     }
 }
 
@@ -275,8 +274,8 @@ impl Desk {
 }
 
 /// An error in the shape that the clients of all APIs understand.
-fn error_reply(status: u16, code: &str, message: &str) -> WireReply {
-    let error = json!({"type": code, "code": code, "message": message});
+fn error_reply(status: u16, message: &str) -> WireReply {
+    let error = json!({"type": "paceline_gate", "code": "paceline_gate", "message": message});
     WireReply::new(status, json!({"type": "error", "error": error}).to_string())
 }
 

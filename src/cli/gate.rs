@@ -239,14 +239,14 @@ fn lines(counts: &GateCounts) -> Vec<String> {
     }
     let mut lines = vec![line];
     if let Some(why) = &counts.paused_because {
-        let left = countdown(Duration::from_millis(counts.paused_ms));
+        let left = countdown(counts.paused);
         lines.push(format!("paused for {left}: {why}"));
     }
     lines
 }
 
 fn ending(counts: &GateCounts) -> String {
-    let waited = Duration::from_millis(counts.waited_ms / counts.calls.max(1));
+    let waited = counts.waited / u32::try_from(counts.calls).unwrap_or(u32::MAX).max(1);
     let mut text = format!(
         "{} came, {} answered, {} to the API; a call waited for {} on average",
         counted(counts.came, "request"),

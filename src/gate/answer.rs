@@ -1,4 +1,4 @@
-//! How a request ends: its answer is passed back piece by piece, or the client is told why there is none.
+//! How a request ends: the client gets the answer piece by piece, or the reason why there is none.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -7,13 +7,12 @@ use std::time::Duration;
 use log::warn;
 use ureq::http::header;
 
-use super::call::{Failure, Passage, Reply};
+use super::call::{ApiReply, Failure, Passage};
 use super::error_reply;
 use super::forward::{Framing, reply_head};
 use super::record::Outcome;
 use super::stats::Ended;
-use crate::api::{CallError, Usage, usage_of};
-use crate::http::TransportFault;
+use crate::api::{Class, Usage, usage_of};
 use crate::pacing::{CallReport, NoKeyPermit, PermitOutcome};
 use crate::practice::wire::WireReply;
 
@@ -25,7 +24,7 @@ enum BrokenOff {
 
 impl Passage<'_> {
     /// Passes an answer back, each piece as it comes; true if the connection can be used for another request.
-    pub(super) fn pass(self, mut reply: Reply, stream: &TcpStream) -> io::Result<bool> {
+    pub(super) fn pass(self, mut reply: ApiReply, stream: &TcpStream) -> io::Result<bool> {
         let framing = self.framing(&reply);
         let keep_alive = self.request.keep_alive && framing != Framing::Close;
         let permit = reply.permit.take();
@@ -69,7 +68,7 @@ impl Passage<'_> {
         }
     }
 
-    fn framing(&self, reply: &Reply) -> Framing {
+    fn framing(&self, reply: &ApiReply) -> Framing {
         let status = reply.head.status.as_u16();
         let length = text(reply, "content-length").and_then(|length| length.parse().ok());
         match length {
@@ -83,24 +82,25 @@ impl Passage<'_> {
 
     /// Tells the client why there is no answer.
     pub(super) fn explain(self, last: Option<Failure>, stream: &TcpStream) -> io::Result<bool> {
+        let in_line = || self.desk.time_in_line(self.limiter.waiting() + 1);
         let reply = match last {
             _ if self.desk.cancel.is_cancelled() => unavailable("the gate is being closed", None),
-            None => unavailable("the call was cancelled", None),
             Some(Failure::NoPermit(NoKeyPermit::Unreachable(why))) => unavailable(&why, None),
-            Some(Failure::NoPermit(_)) => unavailable(
-                "this call would wait longer than --max-wait",
-                self.desk.time_in_line(self.limiter.waiting() + 1),
-            ),
-            Some(Failure::Refused(refused)) => self.limited(&refused.1),
-            Some(Failure::KeyRetired(error)) => self.limited(&error),
-            Some(Failure::Transport(error)) => {
-                let status = match error.fault {
-                    TransportFault::Timeout => 504,
-                    TransportFault::Unsendable => 400,
+            None | Some(Failure::NoPermit(_)) => {
+                unavailable("this call would wait longer than --max-wait", in_line())
+            }
+            Some(Failure::Call(call)) if call.error.class == Class::RateLimited => {
+                let why = format!("the API limits the rate: {}", call.error.message);
+                unavailable(&why, call.error.retry_after.or_else(in_line))
+            }
+            Some(Failure::Call(call)) => {
+                let status = match call.error.code.as_str() {
+                    "timeout" => 504,
+                    "unsendable" => 400,
                     _ => 502,
                 };
-                let why = format!("no answer from the API: {}", error.message);
-                error_reply(status, "paceline_gate", &why)
+                let why = format!("no answer from the API: {}", call.error.message);
+                error_reply(status, &why)
             }
         };
         let keep_alive = self.request.keep_alive;
@@ -112,15 +112,9 @@ impl Passage<'_> {
         reply.send(stream, keep_alive)
     }
 
-    fn limited(&self, error: &CallError) -> WireReply {
-        let in_line = || self.desk.time_in_line(self.limiter.waiting() + 1);
-        let wait = error.retry_after.or_else(in_line);
-        unavailable(&format!("the API limits the rate: {}", error.message), wait)
-    }
-
     /// Counts the request, and records it.
     pub(super) fn end(self, how: Ended, outcome: Outcome) {
-        self.desk.stats.ended(how);
+        self.desk.count(|counts| counts.ended(how));
         let Some(record) = &self.desk.options.record else {
             return;
         };
@@ -132,7 +126,7 @@ impl Passage<'_> {
 
 /// Sends the head and each piece of the body as it comes.
 fn copy(
-    reply: Reply,
+    reply: ApiReply,
     framing: Framing,
     keep_alive: bool,
     mut stream: &TcpStream,
@@ -187,7 +181,7 @@ impl Kept {
     /// Of any other answer; a longer one states no usage that we find.
     const WHOLE: usize = 1 << 20;
 
-    fn new(reply: &Reply) -> Self {
+    fn new(reply: &ApiReply) -> Self {
         let is_stream =
             text(reply, "content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         Kept {
@@ -222,19 +216,19 @@ impl Kept {
 /// The usage in an event: at its top, or in the message or response that it carries.
 fn usage_in_event(event: &str) -> Option<Usage> {
     #[derive(serde::Deserialize)]
-    struct Event<'a> {
+    struct UsageEvent<'a> {
         #[serde(borrow, alias = "response")]
         message: Option<&'a serde_json::value::RawValue>,
     }
     if !event.contains("\"usage") {
         return None;
     }
-    let inner = serde_json::from_str::<Event<'_>>(event).ok();
+    let inner = serde_json::from_str::<UsageEvent<'_>>(event).ok();
     let inner = inner.and_then(|event| event.message);
     usage_of(event).or_else(|| usage_of(inner?.get()))
 }
 
-fn text(reply: &Reply, name: &str) -> Option<String> {
+fn text(reply: &ApiReply, name: &str) -> Option<String> {
     let value = reply
         .head
         .headers
@@ -246,7 +240,7 @@ fn text(reply: &Reply, name: &str) -> Option<String> {
 pub(super) fn unavailable(why: &str, wait: Option<Duration>) -> WireReply {
     /// When nothing says how long it takes.
     const USUAL: Duration = Duration::from_secs(30);
-    let mut reply = error_reply(503, "paceline_gate", why);
+    let mut reply = error_reply(503, why);
     let wait = wait.unwrap_or(USUAL).max(Duration::from_secs(1));
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     reply

@@ -1,6 +1,5 @@
 //! One request on its way: it waits for a permit, is sent on, and is sent again where that is safe.
 
-use std::cell::RefCell;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use crate::journal::{Billed, RecordAttempt};
 use crate::outcome::CallOutcome;
 use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit};
 use crate::practice::wire::WireRequest;
-use crate::retry::{Attempt, RetryError, Retrying, Verdict};
+use crate::retry::{Attempt, Verdict};
 
 /// A request, from its head to the end of its answer.
 pub(super) struct Passage<'a> {
@@ -36,7 +35,7 @@ pub(super) struct Passage<'a> {
 }
 
 /// An answer of the API: its head, what was read of its body, and the rest.
-pub(super) struct Reply {
+pub(super) struct ApiReply {
     pub(super) head: response::Parts,
     pub(super) begun: Vec<u8>,
     pub(super) rest: Option<Body>,
@@ -46,36 +45,56 @@ pub(super) struct Reply {
 
 /// Why an attempt brought no answer that ends the request.
 pub(super) enum Failure {
-    /// There was no permit.
     NoPermit(NoKeyPermit),
-    /// There was no response.
-    Transport(TransportError),
-    /// There was one, and this is what it means.
-    Refused(Box<(Reply, CallError)>),
-    /// The key is retired; others are left.
-    KeyRetired(Box<CallError>),
+    Call(Box<FailedCall>),
+}
+
+/// A call that failed.
+pub(super) struct FailedCall {
+    pub(super) error: CallError,
+    /// What the API answered, if it did.
+    pub(super) reply: Option<ApiReply>,
+    /// Its key is retired; others are left.
+    is_retired: bool,
 }
 
 impl Failure {
     /// A call is made again if the API was too busy for it, or if it cannot have been carried out.
     fn verdict(&self) -> Verdict {
-        let at_once = Verdict::RateLimited(Some(Duration::ZERO)); // the limiter decides when
-        match self {
-            Failure::KeyRetired(_) => at_once,
-            Failure::Refused(refused) => match (refused.1.class, refused.1.verdict()) {
-                (Class::RateLimited, Verdict::RateLimited(None)) => at_once,
-                (Class::RateLimited, verdict) => verdict,
-                (Class::Fault, verdict) if refused.1.status >= Some(500) => verdict,
-                _ => Verdict::Stop,
-            },
-            Failure::Transport(error) => match error.fault {
-                TransportFault::Unreachable | TransportFault::Timeout if !error.is_sent => {
-                    Verdict::Retry
-                }
-                _ => Verdict::Stop,
-            },
-            Failure::NoPermit(_) => Verdict::Stop,
+        let Failure::Call(call) = self else {
+            return Verdict::Stop;
+        };
+        let is_safe = match call.error.status {
+            Some(status) => status >= 500,
+            None => !call.error.maybe_billed,
+        };
+        match (call.error.class, call.error.verdict()) {
+            // The limiter decides when.
+            (Class::RateLimited, Verdict::RateLimited(None)) => {
+                Verdict::RateLimited(Some(Duration::ZERO))
+            }
+            _ if call.is_retired => Verdict::RateLimited(Some(Duration::ZERO)),
+            (Class::Fault, _) if !is_safe => Verdict::Stop,
+            (_, verdict) => verdict,
         }
+    }
+
+    /// What the API answered, if the client gets it as it is.
+    fn into_reply(self) -> Result<ApiReply, Self> {
+        match self {
+            Failure::Call(mut call) if call.error.class != Class::RateLimited => {
+                call.reply.take().ok_or(Failure::Call(call))
+            }
+            other => Err(other),
+        }
+    }
+
+    fn of(error: CallError, reply: Option<ApiReply>) -> Self {
+        Failure::Call(Box::new(FailedCall {
+            error,
+            reply,
+            is_retired: false,
+        }))
     }
 }
 
@@ -95,12 +114,12 @@ impl<'a> Passage<'a> {
         let desk = self.desk;
         let waiting = self.limiter.waiting();
         if waiting >= desk.options.max_waiting {
-            desk.stats.refused();
+            desk.count(|counts| counts.refused += 1);
             let wait = desk.time_in_line(waiting);
             let reply = unavailable("too many calls wait in the gate's line", wait);
             return reply.send(stream, self.request.keep_alive);
         }
-        desk.stats.came();
+        desk.count(|counts| counts.came += 1);
         let client = desk.clients.watch(self.number, stream, &desk.cancel)?;
         let result = self.call(&client.token);
         let has_gone = client.token.is_cancelled() && !desk.cancel.is_cancelled();
@@ -112,42 +131,61 @@ impl<'a> Passage<'a> {
                 Ok(false)
             }
             Ok(reply) => self.pass(reply, stream),
-            Err(RetryError { last, .. }) => match last {
-                Some(Failure::Refused(refused)) if refused.1.class != Class::RateLimited => {
-                    self.pass(refused.0, stream)
-                }
-                last => self.explain(last, stream),
+            Err(last) => match last.map(Failure::into_reply).transpose() {
+                Ok(Some(reply)) => self.pass(reply, stream),
+                Ok(None) => self.explain(None, stream),
+                Err(last) => self.explain(Some(last), stream),
             },
         }
     }
 
-    /// Makes the call, and makes it again where that is safe.
-    fn call(&mut self, client: &CancelToken) -> Result<Reply, RetryError<Failure>> {
+    /// Makes the call, and makes it again where that is safe. The error is the last failure, if there was an attempt.
+    fn call(&mut self, client: &CancelToken) -> Result<ApiReply, Option<Failure>> {
         let desk = self.desk;
         let seed = desk.options.seed ^ self.number;
-        let passage = RefCell::new(self);
-        let attempt = |attempt: &Attempt<'_>| passage.borrow_mut().attempt(attempt, client);
+        let attempt = |attempt: &Attempt<'_>| self.attempt(attempt, client);
         let call = desk.options.retry.call(Failure::verdict, attempt);
         call.cancel(client)
             .seed(seed)
-            .on_retry(|failed: &Retrying<'_, Failure>| {
-                if let Some(attempt) = passage.borrow_mut().attempts.last_mut() {
-                    attempt.backoff = Some(failed.wait);
-                }
-            })
             .run()
+            .map_err(|gave_up| gave_up.last)
     }
 
-    fn attempt(&mut self, attempt: &Attempt<'_>, client: &CancelToken) -> Result<Reply, Failure> {
+    fn attempt(
+        &mut self,
+        attempt: &Attempt<'_>,
+        client: &CancelToken,
+    ) -> Result<ApiReply, Failure> {
         let came = Instant::now();
         let permit = self.acquire(attempt.remaining(), client)?;
         let paced = came.elapsed();
-        self.desk.stats.leaves(paced);
+        self.desk.count(|counts| {
+            counts.calls += 1;
+            counts.in_flight += 1;
+            counts.waited += paced;
+        });
         let started_at = SystemTime::now();
         let result = self.send(&permit);
-        self.desk.stats.is_back();
-        let took = came.elapsed() - paced;
-        self.note(&permit, started_at, paced, took, &result);
+        self.desk.count(|counts| counts.in_flight -= 1);
+        let error = match &result {
+            Err(Failure::Call(call)) => Some(&call.error),
+            _ => None,
+        };
+        let status = result.as_ref().ok().map(|reply| reply.head.status.as_u16());
+        self.attempts.push(RecordAttempt {
+            n: self.attempts.len() as u32 + 1,
+            key: permit.key(),
+            started_at,
+            queued: Duration::ZERO,
+            paced,
+            took: came.elapsed() - paced,
+            status: status.or(error.and_then(|error| error.status)),
+            outcome: error.map_or(CallOutcome::Answered, CallError::outcome),
+            retry_after: error.and_then(|error| error.retry_after),
+            backoff: None,
+            billed: error.and_then(|error| error.maybe_billed.then_some(Billed::Unknown)),
+            request_id: error.and_then(|error| error.request_id.clone()),
+        });
         self.report(permit, result)
     }
 
@@ -166,126 +204,79 @@ impl<'a> Passage<'a> {
     }
 
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
-    fn send(&self, permit: &KeyPermit) -> Result<Reply, Failure> {
+    fn send(&self, permit: &KeyPermit) -> Result<ApiReply, Failure> {
         let desk = self.desk;
         let key = desk.keys.header(permit.key());
-        let request = desk.origin.request(
-            self.request,
-            key,
-            &desk.options.headers,
-            desk.counts_tokens(),
-        );
+        let extra = &desk.options.headers;
+        let head = desk
+            .origin
+            .request(self.request, key, extra, desk.counts_tokens());
         let sent = || self.limiter.sent(permit);
-        let response = request
+        let response = head
             .map_err(|message| TransportError {
                 fault: TransportFault::Unsendable,
                 message,
                 is_sent: false,
             })
-            .and_then(|head| desk.http.send(head, &self.request.body, &sent))
-            .map_err(Failure::Transport)?;
-        let (head, body) = response.into_parts();
-        let mut reply = Reply {
+            .and_then(|head| desk.http.send(head, &self.request.body, &sent));
+        let (head, body) = response
+            .map_err(|error| Failure::of(error.into(), None))?
+            .into_parts();
+        let reply = ApiReply {
             head,
             begun: Vec::new(),
             rest: Some(body),
             permit: None,
         };
-        if reply.head.status.as_u16() < 400 {
-            return Ok(reply);
+        match reply.head.status.as_u16() {
+            0..400 => Ok(reply),
+            _ => Err(desk.refused(reply)),
         }
-        match reply.read_error() {
-            Ok(()) => Err(desk.refused(reply)),
-            Err(error) => Err(Failure::Transport(TransportError {
-                fault: TransportFault::Broken,
-                message: error.to_string(),
-                is_sent: true,
-            })),
-        }
-    }
-
-    /// Notes the attempt for the record.
-    fn note(
-        &mut self,
-        permit: &KeyPermit,
-        started_at: SystemTime,
-        paced: Duration,
-        took: Duration,
-        result: &Result<Reply, Failure>,
-    ) {
-        let error = match result {
-            Err(Failure::Refused(refused)) => Some(&refused.1),
-            _ => None,
-        };
-        let outcome = match result {
-            Ok(_) => CallOutcome::Answered,
-            Err(Failure::Transport(error)) => match error.fault {
-                TransportFault::Timeout => CallOutcome::Timeout,
-                _ => CallOutcome::Connection,
-            },
-            Err(_) => error.map_or(CallOutcome::Unknown, CallError::outcome),
-        };
-        self.attempts.push(RecordAttempt {
-            n: self.attempts.len() as u32 + 1,
-            key: permit.key(),
-            started_at,
-            queued: Duration::ZERO,
-            paced,
-            took,
-            status: match result {
-                Ok(reply) => Some(reply.head.status.as_u16()),
-                Err(_) => error.and_then(|error| error.status),
-            },
-            outcome,
-            retry_after: error.and_then(|error| error.retry_after),
-            backoff: None,
-            billed: matches!(result, Err(Failure::Transport(error)) if error.is_sent)
-                .then_some(Billed::Unknown),
-            request_id: error.and_then(|error| error.request_id.clone()),
-        });
     }
 
     /// Reports the outcome to the limiter, which pauses or retires the key. Of an answer whose tokens count, that waits
     /// until they are known.
-    fn report(&self, permit: KeyPermit, result: Result<Reply, Failure>) -> Result<Reply, Failure> {
+    fn report(
+        &self,
+        permit: KeyPermit,
+        result: Result<ApiReply, Failure>,
+    ) -> Result<ApiReply, Failure> {
         let desk = self.desk;
+        let report = |report| self.limiter.report(&permit, &report);
         match result {
-            Ok(mut reply) => {
-                if desk.counts_tokens() {
-                    reply.permit = Some(permit);
-                } else {
-                    let report = desk.stated(&reply.head.headers, PermitOutcome::Answered);
-                    let _ = self.limiter.report(&permit, &report);
-                }
+            Ok(reply) if desk.counts_tokens() => Ok(ApiReply {
+                permit: Some(permit),
+                ..reply
+            }),
+            Ok(reply) => {
+                report(desk.stated(&reply.head.headers, PermitOutcome::Answered));
                 Ok(reply)
             }
-            Err(Failure::Refused(refused)) => {
-                let (reply, error) = &*refused;
+            Err(Failure::Call(mut call)) => {
+                let error = &call.error;
                 let outcome = match error.class {
                     Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
-                    Class::Fatal if desk.keys.retire() => PermitOutcome::Fatal,
+                    Class::Fatal if call.reply.is_some() && desk.keys.retire() => {
+                        PermitOutcome::Fatal
+                    }
                     _ => PermitOutcome::Failed,
                 };
-                let report = desk.stated(&reply.head.headers, outcome);
-                let reaction = self.limiter.report(&permit, &report);
+                let stated = call
+                    .reply
+                    .as_ref()
+                    .map(|reply| desk.stated(&reply.head.headers, outcome));
+                let reaction = report(stated.unwrap_or(CallReport::new(outcome)));
                 match outcome {
-                    PermitOutcome::Fatal => {
-                        warn!("key {} is retired: {error}", permit.key());
-                        return Err(Failure::KeyRetired(Box::new(refused.1)));
+                    PermitOutcome::Fatal => warn!("key {} is retired: {error}", permit.key()),
+                    PermitOutcome::RateLimited(_) => {
+                        desk.paused(reaction.paused_until, &error.message)
                     }
-                    PermitOutcome::RateLimited(_) => desk
-                        .stats
-                        .rate_limited(reaction.paused_until, &error.message),
                     _ => {}
                 }
-                Err(Failure::Refused(refused))
+                call.is_retired = outcome == PermitOutcome::Fatal;
+                Err(Failure::Call(call))
             }
-            Err(failure) => {
-                let _ = self
-                    .limiter
-                    .report(&permit, &CallReport::new(PermitOutcome::Failed));
-                Err(failure)
-            }
+            Err(failure) => Err(failure),
         }
     }
 
@@ -293,38 +284,34 @@ impl<'a> Passage<'a> {
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
         let seed = self.desk.options.seed ^ self.number;
-        let backoff = self.desk.options.retry.backoff;
-        Some(after(Instant::now(), backoff.delays(seed).wait(Some(wait))))
-    }
-}
-
-impl Reply {
-    /// Reads the beginning of an error.
-    fn read_error(&mut self) -> io::Result<()> {
-        /// An error is not longer; what comes after it is passed back unread.
-        const LIMIT: u64 = 1 << 20;
-        if let Some(body) = &mut self.rest {
-            let reader = body.as_reader();
-            reader.take(LIMIT).read_to_end(&mut self.begun)?;
-        }
-        if (self.begun.len() as u64) < LIMIT {
-            self.rest = None;
-        }
-        Ok(())
+        let mut delays = self.desk.options.retry.backoff.delays(seed);
+        Some(after(Instant::now(), delays.wait(Some(wait))))
     }
 }
 
 impl Desk {
-    /// What an error means.
-    fn refused(&self, reply: Reply) -> Failure {
+    /// What an error of the API means. Its beginning is read for it; what comes after that is passed back unread.
+    fn refused(&self, mut reply: ApiReply) -> Failure {
+        /// No error is longer.
+        const LIMIT: u64 = 1 << 20;
+        let rest = reply.rest.as_mut().map(|body| body.as_reader().take(LIMIT));
+        let read = rest.map_or(Ok(0), |mut rest| rest.read_to_end(&mut reply.begun));
+        if let Err(error) = read {
+            let error = TransportError {
+                fault: TransportFault::Broken,
+                message: error.to_string(),
+                is_sent: true,
+            };
+            return Failure::of(error.into(), None);
+        }
+        reply.rest = reply.rest.filter(|_| reply.begun.len() as u64 == LIMIT);
         let mut response = HttpResponse {
             status: reply.head.status.as_u16(),
             headers: Headers::from(reply.head.headers.clone()),
             body: reply.begun.clone(),
         };
         self.options.secrets.hide_in(&mut response);
-        let error = self.options.api.api().failure(&response);
-        Failure::Refused(Box::new((reply, error)))
+        Failure::of(self.options.api.api().failure(&response), Some(reply))
     }
 
     /// A report with the rate that the server states, unless one was given.
@@ -332,8 +319,9 @@ impl Desk {
         let mut report = CallReport::new(outcome);
         if self.options.limits.rate == RateLimit::Adaptive {
             let headers = Headers::from(headers.clone());
-            let hints = Hints::read(headers.iter(), None, SystemTime::now());
-            report.stated = hints.requests.rate();
+            report.stated = Hints::read(headers.iter(), None, SystemTime::now())
+                .requests
+                .rate();
         }
         report
     }

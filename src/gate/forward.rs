@@ -26,7 +26,7 @@ const OF_ONE_CONNECTION: [&str; 11] = [
 
 /// Where the calls go.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(super) struct Upstream {
     /// The address before the path of a request.
     base: String,
     /// What the base URL of a client must end with, as in `/v1`: the API's own address ends with it.
@@ -35,7 +35,7 @@ pub(super) struct Origin {
     query: Option<String>,
 }
 
-impl Origin {
+impl Upstream {
     /// Reads the address of an API.
     pub(super) fn new(base_url: &str) -> Result<Self, String> {
         let (base, query) = match base_url.split_once('?') {
@@ -60,7 +60,7 @@ impl Origin {
             true => base.split_at(last),
             false => (base, ""),
         };
-        Ok(Origin {
+        Ok(Upstream {
             base: base.to_owned(),
             version: version.to_owned(),
             query,
@@ -234,7 +234,7 @@ mod tests {
             ("https://v2", "", "https://v2/v1/chat"),
         ];
         for (base_url, version, address) in table {
-            let origin = Origin::new(base_url).unwrap();
+            let origin = Upstream::new(base_url).unwrap();
             let sent = origin
                 .request(&request("/v1/chat", &[]), None, &[], false)
                 .unwrap();
@@ -244,7 +244,7 @@ mod tests {
             );
         }
         for wrong in ["", "h", "ftp://h/v1", "http://"] {
-            assert!(Origin::new(wrong).is_err(), "{wrong}");
+            assert!(Upstream::new(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -263,7 +263,7 @@ mod tests {
         ];
         let key = ("authorization".to_owned(), "Bearer ours".to_owned());
         let extra = [ExtraHeader::new("cookie", "c", true).unwrap()];
-        let origin = Origin::new("https://h").unwrap();
+        let origin = Upstream::new("https://h").unwrap();
         let sent = origin
             .request(&request("/", &came), Some(&key), &extra, false)
             .unwrap();

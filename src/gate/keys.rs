@@ -19,7 +19,7 @@ pub(super) const KEY_HEADERS: [&str; 4] =
 
 /// The keys and their limiters.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub(super) struct GateKeys {
     /// The headers of each of the gate's own keys; none if clients bring theirs.
     headers: Vec<(String, String)>,
     /// What grants permits for them.
@@ -31,7 +31,7 @@ pub(super) struct Keys {
     clients: Mutex<HashMap<[u8; 32], Arc<KeyLimiter>>>,
 }
 
-impl Keys {
+impl GateKeys {
     /// A client's limiter that nobody waits for is forgotten when there are more than this many.
     const MOST_CLIENTS: usize = 1000;
 
@@ -41,7 +41,7 @@ impl Keys {
             let keys = options.keys.len().max(1);
             Arc::new(KeyLimiter::new(SystemClock, vec![options.limits; keys]))
         };
-        Keys {
+        GateKeys {
             headers: options.keys.iter().map(|key| api.key_header(key)).collect(),
             own: options.limiter.clone().unwrap_or_else(|| own()),
             retired: AtomicUsize::new(0),
@@ -89,18 +89,17 @@ impl Keys {
         updated.is_ok()
     }
 
-    /// The limiters that have work: `(waiting, calls a minute found)`.
-    pub(super) fn state(&self) -> (usize, Option<f64>) {
+    /// How many calls wait.
+    pub(super) fn waiting(&self) -> usize {
+        let clients = self.clients.lock();
+        let clients = clients.values().map(|limiter| limiter.waiting());
+        self.own.waiting() + clients.sum::<usize>()
+    }
+
+    /// Calls a minute that the gate's own keys were found to allow.
+    pub(super) fn found(&self) -> Option<f64> {
         let found = (0..self.count()).filter_map(|key| self.own.found(key));
-        let found: Vec<_> = found.collect();
-        let clients: usize = self
-            .clients
-            .lock()
-            .values()
-            .map(|limiter| limiter.waiting())
-            .sum();
-        let rate = (!found.is_empty()).then(|| found.iter().sum());
-        (self.own.waiting() + clients, rate)
+        found.reduce(|one, other| one + other)
     }
 }
 

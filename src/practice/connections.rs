@@ -19,7 +19,7 @@ pub(crate) trait Serve: Sync {
     /// Answers the requests of a connection, one after the other, until either side ends it.
     fn serve(&self, number: u64, stream: &TcpStream) -> io::Result<()>;
 
-    /// What a client is told whose request cannot be read, or that gets no thread.
+    /// The answer to a client whose request cannot be read, or that gets no thread.
     fn refusal(&self, status: u16, reason: &str) -> WireReply;
 
     /// Tells a client what is wrong with its request, if that is the error.
@@ -37,7 +37,7 @@ pub(crate) trait Serve: Sync {
 pub(crate) struct Connections {
     /// Closed when the server stops.
     stopped: Receiver<()>,
-    /// Most connections at once; another is told 503.
+    /// Most connections at once; another gets a 503.
     most: usize,
     /// Bytes of stack for a connection's thread.
     stack_size: usize,
