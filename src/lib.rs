@@ -167,6 +167,7 @@
 //! The pattern has no HTTP client, and knows nothing of JSON or language models. Time comes in as an argument everywhere,
 //! and so can the seed of everything random.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Only the pattern alone promises the older compiler.
 #![cfg_attr(
     not(any(feature = "batch", feature = "practice")),
