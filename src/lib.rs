@@ -186,6 +186,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "cli")]
 mod gate;
+#[cfg(all(any(doc, doctest), feature = "cli"))]
+pub mod guide;
 #[cfg(feature = "batch")]
 pub mod hints;
 #[cfg(feature = "batch")]

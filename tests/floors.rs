@@ -58,7 +58,7 @@ fn place(room: &str) -> Option<(usize, usize)> {
 /// The room that a file belongs to: `api` for `api.rs` and for all in `api/`. None for those that tie rooms together,
 /// and for tests.
 fn room(path: &Path) -> Option<&str> {
-    let is_excepted = ["main.rs", "lib.rs"]
+    let is_excepted = ["main.rs", "lib.rs", "guide.rs"]
         .iter()
         .any(|name| path == Path::new(name));
     let is_test = path

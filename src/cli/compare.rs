@@ -6,6 +6,7 @@
 //! figures alone, and the paced pool also takes a permit of a [`RateLimiter`](crate::RateLimiter) for each call. Threads
 //! on a [`SimClock`](crate::clock::SimClock) do the same each time, so the same options give the same table.
 
+mod picture;
 mod result;
 mod strategy;
 mod view;
@@ -14,6 +15,7 @@ mod view;
 mod tests;
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 use std::time::Duration;
 
 use super::args::CompareArgs;
@@ -45,11 +47,18 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
         let text = comparison.to_text(TextLook::of_stdout())?;
         print(format!("{text}\n"))?;
     }
-    let Some(path) = html else {
-        return Ok(Exit::Answered);
+    let exit = match html {
+        Some(path) => write(path, &comparison.to_html()?)?,
+        None => Exit::Answered,
     };
-    let page = comparison.to_html()?;
-    match output::write_to(path, |to| to.write_all(page.as_bytes())) {
+    match &args.svg {
+        Some(path) if exit == Exit::Answered => write(path, &comparison.to_svg()),
+        _ => Ok(exit),
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<Exit, CommandError> {
+    match output::write_to(path, |to| to.write_all(text.as_bytes())) {
         Ok(()) => Ok(Exit::Answered),
         Err(source) => output::write_failed(path, &source),
     }

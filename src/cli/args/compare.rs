@@ -52,4 +52,8 @@ pub(in crate::cli) struct CompareArgs {
     /// Also write a page that draws the waves
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) html: Option<PathBuf>,
+
+    /// Also write a picture of the first waves, for a document
+    #[arg(long, value_name = "FILE")]
+    pub(in crate::cli) svg: Option<PathBuf>,
 }
