@@ -10,6 +10,8 @@
 
 mod diff;
 mod durability;
+#[cfg(any(test, feature = "simulate"))]
+mod faults;
 mod file;
 mod folder;
 mod id;
@@ -26,6 +28,8 @@ use thiserror::Error;
 
 pub use diff::{PromptChange, ResumeDiff};
 pub use durability::Durability;
+#[cfg(any(test, feature = "simulate"))]
+pub(crate) use faults::{DiskStep, Faults};
 pub use folder::{Folder, FolderError};
 pub use id::{ForeignId, RecordId};
 pub use index::{Index, PromptStatus};

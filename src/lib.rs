@@ -213,6 +213,11 @@ mod queue;
 pub mod retry;
 #[cfg(feature = "batch")]
 pub mod share;
+/// Whole batches on simulated time, with a server and a disk that fail. It is no part of the library.
+#[cfg(all(any(test, feature = "simulate"), feature = "batch"))]
+#[doc(hidden)]
+#[path = "../tests/simulation/mod.rs"]
+pub mod simulation;
 #[cfg(feature = "redis")]
 mod store;
 mod sync;

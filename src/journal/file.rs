@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::JournalError;
+#[cfg(any(test, feature = "simulate"))]
+use super::faults::{DiskStep, Faults};
 use super::reader::Results;
 use crate::clock::{Clock, SystemClock};
 
@@ -21,6 +23,8 @@ pub(super) struct ResultsFile {
     pub(super) is_plain: bool,
     /// The length of its whole lines, in bytes.
     pub(super) length: u64,
+    #[cfg(any(test, feature = "simulate"))]
+    pub(super) faults: Faults,
 }
 
 impl ResultsFile {
@@ -43,6 +47,8 @@ impl ResultsFile {
             file,
             path: path.to_owned(),
             is_plain,
+            #[cfg(any(test, feature = "simulate"))]
+            faults: Faults::default(),
         })
     }
 
@@ -67,7 +73,7 @@ impl ResultsFile {
 
     /// Appends a line with one write.
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        write_whole_or_nothing(&mut &self.file, line, || self.cut(self.length))?;
+        write_whole_or_nothing(&mut &*self, line, || self.cut(self.length))?;
         self.length += line.len() as u64;
         Ok(())
     }
@@ -75,6 +81,8 @@ impl ResultsFile {
     /// Cuts off everything after this length.
     fn cut(&self, length: u64) -> io::Result<()> {
         if self.is_plain {
+            #[cfg(any(test, feature = "simulate"))]
+            self.faults.may(DiskStep::Cut(length))?;
             self.file.set_len(length)?;
         }
         Ok(())
@@ -93,6 +101,10 @@ impl ResultsFile {
 
     /// Takes what was written to the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
+        #[cfg(any(test, feature = "simulate"))]
+        if self.faults.may(DiskStep::Sync)? == 0 {
+            return Ok(());
+        }
         self.file.sync_data()
     }
 
@@ -114,6 +126,18 @@ impl ResultsFile {
         {
             log::warn!("cannot sync the folder {}: {error}", folder.display());
         }
+    }
+}
+
+impl Write for &ResultsFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(any(test, feature = "simulate"))]
+        let bytes = &bytes[..self.faults.may(DiskStep::Write(bytes.len()))?];
+        (&self.file).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

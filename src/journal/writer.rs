@@ -222,6 +222,14 @@ impl Journal {
         }
     }
 
+    /// From now on, a simulated disk is asked before each step.
+    #[cfg(any(test, feature = "simulate"))]
+    pub(crate) fn on_disk(&mut self, faults: super::Faults) {
+        if let Output::File(file) = &mut self.output {
+            file.faults = faults;
+        }
+    }
+
     fn checked(&mut self, result: io::Result<()>) -> Result<(), JournalError> {
         self.closed |= result.is_err();
         result.map_err(|source| JournalError::Write {
