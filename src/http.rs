@@ -326,6 +326,7 @@ impl Http {
             rest: body,
             sent: Some(sent),
         };
+        let uri = head.uri.clone();
         let agent = self.agent();
         let response = if has_body {
             let length = body.rest.len().into();
@@ -338,7 +339,7 @@ impl Http {
         };
         response.map_err(|error| TransportError {
             is_sent: body.sent.is_none(),
-            ..self.explain(error)
+            ..self.explain(error, &uri)
         })
     }
 
@@ -366,7 +367,7 @@ impl Http {
         let is_sent = body.rest.is_empty();
         let response = response.map_err(|error| TransportError {
             is_sent,
-            ..self.explain(error)
+            ..self.explain(error, &target.uri)
         })?;
         self.of_the_server(response, &target.uri)
     }
@@ -388,7 +389,7 @@ impl Http {
         })
     }
 
-    fn explain(&self, error: ureq::Error) -> TransportError {
+    fn explain(&self, error: ureq::Error, uri: &Uri) -> TransportError {
         use TransportFault::*;
         use ureq::Error;
         let text = error.to_string();
@@ -400,9 +401,8 @@ impl Http {
             Error::BodyExceedsLimit(most) => {
                 (TooLarge, format!("the body is larger than {most} bytes"))
             }
-            Error::HostNotFound | Error::ConnectionFailed | Error::ConnectProxyFailed(_) => {
-                (Unreachable, text)
-            }
+            Error::HostNotFound => (Unreachable, self.not_found(uri)),
+            Error::ConnectionFailed | Error::ConnectProxyFailed(_) => (Unreachable, text),
             Error::Rustls(_) | Error::Tls(_) | Error::TlsRequired | Error::Pem(_) => {
                 (Untrusted, text)
             }
@@ -410,10 +410,39 @@ impl Http {
             | Error::BadUri(_)
             | Error::InvalidProxyUrl
             | Error::RequireHttpsOnly(_) => (Unsendable, text),
-            Error::Io(error) => explain_io(&error, text),
+            Error::Io(error) => match explain_io(&error) {
+                (Unreachable, _) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    (Unreachable, self.refused(uri))
+                }
+                // std has no kind for it.
+                (Unreachable, text) if text.contains("lookup address") => {
+                    (Unreachable, self.not_found(uri))
+                }
+                explained => explained,
+            },
             _ => (Broken, text),
         };
         unsent(fault, text + &self.through())
+    }
+
+    fn not_found(&self, uri: &Uri) -> String {
+        let proxy = self.options.proxy.as_ref().map(ureq::Proxy::host);
+        let host = proxy.or(uri.host()).unwrap_or_default();
+        format!("cannot find the host {host} (DNS)")
+    }
+
+    fn refused(&self, uri: &Uri) -> String {
+        let peer = match &self.options.proxy {
+            Some(proxy) => format!("{}:{}", proxy.host(), proxy.port()),
+            None => {
+                let scheme = uri.scheme_str().unwrap_or("http");
+                let port = uri
+                    .port()
+                    .map_or_else(String::new, |port| format!(":{port}"));
+                format!("{scheme}://{}{port}", uri.host().unwrap_or_default())
+            }
+        };
+        format!("nothing listens at {peer} (connection refused)")
     }
 
     /// A response, unless it is that of a proxy which does not let the call through.
@@ -486,9 +515,10 @@ impl io::Read for ReportedBody<'_> {
 }
 
 /// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
-fn explain_io(error: &io::Error, text: String) -> (TransportFault, String) {
+fn explain_io(error: &io::Error) -> (TransportFault, String) {
     use TransportFault::*;
     use io::ErrorKind;
+    let text = error.to_string();
     // EMFILE and ENFILE on all systems that have them.
     if matches!(error.raw_os_error(), Some(23 | 24)) && cfg!(unix) {
         let advice = "raise the limit (ulimit -n) or use fewer workers";
@@ -527,7 +557,7 @@ fn unsent(fault: TransportFault, text: String) -> TransportError {
         TransportFault::ProxyRefused => {
             format!("the proxy refuses: {text}; see $HTTPS_PROXY and $HTTP_PROXY")
         }
-        TransportFault::Unreachable => format!("no connection: {text}"),
+        TransportFault::Unreachable => text,
         TransportFault::Broken => format!("broken connection: {text}"),
         TransportFault::TooLarge => text,
         TransportFault::Untrusted => format!("no trust: {}", untrusted(&text)),

@@ -52,7 +52,7 @@ pub enum JournalError {
         source: io::Error,
     },
     /// Another run writes to the file.
-    #[error("another run is writing {}: wait until it ends, or write elsewhere", .0.display())]
+    #[error("another run is writing {}", .0.display())]
     Busy(PathBuf),
     /// The content of the file is not results of ours.
     #[error("cannot go on with {}: {source}", path.display())]

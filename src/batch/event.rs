@@ -154,20 +154,20 @@ impl Event<'_> {
                 until,
                 why,
             } => log_pause(key, wait, until, why),
-            Event::Resumed { key } => log::info!(event = "released", key; "the pause is over"),
+            Event::Resumed { key } => log::info!(event = "resumed", key; "the pause is over"),
             Event::RateKnown {
                 key,
                 per_minute,
                 origin: Origin::Stated,
             } => {
-                log::info!(event = "pace", key, per_minute, origin = "stated"; "the server states a limit of {per_minute:.0} calls a minute");
+                log::info!(event = "rate", key, per_minute, origin = "stated"; "the server states a limit of {per_minute:.0} calls a minute");
             }
             Event::RateKnown {
                 key,
                 per_minute,
                 origin: Origin::Found,
             } => {
-                log::info!(event = "pace", key, per_minute, origin = "found"; "found a limit of about {per_minute:.0} calls a minute");
+                log::info!(event = "rate", key, per_minute, origin = "found"; "found a limit of about {per_minute:.0} calls a minute");
             }
             Event::Retired { key, error } => {
                 log::warn!(event = "retired", key, code = error.code.as_str();
@@ -186,11 +186,11 @@ impl Event<'_> {
 }
 
 fn log_pause(key: usize, wait: Duration, until: SystemTime, why: PauseReason) {
-    let hold_ms = wait.as_millis() as u64;
+    let pause_ms = wait.as_millis() as u64;
     let until =
         Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
     let until = until.as_str();
-    log::info!(event = "held", key, hold_ms, until, why = why.name(); "key {key}: {why} until {until}");
+    log::info!(event = "paused", key, pause_ms, until, why = why.name(); "key {key}: {why} until {until}");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallError>) {

@@ -17,6 +17,8 @@ pub enum Flag {
     Empty,
     /// It was cut at its token limit.
     Cut,
+    /// It was asked to be JSON, and is not.
+    NotJson,
     /// A content filter withheld it, or the model refused.
     Filtered,
     /// It ended in another way: with a tool call, for example.
@@ -29,6 +31,7 @@ impl Flag {
     pub fn of(text: &str, finish_reason: Option<&str>) -> Option<Self> {
         match finish_reason {
             Some("length") => Some(Flag::Cut),
+            Some("not_json") => Some(Flag::NotJson),
             Some("content_filter" | "refusal") => Some(Flag::Filtered),
             None | Some("stop") => text.trim().is_empty().then_some(Flag::Empty),
             Some(_) => Some(Flag::Other),
@@ -44,6 +47,8 @@ pub struct Flags {
     pub empty: u64,
     /// Answers cut at their token limit.
     pub cut: u64,
+    /// Answers that were asked to be JSON, and are not.
+    pub not_json: u64,
     /// Answers withheld by a content filter or refused by the model.
     pub filtered: u64,
     /// Answers that ended in another way: with a tool call, for example.
@@ -56,6 +61,7 @@ impl Flags {
         *match flag {
             Flag::Empty => &mut self.empty,
             Flag::Cut => &mut self.cut,
+            Flag::NotJson => &mut self.not_json,
             Flag::Filtered => &mut self.filtered,
             Flag::Other => &mut self.other,
         } += 1;
@@ -66,6 +72,7 @@ impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = [
             (self.cut, "cut at the most tokens"),
+            (self.not_json, "not JSON as asked"),
             (self.filtered, "withheld by a filter"),
             (self.empty, "empty"),
             (self.other, "ended in another way"),
@@ -181,6 +188,7 @@ mod tests {
             ("half a sen", Some("length")),
             ("", Some("content_filter")),
             ("I cannot", Some("refusal")),
+            ("{cut", Some("not_json")),
             ("", Some("tool_calls")),
         ] {
             if let Some(flag) = Flag::of(text, reason) {
@@ -192,12 +200,13 @@ mod tests {
             Flags {
                 empty: 2,
                 cut: 1,
+                not_json: 1,
                 filtered: 2,
                 other: 1
             }
         );
-        let said =
-            "1 cut at the most tokens, 2 withheld by a filter, 2 empty, 1 ended in another way";
+        let said = "1 cut at the most tokens, 1 not JSON as asked, 2 withheld by a filter, 2 empty, \
+                    1 ended in another way";
         assert_eq!(
             (flags.to_string(), Flags::default().to_string()),
             (said.to_owned(), String::new())

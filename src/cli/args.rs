@@ -27,7 +27,7 @@ pub(super) use practice::PracticeArgs;
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
 pub(super) use report::ReportArgs;
 pub(super) use run::{CallArgs, CostArgs, ReadingArgs, RunArgs, ServerArgs};
-pub(super) use tips::{command_line, parse};
+pub(super) use tips::{command_line, parse, quoted};
 pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 
 /// Runs a file of prompts through an LLM API at the rate that the API allows.

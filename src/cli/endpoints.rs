@@ -12,7 +12,7 @@ use ureq::http::Uri;
 use super::args::ServerArgs;
 use super::error::CommandError;
 use crate::api::{Api, ExtraHeader, Key, Secrets, masked, secrets_of};
-use crate::http::proxy;
+use crate::http::{Http, HttpOptions, proxy};
 
 /// An address and its key.
 #[derive(Debug, Default)]
@@ -30,8 +30,19 @@ impl Endpoint {
         }
     }
 
+    /// An HTTP client for this server that keeps so many idle connections.
+    pub(super) fn http(&self, args: &ServerArgs, connections: usize) -> Result<Http, CommandError> {
+        Ok(Http::new(&HttpOptions {
+            timeout: args.timeout,
+            connections,
+            ca_cert: args.ca_cert.clone(),
+            proxy: self.proxy(&*args.api.api())?,
+            ..HttpOptions::default()
+        })?)
+    }
+
     /// The proxy that the environment names for this server. A server on this machine has none.
-    pub(super) fn proxy(&self, api: &dyn Api) -> Result<Option<Proxy>, CommandError> {
+    fn proxy(&self, api: &dyn Api) -> Result<Option<Proxy>, CommandError> {
         let url = self.base_url.as_deref().unwrap_or(api.base_url());
         let Some(url) = url.parse().ok().filter(|url| !is_loopback(url)) else {
             return Ok(None);

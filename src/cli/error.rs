@@ -10,7 +10,7 @@ use std::path::Path;
 use log::Level;
 
 use super::exit::Exit;
-use super::logging::say;
+use super::logging::{Fields, say};
 use super::style::{Emphasis, Text};
 
 /// Why a command did not do its work: one or more things that are wrong.
@@ -24,14 +24,15 @@ pub(super) struct CommandError {
 #[derive(Debug, PartialEq, Eq)]
 struct Wrong {
     message: String,
-    help: Vec<String>,
+    /// What to do, each with its label.
+    next: Vec<(&'static str, String)>,
 }
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Display) -> Self {
         let wrong = vec![Wrong {
             message: message.to_string(),
-            help: Vec::new(),
+            next: Vec::new(),
         }];
         CommandError { exit, wrong }
     }
@@ -53,9 +54,19 @@ impl CommandError {
     }
 
     /// Adds what to do about it.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(self, help: impl Into<String>) -> Self {
+        self.label("help", help.into())
+    }
+
+    /// Adds how to go on when that is done.
+    #[cfg(feature = "redis")]
+    pub(super) fn then(self, then: impl Into<String>) -> Self {
+        self.label("then", then.into())
+    }
+
+    fn label(mut self, label: &'static str, text: String) -> Self {
         if let Some(wrong) = self.wrong.last_mut() {
-            wrong.help.push(help.into());
+            wrong.next.push((label, text));
         }
         self
     }
@@ -66,10 +77,10 @@ impl CommandError {
             let mut text = Text::default();
             text.add(Emphasis::Alarm, "error: ");
             text.add(Emphasis::Plain, &wrong.message);
-            for help in &wrong.help {
-                text.add_label("help", help);
+            for (label, next) in &wrong.next {
+                text.add_label(label, next);
             }
-            say(Level::Error, "error", &text, &[]);
+            say(Level::Error, "error", &text, Fields::new());
         }
         self.exit
     }
@@ -81,9 +92,9 @@ impl Display for CommandError {
         for wrong in &self.wrong {
             f.write_str(&wrong.message)?;
             wrong
-                .help
+                .next
                 .iter()
-                .try_for_each(|help| write!(f, "\n  help: {help}"))?;
+                .try_for_each(|(label, next)| write!(f, "\n  {label}: {next}"))?;
         }
         Ok(())
     }

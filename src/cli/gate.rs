@@ -1,7 +1,5 @@
 //! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C.
 
-use std::env;
-use std::io::{IsTerminal, stderr};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,7 +13,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::format::{countdown, counted, number};
 use super::logging::{screen, tell};
-use super::setup::{self, PRACTICE_RPM, cannot_start};
+use super::progress::can_draw;
+use super::results::cannot_open;
+use super::setup;
 use super::share;
 use super::signals::watch_for_interrupts;
 use super::stop::Destination;
@@ -23,15 +23,20 @@ use crate::api::{Api, ApiKind, Client, Params};
 use crate::cancel::CancelToken;
 use crate::clock::SystemClock;
 use crate::gate::{Gate, GateCounts, GateOptions, RecordFile};
-use crate::http::{Http, HttpOptions};
+use crate::http::Http;
 use crate::journal::{Durability, Journal};
-use crate::pacing::{KeyLimits, RateLimit};
-use crate::practice::{Limits, Server, ServerOptions};
+use crate::pacing::KeyLimits;
 use crate::retry::Retry;
 use crate::text::shortened;
 
+/// Idle connections that are kept open to the API: as many calls may be in flight without a new handshake.
+const CONNECTIONS: usize = 256;
+
 pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> {
-    let practice = args.practice.then(|| start_practice(args)).transpose()?;
+    let practice = args
+        .practice
+        .then(|| setup::start_practice(rpm(args), args.burst));
+    let practice = practice.transpose()?;
     let api = args.server.api.api();
     let endpoints = match &practice {
         Some(server) => vec![Endpoint::without_key(server.base_url())],
@@ -39,7 +44,8 @@ pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> 
     };
     let base_url = endpoints[0].base_url.as_deref();
     let base_url = base_url.unwrap_or(api.base_url()).to_owned();
-    let http = http(args, &endpoints[0])?;
+    let connections = CONNECTIONS.min(args.max_connections.max(1));
+    let http = endpoints[0].http(&args.server, connections)?;
     let addr = args
         .listen
         .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)));
@@ -60,33 +66,8 @@ pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> 
     Ok(Exit::Answered)
 }
 
-fn start_practice(args: &GateArgs) -> Result<Server, CommandError> {
-    let options = ServerOptions {
-        limits: Limits {
-            rpm: Some(rpm(args).unwrap_or(PRACTICE_RPM)),
-            burst: args.burst,
-            ..Limits::default()
-        },
-        latency: setup::PRACTICE_LATENCY,
-        ..ServerOptions::default()
-    };
-    Server::start_with(options).map_err(cannot_start)
-}
-
 fn rpm(args: &GateArgs) -> Option<NonZeroU32> {
     args.rpm.and_then(AutoOr::number)
-}
-
-fn http(args: &GateArgs, endpoint: &Endpoint) -> Result<Http, CommandError> {
-    /// Idle connections that are kept open to the API: as many calls may be in flight without a new handshake.
-    const CONNECTIONS: usize = 256;
-    Ok(Http::new(&HttpOptions {
-        timeout: args.server.timeout,
-        connections: CONNECTIONS.min(args.max_connections.max(1)),
-        ca_cert: args.server.ca_cert.clone(),
-        proxy: endpoint.proxy(&*args.server.api.api())?,
-        ..HttpOptions::default()
-    })?)
 }
 
 fn options(
@@ -96,11 +77,7 @@ fn options(
     base_url: &str,
     http: &Http,
 ) -> Result<GateOptions, CommandError> {
-    let rate = match rpm(args) {
-        Some(rpm) => RateLimit::Fixed(setup::rate(rpm, args.burst)),
-        None if args.burst.get() == 1 => RateLimit::Adaptive,
-        None => return Err(CommandError::usage("--burst needs --rpm as well")),
-    };
+    let rate = setup::rate_limit(rpm(args), args.burst)?;
     let secrets = endpoints::secrets(&endpoints, &[]);
     let keys: Vec<_> = endpoints
         .into_iter()
@@ -110,10 +87,9 @@ fn options(
     let limiter = match &args.share {
         None => None,
         Some(_) if keys.is_empty() => {
-            return Err(CommandError::usage(format!(
-                "--share paces a key of the gate's own: name it with --key-env, or set ${}",
-                api.key_env()
-            )));
+            let help = format!("name it with --key-env, or set ${}", api.key_env());
+            let problem = "--share paces a key of the gate's own, and it has none";
+            return Err(CommandError::usage(problem).help(help));
         }
         Some(place) => {
             let name = |key| {
@@ -165,11 +141,9 @@ fn options(
 }
 
 fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
-    let Some(path) = &args.record else {
-        return Ok(None);
-    };
-    let opened = Journal::open(path, Durability::Interval)?;
-    Ok(Some(RecordFile::new(opened.journal, args.record_bodies)))
+    let open = |path| Journal::open(path, Durability::Interval).map_err(cannot_open);
+    let opened = args.record.as_deref().map(open).transpose()?;
+    Ok(opened.map(|opened| RecordFile::new(opened.journal, args.record_bodies)))
 }
 
 /// The first lines: where the gate is, what is behind it, and how a program gets through it.
@@ -199,8 +173,7 @@ fn welcome(args: &GateArgs, gate: &Gate, base_url: &str, has_key: bool) -> Strin
 fn show(gate: &Gate, cancel: &CancelToken, quiet: bool) {
     const FRAME: Duration = Duration::from_millis(500);
     const PERIOD: Duration = Duration::from_secs(10);
-    let is_dumb = env::var_os("TERM").is_some_and(|name| name == "dumb");
-    let is_live = stderr().is_terminal() && !is_dumb && !quiet;
+    let is_live = can_draw() && !quiet;
     if is_live {
         screen().start();
     }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use env_logger::{Builder, Env, Logger};
 use jiff::Timestamp;
-use log::kv::Value;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+pub(super) use self::json::Fields;
 use super::args::LogFormat;
 use super::progress::Screen;
 use super::style::Text;
@@ -84,24 +84,16 @@ pub(super) fn screen() -> &'static Screen {
 
 /// Tells people something.
 pub(super) fn tell(text: impl Into<Text>) {
-    say(Level::Info, "said", &text.into(), &[]);
+    say(Level::Info, "said", &text.into(), Fields::new());
 }
 
 /// Tells people something, whatever the log's level is; in JSON, as an event with fields. A closed standard error is no
 /// reason to stop.
-pub(super) fn say(level: Level, event: &str, text: &Text, fields: &[(&str, Value<'_>)]) {
+pub(super) fn say(level: Level, event: &str, text: &Text, fields: Fields) {
     let line = if IN_JSON.load(Ordering::Relaxed) {
-        let mut all = vec![("event", Value::from(event))];
-        all.extend_from_slice(fields);
-        let all = all.as_slice();
-        let message = text.paint(false);
-        let args = format_args!("{message}");
-        let record = Record::builder()
-            .level(level)
-            .args(args)
-            .key_values(&all)
-            .build();
-        json::line(&record, Timestamp::now())
+        let mut all = Fields::from_iter([("event".to_owned(), event.into())]);
+        all.extend(fields);
+        json::object(level, all, text.paint(false), Timestamp::now())
     } else {
         text.paint(console::colors_enabled_stderr())
     };

@@ -8,11 +8,7 @@ mod endpoints;
 mod error;
 mod exit;
 mod export;
-#[allow(
-    dead_code,
-    reason = "the rooms of the face switch over to it one by one"
-)]
-pub(crate) mod format;
+mod format;
 mod gate;
 mod input;
 mod learn;

@@ -27,21 +27,22 @@ use lines::TerminalLook;
 enum DisplayMode {
     /// Drawn on a terminal.
     Live,
-    /// A line every ten seconds, and one for each long pause.
-    Lines,
-    /// A line every ten seconds; the log tells of pauses.
-    LinesOnly,
+    /// A line every ten seconds, and one for each long pause unless the log tells of it.
+    Lines {
+        pauses: bool,
+    },
     Never,
 }
 
 impl DisplayMode {
     fn choose(show: ShowProgress, log: LogFormat, quiet: bool, terminal: bool) -> Self {
-        match (show, log) {
-            (ShowProgress::Never, _) => DisplayMode::Never,
-            (ShowProgress::Auto, _) if quiet => DisplayMode::Never,
+        match show {
+            ShowProgress::Never => DisplayMode::Never,
+            ShowProgress::Auto if quiet => DisplayMode::Never,
             _ if terminal => DisplayMode::Live,
-            (_, LogFormat::Json) if !quiet => DisplayMode::LinesOnly,
-            _ => DisplayMode::Lines,
+            _ => DisplayMode::Lines {
+                pauses: quiet || log == LogFormat::Text,
+            },
         }
     }
 }
@@ -71,8 +72,7 @@ impl ProgressDisplay {
             let now = || shown.at(SystemClock.now());
             match mode {
                 DisplayMode::Live => draw(&now, &cost, &receiver),
-                DisplayMode::Lines => print_lines(&now, &cost, &receiver, true),
-                DisplayMode::LinesOnly => print_lines(&now, &cost, &receiver, false),
+                DisplayMode::Lines { pauses } => print_lines(&now, &cost, &receiver, pauses),
                 DisplayMode::Never => {}
             }
         };
@@ -242,12 +242,13 @@ mod tests {
         let text =
             |show, quiet, terminal| DisplayMode::choose(show, LogFormat::Text, quiet, terminal);
         assert_eq!(text(ShowProgress::Auto, false, true), DisplayMode::Live);
-        assert_eq!(text(ShowProgress::Auto, false, false), DisplayMode::Lines);
+        let lines = DisplayMode::Lines { pauses: true };
+        assert_eq!(text(ShowProgress::Auto, false, false), lines);
         assert_eq!(text(ShowProgress::Auto, true, true), DisplayMode::Never);
         assert_eq!(text(ShowProgress::Always, true, true), DisplayMode::Live);
-        assert_eq!(text(ShowProgress::Always, true, false), DisplayMode::Lines);
+        assert_eq!(text(ShowProgress::Always, true, false), lines);
         assert_eq!(text(ShowProgress::Never, false, true), DisplayMode::Never);
         let json = DisplayMode::choose(ShowProgress::Auto, LogFormat::Json, false, false);
-        assert_eq!(json, DisplayMode::LinesOnly);
+        assert_eq!(json, DisplayMode::Lines { pauses: false });
     }
 }

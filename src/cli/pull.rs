@@ -10,6 +10,8 @@ use super::format::counted;
 use super::logging::tell;
 use super::queue::{self, QueueStop};
 use super::results::{cannot_open, torn_note};
+use super::signals::watch_for_interrupts;
+use super::stop::Destination;
 use crate::cancel::CancelToken;
 use crate::journal::{Index, Journal, Record, RecordId};
 use crate::queue::{Queue, QueueState, Role, Status};
@@ -29,7 +31,7 @@ pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
     queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
     let mut pull = PulledRecords::open(output.as_deref(), args, quiet)?;
-    queue::end_on_interrupt(&cancel)?;
+    watch_for_interrupts(&cancel, Destination::Copied)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
         |path| path.display().to_string(),

@@ -12,6 +12,8 @@ use super::format::counted;
 use super::input::{Input, PromptStream};
 use super::logging::tell;
 use super::queue::{self, QueueStop};
+use super::signals::watch_for_interrupts;
+use super::stop::Destination;
 use crate::cancel::CancelToken;
 use crate::prompts::{Prompt, PromptError};
 use crate::queue::Push;
@@ -21,7 +23,7 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
     let queue = queue::at(&args.queue)?;
     let input = Input::of_push(args)?;
     let checked = input.check(|_| ())?;
-    queue::end_on_interrupt(&cancel)?;
+    watch_for_interrupts(&cancel, Destination::Copied)?;
     let prompts = input.check_first(input.prompts(&cancel)?)?;
     let mut push = queue.push().map_err(queue::explain)?;
     if !quiet {

@@ -11,7 +11,8 @@ use super::exit::Exit;
 use super::format::{counted, duration};
 use super::logging::{screen, tell};
 use super::progress::can_draw;
-use super::stop::GONE;
+use super::signals::watch_for_interrupts;
+use super::stop::{Destination, GONE};
 use super::{pull, push, redis, work};
 use crate::cancel::CancelToken;
 use crate::journal::JournalError;
@@ -60,55 +61,45 @@ pub(super) fn health(queue: &Queue) -> ConnectionHealth {
     ConnectionHealth::new(queue.0.clone(), Duration::from_secs(15 * 60))
 }
 
-/// The first Ctrl-C (or SIGTERM) ends the command in good order, the second at once.
-pub(super) fn end_on_interrupt(cancel: &CancelToken) -> Result<(), CommandError> {
-    let cancel = cancel.clone();
-    ctrlc::set_handler(move || {
-        if cancel.is_cancelled() {
-            screen().clear();
-            std::process::exit(Exit::Interrupted as i32);
-        }
-        cancel.cancel();
-    })?;
-    Ok(())
-}
-
 /// What is wrong with a queue, and what to do about it.
 pub(super) fn explain(error: QueueError) -> CommandError {
     let help = match &error {
-        QueueError::Missing(_) => ": paceline queue push creates it".to_owned(),
+        QueueError::Missing(_) => "paceline queue push creates it",
         QueueError::Changed { .. } => {
-            "; one queue is for one input: name another with ?name=NAME, or remove this one with \
-             paceline queue remove"
-                .to_owned()
+            "one queue is for one input: name another with ?name=NAME, or remove this one with paceline queue remove"
         }
-        QueueError::OtherRequest { theirs, ours } => format!(
-            "; for an empty prompt it is\n  theirs: {theirs}\n  ours:   {ours}\n\
-             send the same request, name another queue with ?name=NAME, or send this one with --keep"
-        ),
+        QueueError::OtherRequest { .. } => {
+            "send the same request, name another queue with ?name=NAME, or send this one with --keep"
+        }
+        _ => return CommandError::usage(error),
+    };
+    let requests = match &error {
+        QueueError::OtherRequest { theirs, ours } => {
+            format!("; for an empty prompt it is\n  theirs: {theirs}\n  ours:   {ours}")
+        }
         _ => String::new(),
     };
-    CommandError::usage(format!("{error}{help}"))
+    CommandError::usage(format!("{error}{requests}")).help(help)
 }
 
 /// Tells why a command ends early; `again` is what happens if it is repeated.
 pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandError> {
     let again = format!("run the same command again; {again}");
-    let (why, next) = match stop {
+    let (why, then) = match stop {
         QueueStop::Queue(error @ (QueueError::Changed { .. } | QueueError::TooFar(_))) => {
             return Err(explain(error));
         }
         QueueStop::OtherAnswer(line) => {
-            return Err(CommandError::usage(format!(
-                "line {line} is in the file already with another request, so these are not the results of this queue: \
-                 write them elsewhere with -o"
-            )));
+            let problem = format!(
+                "line {line} is in the file already with another request, so these are not the results of this queue"
+            );
+            return Err(CommandError::usage(problem).help("write them elsewhere with -o"));
         }
         QueueStop::Output(error) => {
             return Err(CommandError::output("standard output", &error));
         }
         QueueStop::Interrupted => {
-            tell(format!("stopped: interrupted\n{again}"));
+            tell(format!("stopped: interrupted\n  then: {again}"));
             return Ok(Exit::Interrupted);
         }
         QueueStop::Queue(error @ QueueError::Removed(_)) => (error.to_string(), GONE.to_owned()),
@@ -119,15 +110,14 @@ pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandErr
             (error.to_string(), fix)
         }
     };
-    tell(format!("stopped: {why}\n{next}"));
-    Ok(Exit::Stopped)
+    Err(CommandError::new(Exit::Stopped, format!("stopped: {why}")).then(then))
 }
 
 /// Shows the state until no more will change by itself: on a terminal in place, elsewhere one line a change.
 fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = at(&args.queue)?;
-    end_on_interrupt(&cancel)?;
+    watch_for_interrupts(&cancel, Destination::Copied)?;
     queue.status().map_err(explain)?;
     let in_place = !args.json && stdout().is_terminal() && can_draw();
     let last = match in_place {
@@ -227,18 +217,16 @@ fn remove(queue: &Queue, yes: bool, quiet: bool) -> Result<Exit, CommandError> {
     let alive = status.workers.iter().filter(|worker| worker.alive);
     let alive: Vec<_> = alive.map(|worker| worker.name.as_str()).collect();
     if !alive.is_empty() {
-        return Err(CommandError::usage(format!(
-            "workers are busy with this queue ({}): stop them first, or wait until they are done",
-            alive.join(", ")
-        )));
+        let problem = format!("workers are busy with this queue ({})", alive.join(", "));
+        let help = "stop them first, or wait until they are done";
+        return Err(CommandError::usage(problem).help(help));
     }
     let records = counted(status.answered + status.failed, "record");
     let prompts = counted(status.left(), "unfinished prompt");
     if !yes {
-        return Err(CommandError::usage(format!(
-            "this would delete the queue {queue} with {records} and {prompts}: save the records with paceline queue pull, \
-             then repeat the command with --yes"
-        )));
+        let problem = format!("this would delete the queue {queue} with {records} and {prompts}");
+        let help = "save the records with paceline queue pull, then repeat the command with --yes";
+        return Err(CommandError::usage(problem).help(help));
     }
     queue.remove().map_err(explain)?;
     if !quiet {

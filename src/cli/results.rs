@@ -101,10 +101,8 @@ pub(super) fn output_of(args: &RunArgs) -> Result<Option<PathBuf>, CommandError>
         .as_deref()
         .is_some_and(|output| is_same_file(output, &args.prompts))
     {
-        return Err(CommandError::usage(format!(
-            "{} holds the prompts: write the results elsewhere with -o",
-            args.prompts.display()
-        )));
+        let problem = format!("{} holds the prompts", args.prompts.display());
+        return Err(CommandError::usage(problem).help("write the results elsewhere with -o"));
     }
     Ok(output)
 }
@@ -181,10 +179,10 @@ pub(super) fn open(
 
 pub(super) fn cannot_open(error: JournalError) -> CommandError {
     let help = match error {
-        JournalError::Busy(_) => " with -o",
-        _ => "",
+        JournalError::Busy(_) => "wait until it ends, or write elsewhere with -o",
+        _ => return CommandError::usage(error),
     };
-    CommandError::usage(format!("{error}{help}"))
+    CommandError::usage(error).help(help)
 }
 
 pub(super) fn torn_note(bytes: u64, path: &Path) -> Option<String> {
@@ -235,7 +233,8 @@ fn check_belongs(
                 .look_up(&mut results, resume.settings.as_ref())
                 .map_err(CommandError::file(what, path))?;
         }
-        return Err(CommandError::usage(describe_changes(&diff, path)));
+        let help = "keep the earlier answers with --keep, or start again with --restart, which keeps the old file aside";
+        return Err(CommandError::usage(describe_changes(&diff, path)).help(help));
     }
     let beyond = match args.reading.limit {
         None => diff.beyond,
@@ -308,10 +307,6 @@ fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
         lines.push(format!("  {}: {change}", counted(count, "prompt")));
     }
     lines.extend(diff.first.iter().map(|first| format!("  {first}")));
-    lines.push(
-        "keep the earlier answers with --keep, or start again with --restart, which keeps the old file aside"
-            .to_owned(),
-    );
     lines.join("\n")
 }
 

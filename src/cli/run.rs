@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{RunArgs, command_line};
+use super::args::{RunArgs, command_line, quoted};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
 use super::format::{counted, size};
@@ -85,19 +85,38 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<Stri
         return vec![line("results", "standard output")];
     };
     let bytes = path.metadata().map_or(0, |found| found.len());
-    let (results, size) = (path.display(), size(bytes));
-    let mut lines = vec![line("results", format!("{results} ({size})"))];
-    let failed = summary.failed + summary.before.failed;
-    if failed > 0 && summary.stop.is_none() {
-        let again = command_line(&args.prompts, "--retry-failed");
-        lines.push(line("next", format!("{again}   the {failed} once more")));
-        let table = path.with_extension("csv");
-        let page = path.with_extension("html");
-        let export = format!("paceline export {results} -o {}", table.display());
-        let report = format!("paceline report {results} --html {}", page.display());
-        lines.extend([export, report].map(|command| line("", command)));
+    if bytes == 0 {
+        return Vec::new();
+    }
+    let results = format!("{} ({})", path.display(), size(bytes));
+    let mut lines = vec![line("results", results)];
+    if summary.stop.is_none() {
+        let next = next(args, path, summary.failed + summary.before.failed);
+        let labels = ["next"].into_iter().chain(std::iter::repeat(""));
+        lines.extend(labels.zip(next).map(|(label, next)| line(label, next)));
     }
     lines
+}
+
+/// Commands that people may want to run now.
+fn next(args: &RunArgs, results: &Path, failed: u64) -> Vec<String> {
+    let table = results.with_extension("csv");
+    let export = format!(
+        "paceline export {} -o {}",
+        quoted(&[results]),
+        quoted(&[&table])
+    );
+    if failed == 0 {
+        return vec![export];
+    }
+    let again = command_line(&args.prompts, "--retry-failed");
+    let page = results.with_extension("html");
+    let report = format!(
+        "paceline report {} --html {}",
+        quoted(&[results]),
+        quoted(&[&page])
+    );
+    vec![format!("{again}   the {failed} once more"), export, report]
 }
 
 fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {

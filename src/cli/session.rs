@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
                 text.add_label("help", advice);
             }
             let fields = summary::fields(self.calls, summary);
-            say(Level::Info, "ended", &text, &fields);
+            say(Level::Info, "ended", &text, fields);
         }
         summary::exit(summary)
     }

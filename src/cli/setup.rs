@@ -13,7 +13,6 @@ use super::limits;
 use crate::api::{ApiKind, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
-use crate::http::{Http, HttpOptions};
 use crate::limiter::Rate;
 use crate::pacing::RateLimit;
 use crate::practice::{self, Latency, Limits, Server};
@@ -55,7 +54,7 @@ impl Setup {
             return Err(checks.error());
         };
         let practice = match args.practice {
-            true => Some(start_practice(args)?),
+            true => Some(start_practice(rpm(args), args.rate.burst)?),
             false => None,
         };
         if let Some(server) = &practice {
@@ -132,16 +131,8 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
         return Err(CommandError::usage(message).help("give --max-delay a longer time"));
     }
     check_request(args)?;
-    let rate = match rpm(args) {
-        Some(rpm) => RateLimit::Fixed(rate(rpm, rate_args.burst)),
-        None if rate_args.burst.get() == 1 => RateLimit::Adaptive,
-        None => {
-            let help = "say with --rpm how many calls a minute the server allows";
-            return Err(CommandError::usage("--burst needs --rpm as well").help(help));
-        }
-    };
     Ok(Settings {
-        rate,
+        rate: rate_limit(rpm(args), rate_args.burst)?,
         tokens: rate_args.tpm,
         workers: rate_args.workers.number(),
         most_workers: Settings::default().most_workers,
@@ -175,6 +166,21 @@ pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
     }
 }
 
+/// The rate of `--rpm` and `--burst`, which has to be found if it is not stated.
+pub(super) fn rate_limit(
+    rpm: Option<NonZeroU32>,
+    burst: NonZeroU32,
+) -> Result<RateLimit, CommandError> {
+    match rpm {
+        Some(rpm) => Ok(RateLimit::Fixed(rate(rpm, burst))),
+        None if burst.get() == 1 => Ok(RateLimit::Adaptive),
+        None => {
+            let help = "say with --rpm how many calls a minute the server allows";
+            Err(CommandError::usage("--burst needs --rpm as well").help(help))
+        }
+    }
+}
+
 /// The rate of `--rpm` and `--burst`. Of a burst, one call is kept in reserve: it does the margin's work, because the
 /// server then accepts a call that the network delivers early.
 pub(super) fn rate(rpm: NonZeroU32, burst: NonZeroU32) -> Rate {
@@ -201,11 +207,14 @@ fn check_request(args: &CallArgs) -> Result<(), CommandError> {
 }
 
 /// A server that is strict about the rate.
-fn start_practice(args: &CallArgs) -> Result<Server, CommandError> {
+pub(super) fn start_practice(
+    rpm: Option<NonZeroU32>,
+    burst: NonZeroU32,
+) -> Result<Server, CommandError> {
     let options = practice::ServerOptions {
         limits: Limits {
-            rpm: rpm(args).or(Some(PRACTICE_RPM)),
-            burst: args.rate.burst,
+            rpm: rpm.or(Some(PRACTICE_RPM)),
+            burst,
             ..Limits::default()
         },
         latency: PRACTICE_LATENCY,
@@ -228,16 +237,9 @@ fn client(
     endpoint: &Endpoint,
     connections: usize,
 ) -> Result<Client, CommandError> {
-    let api = args.server.api.api();
-    let options = HttpOptions {
-        timeout: args.server.timeout,
-        connections,
-        ca_cert: args.server.ca_cert.clone(),
-        proxy: endpoint.proxy(&*api)?,
-        ..HttpOptions::default()
-    };
+    let http = endpoint.http(&args.server, connections)?;
     let Endpoint { base_url, key } = endpoint;
-    let http = Http::new(&options)?;
+    let api = args.server.api.api();
     let params = params(args);
     Ok(Client::new(
         http,

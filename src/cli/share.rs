@@ -22,10 +22,11 @@ pub(super) fn limiter(
         return Ok(None);
     };
     if args.practice {
-        return Err(CommandError::usage(
-            "--share cannot be used with --practice, whose server belongs to this process: start one with \
-             `paceline practice`, and point every process at it with --base-url",
-        ));
+        let problem =
+            "--share cannot be used with --practice, whose server belongs to this process";
+        let help =
+            "start one with paceline practice, and point every process at it with --base-url";
+        return Err(CommandError::usage(problem).help(help));
     }
     let clients = setup.clients.iter();
     let names = clients.map(|client| client.pace_name()).collect();
@@ -43,14 +44,12 @@ pub(super) fn connect(
     clock: Arc<dyn Clock>,
 ) -> Result<Arc<dyn CallLimiter>, CommandError> {
     let RateLimit::Fixed(rate) = rate else {
-        return Err(CommandError::usage(
-            "--share needs --rpm: give it, the same to every process that shares the rate",
-        ));
+        let help = "give it, the same to every process that shares the rate";
+        return Err(CommandError::usage("--share needs --rpm").help(help));
     };
     if burst.get() > 1 {
-        return Err(CommandError::usage(
-            "--share spaces calls evenly and --burst sends several at once: leave one of them out",
-        ));
+        let problem = "--share spaces calls evenly and --burst sends several at once";
+        return Err(CommandError::usage(problem).help("leave one of them out"));
     }
     let options = ShareOptions {
         place: place.to_owned(),

@@ -54,7 +54,13 @@ pub(super) fn watch_for_interrupts(
     cancel: &CancelToken,
     destination: Destination,
 ) -> Result<(), CommandError> {
-    const STOPPING: &str = "stopping: the calls in flight may finish (Ctrl-C again to end at once)";
+    let [stopping, lost] = match destination {
+        Destination::Copied => ["stopping (Ctrl-C again to end at once)", ""],
+        _ => [
+            "stopping: the calls in flight may finish (Ctrl-C again to end at once)",
+            ": the calls in flight are lost",
+        ],
+    };
     let cancel = cancel.clone();
     let interrupted = AtomicBool::new(false);
     ctrlc::set_handler(move || {
@@ -62,13 +68,11 @@ pub(super) fn watch_for_interrupts(
             within_a_moment(move || {
                 screen().clear();
                 let again = destination.again();
-                tell(format!(
-                    "ended at once: the calls in flight are lost\n  then: {again}"
-                ));
+                tell(format!("ended at once{lost}\n  then: {again}"));
             });
             process::exit(Exit::Interrupted as i32);
         }
-        within_a_moment(|| tell(STOPPING));
+        within_a_moment(move || tell(stopping));
         cancel.cancel();
     })?;
     Ok(())

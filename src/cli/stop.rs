@@ -10,21 +10,19 @@ use crate::outcome::CallOutcome;
 
 /// Where the records go. It decides how a run can be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "redis"),
+    expect(dead_code, reason = "the queue needs Redis")
+)]
 pub(super) enum Destination {
     File,
     Stdout,
     /// The programs that called through the gate.
     Callers,
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "the queue needs Redis")
-    )]
     Queue,
+    /// Records and prompts of a queue, which stay where they are.
+    Copied,
     /// It no longer exists.
-    #[cfg_attr(
-        not(feature = "redis"),
-        expect(dead_code, reason = "the queue needs Redis")
-    )]
     GoneQueue,
 }
 
@@ -46,6 +44,7 @@ impl Destination {
             Destination::Queue => {
                 "run the same command again; unfinished prompts are back in the queue"
             }
+            Destination::Copied => "run the same command again; it continues",
             Destination::GoneQueue => GONE,
         }
     }

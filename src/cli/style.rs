@@ -19,17 +19,7 @@ pub(super) enum Emphasis {
 }
 
 /// A piece of text with one meaning.
-#[derive(Clone, Debug)]
-pub(super) struct Piece {
-    pub(super) meaning: Emphasis,
-    pub(super) text: String,
-}
-
-impl Piece {
-    pub(super) fn paint(&self, colour: bool) -> String {
-        paint(self.meaning, &self.text, colour)
-    }
-}
+pub(super) type Piece = (Emphasis, String);
 
 /// The text in the colour of its meaning.
 pub(super) fn paint(meaning: Emphasis, text: &str, colour: bool) -> String {
@@ -53,8 +43,7 @@ pub(super) struct Text(Vec<Piece>);
 impl Text {
     /// Adds a piece.
     pub(super) fn add(&mut self, meaning: Emphasis, text: impl Into<String>) {
-        let text = text.into();
-        self.0.push(Piece { meaning, text });
+        self.0.push((meaning, text.into()));
     }
 
     /// Adds a plain piece on a line of its own.
@@ -72,7 +61,10 @@ impl Text {
     }
 
     pub(super) fn paint(&self, colour: bool) -> String {
-        self.0.iter().map(|piece| piece.paint(colour)).collect()
+        let pieces = self.0.iter();
+        pieces
+            .map(|(meaning, text)| paint(*meaning, text, colour))
+            .collect()
     }
 }
 

@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use log::kv::Value;
+use serde_json::json;
 
 use super::args::CallArgs;
 use super::exit::Exit;
 use super::format::{counted, duration, grouped, number, shortened};
+use super::logging::Fields;
 use super::setup::Setup;
 use super::style::{Emphasis, Text};
 use crate::batch::{Flags, Resume, Stop, Summary};
@@ -216,26 +217,27 @@ fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
     ))
 }
 
-/// The same for tools, as fields of the last event.
-pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Vec<(&'static str, Value<'static>)> {
-    let mut fields = vec![
-        ("answered", summary.answered.into()),
-        ("failed", summary.failed.into()),
-        ("calls", summary.calls.into()),
-        ("rate_limited", summary.rate_limited.into()),
-        ("faults", summary.faults.into()),
-        ("maybe_billed", summary.maybe_billed.into()),
-        ("took_ms", (summary.took.as_millis() as u64).into()),
-        ("tokens_in", summary.tokens.input.into()),
-        ("tokens_out", summary.tokens.output.into()),
-    ];
-    if let Some(price) = args.cost.price {
-        fields.push(("cost", price.cost(summary.tokens).into()));
-    }
-    if summary.stop.is_some() {
-        fields.push(("stopped", true.into()));
-    }
-    fields
+/// The same for tools, as fields of the last event, with the causes of failed calls and of failed prompts.
+pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Fields {
+    let cost = args.cost.price.map(|price| price.cost(summary.tokens));
+    let fields = json!({
+        "answered": summary.answered,
+        "failed": summary.failed,
+        "calls": summary.calls,
+        "rate_limited": summary.rate_limited,
+        "faults": summary.faults,
+        "maybe_billed": summary.maybe_billed,
+        "took_ms": summary.took.as_millis() as u64,
+        "tokens_in": summary.tokens.input,
+        "tokens_out": summary.tokens.output,
+        "cost": cost,
+        "stopped": summary.stop.is_some().then_some(true),
+        "failed_calls": summary.failed_calls.list,
+        "failed_prompts": summary.failed_prompts.list,
+    });
+    let fields = fields.as_object().cloned().unwrap_or_default();
+    let there = fields.into_iter().filter(|(_, value)| !value.is_null());
+    there.collect()
 }
 
 pub(super) fn exit(summary: &Summary) -> Exit {
@@ -244,5 +246,57 @@ pub(super) fn exit(summary: &Summary) -> Exit {
         (Some(_), _) => Exit::Stopped,
         (None, 0) => Exit::Answered,
         (None, _) => Exit::SomeFailed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::FailureCause;
+    use crate::outcome::CallOutcome;
+
+    fn cause(count: u64, outcome: CallOutcome, status: Option<u16>, message: &str) -> FailureCause {
+        let first = (1..=count.min(5)).map(|n| format!("line-{n}")).collect();
+        FailureCause {
+            count,
+            first,
+            ..FailureCause::new(outcome, status, "code", message)
+        }
+    }
+
+    fn told(list: Vec<FailureCause>, others: u64) -> Vec<String> {
+        let mut summary = Summary::default();
+        summary.failed_prompts.list = list;
+        summary.failed_prompts.others = others;
+        failed(&summary)
+    }
+
+    #[test]
+    fn failed_prompts_are_told_by_cause_with_the_most_frequent_first() {
+        let list = vec![
+            cause(
+                2,
+                CallOutcome::ServerError,
+                Some(500),
+                "The server had an error",
+            ),
+            cause(16, CallOutcome::Connection, None, "broken by the server"),
+        ];
+        let expected = [
+            "  failed   16  connection  broken by the server     line-1, line-2, …",
+            "            2  status 500  The server had an error  line-1, line-2",
+        ];
+        assert_eq!(told(list, 0), expected);
+        assert_eq!(told(Vec::new(), 0), [""; 0]);
+    }
+
+    #[test]
+    fn a_table_of_failed_prompts_has_five_causes_and_says_how_many_have_others() {
+        let message = "x".repeat(300);
+        let row = |n| cause(n, CallOutcome::Rejected, Some(400), &message);
+        let lines = told((1..=7).map(row).collect(), 10);
+        assert_eq!(lines.len(), 6);
+        assert!(lines.iter().all(|line| line.chars().count() < 100));
+        assert_eq!(lines[5], "           13 for other reasons");
     }
 }

@@ -332,8 +332,9 @@ fn results_are_never_written_over_the_prompts() {
         let ran = bench.run_on(&[prompts, "-m", "m", "--restart", "-o", output]);
         assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
         assert!(
-            ran.stderr
-                .contains("prompts.txt holds the prompts: write the results elsewhere with -o"),
+            ran.stderr.contains(
+                "prompts.txt holds the prompts\n  help: write the results elsewhere with -o"
+            ),
             "{ran}"
         );
     }
@@ -376,7 +377,7 @@ fn a_second_run_on_the_same_results_refuses_until_the_first_has_ended() {
     for options in [&[][..], &["--restart"], &["--keep"]] {
         let second = bench.run(options);
         assert_eq!((second.exit, bench.sent().len()), (2, 0), "{second}");
-        let said = "another run is writing prompts.results.jsonl: wait until it ends, or write elsewhere with -o";
+        let said = "another run is writing prompts.results.jsonl\n  help: wait until it ends, or write elsewhere with -o";
         assert!(second.stderr.contains(said), "{second}");
     }
     assert_eq!(bench.run(&["-o", "elsewhere.jsonl"]).exit, 0);

@@ -484,6 +484,27 @@ fn exit_3_a_full_disk_stops_before_more_is_paid_for() {
 }
 
 #[test]
+fn a_good_run_ends_with_the_results_and_one_command_to_go_on_with() {
+    let ran = Cli::of_topics(2).run(&["--practice", "--rpm", "60000"]);
+    let end = " kB)\n  next     paceline export prompts.results.jsonl -o prompts.results.csv\n";
+    assert!(ran.is_all_answered(2) && ran.stderr.ends_with(end), "{ran}");
+}
+
+#[test]
+fn results_are_not_named_if_nothing_was_written() {
+    let url = tcp::nobody();
+    let ran = Cli::of_topics(2).run(&["--base-url", &url, "--max-wait", "100ms"]);
+    assert_eq!(ran.exit, 3, "{ran}");
+    assert!(!ran.stderr.contains("results  "), "{ran}");
+    let told = "error: the server cannot be reached: nothing listens at http://127.0.0.1:";
+    assert!(ran.stderr.contains(told), "{ran}");
+    assert!(
+        ran.stderr.contains("\n  help: is the address right"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn as_many_calls_are_in_flight_as_there_are_workers() {
     let latency = Latency::Constant(Duration::from_millis(300));
     let server = Server::start_with(practice::ServerOptions {

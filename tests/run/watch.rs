@@ -83,11 +83,13 @@ fn in_json_every_line_is_an_object_and_a_prompts_history_can_be_followed() {
     assert_eq!(
         events,
         [
-            "said", "held", "attempt", "released", "attempt", "attempt", "ended"
+            "said", "paused", "attempt", "resumed", "attempt", "attempt", "ended"
         ],
         "{ran}"
     );
     let ended = lines.last().unwrap();
+    assert_eq!(ended["failed_calls"][0]["status"], 429, "{ran}");
+    assert_eq!(ended["failed_calls"][0]["count"], 1, "{ran}");
     assert_eq!(
         (&ended["answered"], &ended["rate_limited"]),
         (&json!(2), &json!(1))
@@ -208,4 +210,46 @@ fn a_long_hold_is_said_at_once_where_there_is_no_terminal() {
         ran.exit == 3 && ran.stderr.contains("paused by the server, continues at "),
         "{ran}"
     );
+}
+
+// ---- The terminal, and readers that leave -----------------------------------------------------------------------------
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_has_its_cursor_back_after_a_good_run_and_after_a_bad_one() {
+    let nobody = tcp::nobody();
+    for (options, end) in [
+        ("--practice --rpm 60000", "3 answered"),
+        (&*format!("--base-url {nobody} --max-retries 0"), "help: "),
+    ] {
+        let script = format!(r#"exec script -qec "$0 run prompts.txt -m m {options}" /dev/null"#);
+        let cli = Cli::of_topics(3).env("TERM", "xterm");
+        let ran = cli.paceline_after(&script, &[]);
+        let place = |words: &str| ran.stdout.rfind(words);
+        assert!(place(end).is_some(), "{ran}");
+        assert!(place("\x1b[?25l").is_some(), "{ran}");
+        assert!(place("\x1b[?25h") > place("\x1b[?25l"), "{ran}");
+    }
+}
+
+#[test]
+fn a_reader_of_the_results_who_leaves_stops_the_run() {
+    let args = ["run", "prompts.txt", "--practice", "-o", "-"];
+    let mut child = Cli::of_topics(300).start_after(":", &args);
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("standard output"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_reader_of_what_is_said_who_leaves_is_no_reason_to_stop() {
+    let cli = Cli::of_topics(3);
+    let args = ["run", "prompts.txt", "--practice", "--rpm", "60000", "-v"];
+    let mut child = cli.start_after(":", &args);
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(cli.results().lines().count(), 3);
 }

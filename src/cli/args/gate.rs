@@ -14,9 +14,8 @@ A program that calls the gate needs no change but its base URL. Its calls wait f
 it. A call with the header `x-paceline-priority: batch` lets all others go first. GET /paceline/stats has the counts.
 
 Examples:
-  paceline gate --rpm 500
-  OPENAI_BASE_URL=http://127.0.0.1:8322/v1 python their_script.py
   paceline gate --practice --rpm 600                   # try it: no key, no network
+  paceline gate --rpm 500                              # OPENAI_BASE_URL=http://127.0.0.1:8322/v1
   paceline gate --api messages --rpm 50 --tpm 40000    # ANTHROPIC_BASE_URL=http://127.0.0.1:8322")]
 pub(in crate::cli) struct GateArgs {
     /// The port to listen on, on 127.0.0.1; 0 picks a free one
@@ -67,7 +66,7 @@ pub(in crate::cli) struct GateArgs {
     #[arg(long, value_name = "FILE|URL", help_heading = "The rate")]
     pub(in crate::cli) share: Option<String>,
 
-    /// The longest that a call may take, its wait included; then it gets a 503
+    /// The longest that a call may take with its wait; then it gets a 503
     #[arg(long, value_name = "DUR", help_heading = "The rate", default_value = "10m", value_parser = duration)]
     pub(in crate::cli) max_wait: Duration,
 
@@ -84,11 +83,11 @@ pub(in crate::cli) struct GateArgs {
     #[arg(long, value_name = "N", default_value = "2000")]
     pub(in crate::cli) max_connections: usize,
 
-    /// Retries of a call that did not reach the server, or that it answered with a 5xx
+    /// Retries of a call after a 5xx, or if it did not reach the server
     #[arg(long, value_name = "N", default_value = "2")]
     pub(in crate::cli) max_retries: u32,
 
-    /// Record each call in this file, a JSON line each; `paceline report` reads it
+    /// Record each call in this file, for paceline report
     #[arg(long, value_name = "FILE", help_heading = "What you see")]
     pub(in crate::cli) record: Option<PathBuf>,
 

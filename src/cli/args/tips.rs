@@ -9,82 +9,30 @@ use clap::{CommandFactory, Parser};
 
 use super::CommandLine;
 
-/// Options of similar tools, and ours or what to do in their place.
-const OPTIONS: &[(&[&str], &str)] = &[
-    (
-        &[
-            "--concurrency",
-            "--parallel",
-            "--parallelism",
-            "--threads",
-            "--jobs",
-            "--max-concurrency",
-        ],
-        "--workers",
-    ),
-    (
-        &[
-            "--rate",
-            "--rate-limit",
-            "--requests-per-minute",
-            "--max-requests-per-minute",
-            "--max-rpm",
-        ],
-        "--rpm",
-    ),
-    (
-        &["--rps", "--qps", "--delay", "--sleep", "--interval"],
-        "--rpm N sets the calls a minute, evenly spaced",
-    ),
-    (
-        &[
-            "--tokens-per-minute",
-            "--max-tokens-per-minute",
-            "--max-tpm",
-        ],
-        "--tpm",
-    ),
-    (
-        &[
-            "--max-output-tokens",
-            "--max-completion-tokens",
-            "--max-new-tokens",
-            "--num-predict",
-        ],
-        "--max-tokens",
-    ),
-    (
-        &[
-            "--url",
-            "--endpoint",
-            "--api-base",
-            "--api-url",
-            "--host",
-            "--server",
-        ],
-        "--base-url",
-    ),
-    (
-        &["--key", "--api-key", "--token"],
-        "keys come from the environment: --key-env NAME names the variable",
-    ),
-    (&["--retries", "--retry", "--max-attempts"], "--max-retries"),
-    (&["--system-prompt", "--instructions"], "--system"),
-    (&["--prompt-template"], "--template"),
-    (&["--out", "--outfile", "--save-filepath"], "--output"),
-    (
-        &["--input", "--file", "--prompts", "--requests-filepath"],
-        "the prompts come without an option: paceline run FILE",
-    ),
-    (
-        &["--resume", "--continue"],
-        "run the same command again: it continues where it stopped",
-    ),
-    (&["--overwrite", "--fresh"], "--restart"),
-    (&["--dry-run"], "paceline plan tells what a run would do"),
-    (&["--budget", "--max-budget"], "--max-cost"),
-    (&["--proxy"], "set the proxy with export HTTPS_PROXY=URL"),
-];
+/// Options of similar tools, apart by spaces, and ours or what to do in their place.
+const OPTIONS: &str = "\
+--concurrency --parallel --parallelism --threads --jobs --max-concurrency => --workers
+--rate --rate-limit --requests-per-minute --max-requests-per-minute --max-rpm => --rpm
+--rps --qps --delay --sleep --interval => --rpm N sets the calls a minute, evenly spaced
+--tokens-per-minute --max-tokens-per-minute --max-tpm => --tpm
+--max-output-tokens --max-completion-tokens --max-new-tokens --num-predict => --max-tokens
+--url --endpoint --api-base --api-url --host --server => --base-url
+--key --api-key --token => keys come from the environment: --key-env NAME names the variable
+--retries --retry --max-attempts => --max-retries
+--system-prompt --instructions => --system
+--prompt-template => --template
+--out --outfile --save-filepath => --output
+--input --file --prompts --requests-filepath => the prompts come without an option: paceline run FILE
+--resume --continue => run the same command again: it continues where it stopped
+--overwrite --fresh => --restart
+--dry-run => paceline plan tells what a run would do
+--budget --max-budget => --max-cost
+--proxy => set the proxy with export HTTPS_PROXY=URL";
+
+/// What is typed, and what it means here.
+fn options() -> impl Iterator<Item = (&'static str, &'static str)> {
+    OPTIONS.lines().filter_map(|line| line.split_once(" => "))
+}
 
 /// Commands of earlier versions, and ours.
 const COMMANDS: &[(&str, &str)] = &[
@@ -107,9 +55,7 @@ fn with_tip<W: AsRef<OsStr>>(mut error: clap::Error, words: &[W]) -> clap::Error
     };
     if error.kind() == ErrorKind::UnknownArgument {
         let option = typed(ContextKind::InvalidArg);
-        let known = OPTIONS
-            .iter()
-            .find(|(theirs, _)| theirs.contains(&&*option));
+        let known = options().find(|(theirs, _)| theirs.split(' ').any(|name| name == option));
         if let Some((_, ours)) = known {
             suggest(&mut error, ours);
         }
@@ -172,7 +118,7 @@ fn again(words: &[String], prompts: &str, option: &str) -> String {
 }
 
 /// Words as a shell reads them.
-fn quoted<W: AsRef<OsStr>>(words: &[W]) -> String {
+pub(in crate::cli) fn quoted<W: AsRef<OsStr>>(words: &[W]) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
     let quote = |word: &W| {
         let word = word.as_ref().to_string_lossy();
@@ -195,8 +141,8 @@ mod tests {
 
     #[test]
     fn options_of_other_tools_point_to_ours() {
-        for (theirs, ours) in OPTIONS {
-            for theirs in *theirs {
+        for (theirs, ours) in options() {
+            for theirs in theirs.split(' ') {
                 let said = said(&["run", "p.txt", theirs, "9"]);
                 assert!(said.contains("tip: ") && said.contains(ours), "{said}");
             }
@@ -212,10 +158,10 @@ mod tests {
             let mut options = run.get_arguments().filter_map(|option| option.get_long());
             options.any(|long| format!("--{long}") == name)
         };
-        for (theirs, ours) in OPTIONS {
+        for (theirs, ours) in options() {
             let is_option = ours.starts_with("--") && !ours.contains(' ');
             assert!(!is_option || exists(ours), "{ours}");
-            assert!(!theirs.iter().any(|theirs| exists(theirs)), "{theirs:?}");
+            assert!(!theirs.split(' ').any(exists), "{theirs}");
         }
     }
 

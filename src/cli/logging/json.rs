@@ -1,86 +1,61 @@
 //! A line of the log as a JSON object, for tools.
 
 use jiff::Timestamp;
-use log::Record;
-use log::kv::{self, Key, Value, VisitSource, VisitValue};
+use log::kv::{self, Key, Value, VisitSource};
+use log::{Level, Record};
 use serde_json::{Map, Value as Json};
 
-/// An object with the time, the level, the event (`log` for a plain log line), its fields and the message.
+/// The fields of an event.
+pub(in crate::cli) type Fields = Map<String, Json>;
+
+/// The line of a log record.
 pub(super) fn line(record: &Record<'_>, now: Timestamp) -> String {
+    let message = record.args().to_string();
+    object(record.level(), fields(record), message, now)
+}
+
+/// An object with the time, the level, the event (`log` for a plain log line), its fields and the message.
+pub(super) fn object(level: Level, fields: Fields, message: String, now: Timestamp) -> String {
+    let level = level.as_str().to_ascii_lowercase();
     let mut object = Map::new();
     object.insert("time".into(), format!("{now:.3}").into());
-    object.insert(
-        "level".into(),
-        record.level().as_str().to_ascii_lowercase().into(),
-    );
+    object.insert("level".into(), level.into());
     object.insert("event".into(), "log".into());
-    object.extend(fields(record));
-    object.insert("message".into(), record.args().to_string().into());
+    object.extend(fields);
+    object.insert("message".into(), message.into());
     Json::Object(object).to_string()
 }
 
 /// The fields of a log record.
-pub(super) fn fields(record: &Record<'_>) -> Map<String, Json> {
-    let mut fields = Map::new();
+pub(super) fn fields(record: &Record<'_>) -> Fields {
+    let mut fields = FieldVisitor(Map::new());
     // It cannot fail: the visitor does not.
-    let _ = record.key_values().visit(&mut JsonFields(&mut fields));
-    fields
+    let _ = record.key_values().visit(&mut fields);
+    fields.0
 }
 
-struct JsonFields<'a>(&'a mut Map<String, Json>);
+struct FieldVisitor(Fields);
 
-impl<'kvs> VisitSource<'kvs> for JsonFields<'_> {
+impl<'kvs> VisitSource<'kvs> for FieldVisitor {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let mut field = JsonValue(Json::Null);
-        value.visit(&mut field)?;
-        self.0.insert(key.as_str().to_owned(), field.0);
+        self.0.insert(key.as_str().to_owned(), json(&value));
         Ok(())
     }
 }
 
-/// A value; numbers stay numbers.
-struct JsonValue(Json);
-
-impl<'v> VisitValue<'v> for JsonValue {
-    fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
-        self.0 = value.to_string().into();
-        Ok(())
-    }
-
-    fn visit_null(&mut self) -> Result<(), kv::Error> {
-        Ok(())
-    }
-
-    fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_bool(&mut self, value: bool) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
-
-    fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        self.0 = value.into();
-        Ok(())
-    }
+/// Numbers stay numbers.
+fn json(value: &Value<'_>) -> Json {
+    let whole = value.to_u64().map(Json::from);
+    whole
+        .or_else(|| value.to_i64().map(Json::from))
+        .or_else(|| value.to_f64().map(Json::from))
+        .or_else(|| value.to_bool().map(Json::from))
+        .unwrap_or_else(|| value.to_string().into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use log::Level;
 
     #[test]
     fn fields_keep_their_kind_and_their_order() {

@@ -8,7 +8,7 @@ use crate::cli::args::CostArgs;
 use crate::cli::format::{
     countdown, counted, duration, grouped, number, short_number, time_of_day,
 };
-use crate::cli::style::{Emphasis, paint};
+use crate::cli::style::{Emphasis, Piece, paint};
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug)]
@@ -18,9 +18,6 @@ pub(super) struct TerminalLook {
     pub(super) unicode: bool,
     pub(super) colour: bool,
 }
-
-/// A piece of a line, with its emphasis. Pieces at the end of a line are left out if they do not fit.
-type Piece = (Emphasis, String);
 
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong.
 pub(super) fn screen(now: &Snapshot, cost: &CostArgs, look: TerminalLook) -> Vec<String> {
@@ -133,7 +130,7 @@ fn bar(now: &Snapshot, look: TerminalLook) -> Vec<Piece> {
 
 /// The time to the end. While nothing gets through, there is no answer to go by.
 fn time_left(now: &Snapshot) -> Option<String> {
-    if now.answered == 0 && now.rate_limited.max(now.faults).max(now.failed) > 0 {
+    if now.answered == 0 {
         return Some("no answer yet".to_owned());
     }
     eta::to_go(now).map(|left| format!("{} left", countdown(left)))

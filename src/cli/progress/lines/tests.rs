@@ -230,6 +230,19 @@ fn while_nothing_gets_through_no_time_is_invented() {
 }
 
 #[test]
+fn while_a_server_keeps_every_call_waiting_no_time_is_invented() {
+    let hanging = Snapshot {
+        answered: 0,
+        failed: 0,
+        retried: 0,
+        in_flight: 16,
+        ..steady()
+    };
+    let lines = screen(&hanging, &free(), PLAIN);
+    assert!(lines[0].ends_with("  no answer yet"), "{lines:#?}");
+}
+
+#[test]
 fn earlier_runs_count_in_the_bar_and_are_named() {
     let resumed = Snapshot {
         before: 50,
