@@ -12,7 +12,7 @@ use super::endpoints::{self, Endpoint};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::format::{countdown, counted, number};
-use super::logging::{screen, tell};
+use super::logging::{inform, is_quiet, screen};
 use super::progress::can_draw;
 use super::results::cannot_open;
 use super::setup;
@@ -32,10 +32,10 @@ use crate::text::shortened;
 /// Idle connections that are kept open to the API: as many calls may be in flight without a new handshake.
 const CONNECTIONS: usize = 256;
 
-pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
     let practice = args
         .practice
-        .then(|| setup::start_practice(rpm(args), args.burst));
+        .then(|| setup::start_practice(rpm(args), args.rate.burst));
     let practice = practice.transpose()?;
     let api = args.server.api.api();
     let endpoints = match &practice {
@@ -55,19 +55,15 @@ pub(super) fn serve(args: &GateArgs, quiet: bool) -> Result<Exit, CommandError> 
         .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
-    if !quiet {
-        tell(welcome(args, &gate, &base_url, has_key));
-    }
-    show(&gate, &cancel, quiet);
+    inform(welcome(args, &gate, &base_url, has_key));
+    show(&gate, &cancel);
     gate.close();
-    if !quiet {
-        tell(ending(&gate.counts()));
-    }
+    inform(ending(&gate.counts()));
     Ok(Exit::Answered)
 }
 
 fn rpm(args: &GateArgs) -> Option<NonZeroU32> {
-    args.rpm.and_then(AutoOr::number)
+    args.rate.rpm.and_then(AutoOr::number)
 }
 
 fn options(
@@ -77,49 +73,32 @@ fn options(
     base_url: &str,
     http: &Http,
 ) -> Result<GateOptions, CommandError> {
-    let rate = setup::rate_limit(rpm(args), args.burst)?;
+    let rate = setup::rate_limit(rpm(args), args.rate.burst)?;
     let secrets = endpoints::secrets(&endpoints, &[]);
     let keys: Vec<_> = endpoints
         .into_iter()
         .filter_map(|endpoint| endpoint.key)
         .collect();
     let headers = endpoints::headers(&args.server, api, !keys.is_empty())?;
-    let limiter = match &args.share {
-        None => None,
-        Some(_) if keys.is_empty() => {
-            let help = format!("name it with --key-env, or set ${}", api.key_env());
-            let problem = "--share paces a key of the gate's own, and it has none";
-            return Err(CommandError::usage(problem).help(help));
-        }
-        Some(place) => {
-            let name = |key| {
-                let api = args.server.api.api();
-                Client::new(
-                    http.clone(),
-                    api,
-                    Some(base_url),
-                    Some(key),
-                    Params::default(),
-                )
-                .pace_name()
-            };
-            let names = keys.iter().map(name).collect();
-            let options = (rate, args.burst, args.tpm, args.max_wait);
-            Some(share::connect(
-                place,
-                names,
-                options,
-                Arc::new(SystemClock),
-            )?)
-        }
+    if args.rate.share.is_some() && keys.is_empty() {
+        let help = format!("name it with --key-env, or set ${}", api.key_env());
+        let problem = "--share paces a key of the gate's own, and it has none";
+        return Err(CommandError::usage(problem).help(help));
+    }
+    let pace_name = |key| {
+        let (api, params) = (args.server.api.api(), Params::default());
+        Client::new(http.clone(), api, Some(base_url), Some(key), params).pace_name()
     };
+    let names = keys.iter().map(pace_name).collect();
+    let clock = Arc::new(SystemClock);
+    let limiter = share::connect(&args.rate, names, rate, args.max_wait, clock)?;
     Ok(GateOptions {
         api: args.server.api,
         base_url: base_url.to_owned(),
         keys,
         limits: KeyLimits {
             rate,
-            tokens: args.tpm,
+            tokens: args.rate.tpm,
         },
         limiter,
         retry: Retry::new()
@@ -170,10 +149,10 @@ fn welcome(args: &GateArgs, gate: &Gate, base_url: &str, has_key: bool) -> Strin
 }
 
 /// Shows what goes on until Ctrl-C: drawn on a terminal, elsewhere a line when something has happened.
-fn show(gate: &Gate, cancel: &CancelToken, quiet: bool) {
+fn show(gate: &Gate, cancel: &CancelToken) {
     const FRAME: Duration = Duration::from_millis(500);
     const PERIOD: Duration = Duration::from_secs(10);
-    let is_live = can_draw() && !quiet;
+    let is_live = can_draw() && !is_quiet();
     if is_live {
         screen().start();
     }
@@ -184,9 +163,9 @@ fn show(gate: &Gate, cancel: &CancelToken, quiet: bool) {
             let width = usize::from(Term::stderr().size().1).saturating_sub(1);
             let fits = |line: String| shortened(&line, width);
             screen().draw(now.into_iter().map(fits).collect());
-        } else if !quiet && now.join("; ") != last {
+        } else if now.join("; ") != last {
             last = now.join("; ");
-            tell(last.as_str());
+            inform(last.as_str());
         }
     }
     screen().clear();

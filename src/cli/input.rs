@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 #[cfg(feature = "redis")]
 use super::args::PushArgs;
@@ -275,14 +275,7 @@ fn as_they_come(
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     /// How soon a cancelled batch notices: no person sees 50 ms.
     const LOOK: Duration = Duration::from_millis(50);
-    let (sender, receiver) = bounded(16);
-    thread::spawn(move || {
-        for prompt in prompts {
-            if sender.send(prompt).is_err() {
-                return;
-            }
-        }
-    });
+    let receiver = in_a_thread(prompts);
     std::iter::from_fn(move || {
         while !cancel.is_cancelled() {
             match receiver.recv_timeout(LOOK) {
@@ -293,6 +286,23 @@ fn as_they_come(
         }
         None
     })
+}
+
+/// Reads prompts in a thread that nobody waits for; it ends with the receiver.
+pub(super) fn in_a_thread(
+    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send + 'static,
+) -> Receiver<Result<Prompt, PromptError>> {
+    /// Enough to keep a reader busy; a prompt of a pipe should not lie here for long.
+    const AHEAD: usize = 16;
+    let (sender, receiver) = bounded(AHEAD);
+    thread::spawn(move || {
+        for prompt in prompts {
+            if sender.send(prompt).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 #[cfg(test)]

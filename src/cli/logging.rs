@@ -1,18 +1,18 @@
 //! Everything on standard error: the log, one line an event, as `RUST_LOG` or `-v` ask; and sentences for people.
 //!
 //! Both go above what is drawn on the screen, and with `--log-format json` both are one JSON object a line. `ureq` does
-//! not redact what it logs at its finest level, so no setting lets that through: a key is never logged.
+//! not redact what it logs at its finest level, so no setting lets that level through: a key is never logged.
 
 mod json;
 mod people;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use env_logger::{Builder, Env, Logger};
+use env_logger::{Builder, Env, Target, WriteStyle};
 use jiff::Timestamp;
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Record};
 
 pub(super) use self::json::Fields;
 use super::args::LogFormat;
@@ -21,34 +21,21 @@ use super::style::Text;
 
 /// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);
+/// Whether only errors are told.
+static QUIET: AtomicBool = AtomicBool::new(false);
 /// Whether every line is a JSON object.
 static IN_JSON: AtomicBool = AtomicBool::new(false);
 
-struct Redacted(Logger);
+/// Writes above what is drawn. A line comes in one piece, so that the output of other programs does not get between.
+struct AboveTheDrawing;
 
-impl Redacted {
-    fn may_show_a_key(metadata: &Metadata<'_>) -> bool {
-        let target = metadata.target();
-        metadata.level() == Level::Trace
-            && ["ureq", "rustls"]
-                .iter()
-                .any(|name| target.starts_with(name))
-    }
-}
-
-impl Log for Redacted {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !Self::may_show_a_key(metadata) && self.0.enabled(metadata)
+impl Write for AboveTheDrawing {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        SCREEN.write(|| io::stderr().write(line))
     }
 
-    fn log(&self, record: &Record<'_>) {
-        if !Self::may_show_a_key(record.metadata()) && self.0.matches(record) {
-            SCREEN.write(|| self.0.log(record));
-        }
-    }
-
-    fn flush(&self) {
-        self.0.flush();
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -56,6 +43,7 @@ impl Log for Redacted {
 pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let in_json = format == LogFormat::Json;
     IN_JSON.store(in_json, Ordering::Relaxed);
+    QUIET.store(quiet, Ordering::Relaxed);
     let level = match (quiet, verbose.max(in_json.into())) {
         (true, _) => LevelFilter::Error,
         (_, 0) => LevelFilter::Warn,
@@ -70,10 +58,11 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
         LogFormat::Text => people::line,
     };
     builder.format(move |to, record| writeln!(to, "{}", line(record)));
-    let logger = builder.build();
-    let most = logger.filter();
-    if log::set_boxed_logger(Box::new(Redacted(logger))).is_ok() {
-        log::set_max_level(most);
+    // Colours are chosen with the text.
+    builder.write_style(WriteStyle::Always);
+    builder.target(Target::Pipe(Box::new(AboveTheDrawing)));
+    if builder.try_init().is_ok() {
+        log::set_max_level(log::max_level().min(LevelFilter::Debug));
     }
 }
 
@@ -87,6 +76,18 @@ pub(super) fn tell(text: impl Into<Text>) {
     say(Level::Info, "said", &text.into(), Fields::new());
 }
 
+/// Whether people asked for nothing but errors.
+pub(super) fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Tells people something, unless they asked for nothing but errors.
+pub(super) fn inform(text: impl Into<Text>) {
+    if !is_quiet() {
+        tell(text);
+    }
+}
+
 /// Tells people something, whatever the log's level is; in JSON, as an event with fields. A closed standard error is no
 /// reason to stop.
 pub(super) fn say(level: Level, event: &str, text: &Text, fields: Fields) {
@@ -97,6 +98,5 @@ pub(super) fn say(level: Level, event: &str, text: &Text, fields: Fields) {
     } else {
         text.paint(console::colors_enabled_stderr())
     };
-    // In one write, so that the output of other programs does not get between.
-    SCREEN.write(|| _ = std::io::stderr().write_all(format!("{line}\n").as_bytes()));
+    let _ = AboveTheDrawing.write_all(format!("{line}\n").as_bytes());
 }

@@ -54,20 +54,20 @@ pub fn main() -> ExitCode {
     let line = args::parse();
     logging::start(line.verbose, line.quiet, line.command.log_format());
     signals::prepare();
-    dispatch(line.command, line.quiet)
+    dispatch(line.command)
         .unwrap_or_else(CommandError::tell)
         .into()
 }
 
-fn dispatch(command: Command, quiet: bool) -> Result<Exit, CommandError> {
+fn dispatch(command: Command) -> Result<Exit, CommandError> {
     match command {
-        Command::Run(args) => run::run(&args, quiet),
+        Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
-        Command::Export(args) => export::run(&args, quiet),
-        Command::Report(args) => report::run(&args, quiet),
+        Command::Export(args) => export::run(&args),
+        Command::Report(args) => report::run(&args),
         #[cfg(feature = "redis")]
-        Command::Queue(action) => queue::run(action, quiet),
-        Command::Gate(args) => gate::serve(&args, quiet),
+        Command::Queue(action) => queue::run(action),
+        Command::Gate(args) => gate::serve(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Practice(args) => practice::serve(&args),
         Command::Learn(args) => learn::serve(&args),

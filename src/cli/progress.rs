@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
 use super::args::{CallArgs, CostArgs, LogFormat, ShowProgress};
-use super::logging::{screen, tell};
+use super::logging::{is_quiet, screen, tell};
 use crate::batch::{Event, Snapshot, View, Watch};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
@@ -63,9 +63,9 @@ enum DisplayMessage {
 
 impl ProgressDisplay {
     /// Starts to show the batch of this view. If the system has no thread for it, nothing is shown.
-    pub(super) fn start(args: &CallArgs, quiet: bool, view: Arc<View>) -> Self {
+    pub(super) fn start(args: &CallArgs, view: Arc<View>) -> Self {
         let (show, log) = (args.watch.progress, args.watch.log_format);
-        let mode = DisplayMode::choose(show, log, quiet, can_draw());
+        let mode = DisplayMode::choose(show, log, is_quiet(), can_draw());
         let (messages, receiver) = bounded(16);
         let (shown, cost) = (view.clone(), args.cost.clone());
         let show = move || {

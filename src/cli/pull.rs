@@ -7,7 +7,7 @@ use super::args::PullArgs;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::format::counted;
-use super::logging::tell;
+use super::logging::inform;
 use super::queue::{self, QueueStop};
 use super::results::{cannot_open, torn_note};
 use super::signals::watch_for_interrupts;
@@ -25,31 +25,27 @@ struct PulledRecords {
     known: u64,
 }
 
-pub(super) fn run(args: &PullArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &PullArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = queue::at(&args.queue)?;
     queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
-    let mut pull = PulledRecords::open(output.as_deref(), args, quiet)?;
+    let mut pull = PulledRecords::open(output.as_deref(), args)?;
     watch_for_interrupts(&cancel, Destination::Copied)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
         |path| path.display().to_string(),
     );
-    if !quiet {
-        tell(format!("records of the queue {} to {to}", queue));
-    }
+    inform(format!("records of the queue {} to {to}", queue));
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
     let finished = pull.journal.finish().map_err(QueueStop::Journal);
-    if !quiet {
-        let written = counted(pull.written, "record");
-        let known = pull.known;
-        tell(format!(
-            "{written} written to {to}, {known} were there already"
-        ));
-    }
+    let written = counted(pull.written, "record");
+    let known = pull.known;
+    inform(format!(
+        "{written} written to {to}, {known} were there already"
+    ));
     match pulled.and_then(|status| finished.map(|()| status)) {
-        Ok(status) => Ok(tell_state(&status, quiet)),
+        Ok(status) => Ok(tell_state(&status)),
         Err(stop) => queue::tell_stop(stop, "it continues where it stopped"),
     }
 }
@@ -63,14 +59,12 @@ fn output(args: &PullArgs, queue: &Queue) -> Option<PathBuf> {
 }
 
 impl PulledRecords {
-    fn open(output: Option<&Path>, args: &PullArgs, quiet: bool) -> Result<Self, CommandError> {
+    fn open(output: Option<&Path>, args: &PullArgs) -> Result<Self, CommandError> {
         let (journal, index) = match output {
             None => (Journal::stdout(), Index::default()),
             Some(path) => {
                 let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
-                if let Some(note) = torn_note(opened.torn, path).filter(|_| !quiet) {
-                    tell(note);
-                }
+                torn_note(opened.torn, path).into_iter().for_each(inform);
                 (opened.journal, opened.index)
             }
         };
@@ -136,7 +130,7 @@ impl PulledRecords {
 }
 
 /// Tells how the queue stands now that its records are written.
-fn tell_state(status: &Status, quiet: bool) -> Exit {
+fn tell_state(status: &Status) -> Exit {
     let Status {
         waiting,
         in_flight,
@@ -159,8 +153,6 @@ fn tell_state(status: &Status, quiet: bool) -> Exit {
             format!("{answered} answered, {failed} failed"),
         ),
     };
-    if !quiet {
-        tell(state);
-    }
+    inform(state);
     exit
 }

@@ -1,24 +1,22 @@
 //! `paceline queue push`: prompts from a file or a pipe, into a queue.
 
-use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::RecvTimeoutError;
 
 use super::args::PushArgs;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::format::counted;
-use super::input::{Input, PromptStream};
-use super::logging::tell;
+use super::input::{Input, PromptStream, in_a_thread};
+use super::logging::inform;
 use super::queue::{self, QueueStop};
 use super::signals::watch_for_interrupts;
 use super::stop::Destination;
 use crate::cancel::CancelToken;
-use crate::prompts::{Prompt, PromptError};
 use crate::queue::Push;
 
-pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = queue::at(&args.queue)?;
     let input = Input::of_push(args)?;
@@ -26,17 +24,13 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
     watch_for_interrupts(&cancel, Destination::Copied)?;
     let prompts = input.check_first(input.prompts(&cancel)?)?;
     let mut push = queue.push().map_err(queue::explain)?;
-    if !quiet {
-        checked.notes.iter().for_each(tell);
-        let count = checked.count;
-        let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
-        tell(format!("{count} to the queue {queue}"));
-    }
+    checked.notes.iter().for_each(inform);
+    let count = checked.count;
+    let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
+    inform(format!("{count} to the queue {queue}"));
     let pushed = add_all(&mut push, prompts, &cancel).and_then(|()| Ok(push.finish()?));
-    if !quiet {
-        let Push { added, known, .. } = push;
-        tell(format!("{added} added, {known} were there already"));
-    }
+    let Push { added, known, .. } = push;
+    inform(format!("{added} added, {known} were there already"));
     let Err(stop) = pushed else {
         return Ok(Exit::Answered);
     };
@@ -48,29 +42,11 @@ pub(super) fn run(args: &PushArgs, quiet: bool) -> Result<Exit, CommandError> {
 /// Adds prompts as they come. A thread reads them, because a pipe may be silent while the queue wants to be told that
 /// the push is alive.
 fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Result<(), QueueStop> {
-    let (sender, receiver) = bounded(1000);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            prompts
-                .map(|prompt| sender.send(prompt).is_ok())
-                .find(|is_sent| !is_sent)
-        });
-        let added = add_received(push, &receiver, cancel);
-        cancel.cancel(); // ends the thread, should it still read a pipe
-        drop(receiver);
-        added
-    })
-}
-
-fn add_received(
-    push: &mut Push,
-    receiver: &Receiver<Result<Prompt, PromptError>>,
-    cancel: &CancelToken,
-) -> Result<(), QueueStop> {
     /// How soon Ctrl-C is noticed, and a pause in the input.
     const LOOK: Duration = Duration::from_millis(50);
     /// Prompts that keep coming are sent at least this often.
     const LATEST: Duration = Duration::from_secs(1);
+    let receiver = in_a_thread(prompts);
     let mut flushed = cancel.clock().now();
     loop {
         let next = receiver.recv_timeout(LOOK);

@@ -9,7 +9,7 @@ use super::args::{QueueAction, QueueUrl, StatusArgs};
 use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::format::{counted, duration};
-use super::logging::{screen, tell};
+use super::logging::{inform, screen, tell};
 use super::progress::can_draw;
 use super::signals::watch_for_interrupts;
 use super::stop::{Destination, GONE};
@@ -31,11 +31,11 @@ pub(super) enum QueueStop {
     Interrupted,
 }
 
-pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
     match action {
-        QueueAction::Push(args) => push::run(&args, quiet),
-        QueueAction::Work(args) => work::run(&args, quiet),
-        QueueAction::Pull(args) => pull::run(&args, quiet),
+        QueueAction::Push(args) => push::run(&args),
+        QueueAction::Work(args) => work::run(&args),
+        QueueAction::Pull(args) => pull::run(&args),
         QueueAction::Status(args) if args.watch => watch(&args),
         QueueAction::Status(args) => {
             let queue = at(&args.queue)?;
@@ -46,8 +46,8 @@ pub(super) fn run(action: QueueAction, quiet: bool) -> Result<Exit, CommandError
             };
             print(text + "\n")
         }
-        QueueAction::Retry(args) => retry_failed(&at(&args.queue)?, quiet),
-        QueueAction::Remove(args) => remove(&at(&args.queue)?, args.yes, quiet),
+        QueueAction::Retry(args) => retry_failed(&at(&args.queue)?),
+        QueueAction::Remove(args) => remove(&at(&args.queue)?, args.yes),
     }
 }
 
@@ -203,16 +203,14 @@ fn follow(
     }
 }
 
-fn retry_failed(queue: &Queue, quiet: bool) -> Result<Exit, CommandError> {
+fn retry_failed(queue: &Queue) -> Result<Exit, CommandError> {
     let count = counted(queue.retry_failed().map_err(explain)?, "failed prompt");
-    if !quiet {
-        tell(format!("put {count} back into the queue {queue}"));
-    }
+    inform(format!("put {count} back into the queue {queue}"));
     Ok(Exit::Answered)
 }
 
 /// Deletes a queue. Not while workers are busy: their answers would be lost.
-fn remove(queue: &Queue, yes: bool, quiet: bool) -> Result<Exit, CommandError> {
+fn remove(queue: &Queue, yes: bool) -> Result<Exit, CommandError> {
     let status = queue.status().map_err(explain)?;
     let alive = status.workers.iter().filter(|worker| worker.alive);
     let alive: Vec<_> = alive.map(|worker| worker.name.as_str()).collect();
@@ -229,11 +227,9 @@ fn remove(queue: &Queue, yes: bool, quiet: bool) -> Result<Exit, CommandError> {
         return Err(CommandError::usage(problem).help(help));
     }
     queue.remove().map_err(explain)?;
-    if !quiet {
-        tell(format!(
-            "removed the queue {queue}: {records} and {prompts}"
-        ));
-    }
+    inform(format!(
+        "removed the queue {queue}: {records} and {prompts}"
+    ));
     Ok(Exit::Answered)
 }
 

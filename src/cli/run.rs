@@ -7,7 +7,7 @@ use super::error::{Checks, CommandError};
 use super::exit::Exit;
 use super::format::{counted, size};
 use super::input::Input;
-use super::logging::tell;
+use super::logging::inform;
 use super::oversize::{self, OversizedPrompts};
 use super::results::{self, RunResults};
 use super::session::Session;
@@ -18,7 +18,7 @@ use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
 use crate::batch::{Batch, Stop, Summary, Twins, body, record_id};
 
-pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
     let calls = &args.calls;
     let draft = setup::draft_client(calls)?;
@@ -26,7 +26,7 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
     let mut checks = Checks::default();
     checks.of(check_per_call(args));
     let output = checks.of(results::output_of(args));
-    let session = checks.of(Session::new(calls, quiet));
+    let session = checks.of(Session::new(calls));
     let input = checks.of(Input::of_run(args, draft.path()));
     let checked = input
         .as_ref()
@@ -54,14 +54,12 @@ pub(super) fn run(args: &RunArgs, quiet: bool) -> Result<Exit, CommandError> {
         resume,
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
-    if !quiet {
-        notes.extend(checked.notes);
-        notes.extend(oversized.warning());
-        notes.extend(twins_note(&twins));
-        notes.push(summary::beginning(&session.setup, count, &resume));
-        notes.extend(share::note(calls));
-        notes.into_iter().for_each(tell);
-    }
+    notes.extend(checked.notes);
+    notes.extend(oversized.warning());
+    notes.extend(twins_note(&twins));
+    notes.push(summary::beginning(&session.setup, count, &resume));
+    notes.extend(share::note(calls));
+    notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
     let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
     let mut summary = session.carry_out(

@@ -7,7 +7,7 @@ use log::Level;
 use super::args::CallArgs;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::logging::say;
+use super::logging::{is_quiet, say};
 use super::progress::ProgressDisplay;
 use super::setup::Setup;
 use super::stop::{self, Destination};
@@ -21,7 +21,6 @@ use crate::pacing::CallLimiter;
 /// A batch that is set up.
 pub(super) struct Session<'a> {
     calls: &'a CallArgs,
-    quiet: bool,
     pub(super) setup: Setup,
     /// Ends the batch from outside.
     pub(super) cancel: CancelToken,
@@ -30,13 +29,12 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(calls: &'a CallArgs, quiet: bool) -> Result<Self, CommandError> {
+    pub(super) fn new(calls: &'a CallArgs) -> Result<Self, CommandError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let setup = Setup::new(calls)?;
         let limiter = share::limiter(calls, &setup, &clock)?;
         Ok(Session {
             calls,
-            quiet,
             setup,
             cancel: CancelToken::on(clock.clone()),
             clock,
@@ -56,7 +54,7 @@ impl<'a> Session<'a> {
         if let Some(limiter) = &self.limiter {
             batch = batch.limited_by(limiter.clone());
         }
-        let display = ProgressDisplay::start(self.calls, self.quiet, batch.view());
+        let display = ProgressDisplay::start(self.calls, batch.view());
         run(batch.watched_by(display.watch()))
     }
 
@@ -67,7 +65,7 @@ impl<'a> Session<'a> {
         records: Vec<String>,
         destination: Destination,
     ) -> Exit {
-        if !self.quiet || summary.stop.is_some() {
+        if !is_quiet() || summary.stop.is_some() {
             let mut text = summary::outcome(self.calls, &self.setup, summary);
             for line in records {
                 text.add_line(&line);

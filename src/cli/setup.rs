@@ -134,7 +134,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
     Ok(Settings {
         rate: rate_limit(rpm(args), rate_args.burst)?,
         tokens: rate_args.tpm,
-        workers: rate_args.workers.number(),
+        workers: args.bounds.workers.number(),
         most_workers: Settings::default().most_workers,
         retry: Retry::new().retries(retries.max_retries).backoff(
             Backoff::new()
@@ -143,7 +143,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
                 .jitter(retries.jitter),
         ),
         timeout_retries: retries.timeout_retries,
-        max_wait: rate_args.max_wait,
+        max_wait: args.bounds.max_wait,
         halt: args.halt,
         max_cost: max_cost(args),
         keep_going: args.keep_going,

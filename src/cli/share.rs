@@ -1,10 +1,9 @@
 //! The rate that is shared with other processes, if `--share` is given.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::CallArgs;
+use super::args::{CallArgs, RateArgs};
 use super::error::CommandError;
 use super::redis;
 use super::setup::Setup;
@@ -12,16 +11,13 @@ use crate::clock::Clock;
 use crate::pacing::{CallLimiter, RateLimit};
 use crate::share::{ShareOptions, SharedLimiter};
 
-/// The shared rate; `None` without `--share`.
+/// The shared rate of a run; `None` without `--share`.
 pub(super) fn limiter(
     args: &CallArgs,
     setup: &Setup,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Arc<dyn CallLimiter>>, CommandError> {
-    let Some(place) = &args.rate.share else {
-        return Ok(None);
-    };
-    if args.practice {
+    if args.practice && args.rate.share.is_some() {
         let problem =
             "--share cannot be used with --practice, whose server belongs to this process";
         let help =
@@ -30,36 +26,44 @@ pub(super) fn limiter(
     }
     let clients = setup.clients.iter();
     let names = clients.map(|client| client.pace_name()).collect();
-    let rate = &args.rate;
-    let options = (setup.settings.rate, rate.burst, rate.tpm, rate.max_wait);
-    connect(place, names, options, clock.clone()).map(Some)
+    let patience = args.bounds.max_wait;
+    connect(
+        &args.rate,
+        names,
+        setup.settings.rate,
+        patience,
+        clock.clone(),
+    )
 }
 
-/// The rate that is shared at this place, by the names of the keys. The options are the rate of each key, its burst, its
-/// tokens a minute, and how long to wait for the place itself.
+/// The rate that is shared by the names of the keys; the place itself may be away for as long as the patience.
 pub(super) fn connect(
-    place: &str,
+    args: &RateArgs,
     names: Vec<String>,
-    (rate, burst, tokens, patience): (RateLimit, NonZeroU32, Option<NonZeroU32>, Duration),
+    rate: RateLimit,
+    patience: Duration,
     clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn CallLimiter>, CommandError> {
+) -> Result<Option<Arc<dyn CallLimiter>>, CommandError> {
+    let Some(place) = &args.share else {
+        return Ok(None);
+    };
     let RateLimit::Fixed(rate) = rate else {
         let help = "give it, the same to every process that shares the rate";
         return Err(CommandError::usage("--share needs --rpm").help(help));
     };
-    if burst.get() > 1 {
+    if args.burst.get() > 1 {
         let problem = "--share spaces calls evenly and --burst sends several at once";
         return Err(CommandError::usage(problem).help("leave one of them out"));
     }
     let options = ShareOptions {
-        place: place.to_owned(),
+        place: place.clone(),
         password: redis::password(),
         names,
         rate,
-        tokens,
+        tokens: args.tpm,
         patience,
     };
-    Ok(Arc::new(SharedLimiter::connect(options, clock)?))
+    Ok(Some(Arc::new(SharedLimiter::connect(options, clock)?)))
 }
 
 /// A line for the beginning of a run.

@@ -54,12 +54,11 @@ pub(super) fn watch_for_interrupts(
     cancel: &CancelToken,
     destination: Destination,
 ) -> Result<(), CommandError> {
-    let [stopping, lost] = match destination {
-        Destination::Copied => ["stopping (Ctrl-C again to end at once)", ""],
-        _ => [
-            "stopping: the calls in flight may finish (Ctrl-C again to end at once)",
-            ": the calls in flight are lost",
-        ],
+    const STOPPING: &str = "stopping: the calls in flight may finish (Ctrl-C again to end at once)";
+    let has_calls = destination != Destination::Copied;
+    let lost = match has_calls {
+        true => ": the calls in flight are lost",
+        false => "",
     };
     let cancel = cancel.clone();
     let interrupted = AtomicBool::new(false);
@@ -72,7 +71,9 @@ pub(super) fn watch_for_interrupts(
             });
             process::exit(Exit::Interrupted as i32);
         }
-        within_a_moment(move || tell(stopping));
+        if has_calls {
+            within_a_moment(|| tell(STOPPING));
+        }
         cancel.cancel();
     })?;
     Ok(())

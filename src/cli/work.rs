@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::args::WorkArgs;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::logging::tell;
+use super::logging::inform;
 use super::session::Session;
 use super::setup::{Setup, no_model};
 use super::stop::Destination;
@@ -16,23 +16,21 @@ use crate::batch::Stop;
 use crate::cancel::CancelToken;
 use crate::queue::{JoinOptions, Queue, QueueError, Worker};
 
-pub(super) fn run(args: &WorkArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
     let calls = &args.calls;
     let queue = queue::at(&args.queue)?;
-    let session = Session::new(calls, quiet)?;
+    let session = Session::new(calls)?;
     let (setup, cancel) = (&session.setup, &session.cancel);
     signals::watch_for_interrupts(cancel, Destination::Queue)?;
     let Some(worker) = join(args, &queue, setup, cancel)? else {
         return Ok(Exit::Interrupted);
     };
-    if !quiet {
-        tell(format!(
-            "working on the queue {queue}: {}",
-            setup.describe()
-        ));
-        share::note(calls).into_iter().for_each(tell);
-    }
+    inform(format!(
+        "working on the queue {queue}: {}",
+        setup.describe()
+    ));
+    share::note(calls).into_iter().for_each(inform);
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let mut summary = session.carry_out(
         |batch| batch.guarded(&worker),
@@ -77,7 +75,7 @@ fn join(
         keep: args.keep,
         claim_after: args.claim_after,
         stay: args.wait,
-        patience: calls.rate.max_wait,
+        patience: calls.bounds.max_wait,
     };
     loop {
         match queue.status() {

@@ -41,7 +41,8 @@ fn another_file_is_refused_at_the_first_line_that_differs() {
         "{ran}"
     );
     assert!(
-        ran.stderr.contains("already has another prompt at line 2;"),
+        ran.stderr
+            .contains("already has another prompt at line 2\n  help: "),
         "{ran}"
     );
     assert!(

@@ -125,10 +125,7 @@ fn usually_only_the_beginning_and_the_end_are_told() {
         "{ran}"
     );
     let last = lines.last().unwrap();
-    assert!(
-        last.starts_with("  results  prompts.results.jsonl ("),
-        "{ran}"
-    );
+    assert!(last.starts_with("  next     paceline export "), "{ran}");
 }
 
 #[test]

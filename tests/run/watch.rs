@@ -235,7 +235,8 @@ fn a_terminal_has_its_cursor_back_after_a_good_run_and_after_a_bad_one() {
 #[test]
 fn a_reader_of_the_results_who_leaves_stops_the_run() {
     let args = ["run", "prompts.txt", "--practice", "-o", "-"];
-    let mut child = Cli::of_topics(300).start_after(":", &args);
+    let cli = Cli::of_topics(300);
+    let mut child = cli.start_after(":", &args);
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

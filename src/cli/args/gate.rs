@@ -1,12 +1,11 @@
 //! The options of `gate`.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::run::{ServerArgs, WatchArgs};
-use super::values::{AutoOr, auto_or, duration};
+use super::run::{RateArgs, ServerArgs, WatchArgs};
+use super::values::duration;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,27 +45,12 @@ pub(in crate::cli) struct GateArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ServerArgs,
 
-    /// Calls a minute with each key, or auto [default: auto]
+    #[command(flatten)]
+    pub(in crate::cli) rate: RateArgs,
+
+    /// The longest that a call may take; then it gets a 503
     ///
-    /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit.
-    #[arg(long, value_name = "N", help_heading = "The rate", value_parser = auto_or::<{ u32::MAX }, NonZeroU32>)]
-    pub(in crate::cli) rpm: Option<AutoOr<NonZeroU32>>,
-
-    /// Tokens a minute with each key [default: no limit]
-    #[arg(long, value_name = "N", help_heading = "The rate")]
-    pub(in crate::cli) tpm: Option<NonZeroU32>,
-
-    /// Calls that the server accepts at once after a quiet time
-    #[arg(long, value_name = "N", help_heading = "The rate", default_value = "1")]
-    pub(in crate::cli) burst: NonZeroU32,
-
-    /// Share one rate with every process that is given the same place
-    ///
-    /// As for `run`: a file, or redis://HOST:PORT/DB?name=NAME. It needs --rpm and a key of the gate's own.
-    #[arg(long, value_name = "FILE|URL", help_heading = "The rate")]
-    pub(in crate::cli) share: Option<String>,
-
-    /// The longest that a call may take with its wait; then it gets a 503
+    /// Its wait counts.
     #[arg(long, value_name = "DUR", help_heading = "The rate", default_value = "10m", value_parser = duration)]
     pub(in crate::cli) max_wait: Duration,
 
@@ -83,7 +67,7 @@ pub(in crate::cli) struct GateArgs {
     #[arg(long, value_name = "N", default_value = "2000")]
     pub(in crate::cli) max_connections: usize,
 
-    /// Retries of a call after a 5xx, or if it did not reach the server
+    /// Retries after a 5xx, or if the call did not arrive
     #[arg(long, value_name = "N", default_value = "2")]
     pub(in crate::cli) max_retries: u32,
 

@@ -141,6 +141,8 @@ pub(in crate::cli) struct CallArgs {
     #[command(flatten)]
     pub(in crate::cli) rate: RateArgs,
     #[command(flatten)]
+    pub(in crate::cli) bounds: BoundArgs,
+    #[command(flatten)]
     pub(in crate::cli) retries: RetryArgs,
     #[command(flatten)]
     pub(in crate::cli) watch: WatchArgs,
@@ -223,16 +225,17 @@ pub(in crate::cli) struct ServerArgs {
     pub(in crate::cli) ca_cert: Option<PathBuf>,
 }
 
+/// The rate of each key, for `run`, `plan`, `queue work` and `gate`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The rate")]
 pub(in crate::cli) struct RateArgs {
-    /// Calls a minute, or auto [default: auto]
+    /// Calls a minute with each key, or auto [default: auto]
     ///
     /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit.
     #[arg(long, value_name = "N", value_parser = auto_or::<{ u32::MAX }, NonZeroU32>)]
     pub(in crate::cli) rpm: Option<AutoOr<NonZeroU32>>,
 
-    /// Tokens a minute [default: the limit in the server's headers]
+    /// Tokens a minute with each key [default: as the headers say]
     ///
     /// They are counted as the API's provider counts them.
     #[arg(long, value_name = "N")]
@@ -244,6 +247,19 @@ pub(in crate::cli) struct RateArgs {
     #[arg(long, value_name = "N", default_value = "1")]
     pub(in crate::cli) burst: NonZeroU32,
 
+    /// Share one rate with every process that is given the same place
+    ///
+    /// A file is created, and is for the processes of one machine. redis://HOST:PORT/DB?name=NAME is for many machines
+    /// (rediss:// with TLS; it trusts the system's certificates or those in $SSL_CERT_FILE; the password comes from
+    /// $PACELINE_REDIS_PASSWORD). Give every process the same --rpm: if they differ, the lowest wins. Pauses that the
+    /// server asks for are shared, too; --tpm holds for each process alone.
+    #[arg(long, value_name = "FILE|URL")]
+    pub(in crate::cli) share: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The rate")]
+pub(in crate::cli) struct BoundArgs {
     /// Calls in flight at once; auto is what the rate needs
     #[arg(short, long, value_name = "N", default_value = "auto", value_parser = auto_or::<10_000, NonZeroUsize>)]
     pub(in crate::cli) workers: AutoOr<NonZeroUsize>,
@@ -253,15 +269,6 @@ pub(in crate::cli) struct RateArgs {
     /// It counts while the server keeps us waiting: with 429s, or with pauses that it asks for. The rest can be resumed: run the same command again.
     #[arg(long, value_name = "DUR", default_value = "15m", value_parser = duration)]
     pub(in crate::cli) max_wait: Duration,
-
-    /// Share one rate with every process that is given the same place
-    ///
-    /// A file is created, and is for the processes of one machine. redis://HOST:PORT/DB?name=NAME is for many machines
-    /// (rediss:// with TLS; it trusts the system's certificates or those in $SSL_CERT_FILE; the password comes from
-    /// $PACELINE_REDIS_PASSWORD). Give every process the same --rpm: if they differ, the lowest wins. Pauses that the
-    /// server asks for are shared, too; --tpm and --workers hold for each process alone.
-    #[arg(long, value_name = "FILE|URL")]
-    pub(in crate::cli) share: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -27,7 +27,7 @@ impl<N> AutoOr<N> {
     }
 }
 
-/// `auto`, or a number from 1 to `MOST`.
+/// A jitter by its name.
 pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     match name {
         "none" => Ok(Jitter::None),
@@ -39,6 +39,7 @@ pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     }
 }
 
+/// `auto`, or a number from 1 to `MOST`.
 pub(super) fn auto_or<const MOST: u32, N>(text: &str) -> Result<AutoOr<N>, String>
 where
     N: TryFrom<NonZeroU32>,
@@ -121,26 +122,26 @@ pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn finite(text: &str) -> Result<f64, String> {
-    let number: Option<f64> = text.parse().ok();
-    number
-        .filter(|number| number.is_finite())
-        .ok_or_else(|| "give a number".into())
+    number(text, |_| true, "give a number")
 }
 
 /// A part of all, from 0 to 1.
 pub(super) fn fraction(text: &str) -> Result<f64, String> {
-    finite(text)
-        .ok()
-        .filter(|part| (0.0..=1.0).contains(part))
-        .ok_or_else(|| "give a number from 0 to 1".into())
+    let is_part = |part| (0.0..=1.0).contains(&part);
+    number(text, is_part, "give a number from 0 to 1")
 }
 
 /// An amount of money. With 0 the run would stop before its first call.
 pub(super) fn amount(text: &str) -> Result<f64, String> {
-    finite(text)
-        .ok()
-        .filter(|amount| *amount > 0.0)
-        .ok_or_else(|| "give an amount above 0, in the currency of --price".into())
+    let advice = "give an amount above 0, in the currency of --price";
+    number(text, |amount| amount > 0.0, advice)
+}
+
+fn number(text: &str, is_usable: impl Fn(f64) -> bool, advice: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.parse().ok();
+    number
+        .filter(|number| number.is_finite() && is_usable(*number))
+        .ok_or_else(|| advice.to_owned())
 }
 
 /// `AFTER,LENGTH` or `AFTER,LENGTH,STATUS`.

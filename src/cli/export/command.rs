@@ -7,21 +7,19 @@ use crate::cli::args::ExportArgs;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::format::{counted, grouped};
-use crate::cli::logging::tell;
+use crate::cli::logging::inform;
 use crate::cli::output;
 
 const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batch";
 
-pub(in crate::cli) fn run(args: &ExportArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
     let options = options(args)?;
     output::not_the_results(&args.output, &args.results)?;
     let mut results = output::open_results(&args.results)?;
     let export = |to: &mut dyn Write| export(&mut results, &options, to);
     match output::write_to(&args.output, export) {
         Ok(exported) => {
-            if !quiet {
-                tell(summary(&exported, &options));
-            }
+            inform(summary(&exported, &options));
             Ok(Exit::Answered)
         }
         Err(ExportError::Write(source)) => output::write_failed(&args.output, &source),
@@ -93,7 +91,7 @@ mod tests {
         fs::write(&results, record).unwrap();
         let name = folder.path().file_name().unwrap();
         let same = folder.path().join("../").join(name).join("r.jsonl");
-        let error = run(&args(&results, &same), true).unwrap_err();
+        let error = run(&args(&results, &same)).unwrap_err();
         assert!(
             error
                 .to_string()
@@ -101,18 +99,15 @@ mod tests {
         );
         assert_eq!(error.exit, Exit::Usage);
         assert_eq!(fs::read_to_string(&results).unwrap(), record);
-        assert_eq!(run(&args(&results, &output), true).unwrap(), Exit::Answered);
+        assert_eq!(run(&args(&results, &output)).unwrap(), Exit::Answered);
         assert_eq!(fs::read_to_string(&output).unwrap(), "new\n");
         fs::write(&results, "oops\n").unwrap();
-        assert_eq!(
-            run(&args(&results, &output), true).unwrap_err().exit,
-            Exit::Usage
-        );
+        assert_eq!(run(&args(&results, &output)).unwrap_err().exit, Exit::Usage);
         let old = fs::read_to_string(&output).unwrap();
         assert_eq!(old, "new\n", "the old export stays");
         let files = fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(files, 2, "nothing is left behind");
-        let nowhere = run(&args(&results, Path::new("/no/such/out.txt")), true).unwrap_err();
+        let nowhere = run(&args(&results, Path::new("/no/such/out.txt"))).unwrap_err();
         assert_eq!(nowhere.exit, Exit::Stopped);
     }
 

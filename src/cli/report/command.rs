@@ -7,22 +7,22 @@ use super::numbers::{AuditedLimit, Report};
 use crate::cli::args::ReportArgs;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::logging::tell;
+use crate::cli::logging::inform;
 use crate::cli::output;
 use crate::cli::template::TextLook;
 
-pub(in crate::cli) fn run(args: &ReportArgs, quiet: bool) -> Result<Exit, CommandError> {
+pub(in crate::cli) fn run(args: &ReportArgs) -> Result<Exit, CommandError> {
     let to = args.html.as_deref().unwrap_or(Path::new("-"));
     output::not_the_results(to, &args.results)?;
     let report = read(args)?;
-    if report.torn_bytes > 0 && !quiet {
-        tell(output::torn_line(report.torn_bytes));
+    if report.torn_bytes > 0 {
+        inform(output::torn_line(report.torn_bytes));
     }
     if let Err(source) = output::write_to(to, |to| write(&report, args, to)) {
         return output::write_failed(to, &source);
     }
-    if !output::is_stdout(to) && !quiet {
-        tell(format!(
+    if !output::is_stdout(to) {
+        inform(format!(
             "the page is in {}: open it in a browser",
             to.display()
         ));

@@ -344,7 +344,7 @@ fn elsewhere_one_line_says_it_all() {
     };
     assert_eq!(
         one_line(&early, &free()),
-        "50 from earlier runs, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit"
+        "50 from earlier runs, 0 answered, 0 failed, 10 left; 0 calls a minute, finding the limit; no answer yet"
     );
 }
 
