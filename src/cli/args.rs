@@ -77,7 +77,7 @@ Examples:
   paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl"
     )]
     Queue(QueueAction),
-    /// Open a local front door to an API, which paces the calls of other programs
+    /// Open a local door to an API, to pace the calls of other programs
     Gate(GateArgs),
     /// Compare fixed sleeps, backoff and a paced pool, in simulated time
     Compare(CompareArgs),
