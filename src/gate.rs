@@ -71,7 +71,7 @@ pub(crate) struct GateOptions {
 #[derive(Debug)]
 pub(crate) struct Gate {
     addr: SocketAddr,
-    desk: Arc<Desk>,
+    service: Arc<GateService>,
     /// Dropped to end every wait.
     running: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -79,7 +79,7 @@ pub(crate) struct Gate {
 
 /// What the threads of all connections share.
 #[derive(Debug)]
-struct Desk {
+struct GateService {
     options: GateOptions,
     http: Http,
     origin: Upstream,
@@ -103,7 +103,7 @@ impl Gate {
         let listener = TcpListener::bind(addr)?;
         let addr = listener.local_addr()?;
         let (running, stopped) = bounded(0);
-        let desk = Arc::new(Desk {
+        let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
             connections: Connections::new(stopped, options.max_connections),
             http,
@@ -115,17 +115,21 @@ impl Gate {
             options,
         });
         let accept = {
-            let desk = desk.clone();
-            move || desk.connections.accept(&listener, &*desk)
+            let service = service.clone();
+            move || service.connections.accept(&listener, &*service)
         };
         let watch = {
-            let desk = desk.clone();
-            move || desk.clients.watch_until(|time| desk.connections.wait(time))
+            let service = service.clone();
+            move || {
+                service
+                    .clients
+                    .watch_until(|time| service.connections.wait(time))
+            }
         };
         let threads = [spawn("gate", accept)?, spawn("gate-clients", watch)?];
         Ok(Gate {
             addr,
-            desk,
+            service,
             running: Some(running),
             threads: threads.into(),
         })
@@ -138,19 +142,19 @@ impl Gate {
 
     /// The path that a client's base URL needs: `/v1` where the API's address ends with it.
     pub(crate) fn version(&self) -> &str {
-        self.desk.origin.version()
+        self.service.origin.version()
     }
 
     /// Lets nobody in any more, sends those in line away, and returns when no call is on its way.
     pub(crate) fn close(&self) {
         const GLANCE: Duration = Duration::from_millis(50);
-        self.desk.cancel.cancel();
-        while self.desk.counts.lock().open() > 0 && !self.desk.connections.wait(GLANCE) {}
+        self.service.cancel.cancel();
+        while self.service.counts.lock().open() > 0 && !self.service.connections.wait(GLANCE) {}
     }
 
     /// What has happened so far.
     pub(crate) fn counts(&self) -> GateCounts {
-        self.desk.counts()
+        self.service.counts()
     }
 }
 
@@ -161,8 +165,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 impl Drop for Gate {
     fn drop(&mut self) {
         self.running = None;
-        self.desk.cancel.cancel();
-        self.desk.connections.shut_down();
+        self.service.cancel.cancel();
+        self.service.connections.shut_down();
         // A connection of our own wakes the accepting thread, which sees that the gate is closed.
         let _ = TcpStream::connect(self.addr);
         for thread in self.threads.drain(..) {
@@ -171,7 +175,7 @@ impl Drop for Gate {
     }
 }
 
-impl Serve for Desk {
+impl Serve for GateService {
     fn serve(&self, number: u64, stream: &TcpStream) -> io::Result<()> {
         /// How long an idle connection is kept: longer than clients keep theirs, so that they close first.
         const IDLE: Duration = Duration::from_secs(120);
@@ -207,7 +211,7 @@ impl Serve for Desk {
     }
 }
 
-impl Desk {
+impl GateService {
     /// The answer to a client that must not call here.
     fn refuses(&self, request: &wire::WireRequest) -> Option<WireReply> {
         match &self.options.token {
@@ -242,7 +246,7 @@ impl Desk {
     }
 }
 
-impl Desk {
+impl GateService {
     /// Whether tokens are limited, and so counted.
     fn counts_tokens(&self) -> bool {
         self.options.limits.tokens.is_some()

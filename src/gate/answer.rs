@@ -35,7 +35,7 @@ impl Passage<'_> {
         };
         let mut kept = Kept::new(&reply);
         let report = self
-            .desk
+            .service
             .stated(&reply.head.headers, PermitOutcome::Answered);
         let passed = copy(reply, framing, keep_alive, stream, &mut kept);
         outcome.usage = kept.usage();
@@ -43,7 +43,7 @@ impl Passage<'_> {
         if let Some(permit) = permit {
             let tokens = outcome
                 .usage
-                .map(|usage| self.desk.learn(&self.request.body, usage));
+                .map(|usage| self.service.learn(&self.request.body, usage));
             let _ = self
                 .limiter
                 .report(&permit, &CallReport { tokens, ..report });
@@ -82,9 +82,11 @@ impl Passage<'_> {
 
     /// Tells the client why there is no answer.
     pub(super) fn explain(self, last: Option<Failure>, stream: &TcpStream) -> io::Result<bool> {
-        let in_line = || self.desk.time_in_line(self.limiter.waiting() + 1);
+        let in_line = || self.service.time_in_line(self.limiter.waiting() + 1);
         let reply = match last {
-            _ if self.desk.cancel.is_cancelled() => unavailable("the gate is being closed", None),
+            _ if self.service.cancel.is_cancelled() => {
+                unavailable("the gate is being closed", None)
+            }
             Some(Failure::NoPermit(NoKeyPermit::Unreachable(why))) => unavailable(&why, None),
             None | Some(Failure::NoPermit(_)) => {
                 unavailable("this call would wait longer than --max-wait", in_line())
@@ -114,8 +116,8 @@ impl Passage<'_> {
 
     /// Counts the request, and records it.
     pub(super) fn end(self, how: Ended, outcome: Outcome) {
-        self.desk.count(|counts| counts.ended(how));
-        let Some(record) = &self.desk.options.record else {
+        self.service.count(|counts| counts.ended(how));
+        let Some(record) = &self.service.options.record else {
             return;
         };
         if let Err(error) = record.write(self.request, self.attempts, outcome) {

@@ -9,7 +9,7 @@ use log::warn;
 use ureq::Body;
 use ureq::http::{HeaderMap, response};
 
-use super::Desk;
+use super::GateService;
 use super::answer::unavailable;
 use super::record::Outcome;
 use super::stats::Ended;
@@ -26,7 +26,7 @@ use crate::retry::{Attempt, Verdict};
 
 /// A request, from its head to the end of its answer.
 pub(super) struct Passage<'a> {
-    pub(super) desk: &'a Desk,
+    pub(super) service: &'a GateService,
     pub(super) request: &'a WireRequest,
     /// The number of the client's connection.
     number: u64,
@@ -99,30 +99,32 @@ impl Failure {
 }
 
 impl<'a> Passage<'a> {
-    pub(super) fn new(desk: &'a Desk, request: &'a WireRequest, number: u64) -> Self {
+    pub(super) fn new(service: &'a GateService, request: &'a WireRequest, number: u64) -> Self {
         Passage {
-            desk,
+            service,
             request,
             number,
-            limiter: desk.keys.limiter(request),
+            limiter: service.keys.limiter(request),
             attempts: Vec::new(),
         }
     }
 
     /// Gets the answer and passes it back; true if the connection can be used for another request.
     pub(super) fn through(mut self, stream: &TcpStream) -> io::Result<bool> {
-        let desk = self.desk;
+        let service = self.service;
         let waiting = self.limiter.waiting();
-        if waiting >= desk.options.max_waiting {
-            desk.count(|counts| counts.refused += 1);
-            let wait = desk.time_in_line(waiting);
+        if waiting >= service.options.max_waiting {
+            service.count(|counts| counts.refused += 1);
+            let wait = service.time_in_line(waiting);
             let reply = unavailable("too many calls wait in the gate's line", wait);
             return reply.send(stream, self.request.keep_alive);
         }
-        desk.count(|counts| counts.came += 1);
-        let client = desk.clients.watch(self.number, stream, &desk.cancel)?;
+        service.count(|counts| counts.came += 1);
+        let client = service
+            .clients
+            .watch(self.number, stream, &service.cancel)?;
         let result = self.call(&client.token);
-        let has_gone = client.token.is_cancelled() && !desk.cancel.is_cancelled();
+        let has_gone = client.token.is_cancelled() && !service.cancel.is_cancelled();
         drop(client); // from here on the connection is ours again
         match result {
             _ if has_gone => {
@@ -141,10 +143,10 @@ impl<'a> Passage<'a> {
 
     /// Makes the call, and makes it again where that is safe. The error is the last failure, if there was an attempt.
     fn call(&mut self, client: &CancelToken) -> Result<ApiReply, Option<Failure>> {
-        let desk = self.desk;
-        let seed = desk.options.seed ^ self.number;
+        let service = self.service;
+        let seed = service.options.seed ^ self.number;
         let attempt = |attempt: &Attempt<'_>| self.attempt(attempt, client);
-        let call = desk.options.retry.call(Failure::verdict, attempt);
+        let call = service.options.retry.call(Failure::verdict, attempt);
         call.cancel(client)
             .seed(seed)
             .run()
@@ -159,14 +161,14 @@ impl<'a> Passage<'a> {
         let came = Instant::now();
         let permit = self.acquire(attempt.remaining(), client)?;
         let paced = came.elapsed();
-        self.desk.count(|counts| {
+        self.service.count(|counts| {
             counts.calls += 1;
             counts.in_flight += 1;
             counts.waited += paced;
         });
         let started_at = SystemTime::now();
         let result = self.send(&permit);
-        self.desk.count(|counts| counts.in_flight -= 1);
+        self.service.count(|counts| counts.in_flight -= 1);
         let error = match &result {
             Err(Failure::Call(call)) => Some(&call.error),
             _ => None,
@@ -195,7 +197,7 @@ impl<'a> Passage<'a> {
             Some(left) => client.within(left),
             None => client.child(),
         };
-        let tokens = self.desk.estimate(&self.request.body);
+        let tokens = self.service.estimate(&self.request.body);
         let permit = match self.request.header("x-paceline-priority") {
             Some("batch") => self.limiter.acquire_behind(tokens, &token),
             _ => self.limiter.acquire(tokens, &token),
@@ -205,12 +207,12 @@ impl<'a> Passage<'a> {
 
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
     fn send(&self, permit: &KeyPermit) -> Result<ApiReply, Failure> {
-        let desk = self.desk;
-        let key = desk.keys.header(permit.key());
-        let extra = &desk.options.headers;
-        let head = desk
+        let service = self.service;
+        let key = service.keys.header(permit.key());
+        let extra = &service.options.headers;
+        let head = service
             .origin
-            .request(self.request, key, extra, desk.counts_tokens());
+            .request(self.request, key, extra, service.counts_tokens());
         let sent = || self.limiter.sent(permit);
         let response = head
             .map_err(|message| TransportError {
@@ -218,7 +220,7 @@ impl<'a> Passage<'a> {
                 message,
                 is_sent: false,
             })
-            .and_then(|head| desk.http.send(head, &self.request.body, &sent));
+            .and_then(|head| service.http.send(head, &self.request.body, &sent));
         let (head, body) = response
             .map_err(|error| Failure::of(error.into(), None))?
             .into_parts();
@@ -230,7 +232,7 @@ impl<'a> Passage<'a> {
         };
         match reply.head.status.as_u16() {
             0..400 => Ok(reply),
-            _ => Err(desk.refused(reply)),
+            _ => Err(service.refused(reply)),
         }
     }
 
@@ -241,22 +243,22 @@ impl<'a> Passage<'a> {
         permit: KeyPermit,
         result: Result<ApiReply, Failure>,
     ) -> Result<ApiReply, Failure> {
-        let desk = self.desk;
+        let service = self.service;
         let report = |report| self.limiter.report(&permit, &report);
         match result {
-            Ok(reply) if desk.counts_tokens() => Ok(ApiReply {
+            Ok(reply) if service.counts_tokens() => Ok(ApiReply {
                 permit: Some(permit),
                 ..reply
             }),
             Ok(reply) => {
-                report(desk.stated(&reply.head.headers, PermitOutcome::Answered));
+                report(service.stated(&reply.head.headers, PermitOutcome::Answered));
                 Ok(reply)
             }
             Err(Failure::Call(mut call)) => {
                 let error = &call.error;
                 let outcome = match error.class {
                     Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
-                    Class::Fatal if call.reply.is_some() && desk.keys.retire() => {
+                    Class::Fatal if call.reply.is_some() && service.keys.retire() => {
                         PermitOutcome::Fatal
                     }
                     _ => PermitOutcome::Failed,
@@ -264,12 +266,12 @@ impl<'a> Passage<'a> {
                 let stated = call
                     .reply
                     .as_ref()
-                    .map(|reply| desk.stated(&reply.head.headers, outcome));
+                    .map(|reply| service.stated(&reply.head.headers, outcome));
                 let reaction = report(stated.unwrap_or(CallReport::new(outcome)));
                 match outcome {
                     PermitOutcome::Fatal => warn!("key {} is retired: {error}", permit.key()),
                     PermitOutcome::RateLimited(_) => {
-                        desk.paused(reaction.paused_until, &error.message)
+                        service.paused(reaction.paused_until, &error.message)
                     }
                     _ => {}
                 }
@@ -283,13 +285,13 @@ impl<'a> Passage<'a> {
     /// When the server asks us to come back, plus jitter: other programs may have been asked the same.
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
-        let seed = self.desk.options.seed ^ self.number;
-        let mut delays = self.desk.options.retry.backoff.delays(seed);
+        let seed = self.service.options.seed ^ self.number;
+        let mut delays = self.service.options.retry.backoff.delays(seed);
         Some(after(Instant::now(), delays.wait(Some(wait))))
     }
 }
 
-impl Desk {
+impl GateService {
     /// What an error of the API means. Its beginning is read for it; what comes after that is passed back unread.
     fn refused(&self, mut reply: ApiReply) -> Failure {
         /// No error is longer.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
 
-use super::Desk;
+use super::GateService;
 
 /// The counts so far. The names are those of `/paceline/stats`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -66,7 +66,7 @@ impl GateCounts {
     }
 }
 
-impl Desk {
+impl GateService {
     pub(super) fn count(&self, change: impl FnOnce(&mut GateCounts)) {
         change(&mut self.counts.lock());
     }

@@ -447,7 +447,7 @@ fn each_call_has_a_record_without_keys_and_bodies() {
 
 #[test]
 fn tokens_are_limited_by_the_usage_that_answers_state() {
-    let limiter = |limiter: &Gate| limiter.desk.estimate.lock().cost(QUESTION.as_bytes());
+    let limiter = |limiter: &Gate| limiter.service.estimate.lock().cost(QUESTION.as_bytes());
     let api = Server::start_with(ServerOptions {
         limits: Limits::default(),
         ..ServerOptions::default()
