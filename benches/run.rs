@@ -1,7 +1,7 @@
 //! A whole run against a raw load client: `cargo bench --bench run`.
 //!
 //! `paceline run` and `wrk` ask the same local nginx for the same answer over as many connections, in turn, and so does
-//! the HTTP client of a run alone, in bare threads, which tells what of the cost is that of HTTP. What is compared is
+//! the API client of a run alone, in bare threads, which tells what of the cost is that of the calls. What is compared is
 //! calls a second, the client's own processor time a call, and its memory. Without nginx or wrk (Debian has both) there
 //! is nothing to compare with, and this says so.
 
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use common::Spread;
-use paceline::http::{Http, HttpOptions, Target};
+use paceline::api::{ApiKind, Ask, Client, Key, Params};
 
 const ROUNDS: usize = 3;
 const CALLS: usize = 40_000;
@@ -209,42 +209,32 @@ fn wrk(folder: &Path, connections: usize) -> Ran {
     }
 }
 
-/// The HTTP client alone, in a process of its own.
-fn http(folder: &Path, connections: usize) -> Ran {
+/// The API client alone, in a process of its own.
+fn client(folder: &Path, connections: usize) -> Ran {
     let this = env::current_exe().unwrap();
     let (_, took, cpu, peak_mib) = watched(
         folder,
-        &[this.to_str().unwrap(), HTTP, &connections.to_string()],
+        &[this.to_str().unwrap(), CLIENT, &connections.to_string()],
     );
     Ran::of(CALLS, took, cpu, peak_mib)
 }
 
 /// What makes this program that process.
-const HTTP: &str = "http";
+const CLIENT: &str = "client";
 
 /// Bare threads that do nothing but call.
 fn call(connections: usize) {
-    let http = Http::new(&HttpOptions {
-        connections,
-        ..HttpOptions::default()
-    })
-    .unwrap();
-    let url = format!("http://127.0.0.1:{PORT}/v1/chat/completions");
-    let headers = [
-        ("content-type", "application/json"),
-        ("authorization", "Bearer sk-bench"),
-    ];
-    let target = Target::new(&url, headers).unwrap();
+    let url = format!("http://127.0.0.1:{PORT}");
+    let key = Key::new("sk-bench");
+    let api = ApiKind::Chat.api();
+    let client = Client::new(api, Some(&url), key.as_ref(), Params::default());
     let begun = AtomicUsize::new(0);
     let is_one_left = || begun.fetch_add(1, Ordering::Relaxed) < CALLS;
     thread::scope(|scope| {
         for _ in 0..connections {
             scope.spawn(|| {
                 while is_one_left() {
-                    let response = http
-                        .post(&target, REQUEST.as_bytes(), &|| ())
-                        .expect("an answer");
-                    assert_eq!(response.body, BODY.as_bytes());
+                    client.ask(REQUEST.as_bytes()).expect("an answer");
                 }
             });
         }
@@ -285,7 +275,7 @@ fn a_thousand_in_flight(folder: &Path) {
 
 fn main() {
     if let [_, word, connections] = &env::args().collect::<Vec<_>>()[..]
-        && word == HTTP
+        && word == CLIENT
     {
         return call(connections.parse().unwrap());
     }
@@ -312,16 +302,16 @@ fn main() {
         for _ in 0..ROUNDS {
             theirs.push(wrk(folder, connections));
             ours.push(paceline(folder, connections, CALLS, PORT));
-            alone.push(http(folder, connections));
+            alone.push(client(folder, connections));
         }
         let whole = row("paceline", connections, &ours);
         let (alone, most) = (
-            row("its HTTP", connections, &alone),
+            row("its client", connections, &alone),
             row("wrk", connections, &theirs),
         );
         let percent = |part: f64| 100.0 * part / most;
         println!(
-            "          {:.0} % of wrk's calls a second; its HTTP alone {:.0} %",
+            "          {:.0} % of wrk's calls a second; its client alone {:.0} %",
             percent(whole),
             percent(alone)
         );

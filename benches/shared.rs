@@ -401,7 +401,7 @@ impl Paused {
                     thread::sleep(rate.interval() * round / rounds);
                     let limited = Instant::now();
                     let outcome = PermitOutcome::RateLimited(Some(limited + PAUSE));
-                    limiters[who].report(permit, &CallReport::new(outcome));
+                    limiters[who].report(permit, &CallReport::from(outcome));
                     (limited, limited.elapsed())
                 });
             }

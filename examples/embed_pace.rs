@@ -9,10 +9,9 @@ mod practice_room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use paceline::api::{Ask, Chat, Client, Params};
+use paceline::api::{ApiKind, Ask, Client, Params};
 use paceline::batch::{Batch, Settings};
 use paceline::clock::SystemClock;
-use paceline::http::{Http, HttpOptions};
 use paceline::pacing::{
     CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, NoKeyPermit, RateLimit, Reaction,
 };
@@ -49,11 +48,8 @@ impl CallLimiter for Budget {
 
 fn main() {
     let room = PracticeRoom::open();
-    let http =
-        Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let client = Client::new(
-        http,
-        Box::new(Chat),
+        ApiKind::Chat.api(),
         Some(&room.base_url()),
         None,
         Params::default(),

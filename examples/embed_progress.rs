@@ -9,10 +9,9 @@ mod practice_room;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use paceline::api::{Ask, Chat, Client, Params};
+use paceline::api::{ApiKind, Ask, Client, Params};
 use paceline::batch::{Batch, Event, Settings};
 use paceline::clock::{Clock, SystemClock};
-use paceline::http::{Http, HttpOptions};
 use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Rate};
@@ -20,13 +19,11 @@ use practice_room::{PracticeRoom, RPM, topics};
 
 fn main() {
     let room = PracticeRoom::open();
-    let http =
-        Http::new(&HttpOptions::default()).expect("no certificates of our own are asked for");
     let params = Params {
         model: "any".into(),
         ..Params::default()
     };
-    let client = Client::new(http, Box::new(Chat), Some(&room.base_url()), None, params);
+    let client = Client::new(ApiKind::Chat.api(), Some(&room.base_url()), None, params);
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Settings {

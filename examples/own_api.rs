@@ -7,11 +7,10 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{io, thread};
 
 use paceline::api::{Api, Ask, CallError, Class, Client, Completion, Key, Params};
-use paceline::http::{Http, HttpOptions, HttpResponse};
 use serde_json::{Value, json};
 
 /// `POST /translate`.
@@ -44,10 +43,10 @@ impl Api for Translator {
     }
 
     /// The usual classes, and one more: status 420 means too fast.
-    fn failure(&self, response: &HttpResponse) -> CallError {
-        let mut error = CallError::of_response(response, SystemTime::now());
-        if response.status == 420 {
-            let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    fn failure(&self, status: u16, headers: &[(String, String)], body: &[u8]) -> CallError {
+        let mut error = CallError::of_response(status, headers, body);
+        if status == 420 {
+            let body: Value = serde_json::from_slice(body).unwrap_or_default();
             error.class = Class::RateLimited;
             error.retry_after = body["wait_ms"].as_u64().map(Duration::from_millis);
         }
@@ -56,20 +55,12 @@ impl Api for Translator {
 }
 
 fn main() {
-    let http = Http::new(&HttpOptions::default());
-    let http = http.expect("no certificates are given");
     let params = Params {
         model: "de".to_owned(),
         ..Params::default()
     };
     let key = Key::new("token-1");
-    let client = Client::new(
-        http,
-        Box::new(Translator),
-        Some(&serve()),
-        key.as_ref(),
-        params,
-    );
+    let client = Client::new(Box::new(Translator), Some(&serve()), key.as_ref(), params);
     let (mut translated, mut too_fast) = (0, 0);
     for word in ["bees", "bread", "bicycles"] {
         let request = client.request(word);

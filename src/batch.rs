@@ -46,26 +46,37 @@ use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
-pub use causes::{Causes, FailureCause};
+pub(crate) use self::{
+    causes::Causes,
+    guard::Guard,
+    price::amount,
+    resume::Before,
+    size::{Density, RequestSize},
+    snapshot::Allowed,
+    summary::{Flag, Flags},
+};
+pub use self::{
+    causes::FailureCause,
+    event::{Event, Origin, PauseReason, Watch},
+    halt::Halt,
+    price::{MaxCost, Price, Tokens},
+    resume::Resume,
+    snapshot::Snapshot,
+    stop::Stop,
+    summary::Summary,
+    view::View,
+};
 pub(crate) use dedupe::Twins;
 #[cfg(feature = "cli")]
 pub(crate) use estimate::Estimate;
-pub use event::{Event, Origin, PauseReason, Watch};
-pub use guard::Guard;
-pub use halt::{Halt, ParseHaltError};
 use joined::Parts;
 use pacer::{Granted, Meaning, Pacer};
 use patience::{Patience, PatienceRule};
-pub use price::{MaxCost, ParsePriceError, Price, Tokens, amount};
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, Timing};
 use resume::Passing;
-pub use resume::{Before, Resume};
 use sink::Sink;
-pub use size::{Density, RequestSize};
-pub use snapshot::{Allowed, Pause, Snapshot};
-pub use stop::Stop;
-pub use summary::{Flag, Flags, Summary};
-pub use view::View;
+#[cfg(test)]
+pub(crate) use snapshot::Pause;
 
 /// How to run a batch: plain data.
 ///
@@ -129,7 +140,7 @@ impl Default for Settings {
 /// How many workers a batch starts with, and how many it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WorkerRange {
+pub(crate) struct WorkerRange {
     /// Workers at the start.
     pub start: usize,
     /// Upper bound.
@@ -140,7 +151,7 @@ pub struct WorkerRange {
 /// one that waits in line, but 8 at most at the start. The batch adds workers while nobody waits for a permit and more
 /// calls may be in flight.
 #[must_use]
-pub fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
+pub(crate) fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
     const START: usize = 8;
     let start = match rate {
         RateLimit::Fixed(rate) if !rate.interval().is_zero() => {
@@ -281,7 +292,7 @@ impl<'a> Batch<'a> {
 
     /// Asks this guard before each call.
     #[must_use]
-    pub fn guarded(self, guard: &'a dyn Guard) -> Self {
+    pub(crate) fn guarded(self, guard: &'a dyn Guard) -> Self {
         Batch {
             guard: Some(guard),
             ..self
@@ -628,7 +639,7 @@ impl<'a> Batch<'a> {
 ///
 /// # Errors
 /// The row has a file that cannot be read, or the API has no place for what it asks.
-pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Result<Vec<u8>, PromptError> {
+pub(crate) fn body(ask: &dyn Ask, prompt: &Prompt) -> Result<Vec<u8>, PromptError> {
     match &prompt.body {
         Some(body) => Ok(body.clone().into_bytes()),
         None if prompt.row.is_plain() => Ok(ask.request(&prompt.text)),
@@ -641,7 +652,7 @@ pub fn body(ask: &dyn Ask, prompt: &Prompt) -> Result<Vec<u8>, PromptError> {
 /// The id of the record for this request. The same body sent to another API, or to a model that is named only in the
 /// URL, is a different request.
 #[must_use]
-pub fn record_id(ask: &dyn Ask, line: u64, request: &[u8]) -> RecordId {
+pub(crate) fn record_id(ask: &dyn Ask, line: u64, request: &[u8]) -> RecordId {
     match ask.mark() {
         "" => RecordId::of(line, request),
         mark => RecordId::of(line, &[mark.as_bytes(), b"\n", request].concat()),

@@ -14,27 +14,26 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 pub(crate) use body::nested;
-pub use quota::Quota;
+pub(crate) use quota::Quota;
 
 /// What the server said, as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Hints {
+pub(crate) struct Hints {
     /// How long to wait before the next call: `retry-after-ms`, or else `retry-after`, or else what
     /// the body says.
-    pub retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// Whether to try again: `x-should-retry`.
-    pub should_retry: Option<bool>,
+    pub(crate) should_retry: Option<bool>,
     /// How many calls are allowed.
-    pub requests: Quota,
+    pub(crate) requests: Quota,
     /// How many tokens are allowed, input and output together.
-    pub tokens: Quota,
+    pub(crate) tokens: Quota,
     /// How many input tokens are allowed, where they are counted apart.
-    pub input_tokens: Quota,
+    pub(crate) input_tokens: Quota,
     /// How many output tokens are allowed, where they are counted apart.
-    pub output_tokens: Quota,
+    pub(crate) output_tokens: Quota,
     /// The names of headers and fields that could not be read.
-    pub unreadable: Vec<String>,
+    pub(crate) unreadable: Vec<String>,
 }
 
 impl Hints {
@@ -42,15 +41,13 @@ impl Hints {
     /// case; of headers with the same name the first counts. `error` is the body of a failure, if it
     /// was JSON.
     #[must_use]
-    pub fn read<'a>(
-        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    pub(crate) fn read(
+        headers: &[(String, String)],
         error: Option<&Value>,
         now: SystemTime,
     ) -> Self {
-        let headers: Vec<_> = headers
-            .into_iter()
-            .filter(|(name, _)| is_read(name))
-            .collect();
+        let texts = headers.iter().map(|(name, value)| (&**name, &**value));
+        let headers: Vec<_> = texts.filter(|(name, _)| is_read(name)).collect();
         let date = value_of(&headers, "date").and_then(|date| httpdate::parse_http_date(date).ok());
         let mut hints = Hints::default();
         hints.read_headers(&headers, date.unwrap_or(now));
@@ -62,7 +59,7 @@ impl Hints {
 
     /// How long nothing is allowed, by the limits of which nothing is left.
     #[must_use]
-    pub fn until_reset(&self) -> Option<Duration> {
+    pub(crate) fn until_reset(&self) -> Option<Duration> {
         let quotas = [
             self.requests,
             self.tokens,

@@ -33,25 +33,25 @@ use crate::text::one_line;
 /// # Default
 /// * `timeout`: 10 minutes
 /// * `connect_timeout`: 10 s
-/// * `connections`: 64
+/// * `connections`: 512
 /// * `body_limit`: 32 MiB
 /// * `ca_cert`: none, which trusts Mozilla's root certificates
 /// * `proxy`: none
 #[derive(Clone, Debug)]
-pub struct HttpOptions {
+pub(crate) struct HttpOptions {
     /// Maximum time for each of the three parts of a call: sending the request, waiting for the
     /// head of the response, and reading its body.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Maximum time for connecting, TLS included.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
     /// Number of idle connections that are kept open: one for each worker.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// Size of the largest body that is read, in bytes.
-    pub body_limit: u64,
+    pub(crate) body_limit: u64,
     /// PEM file with the certificates to trust, in place of Mozilla's.
-    pub ca_cert: Option<PathBuf>,
+    pub(crate) ca_cert: Option<PathBuf>,
     /// The proxy of all calls: [`proxy::of`] finds it in the environment.
-    pub proxy: Option<Proxy>,
+    pub(crate) proxy: Option<Proxy>,
 }
 
 impl Default for HttpOptions {
@@ -59,7 +59,7 @@ impl Default for HttpOptions {
         HttpOptions {
             timeout: Duration::from_secs(600),
             connect_timeout: Duration::from_secs(10),
-            connections: 64,
+            connections: 512, // as many as have input buffers of the full size
             body_limit: 32 << 20,
             ca_cert: None,
             proxy: None,
@@ -70,7 +70,7 @@ impl Default for HttpOptions {
 /// The certificates in [`HttpOptions::ca_cert`] cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum CertError {
+pub(crate) enum CertError {
     /// The file could not be read.
     #[error("cannot read the certificates in {path}: {source}")]
     Read {
@@ -91,7 +91,7 @@ pub enum CertError {
 
 /// A call that brought no complete response.
 #[derive(Clone, Debug)]
-pub struct TransportError {
+pub(crate) struct TransportError {
     pub(crate) fault: TransportFault,
     /// What happened, in a line.
     pub(crate) message: String,
@@ -121,58 +121,27 @@ pub(crate) enum TransportFault {
 
 /// A complete response, whatever its status.
 #[derive(Clone, Debug, Default)]
-pub struct HttpResponse {
+pub(crate) struct HttpResponse {
     /// The HTTP status.
-    pub status: u16,
-    /// The headers.
-    pub headers: Headers,
+    pub(crate) status: u16,
+    /// The headers that are text, with their names in lower case.
+    pub(crate) headers: Vec<(String, String)>,
     /// All bytes of the body.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
-/// The headers of a response. Values that are not text are left out.
-#[derive(Clone, Debug, Default)]
-pub struct Headers(HeaderMap);
-
-impl Headers {
-    /// The first header with this name, in upper or lower case.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)?.to_str().ok()
-    }
-
-    /// All headers, with their names in lower case.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-    }
+/// The first header with this name, which is in lower case.
+pub(crate) fn header_named<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
-impl Headers {
-    /// Replaces the values for which there is a replacement.
-    pub(crate) fn replace_values(&mut self, replacement: impl Fn(&[u8]) -> Option<Vec<u8>>) {
-        for value in self.0.values_mut() {
-            let new = replacement(value.as_bytes());
-            if let Some(new) = new.and_then(|bytes| HeaderValue::from_bytes(&bytes).ok()) {
-                *value = new;
-            }
-        }
-    }
-}
-
-impl From<HeaderMap> for Headers {
-    fn from(headers: HeaderMap) -> Self {
-        Headers(headers)
-    }
-}
-
-/// Pairs that cannot be a header are left out.
-impl<'a> FromIterator<(&'a str, &'a str)> for Headers {
-    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
-        let headers = pairs.into_iter().map(header_of);
-        Headers(headers.filter_map(Result::ok).collect())
-    }
+/// The headers of a response, with their names in lower case. Values that are not text are left out.
+pub(crate) fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| {
+        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+    };
+    headers.iter().filter_map(text).collect()
 }
 
 fn header_of((name, value): (&str, &str)) -> Result<(HeaderName, HeaderValue), ureq::http::Error> {
@@ -181,7 +150,7 @@ fn header_of((name, value): (&str, &str)) -> Result<(HeaderName, HeaderValue), u
 
 /// An address, and the headers of the calls to it. `Debug` hides the values of the headers.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     uri: Uri,
     headers: HeaderMap,
 }
@@ -191,7 +160,7 @@ impl Target {
     ///
     /// # Errors
     /// [`TransportError`] for a bad address, or a header with a line break in it.
-    pub fn new<'a>(
+    pub(crate) fn new<'a>(
         url: &str,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, TransportError> {
@@ -225,7 +194,7 @@ impl Target {
 
 /// The client: cheap to clone, shared by all threads, keeps connections open.
 #[derive(Clone, Debug)]
-pub struct Http {
+pub(crate) struct Http {
     agents: Arc<[Agent]>,
     options: Arc<HttpOptions>,
 }
@@ -251,7 +220,7 @@ impl Http {
     ///
     /// # Errors
     /// [`CertError`] if the certificates in `ca_cert` cannot be used.
-    pub fn new(options: &HttpOptions) -> Result<Self, CertError> {
+    pub(crate) fn new(options: &HttpOptions) -> Result<Self, CertError> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &options.ca_cert {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?)));
@@ -295,7 +264,7 @@ impl Http {
     ///
     /// # Errors
     /// [`TransportError`] if no complete response came.
-    pub fn post(
+    pub(crate) fn post(
         &self,
         target: &Target,
         body: &[u8],
@@ -384,7 +353,7 @@ impl Http {
         let body = body.into_with_config().limit(self.options.body_limit);
         Ok(HttpResponse {
             status: head.status.as_u16(),
-            headers: Headers(head.headers),
+            headers: text_headers(&head.headers),
             body: body.read_to_vec()?,
         })
     }
@@ -545,7 +514,7 @@ fn is_of_a_proxy(response: &HttpResponse) -> bool {
     const MARKS: [&str; 3] = ["proxy-authenticate", "proxy-status", "x-squid-error"];
     let is_marked = MARKS
         .iter()
-        .any(|name| response.headers.get(name).is_some());
+        .any(|name| header_named(&response.headers, name).is_some());
     response.status == 407 || (response.status >= 400 && is_marked)
 }
 
@@ -626,10 +595,12 @@ mod tests {
             .into_iter()
             .collect();
         map.insert("odd", HeaderValue::from_bytes(b"\xff").unwrap());
-        let headers = Headers(map);
-        let got = ["a", "odd", "b", "\n"].map(|name| headers.get(name));
+        let headers = text_headers(&map);
+        let got = ["a", "odd", "b", "\n"].map(|name| header_named(&headers, name));
         assert_eq!(got, [Some("1"), None, None, None]);
-        assert!(headers.iter().eq([("a", "1"), ("a", "2")]));
+        let pairs = [("a", "1"), ("a", "2")];
+        let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(headers, owned);
     }
 
     #[test]

@@ -26,18 +26,25 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-pub use diff::{PromptChange, ResumeDiff};
-pub use durability::Durability;
+pub(crate) use self::{
+    diff::ResumeDiff,
+    folder::Folder,
+    id::RecordId,
+    reader::{ResultLine, Results},
+    record::{Billed, RecordResponse},
+};
+pub use self::{
+    durability::Durability,
+    folder::FolderError,
+    index::Index,
+    reader::ResultsError,
+    record::{Record, RecordAttempt, RecordError},
+    writer::{Journal, Opened},
+};
 #[cfg(any(test, feature = "simulate"))]
 pub(crate) use faults::{DiskStep, Faults};
-pub use folder::{Folder, FolderError};
-pub use id::{ForeignId, RecordId};
-pub use index::{Index, PromptStatus};
-pub use reader::{ResultLine, Results, ResultsError};
-pub use record::{Billed, Record, RecordAttempt, RecordError, RecordResponse};
 #[cfg(feature = "cli")]
 pub(crate) use whole::write_whole;
-pub use writer::{Journal, Opened};
 
 /// Results cannot be written, or not be continued.
 #[derive(Debug, Error)]

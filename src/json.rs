@@ -22,14 +22,14 @@ use serde_json::value::RawValue;
 /// assert_eq!(Json::read("<html>".to_owned()), Err("<html>".to_owned()));
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Json(String);
+pub(crate) struct Json(String);
 
 impl Json {
     /// Checks a text and keeps it.
     ///
     /// # Errors
     /// Returns the text itself if it is not JSON.
-    pub fn read(text: String) -> Result<Self, String> {
+    pub(crate) fn read(text: String) -> Result<Self, String> {
         match serde_json::from_str::<&RawValue>(&text) {
             Ok(_) => Ok(Json(in_one_line(text))),
             Err(_) => Err(text),
@@ -38,13 +38,13 @@ impl Json {
 
     /// The text.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The parsed text; null if a number does not fit into a [`Value`].
     #[must_use]
-    pub fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 }

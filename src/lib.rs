@@ -173,6 +173,11 @@
     not(any(feature = "batch", feature = "practice")),
     warn(clippy::incompatible_msrv)
 )]
+// The command line and its queue use more of the runner than an embedder sees.
+#![cfg_attr(
+    all(feature = "batch", not(all(feature = "cli", feature = "redis"))),
+    allow(dead_code, unused_imports)
+)]
 
 #[cfg(feature = "batch")]
 pub mod api;
@@ -189,13 +194,13 @@ mod gate;
 #[cfg(all(any(doc, doctest), feature = "cli"))]
 pub mod guide;
 #[cfg(feature = "batch")]
-pub mod hints;
+mod hints;
 #[cfg(feature = "batch")]
-pub mod http;
+mod http;
 #[cfg(feature = "batch")]
 pub mod journal;
 #[cfg(feature = "batch")]
-pub mod json;
+mod json;
 pub mod limiter;
 #[cfg(feature = "batch")]
 mod names;
@@ -228,10 +233,6 @@ pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, WaitError};
 pub use clock::Clock;
 pub use limiter::{Permit, Rate, RateLimiter};
-#[cfg(feature = "batch")]
-pub use names::UnknownName;
-#[cfg(feature = "batch")]
-pub use outcome::CallOutcome;
 pub use pool::Pool;
 pub use retry::{Retry, Verdict};
 

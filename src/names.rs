@@ -1,16 +1,12 @@
 //! Names for the variants of an enum: [`named!`] implements `name`, `Display` and `FromStr` from one list.
 
-use std::error::Error;
-use std::fmt;
-
 /// Gives each variant of an enum a name, and optional aliases that are read but never written.
 macro_rules! named {
     ($enum:ident { $($variant:ident = $name:literal $(| $alias:literal)*),+ $(,)? }) => {
         impl $enum {
             /// The name of the variant, as in arguments, output and files.
             #[must_use]
-            #[allow(unreachable_pub)] // some of these enums are private
-            pub const fn name(self) -> &'static str {
+            pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
                 }
@@ -24,12 +20,12 @@ macro_rules! named {
         }
 
         impl std::str::FromStr for $enum {
-            type Err = $crate::names::UnknownName;
+            type Err = String;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($name $(| $alias)* => Ok(Self::$variant),)+
-                    _ => Err($crate::names::UnknownName::new(text, &[$($name),+])),
+                    _ => Err($crate::names::unknown(text, &[$($name),+])),
                 }
             }
         }
@@ -38,34 +34,10 @@ macro_rules! named {
 
 pub(crate) use named;
 
-/// The error for a text that is not one of the known names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownName {
-    found: String,
-    known: &'static [&'static str],
+/// Says that a text is not one of the known names.
+pub(crate) fn unknown(found: &str, known: &[&str]) -> String {
+    format!("{found:?} is not one of {}", known.join(", "))
 }
-
-impl UnknownName {
-    pub(crate) fn new(found: &str, known: &'static [&'static str]) -> Self {
-        UnknownName {
-            found: found.to_owned(),
-            known,
-        }
-    }
-}
-
-impl fmt::Display for UnknownName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is not one of {}",
-            self.found,
-            self.known.join(", ")
-        )
-    }
-}
-
-impl Error for UnknownName {}
 
 #[cfg(test)]
 mod tests {
@@ -87,6 +59,6 @@ mod tests {
     #[test]
     fn an_unknown_name_is_an_error_that_lists_the_known_ones() {
         let error = "Red".parse::<Colour>().unwrap_err();
-        assert_eq!(error.to_string(), "\"Red\" is not one of red, grey");
+        assert_eq!(error, "\"Red\" is not one of red, grey");
     }
 }

@@ -7,17 +7,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::names::named;
 
 /// The outcome of one call.
-///
-/// ```
-/// use paceline::CallOutcome;
-///
-/// assert_eq!(CallOutcome::ServerError.to_string(), "server_error");
-/// assert_eq!("timeout".parse(), Ok(CallOutcome::Timeout));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(from = "String")]
-#[non_exhaustive]
-pub enum CallOutcome {
+pub(crate) enum CallOutcome {
     /// The call returned an answer.
     Answered,
     /// The server limits the rate or is overloaded: 429, 529, or 503 with Retry-After.
@@ -54,15 +46,6 @@ named!(CallOutcome {
 });
 
 impl CallOutcome {
-    /// Whether it is a fault: not answered, rate limited, rejected or fatal.
-    #[must_use]
-    pub const fn is_fault(self) -> bool {
-        !matches!(
-            self,
-            Self::Answered | Self::RateLimited | Self::Rejected | Self::Fatal
-        )
-    }
-
     /// A failure in one or two words for people: its status, or how it ended. `429`, `503`, `connection`, `time-out`.
     #[must_use]
     pub(crate) fn label(self, status: Option<u16>) -> String {
@@ -127,20 +110,5 @@ mod tests {
     fn words_of_other_versions_can_be_read() {
         assert_eq!(read("\"refused\""), CallOutcome::Fatal);
         assert_eq!(read("\"odd\\u0021\""), CallOutcome::Unknown);
-    }
-
-    #[test]
-    fn faults_are_the_outcomes_that_a_retry_may_mend() {
-        let faults = [
-            "timeout",
-            "connection",
-            "server_error",
-            "unreadable",
-            "panic",
-            "odd",
-        ];
-        let others = ["answered", "rate_limited", "rejected", "fatal", "refused"];
-        let is_fault = |word: &str| CallOutcome::from(word.to_owned()).is_fault();
-        assert!(faults.into_iter().all(is_fault) && !others.into_iter().any(is_fault));
     }
 }

@@ -174,10 +174,9 @@ pub struct CallReport {
     pub stated_tokens: Option<NonZeroU32>,
 }
 
-impl CallReport {
-    /// A report of this outcome alone.
-    #[must_use]
-    pub fn new(outcome: PermitOutcome) -> Self {
+/// A report of this outcome alone.
+impl From<PermitOutcome> for CallReport {
+    fn from(outcome: PermitOutcome) -> Self {
         CallReport {
             outcome,
             tokens: None,
@@ -310,7 +309,7 @@ impl KeyLimiter {
     ///
     /// # Panics
     /// If the key does not exist.
-    pub fn pause_key(&self, key: usize, until: Instant) {
+    pub(crate) fn pause_key(&self, key: usize, until: Instant) {
         self.line
             .update(|keys, _| keys.keys[key].pause_until(until));
     }

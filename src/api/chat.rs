@@ -10,7 +10,7 @@ pub(super) const PATH: &str = "/chat/completions";
 
 /// `POST /chat/completions`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Chat;
+pub(crate) struct Chat;
 
 impl Api for Chat {
     fn base_url(&self) -> &str {

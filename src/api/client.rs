@@ -12,7 +12,7 @@ use super::header::ExtraHeader;
 use super::secrets::Secrets;
 use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, Row, chat};
 use crate::hints::Hints;
-use crate::http::{Headers, Http, HttpResponse, Target, TransportError};
+use crate::http::{Http, HttpOptions, HttpResponse, Target, TransportError, header_named};
 use crate::json::{Json, repaired};
 use crate::share;
 
@@ -33,10 +33,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// Joins an API to the HTTP client. Without a `base_url` the API's own is used; one without a path
-    /// gets the usual one, such as `/v1`.
+    /// A client for this API. Without a `base_url` the API's own is used; one without a path gets the
+    /// usual one, such as `/v1`. A call may take 10 minutes for each of its parts.
     #[must_use]
     pub fn new(
+        api: Box<dyn Api>,
+        base_url: Option<&str>,
+        key: Option<&Key>,
+        params: Params,
+    ) -> Self {
+        let http = Http::new(&HttpOptions::default()).expect("no certificates are named");
+        Self::over(http, api, base_url, key, params)
+    }
+
+    /// The same over this HTTP client.
+    pub(crate) fn over(
         http: Http,
         api: Box<dyn Api>,
         base_url: Option<&str>,
@@ -81,20 +92,20 @@ impl Client {
 
     /// The address of the calls, for people: without the secrets that it may hold.
     #[must_use]
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// A name for the rate at this server with this key: a hash that reveals neither.
     #[must_use]
-    pub fn pace_name(&self) -> String {
+    pub(crate) fn pace_name(&self) -> String {
         let server: Vec<_> = self.url.splitn(4, '/').take(3).collect(); // scheme, nothing, authority
         share::name(&server.join("/"), self.key.as_ref().map_or("", Key::expose))
     }
 
     /// The path of the calls after the base URL, as in `/chat/completions`.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
@@ -130,7 +141,7 @@ impl Client {
     }
 
     fn answer(&self, completion: Completion, body: Json, response: &HttpResponse) -> Answer {
-        let hints = Hints::read(response.headers.iter(), None, SystemTime::now());
+        let hints = Hints::read(&response.headers, None, SystemTime::now());
         self.warn_once(&hints);
         Answer {
             // A stream may have brought a secret in parts.
@@ -145,7 +156,9 @@ impl Client {
     }
 
     fn failure(&self, response: &HttpResponse) -> CallError {
-        let error = self.api.failure(response);
+        let error = self
+            .api
+            .failure(response.status, &response.headers, &response.body);
         self.warn_once(&error.hints);
         error
     }
@@ -235,9 +248,9 @@ pub(crate) fn masked(url: &str) -> String {
 }
 
 /// The server's name for the call. Anthropic has a header of its own.
-pub(super) fn request_id(headers: &Headers) -> Option<String> {
+pub(super) fn request_id(headers: &[(String, String)]) -> Option<String> {
     let names = ["x-request-id", "request-id"];
-    let found = names.iter().find_map(|name| headers.get(name));
+    let found = names.iter().find_map(|name| header_named(headers, name));
     found.map(str::to_owned)
 }
 
@@ -289,15 +302,15 @@ impl Ask for Client {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Chat, Gemini, Messages};
+    use super::super::chat::Chat;
+    use super::super::gemini::Gemini;
+    use super::super::messages::Messages;
     use super::*;
     use serde_json::json;
 
     #[test]
     fn a_client_never_shows_its_key() {
-        let http = Http::new(&crate::http::HttpOptions::default()).unwrap();
         let client = Client::new(
-            http,
             Box::new(Chat),
             None,
             Key::new("sk-secret").as_ref(),
@@ -401,10 +414,10 @@ mod tests {
 
     #[test]
     fn a_call_has_the_name_that_its_server_gave_it() {
-        let http = Http::new(&crate::http::HttpOptions::default()).unwrap();
-        let client = Client::new(http, Box::new(Gemini), None, None, Params::default());
+        let client = Client::new(Box::new(Gemini), None, None, Params::default());
         let name = |status, header: Option<&str>, body: Value| {
-            let headers = header.iter().map(|name| (*name, "in the header")).collect();
+            let in_the_header = |name: &&str| ((*name).to_owned(), "in the header".to_owned());
+            let headers = header.iter().map(in_the_header).collect();
             let response = HttpResponse {
                 status,
                 headers,

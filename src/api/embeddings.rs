@@ -13,7 +13,7 @@ use crate::json::in_one_line;
 /// The text of an answer is its vector as JSON, such as `[0.1,-0.2]`, or, where it was asked for as base64, that. A
 /// request that brings several inputs is answered with a list of vectors.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Embeddings;
+pub(crate) struct Embeddings;
 
 impl Api for Embeddings {
     fn base_url(&self) -> &str {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::client::request_id;
 use super::error_body::{Cause, ErrorBody};
 use crate::hints::Hints;
-use crate::http::{HttpResponse, TransportError, TransportFault};
+use crate::http::{TransportError, TransportFault, header_named};
 use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
@@ -47,12 +47,12 @@ pub struct CallError {
     /// How long the server asked to wait.
     pub retry_after: Option<Duration>,
     /// What the server said about its limits. Boxed, because errors travel by value.
-    pub hints: Box<Hints>,
+    pub(crate) hints: Box<Hints>,
     /// Whether the call may have been billed all the same: it timed out, or its connection broke,
     /// after the request was sent.
     pub maybe_billed: bool,
     /// The response's body, if it was JSON. Boxed for the same reason.
-    pub body: Option<Box<Json>>,
+    pub(crate) body: Option<Box<Json>>,
 }
 
 impl fmt::Display for CallError {
@@ -86,13 +86,13 @@ impl CallError {
 
     /// Whether no prompt will be answered with this key.
     #[must_use]
-    pub fn is_fatal(&self) -> bool {
+    pub(crate) fn is_fatal(&self) -> bool {
         self.class == Class::Fatal
     }
 
     /// How the call ended, in the word of the records.
     #[must_use]
-    pub fn outcome(&self) -> CallOutcome {
+    pub(crate) fn outcome(&self) -> CallOutcome {
         match (self.class, self.status) {
             (Class::RateLimited, _) => CallOutcome::RateLimited,
             (Class::Rejected, _) => CallOutcome::Rejected,
@@ -104,12 +104,13 @@ impl CallError {
         }
     }
 
-    /// A failure without a response.
-    fn without_response(class: Class, code: &str, message: String) -> Self {
+    /// A failure that is known by no more than this, for an [`Ask`](super::Ask) of your own.
+    #[must_use]
+    pub fn new(class: Class, code: impl Into<String>, message: impl Into<String>) -> Self {
         CallError {
             class,
-            code: code.to_owned(),
-            message,
+            code: code.into(),
+            message: message.into(),
             status: None,
             request_id: None,
             retry_after: None,
@@ -123,20 +124,30 @@ impl CallError {
     /// nothing about how long an outage lasts.
     const WINDOW: Duration = Duration::from_secs(1);
 
-    /// Classes a complete response that is not an answer, by its status, its headers and its body in
-    /// the words of all servers. `now` is when it came, in case it has no `Date` header.
+    /// Classes a complete response that is not an answer, by its status, its headers (their names in
+    /// lower case) and its body in the words of all servers.
     #[must_use]
-    pub fn of_response(response: &HttpResponse, now: SystemTime) -> Self {
-        let body = json(&response.body);
-        let hints = Hints::read(response.headers.iter(), body.as_ref(), now);
+    pub fn of_response(status: u16, headers: &[(String, String)], body: &[u8]) -> Self {
+        Self::of_response_at(SystemTime::now(), status, headers, body)
+    }
+
+    /// `now` is when it came, in case it has no `Date` header.
+    fn of_response_at(
+        now: SystemTime,
+        came_with: u16,
+        headers: &[(String, String)],
+        bytes: &[u8],
+    ) -> Self {
+        let body = json(bytes);
+        let hints = Hints::read(headers, body.as_ref(), now);
         let said = body.as_ref().map(ErrorBody::read).unwrap_or_default();
-        let status = said.status_within(response.status);
+        let status = said.status_within(came_with);
         let reset = hints.until_reset();
         let cause = said.cause(status, hints.retry_after.or(reset).is_some());
         let wait = hints
             .retry_after
             .or(reset.filter(|reset| *reset >= Self::WINDOW));
-        let class = classify(status, cause, &hints, response);
+        let class = classify(status, cause, &hints, bytes.is_empty());
         let usual = || default_code(status, cause).to_owned();
         CallError {
             class,
@@ -144,9 +155,11 @@ impl CallError {
                 .code
                 .filter(|_| cause != Cause::TooLarge)
                 .unwrap_or_else(usual),
-            message: said.message.unwrap_or_else(|| describe(response)),
-            status: Some(response.status),
-            request_id: request_id(&response.headers).or(said.request_id),
+            message: said
+                .message
+                .unwrap_or_else(|| describe(came_with, headers, bytes)),
+            status: Some(came_with),
+            request_id: request_id(headers).or(said.request_id),
             retry_after: if class == Class::RateLimited {
                 wait
             } else {
@@ -156,7 +169,7 @@ impl CallError {
             maybe_billed: false,
             body: body
                 .map(Json::from)
-                .or_else(|| unreadable(response))
+                .or_else(|| unreadable(came_with, bytes))
                 .map(Box::new),
         }
     }
@@ -164,7 +177,7 @@ impl CallError {
     /// Whether this prompt was refused in a way that may be meant for the key: a 402 or 403 that
     /// names neither. If it goes on for other prompts, the key is useless.
     #[must_use]
-    pub fn may_be_the_key(&self) -> bool {
+    pub(crate) fn may_be_the_key(&self) -> bool {
         self.class == Class::Rejected && matches!(self.status, Some(402 | 403))
     }
 }
@@ -183,20 +196,20 @@ impl From<TransportError> for CallError {
         };
         CallError {
             maybe_billed: error.is_sent && matches!(error.fault, Timeout | Broken),
-            ..CallError::without_response(class, code, error.message)
+            ..CallError::new(class, code, error.message)
         }
     }
 }
 
 /// The class of a response, by its status and by what its body is about.
-fn classify(status: u16, cause: Cause, hints: &Hints, response: &HttpResponse) -> Class {
+fn classify(status: u16, cause: Cause, hints: &Hints, is_empty: bool) -> Class {
     match (status, cause) {
         (300..=399 | 401 | 407, _) => Class::Fatal,
         (402 | 403, Cause::Prompt) => Class::Rejected,
         (_, Cause::Credit) if status >= 400 => Class::Fatal,
         (400 | 403, Cause::Key) | (402, _) => Class::Fatal,
         // This prompt or this key? An explanation that names neither is for this prompt.
-        (403, _) if response.body.is_empty() => Class::Fatal,
+        (403, _) if is_empty => Class::Fatal,
         (429, Cause::TooLarge) => Class::Rejected,
         _ if hints.should_retry == Some(false) => Class::Rejected,
         (429 | 529, _) => Class::RateLimited,
@@ -235,29 +248,26 @@ fn json(body: &[u8]) -> Option<Value> {
 }
 
 /// An answer that cannot be read was paid for: its text is kept.
-fn unreadable(response: &HttpResponse) -> Option<Json> {
+fn unreadable(status: u16, body: &[u8]) -> Option<Json> {
     const MOST: usize = 64 << 10;
-    let is_paid = (200..300).contains(&response.status) && !response.body.is_empty();
-    let beginning = &response.body[..response.body.len().min(MOST)];
+    let is_paid = (200..300).contains(&status) && !body.is_empty();
+    let beginning = &body[..body.len().min(MOST)];
     is_paid.then(|| Json::from(Value::from(String::from_utf8_lossy(beginning))))
 }
 
 /// A sentence for a response that does not explain itself.
-fn describe(response: &HttpResponse) -> String {
-    match response.status {
+fn describe(status: u16, headers: &[(String, String)], body: &[u8]) -> String {
+    match status {
         300..=399 => {
-            let target = response.headers.get("location").unwrap_or("nowhere");
+            let target = header_named(headers, "location").unwrap_or("nowhere");
             format!(
                 "the server redirects to {target}: give the address that it means with --base-url"
             )
         }
-        200..300 if response.body.is_empty() => "the answer's body is empty".to_owned(),
-        200..300 => format!(
-            "the answer is not what this API answers: {}",
-            excerpt(&response.body)
-        ),
-        _ if response.body.is_empty() => "no explanation".to_owned(),
-        _ => excerpt(&response.body),
+        200..300 if body.is_empty() => "the answer's body is empty".to_owned(),
+        200..300 => format!("the answer is not what this API answers: {}", excerpt(body)),
+        _ if body.is_empty() => "no explanation".to_owned(),
+        _ => excerpt(body),
     }
 }
 
@@ -275,12 +285,9 @@ mod tests {
     use serde_json::json;
 
     fn error(status: u16, body: &str, headers: &[(&str, &str)]) -> CallError {
-        let response = HttpResponse {
-            status,
-            headers: headers.iter().copied().collect(),
-            body: body.as_bytes().to_vec(),
-        };
-        CallError::of_response(&response, SystemTime::UNIX_EPOCH)
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers: Vec<_> = headers.iter().map(owned).collect();
+        CallError::of_response_at(SystemTime::UNIX_EPOCH, status, &headers, body.as_bytes())
     }
 
     #[test]

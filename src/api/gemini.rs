@@ -8,7 +8,7 @@ use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /models/MODEL:generateContent`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Gemini;
+pub(crate) struct Gemini;
 
 impl Api for Gemini {
     fn base_url(&self) -> &str {

@@ -1,6 +1,11 @@
 //! The APIs by their names, as they are chosen on the command line.
 
-use super::{Api, Chat, Embeddings, Gemini, Messages, Responses};
+use super::Api;
+use super::chat::Chat;
+use super::embeddings::Embeddings;
+use super::gemini::Gemini;
+use super::messages::Messages;
+use super::responses::Responses;
 use crate::names::named;
 
 /// The name of an API.

@@ -8,12 +8,12 @@ use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /messages`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Messages;
+pub(crate) struct Messages;
 
 impl Messages {
     /// Maximum number of tokens of an answer if none is given. The API demands a number, and this is
     /// one that every model takes.
-    pub const MAX_TOKENS: u32 = 4096;
+    pub(crate) const MAX_TOKENS: u32 = 4096;
 }
 
 impl Api for Messages {

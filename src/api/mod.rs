@@ -20,29 +20,26 @@ mod row;
 mod secrets;
 
 use std::fmt::Debug;
-use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
-use crate::http::HttpResponse;
 use crate::json::Json;
 
-pub use chat::Chat;
-pub use client::Client;
-pub(crate) use client::{masked, secrets_of};
-pub use embeddings::Embeddings;
-pub use error::{CallError, Class};
-pub use gemini::Gemini;
-pub(crate) use header::ExtraHeader;
-pub use key::Key;
-pub use kind::ApiKind;
-pub use messages::Messages;
-pub use reading::usage_of;
-pub use responses::Responses;
-pub use row::Row;
-pub(crate) use row::is_url;
-pub(crate) use secrets::Secrets;
+pub use self::{
+    client::Client,
+    error::{CallError, Class},
+    key::Key,
+    kind::ApiKind,
+    reading::usage_of,
+    row::Row,
+};
+pub(crate) use self::{
+    client::{masked, secrets_of},
+    header::ExtraHeader,
+    row::is_url,
+    secrets::Secrets,
+};
 
 /// What every prompt of a batch is sent with: plain data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,9 +101,10 @@ pub trait Api: Debug + Send + Sync {
     /// [`failure`](Api::failure), whatever the status.
     fn completion(&self, body: &str) -> Option<Completion>;
 
-    /// Classes a complete response that is not an answer.
-    fn failure(&self, response: &HttpResponse) -> CallError {
-        CallError::of_response(response, SystemTime::now())
+    /// Classes a complete response that is not an answer: its status, its headers with their names
+    /// in lower case, and its body.
+    fn failure(&self, status: u16, headers: &[(String, String)], body: &[u8]) -> CallError {
+        CallError::of_response(status, headers, body)
     }
 
     /// Which tokens the maker counts against the limits.
@@ -143,9 +141,25 @@ pub struct Answer {
     /// The tokens that it cost, if the server stated them.
     pub usage: Option<Usage>,
     /// What the server said about its limits. Boxed, because answers travel by value.
-    pub hints: Box<Hints>,
+    pub(crate) hints: Box<Hints>,
     /// The whole body.
-    pub body: Json,
+    pub(crate) body: Json,
+}
+
+impl Answer {
+    /// An answer with this text and nothing else, for an [`Ask`] of your own.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Answer {
+            text: text.into(),
+            finish_reason: None,
+            status: 200,
+            request_id: None,
+            usage: None,
+            hints: Box::default(),
+            body: Json::default(),
+        }
+    }
 }
 
 /// The tokens that a call cost. Each number means the same for every API.

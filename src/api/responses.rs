@@ -8,7 +8,7 @@ use super::{Api, Completion, OPENAI, Params, join, put, with_version_after_a_hos
 
 /// `POST /responses`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Responses;
+pub(crate) struct Responses;
 
 impl Api for Responses {
     fn base_url(&self) -> &str {

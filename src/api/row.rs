@@ -360,7 +360,11 @@ fn text_of(content: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Chat, Embeddings, Gemini, Messages, Responses};
+    use super::super::chat::Chat;
+    use super::super::embeddings::Embeddings;
+    use super::super::gemini::Gemini;
+    use super::super::messages::Messages;
+    use super::super::responses::Responses;
     use super::*;
 
     /// The body that each API makes of a row, with the model `m` and the system message `all`.

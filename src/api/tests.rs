@@ -1,4 +1,10 @@
-//! What the APIs have in common.
+//! What the APIs have in common; how a client reads what comes over the wire.
+
+#[allow(dead_code)] // shared with the end-to-end tests, which use more of it
+#[path = "../../tests/common/tcp.rs"]
+mod tcp;
+mod trust;
+mod wire;
 
 use super::*;
 use serde_json::json;

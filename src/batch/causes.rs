@@ -17,7 +17,7 @@ use crate::text::shortened;
 #[non_exhaustive]
 pub struct FailureCause {
     /// How the calls ended.
-    pub outcome: CallOutcome,
+    pub(crate) outcome: CallOutcome,
     /// The HTTP status, if a response came.
     pub status: Option<u16>,
     /// The server's error code, or one of ours such as `timeout`.
@@ -53,7 +53,7 @@ impl FailureCause {
 
     /// The cause in one or two words: the status, or how the call ended: `429`, `connection`, `time-out`.
     #[must_use]
-    pub fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         self.outcome.label(self.status)
     }
 }
@@ -71,7 +71,7 @@ impl fmt::Display for FailureCause {
 /// A tally of failures by cause: plain data. At most 24 causes are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Causes {
+pub(crate) struct Causes {
     /// The causes, in order of their first failure.
     pub list: Vec<FailureCause>,
     /// Failures of further causes.
@@ -90,19 +90,19 @@ impl Causes {
 
     /// All failures.
     #[must_use]
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.list.iter().map(|cause| cause.count).sum::<u64>() + self.others
     }
 
     /// The cause of the latest failure.
     #[must_use]
-    pub fn latest(&self) -> Option<&FailureCause> {
+    pub(crate) fn latest(&self) -> Option<&FailureCause> {
         self.list.get(self.latest?)
     }
 
     /// The causes by [`label`](FailureCause::label), the most frequent first: `23 x 429, 11 x 503`.
     #[must_use]
-    pub fn by_label(&self) -> Vec<(String, u64)> {
+    pub(crate) fn by_label(&self) -> Vec<(String, u64)> {
         let mut labels: Vec<(String, u64)> = Vec::new();
         for cause in &self.list {
             let label = cause.label();

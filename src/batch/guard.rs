@@ -6,7 +6,7 @@ use crate::cancel::{CancelToken, WaitError};
 use crate::prompts::Prompt;
 
 /// Decides whether a call may leave, so that no call is made whose answer could not be stored.
-pub trait Guard: Debug + Sync {
+pub(crate) trait Guard: Debug + Sync {
     /// Waits until calls may be made.
     ///
     /// # Errors

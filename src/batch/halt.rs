@@ -4,8 +4,6 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use thiserror::Error;
-
 /// Stops the batch after a number of failed prompts (`5`), or a percentage of the finished ones (`10%`).
 ///
 /// ```
@@ -26,11 +24,11 @@ pub enum Halt {
 
 impl Halt {
     /// A percentage counts from this number of finished prompts; of fewer it says little.
-    pub const SAMPLE: u64 = 20;
+    pub(crate) const SAMPLE: u64 = 20;
 
     /// Whether `failed` of `finished` prompts stop the batch.
     #[must_use]
-    pub fn is_reached(self, failed: u64, finished: u64) -> bool {
+    pub(crate) fn is_reached(self, failed: u64, finished: u64) -> bool {
         match self {
             Halt::Count(most) => failed >= most.get(),
             Halt::Percent(most) => {
@@ -50,15 +48,10 @@ impl fmt::Display for Halt {
     }
 }
 
-/// The text is not a [`Halt`].
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("give a number of failures such as 5, or a percentage from 1% to 100%")]
-pub struct ParseHaltError(());
-
 impl FromStr for Halt {
-    type Err = ParseHaltError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ParseHaltError> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let rule = match text.strip_suffix('%') {
             None => text.parse().ok().map(Halt::Count),
             Some(percent) => percent
@@ -67,7 +60,7 @@ impl FromStr for Halt {
                 .filter(|p| (1..=100).contains(p))
                 .map(Halt::Percent),
         };
-        rule.ok_or(ParseHaltError(()))
+        rule.ok_or("give a number of failures such as 5, or a percentage from 1% to 100%")
     }
 }
 

@@ -144,7 +144,7 @@ impl Pacer {
     pub(super) fn not_sent(&self, permit: &KeyPermit) {
         let report = CallReport {
             tokens: Some(0),
-            ..CallReport::new(PermitOutcome::Failed)
+            ..CallReport::from(PermitOutcome::Failed)
         };
         let _ = self.limiter.report(permit, &report);
     }
@@ -237,7 +237,7 @@ impl Pacer {
 
     /// A report with the limits that the server states. Limits in the settings take precedence.
     fn with_limits(&self, key: usize, hints: &Hints, outcome: PermitOutcome) -> CallReport {
-        let mut report = CallReport::new(outcome);
+        let mut report = CallReport::from(outcome);
         if !self.is_fixed() {
             report.stated = hints.requests.rate();
         }

@@ -4,8 +4,6 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::str::FromStr;
 
-use thiserror::Error;
-
 use crate::api::Usage;
 
 /// The tokens of several calls, added up.
@@ -52,7 +50,7 @@ pub struct Price {
 impl Price {
     /// The cost of a [`Usage`] or of [`Tokens`].
     #[must_use]
-    pub fn cost(self, tokens: impl Into<Tokens>) -> f64 {
+    pub(crate) fn cost(self, tokens: impl Into<Tokens>) -> f64 {
         let Tokens { input, output } = tokens.into();
         (input as f64 * self.input + output as f64 * self.output) / 1e6
     }
@@ -64,15 +62,10 @@ impl fmt::Display for Price {
     }
 }
 
-/// The text is not a [`Price`].
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("give two prices per million tokens, for input and for output, such as 0.15,0.60")]
-pub struct ParsePriceError(());
-
 impl FromStr for Price {
-    type Err = ParsePriceError;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ParsePriceError> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let amount = |text: &str| {
             text.trim()
                 .parse()
@@ -82,8 +75,9 @@ impl FromStr for Price {
         let both = text
             .split_once(',')
             .and_then(|(input, output)| amount(input).zip(amount(output)));
-        both.map(|(input, output)| Price { input, output })
-            .ok_or(ParsePriceError(()))
+        both.map(|(input, output)| Price { input, output }).ok_or(
+            "give two prices per million tokens, for input and for output, such as 0.15,0.60",
+        )
     }
 }
 
@@ -99,14 +93,14 @@ pub struct MaxCost {
 impl MaxCost {
     /// The cost of these tokens, if it has reached the limit.
     #[must_use]
-    pub fn spent(self, tokens: Tokens) -> Option<f64> {
+    pub(crate) fn spent(self, tokens: Tokens) -> Option<f64> {
         Some(self.price.cost(tokens)).filter(|spent| *spent >= self.most)
     }
 }
 
 /// An amount for people: two decimal places, or four to six if it is less than one.
 #[must_use]
-pub fn amount(cost: f64) -> String {
+pub(crate) fn amount(cost: f64) -> String {
     match cost {
         0.0 => "0".to_owned(),
         ..0.001 => format!("{cost:.6}"),

@@ -20,13 +20,13 @@ pub struct Resume {
     /// Keep the earlier answers of prompts that have changed since.
     pub keep: bool,
     /// What the prompts are sent with, for the records: an object with a text for each part.
-    pub settings: Option<Json>,
+    pub(crate) settings: Option<Json>,
 }
 
 /// Prompts that were skipped because an earlier run has finished them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Before {
+pub(crate) struct Before {
     /// Prompts with an answer.
     pub answered: u64,
     /// Prompts that failed.

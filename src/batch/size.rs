@@ -11,7 +11,7 @@ use crate::api::Counting;
 /// * `input`: 0.25
 /// * `output`: 400
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Density {
+pub(crate) struct Density {
     /// Tokens per byte of the request.
     pub input: f64,
     /// Tokens of an answer without a limit.
@@ -29,7 +29,7 @@ impl Default for Density {
 
 /// The size of a request: what its tokens are estimated from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestSize {
+pub(crate) struct RequestSize {
     /// Bytes of its body.
     pub bytes: u32,
     /// The most tokens that its answer may have, if the request limits them.
@@ -39,7 +39,7 @@ pub struct RequestSize {
 impl RequestSize {
     /// The size of the request with this body.
     #[must_use]
-    pub fn of(request: &[u8]) -> Self {
+    pub(crate) fn of(request: &[u8]) -> Self {
         let bytes = request.len() - attached(request);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         RequestSize {
@@ -50,20 +50,20 @@ impl RequestSize {
 
     /// Estimated prompt tokens.
     #[must_use]
-    pub fn input(&self, density: Density) -> f64 {
+    pub(crate) fn input(&self, density: Density) -> f64 {
         f64::from(self.bytes) * density.input
     }
 
     /// Estimated completion tokens.
     #[must_use]
-    pub fn output(&self, density: Density) -> f64 {
+    pub(crate) fn output(&self, density: Density) -> f64 {
         self.most
             .map_or(density.output, |most| density.output.min(most.into()))
     }
 
     /// Estimated tokens that the server counts against its limit.
     #[must_use]
-    pub fn counted(&self, density: Density, counting: Counting) -> f64 {
+    pub(crate) fn counted(&self, density: Density, counting: Counting) -> f64 {
         self.input(density)
             + match counting {
                 Counting::Reserved => self.most.map_or(density.output, f64::from),
@@ -75,7 +75,7 @@ impl RequestSize {
     /// The fewest tokens that the server counts for this request. If this is more than it allows per minute, it can never
     /// accept the call.
     #[must_use]
-    pub fn least(&self, counting: Counting) -> f64 {
+    pub(crate) fn least(&self, counting: Counting) -> f64 {
         let reserved = self.most.filter(|_| counting == Counting::Reserved);
         self.input(Density::default()) + reserved.map_or(0.0, f64::from)
     }

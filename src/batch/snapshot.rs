@@ -9,7 +9,7 @@ use super::price::Tokens;
 /// The server's rate limit for all keys together, in calls per minute, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Allowed {
+pub(crate) enum Allowed {
     /// The settings give no limit.
     Any,
     /// The limit in the settings.
@@ -24,7 +24,7 @@ pub enum Allowed {
 
 /// A pause of all keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// Time left.
     pub left: Duration,
     /// From when every key was paused to the end of the pause.
@@ -58,13 +58,13 @@ pub struct Snapshot {
     /// Calls without an answer that may have been billed.
     pub maybe_billed: u64,
     /// Why calls failed.
-    pub failed_calls: Causes,
+    pub(crate) failed_calls: Causes,
     /// How long ago the latest call failed; `None` if none has.
     pub since_failure: Option<Duration>,
     /// Calls per minute, over the last seconds.
     pub rate: f64,
     /// The server's rate limit.
-    pub allowed: Allowed,
+    pub(crate) allowed: Allowed,
     /// Worker threads.
     pub workers: u64,
     /// Workers with a call in flight.
@@ -79,7 +79,7 @@ pub struct Snapshot {
     /// The latency that 95 % of the answered calls kept below, within 3 %.
     pub latency_p95: Option<Duration>,
     /// The pause that everyone waits for, if every key is paused.
-    pub pause: Option<Pause>,
+    pub(crate) pause: Option<Pause>,
     /// How long every key was paused, in all.
     pub paused: Duration,
     /// Keys that are not retired.
@@ -93,7 +93,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The state at the start of a batch with `total` prompts.
     #[must_use]
-    pub fn new(total: Option<u64>) -> Self {
+    pub(crate) fn new(total: Option<u64>) -> Self {
         Snapshot {
             elapsed: Duration::ZERO,
             total,
@@ -125,7 +125,7 @@ impl Snapshot {
 
     /// Prompts still to do; `None` if the total is not known.
     #[must_use]
-    pub fn left(&self) -> Option<u64> {
+    pub(crate) fn left(&self) -> Option<u64> {
         Some(
             self.total?
                 .saturating_sub(self.before + self.answered + self.failed),

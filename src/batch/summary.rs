@@ -12,7 +12,7 @@ use crate::journal::Record;
 /// An answer that needs a look: it is empty, or it ended for an unusual reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Flag {
+pub(crate) enum Flag {
     /// It has no text.
     Empty,
     /// It was cut at its token limit.
@@ -28,7 +28,7 @@ pub enum Flag {
 impl Flag {
     /// The flag of an answer; `None` for a usual one.
     #[must_use]
-    pub fn of(text: &str, finish_reason: Option<&str>) -> Option<Self> {
+    pub(crate) fn of(text: &str, finish_reason: Option<&str>) -> Option<Self> {
         match finish_reason {
             Some("length") => Some(Flag::Cut),
             Some("not_json") => Some(Flag::NotJson),
@@ -42,7 +42,7 @@ impl Flag {
 /// How many answers have each [`Flag`]. Displayed as a list, which is empty if there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Flags {
+pub(crate) struct Flags {
     /// Answers without text.
     pub empty: u64,
     /// Answers cut at their token limit.
@@ -57,7 +57,7 @@ pub struct Flags {
 
 impl Flags {
     /// Counts one answer.
-    pub fn count(&mut self, flag: Flag) {
+    pub(crate) fn count(&mut self, flag: Flag) {
         *match flag {
             Flag::Empty => &mut self.empty,
             Flag::Cut => &mut self.cut,
@@ -90,15 +90,15 @@ impl fmt::Display for Flags {
 #[non_exhaustive]
 pub struct Summary {
     /// Prompts that earlier runs have finished.
-    pub before: Before,
+    pub(crate) before: Before,
     /// Prompts with an answer on record.
     pub answered: u64,
     /// Prompts with a failure on record.
     pub failed: u64,
     /// Why those prompts failed.
-    pub failed_prompts: Causes,
+    pub(crate) failed_prompts: Causes,
     /// Answers that need a look.
-    pub flags: Flags,
+    pub(crate) flags: Flags,
     /// Calls made.
     pub calls: u64,
     /// Calls that were rate limited.
@@ -108,7 +108,7 @@ pub struct Summary {
     /// Calls that were a retry.
     pub retried: u64,
     /// Why calls failed.
-    pub failed_calls: Causes,
+    pub(crate) failed_calls: Causes,
     /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
     pub calls_a_minute: Option<f64>,
     /// Calls without an answer that may have been billed.

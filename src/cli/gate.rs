@@ -87,7 +87,7 @@ fn options(
     }
     let pace_name = |key| {
         let (api, params) = (args.server.api.api(), Params::default());
-        Client::new(http.clone(), api, Some(base_url), Some(key), params).pace_name()
+        Client::over(http.clone(), api, Some(base_url), Some(key), params).pace_name()
     };
     let names = keys.iter().map(pace_name).collect();
     let clock = Arc::new(SystemClock);

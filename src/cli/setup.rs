@@ -241,7 +241,7 @@ fn client(
     let Endpoint { base_url, key } = endpoint;
     let api = args.server.api.api();
     let params = params(args);
-    Ok(Client::new(
+    Ok(Client::over(
         http,
         api,
         base_url.as_deref(),

@@ -17,7 +17,7 @@ use crate::api::{CallError, Class};
 use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
-use crate::http::{Headers, HttpResponse, TransportError, TransportFault};
+use crate::http::{HttpResponse, TransportError, TransportFault, text_headers};
 use crate::journal::{Billed, RecordAttempt};
 use crate::outcome::CallOutcome;
 use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit};
@@ -267,7 +267,7 @@ impl<'a> Passage<'a> {
                     .reply
                     .as_ref()
                     .map(|reply| service.stated(&reply.head.headers, outcome));
-                let reaction = report(stated.unwrap_or(CallReport::new(outcome)));
+                let reaction = report(stated.unwrap_or(CallReport::from(outcome)));
                 match outcome {
                     PermitOutcome::Fatal => warn!("key {} is retired: {error}", permit.key()),
                     PermitOutcome::RateLimited(_) => {
@@ -309,21 +309,25 @@ impl GateService {
         reply.rest = reply.rest.filter(|_| reply.begun.len() as u64 == LIMIT);
         let mut response = HttpResponse {
             status: reply.head.status.as_u16(),
-            headers: Headers::from(reply.head.headers.clone()),
+            headers: text_headers(&reply.head.headers),
             body: reply.begun.clone(),
         };
         self.options.secrets.hide_in(&mut response);
-        Failure::of(self.options.api.api().failure(&response), Some(reply))
+        let HttpResponse {
+            status,
+            headers,
+            body,
+        } = response;
+        let error = self.options.api.api().failure(status, &headers, &body);
+        Failure::of(error, Some(reply))
     }
 
     /// A report with the rate that the server states, unless one was given.
     pub(super) fn stated(&self, headers: &HeaderMap, outcome: PermitOutcome) -> CallReport {
-        let mut report = CallReport::new(outcome);
+        let mut report = CallReport::from(outcome);
         if self.options.limits.rate == RateLimit::Adaptive {
-            let headers = Headers::from(headers.clone());
-            report.stated = Hints::read(headers.iter(), None, SystemTime::now())
-                .requests
-                .rate();
+            let hints = Hints::read(&text_headers(headers), None, SystemTime::now());
+            report.stated = hints.requests.rate();
         }
         report
     }

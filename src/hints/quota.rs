@@ -7,15 +7,15 @@ use crate::limiter::Rate;
 
 /// A limit as the server states it. `None` for what it does not state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
+pub(crate) struct Quota {
     /// How much is allowed in a window.
-    pub limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// How much is left now.
-    pub remaining: Option<u64>,
+    pub(crate) remaining: Option<u64>,
     /// How long until the limit is whole again.
-    pub reset: Option<Duration>,
+    pub(crate) reset: Option<Duration>,
     /// The window, if it is stated. It is usually a minute if it is not.
-    pub window: Option<Duration>,
+    pub(crate) window: Option<Duration>,
 }
 
 impl Quota {
@@ -31,7 +31,7 @@ impl Quota {
     /// or if nothing is left of it for longer than one call takes and its window is not stated: such
     /// limits come with refusals, and may be for any window.
     #[must_use]
-    pub fn rate(&self) -> Option<Rate> {
+    pub(crate) fn rate(&self) -> Option<Rate> {
         let interval = self.interval()?;
         let is_long = self.window > Some(Self::LONGEST);
         let is_used_up = self.remaining == Some(0) && self.reset > Some(interval);

@@ -12,7 +12,10 @@ fn read(headers: &[(&str, &str)]) -> Hints {
 
 fn read_with(headers: &[(&str, &str)], error: Option<&Value>) -> Hints {
     let now = SystemTime::UNIX_EPOCH + SECOND * 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT
-    Hints::read(headers.iter().copied(), error, now)
+    let owned = headers
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Hints::read(&owned.collect::<Vec<_>>(), error, now)
 }
 
 #[test]
@@ -423,7 +426,7 @@ fn a_wait_is_found_however_the_body_wraps_it() {
 fn a_wait_in_words_is_read_in_every_form_that_servers_use() {
     let seconds = |text: &str| {
         let body = serde_json::json!({"error": {"message": text}});
-        let hints = Hints::read([], Some(&body), SystemTime::UNIX_EPOCH);
+        let hints = Hints::read(&[], Some(&body), SystemTime::UNIX_EPOCH);
         hints.retry_after.map(|wait| wait.as_secs_f64())
     };
     for (text, expected) in [

@@ -11,7 +11,7 @@ use crate::prompts::input_line;
 /// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ResumeDiff {
+pub(crate) struct ResumeDiff {
     /// Prompts of the input that have a record.
     pub recorded: u64,
     /// Those of them that changed, but were never answered: they are sent again.
@@ -30,7 +30,7 @@ pub struct ResumeDiff {
 
 /// How one prompt changed. It displays as a sentence.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PromptChange {
+pub(crate) struct PromptChange {
     /// The line of the prompt, from 1.
     pub line: u64,
     /// The text that would be sent now.
@@ -46,7 +46,7 @@ pub struct PromptChange {
 impl ResumeDiff {
     /// Answered prompts that would be sent differently now.
     #[must_use]
-    pub fn changed(&self) -> u64 {
+    pub(crate) fn changed(&self) -> u64 {
         self.other_text + self.other_settings
     }
 
@@ -69,7 +69,7 @@ impl PromptChange {
     ///
     /// # Errors
     /// [`ResultsError`]
-    pub fn look_up<R: BufRead>(
+    pub(crate) fn look_up<R: BufRead>(
         &mut self,
         results: &mut Results<R>,
         settings: Option<&Json>,

@@ -36,7 +36,7 @@ pub struct FolderError {
 /// # Ok::<(), paceline::journal::FolderError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`FolderError`]
-    pub fn open(path: &Path) -> Result<Self, FolderError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
         let path = path.to_owned();
         match fs::create_dir_all(&path) {
             Ok(()) => Ok(Folder { path }),
@@ -55,7 +55,7 @@ impl Folder {
 
     /// The file for the answer to this prompt.
     #[must_use]
-    pub fn path_of(&self, line: u64, prompt: &str) -> PathBuf {
+    pub(crate) fn path_of(&self, line: u64, prompt: &str) -> PathBuf {
         self.path.join(file_name(line, prompt))
     }
 
@@ -63,7 +63,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`FolderError`]
-    pub fn write(&self, record: &Record) -> Result<Option<PathBuf>, FolderError> {
+    pub(crate) fn write(&self, record: &Record) -> Result<Option<PathBuf>, FolderError> {
         let (Some(text), Ok(RecordId { line, .. })) = (&record.text, record.id.parse()) else {
             return Ok(None);
         };
@@ -79,7 +79,7 @@ impl Folder {
     ///
     /// # Errors
     /// [`FolderError`], or the first error of the records.
-    pub fn catch_up<E: From<FolderError>>(
+    pub(crate) fn catch_up<E: From<FolderError>>(
         &self,
         records: impl IntoIterator<Item = Result<Record, E>>,
     ) -> Result<u64, E> {

@@ -19,7 +19,7 @@ use thiserror::Error;
 /// assert_eq!("pl_17_ca978112ca1bbdca".parse(), Ok(id));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RecordId {
+pub(crate) struct RecordId {
     /// The line of the prompt, from 1.
     pub line: u64,
     /// The first 64 bits of the SHA-256 of the request's body.
@@ -29,7 +29,7 @@ pub struct RecordId {
 impl RecordId {
     /// The id for this line and this request's body.
     #[must_use]
-    pub fn of(line: u64, request: &[u8]) -> Self {
+    pub(crate) fn of(line: u64, request: &[u8]) -> Self {
         let sha256 = Sha256::digest(request);
         let digest = sha256[..8]
             .iter()
@@ -47,7 +47,7 @@ impl fmt::Display for RecordId {
 /// A text that is not the id of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not the id of a record, which is pl_, a line number, _ and 16 hexadecimal digits")]
-pub struct ForeignId;
+pub(crate) struct ForeignId;
 
 impl FromStr for RecordId {
     type Err = ForeignId;

@@ -44,7 +44,7 @@ struct LastRecord {
 
 /// What the results say about a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PromptStatus {
+pub(crate) enum PromptStatus {
     /// Its line has no record.
     New,
     /// It is answered.
@@ -63,7 +63,7 @@ impl PromptStatus {
     /// as they are. A record without an answer stands in no prompt's way: with `retry_failed`, or if the request is
     /// another now, the prompt is not done.
     #[must_use]
-    pub fn is_done(self, retry_failed: bool, keep: bool) -> Option<bool> {
+    pub(crate) fn is_done(self, retry_failed: bool, keep: bool) -> Option<bool> {
         match self {
             PromptStatus::New | PromptStatus::Changed { answered: false } => Some(false),
             PromptStatus::Changed { answered: true } => keep.then_some(true),
@@ -74,7 +74,7 @@ impl PromptStatus {
 
     /// Whether the last record holds an answer, if only to another request.
     #[must_use]
-    pub fn is_answered(self) -> bool {
+    pub(crate) fn is_answered(self) -> bool {
         matches!(
             self,
             PromptStatus::Answered | PromptStatus::Changed { answered: true }
@@ -87,7 +87,7 @@ impl Index {
     ///
     /// # Errors
     /// [`ResultsError`] at the first line that is not a record of Paceline.
-    pub fn read<R: BufRead>(results: &mut Results<R>) -> Result<Self, ResultsError> {
+    pub(crate) fn read<R: BufRead>(results: &mut Results<R>) -> Result<Self, ResultsError> {
         /// The fields that matter here; the others are skipped.
         #[derive(Deserialize)]
         struct Glance<'a> {
@@ -118,7 +118,7 @@ impl Index {
 
     /// What the results say about the prompt whose record would have this id.
     #[must_use]
-    pub fn status(&self, id: &RecordId) -> PromptStatus {
+    pub(crate) fn status(&self, id: &RecordId) -> PromptStatus {
         match self.last.get(&id.line) {
             None => PromptStatus::New,
             Some(record) if record.digest != id.digest => PromptStatus::Changed {
@@ -131,19 +131,19 @@ impl Index {
 
     /// The number of prompts that have a record.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.last.len()
     }
 
     /// Whether no prompt has a record.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.last.is_empty()
     }
 
     /// The number of prompts that have an answer.
     #[must_use]
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.answered
     }
 
@@ -157,7 +157,7 @@ impl Index {
     ///
     /// # Errors
     /// The first error of the input.
-    pub fn compare<E>(
+    pub(crate) fn compare<E>(
         &self,
         prompts: impl IntoIterator<Item = Result<(RecordId, String), E>>,
     ) -> Result<ResumeDiff, E> {

@@ -60,7 +60,7 @@ impl ResultsError {
 /// assert_eq!(results.torn(), 12, "the second record is unfinished");
 /// ```
 #[derive(Debug)]
-pub struct Results<R> {
+pub(crate) struct Results<R> {
     reader: R,
     buffer: Vec<u8>,
     /// The number of lines read so far.
@@ -74,7 +74,7 @@ pub struct Results<R> {
 
 /// One whole line.
 #[derive(Clone, Copy, Debug)]
-pub struct ResultLine<'a> {
+pub(crate) struct ResultLine<'a> {
     /// Its number, from 1.
     pub number: u64,
     /// Where in the file it begins, in bytes.
@@ -88,7 +88,7 @@ impl Results<BufReader<File>> {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -101,13 +101,13 @@ impl Results<BufReader<File>> {
 impl<R: BufRead> Results<R> {
     /// The longest line, in bytes. The largest record has a prompt of 16 MiB and, of a body of 32 MiB, the text and the
     /// body itself; JSON may write a character of the former in six bytes: 320 MiB.
-    pub const LONGEST: usize = 512 << 20;
+    pub(crate) const LONGEST: usize = 512 << 20;
 
     /// Every record begins with this.
     const BEGINNING: &'static [u8] = br#"{"id":"pl_"#;
 
     /// Reads results from here.
-    pub fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         Results {
             reader,
             buffer: Vec::new(),
@@ -122,7 +122,7 @@ impl<R: BufRead> Results<R> {
     ///
     /// # Errors
     /// [`ResultsError`]: the file cannot be read, or cannot be a results file.
-    pub fn next_line(&mut self) -> Result<Option<ResultLine<'_>>, ResultsError> {
+    pub(crate) fn next_line(&mut self) -> Result<Option<ResultLine<'_>>, ResultsError> {
         if self.ended || !self.read_line(Self::LONGEST)? {
             return Ok(None);
         }
@@ -137,13 +137,13 @@ impl<R: BufRead> Results<R> {
 
     /// The length of the last line in bytes, if it has no end; known once all lines are read.
     #[must_use]
-    pub fn torn(&self) -> u64 {
+    pub(crate) fn torn(&self) -> u64 {
         self.torn
     }
 
     /// The length of the whole lines read so far, in bytes.
     #[must_use]
-    pub fn whole(&self) -> u64 {
+    pub(crate) fn whole(&self) -> u64 {
         self.offset
     }
 
@@ -208,7 +208,7 @@ impl<'a> ResultLine<'a> {
     ///
     /// # Errors
     /// [`ResultsError::Invalid`]
-    pub fn parse<T: Deserialize<'a>>(&self) -> Result<T, ResultsError> {
+    pub(crate) fn parse<T: Deserialize<'a>>(&self) -> Result<T, ResultsError> {
         serde_json::from_slice(self.bytes).map_err(|error| self.broken(&error))
     }
 
@@ -216,7 +216,7 @@ impl<'a> ResultLine<'a> {
     ///
     /// # Errors
     /// [`ResultsError::Invalid`]: this program did not write it.
-    pub fn id(&self, id: &str) -> Result<RecordId, ResultsError> {
+    pub(crate) fn id(&self, id: &str) -> Result<RecordId, ResultsError> {
         id.parse().map_err(|_| {
             let problem = format!(
                 "was not written by paceline ({id:?} is not one of its ids): is this the right file?"

@@ -26,7 +26,7 @@ pub struct Record {
     /// What it was sent with, in parts: the model, and digests of the others, such as the system message. Only to tell
     /// which part of a later run is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Json>,
+    pub(crate) settings: Option<Json>,
     /// The other fields of its row.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub columns: Map<String, Value>,
@@ -38,7 +38,7 @@ pub struct Record {
     /// Why the answer ended: `stop`, `length` and so on.
     pub finish_reason: Option<String>,
     /// The last response, if one came.
-    pub response: Option<RecordResponse>,
+    pub(crate) response: Option<RecordResponse>,
     /// Why the prompt failed.
     pub error: Option<RecordError>,
     /// Every call that was made for the prompt, in order.
@@ -65,7 +65,7 @@ impl Record {
 
 /// The response of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RecordResponse {
+pub(crate) struct RecordResponse {
     /// The HTTP status.
     pub status_code: u16,
     /// The server's name for the call.
@@ -107,10 +107,10 @@ pub struct RecordAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// How it ended.
-    pub outcome: CallOutcome,
+    pub(crate) outcome: CallOutcome,
     /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub billed: Option<Billed>,
+    pub(crate) billed: Option<Billed>,
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
@@ -135,7 +135,7 @@ pub struct RecordAttempt {
 /// Whether a call was billed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Billed {
+pub(crate) enum Billed {
     /// It may have been.
     #[serde(other)]
     Unknown,

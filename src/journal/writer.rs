@@ -89,7 +89,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Open`] or [`JournalError::Busy`], with the file left as it is.
-    pub fn restart(
+    pub(crate) fn restart(
         path: &Path,
         durability: Durability,
         now: SystemTime,
@@ -104,7 +104,7 @@ impl Journal {
 
     /// Writes to standard output.
     #[must_use]
-    pub fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         Journal::to(Output::Stdout, Durability::Never)
     }
 
@@ -178,7 +178,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Write`] or [`JournalError::Damaged`]: nothing more is written.
-    pub fn sync_if_due(&mut self, now: Instant) -> Result<(), JournalError> {
+    pub(crate) fn sync_if_due(&mut self, now: Instant) -> Result<(), JournalError> {
         if self.timer.due().is_some_and(|due| due <= now) {
             self.sync()
         } else {
@@ -215,7 +215,7 @@ impl Journal {
     ///
     /// # Errors
     /// Those of the system.
-    pub fn results(&mut self) -> io::Result<Option<Results<BufReader<&File>>>> {
+    pub(crate) fn results(&mut self) -> io::Result<Option<Results<BufReader<&File>>>> {
         match &self.output {
             Output::File(file) if file.is_plain => file.results().map(Some),
             _ => Ok(None),

@@ -1,5 +1,7 @@
 //! The limiter's rules, one test each: the arithmetic on made-up instants, the line in simulated time.
 
+mod properties;
+
 use super::*;
 use crate::clock::SimClock;
 use crate::sync::Mutex;

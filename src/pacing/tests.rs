@@ -26,7 +26,7 @@ fn a_correction_wakes_a_large_call_even_if_a_small_one_would_wait_as_long() {
         clock.sleep_until(start + SECOND * 10);
         let cheaper = CallReport {
             tokens: Some(100),
-            ..CallReport::new(PermitOutcome::Answered)
+            ..CallReport::from(PermitOutcome::Answered)
         };
         let _ = limiter.report(&first, &cheaper);
     });
@@ -41,7 +41,7 @@ fn a_retired_key_grants_no_permit_and_without_keys_the_waits_end() {
     };
     let limiter = KeyLimiter::new(clock.clone(), [each_second; 2]);
     let cancel = CancelToken::on(clock.clone());
-    let useless = CallReport::new(PermitOutcome::Fatal);
+    let useless = CallReport::from(PermitOutcome::Fatal);
     let first = limiter.acquire(0, &cancel).unwrap();
     assert_eq!(limiter.report(&first, &useless).keys_left, 1);
     let keys: Vec<_> = (0..3)

@@ -210,7 +210,7 @@ impl Limiter for KeyLimiter {
     fn rate_limited(&self, permit: KeyPermit, wait: Duration) {
         let until = permit.granted_at() + wait; // in these cases no time has passed since
         let outcome = PermitOutcome::RateLimited(Some(until));
-        self.report(&permit, &CallReport::new(outcome));
+        self.report(&permit, &CallReport::from(outcome));
     }
 
     fn in_line(&self) -> usize {
@@ -394,7 +394,7 @@ fn probing() {
     let case = keys([fixed(each_second())]);
     let limited = case.acquire();
     let report = |limiter: &KeyLimiter, permit: &KeyPermit, outcome| {
-        limiter.report(permit, &CallReport::new(outcome));
+        limiter.report(permit, &CallReport::from(outcome));
     };
     let answering = move |case: &Case<KeyLimiter>| {
         let (arrival, permit) = arriving(|| case.acquire());
@@ -427,7 +427,7 @@ fn corrected() {
         case.sleep_until(3);
         let report = CallReport {
             tokens: Some(20),
-            ..CallReport::new(PermitOutcome::Answered)
+            ..CallReport::from(PermitOutcome::Answered)
         };
         case.limiter.report(&first, &report);
     });
@@ -491,7 +491,7 @@ fn retiring(waiting: usize) {
     }
     case.with(|case| {
         let permit = KeyPermit::new(case.start, 0);
-        let report = CallReport::new(PermitOutcome::Fatal);
+        let report = CallReport::from(PermitOutcome::Fatal);
         assert_eq!(case.limiter.report(&permit, &report).keys_left, 0);
     });
     case.run();

@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::api::{Answer, Api, Ask, CallError, Chat};
+use crate::api::{Answer, ApiKind, Ask, CallError};
 use crate::clock::{Clock, SimClock};
 use crate::hints::Hints;
-use crate::http::{HttpResponse, TransportError, TransportFault};
+use crate::http::{TransportError, TransportFault};
 use crate::json::Json;
 
 /// How the server treats its calls: plain data.
@@ -225,13 +225,9 @@ impl SimServer {
 
     fn refusal(&self, status: u16, more: Vec<(String, String)>, body: &str) -> CallError {
         let headers = [self.stated(), more].concat();
-        let pairs = headers.iter().map(|(name, value)| (&**name, &**value));
-        let response = HttpResponse {
-            status,
-            headers: pairs.collect(),
-            body: body.into(),
-        };
-        Chat.failure(&response)
+        ApiKind::Chat
+            .api()
+            .failure(status, &headers, body.as_bytes())
     }
 
     /// The failure of a call, after the time that it takes.
@@ -274,8 +270,7 @@ impl SimServer {
 
     fn answer(&self, prompt: &str) -> Answer {
         let headers = self.stated();
-        let pairs = headers.iter().map(|(name, value)| (&**name, &**value));
-        let hints = Hints::read(pairs, None, SystemTime::UNIX_EPOCH);
+        let hints = Hints::read(&headers, None, SystemTime::UNIX_EPOCH);
         Answer {
             text: Self::text(prompt),
             finish_reason: Some("stop".to_owned()),

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use paceline::api::{Answer, Ask, CallError, Class};
 use paceline::batch::{Batch, Settings, Summary};
 use paceline::clock::SimClock;
-use paceline::json::Json;
 use paceline::pacing::RateLimit;
 use paceline::prompts::Prompt;
 use paceline::{CancelToken, Clock, Rate};
@@ -119,17 +118,10 @@ fn day_and_hour(since: Duration) -> (usize, Duration) {
 }
 
 fn error(class: Class, status: u16, retry_after: Option<Duration>) -> CallError {
-    CallError {
-        class,
-        code: String::new(),
-        message: String::new(),
-        status: Some(status),
-        request_id: None,
-        retry_after,
-        hints: Box::default(),
-        maybe_billed: false,
-        body: None,
-    }
+    let mut error = CallError::new(class, "", "");
+    error.status = Some(status);
+    error.retry_after = retry_after;
+    error
 }
 
 impl Ask for Server {
@@ -141,15 +133,7 @@ impl Ask for Server {
         let judged = self.judge();
         self.clock
             .sleep_until(self.clock.now() + Duration::from_secs(2));
-        judged.map(|()| Answer {
-            text: "text".to_owned(),
-            finish_reason: Some("stop".to_owned()),
-            status: 200,
-            request_id: None,
-            usage: None,
-            hints: Box::default(),
-            body: Json::default(),
-        })
+        judged.map(|()| Answer::new("text"))
     }
 }
 

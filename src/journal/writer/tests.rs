@@ -1,9 +1,10 @@
 //! The journal on real files: what a crash, a full disk or a second run may do to it.
 
 use super::*;
+use crate::journal::RecordId;
 use crate::journal::file::write_whole_or_nothing;
+use crate::journal::index::PromptStatus;
 use crate::journal::record::tests::full;
-use crate::journal::{PromptStatus, RecordId};
 use crate::json::Json;
 use proptest::prelude::*;
 use std::fs;

@@ -88,7 +88,7 @@ fn run(
 
 /// Reports a 429 with a wait until `until`. Returns the end of the pause that it began, if it began one.
 fn rate_limited(limiter: &SharedLimiter, permit: &KeyPermit, until: Instant) -> Option<Instant> {
-    let report = CallReport::new(PermitOutcome::RateLimited(Some(until)));
+    let report = CallReport::from(PermitOutcome::RateLimited(Some(until)));
     limiter.report(permit, &report).paused_until
 }
 

@@ -5,11 +5,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use paceline::api::Class;
-use paceline::http::{CertError, Http, HttpOptions};
-
-use super::common::tcp::{self, completion, hear, response};
-use super::{ask, ask_with, client, options};
+use super::super::Class;
+use super::tcp::{self, completion, hear, response};
+use super::wire::{ask, ask_with, client};
+use crate::http::{CertError, Http, HttpOptions};
 
 /// A server that proves with a fresh certificate that it is `name`, and answers. Returns its address and the file that
 /// makes it trusted.
@@ -43,7 +42,7 @@ fn secured(name: &str) -> (String, tempfile::NamedTempFile) {
 fn trusting(path: impl Into<PathBuf>) -> HttpOptions {
     HttpOptions {
         ca_cert: Some(path.into()),
-        ..options()
+        ..HttpOptions::default()
     }
 }
 

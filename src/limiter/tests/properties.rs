@@ -5,8 +5,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use paceline::clock::SimClock;
-use paceline::{CancelToken, Clock, Rate, RateLimiter};
+use crate::clock::SimClock;
+use crate::{CancelToken, Clock, Rate, RateLimiter};
 use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);
@@ -157,7 +157,7 @@ impl Limiter for RateLimiter {
 #[cfg(feature = "batch")]
 mod runner {
     use super::*;
-    use paceline::pacing::{CallLimiter, KeyLimiter, KeyLimits, RateLimit};
+    use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits, RateLimit};
 
     /// A limiter with this many keys.
     pub(super) struct Runner(KeyLimiter, usize);
