@@ -21,12 +21,15 @@ pub struct FailureCause {
     /// The HTTP status, if a response came.
     pub status: Option<u16>,
     /// The server's error code, or one of ours such as `timeout`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     /// How many there were.
     pub count: u64,
     /// The latest message: one line without control characters.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The names of the first prompts that it happened to, at most 5.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub first: Vec<String>,
 }
 
@@ -77,13 +80,15 @@ pub(crate) struct Causes {
     /// Failures of further causes.
     pub others: u64,
     /// Which cause the latest failure has, as an index of the list.
+    #[serde(skip)]
     latest: Option<usize>,
 }
 
 impl Causes {
     /// A server has a handful of errors; with more, their codes are made up for each call.
     const MOST: usize = 24;
-    const IDS: usize = 5;
+    /// Names that a cause keeps.
+    pub(crate) const IDS: usize = 5;
     /// In characters: a sentence or two; a line of a terminal is shorter.
     const MESSAGE: usize = 300;
     const WORD: usize = 80;
@@ -141,24 +146,30 @@ impl Causes {
         );
     }
 
-    fn count(&mut self, name: &str, new: FailureCause) {
-        let mut place = self.list.iter().position(|cause| cause.is_same(&new));
-        if place.is_none() && self.list.len() < Self::MOST {
-            place = Some(self.list.len());
-            self.list.push(new.clone());
-        }
-        self.latest = place;
-        let Some(place) = place else {
+    /// Counts a failure of the prompt with this name; without a name, only its number counts.
+    pub(crate) fn count(&mut self, name: &str, new: FailureCause) {
+        self.latest = self.place(new);
+        let Some(place) = self.latest else {
             self.others += 1;
             return;
         };
         let cause = &mut self.list[place];
         cause.count += 1;
-        cause.message = new.message;
         let name = shortened(name, Self::WORD);
-        if cause.first.len() < Self::IDS && !cause.first.contains(&name) {
+        if !name.is_empty() && cause.first.len() < Self::IDS && !cause.first.contains(&name) {
             cause.first.push(name);
         }
+    }
+
+    /// The place of a cause in the list; `None` if the list is full. Its message becomes the latest one.
+    pub(crate) fn place(&mut self, new: FailureCause) -> Option<usize> {
+        let place = self.list.iter().position(|cause| cause.is_same(&new));
+        match place {
+            Some(place) => self.list[place].message = new.message,
+            None if self.list.len() < Self::MOST => self.list.push(new),
+            None => return None,
+        }
+        place.or(Some(self.list.len() - 1))
     }
 }
 

@@ -32,6 +32,11 @@ pub(crate) fn milliseconds(ms: u64) -> String {
     duration(Duration::from_millis(ms))
 }
 
+/// Whole milliseconds, rounded down.
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A time still to wait, in whole seconds and rounded up, so that a countdown ends with `1 s`.
 pub(crate) fn countdown(left: Duration) -> String {
     let begun = u64::from(left.subsec_nanos() > 0);

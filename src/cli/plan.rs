@@ -5,7 +5,7 @@ mod forecast;
 mod latencies;
 mod simulation;
 mod survey;
-mod text;
+mod view;
 mod workers;
 mod workload;
 
@@ -15,12 +15,13 @@ use super::args::PlanArgs;
 use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::setup::{self, PRACTICE_LATENCY};
+use super::template::{self, TextLook};
 use crate::batch::{Density, Settings};
 use crate::practice::Latency;
 
 use forecast::{FailureRates, Forecast, PlanInputs};
 use survey::Survey;
-use text::PlanText;
+use view::PlanView;
 
 /// The latency of a model about which nothing is known.
 const GUESSED_LATENCY: Latency = Latency::LogNormal(Duration::from_secs(2), 0.5);
@@ -60,11 +61,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
         load: survey.load.clone(),
         latency,
         failures,
+        timeout: calls.server.timeout,
     };
     let forecast = Forecast::of(&inputs);
-    let mut text = PlanText::default();
-    text.prompts(args, &survey, earlier.as_ref());
-    text.known(args, &inputs, earlier.as_ref());
-    text.forecast(&inputs, &forecast);
-    print(text.into_string())
+    let view = PlanView::new(args, &survey, earlier.as_ref(), &inputs, &forecast);
+    let text = template::text(include_str!("plan/text.txt"), &view, TextLook::of_stdout())?;
+    print(text + "\n")
 }

@@ -150,7 +150,7 @@ pub(super) fn open(
     };
     resume.retry_failed = args.retry_failed;
     resume.keep = args.keep;
-    resume.settings = Some(settings_of(args));
+    resume.settings = Some(settings_of(args, client));
     if !resume.index.is_empty() {
         notes.extend(check_belongs(
             args,
@@ -252,7 +252,7 @@ fn check_belongs(
 }
 
 /// What the prompts are sent with, in parts. Only the model is stored in words: the others may be long, or private.
-fn settings_of(args: &RunArgs) -> Json {
+fn settings_of(args: &RunArgs, client: &Client) -> Json {
     let request = &args.calls.request;
     let digest = |text: &str| format!("{:08x}", RecordId::of(1, text.as_bytes()).digest >> 32);
     let model = match args.calls.practice {
@@ -276,17 +276,32 @@ fn settings_of(args: &RunArgs) -> Json {
         .as_deref()
         .and_then(|path| fs::read_to_string(path).ok());
     let parameters = (!parameters.is_empty()).then(|| digest(&parameters.join(" ")));
+    let server = match args.calls.practice {
+        true => "the practice server".to_owned(),
+        false => host(client.url()),
+    };
     let parts = [
         ("model", model.map(|model| shortened(model, 200))),
         ("system message", request.system.as_deref().map(digest)),
         ("parameter", parameters),
         ("template", template.as_deref().map(digest)),
         ("api", Some(args.calls.server.api.to_string())),
+        ("server", Some(server)),
     ];
     let there = parts
         .into_iter()
         .filter_map(|(part, value)| Some((part.to_owned(), value?.into())));
     Json::from(Value::Object(there.collect()))
+}
+
+/// The host of an address, with its port: no password, and nothing that a path or query may hide.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    shortened(host, 200)
 }
 
 fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
@@ -334,6 +349,16 @@ mod tests {
         let idle = IdleSync::start(&Arc::new(Mutex::new(journal)));
         let error = idle.failed.recv_timeout(Duration::from_secs(30)).unwrap();
         assert!(matches!(error, JournalError::Damaged(_)), "{error}");
+    }
+
+    #[test]
+    fn the_server_is_stored_without_what_may_be_secret() {
+        let urls = [
+            "https://api.x.com/v1?key=k",
+            "http://u:p@[::1]:80",
+            "http://a@b@c/d",
+        ];
+        assert_eq!(urls.map(host), ["api.x.com", "[::1]:80", "c"]);
     }
 
     #[test]

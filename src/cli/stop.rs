@@ -82,7 +82,9 @@ pub(super) fn explain(
 /// If all prompts failed for one reason, but were too few to stop for: what to check.
 pub(super) fn if_all_failed_alike(summary: &Summary, args: &CallArgs) -> Option<String> {
     match summary.failed_prompts.list.as_slice() {
-        [cause] if summary.answered == 0 && summary.failed > 1 => Some(advice(cause, args)),
+        [cause] if summary.answered == 0 && summary.failed > 1 => {
+            Some(advice(cause, args.request.model.as_deref()))
+        }
         _ => None,
     }
 }
@@ -139,7 +141,7 @@ fn help(stop: &Stop, args: &CallArgs, destination: Destination) -> Option<String
             };
             format!("come back {back}, or wait longer with --max-wait")
         }
-        Stop::AllAlike { cause } => advice(cause, args),
+        Stop::AllAlike { cause } => advice(cause, args.request.model.as_deref()),
         Stop::Unreachable(_) => {
             "is the address right, and is the network up? See --base-url and the proxy variables"
                 .into()
@@ -196,12 +198,15 @@ fn refused(error: &CallError, args: &CallArgs) -> String {
     }
 }
 
-/// What to check when every prompt fails in this way.
-fn advice(cause: &FailureCause, args: &CallArgs) -> String {
+/// What to check when prompts of this model fail in this way.
+pub(super) fn advice(cause: &FailureCause, model: Option<&str>) -> String {
     let says = |word| cause.code.contains(word) || cause.message.contains(word);
-    let model = args.request.model.as_deref().filter(|_| says("model"));
+    let model = model.filter(|_| says("model"));
     let model = model.map(one_line);
     match (cause.outcome, cause.status) {
+        (CallOutcome::Rejected, _) if says("context_length") || says("context length") => {
+            "shorten these prompts, or use a model with a longer context: -m".to_owned()
+        }
         (CallOutcome::Rejected, Some(400 | 404)) if let Some(model) = model => {
             format!("is -m {model} right?")
         }
@@ -386,14 +391,16 @@ mod tests {
         let no_page = cause(CallOutcome::Rejected, 404, "no such page");
         let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
         let html = cause(CallOutcome::Unreadable, 200, "<html>");
+        let long = cause(CallOutcome::Rejected, 400, "This model's maximum context length is 9");
         let table = [
+            (long, "shorten these prompts"),
             (missing, "is -m gpt-9 right?"),
             (no_page, "--base-url"),
             (large, "--max-tokens"),
             (html, "--api"),
         ];
         for (cause, expected) in table {
-            let said = advice(&cause, &args());
+            let said = advice(&cause, Some("gpt-9"));
             assert!(said.contains(expected), "{said}");
         }
     }

@@ -11,7 +11,7 @@ use super::format::{counted, duration, grouped, number, shortened};
 use super::logging::Fields;
 use super::setup::Setup;
 use super::style::{Emphasis, Text};
-use crate::batch::{Flags, Resume, Stop, Summary};
+use crate::batch::{Causes, Flags, Resume, Stop, Summary};
 
 /// How many prompts go where at which rate, and how many are on record.
 pub(super) fn beginning(setup: &Setup, count: Option<u64>, resume: &Resume) -> String {
@@ -140,12 +140,19 @@ fn in_all(summary: &Summary) -> Option<String> {
         .then(|| format!("{answered} answered, {failed} failed, with earlier runs"))
 }
 
-/// The calls, if some of them were not answered: how many were retries, and how many failed with which status.
+/// The calls, if some of them were not answered.
 fn calls(summary: &Summary) -> Option<String> {
+    let failed = &summary.failed_calls;
+    let billed = summary.maybe_billed;
+    (failed.total() > 0).then(|| call_counts(summary.calls, summary.retried, failed, billed))
+}
+
+/// The number of calls: how many were retries, how many failed with which status, and how many may have been billed.
+pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed: u64) -> String {
     const KINDS: usize = 4;
-    let kinds = summary.failed_calls.by_label();
+    let kinds = failed.by_label();
     let shown: u64 = kinds.iter().take(KINDS).map(|(_, count)| count).sum();
-    let others = summary.failed_calls.total() - shown;
+    let others = failed.total() - shown;
     let mut parts: Vec<_> = kinds
         .iter()
         .take(KINDS)
@@ -154,16 +161,20 @@ fn calls(summary: &Summary) -> Option<String> {
     if others > 0 {
         parts.push(format!("{} others", grouped(others)));
     }
-    let retries = match summary.retried {
+    let retries = match retried {
         0 => String::new(),
         retried => format!(", {} of them retries", grouped(retried)),
     };
-    let billed = match summary.maybe_billed {
+    let billed = match maybe_billed {
         0 => String::new(),
         calls => format!(" ({} may have been billed)", grouped(calls)),
     };
-    let calls = grouped(summary.calls);
-    (!parts.is_empty()).then(|| format!("{calls}{retries}: {}{billed}", parts.join(", ")))
+    let colon = if parts.is_empty() { "" } else { ": " };
+    format!(
+        "{}{retries}{colon}{}{billed}",
+        grouped(all),
+        parts.join(", ")
+    )
 }
 
 /// The rate that was kept. A run of a moment has none worth telling, unless a rate was asked for.

@@ -23,7 +23,7 @@ pub(in crate::cli) struct ExportArgs {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,
 
-    /// csv, jsonl, md, txt or batch [default: by the ending of FILE]
+    /// csv, jsonl, md, txt or batch [default: by FILE; md on a terminal]
     #[arg(short, long, value_name = "NAME", hide_possible_values = true)]
     pub(in crate::cli) format: Option<ExportFormat>,
 

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use crate::batch::Price;
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A call leaves at its started_at, which is true to 1 ms: it is too soon if it is 2 ms early or more. \
@@ -28,6 +30,14 @@ pub(in crate::cli) struct ReportArgs {
     /// How many calls the limit lets through at once
     #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
     pub(in crate::cli) burst: NonZeroU32,
+
+    /// The price of a million tokens, in and out, as in 0.15,0.60
+    #[arg(long, value_name = "IN,OUT")]
+    pub(in crate::cli) price: Option<Price>,
+
+    /// The currency of --price: a sign or a word
+    #[arg(long, value_name = "SIGN", default_value = "$")]
+    pub(in crate::cli) currency: String,
 
     /// Write a page with charts; - is standard output
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{StrategyComparison, StrategyResult};
-use crate::cli::format::duration;
+use crate::cli::format::{duration, millis};
 use crate::cli::page::{Axis, Chart, page};
 use crate::cli::template::{self, TextLook};
 
@@ -243,8 +243,4 @@ fn bars(result: &StrategyResult, length: Duration) -> [ArrivalBar; BARS] {
 
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

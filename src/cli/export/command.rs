@@ -1,6 +1,6 @@
 //! `paceline export`: writes what was made of the results, and says to people how many prompts there were.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use super::{ExportError, ExportFormat, ExportOptions, Exported, export};
 use crate::cli::args::ExportArgs;
@@ -11,14 +11,19 @@ use crate::cli::logging::inform;
 use crate::cli::output;
 
 const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batch";
+const AS_MARKDOWN: &str = "written as Markdown: --format chooses another format, -o FILE a file";
 
 pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
-    let options = options(args)?;
+    let is_for_people = output::is_stdout(&args.output) && io::stdout().is_terminal();
+    let options = options(args, is_for_people)?;
     output::not_the_results(&args.output, &args.results)?;
     let mut results = output::open_results(&args.results)?;
     let export = |to: &mut dyn Write| export(&mut results, &options, to);
     match output::write_to(&args.output, export) {
         Ok(exported) => {
+            if is_for_people && args.format.is_none() {
+                inform(AS_MARKDOWN);
+            }
             inform(summary(&exported, &options));
             Ok(Exit::Answered)
         }
@@ -27,9 +32,11 @@ pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
     }
 }
 
-fn options(args: &ExportArgs) -> Result<ExportOptions, CommandError> {
+/// Without a format the ending of the file says it, and people get Markdown.
+fn options(args: &ExportArgs, is_for_people: bool) -> Result<ExportOptions, CommandError> {
     let by_ending = || ExportFormat::of_file(&args.output);
-    let format = args.format.or_else(by_ending);
+    let for_people = is_for_people.then_some(ExportFormat::Md);
+    let format = args.format.or_else(by_ending).or(for_people);
     let format = format.ok_or_else(|| CommandError::usage(NO_FORMAT))?;
     Ok(ExportOptions {
         format,
@@ -112,8 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn people_get_markdown_and_programs_must_say_what_they_want() {
+        let mut args = args(Path::new("r"), Path::new("-"));
+        args.format = None;
+        let format =
+            |args: &ExportArgs, is_for_people| options(args, is_for_people).map(|o| o.format);
+        assert_eq!(format(&args, true).unwrap(), ExportFormat::Md);
+        assert_eq!(format(&args, false).unwrap_err().to_string(), NO_FORMAT);
+        args.format = Some(ExportFormat::Csv);
+        assert_eq!(format(&args, true).unwrap(), ExportFormat::Csv);
+    }
+
+    #[test]
     fn the_summary_tells_what_was_left_out_and_what_is_odd() {
-        let options = options(&args(Path::new("r"), Path::new("-"))).unwrap();
+        let options = options(&args(Path::new("r"), Path::new("-")), false).unwrap();
         let good = Exported {
             answered: 2_000,
             written: 2_000,

@@ -8,6 +8,8 @@ use std::cmp::Reverse;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::latencies::LatencyDistribution;
 use super::workload::Workload;
 use super::{simulation, workers};
@@ -22,6 +24,8 @@ pub(super) struct PlanInputs {
     pub(super) load: Workload,
     pub(super) latency: LatencyDistribution,
     pub(super) failures: FailureRates,
+    /// A call that takes longer fails.
+    pub(super) timeout: Duration,
 }
 
 /// How often calls fail, from 0 to 1.
@@ -34,7 +38,7 @@ pub(super) struct FailureRates {
 }
 
 /// What limits a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) enum Bottleneck {
     /// The limit in calls.
     Rate,
@@ -93,6 +97,7 @@ impl Forecast {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn bottleneck(&self) -> Option<Bottleneck> {
         self.alone.first().map(|(bottleneck, _)| *bottleneck)
     }

@@ -37,6 +37,12 @@ impl LatencyDistribution {
         self.sorted[rank.clamp(1, self.sorted.len()) - 1]
     }
 
+    /// The part, from 0 to 1, that is longer than this.
+    pub(super) fn part_above(&self, longest: Duration) -> f64 {
+        let within = self.sorted.partition_point(|latency| *latency <= longest);
+        (self.sorted.len() - within) as f64 / self.sorted.len() as f64
+    }
+
     /// `count` latencies in random order. Of each 250 that follow each other, each comes from another of as many equal
     /// parts of the distribution: so a few stand for all, and their mean is that of all.
     pub(super) fn sample(&self, count: usize, seed: u64) -> Vec<Duration> {

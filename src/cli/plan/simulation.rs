@@ -96,6 +96,7 @@ struct SimulatedApi {
     density: Density,
     counting: Counting,
     failures: FailureRates,
+    timeout: Duration,
     state: Mutex<ApiState>,
 }
 
@@ -117,6 +118,7 @@ impl SimulatedApi {
             density: inputs.load.density,
             counting: inputs.load.counting,
             failures: inputs.failures,
+            timeout: inputs.timeout,
             state: Mutex::new(ApiState {
                 calls: 0,
                 in_flight: 0,
@@ -135,14 +137,20 @@ impl SimulatedApi {
         state.busiest = state.busiest.max(state.in_flight);
         let draw: f64 = state.random.random();
         let FailureRates { faults, rejected } = self.failures;
-        let error = if draw < faults {
-            Some(error(Class::Fault, 500))
+        let error = if latency > self.timeout {
+            Some(CallError {
+                code: "timeout".to_owned(),
+                maybe_billed: true,
+                ..error(Class::Fault, None)
+            })
+        } else if draw < faults {
+            Some(error(Class::Fault, Some(500)))
         } else if draw < faults + rejected {
-            Some(error(Class::Rejected, 400))
+            Some(error(Class::Rejected, Some(400)))
         } else {
             None
         };
-        (latency, error)
+        (latency.min(self.timeout), error)
     }
 
     fn answer(&self, request: &[u8]) -> Answer {
@@ -163,12 +171,12 @@ impl SimulatedApi {
     }
 }
 
-fn error(class: Class, status: u16) -> CallError {
+fn error(class: Class, status: Option<u16>) -> CallError {
     CallError {
         class,
         code: Default::default(),
         message: Default::default(),
-        status: Some(status),
+        status,
         request_id: None,
         retry_after: None,
         hints: Box::default(),

@@ -2,28 +2,23 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::mem;
 
 use super::audit::{self, MINUTE, unnamed};
-use super::call::{CallEnd, CallSummary, ms};
+use super::call::{CallEnd, CallSummary};
 use super::fields::RecordFields;
 use super::numbers::{
-    AuditedLimit, CallCounts, FailedExample, FailureReason, KeyReport, LatencySummary, Moment,
-    OutcomeCount, Percentiles, PromptCounts, RecordRef, Report, RetriedPrompt, RunSpan, SlowPrompt,
-    TimeSpent, TokenCounts,
+    AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
+    RankedPrompt, Report, RunSpan, TimeSpent, TokenCounts,
 };
 use super::pauses::{self, Pauses};
 use super::timeline::Timeline;
-use crate::batch::Flag;
+use crate::batch::{Causes, FailureCause, Flag};
+use crate::cli::format::millis;
 use crate::cli::output::keep_last;
 use crate::journal::RecordAttempt;
 use crate::outcome::CallOutcome;
 
-/// Different codes of failures that are told apart. A server may put anything into a code.
-const MOST_CODES: usize = 1_000;
-/// What all further codes are counted as.
-const OTHER_CODES: &str = "(others)";
-/// Prompts shown for each reason to fail.
-const EXAMPLES: usize = 3;
 /// Prompts in the lists of the slowest and the most retried.
 const RANKED: usize = 10;
 
@@ -33,14 +28,15 @@ pub(super) struct ReportBuilder {
     calls: Vec<CallSummary>,
     /// The line of the prompt, and its record.
     records: Vec<(u64, RecordEnd)>,
-    /// The codes of failures, numbered: a million records that failed take 16 bytes each, too.
-    codes: BTreeMap<String, u16>,
+    /// Without counts until the last record of each prompt is known.
+    causes: Causes,
+    /// What the last prompt was sent with.
+    settings: String,
     counts: CallCounts,
-    outcomes: BTreeMap<CallOutcome, u64>,
     keys: BTreeMap<u16, KeyTally>,
     tokens: TokenCounts,
-    slowest: Vec<Ranked>,
-    most_retried: Vec<Ranked>,
+    slowest: Vec<RankedPrompt>,
+    most_retried: Vec<RankedPrompt>,
 }
 
 /// What became of a prompt.
@@ -54,8 +50,8 @@ struct RecordEnd {
 #[derive(Clone, Copy, Debug)]
 enum PromptEnd {
     Answered(Option<Flag>),
-    /// The number of its code.
-    Failed(u16),
+    /// The place of its cause in the list, if it is there.
+    Failed(Option<u8>),
 }
 
 /// What is summed up for a key.
@@ -64,16 +60,6 @@ struct KeyTally {
     times: TimeSpent,
     /// Pauses of a length that the server gave.
     pauses: Vec<(u64, u64)>,
-}
-
-/// A prompt with much of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ranked {
-    amount: u64,
-    /// The line of the prompt.
-    prompt: u64,
-    /// The line of the results.
-    record: u64,
 }
 
 impl ReportBuilder {
@@ -88,6 +74,9 @@ impl ReportBuilder {
             self.tokens.output = self.tokens.output.saturating_add(tokens.output.into());
             self.tokens.stated_by += 1;
         }
+        if let Some(settings) = fields.settings.filter(|new| new.get() != self.settings) {
+            settings.get().clone_into(&mut self.settings);
+        }
         self.rank(first, prompt, record);
         self.add_end(record, prompt, fields);
     }
@@ -96,55 +85,47 @@ impl ReportBuilder {
         self.calls.push(call);
         self.counts.total += 1;
         self.counts.retries += u64::from(attempt.n > 1);
-        self.counts.status_429 += u64::from(attempt.status == Some(429));
-        *self.outcomes.entry(attempt.outcome).or_default() += 1;
+        self.counts.maybe_billed += u64::from(attempt.billed.is_some());
+        if attempt.outcome != CallOutcome::Answered {
+            let cause = FailureCause::new(attempt.outcome, attempt.status, "", "");
+            self.counts.failed.count("", cause);
+        }
         let key = self.keys.entry(call.key).or_default();
         key.times.add(&TimeSpent::of(attempt));
         if let (CallEnd::RateLimited, Some(wait)) = (call.end, attempt.retry_after) {
             let from = call.ended_at();
-            key.pauses.push((from, from.saturating_add(ms(wait))));
+            key.pauses.push((from, from.saturating_add(millis(wait))));
         }
     }
 
     /// Ranks a prompt by its calls, which are the last ones, from `first` on.
-    fn rank(&mut self, first: usize, prompt: u64, record: u64) {
+    fn rank(&mut self, first: usize, line: u64, record: u64) {
         let calls = &self.calls[first..];
         let begin = calls.iter().map(|call| call.at).min();
         let end = calls.iter().map(CallSummary::ended_at).max();
         let Some((begin, end)) = begin.zip(end) else {
             return;
         };
-        let retries = calls.len() as u64 - 1;
-        let ranked = |amount| Ranked {
-            amount,
-            prompt,
-            record,
+        let ranked = RankedPrompt {
+            prompt: unnamed(record),
+            line,
+            took_ms: end - begin,
+            retries: calls.len() as u64 - 1,
         };
-        offer(&mut self.slowest, ranked(end - begin));
-        if retries > 0 {
-            offer(&mut self.most_retried, ranked(retries));
+        if ranked.retries > 0 {
+            offer(&mut self.most_retried, &ranked, |ranked| ranked.retries);
         }
+        offer(&mut self.slowest, &ranked, |ranked| ranked.took_ms);
     }
 
     fn add_end(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_>) {
         let record = u32::try_from(record).unwrap_or(u32::MAX);
         let end = match &fields.text {
             Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),
-            None => {
-                let code = fields.error.as_ref().map_or("unknown", |error| &error.code);
-                PromptEnd::Failed(self.code_number(code))
-            }
+            // The list is short: a place fits a byte.
+            None => PromptEnd::Failed(self.causes.place(fields.cause()).map(|place| place as u8)),
         };
         self.records.push((prompt, RecordEnd { record, end }));
-    }
-
-    fn code_number(&mut self, code: &str) -> u16 {
-        if let Some(number) = self.codes.get(code) {
-            return *number;
-        }
-        let next = self.codes.len();
-        let code = if next < MOST_CODES { code } else { OTHER_CODES };
-        *self.codes.entry(code.to_owned()).or_insert(next as u16)
     }
 
     /// Makes the report: there are no more records.
@@ -161,10 +142,10 @@ impl ReportBuilder {
         let [all, answered] = [|_: &CallSummary| true, is_answer].map(|wanted| self.took(wanted));
         let latency = if answered.is_empty() { &all } else { &answered };
         let timeline = Timeline::new(&self.calls, pauses.values(), latency);
-        let slow = |prompt, took_ms| SlowPrompt { prompt, took_ms };
-        let retried = |prompt, retries| RetriedPrompt { prompt, retries };
         Report {
+            sent_with: serde_json::from_str(&self.settings).unwrap_or_default(),
             prompts,
+            calls: self.counts,
             tokens: self.tokens,
             span: span(&self.calls),
             limit,
@@ -174,70 +155,27 @@ impl ReportBuilder {
                 answered: Percentiles::of(&answered),
                 all: Percentiles::of(&all),
             },
-            slowest: ranked(&self.slowest, slow),
-            most_retried: ranked(&self.most_retried, retried),
+            slowest: self.slowest,
+            most_retried: self.most_retried,
             torn_bytes: 0,
-            calls: self.counts(),
             timeline,
-        }
-    }
-
-    fn counts(self) -> CallCounts {
-        let outcomes = self.outcomes.into_iter();
-        let mut outcomes: Vec<_> = outcomes
-            .map(|(outcome, count)| OutcomeCount { outcome, count })
-            .collect();
-        outcomes.sort_by_key(|ended| Reverse(ended.count));
-        CallCounts {
-            outcomes,
-            ..self.counts
         }
     }
 
     /// What became of the prompts, by the last record of each. The records are not needed any more.
     fn prompts(&mut self) -> PromptCounts {
-        let mut records = std::mem::take(&mut self.records);
+        let mut records = mem::take(&mut self.records);
         let all = records.len();
         keep_last(&mut records);
         let mut counts = PromptCounts {
             superseded: (all - records.len()) as u64,
+            causes: mem::take(&mut self.causes),
             ..PromptCounts::default()
         };
-        let mut reasons = self.reasons();
-        for (_, last) in records {
-            match last.end {
-                PromptEnd::Answered(flag) => {
-                    counts.answered += 1;
-                    if let Some(flag) = flag {
-                        counts.flags.count(flag);
-                    }
-                }
-                PromptEnd::Failed(code) => {
-                    counts.failed += 1;
-                    reasons[usize::from(code)].add(last.record);
-                }
-            }
-        }
-        reasons.retain(|reason| reason.count > 0);
-        reasons.sort_by(|one, other| (other.count, &one.code).cmp(&(one.count, &other.code)));
-        counts.failures = reasons;
+        counts.first_records = vec![Vec::new(); counts.causes.list.len()];
+        records.iter().for_each(|(_, last)| counts.add(*last));
+        counts.sort_causes();
         counts
-    }
-
-    /// The codes by their numbers, without prompts.
-    fn reasons(&mut self) -> Vec<FailureReason> {
-        let codes = std::mem::take(&mut self.codes);
-        let mut codes: Vec<_> = codes
-            .into_iter()
-            .map(|(code, number)| (number, code))
-            .collect();
-        codes.sort_unstable();
-        let reason = |(_, code)| FailureReason {
-            code,
-            count: 0,
-            examples: Vec::new(),
-        };
-        codes.into_iter().map(reason).collect()
     }
 
     /// The pauses of each key. The calls are sorted by key.
@@ -246,7 +184,7 @@ impl ReportBuilder {
         for calls in self.calls.chunk_by(|one, next| one.key == next.key) {
             let key = calls[0].key;
             if let Some(tally) = self.keys.get_mut(&key) {
-                let mut spans = std::mem::take(&mut tally.pauses);
+                let mut spans = mem::take(&mut tally.pauses);
                 spans.extend(pauses::silent(calls));
                 pauses.insert(key, Pauses::new(spans));
             }
@@ -291,16 +229,40 @@ impl ReportBuilder {
     }
 }
 
-impl FailureReason {
-    fn add(&mut self, record: u32) {
-        self.count += 1;
-        if self.examples.len() < EXAMPLES {
-            let prompt = unnamed(record.into());
-            self.examples.push(FailedExample {
-                prompt,
-                message: String::new(),
-            });
+impl PromptCounts {
+    fn add(&mut self, last: RecordEnd) {
+        match last.end {
+            PromptEnd::Answered(flag) => {
+                self.answered += 1;
+                if let Some(flag) = flag {
+                    self.flags.count(flag);
+                }
+            }
+            PromptEnd::Failed(place) => {
+                self.failed += 1;
+                self.add_failure(place.map(usize::from), last.record.into());
+            }
         }
+    }
+
+    fn add_failure(&mut self, place: Option<usize>, record: u64) {
+        let Some(place) = place else {
+            self.causes.others += 1;
+            return;
+        };
+        self.causes.list[place].count += 1;
+        if self.first_records[place].len() < Causes::IDS {
+            self.first_records[place].push(record);
+        }
+    }
+
+    /// The most frequent cause first; without those whose prompts were all run again.
+    fn sort_causes(&mut self) {
+        let causes = mem::take(&mut self.causes.list).into_iter();
+        let mut both: Vec<_> = causes.zip(mem::take(&mut self.first_records)).collect();
+        both.retain(|(cause, _)| cause.count > 0);
+        both.sort_by_key(|(cause, _)| Reverse(cause.count));
+        (self.causes.list, self.first_records) = both.into_iter().unzip();
     }
 }
 
@@ -308,29 +270,22 @@ fn is_answer(call: &CallSummary) -> bool {
     call.end == CallEnd::Answered
 }
 
-/// Puts a prompt into a list of those with the most, the most first; of equals the one that came first. Each prompt is
-/// in the list once.
-fn offer(list: &mut Vec<Ranked>, new: Ranked) {
-    if list.len() == RANKED && list[RANKED - 1].amount >= new.amount {
+/// Puts a prompt into a list of those with the most of something, the most first; of equals the one that came first.
+/// Each prompt is in the list once.
+fn offer(list: &mut Vec<RankedPrompt>, new: &RankedPrompt, of: impl Fn(&RankedPrompt) -> u64) {
+    let amount = of(new);
+    if list.len() == RANKED && of(&list[RANKED - 1]) >= amount {
         return;
     }
-    if let Some(old) = list.iter().position(|ranked| ranked.prompt == new.prompt) {
-        if list[old].amount >= new.amount {
+    if let Some(old) = list.iter().position(|ranked| ranked.line == new.line) {
+        if of(&list[old]) >= amount {
             return;
         }
         list.remove(old);
     }
-    let place = list.partition_point(|ranked| ranked.amount >= new.amount);
-    list.insert(place, new);
+    let place = list.partition_point(|ranked| of(ranked) >= amount);
+    list.insert(place, new.clone());
     list.truncate(RANKED);
-}
-
-/// A list as the report has it.
-fn ranked<T>(list: &[Ranked], entry: impl Fn(RecordRef, u64) -> T) -> Vec<T> {
-    let entries = list.iter();
-    entries
-        .map(|ranked| entry(unnamed(ranked.record), ranked.amount))
-        .collect()
 }
 
 /// From the first call to the last. The calls are sorted by departure.
@@ -364,11 +319,11 @@ impl Percentiles {
 impl TimeSpent {
     fn of(attempt: &RecordAttempt) -> Self {
         TimeSpent {
-            queued_ms: ms(attempt.queued),
-            paced_ms: ms(attempt.paced),
+            queued_ms: millis(attempt.queued),
+            paced_ms: millis(attempt.paced),
             paused_ms: 0,
-            took_ms: ms(attempt.took),
-            backoff_ms: attempt.backoff.map_or(0, ms),
+            took_ms: millis(attempt.took),
+            backoff_ms: attempt.backoff.map_or(0, millis),
         }
     }
 
@@ -400,18 +355,17 @@ mod tests {
         let more = (7..20).map(|prompt| (prompt, 6));
         let mut list = Vec::new();
         for (record, (prompt, amount)) in (1..).zip(amounts.into_iter().chain(more)) {
-            offer(
-                &mut list,
-                Ranked {
-                    amount,
-                    prompt,
-                    record,
-                },
-            );
+            let ranked = RankedPrompt {
+                prompt: unnamed(record),
+                line: prompt,
+                took_ms: amount,
+                retries: 0,
+            };
+            offer(&mut list, &ranked, |ranked| ranked.took_ms);
         }
         let found: Vec<_> = list
             .iter()
-            .map(|r| (r.prompt, r.amount, r.record))
+            .map(|r| (r.line, r.took_ms, r.prompt.record))
             .collect();
         let expected = [
             (2, 9, 2),
@@ -437,15 +391,18 @@ mod tests {
     }
 
     #[test]
-    fn beyond_a_thousand_codes_all_others_are_one() {
+    fn beyond_two_dozen_causes_all_others_are_one() {
         let mut builder = ReportBuilder::default();
         for n in 1..=2_000 {
             let record =
                 format!(r#"{{"id":"pl_1","custom_id":"a","error":{{"code":"{n}","message":""}}}}"#);
             builder.add(n, n, &serde_json::from_str(&record).unwrap());
         }
-        let failures = builder.finish(None).prompts.failures;
-        assert_eq!((failures.len(), failures[0].count), (1_001, 1_000));
-        assert_eq!(failures[0].code, OTHER_CODES);
+        let prompts = builder.finish(None).prompts;
+        let causes = prompts.causes;
+        assert_eq!(
+            (prompts.failed, causes.list.len(), causes.others),
+            (2_000, 24, 1_976)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! One call, as the report needs it: the calls of a million records are held in memory, 24 bytes each.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
+use crate::cli::format::millis;
 use crate::journal::RecordAttempt;
 use crate::outcome::CallOutcome;
 
@@ -44,8 +45,8 @@ impl CallSummary {
         let end = end_of(attempt);
         CallSummary {
             at: since_1970(attempt.started_at).min(Self::LATEST),
-            took_ms: small(ms(attempt.took)),
-            paced_ms: small(ms(attempt.paced)),
+            took_ms: small(millis(attempt.took)),
+            paced_ms: small(millis(attempt.paced)),
             record: small(record),
             key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
             end,
@@ -73,12 +74,8 @@ fn end_of(attempt: &RecordAttempt) -> CallEnd {
 }
 
 fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, ms)
-}
-
-/// Whole milliseconds.
-pub(super) fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, millis)
 }
 
 fn small(number: u64) -> u32 {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::numbers::{AuditedLimit, Report};
+use super::view::CostOf;
 use crate::cli::args::ReportArgs;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -41,15 +42,19 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
 }
 
 fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
+    let cost = CostOf {
+        price: args.price,
+        currency: &args.currency,
+    };
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
-        let page = report.to_html(&name.to_string_lossy());
+        let page = report.to_html(&name.to_string_lossy(), cost);
         to.write_all(page?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        let text = report.to_text(TextLook::of_stdout())?;
+        let text = report.to_text(cost, TextLook::of_stdout())?;
         writeln!(to, "{text}")
     }
 }

@@ -7,7 +7,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::api::{Usage, usage_of};
+use crate::batch::FailureCause;
 use crate::journal::{RecordAttempt, RecordError};
+use crate::outcome::CallOutcome;
 
 /// A record. Of the response, which is most of it, only the usage is read.
 #[derive(Debug, Deserialize)]
@@ -16,6 +18,9 @@ pub(crate) struct RecordFields<'a> {
     pub(super) id: Cow<'a, str>,
     #[serde(borrow, rename = "custom_id")]
     _custom_id: Cow<'a, str>,
+    /// What it was sent with, as it was written.
+    #[serde(borrow, default)]
+    pub(super) settings: Option<&'a RawValue>,
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
@@ -30,11 +35,25 @@ pub(crate) struct RecordFields<'a> {
 /// A response, with its body as it was written.
 #[derive(Debug, Deserialize)]
 struct ResponseBody<'a> {
+    status_code: Option<u16>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
 }
 
 impl RecordFields<'_> {
+    /// Why the prompt failed.
+    pub(super) fn cause(&self) -> FailureCause {
+        let last = self.attempts.last();
+        let outcome = last.map_or(CallOutcome::Panic, |attempt| attempt.outcome);
+        let status = self
+            .response
+            .as_ref()
+            .and_then(|response| response.status_code);
+        let error = self.error.as_ref();
+        let (code, message) = error.map_or(("unknown", ""), |error| (&error.code, &error.message));
+        FailureCause::new(outcome, status, code, message)
+    }
+
     /// The tokens that the response states, in the words of any API. A copy cost nothing.
     pub(crate) fn tokens(&self) -> Option<Usage> {
         if self.same_as.is_some() {

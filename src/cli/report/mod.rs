@@ -15,13 +15,12 @@ mod call;
 mod charts;
 mod command;
 mod fields;
-mod html;
 mod lanes;
 mod names;
 mod numbers;
 mod pauses;
-mod text;
 mod timeline;
+mod view;
 
 use std::io::{BufRead, Seek};
 

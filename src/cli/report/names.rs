@@ -8,10 +8,12 @@ use serde::Deserialize;
 use super::numbers::{RecordRef, Report};
 use crate::cli::format::shortened;
 use crate::cli::output::RereadError;
-use crate::journal::{RecordError, Results};
+use crate::journal::Results;
 
 /// Characters of a prompt that are kept: two lines of a terminal.
 const ASKED: usize = 160;
+/// Characters of a name among others.
+const NAME: usize = 80;
 
 /// What is looked up.
 #[derive(Debug, Deserialize)]
@@ -19,24 +21,20 @@ struct RecordName {
     custom_id: String,
     #[serde(default)]
     prompt: String,
-    error: Option<RecordError>,
 }
 
-/// Fills in the names, and the messages of the failures.
+/// Fills in the names.
 pub(super) fn fill_in<R: BufRead + Seek>(
     report: &mut Report,
     results: &mut Results<R>,
 ) -> Result<(), RereadError> {
-    let wanted = report
-        .references()
-        .map(|reference| reference.record)
-        .collect();
+    let mut wanted: BTreeSet<_> = report.references().map(|to| to.record).collect();
+    wanted.extend(report.prompts.first_records.iter().flatten());
     let names = look_up(&wanted, results)?;
-    let reasons = report.prompts.failures.iter_mut();
-    for example in reasons.flat_map(|reason| &mut reason.examples) {
-        let name = names.get(&example.prompt.record);
-        let error = name.and_then(|name| name.error.as_ref());
-        example.message = error.map(|error| error.message.clone()).unwrap_or_default();
+    let first = report.prompts.first_records.iter();
+    for (cause, first) in report.prompts.causes.list.iter_mut().zip(first) {
+        let named = first.iter().filter_map(|record| names.get(record));
+        cause.first = named.map(|name| shortened(&name.custom_id, NAME)).collect();
     }
     for reference in report.references() {
         if let Some(name) = names.get(&reference.record) {
@@ -70,17 +68,14 @@ fn look_up<R: BufRead + Seek>(
 impl Report {
     /// Every record that a number points to.
     fn references(&mut self) -> impl Iterator<Item = &mut RecordRef> {
-        let failures = self.prompts.failures.iter_mut();
-        let failures = failures.flat_map(|reason| &mut reason.examples);
-        let failures = failures.map(|example| &mut example.prompt);
-        let slowest = self.slowest.iter_mut().map(|slow| &mut slow.prompt);
-        let retried = self.most_retried.iter_mut().map(|most| &mut most.prompt);
+        let ranked = self.slowest.iter_mut().chain(&mut self.most_retried);
+        let ranked = ranked.map(|ranked| &mut ranked.prompt);
         let keys = self.keys.iter_mut().flat_map(|key| {
             let gap = key.smallest_gap.iter_mut();
             let gap = gap.flat_map(|gap| [&mut gap.from, &mut gap.to]);
             let worst = key.excess.iter_mut().flat_map(|excess| &mut excess.worst);
             gap.chain(worst.map(|worst| &mut worst.call))
         });
-        failures.chain(slowest).chain(retried).chain(keys)
+        ranked.chain(keys)
     }
 }

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::timeline::Timeline;
-use crate::batch::Flags;
-use crate::outcome::CallOutcome;
+use crate::batch::{Causes, Flags};
 
 /// What happened, as the records tell it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Report {
+    /// What the last prompt was sent with.
+    pub(crate) sent_with: SentWith,
     pub(crate) prompts: PromptCounts,
     pub(crate) calls: CallCounts,
     pub(crate) tokens: TokenCounts,
@@ -25,9 +26,9 @@ pub(crate) struct Report {
     pub(crate) times: TimeSpent,
     pub(crate) latency: LatencySummary,
     /// The ten prompts that took longest, the slowest first.
-    pub(crate) slowest: Vec<SlowPrompt>,
+    pub(crate) slowest: Vec<RankedPrompt>,
     /// The ten prompts that were retried most, if any was.
-    pub(crate) most_retried: Vec<RetriedPrompt>,
+    pub(crate) most_retried: Vec<RankedPrompt>,
     /// Bytes of an unfinished last line, which does not count.
     pub(crate) torn_bytes: u64,
     /// For the page only.
@@ -42,29 +43,22 @@ pub(crate) struct PromptCounts {
     /// Answers among them that are empty, cut or withheld.
     pub(crate) flags: Flags,
     pub(crate) failed: u64,
-    /// Why prompts failed, the most frequent reason first.
-    pub(crate) failures: Vec<FailureReason>,
+    /// Why prompts failed, the most frequent cause first.
+    pub(crate) causes: Causes,
+    /// For each cause the records of the first prompts in the input, whose names are looked up.
+    #[serde(skip)]
+    pub(super) first_records: Vec<Vec<u64>>,
     /// Records of prompts that were run again later, which do not count above. Their calls do.
     pub(crate) superseded: u64,
 }
 
-/// A reason why prompts failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct FailureReason {
-    /// The code of the error.
-    pub(crate) code: String,
-    /// Prompts that failed for it.
-    pub(crate) count: u64,
-    /// The first of them in the input, at most three.
-    pub(crate) examples: Vec<FailedExample>,
-}
-
-/// A prompt that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct FailedExample {
-    pub(crate) prompt: RecordRef,
-    /// The message of the error.
-    pub(crate) message: String,
+/// What prompts were sent with, as far as the records tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SentWith {
+    pub(crate) model: Option<String>,
+    pub(crate) api: Option<String>,
+    /// The host.
+    pub(crate) server: Option<String>,
 }
 
 /// A record that a number points to.
@@ -84,16 +78,10 @@ pub(crate) struct CallCounts {
     pub(crate) total: u64,
     /// Calls that were not the first for their prompt.
     pub(crate) retries: u64,
-    pub(crate) status_429: u64,
-    /// How calls ended, the most frequent way first.
-    pub(crate) outcomes: Vec<OutcomeCount>,
-}
-
-/// How calls ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct OutcomeCount {
-    pub(crate) outcome: CallOutcome,
-    pub(crate) count: u64,
+    /// Calls without an answer that may have been billed.
+    pub(crate) maybe_billed: u64,
+    /// How calls failed: by outcome and status, without codes and names.
+    pub(crate) failed: Causes,
 }
 
 /// Tokens, as the responses say.
@@ -240,20 +228,16 @@ pub(crate) struct Percentiles {
     pub(crate) longest_ms: u64,
 }
 
-/// A prompt that took long.
+/// A prompt that took long, or was retried often.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct SlowPrompt {
-    /// The slowest of its records.
+pub(crate) struct RankedPrompt {
+    /// One of its records.
     pub(crate) prompt: RecordRef,
+    /// Where the prompt stands in the input, from 1.
+    #[serde(skip)]
+    pub(super) line: u64,
     /// From its first call's departure to its last call's end.
     pub(crate) took_ms: u64,
-}
-
-/// A prompt that was retried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct RetriedPrompt {
-    /// The most retried of its records.
-    pub(crate) prompt: RecordRef,
     /// Calls after the first.
     pub(crate) retries: u64,
 }

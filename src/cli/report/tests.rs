@@ -3,7 +3,8 @@
 mod batch;
 mod page;
 
-use super::numbers::{Excess, FailedExample, Moment, Percentiles};
+use super::numbers::{Excess, Moment, Percentiles};
+use super::view::CostOf;
 use super::*;
 use crate::cli::template::TextLook;
 use serde_json::{Value, json};
@@ -59,6 +60,14 @@ fn report_on(records: &[String], limit: Option<AuditedLimit>) -> Report {
     Report::read(&mut Results::new(Cursor::new(records.concat())), limit).unwrap()
 }
 
+fn text_of(report: &Report) -> String {
+    report.to_text(CostOf::default(), TextLook::PLAIN).unwrap()
+}
+
+fn page_of(report: &Report) -> String {
+    report.to_html("r", CostOf::default()).unwrap()
+}
+
 fn report(records: &[String]) -> Report {
     report_on(records, None)
 }
@@ -85,7 +94,7 @@ fn the_last_record_of_a_prompt_says_what_became_of_it_and_the_calls_of_all_count
     );
     assert_eq!((prompts.flags.cut, prompts.flags.empty), (1, 1));
     assert_eq!(
-        prompts.failures.len(),
+        prompts.causes.list.len(),
         1,
         "the failure of line 1 is made good"
     );
@@ -97,34 +106,139 @@ fn the_last_record_of_a_prompt_says_what_became_of_it_and_the_calls_of_all_count
 }
 
 #[test]
-fn reasons_come_with_the_most_frequent_first_and_an_example_that_still_holds() {
+fn causes_come_with_the_most_frequent_first_and_with_prompts_that_still_fail() {
     let records = [
         failed(5, "timeout", "of line 5"),
         failed(1, "timeout", "superseded"),
         failed(4, "bad", "of line 4"),
         failed(9, "timeout", "of line 9"),
+        failed(8, "gone", "made good"),
         answered(1, &[]),
+        answered(8, &[]),
     ];
-    let failures = report(&records).prompts.failures;
-    let said: Vec<_> = failures
+    let causes = report(&records).prompts.causes;
+    let said: Vec<_> = causes
+        .list
         .iter()
-        .map(|failure| {
-            let of = |FailedExample { prompt, message }: &FailedExample| {
-                (prompt.custom_id.clone(), prompt.record, message.clone())
-            };
+        .map(|cause| {
             (
-                failure.code.as_str(),
-                failure.count,
-                failure.examples.iter().map(of).collect(),
+                &*cause.code,
+                cause.count,
+                cause.first.join(" "),
+                &*cause.message,
             )
         })
         .collect();
-    let example = |line: u64, record| (format!("line-{line}"), record, format!("of line {line}"));
-    let expected: [(_, _, Vec<_>); 2] = [
-        ("timeout", 2, vec![example(5, 1), example(9, 4)]),
-        ("bad", 1, vec![example(4, 3)]),
+    let expected = [
+        ("timeout", 2, "line-5 line-9".to_owned(), "of line 9"),
+        ("bad", 1, "line-4".to_owned(), "of line 4"),
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn a_cause_is_told_with_its_class_status_code_message_first_prompts_and_advice() {
+    let calls = |outcome: &str, status: Option<u16>| {
+        [call(
+            1,
+            0,
+            json!({"outcome": outcome, "status": status, "took_ms": 5}),
+        )]
+    };
+    let rest = |status: Option<u16>, code: &str, message: &str| {
+        let response = status.map(|status| json!({"status_code": status, "body": null}));
+        json!({"text": null, "response": response, "error": {"code": code, "message": message},
+            "settings": {"model": "gpt-9", "server": "api.x.com"}})
+    };
+    let missing = rest(
+        Some(404),
+        "model_not_found",
+        "The model `gpt-9` does not exist.",
+    );
+    let gone = rest(None, "broken", "broken by the server");
+    let records: Vec<_> = (1..=7)
+        .map(|line| match line {
+            1 => record(line, &calls("connection", None), gone.clone()),
+            _ => record(line, &calls("rejected", Some(404)), missing.clone()),
+        })
+        .collect();
+    let report = report(&records);
+    let text = text_of(&report);
+    for words in [
+        "0 of 7 prompts answered, 7 failed; pace not checked",
+        "6 x 404 model_not_found: The model `gpt-9` does not exist.\n",
+        "rejected; line-2, line-3, line-4, line-5, line-6, …\n",
+        "help: is -m gpt-9 right?\n",
+        "1 x connection: broken by the server\n",
+        "fault; line-1\n",
+        "help: is the address right? See --base-url\n",
+        "model             gpt-9 at api.x.com\n",
+        "made              7: 6 x 404, 1 x connection\n",
+    ] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+    let page = page_of(&report);
+    for words in [
+        "data-of=\"class\">rejected</td>",
+        "<bdi>404 model_not_found</bdi>",
+        "<bdi>The model `gpt-9` does not exist.</bdi>",
+        "<bdi>line-2, line-3, line-4, line-5, line-6, …</bdi>",
+        "<bdi>is -m gpt-9 right?</bdi>",
+        "Calls: 7: 6 x 404, 1 x connection.",
+        "<dt>model</dt><dd>gpt-9</dd><dt>server</dt><dd>api.x.com</dd>",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+}
+
+#[test]
+fn the_cost_is_told_if_a_price_is_given() {
+    let usage = json!({"response": {"body": {"usage": {"prompt_tokens": 200_000, "completion_tokens": 10}}}});
+    let report = report(&[record(1, &[call(1, 0, json!({}))], usage)]);
+    let cost = CostOf {
+        price: "0.15,0.60".parse().ok(),
+        currency: "$",
+    };
+    let text = report.to_text(cost, TextLook::PLAIN).unwrap();
+    assert!(text.contains("cost              $0.03\n"), "{text}");
+    assert!(
+        report
+            .to_html("r", cost)
+            .unwrap()
+            .contains("<span>cost</span><b>$0.03</b>")
+    );
+    assert!(page_of(&report).contains("<span>tokens</span><b>200k</b>"));
+}
+
+#[test]
+fn figures_of_a_narrow_terminal_stand_below_each_other_and_colour_is_a_choice() {
+    let records = [answered(
+        1,
+        &[
+            rate_limited(1, 0, 40, 500),
+            call(2, 600, json!({"took_ms": 1250})),
+        ],
+    )];
+    let look = |width, colour| TextLook { width, colour };
+    let report = report(&records);
+    let of = |look| report.to_text(CostOf::default(), look).unwrap();
+    let narrow = of(look(50, false));
+    assert!(
+        narrow.lines().all(|line| line.chars().count() <= 50),
+        "{narrow}"
+    );
+    for figure in [
+        "server                 1.29 s",
+        "longest                1.25 s",
+    ] {
+        assert!(narrow.contains(figure), "{narrow}");
+    }
+    let painted = of(look(80, true));
+    assert!(
+        painted.contains("\u{1b}[33mpaused for 500 ms\u{1b}[0m"),
+        "{painted}"
+    );
+    assert_eq!(console::strip_ansi_codes(&painted), of(TextLook::PLAIN));
 }
 
 #[test]
@@ -183,12 +297,9 @@ fn calls_are_counted_by_outcome_with_retries_and_tokens() {
         ),
     ];
     let Report { calls, tokens, .. } = report(&records);
-    assert_eq!((calls.total, calls.retries, calls.status_429), (6, 3, 2));
-    let outcomes = calls
-        .outcomes
-        .iter()
-        .map(|ended| (ended.outcome.name(), ended.count));
-    assert!(outcomes.eq([("answered", 3), ("rate_limited", 2), ("timeout", 1)]));
+    assert_eq!((calls.total, calls.retries), (6, 3));
+    let failed = calls.failed.by_label();
+    assert_eq!(failed, [("429".to_owned(), 2), ("time-out".to_owned(), 1)]);
     assert_eq!((tokens.input, tokens.output, tokens.stated_by), (11, 22, 2));
 }
 
@@ -339,11 +450,7 @@ fn latency_is_that_of_answers_and_that_of_all_calls() {
 fn an_empty_file_is_a_run_that_has_just_begun() {
     let report = report(&[]);
     assert_eq!(
-        (
-            report.to_text(TextLook::PLAIN).unwrap().as_str(),
-            report.span,
-            report.latency.all
-        ),
+        (text_of(&report).as_str(), report.span, report.latency.all),
         ("no records yet", None, None)
     );
     assert!(
@@ -424,24 +531,28 @@ fn a_report_reads_so() {
         failed(4, "timeout", "x"),
         answered(4, &[call(1, 640, json!({}))]),
     ];
-    let expected = "\
+    let report = report_on(&records, rpm(600));
+    let [first, last] = [0, 640].map(|at| view::local_time(Moment(1_795_514_400_000 + at)));
+    let expected = format!(
+        "\
+3 of 4 prompts answered, 1 failed; pace not kept: 1 call too soon.
+
 Prompts
   answered          3 (1 cut at the most tokens: see finish_reason)
   failed            1
-                    1 context_length_exceeded, such as line-3: This model's max…
+                    1 x panic: This model's maximum context length is 8192
+                    tokens, and yours has more
+                    fault; line-3
+                    help: is the server well, and is -m right?
   superseded        1 record of prompts that were run again
 
 Calls
-  made              4 calls
-  retries           1 call
-  status 429        1 call
-  answered          3 (75.0 %)
-  rate_limited      1 (25.0 %)
+  made              4, 1 of them retries: 1 x 429
   tokens            12 in, 80 out (stated by 1 response)
 
 Time
-  first call        2026-11-24T10:00:00.000Z
-  last call         2026-11-24T10:00:00.640Z, 640 ms later
+  first call        {first}
+  last call         {last}, 640 ms later
   on average        281 calls a minute
   busiest 60 s      4 calls, from 2026-11-24T10:00:00.000Z
 
@@ -478,13 +589,9 @@ Slowest prompts
   0 s               line-4
 
 Most retried prompts
-  1 retry           line-1";
-    assert_eq!(
-        report_on(&records, rpm(600))
-            .to_text(TextLook::PLAIN)
-            .unwrap(),
-        expected
+  1 retry           line-1"
     );
+    assert_eq!(text_of(&report), expected);
 }
 
 #[test]
@@ -504,14 +611,12 @@ fn no_line_is_wider_than_a_terminal_or_commands_it_whatever_the_records_say() {
             )
         })
         .collect();
-    let text = report_on(&records, rpm(1))
-        .to_text(TextLook::PLAIN)
-        .unwrap();
+    let text = text_of(&report_on(&records, rpm(1)));
     for line in text.lines() {
         assert!(
             line.chars().count() <= 80 && !line.contains(char::is_control),
             "{line:?}"
         );
     }
-    assert!(text.contains("and 29 other reasons: see --json"), "{text}");
+    assert!(text.contains("and other reasons: see --json"), "{text}");
 }

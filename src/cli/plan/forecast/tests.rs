@@ -40,6 +40,7 @@ fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Pla
         load,
         latency: latency.into(),
         failures: FailureRates::default(),
+        timeout: SECOND * 600,
     }
 }
 
@@ -174,4 +175,26 @@ fn without_a_limit_every_doubling_of_workers_is_shown_and_none_is_enough() {
         [1, 2, 4, 8, 16, 32, 64, 128, 256]
     );
     near(forecast.took, SECOND * 300 / 4, 0.02);
+}
+
+#[test]
+fn a_call_that_takes_longer_than_the_timeout_is_sent_once_more_and_then_given_up() {
+    let mut case = case(10, 60_000, Some(10), Latency::Constant(SECOND * 900));
+    near(Forecast::of(&case).took, SECOND * 600 * 2, 0.01);
+    assert_eq!(Forecast::of(&case).calls, 20.0);
+    case.settings.timeout_retries = 0;
+    assert_eq!(Forecast::of(&case).calls, 10.0);
+    case.timeout = SECOND * 1000;
+    near(Forecast::of(&case).took, SECOND * 900, 0.01);
+}
+
+#[test]
+fn the_calls_in_flight_are_those_that_an_adaptive_limit_finds() {
+    let of = |workers| Forecast::of(&case(400, 0, workers, Latency::Constant(SECOND)));
+    let [found, many] = [of(None), of(Some(256))];
+    assert!((8..=256).contains(&found.busiest), "{found:?}");
+    assert!(
+        found.took > many.took,
+        "it starts with two calls, and grows"
+    );
 }

@@ -82,7 +82,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         (
             report.prompts.answered,
             report.calls.total,
-            report.calls.status_429
+            report.calls.failed.total()
         ),
         (300, 302, 2)
     );

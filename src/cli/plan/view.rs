@@ -1,0 +1,150 @@
+//! What a plan shows: its figures, which the template `text.txt` lays out.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::earlier::EarlierRun;
+use super::forecast::{Bottleneck, Forecast, PlanInputs};
+use super::survey::Survey;
+use crate::batch::Tokens;
+use crate::cli::args::PlanArgs;
+use crate::cli::format::millis;
+use crate::cli::setup;
+
+/// Tokens are estimates, and times are in milliseconds.
+#[derive(Debug, Serialize)]
+pub(super) struct PlanView {
+    to_send: u64,
+    /// Prompts of the input, and what earlier runs made of them.
+    total: u64,
+    answered: u64,
+    failed: u64,
+    /// Prompts on record that would be sent differently now.
+    changed: u64,
+    input: f64,
+    output: f64,
+    bytes_a_token: f64,
+    answer_tokens: f64,
+    tokens_are_measured: bool,
+    cost: Option<String>,
+    too_large: Option<String>,
+    rpm: Option<NonZeroU32>,
+    tpm: Option<NonZeroU32>,
+    keys: usize,
+    latency_ms: u64,
+    latency_p95_ms: u64,
+    latency_from: &'static str,
+    earlier_answers: u64,
+    /// Calls in a hundred that fail.
+    faults: f64,
+    rejected: f64,
+    timed_out: f64,
+    timeout_ms: u64,
+    took_ms: u64,
+    calls_a_minute: f64,
+    /// How long each limit alone would let it take, the longest first.
+    alone: Vec<(Bottleneck, u64)>,
+    busiest: u64,
+    workers_are_automatic: bool,
+    ends: bool,
+    choices: Vec<ChoiceView>,
+    enough: Option<usize>,
+    wanted: Option<NonZeroUsize>,
+    simulated: u64,
+}
+
+/// A number of workers.
+#[derive(Debug, Serialize)]
+struct ChoiceView {
+    workers: usize,
+    took_ms: u64,
+    calls_a_minute: f64,
+    /// How many times as long as with the best number.
+    longer: f64,
+}
+
+impl PlanView {
+    pub(super) fn new(
+        args: &PlanArgs,
+        survey: &Survey,
+        earlier: Option<&EarlierRun>,
+        inputs: &PlanInputs,
+        forecast: &Forecast,
+    ) -> Self {
+        let (load, latency) = (&inputs.load, &inputs.latency);
+        let calls = &args.run.calls;
+        PlanView {
+            to_send: load.count,
+            total: survey.total,
+            answered: survey.before.answered,
+            failed: survey.before.failed,
+            changed: survey.changed,
+            input: load.input.round(),
+            output: load.output.round(),
+            bytes_a_token: 1.0 / load.density.input,
+            answer_tokens: load.density.output,
+            tokens_are_measured: earlier.is_some_and(|earlier| earlier.has_tokens),
+            cost: cost(args, inputs),
+            too_large: survey.oversized.warning(),
+            rpm: setup::rpm(calls),
+            tpm: calls.rate.tpm,
+            keys: inputs.keys,
+            latency_ms: millis(latency.mean()),
+            latency_p95_ms: millis(latency.percentile(95)),
+            latency_from: match (earlier, args.latency) {
+                (Some(_), _) => "earlier",
+                (None, Some(_)) => "given",
+                (None, None) if calls.practice => "practice",
+                (None, None) => "guess",
+            },
+            earlier_answers: earlier.map_or(0, |earlier| earlier.answers),
+            faults: inputs.failures.faults * 100.0,
+            rejected: inputs.failures.rejected * 100.0,
+            timed_out: latency.part_above(inputs.timeout) * 100.0,
+            timeout_ms: millis(inputs.timeout),
+            took_ms: millis(forecast.took),
+            calls_a_minute: calls_a_minute(forecast, forecast.took),
+            alone: forecast
+                .alone
+                .iter()
+                .map(|(limit, took)| (*limit, millis(*took)))
+                .collect(),
+            busiest: forecast.busiest as u64,
+            workers_are_automatic: inputs.settings.workers.is_none(),
+            ends: forecast.ends,
+            choices: choices(forecast),
+            enough: forecast.enough,
+            wanted: inputs.settings.workers,
+            simulated: forecast.simulated as u64,
+        }
+    }
+}
+
+fn cost(args: &PlanArgs, inputs: &PlanInputs) -> Option<String> {
+    let cost = &args.run.calls.cost;
+    let price = cost.price?;
+    let tokens = Tokens {
+        input: inputs.load.input as u64,
+        output: inputs.load.output as u64,
+    };
+    Some(format!("{}, at {price}", cost.money(price.cost(tokens))))
+}
+
+fn choices(forecast: &Forecast) -> Vec<ChoiceView> {
+    let choices = forecast.choices.iter();
+    let best = choices.clone().map(|choice| choice.took).min();
+    let best = best.unwrap_or_default().as_secs_f64().max(1e-9);
+    let view = choices.map(|choice| ChoiceView {
+        workers: choice.workers,
+        took_ms: millis(choice.took),
+        calls_a_minute: calls_a_minute(forecast, choice.took),
+        longer: choice.took.as_secs_f64() / best,
+    });
+    view.collect()
+}
+
+fn calls_a_minute(forecast: &Forecast, took: Duration) -> f64 {
+    forecast.calls * 60.0 / took.as_secs_f64().max(1e-3)
+}
