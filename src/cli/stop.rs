@@ -391,7 +391,11 @@ mod tests {
         let no_page = cause(CallOutcome::Rejected, 404, "no such page");
         let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
         let html = cause(CallOutcome::Unreadable, 200, "<html>");
-        let long = cause(CallOutcome::Rejected, 400, "This model's maximum context length is 9");
+        let long = cause(
+            CallOutcome::Rejected,
+            400,
+            "This model's maximum context length is 9",
+        );
         let table = [
             (long, "shorten these prompts"),
             (missing, "is -m gpt-9 right?"),
