@@ -39,7 +39,9 @@ pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 Examples:
   paceline run prompts.txt --practice     # try it: no key, no network
   paceline run prompts.txt -m gpt-4o-mini --rpm 500
-  paceline report prompts.results.jsonl"
+  paceline report prompts.results.jsonl
+
+The guide is in docs/README.md; what to do about 429s is in docs/troubleshooting.md."
 )]
 pub(super) struct CommandLine {
     #[command(subcommand)]

@@ -43,6 +43,18 @@ struct Step<'a> {
     may_fail: bool,
 }
 
+impl<'a> Step<'a> {
+    /// Whether the command itself is run here.
+    fn is_run(&self) -> bool {
+        runnable(self.command) == self.command
+    }
+
+    /// The first expected line that was not printed.
+    fn missing(&self, output: &str) -> Option<&'a str> {
+        missing(&self.expected, output).filter(|_| self.is_run())
+    }
+}
+
 /// What is wrong with the commands of this page.
 pub(crate) fn complaints(page: &Page) -> Vec<String> {
     let steps = steps(page);
@@ -59,7 +71,7 @@ pub(crate) fn complaints(page: &Page) -> Vec<String> {
                 if result.status != "0" && !step.may_fail {
                     let what = format!("status {}\n{}", result.status, result.output);
                     complaints.push(complain(&what));
-                } else if let Some(line) = missing(&step.expected, &result.output) {
+                } else if let Some(line) = step.missing(&result.output) {
                     let what = format!("prints no\n{line}\nbut\n{}", result.output);
                     complaints.push(complain(&what));
                 }
@@ -108,7 +120,11 @@ fn run(page: &Page, steps: &[Step<'_>]) -> Vec<Option<StepResult>> {
     prepare(page, folder.path());
     let mut script = String::from("s=0\n");
     for step in steps {
-        let command = runnable(step.command).replace(LOCAL, &server.url());
+        let mut command = runnable(step.command).replace(LOCAL, &server.url());
+        if command.contains("paceline run ") {
+            // The practice server has no limit, so nobody need wait for one.
+            command = command.replace("--rpm 50", "--rpm 60000");
+        }
         script +=
             &format!("printf '\\n{MARK}'; (exit $s)\n{command}\ns=$?; printf '\\n{MARK}%d' $s\n");
     }
