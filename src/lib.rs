@@ -189,6 +189,11 @@ pub mod cancel;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
+/// The parsers, for the fuzzer. It is no part of the library.
+#[cfg(all(any(test, fuzzing), feature = "cli", feature = "redis"))]
+#[doc(hidden)]
+#[path = "../fuzz/door/mod.rs"]
+pub mod fuzz;
 #[cfg(feature = "cli")]
 mod gate;
 #[cfg(all(any(doc, doctest), feature = "cli"))]

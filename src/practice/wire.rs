@@ -68,6 +68,14 @@ pub(crate) fn read(
     Ok(Some(request))
 }
 
+/// A request that is all there, for those who try out odd ones.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn of_bytes(mut bytes: &[u8]) -> io::Result<WireRequest> {
+    let mut request = parse_head(&read_head(&mut bytes)?, Instant::now())?;
+    request.body = read_body(&request, &mut bytes)?;
+    Ok(request)
+}
+
 /// The status for a request that could not be read; `None` if the connection itself has ended.
 pub(crate) fn blame(error: &io::Error) -> Option<u16> {
     match error.kind() {

@@ -80,12 +80,10 @@ fn a_small_run_may_meet_every_fault_of_the_disk_at_every_write() {
 
 #[test]
 fn a_thousand_seeds_lose_nothing_and_make_nothing_twice() {
-    let seeds = match std::env::var("PACELINE_SEED") {
-        Ok(seed) => {
-            let seed = seed.parse().expect("PACELINE_SEED is a number");
-            seed..seed + 1
-        }
-        Err(_) => 0..1000,
+    let given = |name| std::env::var(name).map(|text| text.parse().expect("a number"));
+    let seeds = match given("PACELINE_SEED") {
+        Ok(seed) => seed..seed + 1,
+        Err(_) => 0..given("PACELINE_SEEDS").unwrap_or(1000),
     };
     let totals = play(seeds);
     eprintln!("{:#?}", totals.counts);
