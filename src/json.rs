@@ -12,15 +12,6 @@ use serde_json::value::RawValue;
 /// A JSON text in one line. A text of one line is kept unchanged; from a longer one, white space between tokens is removed.
 ///
 /// Two values are equal if their texts are: `1.0` is not equal to `1`.
-///
-/// ```
-/// use paceline::json::Json;
-///
-/// let body = Json::read("{\n  \"n\": 1.50\n}".to_owned()).unwrap();
-/// assert_eq!(body.as_str(), r#"{"n":1.50}"#);
-/// assert_eq!(body.value()["n"], 1.5);
-/// assert_eq!(Json::read("<html>".to_owned()), Err("<html>".to_owned()));
-/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Json(String);
 
@@ -180,6 +171,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+
+    #[test]
+    fn a_text_of_several_lines_is_put_into_one_and_its_digits_stay() {
+        let body = Json::read("{\n  \"n\": 1.50\n}".to_owned()).unwrap();
+        assert_eq!(body.as_str(), r#"{"n":1.50}"#);
+        assert_eq!(body.value()["n"], 1.5);
+        assert_eq!(Json::read("<html>".to_owned()), Err("<html>".to_owned()));
+    }
 
     #[test]
     fn a_text_of_one_line_is_kept_unchanged() {

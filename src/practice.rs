@@ -55,14 +55,16 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded};
 
-pub use apis::MODEL;
-pub use faults::{Faults, Latency, Outage};
 #[cfg(feature = "cli")]
 pub(crate) use limits::Admission;
-pub use limits::Limits;
-pub use script::{ReceivedRequest, Reply};
-pub use stats::{Gaps, KeyStats, ServerStats};
 
+pub use self::{
+    apis::MODEL,
+    faults::{Faults, Latency, Outage},
+    limits::Limits,
+    script::{ReceivedRequest, Reply},
+    stats::{Gaps, KeyStats, ServerStats},
+};
 use service::Service;
 
 /// What the server is like: plain data.

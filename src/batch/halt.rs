@@ -10,8 +10,8 @@ use std::str::FromStr;
 /// use paceline::batch::Halt;
 ///
 /// let rule: Halt = "10%".parse().unwrap();
-/// assert!(rule.is_reached(2, 20) && !rule.is_reached(1, 20));
-/// assert!(!rule.is_reached(1, 1), "too early to tell");
+/// assert_eq!(rule, Halt::Percent(10));
+/// assert!("101%".parse::<Halt>().is_err());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

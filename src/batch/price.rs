@@ -34,10 +34,10 @@ impl AddAssign for Tokens {
 /// Prices per million tokens, in any currency: plain data.
 ///
 /// ```
-/// use paceline::batch::{Price, Tokens};
+/// use paceline::batch::Price;
 ///
 /// let price: Price = "0.15,0.60".parse().unwrap();
-/// assert_eq!(price.cost(Tokens { input: 2_000_000, output: 500_000 }), 0.15 * 2.0 + 0.60 / 2.0);
+/// assert_eq!((price.input, price.output), (0.15, 0.60));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {

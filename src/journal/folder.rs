@@ -26,15 +26,6 @@ pub struct FolderError {
 }
 
 /// A folder of answers.
-///
-/// ```
-/// use paceline::journal::Folder;
-/// # let dir = tempfile::tempdir().unwrap();
-/// let folder = Folder::open(&dir.path().join("answers"))?;
-/// let path = folder.path_of(17, "Why is the sky blue?");
-/// assert!(path.ends_with("answers/0017-why-is-the-sky-blue.md"));
-/// # Ok::<(), paceline::journal::FolderError>(())
-/// ```
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -140,6 +131,14 @@ mod tests {
     use super::*;
     use crate::journal::record::tests::full;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_file_is_named_by_its_line_and_its_prompt() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&dir.path().join("answers")).unwrap();
+        let path = folder.path_of(17, "Why is the sky blue?");
+        assert!(path.ends_with("answers/0017-why-is-the-sky-blue.md"));
+    }
 
     #[test]
     fn a_name_has_the_line_and_the_beginning_of_the_prompt() {

@@ -10,14 +10,6 @@ use thiserror::Error;
 ///
 /// It is written `pl_17_` and 16 hexadecimal digits, the beginning of the request's SHA-256. The same line with another
 /// model or another text has another id, and so has the same text at another line.
-///
-/// ```
-/// use paceline::journal::RecordId;
-///
-/// let id = RecordId::of(17, b"a");
-/// assert_eq!(id.to_string(), "pl_17_ca978112ca1bbdca");
-/// assert_eq!("pl_17_ca978112ca1bbdca".parse(), Ok(id));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordId {
     /// The line of the prompt, from 1.
@@ -74,6 +66,13 @@ impl FromStr for RecordId {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_id_is_the_line_and_the_beginning_of_the_hash() {
+        let id = RecordId::of(17, b"a");
+        assert_eq!(id.to_string(), "pl_17_ca978112ca1bbdca");
+        assert_eq!("pl_17_ca978112ca1bbdca".parse(), Ok(id));
+    }
 
     #[test]
     fn an_id_tells_places_and_requests_apart() {

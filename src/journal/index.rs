@@ -15,16 +15,6 @@ use super::id::RecordId;
 use super::reader::{Results, ResultsError};
 
 /// The last record of each prompt: which request it is of, and whether it holds an answer.
-///
-/// ```
-/// use paceline::journal::{Index, PromptStatus, RecordId};
-///
-/// let answered = (RecordId::of(1, b"Why is the sky blue?"), true);
-/// let index = Index::from_iter([answered]);
-/// assert_eq!(index.status(&RecordId::of(1, b"Why is the sky blue?")), PromptStatus::Answered);
-/// assert_eq!(index.status(&RecordId::of(1, b"Why is grass green?")), PromptStatus::Changed { answered: true });
-/// assert_eq!(index.status(&RecordId::of(2, b"Why is the sky blue?")), PromptStatus::New);
-/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     /// By the line of the prompt.
@@ -209,6 +199,24 @@ mod tests {
 
     fn id(line: u64, request: &str) -> RecordId {
         RecordId::of(line, request.as_bytes())
+    }
+
+    #[test]
+    fn a_prompt_is_new_answered_or_changed_since() {
+        let answered = (RecordId::of(1, b"Why is the sky blue?"), true);
+        let index = Index::from_iter([answered]);
+        assert_eq!(
+            index.status(&RecordId::of(1, b"Why is the sky blue?")),
+            PromptStatus::Answered
+        );
+        assert_eq!(
+            index.status(&RecordId::of(1, b"Why is grass green?")),
+            PromptStatus::Changed { answered: true }
+        );
+        assert_eq!(
+            index.status(&RecordId::of(2, b"Why is the sky blue?")),
+            PromptStatus::New
+        );
     }
 
     #[test]

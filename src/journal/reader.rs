@@ -48,17 +48,6 @@ impl ResultsError {
 }
 
 /// The lines of a results file; as an iterator, its records. The last record of a prompt counts.
-///
-/// ```
-/// use paceline::journal::Results;
-///
-/// let file = br#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1","text":"Hello."}
-/// {"id":"pl_2_"#;
-/// let mut results = Results::new(&file[..]);
-/// let records: Vec<_> = results.by_ref().collect::<Result<_, _>>().unwrap();
-/// assert_eq!(records[0].text.as_deref(), Some("Hello."));
-/// assert_eq!(results.torn(), 12, "the second record is unfinished");
-/// ```
 #[derive(Debug)]
 pub(crate) struct Results<R> {
     reader: R,
@@ -278,6 +267,16 @@ mod tests {
             .to_string();
         assert!(results.next().is_none(), "an error ends the stream");
         error
+    }
+
+    #[test]
+    fn an_unfinished_last_line_is_counted_and_not_read() {
+        let whole = r#"{"id":"pl_1_ca978112ca1bbdca","custom_id":"line-1","text":"Hello."}"#;
+        let file = format!("{whole}\n{}", r#"{"id":"pl_2_"#);
+        let mut results = Results::new(file.as_bytes());
+        let records: Vec<_> = results.by_ref().collect::<Result<_, _>>().unwrap();
+        assert_eq!(records[0].text.as_deref(), Some("Hello."));
+        assert_eq!(results.torn(), 12, "the second record is unfinished");
     }
 
     #[test]

@@ -21,12 +21,16 @@ use crate::clock::{Clock, SystemClock};
 /// Appends records, each with one write.
 ///
 /// ```
+/// use paceline::batch::Resume;
 /// use paceline::journal::{Durability, Journal, Opened};
+///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("results.jsonl");
 /// let Opened { mut journal, index, torn } = Journal::open(&path, Durability::Interval)?;
-/// assert_eq!((index.len(), torn), (0, 0)); // a new file
-/// // For each prompt that is not done: journal.append(&record)?;
+/// assert_eq!(torn, 0); // a new file
+/// let mut resume = Resume::default(); // for `Batch::resuming`, which skips what is done
+/// resume.index = index;
+/// // For each other prompt: journal.append(&record)?;
 /// journal.finish()?;
 /// # Ok::<(), paceline::journal::JournalError>(())
 /// ```

@@ -32,7 +32,7 @@ impl Latency {
 
     /// The latency of the call of this number.
     #[must_use]
-    pub fn draw(&self, seed: u64, number: u64) -> Duration {
+    pub(crate) fn draw(&self, seed: u64, number: u64) -> Duration {
         let mut random = random(seed, number, 1);
         match *self {
             Latency::Constant(latency) => latency,
