@@ -109,7 +109,7 @@ pub struct Summary {
     pub retried: u64,
     /// Why calls failed.
     pub(crate) failed_calls: Causes,
-    /// Calls per minute, from the first call to the last; `None` for fewer than two calls.
+    /// Calls per minute, from the first call to the last; `None` if there was no second between them.
     pub calls_a_minute: Option<f64>,
     /// Calls without an answer that may have been billed.
     pub maybe_billed: u64,
@@ -168,7 +168,7 @@ impl Summary {
         self.took = end.elapsed;
         self.calls_a_minute = view.sent().and_then(|(first, last)| {
             let span = (last - first).as_secs_f64();
-            (end.calls > 1 && span > 0.0).then(|| (end.calls - 1) as f64 * 60.0 / span)
+            (end.calls > 1 && span >= 1.0).then(|| (end.calls - 1) as f64 * 60.0 / span)
         });
     }
 }

@@ -35,7 +35,7 @@ const CONNECTIONS: usize = 256;
 pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
     let practice = args
         .practice
-        .then(|| setup::start_practice(rpm(args), args.rate.burst));
+        .then(|| setup::start_practice(rpm(args), &args.rate));
     let practice = practice.transpose()?;
     let api = args.server.api.api();
     let endpoints = match &practice {
@@ -63,7 +63,7 @@ pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
 }
 
 fn rpm(args: &GateArgs) -> Option<NonZeroU32> {
-    args.rate.rpm.and_then(AutoOr::number)
+    args.rate.rpm.and_then(AutoOr::number).flatten()
 }
 
 fn options(
@@ -73,7 +73,7 @@ fn options(
     base_url: &str,
     http: &Http,
 ) -> Result<GateOptions, CommandError> {
-    let rate = setup::rate_limit(rpm(args), args.rate.burst)?;
+    let rate = setup::rate_limit(rpm(args), &args.rate)?;
     let secrets = endpoints::secrets(&endpoints, &[]);
     let keys: Vec<_> = endpoints
         .into_iter()
@@ -131,6 +131,7 @@ fn welcome(args: &GateArgs, gate: &Gate, base_url: &str, has_key: bool) -> Strin
     let (url, variable) = (gate.url(), api.base_url_env());
     let rate = match rpm(args) {
         Some(rpm) => format!("at {rpm} calls a minute"),
+        None if args.rate.has_no_limit() => "without a limit on the rate".to_owned(),
         None => "at the rate that the API allows".to_owned(),
     };
     let key = match has_key {

@@ -35,6 +35,7 @@ fn options(args: &PracticeArgs) -> ServerOptions {
             burst: limits.burst,
             tpm: limits.tpm,
             max_inflight: limits.max_inflight,
+            slots: limits.slots,
             then: limits.then,
         },
         latency: behaviour.latency,

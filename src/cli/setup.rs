@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::args::{AutoOr, CallArgs};
+use super::args::{AutoOr, CallArgs, RateArgs};
 use super::endpoints::{self, Endpoint};
 use super::error::{Checks, CommandError};
 use super::format::counted;
@@ -54,7 +54,7 @@ impl Setup {
             return Err(checks.error());
         };
         let practice = match args.practice {
-            true => Some(start_practice(rpm(args), args.rate.burst)?),
+            true => Some(start_practice(rpm(args), &args.rate)?),
             false => None,
         };
         if let Some(server) = &practice {
@@ -85,10 +85,11 @@ impl Setup {
             Some(_) => " (the practice server, not a model)",
             None => "",
         };
-        let rate = self.rpm.map_or_else(
-            || "no --rpm: follows the server's limit".to_owned(),
-            |rpm| format!("at {rpm} calls a minute"),
-        );
+        let rate = match (self.rpm, self.settings.rate) {
+            (Some(rpm), _) => format!("at {rpm} calls a minute"),
+            (None, RateLimit::Adaptive) => "no --rpm: follows the server's limit".to_owned(),
+            (None, _) => "without a limit on the rate".to_owned(),
+        };
         let each = match self.clients.len() {
             1 => String::new(),
             keys => format!(" with each of {keys} keys"),
@@ -132,7 +133,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
     }
     check_request(args)?;
     Ok(Settings {
-        rate: rate_limit(rpm(args), rate_args.burst)?,
+        rate: rate_limit(rpm(args), rate_args)?,
         tokens: rate_args.tpm,
         workers: args.bounds.workers.number(),
         most_workers: Settings::default().most_workers,
@@ -161,7 +162,7 @@ fn max_cost(args: &CallArgs) -> Option<MaxCost> {
 /// The calls a minute that are asked for, or that practice has.
 pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
     match args.rate.rpm {
-        Some(rpm) => AutoOr::number(rpm),
+        Some(rpm) => AutoOr::number(rpm).flatten(),
         None => args.practice.then_some(PRACTICE_RPM),
     }
 }
@@ -169,11 +170,12 @@ pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
 /// The rate of `--rpm` and `--burst`, which has to be found if it is not stated.
 pub(super) fn rate_limit(
     rpm: Option<NonZeroU32>,
-    burst: NonZeroU32,
+    args: &RateArgs,
 ) -> Result<RateLimit, CommandError> {
     match rpm {
-        Some(rpm) => Ok(RateLimit::Fixed(rate(rpm, burst))),
-        None if burst.get() == 1 => Ok(RateLimit::Adaptive),
+        Some(rpm) => Ok(RateLimit::Fixed(rate(rpm, args.burst))),
+        None if args.has_no_limit() => Ok(RateLimit::Fixed(Rate::unlimited())),
+        None if args.burst.get() == 1 => Ok(RateLimit::Adaptive),
         None => {
             let help = "say with --rpm how many calls a minute the server allows";
             Err(CommandError::usage("--burst needs --rpm as well").help(help))
@@ -209,12 +211,12 @@ fn check_request(args: &CallArgs) -> Result<(), CommandError> {
 /// A server that is strict about the rate.
 pub(super) fn start_practice(
     rpm: Option<NonZeroU32>,
-    burst: NonZeroU32,
+    args: &RateArgs,
 ) -> Result<Server, CommandError> {
     let options = practice::ServerOptions {
         limits: Limits {
-            rpm: rpm.or(Some(PRACTICE_RPM)),
-            burst,
+            rpm: rpm.or((!args.has_no_limit()).then_some(PRACTICE_RPM)),
+            burst: args.burst,
             ..Limits::default()
         },
         latency: PRACTICE_LATENCY,

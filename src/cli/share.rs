@@ -47,7 +47,7 @@ pub(super) fn connect(
     let Some(place) = &args.share else {
         return Ok(None);
     };
-    let RateLimit::Fixed(rate) = rate else {
+    let (RateLimit::Fixed(rate), false) = (rate, args.has_no_limit()) else {
         let help = "give it, the same to every process that shares the rate";
         return Err(CommandError::usage("--share needs --rpm").help(help));
     };

@@ -177,12 +177,10 @@ pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed:
     )
 }
 
-/// The rate that was kept. A run of a moment has none worth telling, unless a rate was asked for.
+/// The rate that was kept. A run of a moment has none worth telling.
 fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
     const MOMENT: Duration = Duration::from_secs(1);
-    let rate = summary
-        .calls_a_minute
-        .filter(|_| summary.answered > 0 && (setup.rpm.is_some() || summary.took >= MOMENT))?;
+    let rate = summary.calls_a_minute.filter(|_| summary.answered > 0)?;
     let limit = setup.rpm.map_or_else(String::new, |rpm| {
         let all_keys = u64::from(rpm.get()) * setup.clients.len() as u64;
         format!(" of {}", grouped(all_keys))

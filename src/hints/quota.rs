@@ -45,10 +45,11 @@ impl Quota {
         *self != Quota::default()
     }
 
-    /// The time that one unit takes at this limit; less for a looser limit.
+    /// The time that one unit takes at this limit; less for a looser limit. `None` for a limit of 0, which servers
+    /// without a limit state: if it were one, nothing could be sent.
     fn interval(&self) -> Option<Duration> {
-        let limit = u32::try_from(self.limit?).unwrap_or(u32::MAX).max(1);
-        Some(self.window.unwrap_or(Self::USUAL) / limit)
+        let limit = u32::try_from(self.limit?).unwrap_or(u32::MAX);
+        self.window.unwrap_or(Self::USUAL).checked_div(limit)
     }
 
     /// Whether this limit rather than the other decides: one that is used up, or else the tighter

@@ -288,7 +288,6 @@ fn a_limit_is_spread_over_its_window_and_its_reset_does_not_count() {
             60_000,
             "by the hour: slow, but not so slow that it looks dead",
         ),
-        (quota(0, 0, 0, 0), 60_000, "nothing at all"),
     ];
     for (quota, interval, why) in table {
         assert_eq!(quota.rate().unwrap().interval, MS * interval, "{why}");
@@ -449,5 +448,14 @@ fn a_wait_in_words_is_read_in_every_form_that_servers_use() {
         "in 5 parts",
     ] {
         assert_eq!(seconds(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_limit_that_lets_nothing_through_or_is_no_number_is_ignored() {
+    for limit in ["0", "-1", "NaN", "unlimited", "", "1e99", "0.0"] {
+        for name in ["x-ratelimit-limit-requests", "ratelimit-limit"] {
+            assert_eq!(read(&[(name, limit)]).requests.rate(), None, "{limit}");
+        }
     }
 }

@@ -36,7 +36,7 @@ pub(crate) trait Serve: Sync {
 #[derive(Debug)]
 pub(crate) struct Connections {
     /// Closed when the server stops.
-    stopped: Receiver<()>,
+    pub(super) stopped: Receiver<()>,
     /// Most connections at once; another gets a 503.
     most: usize,
     /// Bytes of stack for a connection's thread.

@@ -4,7 +4,7 @@
 //! come earlier. Time comes in as an argument, so that `compare` uses the same limits on a simulated clock.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
 use crate::limiter::{Gcra, Rate};
@@ -23,6 +23,8 @@ pub struct Limits {
     pub tpm: Option<NonZeroU32>,
     /// Calls in flight at the same time, all keys together.
     pub max_inflight: Option<usize>,
+    /// Calls that are worked on at the same time, all keys together. Others wait in a queue, as at llama.cpp or HAProxy.
+    pub slots: Option<NonZeroUsize>,
     /// This long after the start, `rpm` changes to this number.
     pub then: Option<(Duration, NonZeroU32)>,
 }
@@ -34,6 +36,7 @@ impl Default for Limits {
             burst: NonZeroU32::MIN,
             tpm: None,
             max_inflight: None,
+            slots: None,
             then: None,
         }
     }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::debug;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ pub(super) struct Service {
     started: Instant,
     pub(super) state: Mutex<ServiceState>,
     pub(super) connections: Connections,
+    /// Holds one value for each call that is worked on, if their number is limited.
+    slots: Option<(Sender<()>, Receiver<()>)>,
 }
 
 #[derive(Debug)]
@@ -56,7 +58,9 @@ impl Service {
             calls: 0,
             answers: HashMap::new(),
         };
+        let slots = options.limits.slots.map(|slots| bounded(slots.get()));
         Service {
+            slots,
             options,
             started,
             state: Mutex::new(state),
@@ -177,9 +181,23 @@ impl Service {
             Some(InjectedFault::Status(429)) => Duration::ZERO,
             _ => self.options.latency.draw(self.options.seed, number),
         };
-        let is_stopped = !time.is_zero() && self.wait(time);
+        let is_stopped = !self.take_slot() || (!time.is_zero() && self.wait(time));
+        if let Some((_, taken)) = &self.slots {
+            let _ = taken.try_recv();
+        }
         self.state.lock().admission.leave();
         is_stopped
+    }
+
+    /// Waits in the queue until the call can be worked on; false if the server was stopped meanwhile.
+    fn take_slot(&self) -> bool {
+        let Some((free, _)) = &self.slots else {
+            return true;
+        };
+        select! {
+            send(free, ()) -> _ => true,
+            recv(self.connections.stopped) -> _ => false,
+        }
     }
 
     fn complete(

@@ -1,6 +1,8 @@
 //! Every option of `run` reaches what it should.
 
 use std::fs;
+use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use mockito::Matcher;
 use serde_json::{Value, json};
@@ -8,7 +10,7 @@ use serde_json::{Value, json};
 use super::common::tcp::completion;
 use super::common::{self, Cli};
 use super::{PATH, QUICK, practice, strict};
-use paceline::practice::{Faults, Limits, MODEL};
+use paceline::practice::{Faults, Latency, Limits, MODEL, Server, ServerOptions};
 
 /// A server that answers whatever it is asked.
 fn kind() -> mockito::ServerGuard {
@@ -264,6 +266,52 @@ fn a_burst_may_go_at_once_after_a_quiet_time() {
         longest < Some(30_000),
         "nobody waited for the next half minute: {ran}"
     );
+}
+
+#[test]
+fn told_that_there_is_no_limit_it_ignores_the_one_in_the_headers() {
+    let limits = Limits {
+        burst: 100.try_into().unwrap(),
+        ..strict(60)
+    };
+    let server = practice(limits, Faults::default());
+    let ran = Cli::of_topics(40).run(&["--rpm", "none", "--base-url", &server.base_url()]);
+    assert!(ran.is_all_answered(40), "{ran}");
+    let longest = ran.attempts("paced_ms").iter().map(|ms| ms.as_u64()).max();
+    assert!(longest < Some(Some(1000)), "no call waited its turn: {ran}");
+    assert!(ran.stderr.contains("without a limit on the rate"), "{ran}");
+}
+
+#[test]
+fn a_server_that_works_on_two_calls_at_once_gets_few_more() {
+    let server = Server::start_with(ServerOptions {
+        limits: Limits {
+            slots: NonZeroUsize::new(2),
+            ..Limits::default()
+        },
+        latency: Latency::Constant(Duration::from_millis(100)),
+        ..ServerOptions::default()
+    })
+    .unwrap();
+    let url = server.base_url();
+    let ran = Cli::of_topics(40).run(&["--rpm", "none", "--timeout", "2s", "--base-url", &url]);
+    assert!(ran.is_all_answered(40), "{ran}");
+    let stats = server.stats();
+    assert_eq!(stats.arrivals, 40, "no call timed out");
+    assert!((2..=8).contains(&stats.most_in_flight), "{stats:?}");
+}
+
+#[test]
+fn a_rate_is_told_only_after_a_second() {
+    let limits = Limits {
+        burst: 50.try_into().unwrap(),
+        ..strict(1200)
+    };
+    let server = practice(limits, Faults::default());
+    let url = server.base_url();
+    let ran = Cli::of_topics(20).run(&["--rpm", "1200", "--burst", "50", "--base-url", &url]);
+    assert!(ran.is_all_answered(20), "{ran}");
+    assert!(!ran.stderr.contains("  rate "), "{ran}");
 }
 
 #[test]

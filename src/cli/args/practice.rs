@@ -1,6 +1,6 @@
 //! The options of `practice`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -53,6 +53,10 @@ pub(in crate::cli) struct LimitArgs {
     /// Calls in flight at once [default: no limit]
     #[arg(long, value_name = "N")]
     pub(in crate::cli) max_inflight: Option<usize>,
+
+    /// Calls worked on at once; others queue [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub(in crate::cli) slots: Option<NonZeroUsize>,
 
     /// Send 429s without a Retry-After, and no limits in the headers
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::values::{
-    AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite, up_to,
+    AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite, rpm, up_to,
 };
 use crate::api::ApiKind;
 use crate::backoff::Jitter;
@@ -229,11 +229,12 @@ pub(in crate::cli) struct ServerArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "The rate")]
 pub(in crate::cli) struct RateArgs {
-    /// Calls a minute with each key, or auto [default: auto]
+    /// Calls a minute with each key, auto or none [default: auto]
     ///
-    /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit.
-    #[arg(long, value_name = "N", value_parser = auto_or::<{ u32::MAX }, NonZeroU32>)]
-    pub(in crate::cli) rpm: Option<AutoOr<NonZeroU32>>,
+    /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit. none means
+    /// that the server has no limit, as a server of your own: then only the calls in flight are limited.
+    #[arg(long, value_name = "N", value_parser = rpm)]
+    pub(in crate::cli) rpm: Option<AutoOr<Option<NonZeroU32>>>,
 
     /// Tokens a minute with each key [default: as the headers say]
     ///
@@ -255,6 +256,13 @@ pub(in crate::cli) struct RateArgs {
     /// server asks for are shared, too; --tpm holds for each process alone.
     #[arg(long, value_name = "FILE|URL")]
     pub(in crate::cli) share: Option<String>,
+}
+
+impl RateArgs {
+    /// Whether the server has no limit: `--rpm none`.
+    pub(in crate::cli) fn has_no_limit(&self) -> bool {
+        self.rpm == Some(AutoOr::Number(None))
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -39,6 +39,17 @@ pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     }
 }
 
+/// `auto`, a number of calls a minute, or `none`, which is no limit.
+pub(super) fn rpm(text: &str) -> Result<AutoOr<Option<NonZeroU32>>, String> {
+    match text {
+        "auto" => Ok(AutoOr::Auto),
+        "none" => Ok(AutoOr::Number(None)),
+        _ => up_to::<{ u32::MAX }, _>(text)
+            .map(|rpm| AutoOr::Number(Some(rpm)))
+            .map_err(|error| format!("{error}, auto or none")),
+    }
+}
+
 /// `auto`, or a number from 1 to `MOST`.
 pub(super) fn auto_or<const MOST: u32, N>(text: &str) -> Result<AutoOr<N>, String>
 where
@@ -197,6 +208,9 @@ mod tests {
         for bad in ["", "0", "-1", "1001", "fast", "1.5"] {
             assert!(rpm(bad).is_err(), "{bad}");
         }
+        assert_eq!(super::rpm("60"), Ok(AutoOr::Number(NonZeroU32::new(60))));
+        assert_eq!(super::rpm("none"), Ok(AutoOr::Number(None)));
+        assert!(super::rpm("0").is_err_and(|error| error.contains("none")));
     }
 
     #[test]

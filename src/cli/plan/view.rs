@@ -30,6 +30,8 @@ pub(super) struct PlanView {
     tokens_are_measured: bool,
     cost: Option<String>,
     too_large: Option<String>,
+    /// As --rpm none says.
+    has_no_limit: bool,
     rpm: Option<NonZeroU32>,
     tpm: Option<NonZeroU32>,
     keys: usize,
@@ -88,6 +90,7 @@ impl PlanView {
             tokens_are_measured: earlier.is_some_and(|earlier| earlier.has_tokens),
             cost: cost(args, inputs),
             too_large: survey.oversized.warning(),
+            has_no_limit: calls.rate.has_no_limit() && calls.rate.tpm.is_none(),
             rpm: setup::rpm(calls),
             tpm: calls.rate.tpm,
             keys: inputs.keys,

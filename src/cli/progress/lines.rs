@@ -169,7 +169,9 @@ fn prompts(now: &Snapshot, look: TerminalLook, width: usize) -> Vec<Piece> {
 }
 
 fn rate(now: &Snapshot) -> Vec<Piece> {
-    let in_flight = format!("   {} in flight", grouped(now.in_flight));
+    let most = now.in_flight_limit.filter(|most| *most >= now.in_flight);
+    let most = most.map_or_else(String::new, |most| format!(" of {}", grouped(most)));
+    let in_flight = format!("   {}{most} in flight", grouped(now.in_flight));
     if let Some(paused) = pause_left(now) {
         let waiting = format!("{in_flight}, {} waiting", grouped(now.waiting));
         return vec![
