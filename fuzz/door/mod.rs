@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime};
 
 use crate::api::ApiKind;
 use crate::hints::Hints;
-use crate::http::HttpResponse;
 use crate::journal::{Index, Record, Results};
 use crate::json::repaired;
 use crate::practice::wire;
@@ -57,10 +56,13 @@ pub fn hints(bytes: &[u8]) {
     const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));
-    let headers = head.lines().filter_map(|line| line.split_once(": "));
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let headers: Vec<_> = lines
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
     let body = serde_json::from_str(body).ok();
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_795_200);
-    let hints = Hints::read(headers, body.as_ref(), now);
+    let hints = Hints::read(&headers, body.as_ref(), now);
     let waits = [hints.retry_after, hints.until_reset()];
     assert!(
         waits.iter().flatten().all(|wait| *wait <= WEEK),
@@ -84,11 +86,7 @@ pub fn answers(bytes: &[u8]) {
     let _ = api.completion(&String::from_utf8_lossy(bytes));
     let _ = api.completion(&repaired(bytes));
     for status in [200, 400, 403, 429, 503] {
-        let error = api.failure(&HttpResponse {
-            status,
-            body: bytes.to_vec(),
-            ..HttpResponse::default()
-        });
+        let error = api.failure(status, &[], bytes);
         assert_eq!(error.status, Some(status));
     }
 }
