@@ -122,7 +122,10 @@ fn options(
 fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
     let open = |path| Journal::open(path, Durability::Interval).map_err(cannot_open);
     let opened = args.record.as_deref().map(open).transpose()?;
-    Ok(opened.map(|opened| RecordFile::new(opened.journal, args.record_bodies)))
+    Ok(
+        opened
+            .map(|opened| RecordFile::new(opened.journal, opened.index.len(), args.record_bodies)),
+    )
 }
 
 /// The first lines: where the gate is, what is behind it, and how a program gets through it.

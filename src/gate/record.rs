@@ -7,7 +7,9 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::api::Usage;
-use crate::journal::{Journal, JournalError, Record, RecordAttempt, RecordError, RecordResponse};
+use crate::journal::{
+    Journal, JournalError, Record, RecordAttempt, RecordError, RecordId, RecordResponse,
+};
 use crate::json::Json;
 use crate::practice::wire::WireRequest;
 
@@ -19,6 +21,7 @@ pub(crate) struct RecordFile {
     bodies: bool,
     /// Tells the lines of one gate from those of another that wrote the same file.
     started: u128,
+    /// The number of the next line.
     next: AtomicU64,
 }
 
@@ -47,13 +50,14 @@ impl Outcome {
 }
 
 impl RecordFile {
-    pub(crate) fn new(journal: Journal, bodies: bool) -> Self {
+    /// Continues a file with `written` lines.
+    pub(crate) fn new(journal: Journal, written: usize, bodies: bool) -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH);
         RecordFile {
             journal: Mutex::new(journal),
             bodies,
             started: started.unwrap_or_default().as_millis(),
-            next: AtomicU64::new(1),
+            next: AtomicU64::new(written as u64 + 1),
         }
     }
 
@@ -86,7 +90,7 @@ impl RecordFile {
             }),
         };
         let record = Record {
-            id: format!("gate_{}_{number}", self.started),
+            id: RecordId::of(number, &self.started.to_le_bytes()).to_string(),
             custom_id: format!("call-{number}"),
             prompt,
             text: answered.then(String::new),

@@ -410,7 +410,7 @@ fn each_call_has_a_record_without_keys_and_bodies() {
     let api = Server::start().unwrap();
     let gate = open(&api.base_url(), |options| {
         let journal = Journal::open(&path, Durability::Never).unwrap().journal;
-        options.record = Some(RecordFile::new(journal, false));
+        options.record = Some(RecordFile::new(journal, 0, false));
     });
     api.next(Reply::rate_limited(Duration::from_millis(10)));
     exchange(&gate, &post("", QUESTION));

@@ -11,7 +11,7 @@ use crate::cli::format::{counted, duration};
 /// The picture shows the time that the limit needs for this many calls: several waves of each strategy.
 const INTERVALS: u32 = 20;
 
-/// One bar has the width of a twentieth of an interval of 6 s, at most so many in all, so that a bar is 4 units wide.
+/// One bar has the width of a twentieth of an interval of 6 s, at most that number in all, so that a bar is 4 units wide.
 const BARS: usize = 120;
 
 const WIDTH: usize = 760;
