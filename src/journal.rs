@@ -42,7 +42,7 @@ pub use self::{
     writer::{Journal, Opened},
 };
 #[cfg(any(test, feature = "simulate"))]
-pub(crate) use faults::{DiskStep, Faults};
+pub(crate) use faults::{DiskFaults, DiskStep};
 #[cfg(feature = "cli")]
 pub(crate) use whole::write_whole;
 

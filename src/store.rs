@@ -104,7 +104,7 @@ fn is_about_trust(why: &str) -> bool {
 /// A connection to a Redis server that connects when it is first used, and again after it broke.
 ///
 /// For one thread at a time; use one link for each thread. When one link finds its connection broken, the other links
-/// with clones of the same URL connect anew at their next use: so the loss is reported once.
+/// with clones of the same URL connect again at their next use: so the loss is reported once.
 pub(crate) struct Link {
     url: RedisUrl,
     reply_within: Duration,

@@ -30,7 +30,7 @@ impl Endpoint {
         }
     }
 
-    /// An HTTP client for this server that keeps so many idle connections.
+    /// An HTTP client for this server that keeps this number of idle connections.
     pub(super) fn http(&self, args: &ServerArgs, connections: usize) -> Result<Http, CommandError> {
         Ok(Http::new(&HttpOptions {
             timeout: args.timeout,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A step that a disk may refuse.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DiskStep {
-    /// So many bytes are to be written.
+    /// This number of bytes is to be written.
     Write(usize),
     /// The file is to be cut to this length.
     Cut(u64),
@@ -18,26 +18,26 @@ pub(crate) enum DiskStep {
 
 /// Decides about each step: an error, or how much of it the real file is to do: bytes of a write, or one sync.
 #[derive(Clone)]
-pub(crate) struct Faults(pub(crate) Arc<dyn Fn(DiskStep) -> io::Result<usize> + Send + Sync>);
+pub(crate) struct DiskFaults(pub(crate) Arc<dyn Fn(DiskStep) -> io::Result<usize> + Send + Sync>);
 
-impl Faults {
+impl DiskFaults {
     pub(super) fn may(&self, step: DiskStep) -> io::Result<usize> {
         (self.0)(step)
     }
 }
 
-impl Default for Faults {
+impl Default for DiskFaults {
     /// A disk without faults.
     fn default() -> Self {
-        Faults(Arc::new(|step| match step {
+        DiskFaults(Arc::new(|step| match step {
             DiskStep::Write(length) => Ok(length),
             DiskStep::Cut(_) | DiskStep::Sync => Ok(1),
         }))
     }
 }
 
-impl fmt::Debug for Faults {
+impl fmt::Debug for DiskFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Faults")
+        f.write_str("DiskFaults")
     }
 }

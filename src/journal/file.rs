@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use super::JournalError;
 #[cfg(any(test, feature = "simulate"))]
-use super::faults::{DiskStep, Faults};
+use super::faults::{DiskFaults, DiskStep};
 use super::reader::Results;
 use crate::clock::{Clock, SystemClock};
 
@@ -24,7 +24,7 @@ pub(super) struct ResultsFile {
     /// The length of its whole lines, in bytes.
     pub(super) length: u64,
     #[cfg(any(test, feature = "simulate"))]
-    pub(super) faults: Faults,
+    pub(super) faults: DiskFaults,
 }
 
 impl ResultsFile {
@@ -48,7 +48,7 @@ impl ResultsFile {
             path: path.to_owned(),
             is_plain,
             #[cfg(any(test, feature = "simulate"))]
-            faults: Faults::default(),
+            faults: DiskFaults::default(),
         })
     }
 

@@ -228,7 +228,7 @@ impl Journal {
 
     /// From now on, a simulated disk is asked before each step.
     #[cfg(any(test, feature = "simulate"))]
-    pub(crate) fn on_disk(&mut self, faults: super::Faults) {
+    pub(crate) fn on_disk(&mut self, faults: super::DiskFaults) {
         if let Output::File(file) = &mut self.output {
             file.faults = faults;
         }

@@ -14,7 +14,7 @@ use crate::limiter::{Line, Schedule};
 /// The calls in flight, and those that wait until there are fewer.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    line: Line<Gate>,
+    line: Line<PlacesInFlight>,
 }
 
 /// A call's place among those in flight, from before its permit until it is dropped.
@@ -27,7 +27,7 @@ pub(crate) struct InFlightPlace<'a> {
 }
 
 #[derive(Debug)]
-struct Gate {
+struct PlacesInFlight {
     concurrency: Concurrency,
     start: Instant,
 }
@@ -37,7 +37,7 @@ impl InFlight {
     pub(crate) const MOST: usize = Concurrency::MOST;
 
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let gate = Gate {
+        let gate = PlacesInFlight {
             concurrency: Concurrency::new(),
             start: clock.now(),
         };
@@ -92,7 +92,7 @@ impl Drop for InFlightPlace<'_> {
     }
 }
 
-impl Schedule for Gate {
+impl Schedule for PlacesInFlight {
     type Want = ();
     type Grant = ();
 

@@ -39,7 +39,7 @@ struct Doubts {
 }
 
 impl Doubts {
-    /// So many 429s contradict a rate,
+    /// This many 429s contradict a rate,
     const ENOUGH: u32 = 3;
     /// if at most this many answers come between them: 5 % of the calls are refused. Fewer 429s may be another program's.
     const RARE: u32 = 20;

@@ -92,7 +92,7 @@ impl RedisUrl {
         self.0.losses.load(Ordering::Relaxed)
     }
 
-    /// Counts a broken connection that was made after so many losses. Those broken by the same outage count as one.
+    /// Counts a broken connection that was made after this number of losses. Those broken by the same outage count as one.
     pub(super) fn lost_after(&self, losses: u64) {
         let next = losses + 1;
         let order = Ordering::Relaxed;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::journal::{DiskStep, Faults};
+use crate::journal::{DiskStep, DiskFaults};
 
 /// What goes wrong with the disk, and at which write, from 1: plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -80,9 +80,9 @@ impl Disk {
     }
 
     /// What the journal asks before each step.
-    pub(super) fn faults(self: &Arc<Self>) -> Faults {
+    pub(super) fn faults(self: &Arc<Self>) -> DiskFaults {
         let disk = self.clone();
-        Faults(Arc::new(move |step| disk.may(step)))
+        DiskFaults(Arc::new(move |step| disk.may(step)))
     }
 
     /// The number of writes so far.

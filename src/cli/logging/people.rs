@@ -43,7 +43,7 @@ fn message(record: &Record<'_>) -> String {
     let error = text.strip_prefix("call failed: ").unwrap_or_default();
     let error = match (error, error.split_once(", ")) {
         ("", _) => String::new(),
-        // The status is told already.
+        // The status stands there already.
         (_, Some((status, rest))) if status.starts_with("status ") => format!("  {rest}"),
         _ => format!("  {error}"),
     };

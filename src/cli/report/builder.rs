@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use super::audit::{self, MINUTE, unnamed};
-use super::call::{CallEnd, CallSummary};
+use super::call::{CallFate, CallSummary};
 use super::fields::RecordFields;
 use super::numbers::{
     AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
@@ -92,7 +92,7 @@ impl ReportBuilder {
         }
         let key = self.keys.entry(call.key).or_default();
         key.times.add(&TimeSpent::of(attempt));
-        if let (CallEnd::RateLimited, Some(wait)) = (call.end, attempt.retry_after) {
+        if let (CallFate::RateLimited, Some(wait)) = (call.end, attempt.retry_after) {
             let from = call.ended_at();
             key.pauses.push((from, from.saturating_add(millis(wait))));
         }
@@ -208,7 +208,7 @@ impl ReportBuilder {
                 calls: calls.len() as u64,
                 rate_limited: calls
                     .iter()
-                    .filter(|call| call.end == CallEnd::RateLimited)
+                    .filter(|call| call.end == CallFate::RateLimited)
                     .count() as u64,
                 paused_ms: pauses.length_within(first.at, last.ended_at()),
                 smallest_gap: audit::smallest_gap(calls),
@@ -267,7 +267,7 @@ impl PromptCounts {
 }
 
 fn is_answer(call: &CallSummary) -> bool {
-    call.end == CallEnd::Answered
+    call.end == CallFate::Answered
 }
 
 /// Puts a prompt into a list of those with the most of something, the most first; of equals the one that came first.

@@ -8,16 +8,17 @@ use crate::outcome::CallOutcome;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CallEnd {
+pub(super) enum CallFate {
     Answered,
     /// Status 429, 503 or 529, or an answer that says the same.
     RateLimited,
     Failed,
 }
 
-impl CallEnd {
+impl CallFate {
     /// In the order in which they are drawn, from below.
-    pub(super) const ALL: [CallEnd; 3] = [CallEnd::Answered, CallEnd::Failed, CallEnd::RateLimited];
+    pub(super) const ALL: [CallFate; 3] =
+        [CallFate::Answered, CallFate::Failed, CallFate::RateLimited];
 }
 
 /// One call.
@@ -32,7 +33,7 @@ pub(super) struct CallSummary {
     /// The line of the results that its record is.
     pub(super) record: u32,
     pub(super) key: u16,
-    pub(super) end: CallEnd,
+    pub(super) end: CallFate,
     /// Whether it was rate limited and the server did not say how long to wait.
     pub(super) is_silent: bool,
 }
@@ -50,7 +51,7 @@ impl CallSummary {
             record: small(record),
             key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
             end,
-            is_silent: end == CallEnd::RateLimited && attempt.retry_after.is_none(),
+            is_silent: end == CallFate::RateLimited && attempt.retry_after.is_none(),
         }
     }
 
@@ -65,11 +66,11 @@ impl CallSummary {
     }
 }
 
-fn end_of(attempt: &RecordAttempt) -> CallEnd {
+fn end_of(attempt: &RecordAttempt) -> CallFate {
     match (attempt.outcome, attempt.status) {
-        (CallOutcome::Answered, _) => CallEnd::Answered,
-        (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallEnd::RateLimited,
-        _ => CallEnd::Failed,
+        (CallOutcome::Answered, _) => CallFate::Answered,
+        (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallFate::RateLimited,
+        _ => CallFate::Failed,
     }
 }
 
@@ -91,7 +92,7 @@ pub(super) fn call_at(at: u64) -> CallSummary {
         paced_ms: 0,
         record: 1,
         key: 0,
-        end: CallEnd::Answered,
+        end: CallFate::Answered,
         is_silent: false,
     }
 }

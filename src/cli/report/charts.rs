@@ -1,28 +1,28 @@
 //! The charts of the report's page. Calls a minute and the lanes of calls have the same time axis.
 
-use super::call::CallEnd;
+use super::call::CallFate;
 use super::lanes::LaneBar;
 use super::numbers::{AuditedLimit, Report};
 use super::timeline::{TimeSlice, Timeline};
 use crate::cli::format::{counted, grouped, milliseconds};
 use crate::cli::page::{Axis, Chart};
 
-impl CallEnd {
+impl CallFate {
     /// A class of the style sheet, and a name.
     fn shown(self) -> (&'static str, &'static str) {
         match self {
-            CallEnd::Answered => ("answered", "answered"),
-            CallEnd::Failed => ("failed", "failed"),
-            CallEnd::RateLimited => ("limited", "rate limited"),
+            CallFate::Answered => ("answered", "answered"),
+            CallFate::Failed => ("failed", "failed"),
+            CallFate::RateLimited => ("limited", "rate limited"),
         }
     }
 }
 
 /// The kinds that the charts of a run show: classes of the style sheet, and names.
 pub(super) fn legend(timeline: &Timeline) -> Vec<(&'static str, &'static str)> {
-    let is_there = |end: &CallEnd| timeline.slices.iter().any(|slice| slice.count(*end) > 0);
-    let kinds = CallEnd::ALL.into_iter().filter(is_there);
-    let mut kinds: Vec<_> = kinds.map(CallEnd::shown).collect();
+    let is_there = |end: &CallFate| timeline.slices.iter().any(|slice| slice.count(*end) > 0);
+    let kinds = CallFate::ALL.into_iter().filter(is_there);
+    let mut kinds: Vec<_> = kinds.map(CallFate::shown).collect();
     if timeline.pauses.iter().any(|pauses| !pauses.is_empty()) {
         kinds.push(("paused", "paused after a rate limited call"));
     }
@@ -141,7 +141,7 @@ fn draw_pauses(chart: &mut Chart, timeline: &Timeline, height: f64) {
 fn draw_slice(chart: &mut Chart, slice: &TimeSlice, origin: u64) {
     let x = ((slice.from - origin) as f64, (slice.until - origin) as f64);
     let mut low = 0.0;
-    for end in CallEnd::ALL {
+    for end in CallFate::ALL {
         let (class, name) = end.shown();
         let calls = slice.count(end);
         if calls > 0 {
@@ -159,7 +159,7 @@ fn draw_slice(chart: &mut Chart, slice: &TimeSlice, origin: u64) {
 
 /// A call in its row. A rate limited call is taller than others.
 fn draw_call(chart: &mut Chart, bar: &LaneBar, origin: u64, row: f64) {
-    let margin = if bar.end == CallEnd::RateLimited {
+    let margin = if bar.end == CallFate::RateLimited {
         0.05
     } else {
         0.2

@@ -3,7 +3,7 @@
 //! The records do not name workers: a prompt is given to the first lane that is free when it begins, so there are as
 //! many lanes as there were workers at work at once.
 
-use super::call::{CallEnd, CallSummary};
+use super::call::{CallFate, CallSummary};
 
 /// More calls than this are not told apart on a screen.
 const MOST_CALLS: usize = 4_000;
@@ -17,7 +17,7 @@ const CUT_MS: u64 = 2;
 pub(super) struct LaneBar {
     pub(super) from: u64,
     pub(super) until: u64,
-    pub(super) end: CallEnd,
+    pub(super) end: CallFate,
     /// The line of the results.
     pub(super) record: u32,
 }

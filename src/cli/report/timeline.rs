@@ -1,6 +1,6 @@
 //! What the report's charts show: of bounded size, whatever the size of the run. Instants are milliseconds since 1970.
 
-use super::call::{CallEnd, CallSummary};
+use super::call::{CallFate, CallSummary};
 use super::lanes::{LaneBar, lanes};
 use super::pauses::{Pauses, coarse};
 
@@ -25,13 +25,13 @@ pub(super) struct Timeline {
 pub(super) struct TimeSlice {
     pub(super) from: u64,
     pub(super) until: u64,
-    /// By [`CallEnd`].
-    counts: [u64; CallEnd::ALL.len()],
+    /// By [`CallFate`].
+    counts: [u64; CallFate::ALL.len()],
 }
 
 impl TimeSlice {
     /// Calls that ended so.
-    pub(super) fn count(&self, end: CallEnd) -> u64 {
+    pub(super) fn count(&self, end: CallFate) -> u64 {
         self.counts[end as usize]
     }
 
