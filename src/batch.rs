@@ -83,7 +83,7 @@ pub(crate) use snapshot::Pause;
 /// # Default
 /// * `rate`: [`RateLimit::Adaptive`], as fast as the server allows
 /// * `tokens`: the limit that the server states, or no limit
-/// * `workers`: as many as the rate needs ([`workers_for`])
+/// * `workers`: as many as the rate needs (Little's law)
 /// * `most_workers`: no limit
 /// * `retry`: [`Retry::default`]
 /// * `timeout_retries`: 1

@@ -18,7 +18,7 @@ use std::str::FromStr;
 pub enum Halt {
     /// At this number of failed prompts.
     Count(NonZeroU64),
-    /// At this percentage of the finished prompts, once [`Halt::SAMPLE`] have finished.
+    /// At this percentage of the finished prompts, once 20 have finished.
     Percent(u8),
 }
 

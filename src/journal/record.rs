@@ -16,7 +16,7 @@ use crate::outcome::CallOutcome;
 /// What became of one prompt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Identifies the prompt and its request: a [`RecordId`](super::RecordId).
+    /// Identifies the prompt and its request: its line and a hash, as in `pl_17_ca978112ca1bbdca`.
     pub id: String,
     /// The prompt's name: `line-17`.
     pub custom_id: String,

@@ -32,7 +32,7 @@ pub struct ShareOptions {
     /// The password of Redis. It must not be part of the URL.
     pub password: Option<String>,
     /// The name of each key's rate: processes that give the same name share a rate. The names can be read at the place;
-    /// [`Client::pace_name`](crate::api::Client::pace_name) makes one that reveals neither the server nor the key.
+    /// so a name that is made of a key must be a hash.
     pub names: Vec<String>,
     /// The rate of each key. Its burst is ignored. If processes give different rates, the lowest counts.
     pub rate: Rate,
