@@ -4,8 +4,8 @@
 //! prompt counts as done. A prompt that is run again gets another record, and the last one counts: nothing that was
 //! written is ever changed.
 //!
-//! [`Record`] and [`RecordId`] are the data; [`Results`] reads the file; [`Index`] knows what is done, and [`ResumeDiff`]
-//! how that differs from the input; [`Journal`] writes, with the [`Durability`] that is wanted; [`Folder`] writes each
+//! [`Record`] and `RecordId` are the data; `Results` reads the file; [`Index`] knows what is done, and `ResumeDiff`
+//! how that differs from the input; [`Journal`] writes, with the [`Durability`] that is wanted; `Folder` writes each
 //! answer to a file of its own. Which prompts to run is for `batch` to decide.
 
 mod diff;

@@ -1,6 +1,6 @@
 //! One rate for several processes: through a file on one machine, or through Redis on many.
 //!
-//! [`SharedLimiter`] is a limiter for a batch. The decision is in `rate`; a [`RateStore`] keeps the state of each rate
+//! [`SharedLimiter`] is a limiter for a batch. The decision is in `rate`; a `RateStore` keeps the state of each rate
 //! where all processes can reach it: `file` or `redis`.
 
 mod file;
