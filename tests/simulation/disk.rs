@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::journal::{DiskStep, DiskFaults};
+use crate::journal::{DiskFaults, DiskStep};
 
 /// What goes wrong with the disk, and at which write, from 1: plain data.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
