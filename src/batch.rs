@@ -59,7 +59,7 @@ pub use self::{
     causes::FailureCause,
     event::{Event, Origin, PauseReason, Watch},
     halt::Halt,
-    price::{MaxCost, Price, Tokens},
+    price::{MaxCost, Price},
     resume::Resume,
     snapshot::Snapshot,
     stop::Stop,
@@ -260,6 +260,7 @@ impl<'a> Batch<'a> {
     /// Continues from earlier results.
     #[must_use]
     pub fn resuming(self, resume: Resume) -> Self {
+        self.view.earlier(resume.index.usage());
         Batch {
             passing: Passing::new(resume),
             ..self

@@ -258,13 +258,13 @@ impl GateService {
             return 0;
         }
         let usage = self.estimate.lock().cost(body);
-        usage.input.saturating_add(usage.output)
+        (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
     }
 
     /// The tokens of an answered request, as the API counts them. The next estimate is better.
     fn learn(&self, body: &[u8], usage: Usage) -> u32 {
         let usage = self.estimate.lock().learn(body, usage);
-        usage.input.saturating_add(usage.output)
+        (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
     }
 
     /// How long those in line take to leave; `None` if the rate is not known.

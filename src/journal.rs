@@ -18,6 +18,7 @@ mod id;
 mod index;
 mod reader;
 mod record;
+mod usage;
 mod whole;
 mod writer;
 
@@ -43,6 +44,8 @@ pub use self::{
 };
 #[cfg(any(test, feature = "simulate"))]
 pub(crate) use faults::{DiskFaults, DiskStep};
+#[cfg(feature = "cli")]
+pub(crate) use usage::{AttemptUsage, ResponseUsage, usage_of_record};
 #[cfg(feature = "cli")]
 pub(crate) use whole::write_whole;
 

@@ -70,7 +70,7 @@ use service::Service;
 /// What the server is like: plain data.
 ///
 /// # Default
-/// Any free port of the loopback, no limits, answers at once, no faults, states its limits, seed 0.
+/// Any free port of the loopback, no limits, answers at once, no faults, states its limits, no cache, seed 0.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Where to listen; port 0 takes a free one.
@@ -83,6 +83,8 @@ pub struct ServerOptions {
     pub faults: Faults,
     /// Whether it states its limits, in `retry-after` and `x-ratelimit-*`. Some gateways do not.
     pub hints: bool,
+    /// The part of each prompt that it keeps in a cache, from 0 to 1. The first call writes it, later ones read it.
+    pub cached: f64,
     /// Seed of everything that is random.
     pub seed: u64,
 }
@@ -95,6 +97,7 @@ impl Default for ServerOptions {
             latency: Latency::default(),
             faults: Faults::default(),
             hints: true,
+            cached: 0.0,
             seed: 0,
         }
     }

@@ -5,8 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use super::Usage;
 use super::client::request_id;
 use super::error_body::{Cause, ErrorBody};
+use super::reading::usage_of;
 use crate::hints::Hints;
 use crate::http::{TransportError, TransportFault, header_named};
 use crate::json::{Json, repaired};
@@ -76,6 +78,12 @@ impl CallError {
             (Class::Fault, None) => Verdict::Retry,
             (Class::Rejected | Class::Fatal, _) => Verdict::Stop,
         }
+    }
+
+    /// The tokens of the call, if its response states them: a server may bill a call that it answers with an error.
+    #[must_use]
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        usage_of(self.body.as_ref()?.as_str())
     }
 
     /// Whether no connection was made at all.

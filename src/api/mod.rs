@@ -20,7 +20,9 @@ mod row;
 mod secrets;
 
 use std::fmt::Debug;
+use std::ops::AddAssign;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::hints::Hints;
@@ -162,19 +164,30 @@ impl Answer {
     }
 }
 
-/// The tokens that a call cost. Each number means the same for every API.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The tokens of a call, or of many. Each number means the same for every API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// All tokens of the prompt, including those of a cache.
-    pub input: u32,
+    pub input: u64,
     /// Of the input: read from a cache, which costs less.
-    pub cached: u32,
+    pub cached: u64,
     /// Of the input: written to a cache, which may cost more.
-    pub cache_write: u32,
+    pub cache_write: u64,
     /// All tokens of the answer, including those of reasoning.
-    pub output: u32,
+    pub output: u64,
     /// Of the output: what the model thought.
-    pub reasoning: u32,
+    pub reasoning: u64,
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, more: Self) {
+        self.input = self.input.saturating_add(more.input);
+        self.cached = self.cached.saturating_add(more.cached);
+        self.cache_write = self.cache_write.saturating_add(more.cache_write);
+        self.output = self.output.saturating_add(more.output);
+        self.reasoning = self.reasoning.saturating_add(more.reasoning);
+    }
 }
 
 impl Usage {

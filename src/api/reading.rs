@@ -99,11 +99,11 @@ pub fn usage_of(body: &str) -> Option<Usage> {
 /// What a call cost. Anthropic counts the tokens of a cache apart from the input, and Gemini its
 /// thoughts apart from the answer; the others count them in.
 pub(super) fn counted(usage: &Value) -> Option<Usage> {
-    let counts = |paths: &[&str]| -> Vec<u32> {
+    let counts = |paths: &[&str]| -> Vec<u64> {
         let counts = paths.iter().filter_map(|path| usage.pointer(path));
         counts.filter_map(tokens).collect()
     };
-    let sum = |paths: &[&str]| counts(paths).into_iter().reduce(u32::saturating_add);
+    let sum = |paths: &[&str]| counts(paths).into_iter().reduce(u64::saturating_add);
     let first = |paths: &[&str]| counts(paths).first().copied().unwrap_or(0);
     let input = sum(&["/prompt_tokens"])
         .or_else(|| {
@@ -144,10 +144,10 @@ pub(super) fn counted(usage: &Value) -> Option<Usage> {
 }
 
 /// A whole number of tokens; some servers write it as `12.0`.
-fn tokens(value: &Value) -> Option<u32> {
+fn tokens(value: &Value) -> Option<u64> {
     let number = value.as_f64()?;
     let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-    is_whole.then_some(number as u32)
+    is_whole.then_some(number as u64)
 }
 
 #[cfg(test)]
@@ -158,7 +158,10 @@ mod tests {
     #[test]
     fn tokens_are_whole_numbers_however_they_are_written() {
         let count = |number: &str| tokens(&serde_json::from_str(number).unwrap());
-        assert_eq!((count("0"), count("4294967295")), (Some(0), Some(u32::MAX)));
+        assert_eq!(
+            (count("0"), count("4294967295")),
+            (Some(0), Some(u32::MAX.into()))
+        );
         assert_eq!((count("12.0"), count("1e3")), (Some(12), Some(1000)));
         for number in ["-1", "1.5", "4294967296", "\"7\"", "null"] {
             assert_eq!(count(number), None, "{number}");

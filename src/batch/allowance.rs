@@ -52,11 +52,12 @@ impl Allowance {
             (usage.input, self.input),
             (usage.output, self.output),
         ];
-        let cost = |(tokens, limit): (u32, Option<NonZeroU32>)| {
-            let weighed = u64::from(tokens) * u64::from(tightest.get());
-            limit.map(|limit| weighed.div_ceil(u64::from(limit.get())) as u32)
+        let cost = |(tokens, limit): (u64, Option<NonZeroU32>)| {
+            let weighed = tokens.saturating_mul(tightest.get().into());
+            limit.map(|limit| weighed.div_ceil(limit.get().into()))
         };
-        parts.into_iter().filter_map(cost).max().unwrap_or(0)
+        let most = parts.into_iter().filter_map(cost).max().unwrap_or(0);
+        most.try_into().unwrap_or(u32::MAX)
     }
 }
 
@@ -168,8 +169,8 @@ mod tests {
         let mut output = 0;
         for n in 0u32.. {
             let usage = Usage {
-                input: n.wrapping_mul(7919) % 1500,
-                output: n.wrapping_mul(104_729) % 400,
+                input: (n.wrapping_mul(7919) % 1500).into(),
+                output: (n.wrapping_mul(104_729) % 400).into(),
                 ..Usage::default()
             };
             let cost = allowance.weigh(usage);

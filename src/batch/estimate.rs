@@ -43,11 +43,11 @@ impl Estimate {
 
     /// Estimated tokens of this request, as the server counts them.
     pub(crate) fn cost(&self, request: &[u8]) -> Usage {
-        let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u32;
-        let usual = (self.output + Self::SPREADS * self.spread) as u32;
+        let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u64;
+        let usual = (self.output + Self::SPREADS * self.spread) as u64;
         let output = match self.counting {
-            Counting::Reserved => most_tokens(request).unwrap_or(usual),
-            Counting::Used => most_tokens(request).unwrap_or(usual).min(usual),
+            Counting::Reserved => most_tokens(request).map_or(usual, u64::from),
+            Counting::Used => most_tokens(request).map_or(usual, |most| usual.min(most.into())),
             Counting::Input => 0,
         };
         Usage {
@@ -64,16 +64,16 @@ impl Estimate {
             Counting::Used => usage.input - usage.cached, // Anthropic's limits leave these out
             Counting::Reserved | Counting::Input => usage.input,
         };
-        self.tokens = toward(self.tokens, f64::from(input));
+        self.tokens = toward(self.tokens, input as f64);
         self.bytes = toward(self.bytes, request.len().max(1) as f64);
         let reserved = most_tokens(request).filter(|_| self.counting == Counting::Reserved);
         if reserved.is_none() {
-            let output = f64::from(usage.output);
+            let output = usage.output as f64;
             self.spread = toward(self.spread, (output - self.output).abs());
             self.output = toward(self.output, output);
         }
         let output = match self.counting {
-            Counting::Reserved => reserved.unwrap_or_default().max(usage.output),
+            Counting::Reserved => usage.output.max(reserved.unwrap_or_default().into()),
             Counting::Used => usage.output,
             Counting::Input => 0,
         };
@@ -89,7 +89,7 @@ impl Estimate {
 mod tests {
     use super::*;
 
-    fn sum(usage: Usage) -> u32 {
+    fn sum(usage: Usage) -> u64 {
         usage.input + usage.output
     }
 

@@ -134,6 +134,7 @@ impl<'a> PromptRun<'a> {
             status,
             outcome,
             billed: maybe_billed.then_some(Billed::Unknown),
+            usage: answer.as_ref().err().and_then(CallError::usage),
             retry_after: answer.as_ref().err().and_then(|error| error.retry_after),
             backoff: None,
             request_id,

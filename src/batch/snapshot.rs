@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::causes::Causes;
 use super::event::PauseReason;
-use super::price::Tokens;
+use crate::api::Usage;
 
 /// The server's rate limit for all keys together, in calls per minute, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,8 +84,10 @@ pub struct Snapshot {
     pub paused: Duration,
     /// Keys that are not retired.
     pub keys: usize,
-    /// Tokens of the answers that report their usage.
-    pub tokens: Tokens,
+    /// Tokens of the calls that report their usage.
+    pub tokens: Usage,
+    /// Tokens of earlier runs, as the results say.
+    pub earlier_tokens: Usage,
     /// Answers that do not report their usage.
     pub unmetered: u64,
 }
@@ -118,7 +120,8 @@ impl Snapshot {
             pause: None,
             paused: Duration::ZERO,
             keys: 1,
-            tokens: Tokens::default(),
+            tokens: Usage::default(),
+            earlier_tokens: Usage::default(),
             unmetered: 0,
         }
     }

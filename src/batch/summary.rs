@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::view::View;
-use super::{Before, Causes, Stop, Tokens};
+use super::{Before, Causes, Stop};
+use crate::api::Usage;
 use crate::journal::Record;
 
 /// An answer that needs a look: it is empty, or it ended for an unusual reason.
@@ -121,8 +122,10 @@ pub struct Summary {
     pub latency: Option<Duration>,
     /// The latency that 95 % of the answered calls kept below, within 3 %.
     pub latency_p95: Option<Duration>,
-    /// Tokens of the answers that report their usage.
-    pub tokens: Tokens,
+    /// Tokens of the calls that report their usage.
+    pub tokens: Usage,
+    /// Tokens of earlier runs, as the results say.
+    pub earlier_tokens: Usage,
     /// Answers that do not report their usage.
     pub unmetered: u64,
     /// Time from the start to the end.
@@ -164,6 +167,7 @@ impl Summary {
         self.latency = view.median_latency();
         self.latency_p95 = end.latency_p95;
         self.tokens = end.tokens;
+        self.earlier_tokens = end.earlier_tokens;
         self.unmetered = end.unmetered;
         self.took = end.elapsed;
         self.calls_a_minute = view.sent().and_then(|(first, last)| {

@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 
 use super::event::{Event, Origin, PauseReason, Watch};
 use super::meter::{Latencies, RecentCalls};
-use super::price::Tokens;
 use super::prompt_run::Timing;
 use super::snapshot::{Allowed, Pause, Snapshot};
 use crate::api::{Answer, CallError, Class, Usage};
@@ -123,13 +122,18 @@ impl View {
         }
     }
 
-    pub(super) fn tokens(&self) -> Tokens {
+    pub(super) fn tokens(&self) -> Usage {
         self.state.lock().counts.tokens
     }
 
     /// Sets the total number of prompts. Only the first number counts.
     pub(super) fn expect(&self, total: u64) {
         self.state.lock().counts.total.get_or_insert(total);
+    }
+
+    /// Sets the tokens that earlier runs have used.
+    pub(super) fn earlier(&self, tokens: Usage) {
+        self.state.lock().counts.earlier_tokens = tokens;
     }
 
     /// Sets the watcher. Only the first one counts.
@@ -337,6 +341,9 @@ impl ViewState {
             _ => self.counts.faults += 1,
         }
         self.counts.maybe_billed += u64::from(error.maybe_billed);
+        if let Some(usage) = error.usage() {
+            self.counts.tokens += usage;
+        }
         self.counts
             .failed_calls
             .count_call(&prompt.custom_id, error);
@@ -346,7 +353,7 @@ impl ViewState {
         self.smooth_latency(took);
         self.latencies.count(took);
         match usage {
-            Some(usage) => self.counts.tokens += usage.into(),
+            Some(usage) => self.counts.tokens += usage,
             None => self.counts.unmetered += 1,
         }
     }

@@ -1,6 +1,7 @@
 //! Every command and option, with its default and its help. What they mean is resolved in [`setup`](super::setup).
 
 mod compare;
+mod cost;
 mod export;
 mod gate;
 mod learn;
@@ -14,9 +15,11 @@ mod run;
 mod tips;
 mod values;
 
+use super::error::CommandError;
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use compare::CompareArgs;
+pub(super) use cost::CostArgs;
 pub(super) use export::ExportArgs;
 pub(super) use gate::GateArgs;
 pub(super) use learn::LearnArgs;
@@ -26,7 +29,7 @@ pub(super) use practice::PracticeArgs;
 #[cfg(feature = "redis")]
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
 pub(super) use report::ReportArgs;
-pub(super) use run::{CallArgs, CostArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs};
+pub(super) use run::{CallArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs};
 pub(super) use tips::{command_line, parse, quoted};
 pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 
@@ -94,6 +97,20 @@ Examples:
 }
 
 impl Command {
+    /// Finds the price of the model where it is to be taken from a list.
+    pub(super) fn find_price(&mut self) -> Result<(), CommandError> {
+        let calls = match self {
+            Command::Run(args) => &mut args.calls,
+            Command::Plan(args) => &mut args.run.calls,
+            #[cfg(feature = "redis")]
+            Command::Queue(QueueAction::Work(args)) => &mut args.calls,
+            Command::Report(args) => return args.cost.find_price(args.model.as_deref()),
+            Command::Export(args) => return args.cost.find_price(args.model.as_deref()),
+            _ => return Ok(()),
+        };
+        calls.cost.find_price(calls.request.model.as_deref())
+    }
+
     /// How the log of this command is to be written.
     pub(super) fn log_format(&self) -> LogFormat {
         match self {

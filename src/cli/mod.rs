@@ -20,6 +20,7 @@ mod oversize;
 mod page;
 mod plan;
 mod practice;
+mod prices;
 mod progress;
 #[cfg(feature = "redis")]
 mod pull;
@@ -59,7 +60,8 @@ pub fn main() -> ExitCode {
         .into()
 }
 
-fn dispatch(command: Command) -> Result<Exit, CommandError> {
+fn dispatch(mut command: Command) -> Result<Exit, CommandError> {
+    command.find_price()?;
     match command {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),

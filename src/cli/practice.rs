@@ -53,6 +53,7 @@ fn options(args: &PracticeArgs) -> ServerOptions {
             outage: behaviour.outage,
         },
         hints: !limits.no_hints,
+        cached: behaviour.cached,
         seed: args.seed,
     }
 }

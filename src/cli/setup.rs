@@ -155,7 +155,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
 fn max_cost(args: &CallArgs) -> Option<MaxCost> {
     Some(MaxCost {
         price: args.cost.price?,
-        most: args.cost.max_cost?,
+        most: args.max_cost?,
     })
 }
 

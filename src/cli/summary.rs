@@ -11,6 +11,7 @@ use super::format::{counted, duration, grouped, number, shortened};
 use super::logging::Fields;
 use super::setup::Setup;
 use super::style::{Emphasis, Text};
+use crate::api::Usage;
 use crate::batch::{Causes, Flags, Resume, Stop, Summary};
 
 /// How many prompts go where at which rate, and how many are on record.
@@ -45,7 +46,7 @@ pub(super) fn outcome(args: &CallArgs, setup: &Setup, summary: &Summary) -> Text
     }
     let mut text = prompts(summary);
     let mut lines = failed(summary);
-    lines.extend(in_all(summary).map(|text| line("in all", text)));
+    lines.extend(in_all(args, summary).map(|text| line("in all", text)));
     lines.extend(calls(summary).map(|text| line("calls", text)));
     lines.extend(rate(args, setup, summary).map(|text| line("rate", text)));
     lines.extend(cost(args, summary).map(|text| line("cost", text)));
@@ -131,13 +132,36 @@ fn failed(summary: &Summary) -> Vec<String> {
     lines
 }
 
-/// Together with earlier runs.
-fn in_all(summary: &Summary) -> Option<String> {
+/// Together with earlier runs: their prompts, tokens and cost.
+fn in_all(args: &CallArgs, summary: &Summary) -> Option<String> {
     let before = &summary.before;
     let answered = grouped(before.answered + summary.answered);
     let failed = grouped(before.failed + summary.failed);
-    (before.answered + before.failed > 0)
-        .then(|| format!("{answered} answered, {failed} failed, with earlier runs"))
+    let usage = all_tokens(summary);
+    let cost = args.cost.of(usage).map(|cost| format!(", {cost}"));
+    let spent = match usage == summary.tokens {
+        true => String::new(),
+        false => format!(", {}{}", tokens(usage), cost.unwrap_or_default()),
+    };
+    (before.answered + before.failed > 0 || !spent.is_empty())
+        .then(|| format!("{answered} answered, {failed} failed{spent}, with earlier runs"))
+}
+
+/// The tokens of this run and of earlier ones.
+fn all_tokens(summary: &Summary) -> Usage {
+    let mut usage = summary.tokens;
+    usage += summary.earlier_tokens;
+    usage
+}
+
+/// `1,000 tokens in (800 cached), 50 out`.
+fn tokens(usage: Usage) -> String {
+    let [input, cached, output] = [usage.input, usage.cached, usage.output].map(grouped);
+    let cached = match usage.cached {
+        0 => String::new(),
+        _ => format!(" ({cached} cached)"),
+    };
+    format!("{input} tokens in{cached}, {output} out")
 }
 
 /// The calls, if some of them were not answered.
@@ -209,11 +233,9 @@ fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
     ))
 }
 
-/// The cost of the answers that report their tokens.
+/// The cost of the calls that report their tokens.
 fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
-    let price = args.cost.price?;
-    let cost = args.cost.money(price.cost(summary.tokens));
-    let [input, output] = [summary.tokens.input, summary.tokens.output].map(grouped);
+    let cost = args.cost.of(summary.tokens)?;
     let unmetered = match summary.unmetered {
         0 => String::new(),
         answers => {
@@ -221,14 +243,12 @@ fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
             format!(", without {answers} that reported no tokens")
         }
     };
-    Some(format!(
-        "{cost}: {input} tokens in, {output} out{unmetered}"
-    ))
+    Some(format!("{cost}: {}{unmetered}", tokens(summary.tokens)))
 }
 
 /// The same for tools, as fields of the last event, with the causes of failed calls and of failed prompts.
 pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Fields {
-    let cost = args.cost.price.map(|price| price.cost(summary.tokens));
+    let cost = |usage: Usage| args.cost.price.map(|price| price.cost(usage));
     let fields = json!({
         "answered": summary.answered,
         "failed": summary.failed,
@@ -239,7 +259,9 @@ pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Fields {
         "took_ms": summary.took.as_millis() as u64,
         "tokens_in": summary.tokens.input,
         "tokens_out": summary.tokens.output,
-        "cost": cost,
+        "tokens_cached": summary.tokens.cached,
+        "cost": cost(summary.tokens),
+        "cost_in_all": cost(all_tokens(summary)),
         "stopped": summary.stop.is_some().then_some(true),
         "failed_calls": summary.failed_calls.list,
         "failed_prompts": summary.failed_prompts.list,

@@ -183,6 +183,7 @@ impl<'a> Passage<'a> {
             took: came.elapsed() - paced,
             status: status.or(error.and_then(|error| error.status)),
             outcome: error.map_or(CallOutcome::Answered, CallError::outcome),
+            usage: error.and_then(CallError::usage),
             retry_after: error.and_then(|error| error.retry_after),
             backoff: None,
             billed: error.and_then(|error| error.maybe_billed.then_some(Billed::Unknown)),

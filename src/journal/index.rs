@@ -13,6 +13,8 @@ use serde::de::IgnoredAny;
 use super::diff::ResumeDiff;
 use super::id::RecordId;
 use super::reader::{Results, ResultsError};
+use super::usage::{AttemptUsage, ResponseUsage, usage_of_record};
+use crate::api::Usage;
 
 /// The last record of each prompt: which request it is of, and whether it holds an answer.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +22,8 @@ pub struct Index {
     /// By the line of the prompt.
     last: BTreeMap<u64, LastRecord>,
     answered: usize,
+    /// The tokens of all records.
+    usage: Usage,
 }
 
 /// What is kept of a prompt's last record.
@@ -86,11 +90,21 @@ impl Index {
             #[serde(borrow, default)]
             prompt: Cow<'a, str>,
             text: Option<IgnoredAny>,
+            #[serde(borrow)]
+            response: Option<ResponseUsage<'a>>,
+            #[serde(default)]
+            attempts: Vec<AttemptUsage>,
+            same_as: Option<IgnoredAny>,
         }
         let mut index = Index::default();
         while let Some(line) = results.next_line()? {
-            let Glance { id, prompt, text } = line.parse()?;
-            index.add(line.id(&id)?, text_hash(&prompt), text.is_some());
+            let glance: Glance<'_> = line.parse()?;
+            let text = text_hash(&glance.prompt);
+            index.add(line.id(&glance.id)?, text, glance.text.is_some());
+            if glance.same_as.is_none() {
+                let usage = usage_of_record(glance.response.as_ref(), glance.attempts);
+                index.usage += usage.unwrap_or_default();
+            }
         }
         Ok(index)
     }
@@ -135,6 +149,11 @@ impl Index {
     #[must_use]
     pub(crate) fn answered(&self) -> usize {
         self.answered
+    }
+
+    /// The tokens that all runs have used, as the records say.
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Whether failed prompts run again. They do without being asked for if nothing was ever answered: then the key, the

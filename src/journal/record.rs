@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use serde_json::{Map, Value};
 
+use crate::api::Usage;
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 
@@ -111,6 +112,9 @@ pub struct RecordAttempt {
     /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) billed: Option<Billed>,
+    /// The tokens that the server stated, if it brought no answer all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) usage: Option<Usage>,
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
@@ -204,6 +208,7 @@ pub(super) mod tests {
             status: Some(429),
             outcome: CallOutcome::RateLimited,
             billed: Some(Billed::Unknown),
+            usage: None,
             retry_after: Some(Duration::from_secs(1)),
             backoff: Some(Duration::from_millis(1204)),
             request_id: Some("req_1".into()),

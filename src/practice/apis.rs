@@ -41,6 +41,9 @@ pub(super) struct Question {
     input: u32,
     /// The most tokens that the answer may have.
     max_tokens: Option<u32>,
+    /// Of the input: read from a cache, and written to one.
+    cached: u32,
+    cache_write: u32,
     /// The length of the vectors.
     dimensions: usize,
 }
@@ -106,6 +109,8 @@ impl Dialect {
             input: costs.fold(0, u32::saturating_add),
             topics: self.topics(turns)?,
             max_tokens,
+            cached: 0,
+            cache_write: 0,
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
         })
     }
@@ -181,10 +186,10 @@ impl Dialect {
         let number: u32 = prose::random(topic, seed).random();
         let name = format!("practice-{number:08x}");
         match self {
-            Dialect::Chat => chat(prose, question.input, &name).to_string(),
-            Dialect::Responses => response(prose, question.input, &name).to_string(),
-            Dialect::Messages => message(prose, question.input, &name).to_string(),
-            Dialect::Gemini => candidate(prose, question.input, &name).to_string(),
+            Dialect::Chat => chat(prose, question, &name).to_string(),
+            Dialect::Responses => response(prose, question, &name).to_string(),
+            Dialect::Messages => message(prose, question, &name).to_string(),
+            Dialect::Gemini => candidate(prose, question, &name).to_string(),
             Dialect::Embeddings => embeddings(question, seed),
         }
     }
@@ -193,6 +198,15 @@ impl Dialect {
 impl Question {
     pub(super) fn answer(&self, seed: u64) -> Prose {
         Prose::about(&self.topics[0], seed, self.max_tokens)
+    }
+
+    /// Keeps this part of the input in a cache, which the first call writes and later ones read.
+    pub(super) fn cache(&mut self, part: f64, is_first: bool) {
+        let tokens = (f64::from(self.input) * part) as u32;
+        match is_first {
+            true => self.cache_write = tokens,
+            false => self.cached = tokens,
+        }
     }
 }
 
@@ -222,19 +236,22 @@ fn text(field: &Value) -> Option<String> {
     (!texts.is_empty()).then(|| texts.concat())
 }
 
-fn chat(prose: &Prose, input: u32, name: &str) -> Value {
-    let output = prose.tokens();
+fn chat(prose: &Prose, question: &Question, name: &str) -> Value {
+    let (input, output) = (question.input, prose.tokens());
+    let details = json!({"cached_tokens": question.cached});
     let message = json!({"role": "assistant", "content": prose.text});
     let reason = prose.reason("stop", "length");
     json!({
         "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0, "model": MODEL,
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output},
+        "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
+            "prompt_tokens_details": details},
     })
 }
 
-fn response(prose: &Prose, input: u32, name: &str) -> Value {
-    let output = prose.tokens();
+fn response(prose: &Prose, question: &Question, name: &str) -> Value {
+    let (input, output) = (question.input, prose.tokens());
+    let cached = json!({"cached_tokens": question.cached});
     let status = prose.reason("completed", "incomplete");
     let details = prose.is_cut.then(|| json!({"reason": "max_output_tokens"}));
     let part = json!({"type": "output_text", "text": prose.text, "annotations": []});
@@ -244,24 +261,28 @@ fn response(prose: &Prose, input: u32, name: &str) -> Value {
         "id": format!("resp_{name}"), "object": "response", "created_at": 0, "model": MODEL,
         "status": status, "error": null, "incomplete_details": details,
         "output": [{"type": "reasoning", "summary": []}, message],
-        "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output},
+        "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output, "input_tokens_details": cached},
     })
 }
 
-fn message(prose: &Prose, input: u32, name: &str) -> Value {
+fn message(prose: &Prose, question: &Question, name: &str) -> Value {
+    let (cached, cache_write) = (question.cached, question.cache_write);
+    let input = question.input - cached - cache_write; // those of a cache are counted apart
     let reason = prose.reason("end_turn", "max_tokens");
     json!({
         "id": format!("msg_{name}"), "type": "message", "role": "assistant", "model": MODEL,
         "content": [{"type": "text", "text": prose.text}], "stop_reason": reason, "stop_sequence": null,
-        "usage": {"input_tokens": input, "output_tokens": prose.tokens()},
+        "usage": {"input_tokens": input, "cache_creation_input_tokens": cache_write,
+            "cache_read_input_tokens": cached, "output_tokens": prose.tokens()},
     })
 }
 
-fn candidate(prose: &Prose, input: u32, name: &str) -> Value {
-    let output = prose.tokens();
+fn candidate(prose: &Prose, question: &Question, name: &str) -> Value {
+    let (input, output) = (question.input, prose.tokens());
     let content = json!({"role": "model", "parts": [{"text": prose.text}]});
     let reason = prose.reason("STOP", "MAX_TOKENS");
-    let usage = json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output});
+    let usage = json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output,
+        "cachedContentTokenCount": question.cached});
     json!({
         "candidates": [{"content": content, "finishReason": reason, "index": 0}],
         "usageMetadata": usage, "modelVersion": MODEL, "responseId": name,
@@ -346,7 +367,8 @@ mod tests {
                 assert_eq!(reason, Some("length"), "{kind}");
                 assert_eq!((read.text.len(), usage.output), (20, 5), "{kind}");
             }
-            assert_eq!(usage.input, question.input, "{kind}");
+            assert_eq!(usage.input, u64::from(question.input), "{kind}");
+            assert_eq!(usage.cached, 0, "{kind}");
         }
     }
 

@@ -128,7 +128,10 @@ impl Service {
         let result = match (question, over) {
             (Err(wrong), _) => Err(Problem::Invalid(400, wrong)),
             (Ok(_), Some(over)) => Err(Problem::OverLimit(over)),
-            (Ok(question), None) => self.complete(dialect, &question, key, fault),
+            (Ok(mut question), None) => {
+                question.cache(self.options.cached, number == 0);
+                self.complete(dialect, &question, key, fault)
+            }
         };
         let provider = dialect.provider();
         let is_out_of_credit = matches!(result, Err(Problem::NoCredit));

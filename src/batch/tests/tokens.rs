@@ -93,11 +93,11 @@ fn limits_on_input_and_on_output_are_both_kept_and_unused_output_costs_nothing()
             (input + usage.input, output + usage.output)
         });
         assert!(
-            input <= INPUT * 21 / 20,
+            input <= u64::from(INPUT * 21 / 20),
             "{input} read in the minute from {begin:?}"
         );
         assert!(
-            output <= OUTPUT * 21 / 20,
+            output <= u64::from(OUTPUT * 21 / 20),
             "{output} written in the minute from {begin:?}"
         );
     }

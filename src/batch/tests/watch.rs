@@ -230,10 +230,7 @@ impl Ask for Metered {
 #[test]
 fn a_batch_stops_at_its_cost_limit() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
-    let price = Price {
-        input: 2.0,
-        output: 3.0,
-    };
+    let price = Price::new(2.0, 3.0);
     let max_cost = Some(MaxCost { price, most: 0.05 });
     let settings = Settings {
         max_cost,
@@ -259,10 +256,7 @@ fn a_batch_stops_at_its_cost_limit() {
 fn a_batch_that_is_done_has_not_stopped_at_its_cost_limit() {
     let on: Arc<dyn Clock> = Arc::new(SimClock::new());
     let max_cost = Some(MaxCost {
-        price: Price {
-            input: 2.0,
-            output: 3.0,
-        },
+        price: Price::new(2.0, 3.0),
         most: 0.05,
     });
     let settings = Settings {

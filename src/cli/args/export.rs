@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::CostArgs;
+
 use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 
 #[derive(Debug, clap::Args)]
@@ -9,6 +11,7 @@ use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 Formats:
   csv    a table: custom_id, prompt, text, finish_reason, error, status, attempts
   jsonl  one object a line: custom_id, prompt, text, finish_reason, error
+         with --price or --prices both have a cost: that of the prompt's last record
   md     a document: the first line of each prompt as a heading, then its answer
   txt    the answers alone, a blank line between them; failed prompts are left out
   batch  the output lines of the OpenAI Batch API
@@ -48,4 +51,17 @@ pub(in crate::cli) struct ExportArgs {
     /// Writes a UTF-8 mark, and ' before cells that it would run as formulas.
     #[arg(long)]
     pub(in crate::cli) spreadsheet: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) cost: CostArgs,
+
+    /// The model to look up in --prices
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        help_heading = "Cost",
+        requires = "prices"
+    )]
+    pub(in crate::cli) model: Option<String>,
 }

@@ -104,6 +104,12 @@ pub(in crate::cli) struct BehaviourArgs {
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) hang: f64,
 
+    /// Keep this part of each prompt in a cache
+    ///
+    /// The first call writes it, later ones read it.
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) cached: f64,
+
     /// After N answers, say that the key has no credit left [default: never]
     ///
     /// N is for each key, N@2 only for the second key that comes.

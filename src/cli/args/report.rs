@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use crate::batch::Price;
+use super::CostArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -31,14 +31,6 @@ pub(in crate::cli) struct ReportArgs {
     #[arg(long, value_name = "N", default_value = "1", requires = "rpm")]
     pub(in crate::cli) burst: NonZeroU32,
 
-    /// The price of a million tokens, in and out, as in 0.15,0.60
-    #[arg(long, value_name = "IN,OUT")]
-    pub(in crate::cli) price: Option<Price>,
-
-    /// The currency of --price: a sign or a word
-    #[arg(long, value_name = "SIGN", default_value = "$")]
-    pub(in crate::cli) currency: String,
-
     /// Write a page with charts; - is standard output
     ///
     /// One HTML file, which needs nothing else.
@@ -48,4 +40,17 @@ pub(in crate::cli) struct ReportArgs {
     /// Write the numbers as one JSON object; times are in milliseconds
     #[arg(long)]
     pub(in crate::cli) json: bool,
+
+    #[command(flatten)]
+    pub(in crate::cli) cost: CostArgs,
+
+    /// The model to look up in --prices
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        help_heading = "Cost",
+        requires = "prices"
+    )]
+    pub(in crate::cli) model: Option<String>,
 }

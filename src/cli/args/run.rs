@@ -4,13 +4,13 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::CostArgs;
 use super::values::{
     AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite, rpm, up_to,
 };
 use crate::api::ApiKind;
 use crate::backoff::Jitter;
-use crate::batch::{Halt, Price};
-use crate::cli::format::money;
+use crate::batch::Halt;
 use crate::journal::Durability;
 use crate::prompts::Format;
 
@@ -148,6 +148,13 @@ pub(in crate::cli) struct CallArgs {
     pub(in crate::cli) watch: WatchArgs,
     #[command(flatten)]
     pub(in crate::cli) cost: CostArgs,
+
+    /// Stop when the calls have cost this much [default: never]
+    ///
+    /// It counts the calls of this run. Those in flight then come on top, and answers that do not report their tokens are
+    /// not counted.
+    #[arg(long, value_name = "X", help_heading = "Cost", requires = "priced", value_parser = amount)]
+    pub(in crate::cli) max_cost: Option<f64>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -333,32 +340,4 @@ pub(in crate::cli) struct WatchArgs {
         hide_possible_values = true
     )]
     pub(in crate::cli) log_format: LogFormat,
-}
-
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Cost")]
-pub(in crate::cli) struct CostArgs {
-    /// The price of a million tokens, in and out, as in 0.15,0.60
-    ///
-    /// It shows the cost so far, the expected cost and the final cost.
-    #[arg(long, value_name = "IN,OUT")]
-    pub(in crate::cli) price: Option<Price>,
-
-    /// Stop when the answers have cost this much [default: never]
-    ///
-    /// It counts the answers of this run. Calls in flight then come on top, and answers that do not report their tokens
-    /// are not counted.
-    #[arg(long, value_name = "X", requires = "price", value_parser = amount)]
-    pub(in crate::cli) max_cost: Option<f64>,
-
-    /// The currency of --price: a sign or a word
-    #[arg(long, value_name = "SIGN", default_value = "$")]
-    pub(in crate::cli) currency: String,
-}
-
-impl CostArgs {
-    /// An amount for people.
-    pub(in crate::cli) fn money(&self, amount: f64) -> String {
-        money(amount, &self.currency)
-    }
 }

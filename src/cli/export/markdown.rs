@@ -114,6 +114,7 @@ mod tests {
             response,
             error,
             attempts,
+            same_as: None,
         }
     }
 

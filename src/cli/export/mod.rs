@@ -21,6 +21,7 @@ use clap::ValueEnum;
 use thiserror::Error;
 
 use super::output::{RereadError, keep_last};
+use crate::batch::Price;
 use crate::journal::{ResultLine, Results, ResultsError};
 use crate::prompts::in_order;
 use columns::Columns;
@@ -74,7 +75,7 @@ pub(crate) enum FailedPrompts {
 }
 
 /// How results are exported: plain data.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ExportOptions {
     pub(crate) format: ExportFormat,
     pub(crate) order: ExportOrder,
@@ -84,6 +85,8 @@ pub(crate) struct ExportOptions {
     pub(crate) spreadsheet: bool,
     /// Columns of the input to write as well; empty for all.
     pub(crate) columns: Option<Vec<String>>,
+    /// Write what each prompt cost, too.
+    pub(crate) price: Option<Price>,
 }
 
 /// What was exported.

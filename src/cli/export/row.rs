@@ -5,7 +5,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::journal::RecordError;
+use crate::batch::Price;
+use crate::journal::{AttemptUsage, RecordError, ResponseUsage, usage_of_record};
 
 /// A record, with the response as it was written: no digit of a number is lost on the way.
 #[derive(Debug, Deserialize)]
@@ -23,7 +24,9 @@ pub(super) struct ExportRow<'a> {
     pub(super) response: Option<&'a RawValue>,
     pub(super) error: Option<RecordError>,
     #[serde(default)]
-    pub(super) attempts: Vec<IgnoredAny>,
+    pub(super) attempts: Vec<AttemptUsage>,
+    /// Set in copies of a record, which cost nothing.
+    pub(super) same_as: Option<IgnoredAny>,
 }
 
 impl ExportRow<'_> {
@@ -49,6 +52,18 @@ impl ExportRow<'_> {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         }
+    }
+
+    /// What the prompt cost; `None` if its record states no tokens.
+    pub(super) fn cost(&self, price: Price) -> Option<f64> {
+        let response: Option<ResponseUsage<'_>> = self
+            .response
+            .and_then(|response| serde_json::from_str(response.get()).ok());
+        if self.same_as.is_some() {
+            return Some(0.0);
+        }
+        let attempts = self.attempts.iter().copied();
+        usage_of_record(response.as_ref(), attempts).map(|usage| price.cost(usage))
     }
 
     /// The HTTP status of the response.

@@ -12,6 +12,7 @@ fn with(format: ExportFormat) -> ExportOptions {
         failed: FailedPrompts::default(),
         spreadsheet: false,
         columns: None,
+        price: None,
     }
 }
 

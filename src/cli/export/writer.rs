@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use super::markdown;
 use super::row::ExportRow;
 use super::{ExportFormat, ExportOptions};
+use crate::batch::Price;
 use crate::journal::RecordError;
 use crate::text::{cleaned, cleaned_json};
 
@@ -28,14 +29,22 @@ const COLUMNS: [&str; 7] = [
 /// What a spreadsheet program takes for the beginning of a formula: OWASP's list, full-width forms included.
 const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
+/// The columns that were asked for beside the usual ones.
+pub(super) struct MoreColumns {
+    /// What each prompt cost.
+    price: Option<Price>,
+    /// Those of the input.
+    names: Vec<String>,
+}
+
 /// An output that takes rows, one for each format.
 pub(super) enum RowWriter<W: Write> {
     Csv {
         to: Box<csv::Writer<BufWriter<W>>>,
         spreadsheet: bool,
-        columns: Vec<String>,
+        more: MoreColumns,
     },
-    Jsonl(BufWriter<W>, Vec<String>),
+    Jsonl(BufWriter<W>, MoreColumns),
     Md(BufWriter<W>),
     Txt(BufWriter<W>),
     Batch(BufWriter<W>),
@@ -45,9 +54,13 @@ impl<W: Write> RowWriter<W> {
     /// Begins an output, with these columns of the input where the format has a place for them.
     pub(super) fn new(options: &ExportOptions, columns: Vec<String>, to: W) -> io::Result<Self> {
         let to = BufWriter::with_capacity(64 << 10, to);
+        let more = MoreColumns {
+            price: options.price,
+            names: columns,
+        };
         Ok(match options.format {
-            ExportFormat::Csv => begin_table(to, options.spreadsheet, columns)?,
-            ExportFormat::Jsonl => RowWriter::Jsonl(to, columns),
+            ExportFormat::Csv => begin_table(to, options.spreadsheet, more)?,
+            ExportFormat::Jsonl => RowWriter::Jsonl(to, more),
             ExportFormat::Md => RowWriter::Md(to),
             ExportFormat::Txt => RowWriter::Txt(to),
             ExportFormat::Batch => RowWriter::Batch(to),
@@ -60,9 +73,9 @@ impl<W: Write> RowWriter<W> {
             RowWriter::Csv {
                 to,
                 spreadsheet,
-                columns,
-            } => return write_cells(to, row, columns, *spreadsheet),
-            RowWriter::Jsonl(to, columns) => write_jsonl(to, row, columns)?,
+                more,
+            } => return write_cells(to, row, more, *spreadsheet),
+            RowWriter::Jsonl(to, more) => write_jsonl(to, row, more)?,
             RowWriter::Batch(to) => write_batch(to, row)?,
             RowWriter::Md(to) => markdown::write_section(to, row, is_first)?,
             RowWriter::Txt(to) => write_text(to, row, is_first)?,
@@ -85,7 +98,7 @@ impl<W: Write> RowWriter<W> {
 fn begin_table<W: Write>(
     mut to: BufWriter<W>,
     spreadsheet: bool,
-    columns: Vec<String>,
+    more: MoreColumns,
 ) -> io::Result<RowWriter<W>> {
     let mut terminator = Terminator::Any(b'\n');
     if spreadsheet {
@@ -95,19 +108,20 @@ fn begin_table<W: Write>(
     let mut to = WriterBuilder::new().terminator(terminator).from_writer(to);
     let names = COLUMNS
         .into_iter()
-        .chain(columns.iter().map(String::as_str));
+        .chain(more.price.map(|_| "cost"))
+        .chain(more.names.iter().map(String::as_str));
     to.write_record(names).map_err(as_io)?;
     Ok(RowWriter::Csv {
         to: Box::new(to),
         spreadsheet,
-        columns,
+        more,
     })
 }
 
 fn write_cells<W: Write>(
     to: &mut csv::Writer<W>,
     row: &ExportRow<'_>,
-    columns: &[String],
+    more: &MoreColumns,
     spreadsheet: bool,
 ) -> io::Result<u64> {
     let error = row.error.as_ref();
@@ -126,9 +140,13 @@ fn write_cells<W: Write>(
             .into(),
         row.attempts.len().to_string().into(),
     ];
-    let others = columns.iter().map(|name| Cow::from(row.cell(name)));
+    let cost = more.price.map(|price| {
+        let cost = row.cost(price).map(|cost| cost.to_string());
+        Cow::from(cost.unwrap_or_default())
+    });
+    let others = more.names.iter().map(|name| Cow::from(row.cell(name)));
     let mut formulas = 0;
-    for cell in cells.into_iter().chain(others) {
+    for cell in cells.into_iter().chain(cost).chain(others) {
         formulas += u64::from(is_formula(&cell));
         let cell = if spreadsheet { escaped(cell) } else { cell };
         to.write_field(cell.as_bytes()).map_err(as_io)?;
@@ -158,7 +176,7 @@ fn as_io(error: csv::Error) -> io::Error {
     }
 }
 
-fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>, columns: &[String]) -> io::Result<()> {
+fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>, more: &MoreColumns) -> io::Result<()> {
     #[derive(Serialize)]
     struct PlainLine<'a> {
         custom_id: &'a str,
@@ -167,12 +185,16 @@ fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>, columns: &[String]) -> 
         finish_reason: Option<&'a str>,
         error: Option<&'a RecordError>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        cost: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         columns: Option<BTreeMap<&'a str, &'a Value>>,
     }
+    let columns = &more.names;
     let found = columns
         .iter()
         .filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
     let line = PlainLine {
+        cost: more.price.and_then(|price| row.cost(price)),
         columns: (!columns.is_empty()).then(|| found.collect()),
         custom_id: &row.custom_id,
         prompt: &row.prompt,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::forecast::FailureRates;
 use super::latencies::LatencyDistribution;
-use crate::api::Ask;
+use crate::api::{Ask, Usage};
 use crate::batch::Density;
 use crate::cli::error::CommandError;
 use crate::cli::report::RecordFields;
@@ -24,6 +24,9 @@ pub(super) struct EarlierRun {
     pub(super) answers: u64,
     /// Whether answers reported their tokens.
     pub(super) has_tokens: bool,
+    /// The parts of the input that were read from a cache, and written to one.
+    pub(super) cached: f64,
+    pub(super) cache_write: f64,
 }
 
 /// Reads the results of an earlier run. The size of its requests is that of the request as it would be made now.
@@ -51,8 +54,7 @@ struct EarlierTotals {
     rejected: u64,
     /// Bytes and tokens of the requests whose answers reported their tokens.
     bytes: f64,
-    input: f64,
-    output: f64,
+    usage: Usage,
     with_tokens: u64,
 }
 
@@ -76,8 +78,7 @@ impl EarlierTotals {
         let PromptField { prompt } = line.parse()?;
         if let Some(tokens) = row.tokens().filter(|_| !prompt.is_empty()) {
             self.bytes += ask.request(&prompt).len() as f64;
-            self.input += tokens.input as f64;
-            self.output += tokens.output as f64;
+            self.usage += tokens;
             self.with_tokens += 1;
         }
         Ok(())
@@ -88,10 +89,11 @@ impl EarlierTotals {
         let density = match self.with_tokens {
             0 => Density::default(),
             answers => Density {
-                input: self.input / self.bytes,
-                output: self.output / answers as f64,
+                input: self.usage.input as f64 / self.bytes,
+                output: self.usage.output as f64 / answers as f64,
             },
         };
+        let part = |tokens: u64| tokens as f64 / self.usage.input.max(1) as f64;
         let answers = self.latencies.len() as u64;
         let calls = (answers + self.faults + self.rejected) as f64;
         Some(EarlierRun {
@@ -103,6 +105,8 @@ impl EarlierTotals {
             },
             answers,
             has_tokens: self.with_tokens > 0,
+            cached: part(self.usage.cached),
+            cache_write: part(self.usage.cache_write),
         })
     }
 }

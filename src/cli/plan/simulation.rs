@@ -161,8 +161,8 @@ impl SimulatedApi {
             status: 200,
             request_id: None,
             usage: Some(Usage {
-                input: size.input(self.density).round() as u32,
-                output: size.output(self.density).round() as u32,
+                input: size.input(self.density).round() as u64,
+                output: size.output(self.density).round() as u64,
                 ..Usage::default()
             }),
             hints: Box::default(),

@@ -1,7 +1,7 @@
 //! The input, compared with what is on record: what a run would send.
 
 use super::workload::Workload;
-use crate::api::{Ask, Client};
+use crate::api::{Ask, Client, Usage};
 use crate::batch::{Before, Density, RequestSize, body, record_id};
 use crate::cli::args::RunArgs;
 use crate::cli::error::CommandError;
@@ -18,6 +18,8 @@ pub(super) struct Survey {
     /// Prompts on record that would be sent differently now.
     pub(super) changed: u64,
     pub(super) oversized: OversizedPrompts,
+    /// The tokens of earlier runs.
+    pub(super) spent: Usage,
 }
 
 impl Survey {
@@ -33,6 +35,7 @@ impl Survey {
             before: Before::default(),
             changed: 0,
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),
+            spent: index.usage(),
         };
         let input = Input::of_run(args, client.path())?;
         for prompt in input.checked_prompts()? {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::earlier::EarlierRun;
 use super::forecast::{Bottleneck, Forecast, PlanInputs};
 use super::survey::Survey;
-use crate::batch::Tokens;
-use crate::cli::args::PlanArgs;
+use crate::api::Usage;
+use crate::cli::args::{CostArgs, PlanArgs};
 use crate::cli::format::millis;
 use crate::cli::setup;
 
@@ -29,6 +29,7 @@ pub(super) struct PlanView {
     answer_tokens: f64,
     tokens_are_measured: bool,
     cost: Option<String>,
+    spent: Option<String>,
     too_large: Option<String>,
     /// As --rpm none says.
     has_no_limit: bool,
@@ -88,7 +89,8 @@ impl PlanView {
             bytes_a_token: 1.0 / load.density.input,
             answer_tokens: load.density.output,
             tokens_are_measured: earlier.is_some_and(|earlier| earlier.has_tokens),
-            cost: cost(args, inputs),
+            cost: cost(&calls.cost, inputs, earlier),
+            spent: spent(&calls.cost, survey),
             too_large: survey.oversized.warning(),
             has_no_limit: calls.rate.has_no_limit() && calls.rate.tpm.is_none(),
             rpm: setup::rpm(calls),
@@ -125,14 +127,25 @@ impl PlanView {
     }
 }
 
-fn cost(args: &PlanArgs, inputs: &PlanInputs) -> Option<String> {
-    let cost = &args.run.calls.cost;
-    let price = cost.price?;
-    let tokens = Tokens {
-        input: inputs.load.input as u64,
-        output: inputs.load.output as u64,
+/// The cost of what there is to send. Only an earlier run tells how much of the input a cache holds.
+fn cost(cost: &CostArgs, inputs: &PlanInputs, earlier: Option<&EarlierRun>) -> Option<String> {
+    let load = &inputs.load;
+    let part = |of: fn(&EarlierRun) -> f64| earlier.map_or(0.0, |run| load.input * of(run));
+    let usage = Usage {
+        input: load.input as u64,
+        cached: part(|run| run.cached) as u64,
+        cache_write: part(|run| run.cache_write) as u64,
+        output: load.output as u64,
+        reasoning: 0,
     };
-    Some(format!("{}, at {price}", cost.money(price.cost(tokens))))
+    Some(format!("{}, at {}", cost.of(usage)?, cost.price?))
+}
+
+/// The cost of what is on record, if there is anything.
+fn spent(cost: &CostArgs, survey: &Survey) -> Option<String> {
+    (survey.spent != Usage::default())
+        .then(|| cost.of(survey.spent))
+        .flatten()
 }
 
 fn choices(forecast: &Forecast) -> Vec<ChoiceView> {

@@ -232,17 +232,17 @@ fn tokens(now: &Snapshot) -> Option<String> {
     (now.tokens.input + now.tokens.output > 0).then(|| format!("{input} tokens in, {output} out"))
 }
 
-/// The cost so far, and of the whole input if each other prompt costs as much as an answered one.
+/// The cost so far, and of all runs to the end if each prompt that is left costs as much as an answered one.
 fn costs(now: &Snapshot, cost: &CostArgs) -> Option<String> {
     tokens(now)?;
-    let spent = cost.price?.cost(now.tokens);
+    let price = cost.price?;
+    let spent = price.cost(now.tokens);
     let so_far = format!("{} so far", cost.money(spent));
     let Some(left) = now.left().filter(|_| now.answered > 0) else {
         return Some(so_far);
     };
-    // What earlier runs have cost is not known: their prompts count like those that are left.
-    let others = left.saturating_add(now.before) as f64;
-    let all = spent * (1.0 + others / now.answered as f64);
+    let to_come = spent * left as f64 / now.answered as f64;
+    let all = price.cost(now.earlier_tokens) + spent + to_come;
     Some(format!("{so_far}, about {} in all", cost.money(all)))
 }
 

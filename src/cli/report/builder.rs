@@ -70,8 +70,7 @@ impl ReportBuilder {
             self.add_call(CallSummary::of(attempt, record), attempt);
         }
         if let Some(tokens) = fields.tokens() {
-            self.tokens.input = self.tokens.input.saturating_add(tokens.input.into());
-            self.tokens.output = self.tokens.output.saturating_add(tokens.output.into());
+            self.tokens.usage += tokens;
             self.tokens.stated_by += 1;
         }
         if let Some(settings) = fields.settings.filter(|new| new.get() != self.settings) {
@@ -147,6 +146,7 @@ impl ReportBuilder {
             prompts,
             calls: self.counts,
             tokens: self.tokens,
+            cost: None,
             span: span(&self.calls),
             limit,
             keys,

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::numbers::{AuditedLimit, Report};
-use super::view::CostOf;
 use crate::cli::args::ReportArgs;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -38,23 +37,22 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
         burst: args.burst,
     });
     let report = Report::read(&mut results, limit);
-    report.map_err(CommandError::file("", &args.results))
+    let mut report = report.map_err(CommandError::file("", &args.results))?;
+    let cost = args.cost.price;
+    report.cost = cost.map(|price| price.cost(report.tokens.usage));
+    Ok(report)
 }
 
 fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
-    let cost = CostOf {
-        price: args.price,
-        currency: &args.currency,
-    };
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
-        let page = report.to_html(&name.to_string_lossy(), cost);
+        let page = report.to_html(&name.to_string_lossy(), &args.cost);
         to.write_all(page?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        let text = report.to_text(cost, TextLook::of_stdout())?;
+        let text = report.to_text(&args.cost, TextLook::of_stdout())?;
         writeln!(to, "{text}")
     }
 }

@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::api::{Usage, usage_of};
+use crate::api::Usage;
 use crate::batch::FailureCause;
-use crate::journal::{RecordAttempt, RecordError};
+use crate::journal::{RecordAttempt, RecordError, ResponseUsage, usage_of_record};
 use crate::outcome::CallOutcome;
 
 /// A record. Of the response, which is most of it, only the usage is read.
@@ -24,20 +24,12 @@ pub(crate) struct RecordFields<'a> {
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
-    response: Option<ResponseBody<'a>>,
+    response: Option<ResponseUsage<'a>>,
     /// Set in copies of a record.
     same_as: Option<IgnoredAny>,
     pub(super) error: Option<RecordError>,
     #[serde(default)]
     pub(crate) attempts: Vec<RecordAttempt>,
-}
-
-/// A response, with its body as it was written.
-#[derive(Debug, Deserialize)]
-struct ResponseBody<'a> {
-    status_code: Option<u16>,
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
 }
 
 impl RecordFields<'_> {
@@ -54,12 +46,12 @@ impl RecordFields<'_> {
         FailureCause::new(outcome, status, code, message)
     }
 
-    /// The tokens that the response states, in the words of any API. A copy cost nothing.
+    /// The tokens that the record states. A copy cost nothing.
     pub(crate) fn tokens(&self) -> Option<Usage> {
         if self.same_as.is_some() {
             return None;
         }
-        usage_of(self.response.as_ref()?.body?.get())
+        usage_of_record(self.response.as_ref(), self.attempts.iter().map(Into::into))
     }
 }
 
@@ -68,7 +60,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn tokens(response: &str) -> Option<(u32, u32)> {
+    fn tokens(response: &str) -> Option<(u64, u64)> {
         let record = format!(r#"{{"id":"pl_1","custom_id":"a","response":{response}}}"#);
         let row: RecordFields<'_> = serde_json::from_str(&record).unwrap();
         row.tokens().map(|tokens| (tokens.input, tokens.output))

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::timeline::Timeline;
+use crate::api::Usage;
 use crate::batch::{Causes, Flags};
 
 /// What happened, as the records tell it.
@@ -16,6 +17,8 @@ pub(crate) struct Report {
     pub(crate) prompts: PromptCounts,
     pub(crate) calls: CallCounts,
     pub(crate) tokens: TokenCounts,
+    /// What those tokens cost; none if no price was given.
+    pub(crate) cost: Option<f64>,
     /// None if no call was made.
     pub(crate) span: Option<RunSpan>,
     /// The limit that the pace was checked against, if one was given.
@@ -87,9 +90,9 @@ pub(crate) struct CallCounts {
 /// Tokens, as the responses say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct TokenCounts {
-    pub(crate) input: u64,
-    pub(crate) output: u64,
-    /// Responses that say it.
+    #[serde(flatten)]
+    pub(crate) usage: Usage,
+    /// Records that say it.
     pub(crate) stated_by: u64,
 }
 

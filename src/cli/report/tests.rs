@@ -4,8 +4,8 @@ mod batch;
 mod page;
 
 use super::numbers::{Excess, Moment, Percentiles};
-use super::view::CostOf;
 use super::*;
+use crate::cli::args::CostArgs;
 use crate::cli::template::TextLook;
 use serde_json::{Value, json};
 use std::io::{self, Cursor};
@@ -61,11 +61,13 @@ fn report_on(records: &[String], limit: Option<AuditedLimit>) -> Report {
 }
 
 fn text_of(report: &Report) -> String {
-    report.to_text(CostOf::default(), TextLook::PLAIN).unwrap()
+    report
+        .to_text(&CostArgs::default(), TextLook::PLAIN)
+        .unwrap()
 }
 
 fn page_of(report: &Report) -> String {
-    report.to_html("r", CostOf::default()).unwrap()
+    report.to_html("r", &CostArgs::default()).unwrap()
 }
 
 fn report(records: &[String]) -> Report {
@@ -195,15 +197,16 @@ fn a_cause_is_told_with_its_class_status_code_message_first_prompts_and_advice()
 fn the_cost_is_told_if_a_price_is_given() {
     let usage = json!({"response": {"body": {"usage": {"prompt_tokens": 200_000, "completion_tokens": 10}}}});
     let report = report(&[record(1, &[call(1, 0, json!({}))], usage)]);
-    let cost = CostOf {
+    let cost = CostArgs {
         price: "0.15,0.60".parse().ok(),
-        currency: "$",
+        currency: "$".into(),
+        ..CostArgs::default()
     };
-    let text = report.to_text(cost, TextLook::PLAIN).unwrap();
+    let text = report.to_text(&cost, TextLook::PLAIN).unwrap();
     assert!(text.contains("cost              $0.03\n"), "{text}");
     assert!(
         report
-            .to_html("r", cost)
+            .to_html("r", &cost)
             .unwrap()
             .contains("<span>cost</span><b>$0.03</b>")
     );
@@ -221,7 +224,7 @@ fn figures_of_a_narrow_terminal_stand_below_each_other_and_colour_is_a_choice() 
     )];
     let look = |width, colour| TextLook { width, colour };
     let report = report(&records);
-    let of = |look| report.to_text(CostOf::default(), look).unwrap();
+    let of = |look| report.to_text(&CostArgs::default(), look).unwrap();
     let narrow = of(look(50, false));
     assert!(
         narrow.lines().all(|line| line.chars().count() <= 50),
@@ -300,7 +303,10 @@ fn calls_are_counted_by_outcome_with_retries_and_tokens() {
     assert_eq!((calls.total, calls.retries), (6, 3));
     let failed = calls.failed.by_label();
     assert_eq!(failed, [("429".to_owned(), 2), ("time-out".to_owned(), 1)]);
-    assert_eq!((tokens.input, tokens.output, tokens.stated_by), (11, 22, 2));
+    assert_eq!(
+        (tokens.usage.input, tokens.usage.output, tokens.stated_by),
+        (11, 22, 2)
+    );
 }
 
 #[test]

@@ -7,20 +7,14 @@ use serde::Serialize;
 
 use super::charts;
 use super::numbers::{Moment, RankedPrompt, Report, TimeSpent};
-use crate::batch::{FailureCause, Price, Tokens};
-use crate::cli::format::{money, shortened};
+use crate::batch::FailureCause;
+use crate::cli::args::CostArgs;
+use crate::cli::format::shortened;
 use crate::cli::page::page;
 use crate::cli::stop::advice;
 use crate::cli::summary::call_counts;
 use crate::cli::template::{self, TextLook};
 use crate::outcome::CallOutcome;
-
-/// What the reader adds to the records.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CostOf<'a> {
-    pub(super) price: Option<Price>,
-    pub(super) currency: &'a str,
-}
 
 /// What both templates show.
 #[derive(Debug, Serialize)]
@@ -97,7 +91,7 @@ impl Report {
     ///
     /// # Errors
     /// Those of [`template::text`].
-    pub(super) fn to_text(&self, cost: CostOf<'_>, look: TextLook) -> io::Result<String> {
+    pub(super) fn to_text(&self, cost: &CostArgs, look: TextLook) -> io::Result<String> {
         if self.is_empty() {
             return Ok("no records yet".to_owned());
         }
@@ -110,7 +104,7 @@ impl Report {
     ///
     /// # Errors
     /// Those of [`template::html`].
-    pub(super) fn to_html(&self, of: &str, cost: CostOf<'_>) -> io::Result<String> {
+    pub(super) fn to_html(&self, of: &str, cost: &CostArgs) -> io::Result<String> {
         let title = format!("Paceline: {}", shortened(of, 120));
         if self.is_empty() {
             return Ok(page(&title, "<p class=\"lead\">No records yet.</p>"));
@@ -138,7 +132,7 @@ impl Report {
         ))
     }
 
-    fn view(&self, cost: CostOf<'_>, width: usize) -> ReportView<'_> {
+    fn view(&self, cost: &CostArgs, width: usize) -> ReportView<'_> {
         let (keys, calls) = (&self.keys, &self.calls);
         let excess = keys.iter().filter_map(|key| key.excess.as_ref());
         let at = |moment: Option<Moment>| moment.map(local_time).unwrap_or_default();
@@ -155,7 +149,7 @@ impl Report {
                 &calls.failed,
                 calls.maybe_billed,
             ),
-            cost: self.cost(cost),
+            cost: cost.of(self.tokens.usage),
             too_soon: excess.map(|excess| excess.too_soon).sum(),
             first_call: at(self.span.map(|span| span.first)),
             last_call: at(self.span.map(|span| span.last)),
@@ -166,14 +160,6 @@ impl Report {
             time_rows: self.time_rows(),
             prompt_rows: self.prompt_rows(),
         }
-    }
-
-    fn cost(&self, cost: CostOf<'_>) -> Option<String> {
-        let tokens = Tokens {
-            input: self.tokens.input,
-            output: self.tokens.output,
-        };
-        Some(money(cost.price?.cost(tokens), cost.currency))
     }
 
     fn time_rows(&self) -> Vec<(String, TimeSpent, u64)> {

@@ -1,8 +1,8 @@
 //! The display of some moments, at 80 and at 40 columns.
 
 use super::*;
-use crate::api::{CallError, Class};
-use crate::batch::{Causes, Pause, Tokens};
+use crate::api::{CallError, Class, Usage};
+use crate::batch::{Causes, Pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -19,9 +19,10 @@ fn steady() -> Snapshot {
         waiting: 5,
         latency: Some(SECOND),
         latency_p95: Some(SECOND * 2),
-        tokens: Tokens {
+        tokens: Usage {
             input: 12_345,
             output: 3_456_789,
+            ..Usage::default()
         },
         ..Snapshot::new(Some(2000))
     }
@@ -87,7 +88,7 @@ fn finding() -> Snapshot {
     };
     Snapshot {
         calls: 20,
-        tokens: Tokens::default(),
+        tokens: Usage::default(),
         ..unknown
     }
 }
@@ -117,7 +118,7 @@ const PLAIN: TerminalLook = TerminalLook {
 fn cost() -> CostArgs {
     CostArgs {
         price: "1,2".parse().ok(),
-        max_cost: None,
+        prices: None,
         currency: "$".into(),
     }
 }

@@ -19,7 +19,9 @@ fn nasty_failures() -> String {
     let records: Vec<_> = (1..40)
         .map(|line| record(line, &calls, rest.clone()))
         .collect();
-    report(&records).to_html(NASTY, CostOf::default()).unwrap()
+    report(&records)
+        .to_html(NASTY, &CostArgs::default())
+        .unwrap()
 }
 
 #[test]
