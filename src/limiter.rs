@@ -1,6 +1,6 @@
 //! The rate limiter: one interval, one lock, first come first served, and a pause that binds everyone.
 //!
-//! The decision is arithmetic on instants that come in as arguments ([`Gcra`]). [`RateLimiter`] is the shell around it:
+//! The decision is arithmetic on instants that come in as arguments (`gcra`). [`RateLimiter`] is the shell around it:
 //! a lock, a line of waiting threads, a clock. A call takes a [`Permit`] before it goes, and tells it when the server
 //! answered 429; nothing else needs to be reported.
 

@@ -39,12 +39,12 @@ pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
     version,
     max_term_width = 100,
     after_help = "\
+The guide is docs/README.md; for 429s see docs/troubleshooting.md.
+
 Examples:
   paceline run prompts.txt --practice     # try it: no key, no network
   paceline run prompts.txt -m gpt-4o-mini --rpm 500
-  paceline report prompts.results.jsonl
-
-The guide is in docs/README.md; what to do about 429s is in docs/troubleshooting.md."
+  paceline report prompts.results.jsonl"
 )]
 pub(super) struct CommandLine {
     #[command(subcommand)]
