@@ -49,6 +49,8 @@ pub(super) fn serve(args: &LearnArgs) -> Result<Exit, CommandError> {
             format!("cannot serve the page at {addr}: {error}; --port 0 picks a free port");
         CommandError::usage(message)
     })?;
+    // Also where the shell that started it has Ctrl-C ignored.
+    ctrlc::set_handler(|| std::process::exit(Exit::Interrupted as i32))?;
     let url = format!("http://{}/", listener.local_addr()?);
     tell(format!(
         "the page is at {url} (open it in a browser; Ctrl-C ends it)"
