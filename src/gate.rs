@@ -13,11 +13,11 @@ mod keys;
 mod record;
 mod stats;
 
-use std::io::{self, BufReader};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
@@ -28,8 +28,7 @@ use crate::batch::Estimate;
 use crate::cancel::CancelToken;
 use crate::http::Http;
 use crate::pacing::{CallLimiter, KeyLimits, RateLimit};
-use crate::practice::arrival::Stamped;
-use crate::practice::connections::{Connections, Serve};
+use crate::practice::connections::{ClientPatience, Connections, Serve};
 use crate::practice::wire::{self, WireReply};
 use crate::retry::Retry;
 
@@ -182,27 +181,17 @@ impl Serve for GateService {
         /// A client that takes longer to send a request, or to read a piece of its answer, is cut off.
         const SLOW: Duration = Duration::from_secs(60);
         stream.set_write_timeout(Some(SLOW))?;
-        let mut reader = BufReader::new(Stamped::new(stream));
-        loop {
-            reader.get_mut().deadline = Some(Instant::now() + IDLE);
-            if io::BufRead::fill_buf(&mut reader)?.is_empty() {
-                return Ok(());
-            }
-            reader.get_mut().deadline = Some(Instant::now() + SLOW);
-            let request = match wire::read(&mut reader, stream) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Ok(()),
-                Err(error) => return self.blame(stream, error),
-            };
+        let patience = ClientPatience {
+            idle: IDLE,
+            request: SLOW,
+        };
+        self.each_request(stream, Some(patience), |request| {
             let refused = self.refuses(&request).or_else(|| self.own_page(&request));
-            let keep_alive = match refused {
-                Some(reply) => reply.send(stream, request.keep_alive)?,
-                None => Passage::new(self, &request, number).through(stream)?,
-            };
-            if !keep_alive {
-                return Ok(());
+            match refused {
+                Some(reply) => reply.send(stream, request.keep_alive),
+                None => Passage::new(self, &request, number).through(stream),
             }
-        }
+        })
     }
 
     fn refusal(&self, status: u16, reason: &str) -> WireReply {
@@ -244,9 +233,7 @@ impl GateService {
         }
         Some(WireReply::new(200, json!(self.counts()).to_string()))
     }
-}
 
-impl GateService {
     /// Whether tokens are limited, and so counted.
     fn counts_tokens(&self) -> bool {
         self.options.limits.tokens.is_some()

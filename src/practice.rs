@@ -37,7 +37,7 @@
 //! ```
 
 mod apis;
-pub(crate) mod arrival;
+mod arrival;
 pub(crate) mod connections;
 mod errors;
 mod faults;

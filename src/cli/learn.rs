@@ -5,11 +5,11 @@
 //! clock. Connections and HTTP are those of the practice server.
 
 use std::fmt::Display;
-use std::io::{self, BufReader};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use serde_json::{Value, json};
@@ -20,9 +20,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::tell;
 use crate::practice::Latency;
-use crate::practice::arrival::Stamped;
-use crate::practice::connections::{Connections, Serve};
-use crate::practice::wire::{self, WireReply, WireRequest};
+use crate::practice::connections::{ClientPatience, Connections, Serve};
+use crate::practice::wire::{WireReply, WireRequest};
 
 const PAGE: &str = include_str!("learn/page.html");
 
@@ -34,7 +33,10 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 const MOST_CONNECTIONS: usize = 16;
 
 /// After this time a quiet connection is closed; a browser opens another.
-const IDLE: Duration = Duration::from_secs(60);
+const PATIENCE: ClientPatience = ClientPatience {
+    idle: Duration::from_secs(60),
+    request: Duration::from_secs(60),
+};
 
 /// Calls of one run: more than the story needs with 64 threads, and about a second on a laptop.
 const MOST_CALLS: usize = 20_000;
@@ -64,18 +66,9 @@ struct LearnServer;
 
 impl Serve for LearnServer {
     fn serve(&self, _number: u64, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(Stamped::new(stream));
-        loop {
-            reader.get_mut().deadline = Some(Instant::now() + IDLE);
-            let request = match wire::read(&mut reader, stream) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Ok(()),
-                Err(error) => return self.blame(stream, error),
-            };
-            if !answer(&request).send(stream, request.keep_alive)? {
-                return Ok(());
-            }
-        }
+        self.each_request(stream, Some(PATIENCE), |request| {
+            answer(&request).send(stream, request.keep_alive)
+        })
     }
 
     fn refusal(&self, status: u16, reason: &str) -> WireReply {

@@ -1,5 +1,5 @@
-//! The tokens that a record says were used: by its answer, and by calls that brought none. One rule for whoever adds them
-//! up: a run that goes on, and the report.
+//! The tokens that a record states: of its answer, and of calls that brought none. A run that goes on and the report add
+//! them up by this one rule.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -3,16 +3,17 @@
 //! What is done with a connection is the server's own affair: the practice server's, the gate's.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::{self, Scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{debug, warn};
 use parking_lot::{Condvar, Mutex};
 
-use super::wire::{self, WireReply};
+use super::arrival::Stamped;
+use super::wire::{self, WireReply, WireRequest};
 
 /// What a server does with a connection, in a thread of its own.
 pub(crate) trait Serve: Sync {
@@ -22,6 +23,40 @@ pub(crate) trait Serve: Sync {
     /// The answer to a client whose request cannot be read, or that gets no thread.
     fn refusal(&self, status: u16, reason: &str) -> WireReply;
 
+    /// Reads the requests of a connection, one after the other, and has each `answered`, until either side ends it: the
+    /// client, or `answered` with false. A client that takes longer than `patience` is cut off.
+    fn each_request(
+        &self,
+        stream: &TcpStream,
+        patience: Option<ClientPatience>,
+        mut answered: impl FnMut(WireRequest) -> io::Result<bool>,
+    ) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        let mut reader = BufReader::new(Stamped::new(stream));
+        loop {
+            let within = |time: fn(&ClientPatience) -> Duration| {
+                patience
+                    .as_ref()
+                    .map(|patience| Instant::now() + time(patience))
+            };
+            reader.get_mut().deadline = within(|patience| patience.idle);
+            if reader.fill_buf()?.is_empty() {
+                return Ok(());
+            }
+            reader.get_mut().deadline = within(|patience| patience.request);
+            let request = match wire::read(&mut reader, stream) {
+                Ok(Some(request)) => request,
+                Ok(None) => return Ok(()),
+                Err(error) => return self.blame(stream, error),
+            };
+            if !answered(request)? {
+                return Ok(());
+            }
+        }
+    }
+
     /// Tells a client what is wrong with its request, if that is the error.
     fn blame(&self, stream: &TcpStream, error: io::Error) -> io::Result<()> {
         let Some(status) = wire::blame(&error) else {
@@ -30,6 +65,15 @@ pub(crate) trait Serve: Sync {
         let refusal = self.refusal(status, &error.to_string());
         refusal.send(stream, false).map(drop)
     }
+}
+
+/// How long a server waits for a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientPatience {
+    /// For the next request to begin.
+    pub(crate) idle: Duration,
+    /// For a request that has begun to come whole.
+    pub(crate) request: Duration,
 }
 
 /// The open connections of a server.

@@ -1,7 +1,7 @@
 //! What is answered to a request: a page of the server's own, a scripted reply, or, by the rules, an answer of an API.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, BufReader};
+use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 
 use super::ServerOptions;
 use super::apis::{Dialect, MODEL, Provider, Question};
-use super::arrival::Stamped;
 use super::connections::{Connections, Serve};
 use super::errors::Problem;
 use super::faults::InjectedFault;
@@ -21,7 +20,7 @@ use super::limits::{Admission, OverLimit};
 use super::prose::Prose;
 use super::script::{ReceivedRequest, Reply, RequestLog};
 use super::stats::{CallSeen, StatsKeeper};
-use super::wire::{self, WireReply};
+use super::wire::WireReply;
 
 /// What the threads of all connections share.
 #[derive(Debug)]
@@ -237,22 +236,13 @@ impl Service {
 
 impl Serve for Service {
     fn serve(&self, _number: u64, stream: &TcpStream) -> io::Result<()> {
-        let mut reader = BufReader::new(Stamped::new(stream));
-        while !self.wait(Duration::ZERO) {
-            let request = match wire::read(&mut reader, stream) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Ok(()),
-                Err(error) => return self.blame(stream, error),
-            };
+        self.each_request(stream, None, |request| {
             let keep_alive = request.keep_alive;
-            let Some(reply) = self.answer(request.into()) else {
-                return Ok(()); // the server has stopped
-            };
-            if !reply.send(stream, keep_alive)? {
-                return Ok(());
+            match self.answer(request.into()) {
+                Some(reply) => Ok(reply.send(stream, keep_alive)? && !self.wait(Duration::ZERO)),
+                None => Ok(false), // the server has stopped
             }
-        }
-        Ok(())
+        })
     }
 
     fn refusal(&self, status: u16, reason: &str) -> WireReply {
