@@ -74,13 +74,14 @@ fn options(
     http: &Http,
 ) -> Result<GateOptions, CommandError> {
     let rate = setup::rate_limit(rpm(args), &args.rate)?;
-    let secrets = endpoints::secrets(&endpoints, &[]);
+    let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
+    let headers = endpoints::headers(&args.server, api, has_key)?;
+    let secrets = endpoints::secrets(&endpoints, &headers);
     let keys: Vec<_> = endpoints
         .into_iter()
         .filter_map(|endpoint| endpoint.key)
         .collect();
-    let headers = endpoints::headers(&args.server, api, !keys.is_empty())?;
-    if args.rate.share.is_some() && keys.is_empty() {
+    if args.rate.share.is_some() && !has_key {
         let help = format!("name it with --key-env, or set ${}", api.key_env());
         let problem = "--share paces a key of the gate's own, and it has none";
         return Err(CommandError::usage(problem).help(help));

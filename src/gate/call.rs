@@ -9,10 +9,10 @@ use log::warn;
 use ureq::Body;
 use ureq::http::{HeaderMap, response};
 
-use super::GateService;
 use super::answer::unavailable;
 use super::record::Outcome;
 use super::stats::Ended;
+use super::{GateService, keys};
 use crate::api::{CallError, Class};
 use crate::cancel::CancelToken;
 use crate::clock::after;
@@ -233,8 +233,40 @@ impl<'a> Passage<'a> {
         };
         match reply.head.status.as_u16() {
             0..400 => Ok(reply),
-            _ => Err(service.refused(reply)),
+            _ => Err(self.refused(reply)),
         }
+    }
+
+    /// What an error of the API means. Its beginning is read for it; what comes after that is passed back unread.
+    fn refused(&self, mut reply: ApiReply) -> Failure {
+        /// No error is longer.
+        const LIMIT: u64 = 1 << 20;
+        let rest = reply.rest.as_mut().map(|body| body.as_reader().take(LIMIT));
+        let read = rest.map_or(Ok(0), |mut rest| rest.read_to_end(&mut reply.begun));
+        if let Err(error) = read {
+            let error = TransportError {
+                fault: TransportFault::Broken,
+                message: error.to_string(),
+                is_sent: true,
+            };
+            return Failure::of(error.into(), None);
+        }
+        reply.rest = reply.rest.filter(|_| reply.begun.len() as u64 == LIMIT);
+        let mut response = HttpResponse {
+            status: reply.head.status.as_u16(),
+            headers: text_headers(&reply.head.headers),
+            body: reply.begun.clone(),
+        };
+        let options = &self.service.options;
+        options.secrets.hide_in(&mut response);
+        keys::secrets(self.request).hide_in(&mut response);
+        let HttpResponse {
+            status,
+            headers,
+            body,
+        } = response;
+        let error = options.api.api().failure(status, &headers, &body);
+        Failure::of(error, Some(reply))
     }
 
     /// Reports the outcome to the limiter, which pauses or retires the key. Of an answer whose tokens count, that waits
@@ -293,36 +325,6 @@ impl<'a> Passage<'a> {
 }
 
 impl GateService {
-    /// What an error of the API means. Its beginning is read for it; what comes after that is passed back unread.
-    fn refused(&self, mut reply: ApiReply) -> Failure {
-        /// No error is longer.
-        const LIMIT: u64 = 1 << 20;
-        let rest = reply.rest.as_mut().map(|body| body.as_reader().take(LIMIT));
-        let read = rest.map_or(Ok(0), |mut rest| rest.read_to_end(&mut reply.begun));
-        if let Err(error) = read {
-            let error = TransportError {
-                fault: TransportFault::Broken,
-                message: error.to_string(),
-                is_sent: true,
-            };
-            return Failure::of(error.into(), None);
-        }
-        reply.rest = reply.rest.filter(|_| reply.begun.len() as u64 == LIMIT);
-        let mut response = HttpResponse {
-            status: reply.head.status.as_u16(),
-            headers: text_headers(&reply.head.headers),
-            body: reply.begun.clone(),
-        };
-        self.options.secrets.hide_in(&mut response);
-        let HttpResponse {
-            status,
-            headers,
-            body,
-        } = response;
-        let error = self.options.api.api().failure(status, &headers, &body);
-        Failure::of(error, Some(reply))
-    }
-
     /// A report with the rate that the server states, unless one was given.
     pub(super) fn stated(&self, headers: &HeaderMap, outcome: PermitOutcome) -> CallReport {
         let mut report = CallReport::from(outcome);

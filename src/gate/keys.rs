@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::GateOptions;
-use crate::api::{Api, Key};
+use crate::api::{Api, Key, Secrets};
 use crate::clock::SystemClock;
 use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits};
 use crate::practice::wire::WireRequest;
@@ -106,11 +106,20 @@ impl GateKeys {
 /// Whether a request has the gate's token: in its own header, or where clients send a key if that is not passed on.
 pub(super) fn has_token(request: &WireRequest, token: &Key, key_is_passed_on: bool) -> bool {
     let digest = |text: &str| Sha256::digest(text); // compares in the same time whatever was sent
-    let sent = |name: &str| {
-        let value = request.header(name)?;
-        Some(value.strip_prefix("Bearer ").unwrap_or(value))
+    let is_token = |name: &str| {
+        let sent = sent(request, name);
+        sent.is_some_and(|sent| digest(sent) == digest(token.expose()))
     };
-    let is_token =
-        |name: &str| sent(name).is_some_and(|sent| digest(sent) == digest(token.expose()));
     is_token("x-paceline-token") || (!key_is_passed_on && KEY_HEADERS.into_iter().any(is_token))
+}
+
+/// The client's own keys, to hide them where the API repeats them.
+pub(super) fn secrets(request: &WireRequest) -> Secrets {
+    Secrets::new(KEY_HEADERS.iter().filter_map(|name| sent(request, name)))
+}
+
+/// What a client sent in a header for keys.
+fn sent<'a>(request: &'a WireRequest, name: &str) -> Option<&'a str> {
+    let value = request.header(name)?;
+    Some(value.strip_prefix("Bearer ").unwrap_or(value))
 }

@@ -446,6 +446,21 @@ fn each_call_has_a_record_without_keys_and_bodies() {
 }
 
 #[test]
+fn a_clients_own_key_is_hidden_where_the_server_repeats_it_to_others() {
+    let api = Server::start().unwrap();
+    let body = r#"{"error": {"message": "key client-key-1234 is too fast", "code": "rate_limit_exceeded"}}"#;
+    api.next(Reply::new(429, body).header("retry-after", "900"));
+    let gate = open(&api.base_url(), |_| {});
+    let request = post("", QUESTION).replace("Bearer client", "Bearer client-key-1234");
+    assert!(exchange(&gate, &request).starts_with("HTTP/1.1 503 "));
+    let why = gate.counts().paused_because.unwrap();
+    assert!(
+        why.contains("too fast") && !why.contains("client-key-1234"),
+        "{why}"
+    );
+}
+
+#[test]
 fn tokens_are_limited_by_the_usage_that_answers_state() {
     let limiter = |limiter: &Gate| limiter.service.estimate.lock().cost(QUESTION.as_bytes());
     let api = Server::start_with(ServerOptions {
