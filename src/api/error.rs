@@ -86,6 +86,14 @@ impl CallError {
         usage_of(self.body.as_ref()?.as_str())
     }
 
+    /// The verdict where a limiter pauses everyone with the key: without a stated time, it decides when.
+    pub(crate) fn verdict_behind_a_limiter(&self) -> Verdict {
+        match self.verdict() {
+            Verdict::RateLimited(None) => Verdict::RateLimited(Some(Duration::ZERO)),
+            verdict => verdict,
+        }
+    }
+
     /// Whether no connection was made at all.
     #[must_use]
     pub(crate) fn is_unreachable(&self) -> bool {

@@ -40,11 +40,7 @@ impl NoAnswer {
     /// What the retry does next.
     pub(super) fn verdict(&self) -> Verdict {
         match self {
-            NoAnswer::Call(error) => match error.verdict() {
-                // The limiter pauses everyone with that key, and decides for how long.
-                Verdict::RateLimited(None) => Verdict::RateLimited(Some(Duration::ZERO)),
-                verdict => verdict,
-            },
+            NoAnswer::Call(error) => error.verdict_behind_a_limiter(),
             NoAnswer::KeyRetired(_) => Verdict::RateLimited(Some(Duration::ZERO)),
             NoAnswer::WaitTooLong(_) | NoAnswer::NotSent => Verdict::Stop,
         }

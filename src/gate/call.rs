@@ -68,14 +68,10 @@ impl Failure {
             Some(status) => status >= 500,
             None => !call.error.maybe_billed,
         };
-        match (call.error.class, call.error.verdict()) {
-            // The limiter decides when.
-            (Class::RateLimited, Verdict::RateLimited(None)) => {
-                Verdict::RateLimited(Some(Duration::ZERO))
-            }
+        match call.error.class {
             _ if call.is_retired => Verdict::RateLimited(Some(Duration::ZERO)),
-            (Class::Fault, _) if !is_safe => Verdict::Stop,
-            (_, verdict) => verdict,
+            Class::Fault if !is_safe => Verdict::Stop,
+            _ => call.error.verdict_behind_a_limiter(),
         }
     }
 
