@@ -19,7 +19,7 @@ use super::error::CommandError;
 use clap::{ArgAction, Parser, Subcommand};
 
 pub(super) use compare::CompareArgs;
-pub(super) use cost::CostArgs;
+pub(super) use cost::{CostArgs, RecordedCostArgs};
 pub(super) use export::ExportArgs;
 pub(super) use gate::GateArgs;
 pub(super) use learn::LearnArgs;
@@ -104,8 +104,8 @@ impl Command {
             Command::Plan(args) => &mut args.run.calls,
             #[cfg(feature = "redis")]
             Command::Queue(QueueAction::Work(args)) => &mut args.calls,
-            Command::Report(args) => return args.cost.find_price(args.model.as_deref()),
-            Command::Export(args) => return args.cost.find_price(args.model.as_deref()),
+            Command::Report(args) => return args.costs.find_price(),
+            Command::Export(args) => return args.costs.find_price(),
             _ => return Ok(()),
         };
         calls.cost.find_price(calls.request.model.as_deref())

@@ -29,6 +29,30 @@ pub(in crate::cli) struct CostArgs {
     pub(in crate::cli) currency: String,
 }
 
+/// The same, for commands that name no model otherwise.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(in crate::cli) struct RecordedCostArgs {
+    #[command(flatten)]
+    pub(in crate::cli) cost: CostArgs,
+
+    /// The model to look up in --prices
+    #[arg(
+        short,
+        long,
+        value_name = "NAME",
+        help_heading = "Cost",
+        requires = "prices"
+    )]
+    model: Option<String>,
+}
+
+impl RecordedCostArgs {
+    /// Finds the price, if it is to be taken from a list.
+    pub(in crate::cli) fn find_price(&mut self) -> Result<(), CommandError> {
+        self.cost.find_price(self.model.as_deref())
+    }
+}
+
 impl CostArgs {
     /// Finds the price of this model, if it is to be taken from a list.
     pub(in crate::cli) fn find_price(&mut self, model: Option<&str>) -> Result<(), CommandError> {

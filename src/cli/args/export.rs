@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::CostArgs;
+use super::RecordedCostArgs;
 
 use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 
@@ -53,15 +53,5 @@ pub(in crate::cli) struct ExportArgs {
     pub(in crate::cli) spreadsheet: bool,
 
     #[command(flatten)]
-    pub(in crate::cli) cost: CostArgs,
-
-    /// The model to look up in --prices
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        help_heading = "Cost",
-        requires = "prices"
-    )]
-    pub(in crate::cli) model: Option<String>,
+    pub(in crate::cli) costs: RecordedCostArgs,
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use super::CostArgs;
+use super::RecordedCostArgs;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -42,15 +42,5 @@ pub(in crate::cli) struct ReportArgs {
     pub(in crate::cli) json: bool,
 
     #[command(flatten)]
-    pub(in crate::cli) cost: CostArgs,
-
-    /// The model to look up in --prices
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        help_heading = "Cost",
-        requires = "prices"
-    )]
-    pub(in crate::cli) model: Option<String>,
+    pub(in crate::cli) costs: RecordedCostArgs,
 }

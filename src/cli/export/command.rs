@@ -44,7 +44,7 @@ fn options(args: &ExportArgs, is_for_people: bool) -> Result<ExportOptions, Comm
         failed: args.failed,
         spreadsheet: args.spreadsheet,
         columns: args.columns.clone(),
-        price: args.cost.price,
+        price: args.costs.cost.price,
     })
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cli::args::CostArgs;
+    use crate::cli::args::RecordedCostArgs;
     use crate::cli::export::{ExportOrder, FailedPrompts};
 
     fn args(results: &Path, output: &Path) -> ExportArgs {
@@ -88,12 +88,7 @@ mod tests {
             failed: FailedPrompts::Include,
             spreadsheet: false,
             columns: None,
-            cost: CostArgs {
-                price: None,
-                prices: None,
-                currency: "$".into(),
-            },
-            model: None,
+            costs: RecordedCostArgs::default(),
         }
     }
 

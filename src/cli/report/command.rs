@@ -38,7 +38,7 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
     });
     let report = Report::read(&mut results, limit);
     let mut report = report.map_err(CommandError::file("", &args.results))?;
-    let cost = args.cost.price;
+    let cost = args.costs.cost.price;
     report.cost = cost.map(|price| price.cost(report.tokens.usage));
     Ok(report)
 }
@@ -46,13 +46,13 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
 fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
-        let page = report.to_html(&name.to_string_lossy(), &args.cost);
+        let page = report.to_html(&name.to_string_lossy(), &args.costs.cost);
         to.write_all(page?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        let text = report.to_text(&args.cost, TextLook::of_stdout())?;
+        let text = report.to_text(&args.costs.cost, TextLook::of_stdout())?;
         writeln!(to, "{text}")
     }
 }
