@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use thiserror::Error;
-use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use ureq::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request,
+};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, Proxy, SendBody};
@@ -285,27 +287,17 @@ impl Http {
     /// [`TransportError`] if no head came.
     pub(crate) fn send(
         &self,
-        head: ureq::http::Request<()>,
+        head: Request<()>,
         body: &[u8],
         sent: &dyn Fn(),
-    ) -> Result<ureq::http::Response<Body>, TransportError> {
-        let (mut head, ()) = head.into_parts();
-        let has_body = !body.is_empty() || matches!(head.method.as_str(), "POST" | "PUT" | "PATCH");
+    ) -> Result<Response<Body>, TransportError> {
+        let (head, ()) = head.into_parts();
+        let uri = head.uri.clone();
         let mut body = ReportedBody {
             rest: body,
             sent: Some(sent),
         };
-        let uri = head.uri.clone();
-        let agent = self.agent();
-        let response = if has_body {
-            let length = body.rest.len().into();
-            head.headers.insert(header::CONTENT_LENGTH, length);
-            let body = SendBody::from_reader(&mut body);
-            agent.run(ureq::http::Request::from_parts(head, body))
-        } else {
-            body.leaves();
-            agent.run(ureq::http::Request::from_parts(head, ()))
-        };
+        let response = self.run(head, &mut body);
         response.map_err(|error| TransportError {
             is_sent: body.sent.is_none(),
             ..self.explain(error, &uri)
@@ -319,26 +311,42 @@ impl Http {
         asks_first: bool,
         sent: &dyn Fn(),
     ) -> Result<HttpResponse, TransportError> {
-        let mut request = self.agent().post(&target.uri);
-        if let Some(headers) = request.headers_mut() {
-            headers.clone_from(&target.headers);
-            headers.insert(header::CONTENT_LENGTH, body.len().into());
-            if asks_first {
-                headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-            }
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = Method::POST;
+        head.uri.clone_from(&target.uri);
+        head.headers.clone_from(&target.headers);
+        if asks_first {
+            let first = HeaderValue::from_static("100-continue");
+            head.headers.insert(header::EXPECT, first);
         }
         let mut body = ReportedBody {
             rest: body,
             sent: Some(sent),
         };
-        let response = request.send(SendBody::from_reader(&mut body));
+        let response = self.run(head, &mut body);
         let response = response.and_then(|response| self.read(response));
-        let is_sent = body.rest.is_empty();
         let response = response.map_err(|error| TransportError {
-            is_sent,
+            is_sent: body.rest.is_empty(),
             ..self.explain(error, &target.uri)
         })?;
         self.of_the_server(response, &target.uri)
+    }
+
+    /// Sends a request, and returns when the head of the response has come.
+    fn run(
+        &self,
+        mut head: request::Parts,
+        body: &mut ReportedBody<'_>,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let takes_a_body = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+        if body.rest.is_empty() && !takes_a_body {
+            body.leaves();
+            return self.agent().run(Request::from_parts(head, ()));
+        }
+        let length = body.rest.len().into();
+        head.headers.insert(header::CONTENT_LENGTH, length);
+        let body = SendBody::from_reader(body);
+        self.agent().run(Request::from_parts(head, body))
     }
 
     /// The agent of the calling thread.
@@ -348,7 +356,7 @@ impl Http {
         &self.agents[NUMBER.with(|number| number % self.agents.len())]
     }
 
-    fn read(&self, response: ureq::http::Response<Body>) -> Result<HttpResponse, ureq::Error> {
+    fn read(&self, response: Response<Body>) -> Result<HttpResponse, ureq::Error> {
         let (head, body) = response.into_parts();
         let body = body.into_with_config().limit(self.options.body_limit);
         Ok(HttpResponse {
