@@ -15,12 +15,10 @@ mod socket;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use thiserror::Error;
 use ureq::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request,
 };
@@ -67,28 +65,6 @@ impl Default for HttpOptions {
             proxy: None,
         }
     }
-}
-
-/// The certificates in [`HttpOptions::ca_cert`] cannot be used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub(crate) enum CertError {
-    /// The file could not be read.
-    #[error("cannot read the certificates in {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The file was read, but has no certificate in it.
-    #[error(
-        "{path} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)"
-    )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 /// A call that brought no complete response.
@@ -146,52 +122,22 @@ pub(crate) fn text_headers(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().filter_map(text).collect()
 }
 
-fn header_of((name, value): (&str, &str)) -> Result<(HeaderName, HeaderValue), ureq::http::Error> {
-    Ok((HeaderName::from_str(name)?, HeaderValue::from_str(value)?))
-}
-
-/// An address, and the headers of the calls to it. `Debug` hides the values of the headers.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
-impl Target {
-    /// Reads an address and headers. A header that is given twice is sent twice.
-    ///
-    /// # Errors
-    /// [`TransportError`] for a bad address, or a header with a line break in it.
-    pub(crate) fn new<'a>(
-        url: &str,
-        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, TransportError> {
-        let unsendable = |error| {
-            let text = ureq::Error::Http(error).to_string();
-            unsent(TransportFault::Unsendable, text)
-        };
-        let uri = Uri::from_str(url).map_err(|error| unsendable(error.into()))?;
-        let mut map = HeaderMap::new();
-        for pair in headers {
-            let (name, mut value) = header_of(pair).map_err(unsendable)?;
-            value.set_sensitive(true);
-            map.append(name, value);
-        }
-        Ok(Target { uri, headers: map })
+/// A POST to an address. A header that is given twice is sent twice; `Debug` hides the values.
+///
+/// # Errors
+/// [`TransportError`] for a bad address, or a header with a line break in it.
+pub(crate) fn post_to<'a>(
+    url: &str,
+    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Result<Request<()>, TransportError> {
+    let with = |post: request::Builder, (name, value)| post.header(name, value);
+    let post = headers.into_iter().fold(Request::post(url), with).body(());
+    let unsendable = |error| ureq::Error::Http(error).to_string();
+    let mut post = post.map_err(|error| unsent(TransportFault::Unsendable, unsendable(error)))?;
+    for value in post.headers_mut().values_mut() {
+        value.set_sensitive(true);
     }
-
-    /// Sets headers in place of those of the same name.
-    pub(crate) fn replace<'a>(
-        &mut self,
-        headers: impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> + Clone,
-    ) {
-        for (name, _) in headers.clone() {
-            self.headers.remove(name);
-        }
-        for (name, value) in headers {
-            self.headers.append(name, value.clone());
-        }
-    }
+    Ok(post)
 }
 
 /// The client: cheap to clone, shared by all threads, keeps connections open.
@@ -221,8 +167,8 @@ impl Http {
     /// Makes the client.
     ///
     /// # Errors
-    /// [`CertError`] if the certificates in `ca_cert` cannot be used.
-    pub(crate) fn new(options: &HttpOptions) -> Result<Self, CertError> {
+    /// Why the certificates in `ca_cert` cannot be used, for people.
+    pub(crate) fn new(options: &HttpOptions) -> Result<Self, String> {
         let mut tls = TlsConfig::builder();
         if let Some(path) = &options.ca_cert {
             tls = tls.root_certs(RootCerts::Specific(Arc::new(certificates(path)?)));
@@ -268,85 +214,63 @@ impl Http {
     /// [`TransportError`] if no complete response came.
     pub(crate) fn post(
         &self,
-        target: &Target,
+        head: &Request<()>,
         body: &[u8],
         sent: &dyn Fn(),
     ) -> Result<HttpResponse, TransportError> {
-        let asks_first = body.len() > Self::ASK_FIRST;
-        let response = self.post_once(target, body, asks_first, sent)?;
-        if asks_first && response.status == 417 {
-            return self.post_once(target, body, false, sent);
+        let call = |head| self.read(self.send(head, body, sent)?);
+        if body.len() <= Self::ASK_FIRST {
+            return call(head.clone());
         }
-        Ok(response)
+        let mut asking = head.clone();
+        let first = HeaderValue::from_static("100-continue");
+        asking.headers_mut().insert(header::EXPECT, first);
+        match call(asking) {
+            Ok(response) if response.status == 417 => call(head.clone()),
+            result => result,
+        }
     }
 
     /// Sends any request, and returns as soon as the head of the response has come: its body is read by the caller. Calls
     /// `sent` when there is a connection and the request leaves.
     ///
     /// # Errors
-    /// [`TransportError`] if no head came.
+    /// [`TransportError`] if no head came, or that of a proxy which does not let the call through.
     pub(crate) fn send(
         &self,
         head: Request<()>,
         body: &[u8],
         sent: &dyn Fn(),
     ) -> Result<Response<Body>, TransportError> {
-        let (head, ()) = head.into_parts();
-        let uri = head.uri.clone();
+        let uri = head.uri().clone();
         let mut body = ReportedBody {
             rest: body,
             sent: Some(sent),
         };
-        let response = self.run(head, &mut body);
-        response.map_err(|error| TransportError {
-            is_sent: body.sent.is_none(),
-            ..self.explain(error, &uri)
-        })
-    }
-
-    fn post_once(
-        &self,
-        target: &Target,
-        body: &[u8],
-        asks_first: bool,
-        sent: &dyn Fn(),
-    ) -> Result<HttpResponse, TransportError> {
-        let (mut head, ()) = Request::new(()).into_parts();
-        head.method = Method::POST;
-        head.uri.clone_from(&target.uri);
-        head.headers.clone_from(&target.headers);
-        if asks_first {
-            let first = HeaderValue::from_static("100-continue");
-            head.headers.insert(header::EXPECT, first);
+        match self.run(head, &mut body) {
+            Ok(response) => self.of_the_server(response, &uri),
+            Err(error) => Err(TransportError {
+                is_sent: body.sent.is_none() && body.rest.is_empty(),
+                ..self.explain(error, &uri)
+            }),
         }
-        let mut body = ReportedBody {
-            rest: body,
-            sent: Some(sent),
-        };
-        let response = self.run(head, &mut body);
-        let response = response.and_then(|response| self.read(response));
-        let response = response.map_err(|error| TransportError {
-            is_sent: body.rest.is_empty(),
-            ..self.explain(error, &target.uri)
-        })?;
-        self.of_the_server(response, &target.uri)
     }
 
     /// Sends a request, and returns when the head of the response has come.
     fn run(
         &self,
-        mut head: request::Parts,
+        mut head: Request<()>,
         body: &mut ReportedBody<'_>,
     ) -> Result<Response<Body>, ureq::Error> {
-        let takes_a_body = matches!(head.method, Method::POST | Method::PUT | Method::PATCH);
+        let takes_a_body = matches!(*head.method(), Method::POST | Method::PUT | Method::PATCH);
         if body.rest.is_empty() && !takes_a_body {
             body.leaves();
-            return self.agent().run(Request::from_parts(head, ()));
+            return self.agent().run(head);
         }
         let length = body.rest.len().into();
-        head.headers.insert(header::CONTENT_LENGTH, length);
+        head.headers_mut().insert(header::CONTENT_LENGTH, length);
         let body = SendBody::from_reader(body);
-        self.agent().run(Request::from_parts(head, body))
+        self.agent().run(head.map(|()| body))
     }
 
     /// The agent of the calling thread.
@@ -356,13 +280,18 @@ impl Http {
         &self.agents[NUMBER.with(|number| number % self.agents.len())]
     }
 
-    fn read(&self, response: Response<Body>) -> Result<HttpResponse, ureq::Error> {
+    /// Reads the body of a response.
+    fn read(&self, response: Response<Body>) -> Result<HttpResponse, TransportError> {
         let (head, body) = response.into_parts();
         let body = body.into_with_config().limit(self.options.body_limit);
+        let body = body.read_to_vec().map_err(|error| TransportError {
+            is_sent: true,
+            ..self.explain(error, &Uri::default())
+        });
         Ok(HttpResponse {
             status: head.status.as_u16(),
             headers: text_headers(&head.headers),
-            body: body.read_to_vec()?,
+            body: body?,
         })
     }
 
@@ -387,53 +316,74 @@ impl Http {
             | Error::BadUri(_)
             | Error::InvalidProxyUrl
             | Error::RequireHttpsOnly(_) => (Unsendable, text),
-            Error::Io(error) => match explain_io(&error) {
-                (Unreachable, _) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    (Unreachable, self.refused(uri))
-                }
-                // std has no kind for it.
-                (Unreachable, text) if text.contains("lookup address") => {
-                    (Unreachable, self.not_found(uri))
-                }
-                explained => explained,
-            },
+            Error::Io(error) => self.explain_io(&error, uri),
             _ => (Broken, text),
         };
         unsent(fault, text + &self.through())
     }
 
+    /// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
+    fn explain_io(&self, error: &io::Error, uri: &Uri) -> (TransportFault, String) {
+        use TransportFault::*;
+        use io::ErrorKind;
+        let text = error.to_string();
+        match (error.kind(), error.raw_os_error()) {
+            // EMFILE and ENFILE on all systems that have them.
+            (_, Some(23 | 24)) if cfg!(unix) => {
+                let advice = "raise the limit (ulimit -n) or use fewer workers";
+                (Unreachable, format!("{text}: {advice}"))
+            }
+            (ErrorKind::TimedOut | ErrorKind::WouldBlock, _) => (Timeout, text),
+            (ErrorKind::InvalidData, _) => (Untrusted, text),
+            (ErrorKind::ConnectionRefused, _) => (Unreachable, self.refused(uri)),
+            (
+                ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::NetworkDown
+                | ErrorKind::AddrNotAvailable,
+                _,
+            ) => (Unreachable, text),
+            (ErrorKind::UnexpectedEof, _) | (_, Some(_)) => (Broken, text),
+            // The look-up of a name has errors that are neither of a kind nor the system's.
+            (_, None) if text.contains("lookup address") => (Unreachable, self.not_found(uri)),
+            (_, None) => (Unreachable, text),
+        }
+    }
+
+    /// The host that is called, or the proxy before it, and its port, if that is named.
+    fn peer<'a>(&'a self, uri: &'a Uri) -> (&'a str, Option<u16>) {
+        match &self.options.proxy {
+            Some(proxy) => (proxy.host(), Some(proxy.port())),
+            None => (uri.host().unwrap_or_default(), uri.port_u16()),
+        }
+    }
+
     fn not_found(&self, uri: &Uri) -> String {
-        let proxy = self.options.proxy.as_ref().map(ureq::Proxy::host);
-        let host = proxy.or(uri.host()).unwrap_or_default();
-        format!("cannot find the host {host} (DNS)")
+        format!("cannot find the host {} (DNS)", self.peer(uri).0)
     }
 
     fn refused(&self, uri: &Uri) -> String {
-        let peer = match &self.options.proxy {
-            Some(proxy) => format!("{}:{}", proxy.host(), proxy.port()),
-            None => {
-                let scheme = uri.scheme_str().unwrap_or("http");
-                let port = uri
-                    .port()
-                    .map_or_else(String::new, |port| format!(":{port}"));
-                format!("{scheme}://{}{port}", uri.host().unwrap_or_default())
-            }
+        let (host, port) = self.peer(uri);
+        let scheme = match &self.options.proxy {
+            Some(_) => "",
+            None => &format!("{}://", uri.scheme_str().unwrap_or("http")),
         };
-        format!("nothing listens at {peer} (connection refused)")
+        let port = port.map_or_else(String::new, |port| format!(":{port}"));
+        format!("nothing listens at {scheme}{host}{port} (connection refused)")
     }
 
     /// A response, unless it is that of a proxy which does not let the call through.
     fn of_the_server(
         &self,
-        response: HttpResponse,
+        response: Response<Body>,
         uri: &Uri,
-    ) -> Result<HttpResponse, TransportError> {
+    ) -> Result<Response<Body>, TransportError> {
         let proxy = self.options.proxy.as_ref();
         let is_absolute = proxy.is_some_and(|proxy| socket::is_in_absolute_form(proxy, uri));
         if !is_absolute || !is_of_a_proxy(&response) {
             return Ok(response);
         }
-        let status = response.status;
+        let status = response.status().as_u16();
         let fault = match status {
             400..500 => TransportFault::ProxyRefused,
             _ => TransportFault::Unreachable,
@@ -491,39 +441,14 @@ impl io::Read for ReportedBody<'_> {
     }
 }
 
-/// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
-fn explain_io(error: &io::Error) -> (TransportFault, String) {
-    use TransportFault::*;
-    use io::ErrorKind;
-    let text = error.to_string();
-    // EMFILE and ENFILE on all systems that have them.
-    if matches!(error.raw_os_error(), Some(23 | 24)) && cfg!(unix) {
-        let advice = "raise the limit (ulimit -n) or use fewer workers";
-        return (Unreachable, format!("{text}: {advice}"));
-    }
-    let fault = match error.kind() {
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => Timeout,
-        ErrorKind::InvalidData => Untrusted,
-        ErrorKind::ConnectionRefused
-        | ErrorKind::HostUnreachable
-        | ErrorKind::NetworkUnreachable
-        | ErrorKind::NetworkDown
-        | ErrorKind::AddrNotAvailable => Unreachable,
-        ErrorKind::UnexpectedEof => Broken,
-        // The look-up of a name has errors that are neither of a kind nor the system's.
-        _ if error.raw_os_error().is_none() => Unreachable,
-        _ => Broken,
-    };
-    (fault, text)
-}
-
 /// Whether a proxy answered, and not the server behind it.
-fn is_of_a_proxy(response: &HttpResponse) -> bool {
+fn is_of_a_proxy(response: &Response<Body>) -> bool {
     const MARKS: [&str; 3] = ["proxy-authenticate", "proxy-status", "x-squid-error"];
     let is_marked = MARKS
         .iter()
-        .any(|name| header_named(&response.headers, name).is_some());
-    response.status == 407 || (response.status >= 400 && is_marked)
+        .any(|name| response.headers().contains_key(*name));
+    let status = response.status().as_u16();
+    status == 407 || (status >= 400 && is_marked)
 }
 
 /// A failure before the request was sent, or of which that is not known.
@@ -574,21 +499,21 @@ fn untrusted(text: &str) -> String {
     format!("{} ({advice})", words.join(" "))
 }
 
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, CertError> {
-    let path = path.to_owned();
-    let pem = match fs::read(&path) {
-        Ok(pem) => pem,
-        Err(source) => return Err(CertError::Read { path, source }),
-    };
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, String> {
+    let shown = path.display();
+    let pem = fs::read(path)
+        .map_err(|error| format!("cannot read the certificates in {shown}: {error}"))?;
     let certificate = |item| match item {
         Ok(PemItem::Certificate(certificate)) => Some(certificate),
         _ => None,
     };
     let found: Vec<_> = parse_pem(&pem).filter_map(certificate).collect();
-    if found.is_empty() {
-        return Err(CertError::Empty { path });
+    match found.is_empty() {
+        true => Err(format!(
+            "{shown} holds no PEM certificate (a block that begins with -----BEGIN CERTIFICATE-----)"
+        )),
+        false => Ok(found),
     }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -598,10 +523,10 @@ mod tests {
     #[test]
     fn a_header_is_found_by_its_name_and_read_if_it_is_text() {
         let pairs = [("A", "1"), ("A", "2")];
-        let mut map: HeaderMap = pairs
-            .map(|pair| header_of(pair).unwrap())
-            .into_iter()
-            .collect();
+        let mut map = post_to("http://localhost", pairs)
+            .unwrap()
+            .headers()
+            .clone();
         map.insert("odd", HeaderValue::from_bytes(b"\xff").unwrap());
         let headers = text_headers(&map);
         let got = ["a", "odd", "b", "\n"].map(|name| header_named(&headers, name));
@@ -613,10 +538,10 @@ mod tests {
 
     #[test]
     fn a_request_that_cannot_be_sent_is_reported_when_its_target_is_made() {
-        let with = |name, value| Target::new("http://localhost/v1", [(name, value)]);
+        let with = |name, value| post_to("http://localhost/v1", [(name, value)]);
         assert!(with("content-type", "application/json").is_ok());
         for bad in [
-            Target::new("http://no host/", []),
+            post_to("http://no host/", []),
             with("a b", "c"),
             with("a", "b\nc"),
         ] {
@@ -627,7 +552,7 @@ mod tests {
     #[test]
     fn a_target_is_shown_without_the_values_of_its_headers() {
         let headers = [("authorization", "Bearer sk-secret")];
-        let target = Target::new("http://localhost/v1", headers).unwrap();
+        let target = post_to("http://localhost/v1", headers).unwrap();
         let shown = format!("{target:?}");
         assert!(
             shown.contains("http://localhost/v1") && !shown.contains("sk-secret"),

@@ -7,12 +7,13 @@ use std::time::SystemTime;
 use log::warn;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use ureq::http::Request;
 
 use super::header::ExtraHeader;
 use super::secrets::Secrets;
 use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, Row, chat};
 use crate::hints::Hints;
-use crate::http::{Http, HttpOptions, HttpResponse, Target, TransportError, header_named};
+use crate::http::{Http, HttpOptions, HttpResponse, TransportError, header_named, post_to};
 use crate::json::{Json, repaired};
 use crate::share;
 
@@ -23,7 +24,7 @@ pub struct Client {
     api: Box<dyn Api>,
     url: String,
     /// The address and the headers of the calls, or why no call can be made.
-    target: Result<Target, TransportError>,
+    target: Result<Request<()>, TransportError>,
     path: String,
     key: Option<Key>,
     params: Params,
@@ -63,7 +64,7 @@ impl Client {
         let pairs = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        let target = Target::new(&url, pairs);
+        let target = post_to(&url, pairs);
         Client {
             http,
             api,
@@ -80,7 +81,14 @@ impl Client {
     /// Adds headers to all calls. They replace those of the same name.
     pub(crate) fn with_headers(mut self, headers: &[ExtraHeader]) -> Self {
         if let Ok(target) = &mut self.target {
-            target.replace(headers.iter().map(|header| (&header.name, &header.value)));
+            for header in headers {
+                target.headers_mut().remove(&header.name);
+            }
+            for header in headers {
+                target
+                    .headers_mut()
+                    .append(&header.name, header.value.clone());
+            }
         }
         self
     }

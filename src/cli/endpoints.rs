@@ -32,13 +32,14 @@ impl Endpoint {
 
     /// An HTTP client for this server that keeps this number of idle connections.
     pub(super) fn http(&self, args: &ServerArgs, connections: usize) -> Result<Http, CommandError> {
-        Ok(Http::new(&HttpOptions {
+        let options = HttpOptions {
             timeout: args.timeout,
             connections,
             ca_cert: args.ca_cert.clone(),
             proxy: self.proxy(&*args.api.api())?,
             ..HttpOptions::default()
-        })?)
+        };
+        Http::new(&options).map_err(CommandError::usage)
     }
 
     /// The proxy that the environment names for this server. A server on this machine has none.
