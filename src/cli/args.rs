@@ -38,13 +38,7 @@ pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 #[command(
     version,
     max_term_width = 100,
-    after_help = "\
-The guide is docs/README.md; for 429s see docs/troubleshooting.md.
-
-Examples:
-  paceline run prompts.txt --practice     # try it: no key, no network
-  paceline run prompts.txt -m gpt-4o-mini --rpm 500
-  paceline report prompts.results.jsonl"
+    after_help = include_str!("args/help/paceline.txt")
 )]
 pub(super) struct CommandLine {
     #[command(subcommand)]
@@ -75,11 +69,7 @@ pub(super) enum Command {
     #[cfg(feature = "redis")]
     #[command(
         subcommand,
-        after_help = "\
-Examples:
-  paceline queue push prompts.txt --queue 'redis://127.0.0.1:6379/0?name=demo'
-  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini --rpm 500
-  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl"
+        after_help = include_str!("args/help/queue.txt")
     )]
     Queue(QueueAction),
     /// Open a local door to an API, to pace the calls of other programs

@@ -46,7 +46,7 @@ pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
             };
             print(text + "\n")
         }
-        QueueAction::Retry(args) => retry_failed(&at(&args.queue)?),
+        QueueAction::Retry(url) => retry_failed(&at(&url)?),
         QueueAction::Remove(args) => remove(&at(&args.queue)?, args.yes),
     }
 }

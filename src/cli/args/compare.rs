@@ -7,21 +7,7 @@ use super::values::up_to;
 use crate::practice::Latency;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Nothing is sent, and it takes no time: the strategies run with real threads on a \
-simulated clock, \
-against the limit of the practice server. The same options give the same table.
-
-x pool: how many times as long as the paced pool. wave: the most calls that reached \
-the server within \
-a tenth of a second, without the first call of each thread. worst prompt: the most \
-429s that one prompt got.
-
-Exit status: 0 done, 2 bad usage, 3 the output cannot be written.
-
-Examples:
-  paceline compare
-  paceline compare --prompts 500 --rpm 60 --workers 20 --html compare.html")]
+#[command(after_help = include_str!("help/compare.txt"))]
 pub(in crate::cli) struct CompareArgs {
     /// The number of prompts, at most 10000
     #[arg(long, value_name = "N", default_value = "200", value_parser = up_to::<10_000, NonZeroU32>)]

@@ -7,21 +7,7 @@ use super::RecordedCostArgs;
 use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Formats:
-  csv    a table: custom_id, prompt, text, finish_reason, error, status, attempts
-  jsonl  one object a line: custom_id, prompt, text, finish_reason, error
-         with --price or --prices both have a cost: that of the prompt's last record
-  md     a document: the first line of each prompt as a heading, then its answer
-  txt    the answers alone, a blank line between them; failed prompts are left out
-  batch  the output lines of the OpenAI Batch API
-
-Exit status: 0 done, 2 the results cannot be used, 3 the output cannot be written.
-
-Examples:
-  paceline export r.jsonl -o answers.csv --spreadsheet
-  paceline export r.jsonl -f jsonl --failed exclude | jq -r .text
-  paceline export r.jsonl -f csv | sqlite3 r.db '.import --csv /dev/stdin answers'")]
+#[command(after_help = include_str!("help/export.txt"))]
 pub(in crate::cli) struct ExportArgs {
     /// The results of a run
     pub(in crate::cli) results: PathBuf,

@@ -8,14 +8,7 @@ use super::run::{RateArgs, ServerArgs, WatchArgs};
 use super::values::duration;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-A program that calls the gate needs no change but its base URL. Its calls wait for their turn; a 429 never reaches \
-it. A call with the header `x-paceline-priority: batch` lets all others go first. GET /paceline/stats has the counts.
-
-Examples:
-  paceline gate --practice --rpm 600                   # try it: no key, no network
-  paceline gate --rpm 500                              # OPENAI_BASE_URL=http://127.0.0.1:8322/v1
-  paceline gate --api messages --rpm 50 --tpm 40000    # ANTHROPIC_BASE_URL=http://127.0.0.1:8322")]
+#[command(after_help = include_str!("help/gate.txt"))]
 pub(in crate::cli) struct GateArgs {
     /// The port to listen on, on 127.0.0.1; 0 picks a free one
     #[arg(

@@ -29,18 +29,7 @@ const IRRELEVANT: &[&str] = &[
 #[derive(Debug, clap::Args)]
 #[command(
     mut_args(hide_irrelevant),
-    after_help = "\
-The options of run mean the same here; those that change no plan are accepted and not \
-listed. \
-The batch runs on a simulated clock, with the code of a real run. Of more than 2,000 \
-prompts a sample \
-runs, and its steady part is extended to the rest.
-
-Exit status: 0 planned, 2 bad usage or input.
-
-Examples:
-  paceline plan prompts.txt -m gpt-4o-mini --rpm 500 --price 0.15,0.60
-  paceline plan prompts.txt -m gpt-4o-mini --rpm 500 --from earlier.jsonl"
+    after_help = include_str!("help/plan.txt")
 )]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]

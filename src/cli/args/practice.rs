@@ -8,14 +8,7 @@ use super::values::{change, finite, fraction, outage, quota};
 use crate::practice::{Latency, Outage};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Each FRACTION is the share of calls from 0 to 1. GET /stats returns what the server \
-has seen.
-
-Examples:
-  paceline practice --rpm 600 --latency lognormal:400ms,0.3
-  paceline practice --rpm 60 --error-500 0.05 --reset 0.01
-  paceline run prompts.txt -m any --base-url http://127.0.0.1:8321/v1")]
+#[command(after_help = include_str!("help/practice.txt"))]
 pub(in crate::cli) struct PracticeArgs {
     /// The port to listen on, on 127.0.0.1; 0 picks a free one
     #[arg(long, value_name = "N", default_value = "8321")]

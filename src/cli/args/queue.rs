@@ -19,7 +19,8 @@ pub(in crate::cli) enum QueueAction {
     /// Show the state of a queue
     Status(StatusArgs),
     /// Put the prompts that failed back into the queue
-    Retry(RetryFailedArgs),
+    #[command(after_help = include_str!("help/queue-retry.txt"))]
+    Retry(QueueUrl),
     /// Delete a queue with its records
     Remove(RemoveArgs),
 }
@@ -36,17 +37,7 @@ pub(in crate::cli) struct QueueUrl {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-A prompt that is in the queue already is not added again, so an interrupted push \
-continues when it is repeated. \
-One queue is for one input: a prompt is known by its line.
-
-Exit status: 0 everything is in the queue, 2 bad usage or input, 3 stopped early, 130 \
-interrupted.
-
-Examples:
-  paceline queue push prompts.txt --queue 'redis://127.0.0.1:6379/0?name=demo'
-  zcat prompts.gz | paceline queue push - --queue 'redis://127.0.0.1:6379/0?name=demo'")]
+#[command(after_help = include_str!("help/queue-push.txt"))]
 pub(in crate::cli) struct PushArgs {
     /// The prompts: .txt, .jsonl or .csv, also .gz; - is standard input
     pub(in crate::cli) prompts: PathBuf,
@@ -58,20 +49,7 @@ pub(in crate::cli) struct PushArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-It ends when the queue is empty and no worker has a prompt of it in hand. All workers \
-of a queue send the same request: \
-the model, the system message and the parameters are those of the first. Records stay \
-in the queue; \
-paceline queue pull writes them to a file.
-
-Exit status: 0 every prompt of this worker answered, 1 some failed, 2 bad usage and \
-nothing sent, 3 stopped early, \
-130 interrupted.
-
-Examples:
-  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini --rpm 500
-  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' --practice --wait")]
+#[command(after_help = include_str!("help/queue-work.txt"))]
 pub(in crate::cli) struct WorkArgs {
     #[command(flatten)]
     pub(in crate::cli) queue: QueueUrl,
@@ -102,18 +80,7 @@ fn claim_time(text: &str) -> Result<Duration, String> {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-The records come in order of completion, as those of a run do. Into a file that has \
-some of them already, only the rest \
-is written.
-
-Exit status: 0 every prompt answered, 1 some failed, 2 bad usage, 3 stopped early or \
-not all finished yet, \
-130 interrupted.
-
-Examples:
-  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl
-  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' --snapshot -o -")]
+#[command(after_help = include_str!("help/queue-pull.txt"))]
 pub(in crate::cli) struct PullArgs {
     #[command(flatten)]
     pub(in crate::cli) queue: QueueUrl,
@@ -136,15 +103,7 @@ pub(in crate::cli) struct PullArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit status: 0 shown, whatever the state is; 2 there is no such queue, or it cannot \
-be reached. With --watch also: 3 a push was interrupted, or Redis or the queue is gone; \
-130 interrupted.
-
-Examples:
-  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo'
-  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo' --watch
-  paceline queue status --queue 'redis://127.0.0.1:6379/0?name=demo' --json | jq .waiting")]
+#[command(after_help = include_str!("help/queue-status.txt"))]
 pub(in crate::cli) struct StatusArgs {
     #[command(flatten)]
     pub(in crate::cli) queue: QueueUrl,
@@ -161,25 +120,7 @@ pub(in crate::cli) struct StatusArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit status: 0 done; 2 there is no such queue, or it cannot be reached.
-
-Examples:
-  paceline queue retry --queue 'redis://127.0.0.1:6379/0?name=demo'
-  paceline queue work --queue 'redis://127.0.0.1:6379/0?name=demo' -m gpt-4o-mini")]
-pub(in crate::cli) struct RetryFailedArgs {
-    #[command(flatten)]
-    pub(in crate::cli) queue: QueueUrl,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Exit status: 0 removed; 2 not removed: --yes is missing, workers are busy, or there \
-is no such queue.
-
-Examples:
-  paceline queue pull --queue 'redis://127.0.0.1:6379/0?name=demo' -o results.jsonl
-  paceline queue remove --queue 'redis://127.0.0.1:6379/0?name=demo' --yes")]
+#[command(after_help = include_str!("help/queue-remove.txt"))]
 pub(in crate::cli) struct RemoveArgs {
     #[command(flatten)]
     pub(in crate::cli) queue: QueueUrl,

@@ -6,17 +6,7 @@ use std::path::PathBuf;
 use super::RecordedCostArgs;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-A call leaves at its started_at, which is true to 1 ms: it is too soon if it is 2 ms early or more. \
-Calls of prompts that were run again count as well. A key is \"paused\" from the end of a call that was \
-rate limited (status 429, 503, 529): for as long as the server said, or else until the next call that waited.
-
-Exit status: 0 done, whatever the report says; 2 the results cannot be used; 3 the output cannot be written.
-
-Examples:
-  paceline report r.jsonl --rpm 600
-  paceline report r.jsonl --html r.html
-  paceline report r.jsonl --json | jq .latency.answered")]
+#[command(after_help = include_str!("help/report.txt"))]
 pub(in crate::cli) struct ReportArgs {
     /// The results of a run, which may still be going on
     pub(in crate::cli) results: PathBuf,

@@ -15,18 +15,7 @@ use crate::journal::Durability;
 use crate::prompts::Format;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Durations read 500ms, 2s, 1m30s.
-
-Exit status: 0 every prompt answered, 1 some failed (their records say why), 2 bad \
-usage or input \
-and nothing sent, 3 stopped early, 130 interrupted. After 3 and 130, run the same \
-command again: it continues.
-
-Examples:
-  paceline run prompts.txt --practice
-  paceline run prompts.txt -m gpt-4o-mini --rpm 500 -o answers.jsonl
-  paceline run prompts.txt -m my-model --base-url http://localhost:8080/v1")]
+#[command(after_help = include_str!("help/run.txt"))]
 pub(in crate::cli) struct RunArgs {
     /// The prompts: .txt, .jsonl, .json, .csv or .tsv, also .gz; a folder; - is standard input
     ///

@@ -10,24 +10,7 @@ use clap::{CommandFactory, Parser};
 use super::CommandLine;
 
 /// Options of similar tools, apart by spaces, and ours or what to do in their place.
-const OPTIONS: &str = "\
---concurrency --parallel --parallelism --threads --jobs --max-concurrency => --workers
---rate --rate-limit --requests-per-minute --max-requests-per-minute --max-rpm => --rpm
---rps --qps --delay --sleep --interval => --rpm N sets the calls a minute, evenly spaced
---tokens-per-minute --max-tokens-per-minute --max-tpm => --tpm
---max-output-tokens --max-completion-tokens --max-new-tokens --num-predict => --max-tokens
---url --endpoint --api-base --api-url --host --server => --base-url
---key --api-key --token => keys come from the environment: --key-env NAME names the variable
---retries --retry --max-attempts => --max-retries
---system-prompt --instructions => --system
---prompt-template => --template
---out --outfile --save-filepath => --output
---input --file --prompts --requests-filepath => the prompts come without an option: paceline run FILE
---resume --continue => run the same command again: it continues where it stopped
---overwrite --fresh => --restart
---dry-run => paceline plan tells what a run would do
---budget --max-budget => --max-cost
---proxy => set the proxy with export HTTPS_PROXY=URL";
+const OPTIONS: &str = include_str!("tips.txt");
 
 /// What is typed, and what it means here.
 fn options() -> impl Iterator<Item = (&'static str, &'static str)> {
