@@ -31,7 +31,7 @@
 //!
 //! let requests = server.requests();
 //! assert_eq!(requests.len(), 2);
-//! assert_eq!(requests[0].header("content-type"), Some("application/json"));
+//! assert_eq!(requests[0].headers["content-type"], "application/json");
 //! assert!(requests[1].body.contains("Why is the sky blue?"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -56,14 +56,13 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 
 #[cfg(feature = "cli")]
-pub(crate) use limits::Admission;
+pub(crate) use {apis::MODEL, limits::Admission};
 
 pub use self::{
-    apis::MODEL,
     faults::{Faults, Latency, Outage},
     limits::Limits,
     script::{ReceivedRequest, Reply},
-    stats::{Gaps, KeyStats, ServerStats},
+    stats::ServerStats,
 };
 use service::Service;
 
@@ -147,12 +146,6 @@ impl Server {
         })
     }
 
-    /// The address that it listens on.
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
     /// The server's URL without a path: `http://127.0.0.1:41234`.
     #[must_use]
     pub fn url(&self) -> String {
@@ -199,7 +192,8 @@ impl Server {
     }
 
     /// Serves for ever.
-    pub fn join(mut self) {
+    #[cfg(feature = "cli")]
+    pub(crate) fn join(mut self) {
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
         }

@@ -111,7 +111,7 @@ fn the_requests_that_came_are_shown() {
         (requests[0].method.as_str(), requests[0].body.as_str()),
         ("POST", QUESTION)
     );
-    assert_eq!(requests[0].header("X-Api-Key"), Some("k"));
+    assert_eq!(requests[0].headers["x-api-key"], "k");
     assert!(requests[0].arrived <= requests[1].arrived);
 }
 
@@ -130,13 +130,13 @@ fn a_dropped_server_closes_its_connections_and_ends_its_threads() {
     })
     .unwrap();
     server.next(Reply::ok_text("never").after(Duration::from_secs(3600)));
-    let mut waiting = TcpStream::connect(server.addr()).unwrap();
+    let addr = server.url()["http://".len()..].to_owned();
+    let mut waiting = TcpStream::connect(&addr).unwrap();
     waiting.write_all(b"GET /slow HTTP/1.1\r\n\r\n").unwrap();
-    let mut idle = TcpStream::connect(server.addr()).unwrap();
+    let mut idle = TcpStream::connect(&addr).unwrap();
     while server.requests().is_empty() {
         std::thread::yield_now();
     }
-    let addr = server.addr();
     drop(server);
     let is_over = |read: std::io::Result<usize>| match read {
         Ok(length) => length == 0,

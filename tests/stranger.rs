@@ -36,7 +36,7 @@ impl Nginx {
         let addr = free();
         fs::write(
             folder.path().join("nginx.conf"),
-            configuration(folder.path(), addr, upstream.addr()),
+            configuration(folder.path(), addr, &upstream.url()["http://".len()..]),
         )
         .unwrap();
         let said = fs::File::create(folder.path().join("said")).unwrap();
@@ -114,7 +114,7 @@ fn free() -> SocketAddr {
         .unwrap()
 }
 
-fn configuration(folder: &Path, addr: SocketAddr, upstream: SocketAddr) -> String {
+fn configuration(folder: &Path, addr: SocketAddr, upstream: &str) -> String {
     let folder = folder.display();
     format!(
         "daemon off;

@@ -58,7 +58,7 @@ impl Setup {
             false => None,
         };
         if let Some(server) = &practice {
-            endpoints.push(Endpoint::without_key(format!("http://{}", server.addr())));
+            endpoints.push(Endpoint::without_key(server.url()));
         }
         let connections = limit_workers(&mut settings, args, endpoints.len())?;
         let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());

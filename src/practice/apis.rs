@@ -7,7 +7,7 @@ use super::prose::{self, Prose, tokens};
 use super::script::ReceivedRequest;
 
 /// The `model` in every answer, whatever model was asked for.
-pub const MODEL: &str = "paceline-practice";
+pub(crate) const MODEL: &str = "paceline-practice";
 
 /// The most texts of one request for embeddings, as in OpenAI's reference.
 const MAX_TEXTS: usize = 2048;
@@ -79,6 +79,22 @@ impl Dialect {
         }
     }
 
+    /// Where a request has the turns and their content, the system prompt (a JSON pointer), the limit of the answer (likewise).
+    fn fields(self) -> [&'static str; 4] {
+        match self {
+            Dialect::Chat => ["messages", "content", "/-", "/max_tokens"],
+            Dialect::Responses => ["input", "content", "/instructions", "/max_output_tokens"],
+            Dialect::Messages => ["messages", "content", "/system", "/max_tokens"],
+            Dialect::Gemini => [
+                "contents",
+                "parts",
+                "/systemInstruction/parts",
+                "/generationConfig/maxOutputTokens",
+            ],
+            Dialect::Embeddings => ["input", "content", "/-", "/-"],
+        }
+    }
+
     /// What a request asks.
     ///
     /// # Errors
@@ -86,61 +102,48 @@ impl Dialect {
     pub(super) fn parse(self, request: &ReceivedRequest) -> Result<Question, String> {
         let body: Value =
             serde_json::from_str(&request.body).map_err(|_| "the body is not JSON")?;
-        if self == Dialect::Messages && request.header("anthropic-version").is_none() {
+        if self == Dialect::Messages && !request.headers.contains_key("anthropic-version") {
             return Err("anthropic-version: header is required".into());
         }
-        let max_tokens = self.max_tokens(&body)?;
-        let turns = self.turns(&body)?;
-        let system = match self {
-            Dialect::Responses => text(&body["instructions"]),
-            Dialect::Messages => text(&body["system"]),
-            Dialect::Gemini => text(&body["systemInstruction"]["parts"]),
-            Dialect::Chat | Dialect::Embeddings => None,
-        };
+        self.parse_body(&body)
+    }
+
+    /// What the body of a request asks.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse_body(self, body: &Value) -> Result<Question, String> {
+        let [_, _, system, limit] = self.fields();
+        let limits = ["/max_completion_tokens", limit].into_iter();
+        let max_tokens = limits
+            .filter_map(|field| body.pointer(field)?.as_u64())
+            .next();
+        if self == Dialect::Messages && max_tokens.is_none() {
+            return Err("max_tokens: Field required".into());
+        }
+        let turns = self.turns(body)?;
+        let system = body.pointer(system).and_then(text);
         let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
         let texts = turns.iter().map(|turn| &turn.text).chain(&system);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
         let files = turns
             .iter()
             .map(|turn| turn.files.saturating_mul(FILE_TOKENS));
-        let costs = costs.chain(files);
         let dimensions = body["dimensions"].as_u64().unwrap_or(8);
         Ok(Question {
-            input: costs.fold(0, u32::saturating_add),
+            input: costs.chain(files).fold(0, u32::saturating_add),
             topics: self.topics(turns)?,
-            max_tokens,
-            cached: 0,
-            cache_write: 0,
+            max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
+            ..Question::default()
         })
-    }
-
-    fn max_tokens(self, body: &Value) -> Result<Option<u32>, String> {
-        let field = match self {
-            Dialect::Chat if body["max_completion_tokens"].is_u64() => {
-                &body["max_completion_tokens"]
-            }
-            Dialect::Chat | Dialect::Messages => &body["max_tokens"],
-            Dialect::Responses => &body["max_output_tokens"],
-            Dialect::Gemini => &body["generationConfig"]["maxOutputTokens"],
-            Dialect::Embeddings => return Ok(None),
-        };
-        if self == Dialect::Messages && !field.is_u64() {
-            return Err("max_tokens: Field required".into());
-        }
-        let max = field.as_u64();
-        Ok(max.map(|max| u32::try_from(max).unwrap_or(u32::MAX)))
     }
 
     /// Who says what in the conversation. The APIs that call it `input` also take a text, or a list of texts.
     fn turns(self, body: &Value) -> Result<Vec<Turn>, String> {
-        let (field, content, takes_texts) = match self {
-            Dialect::Chat | Dialect::Messages => ("messages", "content", false),
-            Dialect::Responses | Dialect::Embeddings => ("input", "content", true),
-            Dialect::Gemini => ("contents", "parts", false),
-        };
+        let [field, content, ..] = self.fields();
         let turn = |turn: &Value| {
-            let bare = text(turn).filter(|_| takes_texts);
+            let bare = text(turn).filter(|_| field == "input");
             let files = files(&turn[content]);
             let only_files = (files > 0).then(String::new);
             Some(Turn {
@@ -185,13 +188,14 @@ impl Dialect {
         let topic = question.topics.first().map_or("", String::as_str);
         let number: u32 = prose::random(topic, seed).random();
         let name = format!("practice-{number:08x}");
-        match self {
-            Dialect::Chat => chat(prose, question, &name).to_string(),
-            Dialect::Responses => response(prose, question, &name).to_string(),
-            Dialect::Messages => message(prose, question, &name).to_string(),
-            Dialect::Gemini => candidate(prose, question, &name).to_string(),
-            Dialect::Embeddings => embeddings(question, seed),
-        }
+        let body = match self {
+            Dialect::Chat => chat,
+            Dialect::Responses => response,
+            Dialect::Messages => message,
+            Dialect::Gemini => candidate,
+            Dialect::Embeddings => return embeddings(question, seed),
+        };
+        body(prose, question, &name).to_string()
     }
 }
 
@@ -319,7 +323,7 @@ mod tests {
         dialect.parse(&ReceivedRequest {
             method: "POST".into(),
             path: String::new(),
-            headers: vec![(version.into(), "2023-06-01".into())],
+            headers: [(version.into(), "2023-06-01".into())].into(),
             body: body.into(),
             arrived: Instant::now(),
         })

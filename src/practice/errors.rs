@@ -1,5 +1,6 @@
 //! The errors of each provider, and its headers: when to come back, what is left of the limits.
 
+use std::iter;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -45,10 +46,10 @@ impl Provider {
         };
         let mut reply = WireReply::new(status, body.to_string());
         if let Some(wait) = wait.filter(|_| self != Provider::Google) {
-            let mut header = |name: &str, value| reply.headers.push((name.to_owned(), value));
-            header("retry-after", wait.as_secs_f64().ceil().to_string());
+            let seconds = wait.as_secs_f64().ceil();
+            reply = reply.header("retry-after", seconds);
             if self == Provider::OpenAi {
-                header("retry-after-ms", millis(wait).to_string());
+                reply = reply.header("retry-after-ms", millis(wait));
             }
         }
         reply
@@ -56,37 +57,29 @@ impl Provider {
 
     /// The status and the message of an error.
     fn describe(self, problem: &Problem, wait: Option<Duration>) -> (u16, String) {
-        match (problem, self) {
-            (Problem::Invalid(status, message), _) => (*status, message.clone()),
-            (Problem::Injected(status), _) => (*status, INJECTED.to_owned()),
-            (Problem::NoCredit, Provider::Anthropic) => (400, LOW_BALANCE.to_owned()),
-            (Problem::NoCredit, _) => (429, NO_QUOTA.to_owned()),
-            (Problem::OverLimit(OverLimit::TooLarge { limit, requested }), _) => {
-                self.describe_too_large(limit.get(), *requested)
-            }
-            (Problem::OverLimit(OverLimit::Early { what, .. }), _) => {
+        match problem {
+            Problem::Invalid(status, message) => (*status, message.clone()),
+            Problem::Injected(status) => (*status, INJECTED.to_owned()),
+            Problem::NoCredit if self == Provider::Anthropic => (400, LOW_BALANCE.to_owned()),
+            Problem::NoCredit => (429, NO_QUOTA.to_owned()),
+            Problem::OverLimit(OverLimit::TooLarge { limit, requested }) => match self {
+                Provider::OpenAi => (
+                    429,
+                    format!("{TOO_LARGE} Limit {limit}, Requested {requested}."),
+                ),
+                Provider::Anthropic => (413, "Request exceeds the maximum size".to_owned()),
+                Provider::Google => (
+                    400,
+                    format!("The input token count ({requested}) exceeds the maximum of {limit}."),
+                ),
+            },
+            Problem::OverLimit(OverLimit::Early { what, .. }) => {
                 let wait = wait.filter(|_| self == Provider::OpenAi);
                 let advice = wait.map(|wait| format!(" Please try again in {}.", spell(wait)));
-                let advice = advice.unwrap_or_default();
-                (
-                    429,
-                    format!("Rate limit reached for {what} on the practice server.{advice}"),
-                )
+                let message = format!("Rate limit reached for {what} on the practice server.");
+                (429, message + &advice.unwrap_or_default())
             }
         }
-    }
-
-    fn describe_too_large(self, limit: u32, requested: u32) -> (u16, String) {
-        let (status, message) = match self {
-            Provider::OpenAi => (429, TOO_LARGE_OPENAI),
-            Provider::Anthropic => (413, "Request exceeds the maximum size"),
-            Provider::Google => (400, TOO_LARGE_GOOGLE),
-        };
-        let message = message.replace("{limit}", &limit.to_string());
-        (
-            status,
-            message.replace("{requested}", &requested.to_string()),
-        )
     }
 
     /// The headers about a call: its number, and what is left of the limits. Google has none.
@@ -96,26 +89,27 @@ impl Provider {
             Provider::Anthropic => "request-id",
             Provider::Google => return Vec::new(),
         };
-        let mut headers = vec![(id.to_owned(), format!("req_{number:012x}"))];
-        for left in limits {
-            let name = |part: &str| match self {
-                Provider::Anthropic => format!("anthropic-ratelimit-{}-{part}", left.what),
-                _ => format!("x-ratelimit-{part}-{}", left.what),
+        let is_anthropic = self == Provider::Anthropic;
+        let whole = if is_anthropic { instant } else { spell };
+        let stated = |left: &Headroom| {
+            let name = |part| match is_anthropic {
+                true => format!("anthropic-ratelimit-{}-{part}", left.what),
+                false => format!("x-ratelimit-{part}-{}", left.what),
             };
-            let is_anthropic = self == Provider::Anthropic;
-            let whole = if is_anthropic { instant } else { spell };
-            headers.push((name("limit"), left.limit.to_string()));
-            headers.push((name("remaining"), left.remaining.to_string()));
-            headers.push((name("reset"), whole(left.whole_in)));
-        }
-        headers
+            [
+                (name("limit"), left.limit.to_string()),
+                (name("remaining"), left.remaining.to_string()),
+                (name("reset"), whole(left.whole_in)),
+            ]
+        };
+        let number = (id.to_owned(), format!("req_{number:012x}"));
+        iter::once(number)
+            .chain(limits.iter().flat_map(stated))
+            .collect()
     }
 }
 
-const TOO_LARGE_OPENAI: &str = "Request too large for paceline-practice on tokens per min (TPM): \
-    Limit {limit}, Requested {requested}. The input or output tokens must be reduced in order to run successfully.";
-const TOO_LARGE_GOOGLE: &str =
-    "The input token count ({requested}) exceeds the maximum of {limit}.";
+const TOO_LARGE: &str = "Request too large for paceline-practice on tokens per min (TPM):";
 const INJECTED: &str = "The practice server returns this error on purpose.";
 const LOW_BALANCE: &str = "Your credit balance is too low to access the practice server.";
 const NO_QUOTA: &str =

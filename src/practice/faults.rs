@@ -108,17 +108,9 @@ pub(super) enum InjectedFault {
 impl InjectedFault {
     /// Its name in the statistics.
     pub(super) fn name(self) -> &'static str {
-        match self {
-            InjectedFault::Status(500) => "error_500",
-            InjectedFault::Status(503) => "error_503",
-            InjectedFault::Status(529) => "error_529",
-            InjectedFault::Status(_) => "outage",
-            InjectedFault::Reset => "reset",
-            InjectedFault::Truncated => "truncated",
-            InjectedFault::BadJson => "bad_json",
-            InjectedFault::Empty => "empty",
-            InjectedFault::Hang => "hang",
-        }
+        let rates = Faults::default().rates();
+        let known = rates.iter().find(|(_, _, fault)| *fault == self);
+        known.map_or("outage", |(name, ..)| *name)
     }
 }
 
@@ -131,11 +123,12 @@ impl Faults {
             return Some(InjectedFault::Status(outage.status));
         }
         let mut draw = random(seed, number, 2).random::<f64>();
-        let hit = self.rates().into_iter().find(|(rate, _)| {
+        let mut rates = self.rates().into_iter();
+        let hit = rates.find(|(_, rate, _)| {
             draw -= rate;
             draw < 0.0
         });
-        hit.map(|(_, fault)| fault)
+        hit.map(|(.., fault)| fault)
     }
 
     /// Whether this key has no credit for the answer of this number, from 1.
@@ -144,16 +137,17 @@ impl Faults {
             && self.quota.is_some_and(|quota| answer > quota)
     }
 
-    fn rates(&self) -> [(f64, InjectedFault); 8] {
+    /// The name and the rate of each fault that comes at random.
+    fn rates(&self) -> [(&'static str, f64, InjectedFault); 8] {
         [
-            (self.error_500, InjectedFault::Status(500)),
-            (self.error_503, InjectedFault::Status(503)),
-            (self.error_529, InjectedFault::Status(529)),
-            (self.reset, InjectedFault::Reset),
-            (self.truncated, InjectedFault::Truncated),
-            (self.bad_json, InjectedFault::BadJson),
-            (self.empty, InjectedFault::Empty),
-            (self.hang, InjectedFault::Hang),
+            ("error_500", self.error_500, InjectedFault::Status(500)),
+            ("error_503", self.error_503, InjectedFault::Status(503)),
+            ("error_529", self.error_529, InjectedFault::Status(529)),
+            ("reset", self.reset, InjectedFault::Reset),
+            ("truncated", self.truncated, InjectedFault::Truncated),
+            ("bad_json", self.bad_json, InjectedFault::BadJson),
+            ("empty", self.empty, InjectedFault::Empty),
+            ("hang", self.hang, InjectedFault::Hang),
         ]
     }
 }

@@ -108,22 +108,23 @@ impl Admission {
 
     /// The number of a key, in order of appearance.
     pub(crate) fn key(&mut self, authorization: &str) -> usize {
-        if let Some(&key) = self.keys.get(authorization) {
-            return key;
+        let next = self.keys.len();
+        let key = *self.keys.entry(authorization.to_owned()).or_insert(next);
+        if key == next {
+            let limit = |what, amount, burst| MinuteLimit {
+                what,
+                amount,
+                burst,
+                gcra: Gcra::new(rate(amount, burst), self.started),
+            };
+            let Limits {
+                rpm, tpm, burst, ..
+            } = self.limits;
+            let tokens = tpm.map(|tpm| limit("tokens", tpm, tpm));
+            let requests = rpm.map(|rpm| limit("requests", rpm, burst));
+            self.accounts
+                .push(tokens.into_iter().chain(requests).collect());
         }
-        let limit = |what, amount, burst| MinuteLimit {
-            what,
-            amount,
-            burst,
-            gcra: Gcra::new(rate(amount, burst), self.started),
-        };
-        let tokens = self.limits.tpm.map(|tpm| limit("tokens", tpm, tpm));
-        let rpm = self.limits.rpm;
-        let requests = rpm.map(|rpm| limit("requests", rpm, self.limits.burst));
-        self.accounts
-            .push(tokens.into_iter().chain(requests).collect());
-        let key = self.keys.len();
-        self.keys.insert(authorization.to_owned(), key);
         key
     }
 
@@ -218,8 +219,7 @@ impl MinuteLimit {
 
 /// Exactly this rate, without a margin.
 fn rate(amount: NonZeroU32, burst: NonZeroU32) -> Rate {
-    let rate = Rate::per_minute(amount.get()).burst(burst.get());
-    rate.exact()
+    Rate::per_minute(amount.get()).burst(burst.get()).exact()
 }
 
 #[cfg(test)]

@@ -67,11 +67,6 @@ impl Service {
         }
     }
 
-    /// Waits; true if the server was stopped meanwhile.
-    fn wait(&self, duration: Duration) -> bool {
-        self.connections.wait(duration)
-    }
-
     /// Answers a request, as late as the rules want it; `None` if the server stops meanwhile.
     pub(super) fn answer(&self, request: ReceivedRequest) -> Option<WireReply> {
         let request = Arc::new(request);
@@ -97,7 +92,7 @@ impl Service {
         dialect: Option<Dialect>,
         request: &ReceivedRequest,
     ) -> Option<WireReply> {
-        let is_stopped = !reply.delay.is_zero() && self.wait(reply.delay);
+        let is_stopped = !reply.delay.is_zero() && self.connections.wait(reply.delay);
         let reply = reply.render(dialect, request);
         let mut state = self.state.lock();
         let key = state.admission.key(request.key());
@@ -106,21 +101,19 @@ impl Service {
             key,
             status: reply.status,
             is_rate_limited: reply.status == 429,
-            is_out_of_credit: false,
-            fault: None,
+            ..CallSeen::default()
         });
         (!is_stopped).then_some(reply)
     }
 
     /// One call of an API by the rules: limits, faults, latency, answer.
     fn call(&self, dialect: Dialect, request: &ReceivedRequest) -> Option<WireReply> {
-        let at = request.arrived - self.started;
         let question = dialect.parse(request);
-        let Admitted { number, key, over } = self.admit(dialect, request, question.as_ref().ok());
-        let mut fault = None;
+        let (number, mut seen, over) = self.admit(dialect, request, question.as_ref().ok());
         if over.is_none() {
-            fault = self.options.faults.draw(self.options.seed, number, at);
-            if self.work(number, fault) {
+            let faults = &self.options.faults;
+            seen.fault = faults.draw(self.options.seed, number, seen.at);
+            if self.work(number, seen.fault) {
                 return None;
             }
         }
@@ -129,32 +122,23 @@ impl Service {
             (Ok(_), Some(over)) => Err(Problem::OverLimit(over)),
             (Ok(mut question), None) => {
                 question.cache(self.options.cached, number == 0);
-                self.complete(dialect, &question, key, fault)
+                self.complete(dialect, &question, &seen)
             }
         };
+        seen.is_out_of_credit = matches!(result, Err(Problem::NoCredit));
         let provider = dialect.provider();
-        let is_out_of_credit = matches!(result, Err(Problem::NoCredit));
-        let error = |problem| provider.error(&problem, self.options.hints);
-        let mut reply = result.unwrap_or_else(error);
+        let hints = self.options.hints;
+        let error = |problem| provider.error(&problem, hints);
+        let mut reply = result.map_or_else(error, |body| WireReply::new(200, body));
+        seen.status = reply.status;
         let mut state = self.state.lock();
-        state.stats.count(CallSeen {
-            at,
-            key,
-            status: reply.status,
-            is_rate_limited: over.is_some(),
-            is_out_of_credit,
-            fault,
-        });
-        let left = self
-            .options
-            .hints
-            .then(|| state.admission.left(key, Instant::now()));
-        reply
-            .headers
-            .extend(provider.headers(number, &left.unwrap_or_default()));
-        reply.fault = fault;
-        let name = fault.map(InjectedFault::name);
-        debug!(key = key, status = reply.status, fault = name; "practice call");
+        state.stats.count(seen);
+        let left = hints.then(|| state.admission.left(seen.key, Instant::now()));
+        let headers = provider.headers(number, &left.unwrap_or_default());
+        reply.headers.extend(headers);
+        reply.fault = seen.fault;
+        let name = seen.fault.map(InjectedFault::name);
+        debug!(key = seen.key, status = reply.status, fault = name; "practice call");
         Some(reply)
     }
 
@@ -164,7 +148,7 @@ impl Service {
         dialect: Dialect,
         request: &ReceivedRequest,
         question: Option<&Question>,
-    ) -> Admitted {
+    ) -> (u64, CallSeen, Option<OverLimit>) {
         let cost = question.map_or(1, |question| dialect.cost(question, self.options.seed));
         let mut state = self.state.lock();
         let number = state.calls;
@@ -173,7 +157,13 @@ impl Service {
         let over = state.admission.admit(key, cost, request.arrived).err();
         let in_flight = state.admission.in_flight();
         state.stats.note_in_flight(in_flight);
-        Admitted { number, key, over }
+        let seen = CallSeen {
+            at: request.arrived - self.started,
+            key,
+            is_rate_limited: over.is_some(),
+            ..CallSeen::default()
+        };
+        (number, seen, over)
     }
 
     /// Takes the time of a call that was let in; true if the server was stopped meanwhile.
@@ -183,7 +173,7 @@ impl Service {
             Some(InjectedFault::Status(429)) => Duration::ZERO,
             _ => self.options.latency.draw(self.options.seed, number),
         };
-        let is_stopped = !self.take_slot() || (!time.is_zero() && self.wait(time));
+        let is_stopped = !self.take_slot() || (!time.is_zero() && self.connections.wait(time));
         if let Some((_, taken)) = &self.slots {
             let _ = taken.try_recv();
         }
@@ -202,27 +192,22 @@ impl Service {
         }
     }
 
+    /// The body of the answer.
     fn complete(
         &self,
         dialect: Dialect,
         question: &Question,
-        key: usize,
-        fault: Option<InjectedFault>,
-    ) -> Result<WireReply, Problem> {
+        seen: &CallSeen,
+    ) -> Result<String, Problem> {
         let seed = self.options.seed;
-        let prose = match fault {
+        let prose = match seen.fault {
             Some(InjectedFault::Status(status)) => return Err(Problem::Injected(status)),
-            Some(InjectedFault::BadJson) => {
-                return Ok(WireReply::new(200, "{\"choices\": [{\"message\": "));
-            }
-            _ if self.is_out_of_credit(key) => return Err(Problem::NoCredit),
+            Some(InjectedFault::BadJson) => return Ok("{\"choices\": [{\"message\": ".into()),
+            _ if self.is_out_of_credit(seen.key) => return Err(Problem::NoCredit),
             Some(InjectedFault::Empty) => Prose::whole(String::new()),
             _ => question.answer(seed),
         };
-        Ok(WireReply::new(
-            200,
-            dialect.completion(question, &prose, seed),
-        ))
+        Ok(dialect.completion(question, &prose, seed))
     }
 
     /// Counts an answer of a key, and says whether the key has no credit for it.
@@ -239,7 +224,9 @@ impl Serve for Service {
         self.each_request(stream, None, |request| {
             let keep_alive = request.keep_alive;
             match self.answer(request.into()) {
-                Some(reply) => Ok(reply.send(stream, keep_alive)? && !self.wait(Duration::ZERO)),
+                Some(reply) => {
+                    Ok(reply.send(stream, keep_alive)? && !self.connections.wait(Duration::ZERO))
+                }
                 None => Ok(false), // the server has stopped
             }
         })
@@ -248,13 +235,6 @@ impl Serve for Service {
     fn refusal(&self, status: u16, reason: &str) -> WireReply {
         Provider::OpenAi.error(&Problem::Invalid(status, reason.to_owned()), false)
     }
-}
-
-/// What the limits say to a call.
-struct Admitted {
-    number: u64,
-    key: usize,
-    over: Option<OverLimit>,
 }
 
 fn page(body: &Value) -> WireReply {

@@ -30,42 +30,17 @@ pub struct ServerStats {
     pub most_in_flight: u64,
     /// Calls a minute, from the first to the last.
     pub calls_a_minute: f64,
-    /// Gaps between one arrival and the next.
-    pub gaps: Gaps,
+    /// Gaps between one arrival and the next, in milliseconds: `min`, `p50`, `p99` and `max`.
+    pub gaps: BTreeMap<&'static str, f64>,
     /// Most arrivals in any 50 ms.
     pub most_in_50ms: usize,
-    /// Each key, in order of appearance.
-    pub keys: Vec<KeyStats>,
-}
-
-/// What the server has seen of one key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct KeyStats {
-    /// Its calls.
-    pub arrivals: u64,
-    /// Its calls within the limits.
-    pub admitted: u64,
-    /// Its calls over a limit, and scripted 429s.
-    pub rate_limited: u64,
-}
-
-/// Gaps in milliseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct Gaps {
-    /// The smallest.
-    pub min: f64,
-    /// The median.
-    pub p50: f64,
-    /// The 99th percentile.
-    pub p99: f64,
-    /// The largest.
-    pub max: f64,
+    /// Of each key, in order of appearance: its `arrivals`, those within the limits (`admitted`), and those over a limit
+    /// and scripted 429s (`rate_limited`).
+    pub keys: Vec<BTreeMap<&'static str, u64>>,
 }
 
 /// A call and what became of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CallSeen {
     /// When it arrived, from the server's start.
     pub(super) at: Duration,
@@ -95,12 +70,18 @@ impl StatsKeeper {
     pub(super) fn count(&mut self, call: CallSeen) {
         let counts = &mut self.counts;
         if counts.keys.len() <= call.key {
-            counts.keys.resize_with(call.key + 1, KeyStats::default);
+            let names = ["arrivals", "admitted", "rate_limited"];
+            let unseen = names.map(|name| (name, 0)).into();
+            counts.keys.resize(call.key + 1, unseen);
         }
-        let key = &mut counts.keys[call.key];
-        key.arrivals += 1;
-        key.admitted += u64::from(!call.is_rate_limited);
-        key.rate_limited += u64::from(call.is_rate_limited);
+        let admission = if call.is_rate_limited {
+            "rate_limited"
+        } else {
+            "admitted"
+        };
+        for name in ["arrivals", admission] {
+            *counts.keys[call.key].entry(name).or_default() += 1;
+        }
         let spoils = |fault: InjectedFault| fault != InjectedFault::Empty;
         counts.arrivals += 1;
         counts.rate_limited += u64::from(call.is_rate_limited);
@@ -142,8 +123,7 @@ fn calls_a_minute(times: &[Duration]) -> f64 {
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
         return 0.0;
     };
-    let calls = (times.len() - 1) as f64;
-    let per_minute = calls * 60.0 / (*last - *first).as_secs_f64();
+    let per_minute = (times.len() - 1) as f64 * 60.0 / (*last - *first).as_secs_f64();
     if per_minute.is_finite() {
         per_minute
     } else {
@@ -163,8 +143,8 @@ fn most_within(times: &[Duration], window: Duration) -> usize {
     counts.max().unwrap_or(0)
 }
 
-/// The gaps between sorted times.
-fn gaps(times: &[Duration]) -> Gaps {
+/// The gaps between sorted times, in milliseconds.
+fn gaps(times: &[Duration]) -> BTreeMap<&'static str, f64> {
     let between = |pair: &[Duration]| (pair[1] - pair[0]).as_secs_f64() * 1e3;
     let mut gaps: Vec<_> = times.windows(2).map(between).collect();
     gaps.sort_by(f64::total_cmp);
@@ -172,12 +152,8 @@ fn gaps(times: &[Duration]) -> Gaps {
         let place = (gaps.len() as f64 * part) as usize;
         gaps.get(place).or(gaps.last()).copied().unwrap_or_default()
     };
-    Gaps {
-        min: at(0.0),
-        p50: at(0.5),
-        p99: at(0.99),
-        max: at(1.0),
-    }
+    let parts = [("min", 0.0), ("p50", 0.5), ("p99", 0.99), ("max", 1.0)];
+    parts.map(|(name, part)| (name, at(part))).into()
 }
 
 #[cfg(test)]
@@ -192,16 +168,9 @@ mod tests {
         assert_eq!(most_within(&times, MS * 50), 4);
         assert_eq!(most_within(&times, MS * 51), 5);
         assert_eq!(most_within(&[], MS), 0);
-        assert_eq!(
-            gaps(&times),
-            Gaps {
-                min: 1.0,
-                p50: 10.0,
-                p99: 950.0,
-                max: 950.0
-            }
-        );
-        assert_eq!(gaps(&times[..1]), Gaps::default());
+        let values = |times| ["min", "p50", "p99", "max"].map(|name| gaps(times)[name]);
+        assert_eq!(values(&times), [1.0, 10.0, 950.0, 950.0]);
+        assert_eq!(values(&times[..1]), [0.0; 4]);
         assert_eq!(calls_a_minute(&times), 300.0);
     }
 
@@ -212,9 +181,7 @@ mod tests {
             at: MS * u32::from(status),
             key,
             status,
-            is_rate_limited: false,
-            is_out_of_credit: false,
-            fault: None,
+            ..CallSeen::default()
         };
         let faulty = |status, fault| CallSeen {
             fault: Some(fault),
@@ -246,12 +213,8 @@ mod tests {
             "an empty answer is one, half an answer is none"
         );
         assert_eq!(stats.faults.get("error_500"), Some(&1));
-        let key = KeyStats {
-            arrivals: 2,
-            admitted: 1,
-            rate_limited: 1,
-        };
-        assert_eq!(stats.keys[1], key);
+        let key = [("arrivals", 2), ("admitted", 1), ("rate_limited", 1)];
+        assert_eq!(stats.keys[1], key.into());
         assert_eq!(stats.most_in_flight, 1);
         let page = keeper.page(true);
         assert_eq!(page["arrival_list"][1], json!([429.0, 429, 1]));

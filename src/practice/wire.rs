@@ -201,6 +201,12 @@ impl WireReply {
         }
     }
 
+    /// Adds a header.
+    pub(super) fn header(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+
     /// Sends it, or what the fault leaves of it; true if the connection can be used for another request.
     pub(crate) fn send(self, mut stream: &TcpStream, keep_alive: bool) -> io::Result<bool> {
         if self.fault == Some(InjectedFault::Reset) {

@@ -150,7 +150,7 @@ fn a_limit_that_nobody_states_is_found_by_being_refused_and_there_is_never_a_sta
 
 /// When calls arrived, in milliseconds since the server's start, in order.
 fn arrivals(server: &Server) -> Vec<f64> {
-    let url = format!("http://{}/stats?arrivals=1", server.addr());
+    let url = format!("{}/stats?arrivals=1", server.url());
     let page = ureq::get(url)
         .call()
         .unwrap()

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::common::tcp::completion;
 use super::common::{self, Cli};
 use super::{PATH, QUICK, practice, strict};
-use paceline::practice::{Faults, Latency, Limits, MODEL, Server, ServerOptions};
+use paceline::practice::{Faults, Latency, Limits, Server, ServerOptions};
 
 /// A server that answers whatever it is asked.
 fn kind() -> mockito::ServerGuard {
@@ -230,7 +230,10 @@ fn practice_needs_neither_key_nor_network() {
         .env("HTTP_PROXY", &nowhere);
     let ran = cli.paceline(&["run", "prompts.txt", "--practice", "--rpm", "6000"]);
     assert!(ran.is_all_answered(3), "{ran}");
-    assert_eq!(ran.record("line-1")["response"]["body"]["model"], MODEL);
+    assert_eq!(
+        ran.record("line-1")["response"]["body"]["model"],
+        "paceline-practice"
+    );
     assert!(
         ran.stderr
             .contains("(the practice server, not a model), at 6000 calls a minute"),
