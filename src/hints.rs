@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-pub(crate) use body::nested;
+pub(crate) use body::find_in;
 pub(crate) use quota::Quota;
 
 /// What the server said, as far as it can be read.
@@ -46,13 +46,13 @@ impl Hints {
         error: Option<&Value>,
         now: SystemTime,
     ) -> Self {
-        let texts = headers.iter().map(|(name, value)| (&**name, &**value));
-        let headers: Vec<_> = texts.filter(|(name, _)| is_read(name)).collect();
-        let date = value_of(&headers, "date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let date = header_named(headers, "date");
+        let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+        let now = date.unwrap_or(now);
         let mut hints = Hints::default();
-        hints.read_headers(&headers, date.unwrap_or(now));
+        hints.read_headers(headers, now);
         if let Some(error) = error {
-            hints.read_body(error, date.unwrap_or(now));
+            hints.read_body(error, now);
         }
         hints
     }
@@ -71,57 +71,43 @@ impl Hints {
     }
 
     /// Takes what the headers say. What is known already stays.
-    fn read_headers(&mut self, headers: &[(&str, &str)], now: SystemTime) {
+    fn read_headers(&mut self, headers: &[(String, String)], now: SystemTime) {
         let milliseconds = |value: &str| times::number_of(value, Duration::from_millis(1));
         let seconds = |value: &str| times::seconds_or_date(value, now);
-        if self.retry_after.is_none() {
-            self.retry_after = self
-                .value(headers, "retry-after-ms", milliseconds)
-                .or_else(|| self.value(headers, "retry-after", seconds));
-        }
-        if let Some(should_retry) = value_of(headers, "x-should-retry") {
+        self.retry_after = self
+            .retry_after
+            .or_else(|| self.wait(headers, "retry-after-ms", milliseconds))
+            .or_else(|| self.wait(headers, "retry-after", seconds));
+        if let Some(should_retry) = header_named(headers, "x-should-retry") {
             self.should_retry = should_retry.trim().parse().ok();
         }
         quota::read(self, headers, now);
     }
 
-    /// A header's value as `read` understands it.
-    fn value<T>(
+    /// The wait in a header.
+    fn wait(
         &mut self,
-        headers: &[(&str, &str)],
+        headers: &[(String, String)],
         name: &str,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let value = read(value_of(headers, name)?.trim());
-        self.note_unreadable(name, value.is_none());
-        value
+        read: impl Fn(&str) -> Option<Duration>,
+    ) -> Option<Duration> {
+        let value = header_named(headers, name)?;
+        self.known(name, read(value.trim()))
     }
 
-    fn note_unreadable(&mut self, name: &str, is_unreadable: bool) {
-        if is_unreadable {
+    /// What was read, if it could be; notes the name of what could not.
+    fn known<T>(&mut self, name: &str, read: Option<T>) -> Option<T> {
+        if read.is_none() {
             self.unreadable.push(name.to_owned());
         }
+        read
     }
 }
 
-/// Most headers are no hints: leaving them out at once saves comparing them with every name.
-fn is_read(name: &str) -> bool {
-    const BEGINNINGS: [&str; 6] = [
-        "date",
-        "retry-after",
-        "x-should-retry",
-        "x-ratelimit-",
-        "ratelimit",
-        "anthropic-ratelimit-",
-    ];
-    BEGINNINGS
-        .iter()
-        .any(|beginning| name.starts_with(beginning))
-}
-
-fn value_of<'a>(headers: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
-    let found = headers.iter().find(|(known, _)| *known == name);
-    found.map(|(_, value)| *value)
+/// The first header with this name, which is in lower case.
+pub(crate) fn header_named<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, Proxy, SendBody};
 
+pub(crate) use crate::hints::header_named;
 use crate::text::one_line;
 
 /// How calls are made: plain data.
@@ -106,12 +107,6 @@ pub(crate) struct HttpResponse {
     pub(crate) headers: Vec<(String, String)>,
     /// All bytes of the body.
     pub(crate) body: Vec<u8>,
-}
-
-/// The first header with this name, which is in lower case.
-pub(crate) fn header_named<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let found = headers.iter().find(|(known, _)| known == name);
-    found.map(|(_, value)| value.as_str())
 }
 
 /// The headers of a response, with their names in lower case. Values that are not text are left out.

@@ -79,7 +79,12 @@ impl StoreError {
         match (error.kind(), error.code()) {
             (ErrorKind::AuthenticationFailed | ErrorKind::Server(NoPerm), _)
             | (_, Some("NOAUTH" | "WRONGPASS")) => StoreError::LockedOut(url, why),
-            (ErrorKind::Io, _) if is_about_trust(&why) => StoreError::Untrusted(url, why),
+            // The client library has no kind for errors of TLS: these are words of the TLS libraries.
+            (ErrorKind::Io, _)
+                if why.contains("peer certificate") || why.contains("PEM from file") =>
+            {
+                StoreError::Untrusted(url, why)
+            }
             (ErrorKind::Io, _) if error.is_timeout() => {
                 StoreError::Unreachable(url, "no answer in time".to_owned())
             }
@@ -94,13 +99,6 @@ impl StoreError {
     }
 }
 
-/// Recognizes TLS errors by these words of the TLS libraries: the client library has no error kind for them.
-fn is_about_trust(why: &str) -> bool {
-    ["peer certificate", "PEM from file"]
-        .iter()
-        .any(|words| why.contains(words))
-}
-
 /// A connection to a Redis server that connects when it is first used, and again after it broke.
 ///
 /// For one thread at a time; use one link for each thread. When one link finds its connection broken, the other links
@@ -108,12 +106,8 @@ fn is_about_trust(why: &str) -> bool {
 pub(crate) struct Link {
     url: RedisUrl,
     reply_within: Duration,
-    connection: Option<LiveConnection>,
-}
-
-struct LiveConnection {
-    connection: Connection,
-    /// [`RedisUrl::losses`] when it was made.
+    connection: Option<Connection>,
+    /// [`RedisUrl::losses`] when the connection was made.
     losses: u64,
 }
 
@@ -130,6 +124,7 @@ impl Link {
             url,
             reply_within,
             connection: None,
+            losses: 0,
         }
     }
 
@@ -144,19 +139,17 @@ impl Link {
         request: impl FnOnce(&mut Connection) -> RedisResult<T>,
     ) -> Result<T, StoreError> {
         let losses = self.url.losses();
-        let usable = self.connection.take().filter(|live| live.losses == losses);
-        let mut live = match usable {
-            Some(live) => live,
-            None => LiveConnection {
-                connection: self.url.connect(self.reply_within)?,
-                losses,
-            },
+        let usable = self.connection.take().filter(|_| self.losses == losses);
+        self.losses = losses;
+        let mut connection = match usable {
+            Some(connection) => connection,
+            None => self.url.connect(self.reply_within)?,
         };
-        let answer = request(&mut live.connection);
+        let answer = request(&mut connection);
         let answer = answer.map_err(|error| StoreError::of(&self.url, &error));
         // An unread rest of this reply would be read as the next reply.
-        if !matches!(answer, Err(StoreError::Unreachable(..))) && live.connection.is_open() {
-            self.connection = Some(live);
+        if !matches!(answer, Err(StoreError::Unreachable(..))) && connection.is_open() {
+            self.connection = Some(connection);
         } else {
             self.url.lost_after(losses);
         }

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::hints::nested;
+use crate::hints::find_in;
 
 /// What a body says about the failure. `error` is an object or a text, or missing around its fields;
 /// a code is a word or a number, and named `code`, `type` or `status`.
@@ -59,8 +59,6 @@ fn causes() -> impl Iterator<Item = (Cause, &'static str, &'static str)> {
 }
 
 impl ErrorBody {
-    /// Deeper parts are not looked at.
-    const DEPTH: usize = 8;
     /// Longer texts, in bytes, are no explanations: some servers repeat the prompt.
     const LONGEST: usize = 2 << 10;
 
@@ -85,46 +83,26 @@ impl ErrorBody {
             request_id: id.map(str::to_owned),
             ..ErrorBody::default()
         };
-        read.look_at("", body, Self::DEPTH);
+        find_in::<()>(body, &mut |name, part| {
+            read.look_at(name, part);
+            None
+        });
         read
     }
 
-    /// Takes the codes and texts of a part of the body.
-    fn look_at(&mut self, name: &str, part: &Value, depth: usize) {
-        let Some(depth) = depth.checked_sub(1) else {
-            return;
-        };
-        let is_code = matches!(
-            name,
-            "code" | "type" | "__type" | "status" | "reason" | "quotaId"
-        );
-        match part {
-            Value::Object(fields) => {
-                for (name, part) in fields {
-                    if name == "flagged_input" {
-                        self.texts.push_str("flagged\n");
-                    }
-                    self.look_at(name, part, depth);
-                }
-            }
-            Value::Array(parts) => {
-                for part in parts {
-                    self.look_at(name, part, depth);
-                }
-            }
-            Value::String(text) => {
-                if is_code {
-                    self.codes.push(text.to_lowercase());
-                }
-                match nested(text) {
-                    Some(inner) => self.look_at("", &inner, depth),
-                    None if text.len() > Self::LONGEST => {}
-                    None => self.texts.push_str(&(text.to_lowercase() + "\n")),
-                }
-            }
-            Value::Number(number) if is_code => self.codes.push(number.to_string()),
-            _ => {}
+    /// Takes the code or the text of a part of the body.
+    fn look_at(&mut self, name: &str, part: &Value) {
+        const CODES: [&str; 6] = ["code", "type", "__type", "status", "reason", "quotaId"];
+        if name == "flagged_input" {
+            self.texts.push_str("flagged\n");
         }
+        let text = part.as_str().map(str::to_lowercase);
+        if CODES.contains(&name) && (text.is_some() || part.is_number()) {
+            self.codes
+                .push(text.clone().unwrap_or_else(|| part.to_string()));
+        }
+        let short = text.filter(|text| text.len() <= Self::LONGEST);
+        self.texts.extend(short.map(|text| text + "\n"));
     }
 
     /// What the failure is about. `has_wait`: whether the server says when to come back.

@@ -14,39 +14,16 @@ impl Hints {
     /// Takes what the body says; a header that says the same wins.
     pub(super) fn read_body(&mut self, body: &Value, now: SystemTime) {
         if self.retry_after.is_none() {
-            self.retry_after = self.fields(body, now, DEPTH);
+            self.retry_after = find_in(body, &mut |name, part| self.field(name, part, now));
         }
         if self.retry_after.is_none() {
-            self.retry_after = words(body, DEPTH);
+            self.retry_after = find_in(body, &mut |_, part| times::in_words(part.as_str()?));
         }
     }
 
-    /// The wait that a field states, however deep it stands.
-    fn fields(&mut self, body: &Value, now: SystemTime, depth: usize) -> Option<Duration> {
-        let depth = depth.checked_sub(1)?;
-        match body {
-            Value::Object(fields) => {
-                let stated = fields
-                    .iter()
-                    .find_map(|(name, value)| self.field(name, value));
-                if stated.is_some() {
-                    return stated;
-                }
-                if let Some(Value::Object(headers)) = fields.get("headers") {
-                    self.headers_within(headers, now);
-                }
-                let mut parts = fields.values();
-                self.retry_after
-                    .or_else(|| parts.find_map(|part| self.fields(part, now, depth)))
-            }
-            Value::Array(parts) => parts.iter().find_map(|part| self.fields(part, now, depth)),
-            Value::String(text) => self.fields(&nested(text)?, now, depth),
-            _ => None,
-        }
-    }
-
-    /// The wait in a field of this name: a number of seconds, or a duration such as `17s`.
-    fn field(&mut self, name: &str, value: &Value) -> Option<Duration> {
+    /// The wait in a field of this name: a number of seconds, or a duration such as `17s`; or in the
+    /// headers of the server behind a gateway.
+    fn field(&mut self, name: &str, value: &Value, now: SystemTime) -> Option<Duration> {
         let unit = match name {
             "retryDelay"
             | "retry_after"
@@ -55,6 +32,10 @@ impl Hints {
             | "estimated_time"
             | "retry_after_seconds" => Duration::from_secs(1),
             "retry_after_ms" | "retryAfterMs" => Duration::from_millis(1),
+            "headers" => {
+                self.read_headers(&headers_in(value), now);
+                return self.retry_after;
+            }
             _ => return None,
         };
         let wait = match value {
@@ -62,44 +43,50 @@ impl Hints {
             Value::String(text) => times::units(text).or_else(|| times::number_of(text, unit)),
             _ => None,
         };
-        self.note_unreadable(name, wait.is_none());
-        wait
-    }
-
-    /// Headers of the server behind a gateway, in the gateway's body.
-    fn headers_within(&mut self, fields: &serde_json::Map<String, Value>, now: SystemTime) {
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let headers: Vec<_> = fields
-            .iter()
-            .map(|(name, value)| (name.to_lowercase(), text(value)))
-            .collect();
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        self.read_headers(&headers, now);
+        self.known(name, wait)
     }
 }
 
-/// The wait that a text says in words, however deep it stands.
-fn words(body: &Value, depth: usize) -> Option<Duration> {
+/// The fields of an object as headers.
+fn headers_in(fields: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let fields = fields.as_object().into_iter().flatten();
+    fields
+        .map(|(name, value)| (name.to_lowercase(), text(value)))
+        .collect()
+}
+
+/// Shows each part of a body with the name of its field, however deep it stands, also in a JSON text, until `look` finds
+/// something.
+pub(crate) fn find_in<T>(
+    body: &Value,
+    look: &mut dyn FnMut(&str, &Value) -> Option<T>,
+) -> Option<T> {
+    find("", body, DEPTH, look)
+}
+
+fn find<T>(
+    name: &str,
+    part: &Value,
+    depth: usize,
+    look: &mut dyn FnMut(&str, &Value) -> Option<T>,
+) -> Option<T> {
     let depth = depth.checked_sub(1)?;
-    match body {
-        Value::Object(fields) => fields.values().find_map(|part| words(part, depth)),
-        Value::Array(parts) => parts.iter().find_map(|part| words(part, depth)),
-        Value::String(text) => match nested(text) {
-            Some(inner) => words(&inner, depth),
-            None => times::in_words(text),
-        },
+    look(name, part).or_else(|| match part {
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, part)| find(name, part, depth, look)),
+        Value::Array(parts) => parts.iter().find_map(|part| find(name, part, depth, look)),
+        Value::String(text) => find("", &nested(text)?, depth, look),
         _ => None,
-    }
+    })
 }
 
 /// The JSON in a text, as gateways wrap the error of another server.
-pub(crate) fn nested(text: &str) -> Option<Value> {
+fn nested(text: &str) -> Option<Value> {
     let inner = |open: char, close: char| {
         let inner = text.get(text.find(open)?..=text.rfind(close)?)?;
         serde_json::from_str(inner).ok()

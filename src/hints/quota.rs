@@ -1,8 +1,9 @@
 //! How much a server allows: the limit, how much of it is left, and when it is whole again.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use super::{Hints, times, value_of};
+use super::{Hints, header_named, times};
 use crate::limiter::Rate;
 
 /// A limit as the server states it. `None` for what it does not state.
@@ -41,8 +42,18 @@ impl Quota {
         Some(Rate::every(interval.min(Self::SLOWEST)))
     }
 
-    fn is_stated(&self) -> bool {
-        *self != Quota::default()
+    /// Takes a header's value; `None` if it cannot be read. Of headers with the same name the first counts.
+    fn take(&mut self, part: &str, value: &str, now: SystemTime) -> Option<()> {
+        match part {
+            "limit" => self.limit = self.limit.or_else(|| count(value)),
+            "remaining" => self.remaining = self.remaining.or_else(|| count(value)),
+            _ => self.reset = self.reset.or_else(|| times::reset(value, now)),
+        }
+        match part {
+            "limit" => self.limit.map(drop),
+            "remaining" => self.remaining.map(drop),
+            _ => self.reset.map(drop),
+        }
     }
 
     /// The time that one unit takes at this limit; less for a looser limit. `None` for a limit of 0, which servers
@@ -59,12 +70,12 @@ impl Quota {
             let is_long = quota.window.is_some_and(|window| window > Self::LONGEST);
             (quota.remaining == Some(0), !is_long, quota.interval())
         };
-        !other.is_stated() || rank(self) > rank(other)
+        *other == Quota::default() || rank(self) > rank(other)
     }
 }
 
 /// What a limit counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Unit {
     Requests,
     Tokens,
@@ -72,52 +83,30 @@ enum Unit {
     OutputTokens,
 }
 
-/// A number that a header states.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Limit,
-    Remaining,
-    Reset,
-}
-
 /// What a header states, by its name: `x-ratelimit-remaining-tokens-minute`,
 /// `anthropic-ratelimit-requests-limit`, `ratelimit-reset`.
-#[derive(Clone, Copy)]
-struct QuotaHeader {
-    part: Part,
+struct QuotaHeader<'a> {
+    /// `limit`, `remaining` or `reset`.
+    part: &'a str,
     unit: Unit,
     window: Option<Duration>,
 }
 
 /// Takes the limits that the headers state.
-pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime) {
-    let mut stated: Vec<(Unit, Quota)> = Vec::new();
+pub(super) fn read(hints: &mut Hints, headers: &[(String, String)], now: SystemTime) {
+    let mut stated: BTreeMap<(Unit, Option<Duration>), Quota> = BTreeMap::new();
     for (name, value) in headers {
-        let Some(stated_by) = quota_header(name) else {
+        let Some(QuotaHeader { part, unit, window }) = quota_header(name) else {
             continue;
         };
-        let is_same = |(unit, quota): &&mut (Unit, Quota)| {
-            (*unit, quota.window) == (stated_by.unit, stated_by.window)
-        };
-        let quota = match stated.iter_mut().find(is_same) {
-            Some((_, quota)) => quota,
-            None => {
-                let window = stated_by.window;
-                stated.push((
-                    stated_by.unit,
-                    Quota {
-                        window,
-                        ..Quota::default()
-                    },
-                ));
-                &mut stated.last_mut().expect("just pushed").1
-            }
-        };
-        let is_read = take(quota, stated_by.part, value.trim(), now);
-        hints.note_unreadable(name, !is_read);
+        let quota = stated.entry((unit, window)).or_default();
+        quota.window = window;
+        hints.known(name, quota.take(part, value.trim(), now));
     }
-    stated.extend(draft(hints, headers).map(|quota| (Unit::Requests, quota)));
-    for (unit, quota) in stated {
+    if let Some(quota) = draft(hints, headers) {
+        stated.insert((Unit::Requests, quota.window), quota);
+    }
+    for ((unit, _), quota) in stated {
         let known = match unit {
             Unit::Requests => &mut hints.requests,
             Unit::Tokens => &mut hints.tokens,
@@ -131,14 +120,12 @@ pub(super) fn read(hints: &mut Hints, headers: &[(&str, &str)], now: SystemTime)
 }
 
 /// What a header's name means; `None` if a word of it is unknown.
-fn quota_header(name: &str) -> Option<QuotaHeader> {
+fn quota_header(name: &str) -> Option<QuotaHeader<'_>> {
     let (_, words) = name.split_once("ratelimit-")?;
     let (mut part, mut unit, mut window) = (None, Unit::Requests, None);
     for word in words.split('-') {
         match word {
-            "limit" => part = Some(Part::Limit),
-            "remaining" => part = Some(Part::Remaining),
-            "reset" => part = Some(Part::Reset),
+            "limit" | "remaining" | "reset" => part = Some(word),
             "requests" | "request" | "req" | "query" => unit = Unit::Requests,
             "input" => unit = Unit::InputTokens,
             "output" => unit = Unit::OutputTokens,
@@ -147,43 +134,22 @@ fn quota_header(name: &str) -> Option<QuotaHeader> {
             _ => window = Some(times::window(word)?),
         }
     }
-    Some(QuotaHeader {
-        part: part?,
-        unit,
-        window,
-    })
-}
-
-/// Takes a header's value; false if it cannot be read.
-fn take(quota: &mut Quota, part: Part, value: &str, now: SystemTime) -> bool {
-    match part {
-        Part::Limit if quota.limit.is_none() => quota.limit = count(value),
-        Part::Remaining if quota.remaining.is_none() => quota.remaining = count(value),
-        Part::Reset if quota.reset.is_none() => quota.reset = times::reset(value, now),
-        _ => return true, // of headers with the same name the first counts
-    }
-    match part {
-        Part::Limit => quota.limit.is_some(),
-        Part::Remaining => quota.remaining.is_some(),
-        Part::Reset => quota.reset.is_some(),
-    }
+    let part = part?;
+    Some(QuotaHeader { part, unit, window })
 }
 
 /// The IETF draft: `RateLimit: "default";r=50;t=30`, `RateLimit-Policy: "default";q=100;w=60`.
-fn draft(hints: &mut Hints, headers: &[(&str, &str)]) -> Option<Quota> {
-    let value = value_of(headers, "ratelimit")?;
-    let remaining = parameter(value, "r");
-    hints.note_unreadable("ratelimit", remaining.is_none());
-    let policy = value_of(headers, "ratelimit-policy");
-    let limit = policy.and_then(|policy| parameter(policy, "q"));
-    hints.note_unreadable("ratelimit-policy", policy.is_some() && limit.is_none());
+fn draft(hints: &mut Hints, headers: &[(String, String)]) -> Option<Quota> {
+    let value = header_named(headers, "ratelimit")?;
+    let remaining = hints.known("ratelimit", parameter(value, "r"));
+    let policy = header_named(headers, "ratelimit-policy");
+    let limit = policy.and_then(|policy| hints.known("ratelimit-policy", parameter(policy, "q")));
+    let window = policy.and_then(|policy| parameter(policy, "w"));
     Some(Quota {
         limit,
         remaining: Some(remaining?),
         reset: parameter(value, "t").map(Duration::from_secs),
-        window: policy
-            .and_then(|policy| parameter(policy, "w"))
-            .map(Duration::from_secs),
+        window: window.map(Duration::from_secs),
     })
 }
 

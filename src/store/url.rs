@@ -36,33 +36,30 @@ impl RedisUrl {
     /// # Errors
     /// [`StoreError::BadUrl`] if it cannot be read; [`StoreError::PasswordInUrl`] if it contains a password.
     pub(crate) fn parse(text: &str, password: Option<&str>) -> Result<Self, StoreError> {
+        // A text that cannot be read may still contain a password.
+        let is_readable = redis::parse_redis_url(text).is_some();
+        let shown = if is_readable || !text.contains('@') {
+            text
+        } else {
+            "…"
+        };
         let bad = |why: &str| StoreError::BadUrl {
-            url: text.to_owned(),
+            url: shown.to_owned(),
             why: why.to_owned(),
         };
-        let schemes = ["redis://", "rediss://"];
-        let is_ours = schemes.iter().any(|scheme| text.starts_with(scheme));
-        let url = redis::parse_redis_url(text).filter(|_| is_ours);
-        let mut url = url.ok_or_else(|| match text.contains('@') {
-            // A text that cannot be read may still contain a password.
-            true => StoreError::BadUrl {
-                url: "…".to_owned(),
-                why: "it cannot be read".to_owned(),
-            },
-            false if is_ours => bad("it cannot be read"),
-            false => bad("it begins with redis:// or, for TLS, rediss://"),
-        })?;
+        if !text.starts_with("redis://") && !text.starts_with("rediss://") {
+            return Err(bad("it begins with redis:// or, for TLS, rediss://"));
+        }
+        let url = redis::parse_redis_url(text);
+        let mut url = url.ok_or_else(|| bad("it cannot be read"))?;
+        let database = url.path().trim_start_matches('/');
         if url.password().is_some() {
             return Err(StoreError::PasswordInUrl);
-        }
-        if url.host_str().is_none_or(str::is_empty) {
+        } else if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it names no host"));
-        }
-        if url.fragment().is_some() {
+        } else if url.fragment().is_some() {
             return Err(bad("it ends with a #fragment"));
-        }
-        let database = url.path().trim_start_matches('/');
-        if !database.is_empty() && database.parse::<u16>().is_err() {
+        } else if !database.is_empty() && database.parse::<u16>().is_err() {
             return Err(bad("after the / comes the number of a database"));
         }
         let name = name(url.query_pairs()).map_err(bad)?;
@@ -132,12 +129,11 @@ impl fmt::Debug for RedisUrl {
 
 fn client(url: &str, password: Option<&str>) -> RedisResult<Client> {
     let info = url.into_connection_info()?;
-    let settings = info.redis_settings().clone();
-    let settings = settings.set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
-    let settings = match password {
-        Some(password) => settings.set_password(password),
-        None => settings,
-    };
+    let mut settings = info.redis_settings().clone();
+    settings = settings.set_lib_name("paceline", env!("CARGO_PKG_VERSION"));
+    if let Some(password) = password {
+        settings = settings.set_password(password);
+    }
     // Without this, the last packet of a long command waits for a delayed acknowledgement of the others.
     let at_once = info.tcp_settings().clone().set_nodelay(true);
     Client::open(info.set_redis_settings(settings).set_tcp_settings(at_once))
