@@ -5,14 +5,13 @@
 //! the call is made again. The gate has blocking threads, one for each connection from a bounded number, on the server
 //! that the practice server uses, and grants permits from the limiters that a batch uses.
 
-mod answer;
 mod call;
-mod clients;
-mod forward;
+mod headers;
 mod keys;
 mod record;
 mod stats;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -22,19 +21,20 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use serde_json::json;
+use ureq::http::{Request, header};
 
 use crate::api::{ApiKind, ExtraHeader, Key, Secrets, Usage};
 use crate::batch::Estimate;
 use crate::cancel::CancelToken;
-use crate::http::Http;
-use crate::pacing::{CallLimiter, KeyLimits, RateLimit};
+use crate::hints::Hints;
+use crate::http::{Http, TransportError, TransportFault};
+use crate::pacing::{CallLimiter, CallReport, KeyLimits, PermitOutcome, RateLimit};
 use crate::practice::connections::{ClientPatience, Connections, Serve};
-use crate::practice::wire::{self, WireReply};
+use crate::practice::wire::{WireReply, WireRequest};
 use crate::retry::Retry;
 
-use call::Passage;
-use clients::Clients;
-use forward::Upstream;
+use call::GateCall;
+use headers::Upstream;
 use keys::GateKeys;
 pub(crate) use record::RecordFile;
 pub(crate) use stats::GateCounts;
@@ -81,11 +81,13 @@ pub(crate) struct Gate {
 struct GateService {
     options: GateOptions,
     http: Http,
-    origin: Upstream,
+    upstream: Upstream,
     keys: GateKeys,
     /// Ends with the gate.
     cancel: CancelToken,
-    clients: Clients,
+    /// The clients that wait, by the number of their connection, which nobody else uses meanwhile. The token is cancelled
+    /// when the client goes away.
+    clients: Mutex<HashMap<u64, (TcpStream, CancelToken)>>,
     counts: Mutex<GateCounts>,
     estimate: Mutex<Estimate>,
     connections: Connections,
@@ -95,42 +97,34 @@ impl Gate {
     /// Opens the gate at this address.
     ///
     /// # Errors
-    /// If the address is in use, `base_url` is no address, or there is no thread.
+    /// If the address is in use, or there is no thread.
     pub(crate) fn open(addr: SocketAddr, http: Http, options: GateOptions) -> io::Result<Self> {
-        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let origin = Upstream::new(&options.base_url).map_err(invalid)?;
         let listener = TcpListener::bind(addr)?;
-        let addr = listener.local_addr()?;
         let (running, stopped) = bounded(0);
         let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
             connections: Connections::new(stopped, options.max_connections),
             http,
-            origin,
+            upstream: Upstream::new(&options.base_url),
             cancel: CancelToken::new(),
-            clients: Clients::default(),
+            clients: Mutex::default(),
             counts: Mutex::default(),
             estimate: Mutex::new(Estimate::new(options.api.api().counting())),
             options,
         });
-        let accept = {
-            let service = service.clone();
-            move || service.connections.accept(&listener, &*service)
-        };
-        let watch = {
-            let service = service.clone();
-            move || {
-                service
-                    .clients
-                    .watch_until(|time| service.connections.wait(time))
-            }
-        };
-        let threads = [spawn("gate", accept)?, spawn("gate-clients", watch)?];
+        let addr = listener.local_addr()?;
+        let (accepting, watching) = (service.clone(), service.clone());
+        let threads = vec![
+            spawn("gate", move || {
+                accepting.connections.accept(&listener, &*accepting)
+            })?,
+            spawn("gate-clients", move || watching.watch_clients())?,
+        ];
         Ok(Gate {
             addr,
             service,
             running: Some(running),
-            threads: threads.into(),
+            threads,
         })
     }
 
@@ -141,7 +135,7 @@ impl Gate {
 
     /// The path that a client's base URL needs: `/v1` where the API's address ends with it.
     pub(crate) fn version(&self) -> &str {
-        self.service.origin.version()
+        &self.service.upstream.version
     }
 
     /// Lets nobody in any more, sends those in line away, and returns when no call is on its way.
@@ -186,10 +180,10 @@ impl Serve for GateService {
             request: SLOW,
         };
         self.each_request(stream, Some(patience), |request| {
-            let refused = self.refuses(&request).or_else(|| self.own_page(&request));
-            match refused {
+            let own = self.refuses(&request).or_else(|| self.own_page(&request));
+            match own {
                 Some(reply) => reply.send(stream, request.keep_alive),
-                None => Passage::new(self, &request, number).through(stream),
+                None => GateCall::new(self, &request, stream, number).through(),
             }
         })
     }
@@ -202,36 +196,50 @@ impl Serve for GateService {
 
 impl GateService {
     /// The answer to a client that must not call here.
-    fn refuses(&self, request: &wire::WireRequest) -> Option<WireReply> {
-        match &self.options.token {
-            _ if self.cancel.is_cancelled() => Some(self.refusal(503, "this gate is being closed")),
-            Some(token) if !keys::has_token(request, token, self.options.keys.is_empty()) => {
-                Some(self.refusal(
-                    401,
-                    "this gate wants its token, as `x-paceline-token` or as the API key",
-                ))
-            }
-            None if request.header("origin").is_some() => Some(self.refusal(
+    fn refuses(&self, request: &WireRequest) -> Option<WireReply> {
+        let passes_keys_on = self.options.keys.is_empty();
+        let (status, why) = match &self.options.token {
+            _ if self.cancel.is_cancelled() => (503, "this gate is being closed"),
+            Some(token) if !keys::has_token(request, token, passes_keys_on) => (
+                401,
+                "this gate wants its token, as `x-paceline-token` or as the API key",
+            ),
+            None if request.header("origin").is_some() => (
                 403,
                 "this gate answers no web pages: give it a token with --token-env",
-            )),
-            None if !forward::is_loopback_host(request) => Some(self.refusal(
+            ),
+            None if !headers::is_loopback_host(request) => (
                 403,
                 "call this gate as 127.0.0.1 or localhost, or give it a token with --token-env",
-            )),
+            ),
             _ if request.header("upgrade").is_some() => {
-                Some(self.refusal(501, "this gate cannot change to another protocol"))
+                (501, "this gate cannot change to another protocol")
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(self.refusal(status, why))
     }
 
     /// The page of the gate itself, if that is asked for.
-    fn own_page(&self, request: &wire::WireRequest) -> Option<WireReply> {
+    fn own_page(&self, request: &WireRequest) -> Option<WireReply> {
         if request.path != "/paceline/stats" {
             return None;
         }
         Some(WireReply::new(200, json!(self.counts()).to_string()))
+    }
+
+    /// Cancels the calls of clients that have gone, until the gate closes: a thread that waits for a permit cannot read its
+    /// connection as well.
+    fn watch_clients(&self) {
+        /// A place in line that nobody wants is noticed soon, and a thousand clients cost little.
+        const PERIOD: Duration = Duration::from_millis(100);
+        while !self.connections.wait(PERIOD) {
+            for (stream, token) in self.clients.lock().values() {
+                if has_gone(stream) {
+                    token.cancel();
+                }
+            }
+        }
     }
 
     /// Whether tokens are limited, and so counted.
@@ -241,17 +249,39 @@ impl GateService {
 
     /// About how many tokens a request costs; 0 if they are not limited.
     fn estimate(&self, body: &[u8]) -> u32 {
-        if !self.counts_tokens() {
-            return 0;
+        match self.counts_tokens() {
+            true => sum(self.estimate.lock().cost(body)),
+            false => 0,
         }
-        let usage = self.estimate.lock().cost(body);
-        (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
     }
 
     /// The tokens of an answered request, as the API counts them. The next estimate is better.
     fn learn(&self, body: &[u8], usage: Usage) -> u32 {
-        let usage = self.estimate.lock().learn(body, usage);
-        (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
+        sum(self.estimate.lock().learn(body, usage))
+    }
+
+    /// The request as it is sent on with this key, without its body.
+    fn head(&self, request: &WireRequest, key: usize) -> Result<Request<()>, TransportError> {
+        let (key, extra) = (self.keys.header(key), &self.options.headers);
+        let head = self.upstream.request(request, key, extra);
+        let mut head = head.map_err(|error| TransportError {
+            fault: TransportFault::Unsendable,
+            message: error.to_string(),
+            is_sent: false,
+        })?;
+        if self.counts_tokens() {
+            head.headers_mut().remove(header::ACCEPT_ENCODING); // the answer is read, too
+        }
+        Ok(head)
+    }
+
+    /// A report with the rate that the server states, unless one was given.
+    fn report(&self, outcome: PermitOutcome, hints: &Hints) -> CallReport {
+        let mut report = CallReport::from(outcome);
+        if self.options.limits.rate == RateLimit::Adaptive {
+            report.stated = hints.requests.rate();
+        }
+        report
     }
 
     /// How long those in line take to leave; `None` if the rate is not known.
@@ -264,10 +294,26 @@ impl GateService {
     }
 }
 
+fn sum(usage: Usage) -> u32 {
+    (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
+}
+
 /// An error in the shape that the clients of all APIs understand.
 fn error_reply(status: u16, message: &str) -> WireReply {
     let error = json!({"type": "paceline_gate", "code": "paceline_gate", "message": message});
     WireReply::new(status, json!({"type": "error", "error": error}).to_string())
+}
+
+/// Whether the other side has closed the connection, or only its half of it: a client that waits does neither.
+fn has_gone(stream: &TcpStream) -> bool {
+    let peeked = stream
+        .set_nonblocking(true)
+        .and_then(|()| stream.peek(&mut [0]));
+    let restored = stream.set_nonblocking(false);
+    match peeked {
+        Ok(length) => length == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock || restored.is_err(),
+    }
 }
 
 #[cfg(test)]

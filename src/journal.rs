@@ -32,7 +32,7 @@ pub(crate) use self::{
     folder::Folder,
     id::RecordId,
     reader::{ResultLine, Results},
-    record::{Billed, RecordResponse},
+    record::RecordResponse,
 };
 pub use self::{
     durability::Durability,
@@ -44,6 +44,8 @@ pub use self::{
 };
 #[cfg(any(test, feature = "simulate"))]
 pub(crate) use faults::{DiskFaults, DiskStep};
+#[cfg(feature = "cli")]
+pub(crate) use record::millis;
 #[cfg(feature = "cli")]
 pub(crate) use usage::{AttemptUsage, ResponseUsage, usage_of_record};
 #[cfg(feature = "cli")]

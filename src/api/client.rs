@@ -256,7 +256,7 @@ pub(crate) fn masked(url: &str) -> String {
 }
 
 /// The server's name for the call. Anthropic has a header of its own.
-pub(super) fn request_id(headers: &[(String, String)]) -> Option<String> {
+pub(crate) fn request_id(headers: &[(String, String)]) -> Option<String> {
     let names = ["x-request-id", "request-id"];
     let found = names.iter().find_map(|name| header_named(headers, name));
     found.map(str::to_owned)

@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use super::Usage;
-use super::client::request_id;
 use super::error_body::{Cause, ErrorBody};
 use super::reading::usage_of;
+use super::request_id;
 use crate::hints::Hints;
 use crate::http::{TransportError, TransportFault, header_named};
 use crate::json::{Json, repaired};

@@ -37,7 +37,7 @@ pub use self::{
     row::Row,
 };
 pub(crate) use self::{
-    client::{masked, secrets_of},
+    client::{masked, request_id, secrets_of},
     header::ExtraHeader,
     row::is_url,
     secrets::Secrets,

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError};
-use crate::journal::{Billed, Record, RecordAttempt, RecordError, RecordId, RecordResponse};
+use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::json::Json;
-use crate::outcome::CallOutcome;
 use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
 use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
@@ -111,29 +110,16 @@ impl<'a> PromptRun<'a> {
         let is_retry = !self.attempts.is_empty();
         self.view
             .called(&self.job.prompt, is_retry, answer, &timing);
-        let outcome = match answer {
-            Ok(_) => CallOutcome::Answered,
-            Err(error) => error.outcome(),
-        };
-        let (status, request_id) = match answer {
-            Ok(answer) => (Some(answer.status), answer.request_id.clone()),
-            Err(error) => (error.status, error.request_id.clone()),
-        };
-        let maybe_billed = answer.as_ref().is_err_and(|error| error.maybe_billed);
+        let ended = answer
+            .as_ref()
+            .map(|answer| (answer.status, answer.request_id.clone()));
         self.attempts.push(RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             key: permit.key(),
-            started_at: timing.started_at,
             queued: std::mem::take(&mut self.queued),
             paced: timing.paced,
             took: timing.took,
-            status,
-            outcome,
-            billed: maybe_billed.then_some(Billed::Unknown),
-            usage: answer.as_ref().err().and_then(CallError::usage),
-            retry_after: answer.as_ref().err().and_then(|error| error.retry_after),
-            backoff: None,
-            request_id,
+            ..RecordAttempt::of(timing.started_at, ended)
         });
         if answer.is_ok() {
             self.tell(None);

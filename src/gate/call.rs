@@ -1,333 +1,362 @@
-//! One request on its way: it waits for a permit, is sent on, and is sent again where that is safe.
+//! One request on its way: it waits for a permit, is sent on, again where that is safe, and its answer passes back.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use ureq::Body;
-use ureq::http::{HeaderMap, response};
+use ureq::http::Response;
 
-use super::answer::unavailable;
-use super::record::Outcome;
-use super::stats::Ended;
-use super::{GateService, keys};
-use crate::api::{CallError, Class};
+use super::headers::ReplyHead;
+use super::record::KeptBody;
+use super::{GateService, error_reply, keys};
+use crate::api::{CallError, Class, Usage, request_id};
 use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
 use crate::http::{HttpResponse, TransportError, TransportFault, text_headers};
-use crate::journal::{Billed, RecordAttempt};
-use crate::outcome::CallOutcome;
-use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit};
-use crate::practice::wire::WireRequest;
-use crate::retry::{Attempt, Verdict};
+use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse};
+use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome};
+use crate::practice::wire::{WireReply, WireRequest};
+use crate::retry::Verdict;
+
+/// The code of a call that got no permit in time.
+const NO_PERMIT: &str = "no_permit";
+/// The code of a request whose client went away.
+const CLIENT_GONE: &str = "client_gone";
 
 /// A request, from its head to the end of its answer.
-pub(super) struct Passage<'a> {
-    pub(super) service: &'a GateService,
-    pub(super) request: &'a WireRequest,
+pub(super) struct GateCall<'a> {
+    service: &'a GateService,
+    request: &'a WireRequest,
+    stream: &'a TcpStream,
     /// The number of the client's connection.
     number: u64,
-    pub(super) limiter: Arc<dyn CallLimiter>,
-    pub(super) attempts: Vec<RecordAttempt>,
+    limiter: Arc<dyn CallLimiter>,
+    /// The permit of the answer, until that is reported.
+    permit: Option<KeyPermit>,
+    /// What the API answered last, if the client gets it as it is.
+    reply: Option<Response<Body>>,
+    record: Record,
 }
 
-/// An answer of the API: its head, what was read of its body, and the rest.
-pub(super) struct ApiReply {
-    pub(super) head: response::Parts,
-    pub(super) begun: Vec<u8>,
-    pub(super) rest: Option<Body>,
-    /// The permit, if the tokens of the answer are still to be reported.
-    pub(super) permit: Option<KeyPermit>,
+/// Why an attempt brought no answer that ends the request, and what to do about it.
+struct FailedAttempt {
+    error: Box<CallError>,
+    verdict: Verdict,
 }
 
-/// Why an attempt brought no answer that ends the request.
-pub(super) enum Failure {
-    NoPermit(NoKeyPermit),
-    Call(Box<FailedCall>),
-}
-
-/// A call that failed.
-pub(super) struct FailedCall {
-    pub(super) error: CallError,
-    /// What the API answered, if it did.
-    pub(super) reply: Option<ApiReply>,
-    /// Its key is retired; others are left.
-    is_retired: bool,
-}
-
-impl Failure {
-    /// A call is made again if the API was too busy for it, or if it cannot have been carried out.
-    fn verdict(&self) -> Verdict {
-        let Failure::Call(call) = self else {
-            return Verdict::Stop;
+impl From<NoKeyPermit> for FailedAttempt {
+    fn from(why: NoKeyPermit) -> Self {
+        let message = match why {
+            NoKeyPermit::Cancelled => "this call would wait longer than --max-wait".to_owned(),
+            why => why.to_string(),
         };
-        let is_safe = match call.error.status {
-            Some(status) => status >= 500,
-            None => !call.error.maybe_billed,
-        };
-        match call.error.class {
-            _ if call.is_retired => Verdict::RateLimited(Some(Duration::ZERO)),
-            Class::Fault if !is_safe => Verdict::Stop,
-            _ => call.error.verdict_behind_a_limiter(),
+        FailedAttempt {
+            error: Box::new(CallError::new(Class::RateLimited, NO_PERMIT, message)),
+            verdict: Verdict::Stop,
         }
     }
-
-    /// What the API answered, if the client gets it as it is.
-    fn into_reply(self) -> Result<ApiReply, Self> {
-        match self {
-            Failure::Call(mut call) if call.error.class != Class::RateLimited => {
-                call.reply.take().ok_or(Failure::Call(call))
-            }
-            other => Err(other),
-        }
-    }
-
-    fn of(error: CallError, reply: Option<ApiReply>) -> Self {
-        Failure::Call(Box::new(FailedCall {
-            error,
-            reply,
-            is_retired: false,
-        }))
-    }
 }
 
-impl<'a> Passage<'a> {
-    pub(super) fn new(service: &'a GateService, request: &'a WireRequest, number: u64) -> Self {
-        Passage {
+impl<'a> GateCall<'a> {
+    pub(super) fn new(
+        service: &'a GateService,
+        request: &'a WireRequest,
+        stream: &'a TcpStream,
+        number: u64,
+    ) -> Self {
+        GateCall {
             service,
             request,
+            stream,
             number,
             limiter: service.keys.limiter(request),
-            attempts: Vec::new(),
+            permit: None,
+            reply: None,
+            record: Record::default(),
         }
     }
 
     /// Gets the answer and passes it back; true if the connection can be used for another request.
-    pub(super) fn through(mut self, stream: &TcpStream) -> io::Result<bool> {
+    pub(super) fn through(mut self) -> io::Result<bool> {
         let service = self.service;
         let waiting = self.limiter.waiting();
         if waiting >= service.options.max_waiting {
             service.count(|counts| counts.refused += 1);
             let wait = service.time_in_line(waiting);
             let reply = unavailable("too many calls wait in the gate's line", wait);
-            return reply.send(stream, self.request.keep_alive);
+            return reply.send(self.stream, self.request.keep_alive);
         }
+        let client = service.cancel.child();
+        let watched = (self.stream.try_clone()?, client.clone());
+        service.clients.lock().insert(self.number, watched);
         service.count(|counts| counts.came += 1);
-        let client = service
-            .clients
-            .watch(self.number, stream, &service.cancel)?;
-        let result = self.call(&client.token);
-        let has_gone = client.token.is_cancelled() && !service.cancel.is_cancelled();
-        drop(client); // from here on the connection is ours again
-        match result {
-            _ if has_gone => {
-                let outcome = Outcome::failed("client_gone", "the client went away");
-                self.end(Ended::Gone, outcome);
-                Ok(false)
+        let result = self.call(&client);
+        service.clients.lock().remove(&self.number); // from here on the connection is ours again
+        if client.is_cancelled() && !service.cancel.is_cancelled() {
+            self.answered(&[], None);
+            self.end(Some(failure(CLIENT_GONE, "the client went away")));
+            return Ok(false);
+        }
+        match (self.reply.take(), result) {
+            (Some(reply), result) => self.pass(reply, result.err().flatten()),
+            (None, result) => {
+                let last = result.err().flatten();
+                self.explain(last.unwrap_or(NoKeyPermit::Cancelled.into()))
             }
-            Ok(reply) => self.pass(reply, stream),
-            Err(last) => match last.map(Failure::into_reply).transpose() {
-                Ok(Some(reply)) => self.pass(reply, stream),
-                Ok(None) => self.explain(None, stream),
-                Err(last) => self.explain(Some(last), stream),
-            },
         }
     }
 
     /// Makes the call, and makes it again where that is safe. The error is the last failure, if there was an attempt.
-    fn call(&mut self, client: &CancelToken) -> Result<ApiReply, Option<Failure>> {
-        let service = self.service;
-        let seed = service.options.seed ^ self.number;
-        let attempt = |attempt: &Attempt<'_>| self.attempt(attempt, client);
-        let call = service.options.retry.call(Failure::verdict, attempt);
-        call.cancel(client)
-            .seed(seed)
-            .run()
-            .map_err(|gave_up| gave_up.last)
+    fn call(&mut self, client: &CancelToken) -> Result<(), Option<FailedAttempt>> {
+        let options = &self.service.options;
+        let seed = options.seed ^ self.number;
+        let judge = |failed: &FailedAttempt| failed.verdict;
+        let call = options
+            .retry
+            .call(judge, |attempt| self.attempt(attempt.token()));
+        let ended = call.cancel(client).seed(seed).run();
+        ended.map_err(|gave_up| gave_up.last)
     }
 
-    fn attempt(
-        &mut self,
-        attempt: &Attempt<'_>,
-        client: &CancelToken,
-    ) -> Result<ApiReply, Failure> {
+    fn attempt(&mut self, token: &CancelToken) -> Result<(), FailedAttempt> {
+        let service = self.service;
+        self.reply = None;
         let came = Instant::now();
-        let permit = self.acquire(attempt.remaining(), client)?;
+        let permit = self.acquire(token)?;
         let paced = came.elapsed();
-        self.service.count(|counts| {
+        service.count(|counts| {
             counts.calls += 1;
             counts.in_flight += 1;
             counts.waited += paced;
         });
         let started_at = SystemTime::now();
         let result = self.send(&permit);
-        self.service.count(|counts| counts.in_flight -= 1);
-        let error = match &result {
-            Err(Failure::Call(call)) => Some(&call.error),
-            _ => None,
-        };
-        let status = result.as_ref().ok().map(|reply| reply.head.status.as_u16());
-        self.attempts.push(RecordAttempt {
-            n: self.attempts.len() as u32 + 1,
+        service.count(|counts| counts.in_flight -= 1);
+        let answered = result.as_ref().map(|reply| (reply.status().as_u16(), None));
+        self.record.attempts.push(RecordAttempt {
+            n: self.record.attempts.len() as u32 + 1,
             key: permit.key(),
-            started_at,
-            queued: Duration::ZERO,
             paced,
             took: came.elapsed() - paced,
-            status: status.or(error.and_then(|error| error.status)),
-            outcome: error.map_or(CallOutcome::Answered, CallError::outcome),
-            usage: error.and_then(CallError::usage),
-            retry_after: error.and_then(|error| error.retry_after),
-            backoff: None,
-            billed: error.and_then(|error| error.maybe_billed.then_some(Billed::Unknown)),
-            request_id: error.and_then(|error| error.request_id.clone()),
+            ..RecordAttempt::of(started_at, answered)
         });
-        self.report(permit, result)
+        let reply = result.map_err(|error| self.failed(&permit, error))?;
+        self.permit = Some(permit);
+        self.reply = Some(reply);
+        Ok(())
     }
 
     /// Waits in line for a permit; one of the class `batch` waits behind all others.
-    fn acquire(&self, left: Option<Duration>, client: &CancelToken) -> Result<KeyPermit, Failure> {
-        let token = match left {
-            Some(left) => client.within(left),
-            None => client.child(),
-        };
+    fn acquire(&self, token: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
         let tokens = self.service.estimate(&self.request.body);
-        let permit = match self.request.header("x-paceline-priority") {
-            Some("batch") => self.limiter.acquire_behind(tokens, &token),
-            _ => self.limiter.acquire(tokens, &token),
-        };
-        permit.map_err(Failure::NoPermit)
+        match self.request.header("x-paceline-priority") {
+            Some("batch") => self.limiter.acquire_behind(tokens, token),
+            _ => self.limiter.acquire(tokens, token),
+        }
     }
 
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
-    fn send(&self, permit: &KeyPermit) -> Result<ApiReply, Failure> {
+    fn send(&mut self, permit: &KeyPermit) -> Result<Response<Body>, CallError> {
         let service = self.service;
-        let key = service.keys.header(permit.key());
-        let extra = &service.options.headers;
-        let head = service
-            .origin
-            .request(self.request, key, extra, service.counts_tokens());
+        let head = service.head(self.request, permit.key())?;
         let sent = || self.limiter.sent(permit);
-        let response = head
-            .map_err(|message| TransportError {
-                fault: TransportFault::Unsendable,
-                message,
-                is_sent: false,
-            })
-            .and_then(|head| service.http.send(head, &self.request.body, &sent));
-        let (head, body) = response
-            .map_err(|error| Failure::of(error.into(), None))?
-            .into_parts();
-        let reply = ApiReply {
-            head,
-            begun: Vec::new(),
-            rest: Some(body),
-            permit: None,
-        };
-        match reply.head.status.as_u16() {
-            0..400 => Ok(reply),
-            _ => Err(self.refused(reply)),
+        let response = service.http.send(head, &self.request.body, &sent)?;
+        if response.status().as_u16() < 400 {
+            return Ok(response);
         }
-    }
-
-    /// What an error of the API means. Its beginning is read for it; what comes after that is passed back unread.
-    fn refused(&self, mut reply: ApiReply) -> Failure {
-        /// No error is longer.
-        const LIMIT: u64 = 1 << 20;
-        let rest = reply.rest.as_mut().map(|body| body.as_reader().take(LIMIT));
-        let read = rest.map_or(Ok(0), |mut rest| rest.read_to_end(&mut reply.begun));
-        if let Err(error) = read {
-            let error = TransportError {
-                fault: TransportFault::Broken,
-                message: error.to_string(),
-                is_sent: true,
-            };
-            return Failure::of(error.into(), None);
-        }
-        reply.rest = reply.rest.filter(|_| reply.begun.len() as u64 == LIMIT);
+        let (head, body) = response.into_parts();
+        let body = body.into_with_config().limit(KeptBody::WHOLE as u64);
+        let body = body.read_to_vec().map_err(|error| TransportError {
+            fault: TransportFault::Broken,
+            message: error.to_string(),
+            is_sent: true,
+        })?;
         let mut response = HttpResponse {
-            status: reply.head.status.as_u16(),
-            headers: text_headers(&reply.head.headers),
-            body: reply.begun.clone(),
+            status: head.status.as_u16(),
+            headers: text_headers(&head.headers),
+            body: body.clone(),
         };
-        let options = &self.service.options;
-        options.secrets.hide_in(&mut response);
+        self.reply = Some(Response::from_parts(head, Body::builder().data(body)));
+        service.options.secrets.hide_in(&mut response);
         keys::secrets(self.request).hide_in(&mut response);
-        let HttpResponse {
-            status,
-            headers,
-            body,
-        } = response;
-        let error = options.api.api().failure(status, &headers, &body);
-        Failure::of(error, Some(reply))
+        let api = service.options.api.api();
+        Err(api.failure(response.status, &response.headers, &response.body))
     }
 
-    /// Reports the outcome to the limiter, which pauses or retires the key. Of an answer whose tokens count, that waits
-    /// until they are known.
-    fn report(
-        &self,
-        permit: KeyPermit,
-        result: Result<ApiReply, Failure>,
-    ) -> Result<ApiReply, Failure> {
+    /// Reports a failure to the limiter, which pauses or retires the key. The verdict: a call is made again if the API was
+    /// too busy for it, or if it cannot have been carried out.
+    fn failed(&mut self, permit: &KeyPermit, error: CallError) -> FailedAttempt {
         let service = self.service;
-        let report = |report| self.limiter.report(&permit, &report);
-        match result {
-            Ok(reply) if service.counts_tokens() => Ok(ApiReply {
-                permit: Some(permit),
-                ..reply
-            }),
-            Ok(reply) => {
-                report(service.stated(&reply.head.headers, PermitOutcome::Answered));
-                Ok(reply)
+        let is_safe = match error.status {
+            Some(status) => status >= 500,
+            None => !error.maybe_billed,
+        };
+        let mut verdict = match error.class {
+            Class::Fault if !is_safe => Verdict::Stop,
+            _ => error.verdict_behind_a_limiter(),
+        };
+        let outcome = match error.class {
+            Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(&error)),
+            Class::Fatal if self.reply.is_some() && service.keys.retire(permit.key()) => {
+                warn!("key {} is retired: {error}", permit.key());
+                verdict = Verdict::RateLimited(Some(Duration::ZERO));
+                PermitOutcome::Fatal
             }
-            Err(Failure::Call(mut call)) => {
-                let error = &call.error;
-                let outcome = match error.class {
-                    Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
-                    Class::Fatal if call.reply.is_some() && service.keys.retire() => {
-                        PermitOutcome::Fatal
-                    }
-                    _ => PermitOutcome::Failed,
-                };
-                let stated = call
-                    .reply
-                    .as_ref()
-                    .map(|reply| service.stated(&reply.head.headers, outcome));
-                let reaction = report(stated.unwrap_or(CallReport::from(outcome)));
-                match outcome {
-                    PermitOutcome::Fatal => warn!("key {} is retired: {error}", permit.key()),
-                    PermitOutcome::RateLimited(_) => {
-                        service.paused(reaction.paused_until, &error.message)
-                    }
-                    _ => {}
-                }
-                call.is_retired = outcome == PermitOutcome::Fatal;
-                Err(Failure::Call(call))
-            }
-            Err(failure) => Err(failure),
+            _ => PermitOutcome::Failed,
+        };
+        let report = service.report(outcome, &error.hints);
+        let reaction = self.limiter.report(permit, &report);
+        if error.class == Class::RateLimited {
+            self.reply = None;
+            service.paused(reaction.paused_until, &error.message);
         }
+        let error = Box::new(error);
+        FailedAttempt { error, verdict }
     }
 
     /// When the server asks us to come back, plus jitter: other programs may have been asked the same.
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
-        let seed = self.service.options.seed ^ self.number;
-        let mut delays = self.service.options.retry.backoff.delays(seed);
+        let options = &self.service.options;
+        let mut delays = options.retry.backoff.delays(options.seed ^ self.number);
         Some(after(Instant::now(), delays.wait(Some(wait))))
+    }
+
+    /// Reports the answer, once.
+    fn answered(&mut self, headers: &[(String, String)], usage: Option<Usage>) {
+        let service = self.service;
+        if let Some(permit) = self.permit.take() {
+            let hints = Hints::read(headers, None, SystemTime::now());
+            let report = CallReport {
+                tokens: usage.map(|usage| service.learn(&self.request.body, usage)),
+                ..service.report(PermitOutcome::Answered, &hints)
+            };
+            let _ = self.limiter.report(&permit, &report);
+        }
+    }
+
+    /// Passes an answer back; true if the connection can be used for another request. With a limit on tokens, the answer
+    /// is reported when its tokens are known.
+    fn pass(mut self, reply: Response<Body>, failed: Option<FailedAttempt>) -> io::Result<bool> {
+        let headers = text_headers(reply.headers());
+        let status_code = reply.status().as_u16();
+        if let Some(failed) = failed {
+            let message = format!("the API answered with status {status_code}");
+            self.record.error = Some(failure(&failed.error.code, &message));
+        }
+        if !self.service.counts_tokens() {
+            self.answered(&headers, None);
+        }
+        let mut kept = KeptBody::of(reply.headers());
+        let copied = self.copy(reply, &mut kept);
+        let usage = kept.usage();
+        self.answered(&headers, usage);
+        if let Some(attempt) = self.record.attempts.last_mut() {
+            attempt.usage = usage.or(attempt.usage);
+        }
+        let file = self.service.options.record.as_ref();
+        self.record.response = Some(RecordResponse {
+            status_code,
+            request_id: request_id(&headers),
+            body: file.and_then(|file| file.body(kept)),
+        });
+        let keep_alive = *copied.as_ref().unwrap_or(&false);
+        self.end(copied.err());
+        Ok(keep_alive)
+    }
+
+    /// Sends the head, and each piece of the body as it comes. If the server breaks it off, so do we: the client sees a body
+    /// without an end.
+    fn copy(&self, reply: Response<Body>, kept: &mut KeptBody) -> Result<bool, RecordError> {
+        /// As much as a kernel hands over at once.
+        const PIECE: usize = 16 << 10;
+        let gone = |_| failure(CLIENT_GONE, "the client went away during the answer");
+        let broken = |error| failure("connection", &format!("the answer broke off: {error}"));
+        let mut stream = self.stream;
+        let head = ReplyHead::of(&reply, self.request);
+        stream.write_all(&head.bytes).map_err(gone)?;
+        let mut body = reply.into_body().into_reader();
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let length = body.read(&mut buffer).map_err(broken)?;
+            let piece = &buffer[..length];
+            kept.keep(piece);
+            let sent = match head.is_chunked {
+                // A chunk of length 0 ends the body.
+                true => stream
+                    .write_all(&[format!("{length:x}\r\n").as_bytes(), piece, b"\r\n"].concat()),
+                false => stream.write_all(piece),
+            };
+            sent.map_err(gone)?;
+            if length == 0 {
+                return Ok(head.keep_alive);
+            }
+        }
+    }
+
+    /// Tells the client why there is no answer.
+    fn explain(mut self, failed: FailedAttempt) -> io::Result<bool> {
+        let service = self.service;
+        let error = failed.error;
+        let why = match error.class {
+            _ if service.cancel.is_cancelled() => "the gate is being closed".to_owned(),
+            _ if error.code == NO_PERMIT => error.message,
+            Class::RateLimited => format!("the API limits the rate: {}", error.message),
+            _ => format!("no answer from the API: {}", error.message),
+        };
+        let in_line = || service.time_in_line(self.limiter.waiting() + 1);
+        let reply = match error.code.as_str() {
+            _ if service.cancel.is_cancelled() || error.class == Class::RateLimited => {
+                unavailable(&why, error.retry_after.or_else(in_line))
+            }
+            "timeout" => error_reply(504, &why),
+            "unsendable" => error_reply(400, &why),
+            _ => error_reply(502, &why),
+        };
+        self.record.response = Some(RecordResponse {
+            status_code: reply.status,
+            request_id: error.request_id,
+            body: None,
+        });
+        let (stream, keep_alive) = (self.stream, self.request.keep_alive);
+        self.end(Some(failure("no_answer", &why)));
+        reply.send(stream, keep_alive)
+    }
+
+    /// The request has ended, or was broken off by this failure: counts and records it.
+    fn end(mut self, broken: Option<RecordError>) {
+        self.service.count(|counts| match &broken {
+            None => counts.answered += 1,
+            Some(error) if error.code == CLIENT_GONE => counts.gone += 1,
+            Some(_) => counts.failed += 1,
+        });
+        self.record.error = broken.or(self.record.error);
+        if let Some(file) = &self.service.options.record
+            && let Err(error) = file.write(self.request, self.record)
+        {
+            warn!("a call is not recorded: {error}");
+        }
     }
 }
 
-impl GateService {
-    /// A report with the rate that the server states, unless one was given.
-    pub(super) fn stated(&self, headers: &HeaderMap, outcome: PermitOutcome) -> CallReport {
-        let mut report = CallReport::from(outcome);
-        if self.options.limits.rate == RateLimit::Adaptive {
-            let hints = Hints::read(&text_headers(headers), None, SystemTime::now());
-            report.stated = hints.requests.rate();
-        }
-        report
+fn failure(code: &str, message: &str) -> RecordError {
+    RecordError {
+        code: code.to_owned(),
+        message: message.to_owned(),
     }
+}
+
+/// The answer to a call that could not be made in time.
+fn unavailable(why: &str, wait: Option<Duration>) -> WireReply {
+    /// When nothing says how long it takes.
+    const USUAL: Duration = Duration::from_secs(30);
+    let seconds = wait.unwrap_or(USUAL).as_secs_f64().ceil().max(1.0);
+    let mut reply = error_reply(503, why);
+    let header = ("retry-after".to_owned(), seconds.to_string());
+    reply.headers.push(header);
+    reply
 }

@@ -1,14 +1,13 @@
 //! Whose key a call is made with, and which limiter grants its permit: the gate's own keys, or each client's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::GateOptions;
-use crate::api::{Api, Key, Secrets};
+use crate::api::{ExtraHeader, Key, Secrets};
 use crate::clock::SystemClock;
 use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits};
 use crate::practice::wire::WireRequest;
@@ -21,11 +20,11 @@ pub(super) const KEY_HEADERS: [&str; 4] =
 #[derive(Debug)]
 pub(super) struct GateKeys {
     /// The headers of each of the gate's own keys; none if clients bring theirs.
-    headers: Vec<(String, String)>,
+    headers: Vec<ExtraHeader>,
     /// What grants permits for them.
     own: Arc<dyn CallLimiter>,
-    /// Number of own keys that are retired.
-    retired: AtomicUsize,
+    /// The own keys that are not retired.
+    open: Mutex<BTreeSet<usize>>,
     limits: KeyLimits,
     /// By the hash of a client's key.
     clients: Mutex<HashMap<[u8; 32], Arc<KeyLimiter>>>,
@@ -36,15 +35,19 @@ impl GateKeys {
     const MOST_CLIENTS: usize = 1000;
 
     pub(super) fn new(options: &GateOptions) -> Self {
-        let api: Box<dyn Api> = options.api.api();
+        let api = options.api.api();
         let own = || {
             let keys = options.keys.len().max(1);
             Arc::new(KeyLimiter::new(SystemClock, vec![options.limits; keys]))
         };
+        let header = |key: &Key| {
+            let (name, value) = api.key_header(key);
+            ExtraHeader::new(&name, &value, true).expect("a key can be sent")
+        };
         GateKeys {
-            headers: options.keys.iter().map(|key| api.key_header(key)).collect(),
+            headers: options.keys.iter().map(header).collect(),
             own: options.limiter.clone().unwrap_or_else(|| own()),
-            retired: AtomicUsize::new(0),
+            open: Mutex::new((0..options.keys.len()).collect()),
             limits: options.limits,
             clients: Mutex::default(),
         }
@@ -71,7 +74,7 @@ impl GateKeys {
     }
 
     /// The header that replaces the client's own for a call with this key.
-    pub(super) fn header(&self, key: usize) -> Option<&(String, String)> {
+    pub(super) fn header(&self, key: usize) -> Option<&ExtraHeader> {
         self.headers.get(key)
     }
 
@@ -81,12 +84,12 @@ impl GateKeys {
     }
 
     /// Retires a key, unless it is the last one. True if the caller may try another.
-    pub(super) fn retire(&self) -> bool {
-        let may = |retired: usize| (retired + 1 < self.headers.len()).then_some(retired + 1);
-        let updated = self
-            .retired
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, may);
-        updated.is_ok()
+    pub(super) fn retire(&self, key: usize) -> bool {
+        let mut open = self.open.lock();
+        if open.len() > 1 {
+            open.remove(&key);
+        }
+        !open.contains(&key) && !open.is_empty()
     }
 
     /// How many calls wait.

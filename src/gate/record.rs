@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use serde_json::json;
+use serde_json::Value;
+use ureq::http::{HeaderMap, header};
 
-use crate::api::Usage;
-use crate::journal::{
-    Journal, JournalError, Record, RecordAttempt, RecordError, RecordId, RecordResponse,
-};
+use crate::api::{Usage, usage_of};
+use crate::journal::{Journal, JournalError, Record, RecordId};
 use crate::json::Json;
 use crate::practice::wire::WireRequest;
 
@@ -25,30 +24,6 @@ pub(crate) struct RecordFile {
     next: AtomicU64,
 }
 
-/// What became of a request.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    pub(super) status: Option<u16>,
-    pub(super) request_id: Option<String>,
-    pub(super) usage: Option<Usage>,
-    /// The beginning of the answer's body.
-    pub(super) body: Vec<u8>,
-    pub(super) error: Option<RecordError>,
-}
-
-impl Outcome {
-    /// There was no answer from the API.
-    pub(super) fn failed(code: &str, message: &str) -> Self {
-        Outcome {
-            error: Some(RecordError {
-                code: code.to_owned(),
-                message: message.to_owned(),
-            }),
-            ..Outcome::default()
-        }
-    }
-}
-
 impl RecordFile {
     /// Continues a file with `written` lines.
     pub(crate) fn new(journal: Journal, written: usize, bodies: bool) -> Self {
@@ -61,6 +36,14 @@ impl RecordFile {
         }
     }
 
+    /// The body of an answer as it is recorded, if it is: of a stream the text.
+    pub(super) fn body(&self, kept: KeptBody) -> Option<Json> {
+        let text = self
+            .bodies
+            .then(|| String::from_utf8_lossy(&kept.bytes).into_owned())?;
+        Some(Json::read(text).unwrap_or_else(|text| Json::from(Value::from(text))))
+    }
+
     /// Writes the line of a request.
     ///
     /// # Errors
@@ -68,49 +51,110 @@ impl RecordFile {
     pub(super) fn write(
         &self,
         request: &WireRequest,
-        attempts: Vec<RecordAttempt>,
-        outcome: Outcome,
+        mut record: Record,
     ) -> Result<(), JournalError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut prompt = format!("{} {}", request.method, without_query(&request.path));
-        if self.bodies {
-            prompt = String::from_utf8_lossy(&request.body).into_owned();
+        record.id = RecordId::of(number, &self.started.to_le_bytes()).to_string();
+        record.custom_id = format!("call-{number}");
+        let path = request.path.split('?').next().unwrap_or_default(); // a query may hold a key
+        record.prompt = match self.bodies {
+            true => String::from_utf8_lossy(&request.body).into_owned(),
+            false => format!("{} {path}", request.method),
+        };
+        if record.error.is_none() {
+            record.text = Some(String::new());
+            record.finish_reason = Some("stop".to_owned());
         }
-        let answered = outcome.error.is_none();
-        let body = match self.bodies {
-            true => Json::read(String::from_utf8_lossy(&outcome.body).into_owned()).ok(),
-            false => outcome.usage.map(|usage| {
-                let usage = json!({
-                    "input_tokens": usage.input,
-                    "input_tokens_details": {"cached_tokens": usage.cached},
-                    "output_tokens": usage.output,
-                    "output_tokens_details": {"reasoning_tokens": usage.reasoning},
-                });
-                Json::from(json!({"usage": usage}))
-            }),
-        };
-        let record = Record {
-            id: RecordId::of(number, &self.started.to_le_bytes()).to_string(),
-            custom_id: format!("call-{number}"),
-            prompt,
-            text: answered.then(String::new),
-            finish_reason: answered.then(|| "stop".to_owned()),
-            response: outcome.status.map(|status_code| RecordResponse {
-                status_code,
-                request_id: outcome.request_id,
-                body,
-            }),
-            error: outcome.error,
-            attempts,
-            settings: None,
-            columns: serde_json::Map::new(),
-            same_as: None,
-        };
         self.journal.lock().append(&record)
     }
 }
 
-/// A path alone: a query may hold a key.
-fn without_query(path: &str) -> &str {
-    path.split('?').next().unwrap_or_default()
+/// What is kept of an answer, to find its usage and to record it: the whole if it is short, of a longer one the beginning
+/// and the end, where APIs state the usage of a stream.
+pub(super) struct KeptBody {
+    bytes: Vec<u8>,
+    is_stream: bool,
+}
+
+impl KeptBody {
+    /// The end must hold the last event of a stream whole.
+    const BEGINNING: usize = 16 << 10;
+    const END: usize = 64 << 10;
+    /// Of an answer that is no stream; a longer one states no usage that we find.
+    pub(super) const WHOLE: usize = 1 << 20;
+
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(header::CONTENT_TYPE);
+        KeptBody {
+            bytes: Vec::new(),
+            is_stream: kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")),
+        }
+    }
+
+    pub(super) fn keep(&mut self, piece: &[u8]) {
+        let most = match self.is_stream {
+            true => 2 * Self::END + Self::BEGINNING,
+            false => Self::WHOLE,
+        };
+        self.bytes.extend_from_slice(piece);
+        if self.bytes.len() > most {
+            let end = self.bytes.len() - Self::END;
+            self.bytes.drain(Self::BEGINNING..end);
+        }
+    }
+
+    /// The tokens of the call, if the answer states them. A stream may state them several times, each time more.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        let text = String::from_utf8_lossy(&self.bytes); // a stream is cut in its middle
+        if !self.is_stream {
+            return usage_of(&text);
+        }
+        let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
+        events.filter_map(usage_in_event).reduce(Usage::most)
+    }
+}
+
+/// The usage in an event: at its top, or in the message or response that it carries.
+fn usage_in_event(event: &str) -> Option<Usage> {
+    if !event.contains("\"usage") {
+        return None;
+    }
+    let event: Value = serde_json::from_str(event).ok()?;
+    let message = event.get("message").or(event.get("response"));
+    usage_of(&message.unwrap_or(&event).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_of_a_stream_is_found_wherever_an_api_states_it() {
+        let usage = |events: &[&str]| {
+            let mut kept = KeptBody {
+                bytes: Vec::new(),
+                is_stream: true,
+            };
+            for event in events {
+                kept.keep(format!("data: {event}\n\n").as_bytes());
+            }
+            kept.usage().map(|usage| (usage.input, usage.output))
+        };
+        let filler = format!(r#"{{"delta":"{}"}}"#, "x".repeat(KeptBody::END));
+        let chat = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
+        assert_eq!(
+            usage(&[&filler, &filler, &filler, chat, "[DONE]"]),
+            Some((9, 3))
+        );
+        let start =
+            r#"{"type":"message_start","message":{"usage":{"input_tokens":9,"output_tokens":1}}}"#;
+        let delta = r#"{"type":"message_delta","usage":{"output_tokens":3}}"#;
+        assert_eq!(
+            usage(&[start, &filler, &filler, &filler, &filler, delta]),
+            Some((9, 3))
+        );
+        let done = r#"{"type":"response.completed","response":{"usage":{"input_tokens":9,"output_tokens":3}}}"#;
+        assert_eq!(usage(&[done]), Some((9, 3)));
+        assert_eq!(usage(&["[DONE]"]), None);
+    }
 }

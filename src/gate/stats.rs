@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::GateService;
+use crate::journal::millis;
 
 /// The counts so far. The names are those of `/paceline/stats`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -26,12 +27,12 @@ pub(crate) struct GateCounts {
     pub(crate) in_flight: u64,
     pub(crate) waiting: usize,
     /// How long calls waited for their permits, in all.
-    #[serde(rename = "waited_ms", serialize_with = "milliseconds")]
+    #[serde(rename = "waited_ms", serialize_with = "millis::serialize")]
     pub(crate) waited: Duration,
     /// Calls a minute that the API was found to allow.
     pub(crate) found_rpm: Option<f64>,
     /// How long nothing leaves yet.
-    #[serde(rename = "paused_ms", serialize_with = "milliseconds")]
+    #[serde(rename = "paused_ms", serialize_with = "millis::serialize")]
     pub(crate) paused: Duration,
     /// Why, in the server's words.
     pub(crate) paused_because: Option<String>,
@@ -39,30 +40,10 @@ pub(crate) struct GateCounts {
     paused_until: Option<Instant>,
 }
 
-fn milliseconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u128(time.as_millis())
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Ended {
-    Answered,
-    Failed,
-    Gone,
-}
-
 impl GateCounts {
     /// Requests that came and have not ended.
     pub(super) fn open(&self) -> u64 {
         self.came - self.answered - self.failed - self.gone
-    }
-
-    pub(super) fn ended(&mut self, how: Ended) {
-        match how {
-            Ended::Answered => self.answered += 1,
-            Ended::Failed => self.failed += 1,
-            Ended::Gone => self.gone += 1,
-        }
     }
 }
 

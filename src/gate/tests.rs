@@ -403,6 +403,19 @@ fn with_several_keys_a_useless_one_is_retired_and_the_last_one_never() {
 }
 
 #[test]
+fn a_key_that_fails_for_several_calls_at_once_is_retired_once() {
+    let gate = open("http://127.0.0.1:9/v1", |options| {
+        options.keys = ["one", "two", "three"]
+            .map(|key| Key::new(key).unwrap())
+            .into();
+    });
+    let keys = &gate.service.keys;
+    assert!(keys.retire(0) && keys.retire(0), "two calls with one key");
+    assert!(keys.retire(1), "another one is left");
+    assert!(!keys.retire(2), "the last one stays");
+}
+
+#[test]
 fn each_call_has_a_record_without_keys_and_bodies() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calls.jsonl");
@@ -435,13 +448,36 @@ fn each_call_has_a_record_without_keys_and_bodies() {
     assert_eq!(outcomes(0), ["rate_limited", "answered"]);
     assert_eq!(records[0]["prompt"], "POST /v1/chat/completions");
     assert!(
-        records[0]["response"]["body"]["usage"]["input_tokens"].as_u64() > Some(0),
+        records[0]["attempts"][1]["usage"]["input"].as_u64() > Some(0),
         "{text}"
     );
     assert_eq!(records[1]["response"]["status_code"], 400);
+    assert_eq!(records[1]["text"], serde_json::Value::Null, "it failed");
+    assert!(records[1]["error"]["code"].is_string(), "{text}");
     for secret in ["client", "sky", "k3y"] {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
+}
+
+#[test]
+fn a_streamed_answer_is_recorded_as_a_text_if_bodies_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calls.jsonl");
+    let stream =
+        "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n";
+    let api = Server::start().unwrap();
+    api.next(Reply::new(200, stream).header("content-type", "text/event-stream"));
+    let gate = open(&api.base_url(), |options| {
+        let journal = Journal::open(&path, Durability::Never).unwrap().journal;
+        options.record = Some(RecordFile::new(journal, 0, true));
+    });
+    exchange(&gate, &post("", QUESTION));
+    drop(gate);
+    let text = std::fs::read_to_string(path).unwrap();
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(record["response"]["body"], stream);
+    assert_eq!(record["attempts"][0]["usage"]["input"], 9);
+    assert_eq!(record["prompt"], QUESTION);
 }
 
 #[test]

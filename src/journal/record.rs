@@ -10,12 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use serde_json::{Map, Value};
 
-use crate::api::Usage;
+use crate::api::{CallError, Usage};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 
 /// What became of one prompt.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Identifies the prompt and its request: its line and a hash, as in `pl_17_ca978112ca1bbdca`.
     pub id: String,
@@ -112,7 +112,8 @@ pub struct RecordAttempt {
     /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) billed: Option<Billed>,
-    /// The tokens that the server stated, if it brought no answer all the same.
+    /// The tokens that the server stated, where the record's response does not: of a call that brought no answer, or one
+    /// through a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
     /// How long the server said to wait.
@@ -134,6 +135,38 @@ pub struct RecordAttempt {
     /// The server's name for the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+}
+
+impl RecordAttempt {
+    /// An attempt that was answered with this status and name, or failed. How long it waited and took is for the caller to
+    /// fill in.
+    pub(crate) fn of(
+        started_at: SystemTime,
+        ended: Result<(u16, Option<String>), &CallError>,
+    ) -> Self {
+        let error = ended.as_ref().err();
+        RecordAttempt {
+            n: 1,
+            key: 0,
+            started_at,
+            queued: Duration::ZERO,
+            paced: Duration::ZERO,
+            took: Duration::ZERO,
+            outcome: error.map_or(CallOutcome::Answered, |error| error.outcome()),
+            billed: error.and_then(|error| error.maybe_billed.then_some(Billed::Unknown)),
+            usage: error.and_then(|error| error.usage()),
+            retry_after: error.and_then(|error| error.retry_after),
+            backoff: None,
+            status: match &ended {
+                Ok((status, _)) => Some(*status),
+                Err(error) => error.status,
+            },
+            request_id: match ended {
+                Ok((_, request_id)) => request_id,
+                Err(error) => error.request_id.clone(),
+            },
+        }
+    }
 }
 
 /// Whether a call was billed.
@@ -168,10 +201,10 @@ mod rfc3339 {
 }
 
 /// Whole milliseconds, for a `Duration` and for an `Option` of one.
-mod millis {
+pub(crate) mod millis {
     use super::*;
 
-    pub(super) fn serialize<T, S>(time: &T, serializer: S) -> Result<S::Ok, S::Error>
+    pub(crate) fn serialize<T, S>(time: &T, serializer: S) -> Result<S::Ok, S::Error>
     where
         T: Copy + Into<Option<Duration>>,
         S: Serializer,

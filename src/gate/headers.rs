@@ -1,0 +1,300 @@
+//! What of a request is sent on, and what of the answer is passed back: everything but what concerns one connection.
+
+use std::net::IpAddr;
+
+use ureq::Body;
+use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use ureq::http::{self, Request, Response};
+
+use super::keys::KEY_HEADERS;
+use crate::api::ExtraHeader;
+use crate::practice::wire::WireRequest;
+
+/// The headers that concern one connection (RFC 9110, section 7.6.1), or that the gate sets itself.
+const OF_ONE_CONNECTION: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The headers that travel on: those that do not concern one connection, or the gate.
+fn travelling<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
+    let headers: Vec<_> = headers.collect();
+    let connection = headers.iter().filter(|(name, _)| *name == "connection");
+    let named: Vec<_> = connection
+        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
+        .flat_map(|value| value.split(',').map(str::trim))
+        .collect();
+    let stays = |name: &str| {
+        OF_ONE_CONNECTION.contains(&name)
+            || name.starts_with("x-paceline-")
+            || named.iter().any(|other| other.eq_ignore_ascii_case(name))
+    };
+    let travels = headers.iter().filter(|(name, _)| !stays(name));
+    let parsed = |(name, value): &(&str, &[u8])| {
+        let name = HeaderName::try_from(*name).ok()?;
+        Some((name, HeaderValue::from_bytes(value).ok()?))
+    };
+    travels.filter_map(parsed).collect()
+}
+
+/// Where the calls go.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// The address before the path of a request.
+    base: String,
+    /// What the base URL of a client must end with, as in `/v1`: the API's own address ends with it.
+    pub(super) version: String,
+    /// The query of the API's address.
+    query: String,
+}
+
+impl Upstream {
+    /// Reads the address of an API.
+    pub(super) fn new(base_url: &str) -> Self {
+        let (base, query) = base_url.split_once('?').unwrap_or((base_url, ""));
+        let base = base.trim_end_matches('/');
+        let is_version = |at: &usize| {
+            let digit = base[*at..]
+                .strip_prefix("/v")
+                .and_then(|rest| rest.chars().next());
+            let is_host = base[..*at].ends_with('/');
+            !is_host && digit.is_some_and(|first| first.is_ascii_digit())
+        };
+        let end = base.rfind('/').filter(is_version).unwrap_or(base.len());
+        Upstream {
+            base: base[..end].to_owned(),
+            version: base[end..].to_owned(),
+            query: query.to_owned(),
+        }
+    }
+
+    /// The request as it is sent on, without its body. `replacing` replaces what the client sent under these names, and
+    /// with a key of the gate's own all keys of the client: one may be the gate's token.
+    ///
+    /// # Errors
+    /// If the address is none.
+    pub(super) fn request<'a>(
+        &self,
+        request: &WireRequest,
+        key: Option<&'a ExtraHeader>,
+        extra: &'a [ExtraHeader],
+    ) -> Result<Request<()>, http::Error> {
+        let mut address = format!("{}{}", self.base, request.path);
+        if !self.query.is_empty() && !address.contains('?') {
+            address += &format!("?{}", self.query);
+        }
+        let headers = request.headers.iter();
+        let mut headers =
+            travelling(headers.map(|(name, value)| (name.as_str(), value.as_slice())));
+        if key.is_some() {
+            for name in KEY_HEADERS {
+                headers.remove(name);
+            }
+        }
+        for (name, value) in key.into_iter().chain(extra).map(ExtraHeader::parts) {
+            headers.insert(name, value);
+        }
+        let builder = Request::builder().method(request.method.as_str());
+        let mut sent = builder.uri(address).body(())?;
+        *sent.headers_mut() = headers;
+        Ok(sent)
+    }
+}
+
+/// The head of an answer as it is passed back.
+pub(super) struct ReplyHead {
+    pub(super) bytes: Vec<u8>,
+    pub(super) is_chunked: bool,
+    pub(super) keep_alive: bool,
+}
+
+impl ReplyHead {
+    /// The end of the body is known by its length, or else by the last chunk, or where the client reads no chunks by the
+    /// end of the connection.
+    pub(super) fn of(reply: &Response<Body>, request: &WireRequest) -> Self {
+        let headers = reply.headers();
+        let mut kept = travelling(
+            headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_bytes())),
+        );
+        let status = reply.status().as_u16();
+        let is_bodyless = request.method == "HEAD" || matches!(status, 204 | 304);
+        let length = match is_bodyless {
+            true => headers.get(header::CONTENT_LENGTH).cloned(),
+            false => reply.body().content_length().map(HeaderValue::from),
+        };
+        let has_end = is_bodyless || length.is_some();
+        let is_chunked = !has_end && request.is_http_11;
+        let keep_alive = request.keep_alive && (has_end || is_chunked);
+        let chunked = is_chunked.then(|| HeaderValue::from_static("chunked"));
+        let close = (!keep_alive).then(|| HeaderValue::from_static("close"));
+        for (name, value) in [
+            (header::CONTENT_LENGTH, length),
+            (header::TRANSFER_ENCODING, chunked),
+            (header::CONNECTION, close),
+        ] {
+            kept.extend(value.map(|value| (name, value)));
+        }
+        let mut bytes = format!("HTTP/1.1 {status} \r\n").into_bytes();
+        for (name, value) in &kept {
+            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        bytes.extend(b"\r\n");
+        ReplyHead {
+            bytes,
+            is_chunked,
+            keep_alive,
+        }
+    }
+}
+
+/// Whether the client called this machine by a name that no web page can choose.
+pub(super) fn is_loopback_host(request: &WireRequest) -> bool {
+    let Some(host) = request.header("host") else {
+        return true; // no browser leaves it out
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let address = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn request(path: &str, headers: &[(&str, &str)]) -> WireRequest {
+        let headers = headers.iter();
+        WireRequest {
+            method: "POST".into(),
+            path: path.into(),
+            headers: headers
+                .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+                .collect(),
+            body: Vec::new(),
+            arrived: Instant::now(),
+            keep_alive: true,
+            is_http_11: true,
+        }
+    }
+
+    #[test]
+    fn a_path_follows_the_address_of_the_api_whose_version_the_client_names() {
+        let table = [
+            ("https://h/v1", "/v1", "https://h/v1/chat"),
+            ("https://h/v1/", "/v1", "https://h/v1/chat"),
+            ("https://h/api/v1beta", "/v1beta", "https://h/api/v1/chat"),
+            ("http://h:1", "", "http://h:1/v1/chat"),
+            ("https://h/x/deploy", "", "https://h/x/deploy/v1/chat"),
+            (
+                "https://h/d?api-version=1",
+                "",
+                "https://h/d/v1/chat?api-version=1",
+            ),
+            ("https://v2", "", "https://v2/v1/chat"),
+        ];
+        for (base_url, version, address) in table {
+            let upstream = Upstream::new(base_url);
+            let sent = upstream
+                .request(&request("/v1/chat", &[]), None, &[])
+                .unwrap();
+            assert_eq!(
+                (upstream.version.as_str(), sent.uri().to_string().as_str()),
+                (version, address)
+            );
+        }
+    }
+
+    #[test]
+    fn what_concerns_one_connection_stays_and_a_secret_replaces_the_clients() {
+        let came = [
+            ("host", "127.0.0.1"),
+            ("connection", "close, X-Odd"),
+            ("connection", "x-second"),
+            ("x-odd", "1"),
+            ("x-second", "2"),
+            ("transfer-encoding", "chunked"),
+            ("authorization", "Bearer client"),
+            ("x-paceline-priority", "batch"),
+            ("openai-organization", "o"),
+            ("cookie", "a"),
+            ("cookie", "b"),
+        ];
+        let key = ExtraHeader::new("authorization", "Bearer ours", true).unwrap();
+        let extra = [ExtraHeader::new("cookie", "c", true).unwrap()];
+        let sent = Upstream::new("https://h")
+            .request(&request("/", &came), Some(&key), &extra)
+            .unwrap();
+        let sent = sent
+            .headers()
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+        let mut sent: Vec<_> = sent.collect();
+        sent.sort();
+        assert_eq!(
+            sent,
+            [
+                "authorization: Bearer ours",
+                "cookie: c",
+                "openai-organization: o"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answers_own_framing_replaces_the_servers() {
+        let head = |body: Body, change: fn(&mut WireRequest)| {
+            let mut request = request("/", &[]);
+            change(&mut request);
+            let reply = Response::builder()
+                .header("transfer-encoding", "chunked")
+                .header("content-length", "7")
+                .header("x-request-id", HeaderValue::from_bytes(b"caf\xe9").unwrap());
+            let head = ReplyHead::of(&reply.body(body).unwrap(), &request);
+            let text = String::from_utf8_lossy(&head.bytes).into_owned();
+            let common = "HTTP/1.1 200 \r\nx-request-id: caf\u{fffd}\r\n";
+            text.strip_prefix(common).unwrap().to_owned()
+        };
+        let sized = || Body::builder().data("abc");
+        let endless = || Body::builder().reader(std::io::empty());
+        let to_head = |request: &mut WireRequest| request.method = "HEAD".into();
+        let to_old = |request: &mut WireRequest| request.is_http_11 = false;
+        assert_eq!(head(sized(), |_| ()), "content-length: 3\r\n\r\n");
+        assert_eq!(head(endless(), to_head), "content-length: 7\r\n\r\n");
+        let chunked = "transfer-encoding: chunked\r\n";
+        assert_eq!(head(endless(), |_| ()), format!("{chunked}\r\n"));
+        let last = |request: &mut WireRequest| request.keep_alive = false;
+        let closed = "connection: close\r\n\r\n";
+        assert_eq!(head(endless(), last), format!("{chunked}{closed}"));
+        assert_eq!(head(endless(), to_old), closed);
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_loopback() {
+        for host in ["127.0.0.1:8322", "localhost", "LOCALHOST:1", "[::1]:8322"] {
+            assert!(is_loopback_host(&request("/", &[("host", host)])), "{host}");
+        }
+        for host in ["evil.example", "127.0.0.1.evil.example:80", "10.0.0.1"] {
+            assert!(
+                !is_loopback_host(&request("/", &[("host", host)])),
+                "{host}"
+            );
+        }
+    }
+}
