@@ -310,7 +310,7 @@ impl<'a> Batch<'a> {
         write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>> + Send,
     ) -> Summary {
         let range = self.workers();
-        self.view.hired(range.start);
+        self.view.workers_added(range.start);
         let mut sink = Sink::new(write, self.settings);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
         let pool = Pool::new(range.start)
@@ -566,8 +566,8 @@ impl<'a> Batch<'a> {
     /// Adds a worker if prompts wait but no worker waits for the next permit: it would go unused.
     fn add_worker_if_short(&self, add: &AddWorker<'_>) {
         if self.pacer.wants_workers() && add() {
-            self.view.tell(Event::Hired {
-                workers: self.view.hired(1),
+            self.view.tell(Event::WorkerAdded {
+                workers: self.view.workers_added(1),
             });
         }
     }

@@ -189,8 +189,8 @@ impl Pool {
             most,
             count: AtomicUsize::new(0),
         });
-        let hired = (0..self.workers).filter(|_| Crew::add_worker(&crew, scope));
-        assert!(hired.count() > 0, "the operating system gives no thread");
+        let added = (0..self.workers).filter(|_| Crew::add_worker(&crew, scope));
+        assert!(added.count() > 0, "the operating system gives no thread");
         feed(inputs, to_workers, stop.clone(), scope);
         Outputs {
             outputs,

@@ -126,7 +126,7 @@ pub enum Event<'a> {
         error: &'a CallError,
     },
     /// A worker was added.
-    Hired {
+    WorkerAdded {
         /// Number of workers now.
         workers: u64,
     },
@@ -173,8 +173,8 @@ impl Event<'_> {
                 log::warn!(event = "retired", key, code = error.code.as_str();
                     "key {key} is retired, the other keys continue: {error}");
             }
-            Event::Hired { workers } => {
-                log::info!(event = "hired", workers; "added a worker: none was waiting for the next permit");
+            Event::WorkerAdded { workers } => {
+                log::info!(event = "worker_added", workers; "added a worker: none was waiting for the next permit");
             }
             Event::Done { prompt, answered } => {
                 let line = input_line(prompt.line);

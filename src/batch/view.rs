@@ -161,7 +161,7 @@ impl View {
     }
 
     /// Counts new workers. Returns the number of all workers.
-    pub(super) fn hired(&self, workers: usize) -> u64 {
+    pub(super) fn workers_added(&self, workers: usize) -> u64 {
         let mut state = self.state.lock();
         state.counts.workers += workers as u64;
         state.counts.workers

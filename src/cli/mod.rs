@@ -8,6 +8,7 @@ mod endpoints;
 mod error;
 mod exit;
 mod export;
+mod fields;
 mod format;
 mod gate;
 mod input;

@@ -30,6 +30,12 @@ impl From<&RecordAttempt> for AttemptUsage {
     }
 }
 
+impl From<&AttemptUsage> for AttemptUsage {
+    fn from(attempt: &AttemptUsage) -> Self {
+        *attempt
+    }
+}
+
 /// The tokens of a record, in the words of any API; `None` if it states none. A failed prompt's response is that of its
 /// last attempt, and counts once.
 pub(crate) fn usage_of_record(

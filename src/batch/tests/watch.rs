@@ -37,7 +37,7 @@ fn watched(
             Event::Paused { key, wait, why, .. } => format!("key {key} {why} {}", wait.as_secs()),
             Event::Resumed { key } => format!("key {key} released"),
             Event::Done { prompt, answered } => format!("{} done: {answered}", prompt.custom_id),
-            Event::Hired { workers } => format!("{workers} workers"),
+            Event::WorkerAdded { workers } => format!("{workers} workers"),
             other => format!("{other:?}"),
         };
         notes.lock().push(said);
@@ -127,11 +127,11 @@ fn the_view_ends_with_what_the_summary_says() {
 #[test]
 fn an_added_worker_is_an_event_and_is_counted() {
     let (told, _, last) = watched(paced(60), 30, |_, _| Ok("text"));
-    let hired = told
+    let added = told
         .iter()
         .filter(|said| said.ends_with(" workers"))
         .count() as u64;
-    assert_eq!(last.workers, hired + 2, "{told:?}");
+    assert_eq!(last.workers, added + 2, "{told:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::{ExportError, ExportFormat, ExportOptions, Exported, export};
+use crate::batch::Flags;
 use crate::cli::args::ExportArgs;
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
@@ -50,9 +51,8 @@ fn options(args: &ExportArgs, is_for_people: bool) -> Result<ExportOptions, Comm
 
 fn summary(exported: &Exported, options: &ExportOptions) -> String {
     let mut text = format!("{} answered", grouped(exported.answered));
-    if exported.flagged > 0 {
-        let flagged = grouped(exported.flagged);
-        text += &format!(" ({flagged} empty or not ended by themselves: see finish_reason)");
+    if exported.flags != Flags::default() {
+        text += &format!(" ({}: see finish_reason)", exported.flags);
     }
     text += &format!(", {} failed", grouped(exported.failed));
     let left_out = exported.answered + exported.failed - exported.written;
@@ -142,16 +142,16 @@ mod tests {
             ..Exported::default()
         };
         assert_eq!(summary(&good, &options), "2,000 answered, 0 failed");
-        let odd = Exported {
-            flagged: 1,
+        let mut odd = Exported {
             failed: 3,
             torn: 17,
             formulas: 4,
             ..good
         };
+        odd.flags.cut = 1;
         let text = summary(&odd, &options);
         assert!(text.starts_with(
-            "2,000 answered (1 empty or not ended by themselves: see finish_reason), 3 failed, 3 left out\n"
+            "2,000 answered (1 cut at the most tokens: see finish_reason), 3 failed, 3 left out\n"
         ));
         assert!(
             text.contains("(17 bytes)") && text.contains("run 4 cells as formulas"),

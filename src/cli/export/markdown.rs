@@ -1,67 +1,48 @@
 //! The document: Markdown, a section for each prompt. Control characters are cleaned away.
 
-use std::io::{self, Write};
-
-use super::row::ExportRow;
+use super::ExportRow;
 use crate::cli::format::{cleaned, one_line, shortened};
 
 /// Characters of a prompt's first line that its heading shows: a line of a terminal.
 const HEADING: usize = 80;
 
-/// Writes the section of a prompt: its first line as the heading, then its answer, or why it failed.
-pub(super) fn write_section(
-    to: &mut impl Write,
-    row: &ExportRow<'_>,
-    is_first: bool,
-) -> io::Result<()> {
-    if !is_first {
-        writeln!(to)?;
-    }
-    writeln!(to, "# {}", escaped(&heading(row)))?;
-    match &row.text {
-        Some(text) => write_answer(to, row, &cleaned(text)),
-        None => write_failure(to, row),
-    }
-}
-
-fn write_answer(to: &mut impl Write, row: &ExportRow<'_>, text: &str) -> io::Result<()> {
-    let text = text.trim_end();
-    let is_empty = text.trim_start().is_empty();
-    writeln!(
-        to,
-        "\n{}",
-        if is_empty { "*An empty answer.*" } else { text }
-    )?;
-    if let Some(fence) = open_fence(text) {
-        writeln!(to, "{fence}")?;
-    }
-    if let Some(reason) = row.odd_ending() {
-        writeln!(
-            to,
-            "\n*The answer ended with: {}.*",
-            escaped(&one_line(reason))
-        )?;
-    }
-    Ok(())
-}
-
-fn write_failure(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
-    let (code, message) = match &row.error {
-        Some(fault) => (one_line(&fault.code), one_line(&fault.message)),
-        None => (String::new(), String::new()),
+/// The section of a prompt: its first line as the heading, then its answer, or why it failed.
+pub(super) fn section(row: &ExportRow<'_>) -> String {
+    let body = match &row.text {
+        Some(text) => answer(&cleaned(text), row.finish_reason.as_deref()),
+        None => failure(row),
     };
-    writeln!(
-        to,
-        "\n**Failed** ({}): {}",
-        escaped(&code),
-        escaped(&message)
-    )
+    let heading = heading(&row.prompt, &row.custom_id);
+    format!("# {}\n\n{body}\n", escaped(&heading))
+}
+
+fn answer(text: &str, finish_reason: Option<&str>) -> String {
+    let text = text.trim_end();
+    let mut answer = match text.trim_start() {
+        "" => "*An empty answer.*".to_owned(),
+        _ => text.to_owned(),
+    };
+    if let Some(fence) = open_fence(text) {
+        answer += &format!("\n{fence}");
+    }
+    if let Some(reason) = finish_reason.filter(|reason| *reason != "stop") {
+        let reason = escaped(&one_line(reason));
+        answer += &format!("\n\n*The answer ended with: {reason}.*");
+    }
+    answer
+}
+
+fn failure(row: &ExportRow<'_>) -> String {
+    let error = row.error.as_ref();
+    let (code, message) = error.map_or(("", ""), |error| (&error.code, &error.message));
+    let [code, message] = [code, message].map(|text| escaped(&one_line(text)));
+    format!("**Failed** ({code}): {message}")
 }
 
 /// The first line of the prompt that is not blank, shortened; or else the prompt's name.
-fn heading(row: &ExportRow<'_>) -> String {
-    let first = row.prompt.lines().find(|line| !line.trim().is_empty());
-    shortened(first.unwrap_or(&row.custom_id), HEADING)
+fn heading(prompt: &str, name: &str) -> String {
+    let first = prompt.lines().find(|line| !line.trim().is_empty());
+    shortened(first.unwrap_or(name), HEADING)
 }
 
 /// Text that stands for itself in Markdown.
@@ -74,18 +55,13 @@ fn escaped(text: &str) -> String {
 
 /// The fence of a code block that is not closed: all that follows would become part of the block.
 fn open_fence(text: &str) -> Option<&str> {
-    text.lines()
-        .fold(None, |open, line| match (open, fence(line)) {
-            (None, Some((mark, rest))) if !(mark.starts_with('`') && rest.contains('`')) => {
-                Some(mark)
-            }
-            (Some(open), Some((mark, rest)))
-                if mark.starts_with(open) && rest.trim().is_empty() =>
-            {
-                None
-            }
-            (open, _) => open,
-        })
+    let fences = text.lines().filter_map(fence);
+    fences.fold(None, |open, (mark, rest)| match open {
+        None if mark.starts_with('`') && rest.contains('`') => None,
+        None => Some(mark),
+        Some(open) if mark.starts_with(open) && rest.trim().is_empty() => None,
+        open => open,
+    })
 }
 
 /// The backticks or tildes that a line begins with, if they are enough for a fence, and what follows them.
@@ -101,35 +77,14 @@ fn fence(line: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn row(prompt: &str) -> ExportRow<'static> {
-        let (id, custom_id, prompt) = (String::new(), "line-1".to_owned(), prompt.to_owned());
-        let (text, finish_reason, response, error, attempts) = (None, None, None, None, Vec::new());
-        ExportRow {
-            id,
-            custom_id,
-            prompt,
-            columns: serde_json::Map::new(),
-            text,
-            finish_reason,
-            response,
-            error,
-            attempts,
-            same_as: None,
-        }
-    }
-
     #[test]
     fn a_heading_is_the_first_line_of_the_prompt_shortened() {
-        assert_eq!(heading(&row("\n  Why? \nBecause")), "Why?");
-        assert_eq!(heading(&row(" \n")), "line-1");
-        assert_eq!(
-            heading(&row(&"word ".repeat(50))),
-            format!("{}…", ["word"; 16].join(" "))
-        );
-        assert_eq!(
-            heading(&row(&"é".repeat(100))),
-            format!("{}…", "é".repeat(79))
-        );
+        let heading = |prompt: &str| heading(prompt, "line-1");
+        assert_eq!(heading("\n  Why? \nBecause"), "Why?");
+        assert_eq!(heading(" \n"), "line-1");
+        let words = format!("{}…", ["word"; 16].join(" "));
+        assert_eq!(heading(&"word ".repeat(50)), words);
+        assert_eq!(heading(&"é".repeat(100)), format!("{}…", "é".repeat(79)));
     }
 
     #[test]

@@ -8,10 +8,8 @@
 //! with control characters escaped.
 //! Documents and plain text are cleaned of control characters.
 
-mod columns;
 mod command;
 mod markdown;
-mod row;
 mod writer;
 
 use std::io::{self, BufRead, Seek, Write};
@@ -20,15 +18,17 @@ use std::path::Path;
 use clap::ValueEnum;
 use thiserror::Error;
 
+use super::fields::RecordFields;
 use super::output::{RereadError, keep_last};
-use crate::batch::Price;
-use crate::journal::{ResultLine, Results, ResultsError};
+use crate::batch::{Flag, Flags, Price};
+use crate::journal::{AttemptUsage, Results, ResultsError};
 use crate::prompts::in_order;
-use columns::Columns;
-use row::ExportRow;
 use writer::RowWriter;
 
 pub(super) use command::run;
+
+/// A record, with as much of its attempts as tells its cost.
+type ExportRow<'a> = RecordFields<'a, AttemptUsage>;
 
 /// What to make of results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,8 +94,8 @@ pub(crate) struct ExportOptions {
 pub(crate) struct Exported {
     /// Prompts that are answered.
     pub(crate) answered: u64,
-    /// Answers among them that are empty or did not end by themselves.
-    pub(crate) flagged: u64,
+    /// Answers among them that are empty, cut or withheld.
+    pub(crate) flags: Flags,
     /// Prompts that failed.
     pub(crate) failed: u64,
     /// Prompts of either kind that were written.
@@ -134,15 +134,15 @@ pub(crate) fn export<R: BufRead + Seek>(
     if options.format == ExportFormat::Txt && options.failed == FailedPrompts::Only {
         return Err(ExportError::NoPlace);
     }
-    let mut columns = Columns::new(options.columns.as_deref());
-    let offsets = offsets(results, options.order, &mut columns).map_err(RereadError::from)?;
-    columns.check()?;
+    let mut found = Vec::new();
+    let offsets = offsets(results, options.order, &mut found).map_err(RereadError::from)?;
+    let columns = options.columns_of(found)?;
     let mut exported = Exported {
         torn: results.torn(),
         ..Exported::default()
     };
     results.seek(0).map_err(RereadError::Again)?;
-    let mut writer = RowWriter::new(options, columns.names, to)?;
+    let mut writer = RowWriter::new(options, columns, to)?;
     for offset in offsets {
         results.seek(offset).map_err(RereadError::Again)?;
         let line = results.next_line().map_err(RereadError::second)?;
@@ -150,24 +150,31 @@ pub(crate) fn export<R: BufRead + Seek>(
         let row: ExportRow<'_> = line.parse().map_err(|_| RereadError::Changed)?;
         exported.count(&row);
         if options.wants(&row) {
-            exported.formulas += writer.write(&row, exported.written == 0)?;
-            exported.written += 1;
+            writer.write(&row)?;
         }
     }
-    writer.finish()?;
+    writer.flush()?;
+    (exported.written, exported.formulas) = (writer.written, writer.formulas);
     Ok(exported)
 }
 
-/// Where the last record of each prompt is, in the order asked for. Every record is read in full, so that a broken one
-/// is found before anything is written.
+/// Where the last record of each prompt is, in the order asked for, and the columns that the records have. Every record
+/// is read in full, so that a broken one is found before anything is written.
 fn offsets<R: BufRead>(
     results: &mut Results<R>,
     order: ExportOrder,
-    columns: &mut Columns<'_>,
+    columns: &mut Vec<String>,
 ) -> Result<Vec<u64>, ResultsError> {
     let mut records = Vec::new();
     while let Some(line) = results.next_line()? {
-        records.push((prompt_of(&line, columns)?, line.offset));
+        let row: ExportRow<'_> = line.parse()?;
+        for (place, name) in row.columns.keys().enumerate() {
+            // Nearly always each record has the same columns as the one before.
+            if columns.get(place) != Some(name) && !columns.contains(name) {
+                columns.push(name.clone());
+            }
+        }
+        records.push((in_order(line.id(&row.id)?.line), line.offset));
     }
     keep_last(&mut records);
     let mut offsets: Vec<_> = records.into_iter().map(|(_, offset)| offset).collect();
@@ -177,14 +184,22 @@ fn offsets<R: BufRead>(
     Ok(offsets)
 }
 
-/// The line of the prompt that a record is of.
-fn prompt_of(line: &ResultLine<'_>, columns: &mut Columns<'_>) -> Result<u64, ResultsError> {
-    let row: ExportRow<'_> = line.parse()?;
-    columns.find(&row);
-    Ok(in_order(line.id(&row.id)?.line))
-}
-
 impl ExportOptions {
+    /// The columns of the input to write, of those that were found: all, or those that were asked for.
+    fn columns_of(&self, mut found: Vec<String>) -> Result<Vec<String>, ExportError> {
+        let wanted = match &self.columns {
+            None => return Ok(Vec::new()),
+            Some(wanted) if wanted.is_empty() => return Ok(found),
+            Some(wanted) => wanted,
+        };
+        let missing = wanted.iter().find(|name| !found.contains(name));
+        let Some(name) = missing else {
+            return Ok(wanted.clone());
+        };
+        found.sort_unstable();
+        Err(ExportError::NoColumn(name.clone(), found.join(", ")))
+    }
+
     fn wants(&self, row: &ExportRow<'_>) -> bool {
         match self.failed {
             FailedPrompts::Include => row.text.is_some() || self.format != ExportFormat::Txt,
@@ -196,9 +211,15 @@ impl ExportOptions {
 
 impl Exported {
     fn count(&mut self, row: &ExportRow<'_>) {
-        self.answered += u64::from(row.text.is_some());
-        self.failed += u64::from(row.text.is_none());
-        self.flagged += u64::from(row.is_flagged());
+        let Some(text) = &row.text else {
+            self.failed += 1;
+            return;
+        };
+        self.answered += 1;
+        let flag = Flag::of(text, row.finish_reason.as_deref());
+        if let Some(flag) = flag {
+            self.flags.count(flag);
+        }
     }
 }
 

@@ -146,13 +146,14 @@ fn everything_is_counted() {
     let (_, exported) = made(with(ExportFormat::Txt));
     let expected = Exported {
         answered: 3,
-        flagged: 2,
+        flags: exported.flags,
         failed: 1,
         written: 3,
         formulas: 0,
         torn: 0,
     };
     assert_eq!(exported, expected);
+    assert_eq!((exported.flags.cut, exported.flags.empty), (1, 1));
 }
 
 #[test]

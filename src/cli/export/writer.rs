@@ -1,4 +1,4 @@
-//! Writes the rows of an export in the format that was asked for.
+//! Writes the rows of an export in the format that was asked for: each row is made as a text, and written at once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,9 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::markdown;
-use super::row::ExportRow;
-use super::{ExportFormat, ExportOptions};
+use super::markdown::section;
+use super::{ExportFormat, ExportOptions, ExportRow};
 use crate::batch::Price;
 use crate::journal::RecordError;
 use crate::text::{cleaned, cleaned_json};
@@ -29,183 +28,160 @@ const COLUMNS: [&str; 7] = [
 /// What a spreadsheet program takes for the beginning of a formula: OWASP's list, full-width forms included.
 const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
 
-/// The columns that were asked for beside the usual ones.
-pub(super) struct MoreColumns {
-    /// What each prompt cost.
-    price: Option<Price>,
-    /// Those of the input.
-    names: Vec<String>,
+/// An output that takes rows.
+pub(super) struct RowWriter<'a, W: Write> {
+    options: &'a ExportOptions,
+    /// The columns of the input that are written, too, where the format has a place for them.
+    columns: Vec<String>,
+    to: BufWriter<W>,
+    /// Cells of the table that begin as a formula does.
+    pub(super) formulas: u64,
+    pub(super) written: u64,
 }
 
-/// An output that takes rows, one for each format.
-pub(super) enum RowWriter<W: Write> {
-    Csv {
-        to: Box<csv::Writer<BufWriter<W>>>,
-        spreadsheet: bool,
-        more: MoreColumns,
-    },
-    Jsonl(BufWriter<W>, MoreColumns),
-    Md(BufWriter<W>),
-    Txt(BufWriter<W>),
-    Batch(BufWriter<W>),
-}
-
-impl<W: Write> RowWriter<W> {
-    /// Begins an output, with these columns of the input where the format has a place for them.
-    pub(super) fn new(options: &ExportOptions, columns: Vec<String>, to: W) -> io::Result<Self> {
+impl<'a, W: Write> RowWriter<'a, W> {
+    /// Begins an output; a table with its heading.
+    pub(super) fn new(options: &'a ExportOptions, columns: Vec<String>, to: W) -> io::Result<Self> {
         let to = BufWriter::with_capacity(64 << 10, to);
-        let more = MoreColumns {
-            price: options.price,
-            names: columns,
+        let mut writer = RowWriter {
+            options,
+            columns,
+            to,
+            formulas: 0,
+            written: 0,
         };
-        Ok(match options.format {
-            ExportFormat::Csv => begin_table(to, options.spreadsheet, more)?,
-            ExportFormat::Jsonl => RowWriter::Jsonl(to, more),
-            ExportFormat::Md => RowWriter::Md(to),
-            ExportFormat::Txt => RowWriter::Txt(to),
-            ExportFormat::Batch => RowWriter::Batch(to),
-        })
+        if options.format == ExportFormat::Csv {
+            writer.write_heading()?;
+        }
+        Ok(writer)
     }
 
-    /// Writes a row. Returns how many cells of it begin as a formula does.
-    pub(super) fn write(&mut self, row: &ExportRow<'_>, is_first: bool) -> io::Result<u64> {
-        match self {
-            RowWriter::Csv {
-                to,
-                spreadsheet,
-                more,
-            } => return write_cells(to, row, more, *spreadsheet),
-            RowWriter::Jsonl(to, more) => write_jsonl(to, row, more)?,
-            RowWriter::Batch(to) => write_batch(to, row)?,
-            RowWriter::Md(to) => markdown::write_section(to, row, is_first)?,
-            RowWriter::Txt(to) => write_text(to, row, is_first)?,
+    fn write_heading(&mut self) -> io::Result<()> {
+        if self.options.spreadsheet {
+            self.to.write_all("\u{feff}".as_bytes())?;
         }
-        Ok(0)
+        let cost = self.options.price.map(|_| "cost");
+        let columns = self.columns.iter().map(String::as_str);
+        let names = COLUMNS.into_iter().chain(cost).chain(columns);
+        let heading = self.line_of(names)?;
+        self.to.write_all(&heading)
+    }
+
+    /// Writes a row, after a blank line where the format has one between rows.
+    pub(super) fn write(&mut self, row: &ExportRow<'_>) -> io::Result<()> {
+        let format = self.options.format;
+        let line = match format {
+            ExportFormat::Csv => self.table_row(row)?,
+            ExportFormat::Jsonl => self.plain_line(row)?.into(),
+            ExportFormat::Batch => batch_line(row)?.into(),
+            ExportFormat::Md => section(row).into(),
+            ExportFormat::Txt => answer(row).into(),
+        };
+        if self.written > 0 && matches!(format, ExportFormat::Md | ExportFormat::Txt) {
+            self.to.write_all(b"\n")?;
+        }
+        self.written += 1;
+        self.to.write_all(&line)
     }
 
     /// Writes what is still buffered.
-    pub(super) fn finish(self) -> io::Result<()> {
-        match self {
-            RowWriter::Csv { mut to, .. } => to.flush(),
-            RowWriter::Jsonl(mut to, _)
-            | RowWriter::Batch(mut to)
-            | RowWriter::Md(mut to)
-            | RowWriter::Txt(mut to) => to.flush(),
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+
+    fn table_row(&mut self, row: &ExportRow<'_>) -> io::Result<Vec<u8>> {
+        let others = self.columns.iter().map(|name| cell(row.columns.get(name)));
+        let mut cells: Vec<_> = usual_cells(row)
+            .into_iter()
+            .chain(self.options.price.map(|price| {
+                let cost = cost(row, price).map(|cost| cost.to_string());
+                cost.unwrap_or_default().into()
+            }))
+            .chain(others)
+            .collect();
+        for cell in &mut cells {
+            if cell.starts_with(FORMULA_STARTS) {
+                self.formulas += 1;
+                if self.options.spreadsheet {
+                    // With an apostrophe it is shown and not run.
+                    cell.to_mut().insert(0, '\'');
+                }
+            }
         }
+        self.line_of(cells.iter().map(|cell| &**cell))
+    }
+
+    /// A line of the table.
+    fn line_of<'c>(&self, cells: impl Iterator<Item = &'c str>) -> io::Result<Vec<u8>> {
+        let terminator = match self.options.spreadsheet {
+            true => Terminator::CRLF,
+            false => Terminator::Any(b'\n'),
+        };
+        let mut line = WriterBuilder::new()
+            .terminator(terminator)
+            .from_writer(Vec::new());
+        line.write_record(cells).map_err(io::Error::other)?;
+        line.into_inner().map_err(|error| error.into_error())
+    }
+
+    fn plain_line(&self, row: &ExportRow<'_>) -> io::Result<String> {
+        #[derive(Serialize)]
+        struct PlainLine<'a> {
+            custom_id: &'a str,
+            prompt: &'a str,
+            text: Option<&'a str>,
+            finish_reason: Option<&'a str>,
+            error: Option<&'a RecordError>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cost: Option<f64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            columns: Option<BTreeMap<&'a str, &'a Value>>,
+        }
+        let names = self.columns.iter();
+        let found = names.filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
+        json_line(&PlainLine {
+            custom_id: &row.custom_id,
+            prompt: &row.prompt,
+            text: row.text.as_deref(),
+            finish_reason: row.finish_reason.as_deref(),
+            error: row.error.as_ref(),
+            cost: self.options.price.and_then(|price| cost(row, price)),
+            columns: (!self.columns.is_empty()).then(|| found.collect()),
+        })
     }
 }
 
-fn begin_table<W: Write>(
-    mut to: BufWriter<W>,
-    spreadsheet: bool,
-    more: MoreColumns,
-) -> io::Result<RowWriter<W>> {
-    let mut terminator = Terminator::Any(b'\n');
-    if spreadsheet {
-        to.write_all("\u{feff}".as_bytes())?;
-        terminator = Terminator::CRLF;
-    }
-    let mut to = WriterBuilder::new().terminator(terminator).from_writer(to);
-    let names = COLUMNS
-        .into_iter()
-        .chain(more.price.map(|_| "cost"))
-        .chain(more.names.iter().map(String::as_str));
-    to.write_record(names).map_err(as_io)?;
-    Ok(RowWriter::Csv {
-        to: Box::new(to),
-        spreadsheet,
-        more,
-    })
-}
-
-fn write_cells<W: Write>(
-    to: &mut csv::Writer<W>,
-    row: &ExportRow<'_>,
-    more: &MoreColumns,
-    spreadsheet: bool,
-) -> io::Result<u64> {
+fn usual_cells<'r>(row: &'r ExportRow<'_>) -> [Cow<'r, str>; COLUMNS.len()] {
     let error = row.error.as_ref();
-    let cells: [Cow<'_, str>; 7] = [
+    let error = error.map(|error| format!("{}: {}", error.code, error.message));
+    let status = row.status().map(|status| status.to_string());
+    [
         (&*row.custom_id).into(),
         (&*row.prompt).into(),
         row.text.as_deref().unwrap_or_default().into(),
         row.finish_reason.as_deref().unwrap_or_default().into(),
-        error
-            .map(|fault| format!("{}: {}", fault.code, fault.message))
-            .unwrap_or_default()
-            .into(),
-        row.status()
-            .map(|status| status.to_string())
-            .unwrap_or_default()
-            .into(),
+        error.unwrap_or_default().into(),
+        status.unwrap_or_default().into(),
         row.attempts.len().to_string().into(),
-    ];
-    let cost = more.price.map(|price| {
-        let cost = row.cost(price).map(|cost| cost.to_string());
-        Cow::from(cost.unwrap_or_default())
-    });
-    let others = more.names.iter().map(|name| Cow::from(row.cell(name)));
-    let mut formulas = 0;
-    for cell in cells.into_iter().chain(cost).chain(others) {
-        formulas += u64::from(is_formula(&cell));
-        let cell = if spreadsheet { escaped(cell) } else { cell };
-        to.write_field(cell.as_bytes()).map_err(as_io)?;
-    }
-    to.write_record(None::<&[u8]>).map_err(as_io)?;
-    Ok(formulas)
+    ]
 }
 
-fn is_formula(cell: &str) -> bool {
-    cell.starts_with(FORMULA_STARTS)
-}
-
-/// With an apostrophe before a formula, so that it is shown and not run.
-fn escaped(cell: Cow<'_, str>) -> Cow<'_, str> {
-    if is_formula(&cell) {
-        format!("'{cell}").into()
-    } else {
-        cell
+/// A column of the input: a text as it is, anything else as JSON.
+fn cell(value: Option<&Value>) -> Cow<'_, str> {
+    match value {
+        None | Some(Value::Null) => "".into(),
+        Some(Value::String(text)) => text.into(),
+        Some(other) => other.to_string().into(),
     }
 }
 
-/// The error of the file below, so that a closed pipe is known as one.
-fn as_io(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
-    }
+/// What the prompt cost; `None` if its record states no tokens.
+fn cost(row: &ExportRow<'_>, price: Price) -> Option<f64> {
+    let copy = row.same_as.as_ref().map(|_| 0.0);
+    copy.or_else(|| Some(price.cost(row.tokens()?)))
 }
 
-fn write_jsonl(to: &mut impl Write, row: &ExportRow<'_>, more: &MoreColumns) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct PlainLine<'a> {
-        custom_id: &'a str,
-        prompt: &'a str,
-        text: Option<&'a str>,
-        finish_reason: Option<&'a str>,
-        error: Option<&'a RecordError>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cost: Option<f64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        columns: Option<BTreeMap<&'a str, &'a Value>>,
-    }
-    let columns = &more.names;
-    let found = columns
-        .iter()
-        .filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
-    let line = PlainLine {
-        cost: more.price.and_then(|price| row.cost(price)),
-        columns: (!columns.is_empty()).then(|| found.collect()),
-        custom_id: &row.custom_id,
-        prompt: &row.prompt,
-        text: row.text.as_deref(),
-        finish_reason: row.finish_reason.as_deref(),
-        error: row.error.as_ref(),
-    };
-    write_json(to, &line)
-}
-
-fn write_batch(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
+fn batch_line(row: &ExportRow<'_>) -> io::Result<String> {
     #[derive(Serialize)]
     struct BatchLine<'a> {
         id: &'a str,
@@ -213,24 +189,20 @@ fn write_batch(to: &mut impl Write, row: &ExportRow<'_>) -> io::Result<()> {
         response: Option<&'a RawValue>,
         error: Option<&'a RecordError>,
     }
-    let line = BatchLine {
+    json_line(&BatchLine {
         id: &row.id,
         custom_id: &row.custom_id,
         response: row.response,
         error: row.error.as_ref(),
-    };
-    write_json(to, &line)
+    })
 }
 
-fn write_json(to: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
-    writeln!(to, "{}", cleaned_json(&serde_json::to_string(line)?))
+fn json_line(line: &impl Serialize) -> io::Result<String> {
+    Ok(cleaned_json(&serde_json::to_string(line)?).into_owned() + "\n")
 }
 
 /// The answer alone.
-fn write_text(to: &mut impl Write, row: &ExportRow<'_>, is_first: bool) -> io::Result<()> {
-    let Some(text) = &row.text else { return Ok(()) };
-    if !is_first {
-        to.write_all(b"\n")?;
-    }
-    writeln!(to, "{}", cleaned(text.trim_end_matches(['\n', '\r'])))
+fn answer(row: &ExportRow<'_>) -> String {
+    let text = row.text.as_deref().unwrap_or_default();
+    cleaned(text.trim_end_matches(['\n', '\r'])).into_owned() + "\n"
 }

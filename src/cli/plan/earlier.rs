@@ -1,18 +1,15 @@
 //! What an earlier run teaches a plan: the latencies, the tokens for a text, and how often calls fail.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
-
-use serde::Deserialize;
 
 use super::forecast::FailureRates;
 use super::latencies::LatencyDistribution;
 use crate::api::{Ask, Usage};
 use crate::batch::Density;
 use crate::cli::error::CommandError;
-use crate::cli::report::RecordFields;
-use crate::journal::{ResultLine, Results, ResultsError};
+use crate::cli::fields::RecordFields;
+use crate::journal::{RecordAttempt, ResultLine, Results, ResultsError};
 use crate::outcome::CallOutcome;
 
 /// What is known from an earlier run.
@@ -60,12 +57,7 @@ struct EarlierTotals {
 
 impl EarlierTotals {
     fn add(&mut self, line: &ResultLine<'_>, ask: &dyn Ask) -> Result<(), ResultsError> {
-        #[derive(Deserialize)]
-        struct PromptField<'a> {
-            #[serde(borrow, default)]
-            prompt: Cow<'a, str>,
-        }
-        let row: RecordFields<'_> = line.parse()?;
+        let row: RecordFields<'_, RecordAttempt> = line.parse()?;
         for attempt in &row.attempts {
             match attempt.outcome {
                 CallOutcome::Answered => self.latencies.push(attempt.took),
@@ -75,9 +67,8 @@ impl EarlierTotals {
                 _ => self.faults += 1,
             }
         }
-        let PromptField { prompt } = line.parse()?;
-        if let Some(tokens) = row.tokens().filter(|_| !prompt.is_empty()) {
-            self.bytes += ask.request(&prompt).len() as f64;
+        if let Some(tokens) = row.tokens().filter(|_| !row.prompt.is_empty()) {
+            self.bytes += ask.request(&row.prompt).len() as f64;
             self.usage += tokens;
             self.with_tokens += 1;
         }

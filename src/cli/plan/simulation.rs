@@ -50,7 +50,7 @@ pub(super) fn run(inputs: &PlanInputs, settings: Settings, count: usize) -> Simu
     }
 }
 
-/// What one prompt more takes, between the beginning, when the limit is found and workers are hired, and the end, when
+/// What one prompt more takes, between the beginning, when the limit is found and workers are added, and the end, when
 /// the last calls run out.
 fn steady(done: &[Duration], busiest: usize) -> Duration {
     let first = done.len() / 5;

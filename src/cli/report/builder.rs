@@ -6,7 +6,6 @@ use std::mem;
 
 use super::audit::{self, MINUTE, unnamed};
 use super::call::{CallFate, CallSummary};
-use super::fields::RecordFields;
 use super::numbers::{
     AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
     RankedPrompt, Report, RunSpan, TimeSpent, TokenCounts,
@@ -14,6 +13,7 @@ use super::numbers::{
 use super::pauses::{self, Pauses};
 use super::timeline::Timeline;
 use crate::batch::{Causes, FailureCause, Flag};
+use crate::cli::fields::RecordFields;
 use crate::cli::format::millis;
 use crate::cli::output::keep_last;
 use crate::journal::RecordAttempt;
@@ -64,7 +64,12 @@ struct KeyTally {
 
 impl ReportBuilder {
     /// Takes in a record, by its line in the results and the line of its prompt.
-    pub(super) fn add(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_>) {
+    pub(super) fn add(
+        &mut self,
+        record: u64,
+        prompt: u64,
+        fields: &RecordFields<'_, RecordAttempt>,
+    ) {
         let first = self.calls.len();
         for attempt in &fields.attempts {
             self.add_call(CallSummary::of(attempt, record), attempt);
@@ -117,7 +122,7 @@ impl ReportBuilder {
         offer(&mut self.slowest, &ranked, |ranked| ranked.took_ms);
     }
 
-    fn add_end(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_>) {
+    fn add_end(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_, RecordAttempt>) {
         let record = u32::try_from(record).unwrap_or(u32::MAX);
         let end = match &fields.text {
             Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),

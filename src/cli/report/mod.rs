@@ -14,7 +14,6 @@ mod builder;
 mod call;
 mod charts;
 mod command;
-mod fields;
 mod lanes;
 mod names;
 mod numbers;
@@ -24,13 +23,13 @@ mod view;
 
 use std::io::{BufRead, Seek};
 
+use super::fields::RecordFields;
 use super::output::RereadError;
-use crate::journal::Results;
+use crate::journal::{RecordAttempt, Results};
 use builder::ReportBuilder;
 use numbers::{AuditedLimit, Report};
 
 pub(super) use command::run;
-pub(super) use fields::RecordFields;
 
 impl Report {
     /// Reads results from their beginning, and checks the pace against a limit if there is one.
@@ -42,7 +41,7 @@ impl Report {
     ) -> Result<Self, RereadError> {
         let mut builder = ReportBuilder::default();
         while let Some(line) = results.next_line()? {
-            let fields: RecordFields<'_> = line.parse()?;
+            let fields: RecordFields<'_, RecordAttempt> = line.parse()?;
             builder.add(line.number, line.id(&fields.id)?.line, &fields);
         }
         let mut report = builder.finish(limit);

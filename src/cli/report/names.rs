@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Seek};
 
-use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::numbers::{RecordRef, Report};
+use crate::cli::fields::RecordFields;
 use crate::cli::format::shortened;
 use crate::cli::output::RereadError;
 use crate::journal::Results;
@@ -14,14 +15,6 @@ use crate::journal::Results;
 const ASKED: usize = 160;
 /// Characters of a name among others.
 const NAME: usize = 80;
-
-/// What is looked up.
-#[derive(Debug, Deserialize)]
-struct RecordName {
-    custom_id: String,
-    #[serde(default)]
-    prompt: String,
-}
 
 /// Fills in the names.
 pub(super) fn fill_in<R: BufRead + Seek>(
@@ -37,9 +30,8 @@ pub(super) fn fill_in<R: BufRead + Seek>(
         cause.first = named.map(|name| shortened(&name.custom_id, NAME)).collect();
     }
     for reference in report.references() {
-        if let Some(name) = names.get(&reference.record) {
-            reference.custom_id = name.custom_id.clone();
-            reference.asked = shortened(&name.prompt, ASKED);
+        if let Some(named) = names.get(&reference.record) {
+            reference.clone_from(named);
         }
     }
     Ok(())
@@ -49,7 +41,7 @@ pub(super) fn fill_in<R: BufRead + Seek>(
 fn look_up<R: BufRead + Seek>(
     wanted: &BTreeSet<u64>,
     results: &mut Results<R>,
-) -> Result<BTreeMap<u64, RecordName>, RereadError> {
+) -> Result<BTreeMap<u64, RecordRef>, RereadError> {
     let mut names = BTreeMap::new();
     let Some(last) = wanted.last() else {
         return Ok(names);
@@ -59,7 +51,14 @@ fn look_up<R: BufRead + Seek>(
         let line = results.next_line().map_err(RereadError::second)?;
         let line = line.ok_or(RereadError::Changed)?;
         if wanted.contains(&record) {
-            names.insert(record, line.parse().map_err(|_| RereadError::Changed)?);
+            let fields: Result<RecordFields<'_, IgnoredAny>, _> = line.parse();
+            let fields = fields.map_err(|_| RereadError::Changed)?;
+            let named = RecordRef {
+                custom_id: fields.custom_id.into_owned(),
+                asked: shortened(&fields.prompt, ASKED),
+                record,
+            };
+            names.insert(record, named);
         }
     }
     Ok(names)

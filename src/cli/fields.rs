@@ -1,57 +1,75 @@
-//! The fields of a record that a report needs.
+//! The fields of a record that `report`, `export` and `plan --from` need: one reading of a line for all of them.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::api::Usage;
 use crate::batch::FailureCause;
-use crate::journal::{RecordAttempt, RecordError, ResponseUsage, usage_of_record};
+use crate::journal::{AttemptUsage, RecordAttempt, RecordError, ResponseUsage, usage_of_record};
 use crate::outcome::CallOutcome;
 
-/// A record. Of the response, which is most of it, only the usage is read.
+/// A record, with the response as it was written: no digit of a number is lost on the way. Its attempts are read as far
+/// as they are needed.
 #[derive(Debug, Deserialize)]
-pub(crate) struct RecordFields<'a> {
+pub(super) struct RecordFields<'a, A> {
     #[serde(borrow)]
     pub(super) id: Cow<'a, str>,
-    #[serde(borrow, rename = "custom_id")]
-    _custom_id: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) custom_id: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) prompt: Cow<'a, str>,
+    /// The other columns of the input.
+    #[serde(default)]
+    pub(super) columns: Map<String, Value>,
     /// What it was sent with, as it was written.
     #[serde(borrow, default)]
     pub(super) settings: Option<&'a RawValue>,
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
-    response: Option<ResponseUsage<'a>>,
-    /// Set in copies of a record.
-    same_as: Option<IgnoredAny>,
+    pub(super) response: Option<&'a RawValue>,
+    /// Set in copies of a record, which cost nothing.
+    pub(super) same_as: Option<IgnoredAny>,
     pub(super) error: Option<RecordError>,
-    #[serde(default)]
-    pub(crate) attempts: Vec<RecordAttempt>,
+    #[serde(default = "Vec::new")]
+    pub(super) attempts: Vec<A>,
 }
 
-impl RecordFields<'_> {
+impl<A> RecordFields<'_, A> {
+    /// The HTTP status of the response.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.usage_of_response()?.status_code
+    }
+
+    fn usage_of_response(&self) -> Option<ResponseUsage<'_>> {
+        serde_json::from_str(self.response?.get()).ok()
+    }
+
+    /// The tokens that the record states. A copy states none.
+    pub(super) fn tokens(&self) -> Option<Usage>
+    where
+        for<'b> &'b A: Into<AttemptUsage>,
+    {
+        if self.same_as.is_some() {
+            return None;
+        }
+        let response = self.usage_of_response();
+        usage_of_record(response.as_ref(), self.attempts.iter().map(Into::into))
+    }
+}
+
+impl RecordFields<'_, RecordAttempt> {
     /// Why the prompt failed.
     pub(super) fn cause(&self) -> FailureCause {
         let last = self.attempts.last();
         let outcome = last.map_or(CallOutcome::Panic, |attempt| attempt.outcome);
-        let status = self
-            .response
-            .as_ref()
-            .and_then(|response| response.status_code);
         let error = self.error.as_ref();
         let (code, message) = error.map_or(("unknown", ""), |error| (&error.code, &error.message));
-        FailureCause::new(outcome, status, code, message)
-    }
-
-    /// The tokens that the record states. A copy cost nothing.
-    pub(crate) fn tokens(&self) -> Option<Usage> {
-        if self.same_as.is_some() {
-            return None;
-        }
-        usage_of_record(self.response.as_ref(), self.attempts.iter().map(Into::into))
+        FailureCause::new(outcome, self.status(), code, message)
     }
 }
 
@@ -62,7 +80,7 @@ mod tests {
     #[track_caller]
     fn tokens(response: &str) -> Option<(u64, u64)> {
         let record = format!(r#"{{"id":"pl_1","custom_id":"a","response":{response}}}"#);
-        let row: RecordFields<'_> = serde_json::from_str(&record).unwrap();
+        let row: RecordFields<'_, RecordAttempt> = serde_json::from_str(&record).unwrap();
         row.tokens().map(|tokens| (tokens.input, tokens.output))
     }
 
