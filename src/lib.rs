@@ -190,6 +190,8 @@ pub mod cancel;
 pub mod cli;
 pub mod clock;
 /// The parsers, for the fuzzer. It is no part of the library.
+#[cfg(feature = "batch")]
+mod files;
 #[cfg(all(any(test, fuzzing), feature = "cli", feature = "redis"))]
 #[doc(hidden)]
 #[path = "../fuzz/door/mod.rs"]

@@ -6,11 +6,10 @@
 //! another worker hands its prompts on. A prompt is identified by its line, so one queue holds one input, like one
 //! results file.
 //!
-//! The files: the connection and the scripts (`link`), the connection's health and retries (`health`), the prompts that a
-//! worker has taken (`taken`), and the parts that commands use: `status`, `push` and `worker`. The connection itself is
-//! [`store`](crate::store)'s.
+//! The files: the connection and the scripts (`link`), the prompts that a worker has taken (`taken`), and the parts that
+//! commands use: `status`, `push` and `worker`. The connection itself is [`store`](crate::store)'s, and what to do while
+//! Redis is away is [`share`](crate::share)'s.
 
-mod health;
 mod link;
 mod push;
 mod status;
@@ -18,13 +17,14 @@ mod taken;
 mod worker;
 
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::share::{AwayError, Outage};
 use crate::store::{RedisUrl, StoreError};
-use link::script;
+use link::{NO_ARGS, script};
 
-pub(crate) use health::{ConnectionHealth, Role};
 pub(crate) use link::QueueLink;
 pub(crate) use push::Push;
 pub(crate) use status::{QueueState, Status};
@@ -56,6 +56,29 @@ pub(crate) enum QueueError {
          version that wrote it"
     )]
     Foreign { queue: Queue, problem: String },
+    /// Redis has been away for longer than the patience.
+    #[error("Redis has been away for {0:.1?} ({1})")]
+    Away(Duration, Box<QueueError>),
+    /// The wait for Redis was cancelled.
+    #[error("the wait for Redis was cancelled")]
+    Cancelled,
+}
+
+impl QueueError {
+    /// Whether the same call may succeed later without a change.
+    fn is_passing(&self) -> bool {
+        matches!(self, QueueError::Store(error) if error.is_passing())
+    }
+}
+
+impl From<AwayError<QueueError>> for QueueError {
+    fn from(error: AwayError<QueueError>) -> Self {
+        match error {
+            AwayError::TooLong(waited, error) => QueueError::Away(waited, Box::new(error)),
+            AwayError::Final(error) => error,
+            AwayError::Cancelled => QueueError::Cancelled,
+        }
+    }
 }
 
 /// A queue at a Redis URL. `Display` writes `NAME at URL`. Creating this value does not connect.
@@ -74,8 +97,10 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn status(&self) -> Result<Status, QueueError> {
-        let status = self.link().status();
-        status.map_err(|error| self.missing(error))
+        self.link().status().map_err(|error| match error {
+            QueueError::Removed(queue) => QueueError::Missing(queue), // it was never there
+            error => error,
+        })
     }
 
     /// Puts all failed prompts back into the queue. Returns their number.
@@ -85,7 +110,7 @@ impl Queue {
     pub(crate) fn retry_failed(&self) -> Result<u64, QueueError> {
         let failed = self.status()?.failed;
         let mut link = self.link();
-        while link.run::<u64>(&script::RETRY, &[])? > 0 {}
+        while link.run::<u64>(&script::RETRY, NO_ARGS)? > 0 {}
         Ok(failed)
     }
 
@@ -94,22 +119,14 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn remove(&self) -> Result<(), QueueError> {
-        match self.link().run(&script::REMOVE, &[])? {
+        match self.link().run(&script::REMOVE, NO_ARGS)? {
             0 => Err(QueueError::Missing(self.clone())),
             _ => Ok(()),
         }
     }
 
-    /// A connection of its own.
-    pub(crate) fn link(&self) -> QueueLink {
-        QueueLink::to(self)
-    }
-
-    /// A queue that is not there at the first look has not been removed: it was never there.
-    fn missing(&self, error: QueueError) -> QueueError {
-        match error {
-            QueueError::Removed(queue) => QueueError::Missing(queue),
-            error => error,
-        }
+    /// Whether Redis is away; calls wait for it for as long as the patience.
+    pub(crate) fn outage(&self, patience: Duration) -> Outage {
+        Outage::new(format!("Redis at {}", self.0), patience)
     }
 }

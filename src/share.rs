@@ -5,6 +5,7 @@
 
 mod file;
 mod limiter;
+mod outage;
 mod rate;
 #[cfg(feature = "redis")]
 mod redis;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 pub use limiter::{ShareOptions, SharedLimiter};
+pub(crate) use outage::{AwayError, Outage};
 use rate::{RateReply, RateRequest};
 
 /// Keeps the state of shared rates where several processes can reach it.

@@ -53,17 +53,6 @@ pub(crate) enum StoreError {
          writes the keys paceline:*"
     )]
     Refused(RedisUrl, String),
-    /// The server has been away for longer than the patience.
-    #[error("Redis has been away for {waited:.1?} ({source})")]
-    Away {
-        /// How long it has been away.
-        waited: Duration,
-        /// The last error.
-        source: Box<StoreError>,
-    },
-    /// The wait for the server was cancelled.
-    #[error("the wait for Redis was cancelled")]
-    Cancelled,
 }
 
 impl StoreError {

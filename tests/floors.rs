@@ -19,8 +19,8 @@ const STOREYS: [(&str, &[&str]); 3] = [
     (
         "runner",
         &[
-            "names", "text", "outcome", "json", "hints", "http", "pacing", "store", "share", "api",
-            "prompts", "journal", "batch", "queue",
+            "names", "text", "files", "outcome", "json", "hints", "http", "pacing", "store",
+            "share", "api", "prompts", "journal", "batch", "queue",
         ],
     ),
     ("face", &["practice", "gate", "cli"]),

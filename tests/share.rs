@@ -403,13 +403,13 @@ mod redis {
         let mut run = start(&cli, &server, &redis.url("away"), &["-v"]);
         run.until("  200  ");
         redis.kill();
-        run.until("nothing is sent until it is back");
+        run.until("waiting until it is back");
         redis.start_again();
-        run.until("can be reached again after");
+        run.until("the shared rate is back after");
         let ran = run.end();
         assert!(ran.is_all_answered(30), "{ran}");
         assert_eq!(
-            ran.stderr.matches("nothing is sent until").count(),
+            ran.stderr.matches("waiting until").count(),
             1,
             "said once: {ran}"
         );

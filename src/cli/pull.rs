@@ -14,7 +14,7 @@ use super::signals::watch_for_interrupts;
 use super::stop::Destination;
 use crate::cancel::CancelToken;
 use crate::journal::{Index, Journal, Record, RecordId};
-use crate::queue::{Queue, QueueState, Role, Status};
+use crate::queue::{Queue, QueueLink, QueueState, Status};
 
 /// The file, and what has been written to it.
 struct PulledRecords {
@@ -86,14 +86,14 @@ impl PulledRecords {
     ) -> Result<Status, QueueStop> {
         /// How long one request waits for records.
         const WAIT: Duration = Duration::from_millis(250);
-        let health = queue::health(queue);
+        let outage = queue.outage(queue::PATIENCE);
         let mut link = queue.link();
         let mut last = "0".to_owned();
         while !cancel.is_cancelled() {
-            let status = health.call(Role::Take, cancel, || link.status())?;
+            let status = link.patiently(&outage, cancel, QueueLink::status)?;
             let open = wait && status.state() == QueueState::Open;
             let block = open.then_some(WAIT);
-            let some = health.call(Role::Take, cancel, || link.records(&mut last, block))?;
+            let some = link.patiently(&outage, cancel, |link| link.records(&mut last, block))?;
             if some.is_empty() && !open {
                 return Ok(status);
             }

@@ -17,8 +17,7 @@ use super::{pull, push, redis, work};
 use crate::cancel::CancelToken;
 use crate::journal::JournalError;
 use crate::prompts::PromptError;
-use crate::queue::{ConnectionHealth, Queue, QueueError, QueueState, Role, Status};
-use crate::store::StoreError;
+use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
 
 /// Why a command ends early.
 pub(super) enum QueueStop {
@@ -57,9 +56,7 @@ pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
 }
 
 /// How long Redis may be away: as long as the default of `--max-wait`.
-pub(super) fn health(queue: &Queue) -> ConnectionHealth {
-    ConnectionHealth::new(queue.0.clone(), Duration::from_secs(15 * 60))
-}
+pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// What is wrong with a queue, and what to do about it.
 pub(super) fn explain(error: QueueError) -> CommandError {
@@ -189,10 +186,10 @@ fn follow(
 ) -> Result<QueueState, QueueStop> {
     /// Often enough for a person who watches; a thousand that watch are no load for Redis.
     const PERIOD: Duration = Duration::from_millis(500);
-    let health = health(queue);
+    let outage = queue.outage(PATIENCE);
     let mut link = queue.link();
     loop {
-        let status = health.call(Role::Take, cancel, || link.status())?;
+        let status = link.patiently(&outage, cancel, QueueLink::status)?;
         show(&status).map_err(QueueStop::Output)?;
         if status.state() != QueueState::Open {
             return Ok(status.state());
@@ -271,7 +268,7 @@ fn state(status: &Status) -> &'static str {
 impl From<QueueError> for QueueStop {
     fn from(error: QueueError) -> Self {
         match error {
-            QueueError::Store(StoreError::Cancelled) => QueueStop::Interrupted,
+            QueueError::Cancelled => QueueStop::Interrupted,
             error => QueueStop::Queue(error),
         }
     }

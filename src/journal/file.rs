@@ -3,7 +3,7 @@
 //! The lock is the system's advisory lock on the file itself, so nothing is left behind when a process dies. After
 //! locking, we check that the path still names this file. A write that fails leaves nothing of its line behind.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use super::JournalError;
 #[cfg(any(test, feature = "simulate"))]
 use super::faults::{DiskFaults, DiskStep};
 use super::reader::Results;
-use crate::clock::{Clock, SystemClock};
+use crate::files::{self, is_at};
 
 /// An open results file that no other run writes to.
 #[derive(Debug)]
@@ -159,39 +159,11 @@ fn options(is_plain: bool) -> OpenOptions {
 /// so we try for a while. Where files cannot be locked, a warning is all there is.
 fn lock(file: &File, path: &Path) -> bool {
     const PATIENCE: Duration = Duration::from_millis(300);
-    const PAUSE: Duration = Duration::from_millis(20);
-    let until = SystemClock.now() + PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return true,
-            Err(TryLockError::WouldBlock) if SystemClock.now() < until => {
-                SystemClock.sleep_until(SystemClock.now() + PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => return false,
-            Err(TryLockError::Error(error)) => {
-                let path = path.display();
-                log::warn!(
-                    "cannot lock {path} ({error}): make sure that no other run writes to it"
-                );
-                return true;
-            }
-        }
-    }
-}
-
-/// Whether the path names this file. Another run may have renamed it after we opened it and before we locked it.
-#[cfg(unix)]
-fn is_at(path: &Path, file: &File) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let named = path.metadata()?;
-    let held = file.metadata()?;
-    Ok((named.dev(), named.ino()) == (held.dev(), held.ino()))
-}
-
-/// The standard library cannot tell on other systems.
-#[cfg(not(unix))]
-fn is_at(_path: &Path, _file: &File) -> io::Result<bool> {
-    Ok(true)
+    files::lock(file, PATIENCE).unwrap_or_else(|error| {
+        let path = path.display();
+        log::warn!("cannot lock {path} ({error}): make sure that no other run writes to it");
+        true
+    })
 }
 
 /// Writes a line. If that fails, takes back what was written of it.

@@ -11,6 +11,11 @@ local function number(field)
   return tonumber(redis.call('HGET', meta, field) or 0)
 end
 
+-- Whether the queue is gone, if only to make room for another of its name: a worker is told its id when it joins.
+local function is_gone(id)
+  return redis.call('EXISTS', meta) == 0 or (redis.call('HGET', meta, 'id') or '') ~= id
+end
+
 -- The value of a field in a list of the form name, value, name, value.
 local function field(pairs, name)
   for i = 1, #pairs, 2 do

@@ -1,6 +1,6 @@
 -- Adds a worker. ARGV: its name, for how many ms it counts as alive, the request that it sends, whether to send it even
--- if the others send another ('1'). Returns the request of the others if it differs, '' if the worker may begin, and nil
--- if there is no queue.
+-- if the others send another ('1'). Returns the request of the others if it differs, '' if the worker may begin, and the
+-- id of the queue; nil if there is no queue.
 if redis.call('EXISTS', meta) == 0 then return false end
 local request = redis.call('HGET', meta, 'request')
 local asked = number('answered') + number('failed') > 0
@@ -8,7 +8,7 @@ local asked = number('answered') + number('failed') > 0
 if not request or not asked then
   redis.call('HSET', meta, 'request', ARGV[3])
 elseif request ~= ARGV[3] and redis.call('HGET', meta, 'plain') and ARGV[4] ~= '1' then
-  return request
+  return { request, '' }
 end
 redis.call('ZADD', workers, now() + ARGV[2], ARGV[1])
-return ''
+return { '', redis.call('HGET', meta, 'id') or '' }

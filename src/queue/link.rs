@@ -1,14 +1,16 @@
-//! The connection to a queue: its keys, its commands and its scripts. Retrying is left to `health`.
+//! The connection to a queue: its keys, its commands and its scripts.
 
 use std::time::Duration;
 
 use redis::streams::{StreamId, StreamReadReply};
-use redis::{Cmd, FromRedisValue, Script};
+use redis::{Cmd, FromRedisValue, Script, ToRedisArgs};
 use serde::de::DeserializeOwned;
 
 use super::status::Status;
 use super::{Queue, QueueError};
+use crate::cancel::CancelToken;
 use crate::journal::Record;
+use crate::share::Outage;
 use crate::store::{Link, StoreError};
 
 /// A connection to one queue, for one thread.
@@ -24,31 +26,45 @@ const GROUP: &str = "workers";
 /// The longest time for a reply. Longer than any command of this file blocks.
 const REPLY_WITHIN: Duration = Duration::from_secs(10);
 
-impl QueueLink {
-    pub(super) fn to(queue: &Queue) -> Self {
+/// For a script that takes none.
+pub(super) const NO_ARGS: Option<&str> = None;
+
+impl Queue {
+    /// A connection of its own.
+    pub(crate) fn link(&self) -> QueueLink {
         let keys = [
             "prompts", "records", "seen", "done", "meta", "workers", "last", "failures",
         ];
         QueueLink {
-            queue: queue.clone(),
-            link: Link::new(queue.0.clone(), REPLY_WITHIN),
-            keys: keys.map(|part| queue.0.key(&format!("queue:{part}"))),
+            queue: self.clone(),
+            link: Link::new(self.0.clone(), REPLY_WITHIN),
+            keys: keys.map(|part| self.0.key(&format!("queue:{part}"))),
         }
+    }
+}
+
+impl QueueLink {
+    /// Asks for something, and asks again while Redis is away.
+    ///
+    /// # Errors
+    /// [`QueueError::Away`]; [`QueueError::Cancelled`]; any error that does not pass.
+    pub(crate) fn patiently<T>(
+        &mut self,
+        outage: &Outage,
+        cancel: &CancelToken,
+        mut ask: impl FnMut(&mut Self) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        Ok(outage.call(cancel, QueueError::is_passing, || ask(self))?)
     }
 
     /// Runs a script on the queue's keys.
     pub(super) fn run<T: FromRedisValue>(
         &mut self,
         script: &Script,
-        args: &[&[u8]],
+        args: impl ToRedisArgs,
     ) -> Result<T, QueueError> {
-        let mut call = script.prepare_invoke();
-        for key in &self.keys {
-            call.key(key);
-        }
-        for arg in args {
-            call.arg(*arg);
-        }
+        let mut call = script.key(&self.keys[..]);
+        let call = call.arg(args);
         let answer = self.link.ask(|connection| call.invoke(connection));
         answer.map_err(|error| self.explain(error))
     }
@@ -58,13 +74,13 @@ impl QueueLink {
     /// # Errors
     /// [`QueueError::Removed`] if it does not exist.
     pub(crate) fn status(&mut self) -> Result<Status, QueueError> {
-        let json: Option<String> = self.run(&script::STATUS, &[])?;
+        let json: Option<String> = self.run(&script::STATUS, NO_ARGS)?;
         self.parse(&json.ok_or_else(|| self.removed())?)
     }
 
     /// The number of unfinished prompts, and whether a push is in progress.
-    pub(super) fn left(&mut self) -> Result<(u64, bool), QueueError> {
-        let left: Option<_> = self.run(&script::LEFT, &[])?;
+    pub(super) fn left(&mut self, queue_id: &str) -> Result<(u64, bool), QueueError> {
+        let left: Option<_> = self.run(&script::LEFT, queue_id)?;
         left.ok_or_else(|| self.removed())
     }
 
@@ -131,8 +147,12 @@ impl QueueLink {
     }
 
     fn explain(&self, error: StoreError) -> QueueError {
+        /// What a command and a wait end with when their stream is gone.
+        const GONE: [&str; 2] = ["NOGROUP", "UNBLOCKED"];
         match &error {
-            StoreError::Refused(_, why) if why.contains("NOGROUP") => self.removed(),
+            StoreError::Refused(_, why) if GONE.iter().any(|code| why.contains(code)) => {
+                self.removed()
+            }
             _ => QueueError::Store(error),
         }
     }

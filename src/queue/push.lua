@@ -4,6 +4,7 @@
 -- stopped, or 0; nil if the queue is gone.
 if ARGV[2] ~= '1' and redis.call('EXISTS', meta) == 0 then return false end
 if redis.call('HSETNX', meta, 'version', '1') == 1 then
+  redis.call('HSET', meta, 'id', table.concat(redis.call('TIME'), '.'))
   redis.call('XGROUP', 'CREATE', prompts, group, '0', 'MKSTREAM')
 end
 redis.call('HSET', meta, 'complete', '0', 'pushing', now() + ARGV[1])

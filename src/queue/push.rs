@@ -21,7 +21,7 @@ pub(crate) struct Push {
     /// Whether the queue must exist, because this push has created or found it.
     begun: bool,
     /// The current chunk, as `push.lua` takes it: line, digest, JSON, and whether a model is needed.
-    chunk: Vec<[Vec<u8>; 4]>,
+    chunk: Vec<(u64, Vec<u8>, Vec<u8>, bool)>,
     bytes: usize,
 }
 
@@ -47,8 +47,8 @@ impl Queue {
 }
 
 impl Push {
-    /// How long a push counts as in progress after its last flush. Several times [`Push::BEAT`].
-    const PROMISE: Duration = Duration::from_secs(30);
+    /// How long a push counts as in progress after its last flush, in milliseconds. Several times [`Push::BEAT`].
+    const PROMISE_MS: u64 = 30_000;
     /// Call [`Push::flush`] at least this often: it is also the heartbeat of the push.
     pub(crate) const BEAT: Duration = Duration::from_secs(5);
     /// The largest number of prompts in one request to Redis, so that others do not wait long for the server.
@@ -67,12 +67,8 @@ impl Push {
         }
         let json = serde_json::to_vec(prompt).map_err(|error| self.link.foreign(error))?;
         self.bytes += json.len();
-        self.chunk.push([
-            line.to_string().into(),
-            digest(*line, &json).into(),
-            json,
-            u8::from(body.is_none()).to_string().into(),
-        ]);
+        let digest = digest(*line, &json).into();
+        self.chunk.push((*line, digest, json, body.is_none()));
         if self.chunk.len() >= Self::CHUNK || self.bytes >= Self::CHUNK_BYTES {
             self.flush()?;
         }
@@ -85,11 +81,8 @@ impl Push {
     /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Removed`] if the queue is gone with the
     /// prompts that were added before; [`QueueError::Store`], and the flush can be repeated.
     pub(crate) fn flush(&mut self) -> Result<(), QueueError> {
-        let promise = Self::PROMISE.as_millis().to_string();
-        let may_create: &[u8] = if self.begun { b"0" } else { b"1" };
-        let mut args = vec![promise.as_bytes(), may_create];
-        args.extend(self.chunk.iter().flatten().map(Vec::as_slice));
-        let counts: Option<(u64, u64, u64)> = self.link.run(&script::PUSH, &args)?;
+        let args = (Self::PROMISE_MS, !self.begun, &self.chunk);
+        let counts: Option<(u64, u64, u64)> = self.link.run(&script::PUSH, args)?;
         let (added, known, changed) = counts.ok_or_else(|| self.link.removed())?;
         self.added += added;
         self.known += known;
@@ -115,7 +108,7 @@ impl Push {
     /// Those of [`Push::flush`].
     pub(crate) fn finish(&mut self) -> Result<(), QueueError> {
         self.flush()?;
-        self.ended(b"1")
+        self.ended(true)
     }
 
     /// Marks the push as interrupted: the input has more prompts.
@@ -123,11 +116,11 @@ impl Push {
     /// # Errors
     /// [`QueueError::Removed`]; [`QueueError::Store`].
     pub(crate) fn break_off(&mut self) -> Result<(), QueueError> {
-        self.ended(b"0")
+        self.ended(false)
     }
 
-    fn ended(&mut self, complete: &[u8]) -> Result<(), QueueError> {
-        match self.link.run(&script::PUSHED, &[complete])? {
+    fn ended(&mut self, complete: bool) -> Result<(), QueueError> {
+        match self.link.run(&script::PUSHED, complete)? {
             0 => Err(self.link.removed()),
             _ => Ok(()),
         }

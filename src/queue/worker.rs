@@ -11,7 +11,6 @@ use log::{debug, info, warn};
 use parking_lot::Mutex;
 use redis::streams::StreamId;
 
-use super::health::{ConnectionHealth, Role};
 use super::link::{QueueLink, script};
 use super::taken::TakenPrompts;
 use super::{Queue, QueueError};
@@ -19,7 +18,7 @@ use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
 use crate::journal::{JournalError, Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
-use crate::store::StoreError;
+use crate::share::Outage;
 
 /// The options of a worker: plain data.
 #[derive(Clone, Debug)]
@@ -44,9 +43,11 @@ pub(crate) struct JoinOptions {
 #[derive(Debug)]
 pub(crate) struct Worker {
     queue: Queue,
+    /// Tells this queue from a later one of the same name.
+    queue_id: String,
     options: JoinOptions,
     taken: Mutex<TakenPrompts>,
-    health: ConnectionHealth,
+    outage: Outage,
     /// The token of the batch, cancelled when the worker cannot continue.
     cancel: CancelToken,
     dropped: AtomicU64,
@@ -64,33 +65,31 @@ impl Queue {
         options: JoinOptions,
         cancel: CancelToken,
     ) -> Result<Worker, QueueError> {
-        let worker = Worker {
+        let mut worker = Worker {
             queue: self.clone(),
-            health: ConnectionHealth::new(self.0.clone(), options.patience),
+            queue_id: String::new(),
+            outage: self.outage(options.patience),
             options,
             taken: Mutex::default(),
             cancel,
             dropped: AtomicU64::new(0),
             lost: Mutex::default(),
         };
-        let alive_for = worker.alive_for();
-        let request = &worker.options.request;
-        let keep: &[u8] = if worker.options.keep { b"1" } else { b"0" };
-        let args = [
-            worker.name(),
-            alive_for.as_bytes(),
-            request.as_bytes(),
+        let JoinOptions {
+            name,
+            request,
             keep,
-        ];
-        let theirs: Option<String> = self.link().run(&script::JOIN, &args)?;
-        match theirs {
-            None => Err(QueueError::Missing(self.clone())),
-            Some(theirs) if theirs.is_empty() => Ok(worker),
-            Some(theirs) => Err(QueueError::OtherRequest {
-                theirs,
-                ours: worker.options.request,
-            }),
+            ..
+        } = &worker.options;
+        let args = (name, worker.alive_for(), request, *keep);
+        let joined: Option<(String, String)> = self.link().run(&script::JOIN, args)?;
+        let (theirs, queue_id) = joined.ok_or_else(|| QueueError::Missing(self.clone()))?;
+        if !theirs.is_empty() {
+            let ours = worker.options.request;
+            return Err(QueueError::OtherRequest { theirs, ours });
         }
+        worker.queue_id = queue_id;
+        Ok(worker)
     }
 }
 
@@ -165,13 +164,9 @@ impl Worker {
         Some((self.cannot_write(error), is_gone))
     }
 
-    fn name(&self) -> &[u8] {
-        self.options.name.as_bytes()
-    }
-
     /// For how many milliseconds a heartbeat counts.
-    fn alive_for(&self) -> String {
-        self.options.claim_after.as_millis().to_string()
+    fn alive_for(&self) -> u64 {
+        self.options.claim_after.as_millis() as u64
     }
 
     fn cannot_write(&self, error: &QueueError) -> JournalError {
@@ -186,19 +181,13 @@ impl Worker {
         let entry = self.taken.lock().entry(id.line);
         let entry = entry.unwrap_or_else(|| "0-0".to_owned());
         let json = serde_json::to_vec(record).map_err(|error| link.foreign(error))?;
-        let line = id.line.to_string();
-        let answered: &[u8] = if record.text.is_some() { b"1" } else { b"0" };
-        let args = [
-            self.name(),
-            entry.as_bytes(),
-            line.as_bytes(),
-            answered,
-            &json,
-        ];
+        let is_answer = record.text.is_some();
+        let name = &self.options.name;
+        let args = (&self.queue_id, name, entry, id.line, is_answer, json);
         // Not cancelled with the batch: an answer that was paid for is kept until it can be stored.
         let never = CancelToken::on(self.cancel.clock().clone());
-        let store = || link.run(&script::STORE, &args);
-        match self.health.call(Role::Store, &never, store)? {
+        let store = |link: &mut QueueLink| link.run(&script::STORE, &args);
+        match link.patiently(&self.outage, &never, store)? {
             -1 => return Err(link.removed()),
             0 => {
                 let id = &record.custom_id;
@@ -213,7 +202,7 @@ impl Worker {
 
     /// Keeps the first error, and stops the batch.
     fn give_up(&self, error: QueueError) {
-        if !matches!(error, QueueError::Store(StoreError::Cancelled)) {
+        if !matches!(error, QueueError::Cancelled) {
             self.lost.lock().get_or_insert(error);
             self.cancel.cancel();
         }
@@ -237,17 +226,16 @@ impl Worker {
                 self.heartbeat(&mut link, over)?;
             } else if now() >= next_check {
                 next_check = now() + check;
-                self.health.call(Role::Beat, over, || link.left())?;
+                link.patiently(&self.outage, over, |link| link.left(&self.queue_id))?;
             }
         }
         Ok(())
     }
 
     fn heartbeat(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
-        let alive_for = self.alive_for();
-        let args = [self.name(), alive_for.as_bytes()];
-        let beat = || link.run(&script::BEAT, &args);
-        match self.health.call(Role::Beat, over, beat)? {
+        let args = (&self.queue_id, &self.options.name, self.alive_for());
+        let beat = |link: &mut QueueLink| link.run(&script::BEAT, args);
+        match link.patiently(&self.outage, over, beat)? {
             -1 => return Err(link.removed()),
             0 => {}
             handed_on => {
@@ -260,10 +248,9 @@ impl Worker {
     fn hand_back(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
         let entries = self.taken.lock().close();
         if !entries.is_empty() {
-            let mut args = vec![self.name()];
-            args.extend(entries.iter().map(|entry| entry.as_bytes()));
-            let hand_back = || link.run(&script::HAND_BACK, &args);
-            let back: i64 = self.health.call(Role::Beat, over, hand_back)?;
+            let args = (&self.options.name, entries);
+            let hand_back = |link: &mut QueueLink| link.run(&script::HAND_BACK, &args);
+            let back: i64 = link.patiently(&self.outage, over, hand_back)?;
             debug!("{back} prompts are handed back");
         }
         Ok(())
@@ -275,7 +262,7 @@ impl Worker {
         const CHUNK: i64 = 200;
         let mut link = self.queue.link();
         loop {
-            match link.run::<i64>(&script::HAND_BACK, &[self.name()]) {
+            match link.run::<i64>(&script::HAND_BACK, &self.options.name) {
                 Ok(CHUNK..) => {}
                 Ok(_) => return,
                 Err(error) => {
@@ -294,14 +281,14 @@ impl Guard for Worker {
     fn ready(&self, cancel: &CancelToken) -> Result<(), WaitError> {
         /// How soon calls continue once Redis is back.
         const TICK: Duration = Duration::from_millis(50);
-        while self.health.is_away() {
+        while self.outage.is_away() {
             cancel.sleep(TICK)?;
         }
         cancel.check()
     }
 
     fn begin(&self, prompt: &Prompt) -> bool {
-        !self.health.is_away() && self.taken.lock().begin(prompt.line)
+        !self.outage.is_away() && self.taken.lock().begin(prompt.line)
     }
 
     fn failed(&self, prompt: &Prompt) {
@@ -326,16 +313,16 @@ impl PromptFeed<'_> {
             if self.fetched.is_empty() {
                 self.fetch()?;
             }
-            let Some(entry) = self.fetched.pop_front() else {
-                if self.is_over()? {
-                    break;
+            match self.fetched.pop_front() {
+                None if self.is_over()? => break,
+                None => {}
+                Some(entry) => {
+                    if let Some(prompt) = self.accept(&entry)? {
+                        let is_usable = prompt.body.is_some() || self.worker.options.has_model;
+                        let no_body = PromptError::no_model(prompt.line);
+                        return Ok(Some(if is_usable { Ok(prompt) } else { Err(no_body) }));
+                    }
                 }
-                continue;
-            };
-            if let Some(prompt) = self.accept(&entry)? {
-                let is_usable = prompt.body.is_some() || self.worker.options.has_model;
-                let no_body = PromptError::no_model(prompt.line);
-                return Ok(Some(if is_usable { Ok(prompt) } else { Err(no_body) }));
             }
         }
         Ok(None)
@@ -343,44 +330,33 @@ impl PromptFeed<'_> {
 
     /// Takes one new prompt, or, after a broken connection, all entries of this worker whose reply was lost.
     fn fetch(&mut self) -> Result<(), QueueError> {
-        let PromptFeed {
-            worker,
-            link,
-            fetched,
-            lost_reply,
-        } = self;
-        let name = &worker.options.name;
-        let entries = worker.health.call(Role::Take, &worker.cancel, || {
-            let reply = match *lost_reply {
+        let (name, mut lost_reply) = (&self.worker.options.name, self.lost_reply);
+        let entries = self.ask(|link| {
+            let reply = match lost_reply {
                 true => link.taken(name),
                 false => link.take(name, Worker::WAIT),
             };
-            *lost_reply |= reply.is_err();
+            lost_reply |= reply.is_err();
             reply
         })?;
-        *lost_reply = false;
-        let taken = worker.taken.lock();
-        fetched.extend(entries.into_iter().filter(|entry| !taken.has(&entry.id)));
+        self.lost_reply = false;
+        let taken = self.worker.taken.lock();
+        let new = entries.into_iter().filter(|entry| !taken.has(&entry.id));
+        self.fetched.extend(new);
         Ok(())
     }
 
     /// The prompt of an entry, if it is unfinished and this worker has not taken it before.
     fn accept(&mut self, entry: &StreamId) -> Result<Option<Prompt>, QueueError> {
         let prompt: Prompt = self.link.field(entry, "prompt")?;
-        let was_handed_on = entry.contains_key("again");
-        if was_handed_on && !self.is_unfinished(entry, prompt.line)? {
+        let args = (&entry.id, prompt.line);
+        let is_unfinished = |link: &mut QueueLink| link.run(&script::AGAIN, args);
+        // A prompt that was handed on may have a record by now. Then the script removes its entry.
+        if entry.contains_key("again") && !self.ask(is_unfinished)? {
             return Ok(None);
         }
         let is_new = self.worker.taken.lock().take(prompt.line, entry.id.clone());
         Ok(is_new.then_some(prompt))
-    }
-
-    /// Whether a prompt that was handed on has no record yet. If it has one, its entry is removed.
-    fn is_unfinished(&mut self, entry: &StreamId, line: u64) -> Result<bool, QueueError> {
-        let line = line.to_string();
-        let args = [entry.id.as_bytes(), line.as_bytes()];
-        let unfinished: u64 = self.call(|link| link.run(&script::AGAIN, &args))?;
-        Ok(unfinished > 0)
     }
 
     /// Whether no more prompts will come.
@@ -388,15 +364,16 @@ impl PromptFeed<'_> {
         if self.worker.options.stay {
             return Ok(false);
         }
-        let (left, pushing) = self.call(QueueLink::left)?;
+        let queue_id = &self.worker.queue_id;
+        let (left, pushing) = self.ask(|link| link.left(queue_id))?;
         Ok(left == 0 && !pushing)
     }
 
-    fn call<T>(
+    fn ask<T>(
         &mut self,
-        ask: impl Fn(&mut QueueLink) -> Result<T, QueueError>,
+        ask: impl FnMut(&mut QueueLink) -> Result<T, QueueError>,
     ) -> Result<T, QueueError> {
-        let health = &self.worker.health;
-        health.call(Role::Take, &self.worker.cancel, || ask(&mut self.link))
+        let Worker { outage, cancel, .. } = self.worker;
+        self.link.patiently(outage, cancel, ask)
     }
 }

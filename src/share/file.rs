@@ -5,7 +5,7 @@
 //! file is started again.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::rate::{RateReply, RateRequest, SharedRate};
 use super::{RateStore, ShareError, hex, micros};
-use crate::clock::{Clock, SystemClock};
+use crate::files;
 
 /// A file of rates, and the names of this process's rates in it.
 #[derive(Debug)]
@@ -89,32 +89,15 @@ impl RateFile {
             let file = options
                 .open(&self.path)
                 .map_err(|error| self.away(&error))?;
-            self.lock(&file)?;
-            if is_at(&file, &self.path).map_err(|error| self.away(&error))? {
+            let is_ours =
+                files::lock(&file, self.lock_within).map_err(|error| self.away(&error))?;
+            if !is_ours {
+                let why = "another program has locked this file";
+                return Err(ShareError::Locked(self.cannot_share(why)));
+            }
+            if files::is_at(&self.path, &file).map_err(|error| self.away(&error))? {
                 return Ok(file);
             }
-        }
-    }
-
-    /// Looks for the lock again and again, so that a program that never releases it does not stop this one.
-    fn lock(&self, file: &File) -> Result<(), ShareError> {
-        /// About as long as an exchange takes.
-        const SHORTEST: Duration = Duration::from_micros(20);
-        const LONGEST: Duration = Duration::from_millis(20);
-        let deadline = SystemClock.now() + self.lock_within;
-        let mut wait = SHORTEST;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::Error(error)) => return Err(self.away(&error)),
-                Err(TryLockError::WouldBlock) if SystemClock.now() < deadline => {}
-                Err(TryLockError::WouldBlock) => {
-                    let why = "another program has locked this file";
-                    return Err(ShareError::Locked(self.cannot_share(why)));
-                }
-            }
-            SystemClock.sleep_until(SystemClock.now() + wait);
-            wait = (wait * 2).min(LONGEST);
         }
     }
 
@@ -259,19 +242,6 @@ fn boot() -> u64 {
     let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let number = |id: String| u64::from_str_radix(&hex(&Sha256::digest(id.trim())), 16).ok();
     *BOOT.get_or_init(|| read().and_then(number).unwrap_or(0))
-}
-
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let opened = file.metadata()?;
-    let there = std::fs::metadata(path);
-    Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())))
-}
-
-#[cfg(not(unix))]
-fn is_at(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
 }
 
 #[cfg(test)]

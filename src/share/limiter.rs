@@ -12,8 +12,7 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::rate::{Purpose, RateReply, RateRequest, Reservation};
-use super::{RateStore, ShareError, micros, store};
-use crate::backoff::{Backoff, Jitter};
+use super::{AwayError, Outage, RateStore, ShareError, micros, store};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::limiter::Rate;
@@ -21,7 +20,6 @@ use crate::pacing::{
     CallLimiter, CallReport, KeyLimiter, KeyLimits, KeyPermit, KeyWant, NoKeyPermit, PermitOutcome,
     RateLimit, Reaction,
 };
-use crate::retry::{GaveUp, Retry, RetryError, Verdict};
 
 /// How a rate is shared: plain data.
 #[derive(Clone)]
@@ -76,10 +74,7 @@ pub struct SharedLimiter {
     /// Interval between permits, and how late a permit may be, in microseconds.
     interval: u64,
     slack: u64,
-    /// How long to wait for a place that cannot be reached.
-    patience: Duration,
-    /// Since when the place cannot be reached.
-    lost: Mutex<Option<Instant>>,
+    outage: Outage,
     keys: Vec<Mutex<RemoteKey>>,
 }
 
@@ -103,13 +98,6 @@ struct RemoteKey {
 impl SharedLimiter {
     /// A late permit is reported at most this often, because the report itself may be late.
     const LATE_REPORTS: u32 = 2;
-    /// The delay between attempts to reach the place, with jitter: a thousand machines must not come back at the same
-    /// instant.
-    const BACKOFF: Backoff = Backoff::new()
-        .base(Duration::from_millis(200))
-        .max(Duration::from_secs(5))
-        .jitter(Jitter::Equal);
-
     /// A limiter with one key for each name. Checks that every rate can be reached; waits while another program has
     /// locked the file.
     ///
@@ -122,11 +110,11 @@ impl SharedLimiter {
         let unreachable = |error: ShareError| NoKeyPermit::Unreachable(error.to_string());
         let limiter = SharedLimiter::with(store(&options).map_err(unreachable)?, options, clock);
         let cancel = CancelToken::on(limiter.clock.clone());
-        let is_passing = |error: &ShareError| matches!(error, ShareError::Locked(_));
+        let is_locked = |error: &ShareError| matches!(error, ShareError::Locked(_));
         for key in 0..limiter.keys.len() {
-            limiter.repeat(&cancel, is_passing, || {
-                limiter.exchange(key, Purpose::Look, None)
-            })?;
+            let look = || limiter.exchange(key, Purpose::Look, None);
+            let looked = limiter.outage.call(&cancel, is_locked, look);
+            looked.map_err(no_permit)?;
         }
         Ok(limiter)
     }
@@ -150,8 +138,7 @@ impl SharedLimiter {
             store,
             interval: micros(rate.step()).max(1),
             slack: micros(slack),
-            patience: options.patience,
-            lost: Mutex::default(),
+            outage: Outage::new("the shared rate".to_owned(), options.patience),
             keys: (0..keys).map(|_| Mutex::default()).collect(),
         }
     }
@@ -160,40 +147,8 @@ impl SharedLimiter {
     /// the permit is not due; the local limiter then knows when it is.
     fn agree(&self, key: usize, cancel: &CancelToken) -> Result<bool, NoKeyPermit> {
         let is_passing = |error: &ShareError| !matches!(error, ShareError::Unusable(_));
-        self.repeat(cancel, is_passing, || self.ask(key))
-    }
-
-    /// Repeats an exchange with backoff while its error is passing, until the patience ends.
-    fn repeat<T>(
-        &self,
-        cancel: &CancelToken,
-        is_passing: impl Fn(&ShareError) -> bool,
-        mut exchange: impl FnMut() -> Result<T, ShareError>,
-    ) -> Result<T, NoKeyPermit> {
-        let retry = Retry::new().patience(self.patience);
-        let judge = |error: &ShareError| match is_passing(error) {
-            true => Verdict::RateLimited(None), // until the patience ends
-            false => Verdict::Stop,
-        };
-        let call = retry.backoff(Self::BACKOFF).call(judge, |_| exchange());
-        let told = call.on_retry(|failed| self.tell_lost(failed.error));
-        told.cancel(cancel).run().map_err(no_permit)
-    }
-
-    /// Logs that the place cannot be reached: once, whichever key finds it.
-    fn tell_lost(&self, error: &ShareError) {
-        let mut lost = self.lost.lock();
-        if lost.is_none() {
-            *lost = Some(self.clock.now());
-            warn!("{error}: nothing is sent until it is back");
-        }
-    }
-
-    fn tell_found(&self) {
-        if let Some(since) = self.lost.lock().take() {
-            let away = (self.clock.now() - since).as_secs_f64();
-            warn!("the shared rate can be reached again after {away:.1} s: going on");
-        }
+        let asked = self.outage.call(cancel, is_passing, || self.ask(key));
+        asked.map_err(no_permit)
     }
 
     /// Makes one request for the permit of the front of the line.
@@ -240,10 +195,7 @@ impl SharedLimiter {
         };
         let reply = self.store.exchange(key, &request);
         match &reply {
-            Ok(reply) => {
-                self.tell_found();
-                self.apply(key, reply);
-            }
+            Ok(reply) => self.apply(key, reply),
             Err(_) => {
                 let mut remote = self.keys[key].lock();
                 remote.unsent = remote.unsent.max(unsent);
@@ -355,12 +307,11 @@ impl CallLimiter for SharedLimiter {
     }
 }
 
-fn no_permit(error: RetryError<ShareError>) -> NoKeyPermit {
-    let waited = error.elapsed;
-    match (error.why, error.last) {
-        (GaveUp::Cancelled, _) | (_, None) => NoKeyPermit::Cancelled,
-        (GaveUp::Stopped, Some(error)) => NoKeyPermit::Unreachable(error.to_string()),
-        (_, Some(error)) => NoKeyPermit::Unreachable(format!(
+fn no_permit(error: AwayError<ShareError>) -> NoKeyPermit {
+    match error {
+        AwayError::Cancelled => NoKeyPermit::Cancelled,
+        AwayError::Final(error) => NoKeyPermit::Unreachable(error.to_string()),
+        AwayError::TooLong(waited, error) => NoKeyPermit::Unreachable(format!(
             "the shared rate could not be reached for {waited:.0?} ({error})"
         )),
     }

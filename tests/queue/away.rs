@@ -119,6 +119,36 @@ fn a_queue_that_is_removed_under_their_hands_stops_the_workers() {
 }
 
 #[test]
+fn a_worker_of_a_lost_queue_stores_nothing_in_a_new_one_of_the_same_name() {
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    test.push();
+    let ((tell, called), (go, gone)) = (unbounded(), unbounded());
+    let url = tcp::answering(move |_| {
+        tell.send(()).unwrap();
+        gone.recv().unwrap();
+        response("200 OK", &completion("Of the lost queue."))
+    });
+    let cli = super::Cli::of("").stdin("another prompt\n");
+    let args = ["work", "-m", "m", "--base-url", &url, "--claim-after", "1h"];
+    let worker = cli.start(&[&["queue"], &args[..], &["--queue", &test.url]].concat());
+    called.recv().unwrap();
+    let mut redis = test.redis.connect();
+    ::redis::cmd("FLUSHALL").query::<()>(&mut redis).unwrap();
+    let pushed = cli.paceline(&["queue", "push", "-", "--queue", &test.url]);
+    assert_eq!(pushed.exit, 0, "{pushed}");
+    go.send(()).unwrap();
+    let ran = worker.end();
+    assert!(
+        ran.exit == 3 && ran.stderr.contains("was removed meanwhile"),
+        "{ran}"
+    );
+    let status = test.status();
+    assert_eq!((status.answered, status.left()), (0, 1), "{status:?}");
+}
+
+#[test]
 fn a_push_whose_queue_is_removed_meanwhile_does_not_begin_another_with_the_rest() {
     let Some(test) = QueueTest::open(0) else {
         return;
