@@ -75,7 +75,7 @@ pub(crate) fn repaired(body: &[u8]) -> String {
                 let _ = write!(repaired, "\\u{:04x}", u32::from(first)); // writing to a String cannot fail
                 1
             }
-            'N' | 'I' | '-' if !in_string => push_number(&mut repaired, rest),
+            '-' | 'A'..='Z' | 'a'..='z' | '0'..='9' if !in_string => push_word(&mut repaired, rest),
             _ => {
                 in_string ^= first == '"';
                 repaired.push(first);
@@ -119,12 +119,13 @@ fn push_unreadable(repaired: &mut String, length: usize) -> usize {
     length
 }
 
-/// Pushes null for a number that JSON does not have, otherwise the first character. Returns the length of the text read.
-fn push_number(repaired: &mut String, text: &str) -> usize {
-    let unknown = ["NaN", "Infinity", "-Infinity", "-NaN"];
-    let found = unknown.iter().find(|name| text.starts_with(**name));
-    repaired.push_str(found.map_or(&text[..1], |_| "null"));
-    found.map_or(1, |name| name.len())
+/// Pushes a number or a word, or null for a number that JSON does not have or that is too large. Returns its length.
+fn push_word(repaired: &mut String, text: &str) -> usize {
+    let is_end = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '+' | '.');
+    let word = &text[..text.find(is_end).unwrap_or(text.len())];
+    let is_unknown = word.parse::<f64>().is_ok_and(|number| !number.is_finite());
+    repaired.push_str(if is_unknown { "null" } else { word });
+    word.len()
 }
 
 /// Null.
@@ -252,7 +253,8 @@ mod tests {
 
     #[test]
     fn what_servers_are_known_to_break_is_repaired() {
-        let table: [(&[u8], &str); 6] = [
+        let table: [(&[u8], &str); 7] = [
+            (b"[1e999,true,0.5e-7]", "[null,true,0.5e-7]"),
             (b"{\"a\":\"b\xe2\x82\"}", "{\"a\":\"b\u{fffd}\"}"),
             (b"\xef\xbb\xbf{}", "{}"),
             (b"{\"a\":[NaN,-Infinity,-1]}", "{\"a\":[null,null,-1]}"),

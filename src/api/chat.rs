@@ -1,9 +1,8 @@
 //! OpenAI's chat completions, which most other servers speak too (llama.cpp, Ollama, vLLM, gateways).
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reading::{Object, counted, read, text_of, word};
+use super::reading::{counted, object, text_of, word};
 use super::{Api, Completion, OPENAI, Params, join, put, with_version_after_a_host};
 
 pub(super) const PATH: &str = "/chat/completions";
@@ -43,102 +42,55 @@ impl Api for Chat {
     /// A message without content (a call of a tool) is an answer whose text is empty, and a refusal
     /// one with its words. A choice that failed on its way through a gateway is no answer.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let ChatBody { choices, usage } = read(body).or_else(|| from_stream(body))?;
-        let Object(choice) = choices.into_iter().next()?;
-        if choice.has_failed() {
+        let body = object(body).or_else(|| from_stream(body))?;
+        let choice = body["choices"].get(0)?;
+        let message = &choice["message"];
+        let finish_reason = word(&choice["finish_reason"]);
+        let is_empty = message.is_null() && finish_reason.is_some();
+        if has_failed(choice) || !(message.is_object() || is_empty) {
             return None;
         }
-        let finish_reason = word(choice.finish_reason);
-        let message = match choice.message {
-            Some(Object(message)) => message,
-            None if finish_reason.is_some() => ChatMessage::default(),
-            None => return None,
-        };
-        let text = text_of(&message.content);
-        let refusal = word(message.refusal).filter(|_| text.is_empty());
+        let text = text_of(&message["content"]);
+        let refusal = word(&message["refusal"]).filter(|_| text.is_empty());
         Some(Completion {
-            finish_reason: refusal
-                .as_ref()
-                .map(|_| "refusal".to_owned())
-                .or(finish_reason),
+            finish_reason: match refusal {
+                Some(_) => Some("refusal".to_owned()),
+                None => finish_reason,
+            },
             text: refusal.unwrap_or(text),
-            usage: counted(&usage),
+            usage: counted(&body["usage"]),
             request_id: None,
         })
     }
 }
 
-#[derive(Default, Deserialize)]
-struct ChatBody {
-    #[serde(default)]
-    choices: Vec<Object<Choice>>,
-    #[serde(default)]
-    usage: Value,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    #[serde(alias = "delta")]
-    message: Option<Object<ChatMessage>>,
-    #[serde(default)]
-    finish_reason: Value,
-    #[serde(default)]
-    native_finish_reason: Value,
-    #[serde(default)]
-    error: Value,
-}
-
-#[derive(Default, Deserialize)]
-struct ChatMessage {
-    #[serde(default)]
-    content: Value,
-    #[serde(default)]
-    refusal: Value,
-}
-
-impl Choice {
-    /// Gateways report the failure of the server behind them in a choice.
-    fn has_failed(&self) -> bool {
-        let failed = |reason: &Value| matches!(reason.as_str(), Some("error" | "network_error"));
-        self.error.is_object() || failed(&self.finish_reason) || failed(&self.native_finish_reason)
-    }
+/// Gateways report the failure of the server behind them in a choice.
+fn has_failed(choice: &Value) -> bool {
+    let failed = |name: &str| matches!(choice[name].as_str(), Some("error" | "network_error"));
+    choice["error"].is_object() || failed("finish_reason") || failed("native_finish_reason")
 }
 
 /// Puts the parts of a stream of events together, as a request with `"stream": true` brings them.
-fn from_stream(body: &str) -> Option<ChatBody> {
+fn from_stream(body: &str) -> Option<Value> {
     let events = body.lines().filter_map(|line| line.strip_prefix("data:"));
-    let parts: Vec<ChatBody> = events.filter_map(|event| read(event.trim())).collect();
     let (mut text, mut finish_reason, mut usage) = (String::new(), Value::Null, Value::Null);
-    for part in parts {
-        if part.usage.is_object() {
-            usage = part.usage;
+    for part in events.filter_map(object) {
+        if part["usage"].is_object() {
+            usage = part["usage"].clone();
         }
-        let Some(Object(choice)) = part.choices.into_iter().next() else {
-            continue;
-        };
-        if choice.has_failed() {
+        let choice = &part["choices"][0];
+        if has_failed(choice) {
             return None;
         }
-        if let Some(Object(delta)) = choice.message {
-            text += &text_of(&delta.content);
-        }
-        if choice.finish_reason.is_string() {
-            finish_reason = choice.finish_reason;
+        text += &text_of(&choice["delta"]["content"]);
+        if choice["finish_reason"].is_string() {
+            finish_reason = choice["finish_reason"].clone();
         }
     }
-    let message = ChatMessage {
-        content: text.into(),
-        refusal: Value::Null,
-    };
-    finish_reason.is_string().then(|| ChatBody {
-        choices: vec![Object(Choice {
-            message: Some(Object(message)),
-            finish_reason,
-            native_finish_reason: Value::Null,
-            error: Value::Null,
-        })],
-        usage,
-    })
+    let choice = json!({"message": {"content": text}, "finish_reason": finish_reason});
+    finish_reason
+        .is_string()
+        .then(|| json!({"choices": [choice], "usage": usage}))
 }
 
 #[cfg(test)]

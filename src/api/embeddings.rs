@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::reading::{read, usage_of};
+use super::reading::usage_of;
 use super::{Api, Completion, Counting, OPENAI, Params, join, with_version_after_a_host};
 use crate::json::in_one_line;
 
@@ -37,7 +37,7 @@ impl Api for Embeddings {
 
     /// The numbers are not read: a vector has many, and they stay as they came, but in one line.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let list: EmbeddingList<'_> = read(body)?;
+        let list: EmbeddingList<'_> = serde_json::from_str(body).ok()?;
         let vectors: Vec<_> = list.data.iter().map(vector).collect::<Option<_>>()?;
         let text = match &vectors[..] {
             [] => return None,

@@ -1,9 +1,8 @@
 //! Google's Gemini, in its own words; it speaks a kind of chat completions, too, at another address.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reading::{Object, counted, or_default, read, word};
+use super::reading::{counted, items, object, word};
 use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /models/MODEL:generateContent`.
@@ -62,18 +61,24 @@ impl Api for Gemini {
     /// The text of the first candidate. A prompt that the filter has blocked has no candidate: that
     /// is an empty answer, ended by the filter, like one that it has withheld.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let body: GeminiBody = read(body)?;
-        let blocked = body.feedback["blockReason"].is_string();
-        let (text, finish_reason) = match body.candidates.into_iter().next() {
-            Some(Object(candidate)) => candidate.text_and_ending(),
-            None if blocked => (String::new(), Some("content_filter".to_owned())),
-            None => return None,
+        let body = object(body)?;
+        let blocked = || body["promptFeedback"]["blockReason"].is_string();
+        let candidate = match items(&body["candidates"]).first() {
+            Some(candidate) => candidate.is_object().then_some(candidate)?,
+            None => blocked().then_some(&Value::Null)?,
         };
+        let parts = items(&candidate["content"]["parts"]);
+        let calls = parts.iter().any(|part| part["functionCall"].is_object());
+        let spoken = parts.iter().filter(|part| part["thought"] != true);
+        let reason = candidate["finishReason"].as_str();
         Some(Completion {
-            text,
-            finish_reason,
-            usage: counted(&body.usage),
-            request_id: word(body.response_id),
+            text: spoken.filter_map(|part| part["text"].as_str()).collect(),
+            finish_reason: match candidate {
+                Value::Null => Some("content_filter".to_owned()),
+                _ => reason.map(|reason| finish_reason(reason, calls)),
+            },
+            usage: counted(&body["usageMetadata"]),
+            request_id: word(&body["responseId"]),
         })
     }
 
@@ -82,65 +87,17 @@ impl Api for Gemini {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GeminiBody {
-    #[serde(default, deserialize_with = "or_default")]
-    candidates: Vec<Object<Candidate>>,
-    #[serde(default, rename = "promptFeedback")]
-    feedback: Value,
-    #[serde(default, rename = "usageMetadata")]
-    usage: Value,
-    #[serde(default)]
-    response_id: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Candidate {
-    #[serde(default, deserialize_with = "or_default")]
-    content: GeminiContent,
-    #[serde(default)]
-    finish_reason: Value,
-}
-
-#[derive(Default, Deserialize)]
-struct GeminiContent {
-    #[serde(default, deserialize_with = "or_default")]
-    parts: Vec<GeminiPart>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct GeminiPart {
-    #[serde(default)]
-    text: Value,
-    #[serde(default)]
-    thought: Value,
-    #[serde(default)]
-    function_call: Value,
-}
-
-impl Candidate {
-    fn text_and_ending(self) -> (String, Option<String>) {
-        let parts = self.content.parts;
-        let calls = parts.iter().any(|part| !part.function_call.is_null());
-        let ending = word(self.finish_reason).map(|reason| finish_reason(reason, calls));
-        let spoken = parts.into_iter().filter(|part| part.thought != true);
-        (spoken.filter_map(|part| word(part.text)).collect(), ending)
-    }
-}
-
 /// Why it ended, in OpenAI's words.
-fn finish_reason(reason: String, calls: bool) -> String {
-    match reason.as_str() {
-        "STOP" if calls => "tool_calls".to_owned(),
-        "STOP" => "stop".to_owned(),
-        "MAX_TOKENS" => "length".to_owned(),
+fn finish_reason(reason: &str, calls: bool) -> String {
+    let usual = match reason {
+        "STOP" if calls => "tool_calls",
+        "STOP" => "stop",
+        "MAX_TOKENS" => "length",
         "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
-        | "IMAGE_SAFETY" => "content_filter".to_owned(),
+        | "IMAGE_SAFETY" => "content_filter",
         _ => reason,
-    }
+    };
+    usual.to_owned()
 }
 
 /// A model's name as it can stand in an address.

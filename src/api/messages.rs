@@ -1,9 +1,8 @@
 //! Anthropic's messages, which several gateways and local servers speak, too.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reading::{counted, read, text_of, word};
+use super::reading::{counted, object, text_of};
 use super::{Api, Completion, Counting, Key, Params, join, put, with_version};
 
 /// `POST /messages`.
@@ -57,12 +56,11 @@ impl Api for Messages {
 
     /// The text of all blocks of text; what the model thought is left out.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let body: MessagesBody = read(body)?;
-        let blocks = body.content.is_array().then_some(body.content)?;
+        let body = object(body).filter(|body| body["content"].is_array())?;
         Some(Completion {
-            text: text_of(&blocks),
-            finish_reason: word(body.stop_reason).map(finish_reason),
-            usage: counted(&body.usage),
+            text: text_of(&body["content"]),
+            finish_reason: body["stop_reason"].as_str().map(finish_reason),
+            usage: counted(&body["usage"]),
             request_id: None,
         })
     }
@@ -72,23 +70,15 @@ impl Api for Messages {
     }
 }
 
-#[derive(Deserialize)]
-struct MessagesBody {
-    content: Value,
-    #[serde(default)]
-    stop_reason: Value,
-    #[serde(default)]
-    usage: Value,
-}
-
 /// Why it ended, in OpenAI's words.
-fn finish_reason(reason: String) -> String {
-    match reason.as_str() {
-        "end_turn" | "stop_sequence" => "stop".to_owned(),
-        "max_tokens" | "model_context_window_exceeded" => "length".to_owned(),
-        "tool_use" => "tool_calls".to_owned(),
+fn finish_reason(reason: &str) -> String {
+    let usual = match reason {
+        "end_turn" | "stop_sequence" => "stop",
+        "max_tokens" | "model_context_window_exceeded" => "length",
+        "tool_use" => "tool_calls",
         _ => reason,
-    }
+    };
+    usual.to_owned()
 }
 
 #[cfg(test)]

@@ -1,54 +1,17 @@
 //! What the readers of all APIs share: objects, texts in their parts, and what a call cost.
-//!
-//! An answer is read with serde into the few fields that count; the rest of it, which may be large,
-//! is skipped. Servers differ in the details, so a field that may have several shapes is a [`Value`].
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::Usage;
 
-/// A JSON object, and nothing else: the readers that serde derives take an array for one, too.
-#[derive(Clone, Debug)]
-pub(super) struct Object<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData))
-    }
+/// A body that is a JSON object.
+pub(super) fn object(body: &str) -> Option<Value> {
+    serde_json::from_str(body).ok().filter(Value::is_object)
 }
 
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-    }
-}
-
-/// The fields of a body that count for `T`; none if the body is not an object, or not of this shape.
-pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a str) -> Option<T> {
-    let Object(fields) = serde_json::from_str(body).ok()?;
-    Some(fields)
-}
-
-/// A field that is null is as good as missing.
-pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// The items of a list; none if it is not a list.
+pub(super) fn items(list: &Value) -> &[Value] {
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A text, or the texts of a list of parts; the parts with what the model thought are left out.
@@ -65,11 +28,8 @@ pub(super) fn text_of(content: &Value) -> String {
 }
 
 /// A field that is a text.
-pub(super) fn word(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
+pub(super) fn word(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 /// What a call cost, given the body of its answer in the words of any API.
@@ -92,7 +52,7 @@ pub fn usage_of(body: &str) -> Option<Usage> {
         #[serde(default, rename = "usageMetadata")]
         gemini: Value,
     }
-    let UsageFields { usage, gemini } = read(body)?;
+    let UsageFields { usage, gemini } = serde_json::from_str(body).ok()?;
     counted(&usage).or_else(|| counted(&gemini))
 }
 
@@ -265,10 +225,6 @@ mod tests {
 
     #[test]
     fn an_array_is_not_an_object() {
-        #[derive(Debug, serde::Deserialize)]
-        struct Fields {
-            _a: Option<u8>,
-        }
-        assert!(read::<Fields>("{}").is_some() && read::<Fields>("[]").is_none());
+        assert!(object("{}").is_some() && object("[]").is_none());
     }
 }

@@ -1,9 +1,8 @@
 //! OpenAI's responses: the newer way to ask the same models. vLLM, Ollama and llama.cpp speak it, too.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reading::{Object, counted, or_default, read, word};
+use super::reading::{counted, items, object};
 use super::{Api, Completion, OPENAI, Params, join, put, with_version_after_a_host};
 
 /// `POST /responses`.
@@ -35,83 +34,34 @@ impl Api for Responses {
     /// The text of all messages, with that of a refusal; what the model thought is left out. A
     /// response that has failed, or is not done yet, is no answer.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let body: ResponsesBody = read(body)?;
-        let finish_reason = match body.status.as_str() {
-            None | Some("completed") => ending(&body.output),
-            Some("incomplete") => cut(&body.incomplete_details),
+        let body = object(body)?;
+        let output = body["output"].as_array()?;
+        let messages = output.iter().filter(|item| item["type"] == "message");
+        let parts = messages.flat_map(|item| items(&item["content"]));
+        let texts = parts.filter_map(|part| part["refusal"].as_str().or(part["text"].as_str()));
+        let has = |kind: &str| output.iter().any(|item| item["type"] == kind);
+        let refused = |item: &Value| items(&item["content"]).iter().any(is_refusal);
+        let finish_reason = match body["status"].as_str() {
+            None | Some("completed") if output.iter().any(refused) => "refusal",
+            None | Some("completed") if has("function_call") => "tool_calls",
+            None | Some("completed") => "stop",
+            Some("incomplete") => match body["incomplete_details"]["reason"].as_str() {
+                Some("max_output_tokens") => "length",
+                reason => reason.unwrap_or("incomplete"),
+            },
             Some(_) => return None,
         };
         Some(Completion {
-            text: texts(body.output),
-            finish_reason: Some(finish_reason),
-            usage: counted(&body.usage),
+            text: texts.collect(),
+            finish_reason: Some(finish_reason.to_owned()),
+            usage: counted(&body["usage"]),
             request_id: None,
         })
     }
 }
 
-#[derive(Deserialize)]
-struct ResponsesBody {
-    output: Vec<Object<OutputItem>>,
-    #[serde(default)]
-    status: Value,
-    #[serde(default)]
-    incomplete_details: Value,
-    #[serde(default)]
-    usage: Value,
-}
-
-#[derive(Deserialize)]
-struct OutputItem {
-    #[serde(default, rename = "type")]
-    kind: Value,
-    #[serde(default, deserialize_with = "or_default")]
-    content: Vec<OutputPart>,
-}
-
-#[derive(Deserialize)]
-struct OutputPart {
-    #[serde(default)]
-    text: Value,
-    #[serde(default)]
-    refusal: Value,
-}
-
-fn texts(output: Vec<Object<OutputItem>>) -> String {
-    let messages = output
-        .into_iter()
-        .filter(|Object(item)| item.kind == "message");
-    let parts = messages.flat_map(|Object(item)| item.content);
-    parts
-        .filter_map(|part| word(part.refusal).or(word(part.text)))
-        .collect()
-}
-
-/// Why a response that is complete has ended.
-fn ending(output: &[Object<OutputItem>]) -> String {
-    let refused = |Object(item): &Object<OutputItem>| {
-        item.content.iter().any(|part| part.refusal.is_string())
-    };
-    if output.iter().any(refused) {
-        "refusal".to_owned()
-    } else if output
-        .iter()
-        .any(|Object(item)| item.kind == "function_call")
-    {
-        "tool_calls".to_owned()
-    } else {
-        "stop".to_owned()
-    }
-}
-
-/// Why a response is not complete.
-fn cut(details: &Value) -> String {
-    match details["reason"].as_str() {
-        Some("max_output_tokens") => "length",
-        Some(reason) => reason,
-        None => "incomplete",
-    }
-    .to_owned()
+fn is_refusal(part: &Value) -> bool {
+    part["refusal"].is_string()
 }
 
 #[cfg(test)]
