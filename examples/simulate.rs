@@ -8,7 +8,7 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
-use paceline::simulation::play;
+use paceline::batch::simulation::play;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

@@ -19,6 +19,11 @@ mod patience;
 mod price;
 mod prompt_run;
 mod resume;
+/// Whole batches on simulated time, with a server and a disk that fail. It is no part of the library.
+#[cfg(any(test, feature = "simulate"))]
+#[doc(hidden)]
+#[path = "../tests/simulation/mod.rs"]
+pub mod simulation;
 mod sink;
 mod size;
 mod snapshot;

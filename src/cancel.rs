@@ -141,13 +141,17 @@ impl CancelToken {
         CancelToken::node(self.0.clock.clone(), deadline, Some(self.clone()))
     }
 
-    /// A token for a task on a clock: a [`child`](CancelToken::child) of this token, with the same time remaining there. The
-    /// clock is the token's by default, or else the system's.
-    pub(crate) fn for_task(token: Option<&Self>, clock: Option<&Arc<dyn Clock>>) -> Self {
+    /// A token for a task on a clock: a [`child`](CancelToken::child) of this token that has the same time there, and no more
+    /// than `time`. The clock is the token's by default, or else the system's.
+    pub(crate) fn for_task(
+        token: Option<&Self>,
+        clock: Option<&Arc<dyn Clock>>,
+        time: Option<Duration>,
+    ) -> Self {
         let clock = clock.or(token.map(CancelToken::clock)).cloned();
         let clock = clock.unwrap_or_else(|| SystemClock.into());
-        let remaining = token.and_then(CancelToken::remaining);
-        let deadline = remaining.map(|left| after(clock.now(), left));
+        let time = earlier(token.and_then(CancelToken::remaining), time);
+        let deadline = time.map(|time| after(clock.now(), time));
         CancelToken::node(clock, deadline, token.cloned())
     }
 
@@ -237,8 +241,8 @@ impl CancelToken {
     }
 }
 
-/// The earlier of two instants that may be missing.
-pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+/// The earlier of two instants, or the shorter of two times, that may be missing.
+pub(crate) fn earlier<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
     a.into_iter().chain(b).min()
 }
 
@@ -343,7 +347,7 @@ mod tests {
         clock.run(2, |n| {
             if n == 0 {
                 let here: Arc<dyn Clock> = clock.clone().into();
-                let task = CancelToken::for_task(Some(&token), Some(&here));
+                let task = CancelToken::for_task(Some(&token), Some(&here), None);
                 assert_eq!(task.sleep(SECOND * 60), Err(WaitError::Cancelled));
                 assert_eq!(clock.elapsed(), SECOND * 3);
             } else {

@@ -38,3 +38,8 @@ pages! {
     exercises "learn/exercises.md",
     further_reading "learn/further-reading.md",
 }
+
+/// Compiles and runs the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -61,7 +61,7 @@
 //! ```text
 //! bees: an article about bees
 //! bread: 503, again in 1.4s
-//! bombs: gave up after 1 attempt in 0.0 s: another attempt would fail as well: Some(400)
+//! bombs: gave up at attempt 1 after 1.5µs: another attempt would fail as well: Some(400)
 //! bread: an article about bread
 //! ```
 //!
@@ -189,13 +189,8 @@ pub mod cancel;
 #[doc(hidden)]
 pub mod cli;
 pub mod clock;
-/// The parsers, for the fuzzer. It is no part of the library.
 #[cfg(feature = "batch")]
 mod files;
-#[cfg(all(any(test, fuzzing), feature = "cli", feature = "redis"))]
-#[doc(hidden)]
-#[path = "../fuzz/door/mod.rs"]
-pub mod fuzz;
 #[cfg(feature = "cli")]
 mod gate;
 #[cfg(all(any(doc, doctest), feature = "cli"))]
@@ -225,11 +220,6 @@ mod queue;
 pub mod retry;
 #[cfg(feature = "batch")]
 pub mod share;
-/// Whole batches on simulated time, with a server and a disk that fail. It is no part of the library.
-#[cfg(all(any(test, feature = "simulate"), feature = "batch"))]
-#[doc(hidden)]
-#[path = "../tests/simulation/mod.rs"]
-pub mod simulation;
 #[cfg(feature = "redis")]
 mod store;
 mod sync;
@@ -246,8 +236,3 @@ pub use retry::{Retry, Verdict};
 /// For what tests of the library have in common with those of the program.
 #[cfg(test)]
 extern crate self as paceline;
-
-/// Compiles and runs the README's examples.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

@@ -304,11 +304,6 @@ impl RateLimiter {
     pub fn is_idle(&self) -> bool {
         self.0.waiting() == 0 && self.0.look(|ledger, now| ledger.gcra.is_full(now))
     }
-
-    /// Whether this handle is the only one: no clone and no permit of it is left.
-    fn is_only_handle(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
-    }
 }
 
 /// What the line knows of a permit: all but its limiter.
@@ -407,12 +402,6 @@ impl Permit {
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.granted.waited
-    }
-
-    /// The call leaves only now, because a connection had to be made first: the next permit keeps its distance from this
-    /// one as the server sees it. Not needed where the connection is open.
-    pub fn sent(&self) {
-        self.limiter.0.update(|ledger, now| ledger.gcra.sent(now));
     }
 
     /// The call was answered 429: pauses everyone, for as long as the server says (its `Retry-After`), or else for 1 s.

@@ -172,7 +172,7 @@ impl Pool {
         work: impl Fn(I, &AddWorker<'_>) -> T + Send + Sync + 'scope,
         in_order: bool,
     ) -> Outputs<'scope, T> {
-        let stop = CancelToken::for_task(self.cancel.as_ref(), self.clock.as_ref());
+        let stop = CancelToken::for_task(self.cancel.as_ref(), self.clock.as_ref(), None);
         let participant = stop.clock().enlist().join();
         let most = most.max(self.workers);
         let ahead = if in_order { self.queue } else { 0 };
@@ -194,7 +194,7 @@ impl Pool {
         feed(inputs, to_workers, stop.clone(), scope);
         Outputs {
             outputs,
-            settle: Some(settle),
+            settle,
             owes: false,
             next: in_order.then_some(0),
             early: BTreeMap::new(),
@@ -285,7 +285,7 @@ type Output<T> = (usize, Result<T, Panicked>);
 pub struct Outputs<'scope, T> {
     outputs: Receiver<Output<T>>,
     /// Lets a worker go on, for each output that the caller is done with.
-    settle: Option<Sender<()>>,
+    settle: Sender<()>,
     /// An output was taken, and the caller has not come back yet.
     owes: bool,
     /// The number of the next output, where they come in order.
@@ -318,8 +318,8 @@ impl<T> Iterator for Outputs<'_, T> {
 
     /// The caller is done with the output before.
     fn next(&mut self) -> Option<Output<T>> {
-        if let (true, Some(settle)) = (self.owes, &self.settle) {
-            let _ = send(self.stop.clock(), settle, ());
+        if self.owes {
+            let _ = send(self.stop.clock(), &self.settle, ());
         }
         let output = self.due();
         self.owes = output.is_some();
@@ -330,8 +330,7 @@ impl<T> Iterator for Outputs<'_, T> {
 impl<T> Drop for Outputs<'_, T> {
     fn drop(&mut self) {
         self.stop.cancel();
-        self.settle = None; // no worker waits for the caller any more
-        while receive(self.stop.clock(), &self.outputs).is_some() {}
+        while self.next().is_some() {}
     }
 }
 

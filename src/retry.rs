@@ -308,12 +308,11 @@ pub struct RetryError<E> {
 
 impl<E> fmt::Display for RetryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (attempts, why) = (self.attempts, self.why);
-        let plural = if attempts == 1 { "" } else { "s" };
-        let seconds = self.elapsed.as_secs_f64();
+        let (number, time) = (self.attempts, self.elapsed);
         write!(
             f,
-            "gave up after {attempts} attempt{plural} in {seconds:.1} s: {why}"
+            "gave up at attempt {number} after {time:.1?}: {}",
+            self.why
         )
     }
 }
@@ -373,7 +372,8 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
     where
         F: FnMut(&Attempt<'_>) -> Result<T, E>,
     {
-        let token = &self.token();
+        let clock = self.limiter.map(RateLimiter::clock);
+        let token = &CancelToken::for_task(self.cancel, clock, self.retry.within);
         let started = token.clock().now();
         let seed = self.seed.unwrap_or_else(rand::random);
         let mut progress = Progress {
@@ -410,15 +410,6 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         })
     }
 
-    /// A token for this call: on the limiter's clock, ended by the caller's token and by the time given.
-    fn token(&self) -> CancelToken {
-        let token = CancelToken::for_task(self.cancel, self.limiter.map(RateLimiter::clock));
-        match self.retry.within {
-            Some(time) => token.within(time),
-            None => token,
-        }
-    }
-
     fn permit(&self, token: &CancelToken) -> Result<Option<Permit>, WaitError> {
         match self.limiter {
             Some(limiter) => limiter.acquire_or_cancel(token).map(Some),
@@ -435,10 +426,10 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         token: &CancelToken,
     ) -> Result<(), GaveUp> {
         let verdict = (self.judge)(error);
-        let paused = match (verdict, permit, self.limiter) {
-            (Verdict::RateLimited(ordered), Some(permit), Some(limiter)) => {
+        let paused = match (verdict, permit) {
+            (Verdict::RateLimited(ordered), Some(permit)) => {
                 permit.rate_limited(ordered);
-                Some(limiter.stats().paused_for)
+                self.limiter.map(|limiter| limiter.stats().paused_for)
             }
             _ => None,
         };

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| paceline::fuzz::prompts(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| paceline::cli::fuzz::prompts(bytes));

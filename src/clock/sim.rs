@@ -129,7 +129,14 @@ impl SimClock {
     /// clock.run(2, |_| clock.park_until(None)); // nobody is left to unpark: it says so instead of hanging
     /// ```
     pub fn run<T: Send>(&self, threads: usize, body: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        self.close();
+        let mut schedule = self.schedule();
+        let takes_part = schedule.by_thread.contains_key(&thread::current().id());
+        assert!(
+            !takes_part,
+            "a thread that takes part in simulated time cannot wait for others to end"
+        );
+        schedule.closed += 1;
+        drop(schedule);
         let participants: Vec<_> = (0..threads).map(|_| self.enlist()).collect();
         let (running, all_ended) = bounded(1);
         let body = &body;
@@ -153,27 +160,6 @@ impl SimClock {
                 .map(|result| result.unwrap_or_else(|panic| resume_unwind(panic)))
                 .collect()
         })
-    }
-
-    /// Runs `body` in a thread that takes no part itself. Nobody from outside wakes a thread meanwhile: if all wait for each
-    /// other, they panic and say what for.
-    #[cfg(all(any(test, feature = "simulate"), feature = "batch"))]
-    pub(crate) fn closed<T>(&self, body: impl FnOnce() -> T) -> T {
-        self.close();
-        let done = body();
-        self.schedule().closed -= 1;
-        done
-    }
-
-    /// From now on nobody from outside wakes a thread.
-    fn close(&self) {
-        let mut schedule = self.schedule();
-        let takes_part = schedule.by_thread.contains_key(&thread::current().id());
-        assert!(
-            !takes_part,
-            "a thread that takes part in simulated time cannot wait for others to end"
-        );
-        schedule.closed += 1;
     }
 
     /// Waits for the end of all threads, and says so when they stand still.

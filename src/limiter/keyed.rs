@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use super::{Rate, RateLimiter};
 use crate::sync::Mutex;
@@ -75,7 +76,8 @@ impl<K: Clone + Eq + Hash> Keyed<K> {
     pub fn forget_idle(&self) -> usize {
         let mut limiters = self.limiters.lock();
         let before = limiters.len();
-        limiters.retain(|_, limiter| !limiter.is_only_handle() || !limiter.is_idle());
+        let is_in_use = |limiter: &RateLimiter| Arc::strong_count(&limiter.0) > 1;
+        limiters.retain(|_, limiter| is_in_use(limiter) || !limiter.is_idle());
         before - limiters.len()
     }
 }

@@ -69,7 +69,7 @@ fn when_the_retries_are_spent_the_last_error_comes_out_with_the_count_and_the_ti
     );
     assert_eq!(
         error.to_string(),
-        "gave up after 3 attempts in 3.0 s: all retries are spent"
+        "gave up at attempt 3 after 3.0s: all retries are spent"
     );
 }
 
