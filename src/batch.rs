@@ -92,6 +92,7 @@ pub(crate) use snapshot::Pause;
 /// * `most_workers`: no limit
 /// * `retry`: [`Retry::default`]
 /// * `timeout_retries`: 1
+/// * `schema_retries`: 1
 /// * `max_wait`: 15 minutes
 /// * `halt`: none
 /// * `max_cost`: none
@@ -112,6 +113,8 @@ pub struct Settings {
     /// How often a prompt is sent again after a call that timed out, or broke after it was sent: each
     /// may have been billed. They spend no other retries.
     pub timeout_retries: u32,
+    /// How often a prompt is asked again after an answer that does not fit its schema. They spend no other retries.
+    pub schema_retries: u32,
     /// The batch stops when the server has kept it waiting this long without a single answer.
     pub max_wait: Duration,
     /// The batch stops when this many prompts have failed; `None`: it does not.
@@ -133,6 +136,7 @@ impl Default for Settings {
             most_workers: usize::MAX,
             retry: Retry::new(),
             timeout_retries: 1,
+            schema_retries: 1,
             max_wait: Duration::from_secs(15 * 60),
             halt: None,
             max_cost: None,
@@ -491,18 +495,22 @@ impl<'a> Batch<'a> {
     /// Runs one prompt through all its attempts.
     fn run_prompt(&self, job: &Job, add: &AddWorker<'_>) -> Option<Record> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
+        let mut again = None;
         let attempt = |_: &Attempt<'_>| {
-            let (mut granted, paced) = self.acquire(job)?;
+            let request = again.as_ref().unwrap_or(&job.request);
+            let (mut granted, paced) = self.acquire(job, request)?;
             self.add_worker_if_short(add);
-            let answer = self.call(job, &mut granted, paced, &run);
-            self.report(&granted.permit, job, answer)
+            let answer = self.call(request, &mut granted, paced, &run);
+            let answer = self.report(&granted.permit, job, request, answer)?;
+            let Some(misfit) = self.asks[0].misfit(&answer) else {
+                return Ok(answer);
+            };
+            again = Some(self.asks[0].request_again(&job.request, &answer, &misfit));
+            Err(self.misfit(job, answer, misfit, &run))
         };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
-        let judge = |failed: &NoAnswer| {
-            let retries = self.settings.timeout_retries;
-            run.borrow().verdict(failed, retries)
-        };
+        let judge = |failed: &NoAnswer| run.borrow().verdict(failed, &self.settings);
         let call = retry.call(judge, attempt).cancel(&self.cancel).seed(seed);
         let ended = call
             .on_retry(|failed| run.borrow_mut().retrying(failed))
@@ -511,14 +519,14 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes a permit that the guard agrees to. Returns it and how long the prompt waited for it.
-    fn acquire(&self, job: &Job) -> Result<(Granted<'_>, Duration), NoAnswer> {
+    fn acquire(&self, job: &Job, request: &[u8]) -> Result<(Granted<'_>, Duration), NoAnswer> {
         loop {
             if let Some(guard) = self.guard {
                 guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
             }
             let asked = self.clock.now();
             let waiting = self.view.waits();
-            let granted = self.pacer.acquire(&job.request, &self.cancel);
+            let granted = self.pacer.acquire(request, &self.cancel);
             let granted = granted.inspect_err(|none| self.stop_if_unreachable(none))?;
             drop(waiting);
             if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
@@ -538,7 +546,7 @@ impl<'a> Batch<'a> {
     /// Makes one call.
     fn call(
         &self,
-        job: &Job,
+        request: &[u8],
         granted: &mut Granted<'_>,
         paced: Duration,
         run: &RefCell<PromptRun<'_>>,
@@ -547,8 +555,7 @@ impl<'a> Batch<'a> {
         let granted_at = permit.granted_at();
         let started_at = self.wall_at(granted_at);
         let in_flight = self.view.calls(granted_at);
-        let answer =
-            self.asks[permit.key()].ask_reporting(&job.request, &|| self.pacer.sent(permit));
+        let answer = self.asks[permit.key()].ask_reporting(request, &|| self.pacer.sent(permit));
         drop(in_flight);
         let timing = Timing {
             sent: granted_at,
@@ -582,11 +589,12 @@ impl<'a> Batch<'a> {
         &self,
         permit: &KeyPermit,
         job: &Job,
+        request: &[u8],
         answer: Result<Answer, CallError>,
     ) -> Result<Answer, NoAnswer> {
         let error = match answer {
             Ok(answer) => {
-                self.pacer.answered(permit, &job.request, &answer);
+                self.pacer.answered(permit, request, &answer);
                 self.patience.lock().answered();
                 self.mind_the_cost();
                 return Ok(answer);
@@ -602,6 +610,22 @@ impl<'a> Batch<'a> {
             Meaning::Stop(reason) => self.stop_for(reason),
         }
         Err(self.lose_patience(permit.granted_at(), error))
+    }
+
+    /// An answer that does not fit the schema is as good as none, but it is paid for.
+    fn misfit(
+        &self,
+        job: &Job,
+        answer: Answer,
+        misfit: String,
+        run: &RefCell<PromptRun<'_>>,
+    ) -> NoAnswer {
+        let error = CallError::misfit(answer, misfit);
+        run.borrow_mut().misfit(&error);
+        if let Some(guard) = self.guard {
+            guard.failed(&job.prompt);
+        }
+        NoAnswer::Misfit(error)
     }
 
     /// Stops the batch, or fails the prompt, if waiting will not help.

@@ -22,6 +22,8 @@ pub(crate) enum CallOutcome {
     ServerError,
     /// The status is a success, but the body is not an answer.
     Unreadable,
+    /// The answer does not fit the schema that was asked for.
+    Misfit,
     /// The server rejects this prompt for good: 400, 404, 413, 422 and similar.
     Rejected,
     /// The server rejects every call with this key: 401, 403, or no credit. Older versions wrote `refused`.
@@ -39,6 +41,7 @@ named!(CallOutcome {
     Connection = "connection",
     ServerError = "server_error",
     Unreadable = "unreadable",
+    Misfit = "misfit",
     Rejected = "rejected",
     Fatal = "fatal" | "refused",
     Panic = "panic",
@@ -52,6 +55,7 @@ impl CallOutcome {
         match (self, status) {
             (Self::Timeout, _) => "time-out".to_owned(),
             (Self::Unreadable, _) => "unreadable answer".to_owned(),
+            (Self::Misfit, _) => "schema misfit".to_owned(),
             (Self::Connection | Self::Panic, _) | (_, None) => self.name().replace('_', " "),
             (_, Some(status)) => status.to_string(),
         }
@@ -99,6 +103,7 @@ mod tests {
             (CallOutcome::RateLimited, None, "rate limited"),
             (CallOutcome::Unreadable, Some(200), "unreadable answer"),
             (CallOutcome::Timeout, None, "time-out"),
+            (CallOutcome::Misfit, Some(200), "schema misfit"),
             (CallOutcome::Connection, None, "connection"),
         ];
         for (outcome, status, expected) in table {

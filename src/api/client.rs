@@ -10,6 +10,9 @@ use serde_json::Value;
 use ureq::http::Request;
 
 use super::header::ExtraHeader;
+use super::row::RequestStyle;
+#[cfg(feature = "cli")]
+use super::schema::Schema;
 use super::secrets::Secrets;
 use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, Row, chat};
 use crate::hints::Hints;
@@ -31,6 +34,9 @@ pub struct Client {
     secrets: Secrets,
     /// Whether a limit that cannot be read was warned of.
     warned: AtomicBool,
+    /// What the answers have to fit.
+    #[cfg(feature = "cli")]
+    schema: Option<Schema>,
 }
 
 impl Client {
@@ -75,7 +81,24 @@ impl Client {
             params,
             secrets: Secrets::new(key.map(Key::expose).into_iter().chain(secrets_of(&url))),
             warned: AtomicBool::new(false),
+            #[cfg(feature = "cli")]
+            schema: None,
         }
+    }
+
+    /// Asks for answers that fit a schema, and checks them.
+    ///
+    /// # Errors
+    /// Why the API cannot be asked for such answers.
+    #[cfg(feature = "cli")]
+    pub(crate) fn fitting(mut self, schema: Schema) -> Result<Self, String> {
+        let mut fields = schema.fields(&self.path)?;
+        super::join(&mut fields, &self.params.extra);
+        if let Value::Object(fields) = fields {
+            self.params.extra = fields;
+        }
+        self.schema = Some(schema);
+        Ok(self)
     }
 
     /// Adds headers to all calls. They replace those of the same name.
@@ -292,6 +315,17 @@ impl Ask for Client {
             answer.finish_reason = Some("not_json".to_owned());
         }
         Ok(answer)
+    }
+
+    #[cfg(feature = "cli")]
+    fn misfit(&self, answer: &Answer) -> Option<String> {
+        self.schema.as_ref()?.misfit(answer)
+    }
+
+    fn request_again(&self, request: &[u8], answer: &Answer, misfit: &str) -> Vec<u8> {
+        let style = RequestStyle::of_path(&self.path);
+        let again = style.and_then(|style| style.again(request, &answer.text, misfit));
+        again.unwrap_or_else(|| request.to_vec())
     }
 
     /// Chat completions have none: the ids of their records were always made without.

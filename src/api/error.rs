@@ -5,10 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::Usage;
 use super::error_body::{Cause, ErrorBody};
 use super::reading::usage_of;
-use super::request_id;
+use super::{Answer, Usage, request_id};
 use crate::hints::Hints;
 use crate::http::{TransportError, TransportFault, header_named};
 use crate::json::{Json, repaired};
@@ -18,6 +17,9 @@ use crate::retry::Verdict;
 /// The code of a request that is larger than the server's whole limit of tokens: waiting does not
 /// help.
 const TOO_LARGE: &str = "request_too_large";
+
+/// The code of an answer that does not fit the schema.
+const MISFIT: &str = "schema";
 
 /// What to do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +113,24 @@ impl CallError {
     pub(crate) fn outcome(&self) -> CallOutcome {
         match (self.class, self.status) {
             (Class::RateLimited, _) => CallOutcome::RateLimited,
+            (Class::Rejected, Some(200..300)) if self.code == MISFIT => CallOutcome::Misfit,
             (Class::Rejected, _) => CallOutcome::Rejected,
             (Class::Fatal, _) => CallOutcome::Fatal,
             (Class::Fault, Some(200..300)) => CallOutcome::Unreadable,
             (Class::Fault, Some(_)) => CallOutcome::ServerError,
             (Class::Fault, None) if self.code == "timeout" => CallOutcome::Timeout,
             (Class::Fault, None) => CallOutcome::Connection,
+        }
+    }
+
+    /// An answer that does not fit the schema, and why.
+    pub(crate) fn misfit(answer: Answer, message: String) -> Self {
+        CallError {
+            status: Some(answer.status),
+            request_id: answer.request_id,
+            hints: answer.hints,
+            body: Some(Box::new(answer.body)),
+            ..CallError::new(Class::Rejected, MISFIT, message)
         }
     }
 

@@ -57,9 +57,16 @@ impl Api for Messages {
     /// The text of all blocks of text; what the model thought is left out.
     fn completion(&self, body: &str) -> Option<Completion> {
         let body = object(body).filter(|body| body["content"].is_array())?;
+        let structured = structured(&body["content"]);
+        let reason = body["stop_reason"].as_str().map(finish_reason);
+        let by_tool = structured.is_some() && reason.as_deref() == Some("tool_calls");
         Some(Completion {
-            text: text_of(&body["content"]),
-            finish_reason: body["stop_reason"].as_str().map(finish_reason),
+            text: structured.unwrap_or_else(|| text_of(&body["content"])),
+            finish_reason: if by_tool {
+                Some("stop".to_owned())
+            } else {
+                reason
+            },
             usage: counted(&body["usage"]),
             request_id: None,
         })
@@ -68,6 +75,16 @@ impl Api for Messages {
     fn counting(&self) -> Counting {
         Counting::Used
     }
+}
+
+/// The tool whose input is an answer that fits a schema.
+pub(crate) const SCHEMA_TOOL: &str = "structured_answer";
+
+/// The input of that tool, if the model calls it.
+fn structured(blocks: &Value) -> Option<String> {
+    let mut blocks = blocks.as_array()?.iter();
+    let call = blocks.find(|block| block["type"] == "tool_use" && block["name"] == SCHEMA_TOOL)?;
+    Some(call["input"].to_string())
 }
 
 /// Why it ended, in OpenAI's words.

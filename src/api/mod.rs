@@ -17,6 +17,8 @@ mod messages;
 mod reading;
 mod responses;
 mod row;
+#[cfg(feature = "cli")]
+mod schema;
 mod secrets;
 
 use std::fmt::Debug;
@@ -28,6 +30,8 @@ use serde_json::{Map, Value};
 use crate::hints::Hints;
 use crate::json::Json;
 
+#[cfg(feature = "cli")]
+pub(crate) use self::schema::Schema;
 pub use self::{
     client::Client,
     error::{CallError, Class},
@@ -247,6 +251,18 @@ pub trait Ask: Debug + Send + Sync {
     fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
         sent();
         self.ask(request)
+    }
+
+    /// Why an answer is not what was asked for; `None` if it is.
+    fn misfit(&self, answer: &Answer) -> Option<String> {
+        let _ = answer;
+        None
+    }
+
+    /// The request once more, with an answer that did not fit and the reason.
+    fn request_again(&self, request: &[u8], answer: &Answer, misfit: &str) -> Vec<u8> {
+        let _ = (answer, misfit);
+        request.to_vec()
     }
 
     /// Tells a request from one with the same body elsewhere: the path, where it is not that of chat

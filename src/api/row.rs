@@ -91,6 +91,26 @@ impl RequestStyle {
         }
     }
 
+    /// A request that goes on with an answer that did not fit, and the reason. `None` if the request is of another shape.
+    pub(super) fn again(self, request: &[u8], answer: &str, misfit: &str) -> Option<Vec<u8>> {
+        let mut body: Value = serde_json::from_slice(request).ok()?;
+        let list = match self {
+            RequestStyle::Responses => &mut body["input"],
+            RequestStyle::Gemini => &mut body["contents"],
+            RequestStyle::Chat | RequestStyle::Messages => &mut body["messages"],
+        };
+        if list.is_string() {
+            *list = json!([{"role": "user", "content": list}]);
+        }
+        let list = list.as_array_mut()?;
+        if !answer.trim().is_empty() {
+            list.push(self.message(json!({"role": "assistant", "content": answer})));
+        }
+        let problem = format!("This answer does not fit the schema: {misfit}. Answer once more.");
+        list.push(self.message(json!({"role": "user", "content": problem})));
+        Some(body.to_string().into_bytes())
+    }
+
     /// A message of a conversation.
     fn message(self, mut message: Value) -> Value {
         let is_model = message["role"] == "assistant";

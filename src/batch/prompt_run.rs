@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use super::Settings;
 use super::event::Event;
 use super::view::View;
 use crate::api::{Answer, CallError};
 use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::json::Json;
+use crate::outcome::CallOutcome;
 use crate::pacing::{KeyPermit, NoKeyPermit};
 use crate::prompts::Prompt;
 use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
@@ -31,6 +33,8 @@ pub(super) enum NoAnswer {
     KeyRetired(CallError),
     /// The call failed, and the server orders a longer wait than anybody waits.
     WaitTooLong(CallError),
+    /// The answer does not fit the schema.
+    Misfit(CallError),
     /// The batch was stopped before the call was made.
     NotSent,
 }
@@ -41,7 +45,7 @@ impl NoAnswer {
         match self {
             NoAnswer::Call(error) => error.verdict_behind_a_limiter(),
             NoAnswer::KeyRetired(_) => Verdict::RateLimited(Some(Duration::ZERO)),
-            NoAnswer::WaitTooLong(_) | NoAnswer::NotSent => Verdict::Stop,
+            NoAnswer::WaitTooLong(_) | NoAnswer::Misfit(_) | NoAnswer::NotSent => Verdict::Stop,
         }
     }
 }
@@ -50,9 +54,10 @@ impl NoAnswer {
     /// The error of the call, if one was made.
     fn error(self) -> Option<CallError> {
         match self {
-            NoAnswer::Call(error) | NoAnswer::KeyRetired(error) | NoAnswer::WaitTooLong(error) => {
-                Some(error)
-            }
+            NoAnswer::Call(error)
+            | NoAnswer::KeyRetired(error)
+            | NoAnswer::WaitTooLong(error)
+            | NoAnswer::Misfit(error) => Some(error),
             NoAnswer::NotSent => None,
         }
     }
@@ -121,8 +126,13 @@ impl<'a> PromptRun<'a> {
             took: timing.took,
             ..RecordAttempt::of(timing.started_at, ended)
         });
-        if answer.is_ok() {
-            self.tell(None);
+    }
+
+    /// The answer that has just come does not fit the schema.
+    pub(super) fn misfit(&mut self, error: &CallError) {
+        self.view.misfit(&self.job.prompt, error);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.outcome = error.outcome();
         }
     }
 
@@ -132,10 +142,22 @@ impl<'a> PromptRun<'a> {
         attempts.filter(|attempt| attempt.billed.is_some()).count()
     }
 
+    fn misfits(&self) -> usize {
+        let attempts = self.attempts.iter();
+        attempts
+            .filter(|attempt| attempt.outcome == CallOutcome::Misfit)
+            .count()
+    }
+
     /// What the retry does next. A call that may have been billed is repeated at most
-    /// `timeout_retries` times, after the usual backoff; it spends none of the other retries.
-    pub(super) fn verdict(&self, failed: &NoAnswer, timeout_retries: u32) -> Verdict {
+    /// `timeout_retries` times, after the usual backoff; it spends none of the other retries. Nor does an answer that
+    /// does not fit, after which the prompt is asked again at once, at most `schema_retries` times.
+    pub(super) fn verdict(&self, failed: &NoAnswer, settings: &Settings) -> Verdict {
+        let timeout_retries = settings.timeout_retries;
         match failed {
+            NoAnswer::Misfit(_) if self.misfits() <= settings.schema_retries as usize => {
+                Verdict::RateLimited(Some(Duration::ZERO))
+            }
             NoAnswer::Call(error) if error.maybe_billed => {
                 match self.in_doubt() > timeout_retries as usize {
                     true => Verdict::Stop,
@@ -148,7 +170,9 @@ impl<'a> PromptRun<'a> {
 
     /// The call that has just failed will be followed by another.
     pub(super) fn retrying(&mut self, failed: &Retrying<'_, NoAnswer>) {
-        if let NoAnswer::Call(error) | NoAnswer::KeyRetired(error) = failed.error {
+        if let NoAnswer::Call(error) | NoAnswer::KeyRetired(error) | NoAnswer::Misfit(error) =
+            failed.error
+        {
             if let Some(attempt) = self.attempts.last_mut() {
                 attempt.backoff = Some(failed.wait);
             }
@@ -176,6 +200,7 @@ impl<'a> PromptRun<'a> {
     }
 
     fn answered(self, answer: Answer) -> Record {
+        self.tell(None);
         let response = RecordResponse {
             status_code: answer.status,
             request_id: answer.request_id,

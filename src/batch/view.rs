@@ -204,6 +204,12 @@ impl View {
         }
     }
 
+    /// An answer of this prompt, which has been counted, does not fit the schema.
+    pub(super) fn misfit(&self, prompt: &Prompt, error: &CallError) {
+        let counts = &mut self.state.lock().counts;
+        counts.failed_calls.count_call(&prompt.custom_id, error);
+    }
+
     /// When the first and the last call left.
     pub(super) fn sent(&self) -> Option<(Instant, Instant)> {
         self.state.lock().sent

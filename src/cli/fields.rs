@@ -45,6 +45,20 @@ impl<A> RecordFields<'_, A> {
         self.usage_of_response()?.status_code
     }
 
+    /// The fields of an answer that was asked for with `--schema`.
+    pub(super) fn answer(&self) -> Map<String, Value> {
+        #[derive(Deserialize)]
+        struct SchemaOnly {
+            schema: Option<IgnoredAny>,
+        }
+        let settings = self.settings.map_or("{}", RawValue::get);
+        let has_schema =
+            serde_json::from_str(settings).is_ok_and(|SchemaOnly { schema }| schema.is_some());
+        let text = self.text.as_deref().filter(|_| has_schema);
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
+    }
+
     fn usage_of_response(&self) -> Option<ResponseUsage<'_>> {
         serde_json::from_str(self.response?.get()).ok()
     }

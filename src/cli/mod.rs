@@ -37,6 +37,7 @@ mod redis;
 mod report;
 mod results;
 mod run;
+mod schema;
 mod session;
 mod setup;
 mod share;

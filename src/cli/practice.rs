@@ -47,6 +47,8 @@ fn options(args: &PracticeArgs) -> ServerOptions {
             truncated: behaviour.truncated,
             bad_json: behaviour.bad_json,
             empty: behaviour.empty,
+            wrong_json: behaviour.wrong_json,
+            wrong_again: behaviour.wrong_again,
             hang: behaviour.hang,
             quota: behaviour.quota.map(|(answers, _)| answers),
             quota_key: behaviour.quota.and_then(|(_, key)| key),

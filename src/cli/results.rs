@@ -15,6 +15,7 @@ use super::args::RunArgs;
 use super::error::CommandError;
 use super::format::{counted, shortened};
 use super::input::Input;
+use super::schema;
 use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
 use crate::clock::{Clock, SystemClock};
@@ -285,6 +286,14 @@ fn settings_of(args: &RunArgs, client: &Client) -> Json {
         ("system message", request.system.as_deref().map(digest)),
         ("parameter", parameters),
         ("template", template.as_deref().map(digest)),
+        (
+            "schema",
+            request
+                .schema
+                .as_deref()
+                .map(schema::text)
+                .map(|text| digest(&text)),
+        ),
         ("api", Some(args.calls.server.api.to_string())),
         ("server", Some(server)),
     ];

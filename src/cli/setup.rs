@@ -9,7 +9,7 @@ use super::args::{AutoOr, CallArgs, RateArgs};
 use super::endpoints::{self, Endpoint};
 use super::error::{Checks, CommandError};
 use super::format::counted;
-use super::limits;
+use super::{limits, schema};
 use crate::api::{ApiKind, Client, Params};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
@@ -144,6 +144,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
                 .jitter(retries.jitter),
         ),
         timeout_retries: retries.timeout_retries,
+        schema_retries: retries.schema_retries,
         max_wait: args.bounds.max_wait,
         halt: args.halt,
         max_cost: max_cost(args),
@@ -243,13 +244,11 @@ fn client(
     let Endpoint { base_url, key } = endpoint;
     let api = args.server.api.api();
     let params = params(args);
-    Ok(Client::over(
-        http,
-        api,
-        base_url.as_deref(),
-        key.as_ref(),
-        params,
-    ))
+    let client = Client::over(http, api, base_url.as_deref(), key.as_ref(), params);
+    match &args.request.schema {
+        Some(text) => schema::ask_for(text, client),
+        None => Ok(client),
+    }
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) checks it.

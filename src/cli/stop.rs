@@ -224,6 +224,9 @@ pub(super) fn advice(cause: &FailureCause, model: Option<&str>) -> String {
         (CallOutcome::Unreadable, _) => {
             "is this the API that --api names? See --base-url, too".to_owned()
         }
+        (CallOutcome::Misfit, _) => {
+            "can this model answer in JSON? See --schema, --schema-retries and --max-tokens".to_owned()
+        }
         (CallOutcome::Timeout, _) => "is the server slow? Give it more time with --timeout".to_owned(),
         (CallOutcome::Connection, _) => "is the address right? See --base-url".to_owned(),
         _ => "is the server well, and is -m right?".to_owned(),

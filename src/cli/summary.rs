@@ -13,6 +13,7 @@ use super::setup::Setup;
 use super::style::{Emphasis, Text};
 use crate::api::Usage;
 use crate::batch::{Causes, Flags, Resume, Stop, Summary};
+use crate::outcome::CallOutcome;
 
 /// How many prompts go where at which rate, and how many are on record.
 pub(super) fn beginning(setup: &Setup, count: Option<u64>, resume: &Resume) -> String {
@@ -97,8 +98,8 @@ fn failed(summary: &Summary) -> Vec<String> {
         .iter()
         .map(|cause| {
             let label = match cause.status {
-                Some(status) => format!("status {status}"),
-                None => cause.label(),
+                Some(status) if cause.outcome != CallOutcome::Misfit => format!("status {status}"),
+                _ => cause.label(),
             };
             let more = if cause.count > NAMES as u64 {
                 ", …"

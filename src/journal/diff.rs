@@ -119,7 +119,14 @@ fn differences(was: Option<&Json>, now: Option<&Json>) -> Vec<String> {
         return Vec::new();
     };
     let (was, now) = (was.value(), now.value());
-    let parts = ["model", "system message", "parameter", "template", "api"];
+    let parts = [
+        "model",
+        "system message",
+        "parameter",
+        "template",
+        "schema",
+        "api",
+    ];
     let changed = parts.into_iter().filter(|part| was[part] != now[part]);
     changed
         .map(|part| match (was[part].as_str(), now[part].as_str()) {

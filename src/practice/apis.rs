@@ -46,6 +46,12 @@ pub(super) struct Question {
     cache_write: u32,
     /// The length of the vectors.
     dimensions: usize,
+    /// What the answer has to fit.
+    schema: Option<Value>,
+    /// The tool that has to be called with such an answer.
+    tool: Option<String>,
+    /// Whether the server has answered before.
+    is_again: bool,
 }
 
 /// What a file costs: an image of middle size takes about 1,000 tokens at most makers.
@@ -124,7 +130,13 @@ impl Dialect {
         let turns = self.turns(body)?;
         let system = body.pointer(system).and_then(text);
         let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
-        let texts = turns.iter().map(|turn| &turn.text).chain(&system);
+        let schema = schema(body).cloned();
+        let schema_text = schema.as_ref().map(Value::to_string);
+        let texts = turns
+            .iter()
+            .map(|turn| &turn.text)
+            .chain(&system)
+            .chain(&schema_text);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
         let files = turns
             .iter()
@@ -132,6 +144,9 @@ impl Dialect {
         let dimensions = body["dimensions"].as_u64().unwrap_or(8);
         Ok(Question {
             input: costs.chain(files).fold(0, u32::saturating_add),
+            is_again: turns.iter().any(|turn| !turn.is_user),
+            tool: body["tool_choice"]["name"].as_str().map(str::to_owned),
+            schema,
             topics: self.topics(turns)?,
             max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
@@ -201,7 +216,15 @@ impl Dialect {
 
 impl Question {
     pub(super) fn answer(&self, seed: u64) -> Prose {
-        Prose::about(&self.topics[0], seed, self.max_tokens)
+        match &self.schema {
+            Some(schema) => Prose::fitting(schema, &self.topics[0], seed, self.max_tokens),
+            None => Prose::about(&self.topics[0], seed, self.max_tokens),
+        }
+    }
+
+    /// Whether an answer can miss its schema: the first can, and later ones `if_again`.
+    pub(super) fn may_be_wrong(&self, if_again: bool) -> bool {
+        self.schema.is_some() && (if_again || !self.is_again)
     }
 
     /// Keeps this part of the input in a cache, which the first call writes and later ones read.
@@ -212,6 +235,25 @@ impl Question {
             false => self.cached = tokens,
         }
     }
+}
+
+/// The schema that the answer has to fit, wherever an API has it.
+fn schema(body: &Value) -> Option<&Value> {
+    let places = [
+        "/response_format/json_schema/schema",
+        "/text/format/schema",
+        "/generationConfig/responseSchema",
+        "/generationConfig/responseJsonSchema",
+    ];
+    let forced_tool = || {
+        let name = body.pointer("/tool_choice/name")?;
+        let mut tools = body["tools"].as_array()?.iter();
+        tools
+            .find(|tool| tool["name"] == *name)?
+            .get("input_schema")
+    };
+    let given = places.iter().find_map(|place| body.pointer(place));
+    given.or_else(forced_tool)
 }
 
 /// `/v1beta/models/NAME:generateContent`, and its relatives.
@@ -272,10 +314,22 @@ fn response(prose: &Prose, question: &Question, name: &str) -> Value {
 fn message(prose: &Prose, question: &Question, name: &str) -> Value {
     let (cached, cache_write) = (question.cached, question.cache_write);
     let input = question.input - cached - cache_write; // those of a cache are counted apart
-    let reason = prose.reason("end_turn", "max_tokens");
+    let (whole, block) = match &question.schema {
+        // An answer that was cut has no input that can be read.
+        Some(_) => {
+            let given: Value = serde_json::from_str(&prose.text).unwrap_or(json!({}));
+            let id = format!("toolu_{name}");
+            (
+                "tool_use",
+                json!({"type": "tool_use", "id": id, "name": question.tool, "input": given}),
+            )
+        }
+        None => ("end_turn", json!({"type": "text", "text": prose.text})),
+    };
+    let reason = prose.reason(whole, "max_tokens");
     json!({
         "id": format!("msg_{name}"), "type": "message", "role": "assistant", "model": MODEL,
-        "content": [{"type": "text", "text": prose.text}], "stop_reason": reason, "stop_sequence": null,
+        "content": [block], "stop_reason": reason, "stop_sequence": null,
         "usage": {"input_tokens": input, "cache_creation_input_tokens": cache_write,
             "cache_read_input_tokens": cached, "output_tokens": prose.tokens()},
     })

@@ -84,6 +84,10 @@ pub struct Faults {
     pub bad_json: f64,
     /// Status 200, and an answer without text.
     pub empty: f64,
+    /// An answer that does not fit the schema of the request. Asked again, the server answers as it should.
+    pub wrong_json: f64,
+    /// Such an answer also when the server is asked again.
+    pub wrong_again: bool,
     /// No answer at all.
     pub hang: f64,
     /// After this number of answers a key has no credit left.
@@ -102,6 +106,7 @@ pub(super) enum InjectedFault {
     Truncated,
     BadJson,
     Empty,
+    WrongJson,
     Hang,
 }
 
@@ -138,7 +143,7 @@ impl Faults {
     }
 
     /// The name and the rate of each fault that comes at random.
-    fn rates(&self) -> [(&'static str, f64, InjectedFault); 8] {
+    fn rates(&self) -> [(&'static str, f64, InjectedFault); 9] {
         [
             ("error_500", self.error_500, InjectedFault::Status(500)),
             ("error_503", self.error_503, InjectedFault::Status(503)),
@@ -147,6 +152,7 @@ impl Faults {
             ("truncated", self.truncated, InjectedFault::Truncated),
             ("bad_json", self.bad_json, InjectedFault::BadJson),
             ("empty", self.empty, InjectedFault::Empty),
+            ("wrong_json", self.wrong_json, InjectedFault::WrongJson),
             ("hang", self.hang, InjectedFault::Hang),
         ]
     }

@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use serde_json::{Map, Value, json};
 
 /// The text of an answer.
 #[derive(Debug)]
@@ -22,7 +23,38 @@ impl Prose {
 
     /// Some sentences about a topic, cut off after `max_tokens`.
     pub(super) fn about(topic: &str, seed: u64, max_tokens: Option<u32>) -> Self {
-        let text = sentences(topic, seed);
+        Prose::within(sentences(topic, seed), max_tokens)
+    }
+
+    /// JSON that fits a schema, cut off after `max_tokens`.
+    pub(super) fn fitting(schema: &Value, topic: &str, seed: u64, most: Option<u32>) -> Self {
+        let value = Example {
+            schema,
+            topic,
+            seed,
+        }
+        .of(schema, 0);
+        Prose::within(value.to_string(), most)
+    }
+
+    /// The same JSON with another type: of its first field, if it is an object.
+    pub(super) fn spoilt(self) -> Self {
+        let other = |value: &Value| match value {
+            Value::Object(_) => json!("wrong"),
+            _ => json!({"wrong": true}),
+        };
+        let mut value: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        let first = value
+            .as_object_mut()
+            .and_then(|fields| fields.values_mut().next());
+        match first {
+            Some(field) => *field = other(field),
+            None => value = other(&value),
+        }
+        Prose::whole(value.to_string())
+    }
+
+    fn within(text: String, max_tokens: Option<u32>) -> Self {
         match max_tokens {
             Some(max) if tokens(&text) > max => Prose {
                 text: text.chars().take(max as usize * 4).collect(),
@@ -70,6 +102,75 @@ pub(super) fn random(topic: &str, seed: u64) -> StdRng {
     let mut hasher = DefaultHasher::new();
     (seed, topic).hash(&mut hasher);
     StdRng::seed_from_u64(hasher.finish())
+}
+
+/// Makes values that fit a schema.
+struct Example<'a> {
+    /// The whole schema, which references point into.
+    schema: &'a Value,
+    topic: &'a str,
+    seed: u64,
+}
+
+impl Example<'_> {
+    /// References may go in circles: below this depth a value is null.
+    const DEEPEST: usize = 20;
+
+    fn of(&self, part: &Value, depth: usize) -> Value {
+        if depth > Self::DEEPEST {
+            return Value::Null;
+        }
+        let reference = part["$ref"]
+            .as_str()
+            .and_then(|place| place.strip_prefix('#'));
+        if let Some(there) = reference.and_then(|place| self.schema.pointer(place)) {
+            return self.of(there, depth + 1);
+        }
+        let choices = ["enum", "anyOf", "oneOf"].map(|name| part[name].as_array());
+        match (choices, part.get("const")) {
+            ([Some(values), ..], _) => values.first().cloned().unwrap_or_default(),
+            (_, Some(value)) => value.clone(),
+            ([_, Some(parts), _] | [_, _, Some(parts)], _) if !parts.is_empty() => {
+                self.of(&parts[0], depth + 1)
+            }
+            _ => self.typed(part, depth),
+        }
+    }
+
+    fn typed(&self, part: &Value, depth: usize) -> Value {
+        let kind = part["type"].as_str().or_else(|| part["type"][0].as_str());
+        let least = |name: &str| part[name].as_u64().unwrap_or(0);
+        let number = random(self.topic, self.seed).random_range(0..100_u32);
+        let low = part["minimum"].as_f64().unwrap_or(0.0);
+        let high = part["maximum"].as_f64().unwrap_or(low + 100.0);
+        match kind {
+            Some("integer") => ((low + f64::from(number)).min(high) as i64).into(),
+            Some("number") => (low + f64::from(number)).min(high).into(),
+            Some("boolean") => (number % 2 == 0).into(),
+            Some("null") => Value::Null,
+            Some("array") => {
+                let count = least("minItems").clamp(1, 100);
+                (0..count)
+                    .map(|_| self.of(&part["items"], depth + 1))
+                    .collect()
+            }
+            _ if kind == Some("object") || part["properties"].is_object() => {
+                let fields = part["properties"].as_object().into_iter().flatten();
+                let made = fields.map(|(name, field)| (name.clone(), self.of(field, depth + 1)));
+                made.collect::<Map<_, _>>().into()
+            }
+            _ => {
+                let most = part["maxLength"].as_u64().unwrap_or(80) as usize;
+                let text = format!("[practice] {}", heading(self.topic));
+                let width = least("minLength").min(10_000) as usize;
+                let text: String = format!("{text:<width$}")
+                    .chars()
+                    .take(most.max(width))
+                    .collect();
+                text.into()
+            }
+        }
+    }
 }
 
 const OPENINGS: &[&str] = &[

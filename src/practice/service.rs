@@ -113,6 +113,11 @@ impl Service {
         if over.is_none() {
             let faults = &self.options.faults;
             seen.fault = faults.draw(self.options.seed, number, seen.at);
+            if let (Ok(question), Some(InjectedFault::WrongJson)) = (&question, seen.fault)
+                && !question.may_be_wrong(faults.wrong_again)
+            {
+                seen.fault = None;
+            }
             if self.work(number, seen.fault) {
                 return None;
             }
@@ -205,6 +210,7 @@ impl Service {
             Some(InjectedFault::BadJson) => return Ok("{\"choices\": [{\"message\": ".into()),
             _ if self.is_out_of_credit(seen.key) => return Err(Problem::NoCredit),
             Some(InjectedFault::Empty) => Prose::whole(String::new()),
+            Some(InjectedFault::WrongJson) => question.answer(seed).spoilt(),
             _ => question.answer(seed),
         };
         Ok(dialect.completion(question, &prose, seed))

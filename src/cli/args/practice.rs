@@ -93,6 +93,16 @@ pub(in crate::cli) struct BehaviourArgs {
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) empty: f64,
 
+    /// Answer with JSON that does not fit the schema
+    ///
+    /// Asked again, it answers as it should.
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) wrong_json: f64,
+
+    /// Answer with such JSON also when asked again
+    #[arg(long, requires = "wrong_json")]
+    pub(in crate::cli) wrong_again: bool,
+
     /// Never answer
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) hang: f64,

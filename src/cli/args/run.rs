@@ -174,6 +174,14 @@ pub(in crate::cli) struct RequestArgs {
     /// Objects are merged, as in generationConfig={"topP":0.9}.
     #[arg(long, value_name = "KEY=JSON")]
     pub(in crate::cli) param: Vec<Param>,
+
+    /// Ask for JSON that fits a schema, and check each answer
+    ///
+    /// It is a file with a JSON Schema, or fields as in 'name, age int, mood good|bad, tags [str]'. A type is str (the
+    /// default), int, num or bool, one of several words, or a list; a description may follow after a colon. An answer that
+    /// does not fit is asked for again (--schema-retries), then the prompt fails with the error schema.
+    #[arg(long, value_name = "FILE|FIELDS")]
+    pub(in crate::cli) schema: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -289,6 +297,12 @@ pub(in crate::cli) struct RetryArgs {
     /// Such a call may have been billed, as one whose connection broke after it was sent. --max-retries does not count it.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(in crate::cli) timeout_retries: u32,
+
+    /// Retries for each prompt after a misfit of --schema
+    ///
+    /// The model is told what does not fit. --max-retries does not count it.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(in crate::cli) schema_retries: u32,
 
     /// The first backoff; it doubles with each retry
     #[arg(long, value_name = "DUR", default_value = "1s", value_parser = duration)]

@@ -89,6 +89,15 @@ pub(crate) struct ExportOptions {
     pub(crate) price: Option<Price>,
 }
 
+/// The columns beside the usual ones, in the order in which they were found.
+#[derive(Debug, Default)]
+struct Columns {
+    /// Those of the input.
+    input: Vec<String>,
+    /// The fields of answers that had to fit a schema.
+    answer: Vec<String>,
+}
+
 /// What was exported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Exported {
@@ -134,9 +143,9 @@ pub(crate) fn export<R: BufRead + Seek>(
     if options.format == ExportFormat::Txt && options.failed == FailedPrompts::Only {
         return Err(ExportError::NoPlace);
     }
-    let mut found = Vec::new();
-    let offsets = offsets(results, options.order, &mut found).map_err(RereadError::from)?;
-    let columns = options.columns_of(found)?;
+    let mut columns = Columns::default();
+    let offsets = offsets(results, options.order, &mut columns).map_err(RereadError::from)?;
+    columns.input = options.columns_of(columns.input)?;
     let mut exported = Exported {
         torn: results.torn(),
         ..Exported::default()
@@ -163,17 +172,13 @@ pub(crate) fn export<R: BufRead + Seek>(
 fn offsets<R: BufRead>(
     results: &mut Results<R>,
     order: ExportOrder,
-    columns: &mut Vec<String>,
+    columns: &mut Columns,
 ) -> Result<Vec<u64>, ResultsError> {
     let mut records = Vec::new();
     while let Some(line) = results.next_line()? {
         let row: ExportRow<'_> = line.parse()?;
-        for (place, name) in row.columns.keys().enumerate() {
-            // Nearly always each record has the same columns as the one before.
-            if columns.get(place) != Some(name) && !columns.contains(name) {
-                columns.push(name.clone());
-            }
-        }
+        add(&mut columns.input, row.columns.keys());
+        add(&mut columns.answer, row.answer().keys());
         records.push((in_order(line.id(&row.id)?.line), line.offset));
     }
     keep_last(&mut records);
@@ -182,6 +187,15 @@ fn offsets<R: BufRead>(
         offsets.sort_unstable();
     }
     Ok(offsets)
+}
+
+/// Adds the names that are new. Nearly always each record has the same as the one before.
+fn add<'n>(columns: &mut Vec<String>, names: impl Iterator<Item = &'n String>) {
+    for (place, name) in names.enumerate() {
+        if columns.get(place) != Some(name) && !columns.contains(name) {
+            columns.push(name.clone());
+        }
+    }
 }
 
 impl ExportOptions {

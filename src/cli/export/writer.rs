@@ -6,11 +6,11 @@ use std::io::{self, BufWriter, Write};
 
 use csv::{Terminator, WriterBuilder};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::markdown::section;
-use super::{ExportFormat, ExportOptions, ExportRow};
+use super::{Columns, ExportFormat, ExportOptions, ExportRow};
 use crate::batch::Price;
 use crate::journal::RecordError;
 use crate::text::{cleaned, cleaned_json};
@@ -31,8 +31,8 @@ const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝',
 /// An output that takes rows.
 pub(super) struct RowWriter<'a, W: Write> {
     options: &'a ExportOptions,
-    /// The columns of the input that are written, too, where the format has a place for them.
-    columns: Vec<String>,
+    /// Those that are written, too, where the format has a place for them.
+    columns: Columns,
     to: BufWriter<W>,
     /// Cells of the table that begin as a formula does.
     pub(super) formulas: u64,
@@ -41,7 +41,7 @@ pub(super) struct RowWriter<'a, W: Write> {
 
 impl<'a, W: Write> RowWriter<'a, W> {
     /// Begins an output; a table with its heading.
-    pub(super) fn new(options: &'a ExportOptions, columns: Vec<String>, to: W) -> io::Result<Self> {
+    pub(super) fn new(options: &'a ExportOptions, columns: Columns, to: W) -> io::Result<Self> {
         let to = BufWriter::with_capacity(64 << 10, to);
         let mut writer = RowWriter {
             options,
@@ -61,9 +61,17 @@ impl<'a, W: Write> RowWriter<'a, W> {
             self.to.write_all("\u{feff}".as_bytes())?;
         }
         let cost = self.options.price.map(|_| "cost");
-        let columns = self.columns.iter().map(String::as_str);
-        let names = COLUMNS.into_iter().chain(cost).chain(columns);
-        let heading = self.line_of(names)?;
+        let columns = self.columns.input.iter().map(String::as_str);
+        let usual = COLUMNS.into_iter().chain(cost).chain(columns);
+        let mut names: Vec<_> = usual.map(Cow::from).collect();
+        for field in &self.columns.answer {
+            let is_taken = names.iter().any(|name| name == field);
+            names.push(match is_taken {
+                true => format!("answer.{field}").into(),
+                false => field.into(),
+            });
+        }
+        let heading = self.line_of(names.iter().map(|name| &**name))?;
         self.to.write_all(&heading)
     }
 
@@ -90,7 +98,13 @@ impl<'a, W: Write> RowWriter<'a, W> {
     }
 
     fn table_row(&mut self, row: &ExportRow<'_>) -> io::Result<Vec<u8>> {
-        let others = self.columns.iter().map(|name| cell(row.columns.get(name)));
+        let answer = row.answer();
+        let Columns {
+            input,
+            answer: fields,
+        } = &self.columns;
+        let others = input.iter().map(|name| cell(row.columns.get(name)));
+        let fields = fields.iter().map(|name| cell(answer.get(name)));
         let mut cells: Vec<_> = usual_cells(row)
             .into_iter()
             .chain(self.options.price.map(|price| {
@@ -98,6 +112,7 @@ impl<'a, W: Write> RowWriter<'a, W> {
                 cost.unwrap_or_default().into()
             }))
             .chain(others)
+            .chain(fields)
             .collect();
         for cell in &mut cells {
             if cell.starts_with(FORMULA_STARTS) {
@@ -136,8 +151,11 @@ impl<'a, W: Write> RowWriter<'a, W> {
             cost: Option<f64>,
             #[serde(skip_serializing_if = "Option::is_none")]
             columns: Option<BTreeMap<&'a str, &'a Value>>,
+            #[serde(skip_serializing_if = "Map::is_empty")]
+            answer: Map<String, Value>,
         }
-        let names = self.columns.iter();
+        let columns = &self.columns.input;
+        let names = columns.iter();
         let found = names.filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
         json_line(&PlainLine {
             custom_id: &row.custom_id,
@@ -146,7 +164,8 @@ impl<'a, W: Write> RowWriter<'a, W> {
             finish_reason: row.finish_reason.as_deref(),
             error: row.error.as_ref(),
             cost: self.options.price.and_then(|price| cost(row, price)),
-            columns: (!self.columns.is_empty()).then(|| found.collect()),
+            columns: (!columns.is_empty()).then(|| found.collect()),
+            answer: row.answer(),
         })
     }
 }
