@@ -224,11 +224,19 @@ mod tests {
     proptest! {
         #[test]
         fn json_stays_json_and_has_no_secret(before: String, after: String, key in "[!-~]{8,20}") {
-            let text = format!("{before}{key}{after}");
-            let json = serde_json::to_string(&text).unwrap();
-            let shown = Secrets::new([key.as_str()]).hide(json);
-            let shown: String = serde_json::from_str(&shown).unwrap();
-            prop_assert!(!shown.contains(&key));
+            prop_assert!(!shown_as_json(&before, &key, &after).contains(&key));
         }
+    }
+
+    #[test]
+    fn a_key_that_begins_with_backslashes_is_hidden_in_json() {
+        let key = r"\AaAA0!";
+        assert!(!shown_as_json("", key, "").contains(key));
+    }
+
+    /// The text of a JSON string whose secrets are hidden.
+    fn shown_as_json(before: &str, key: &str, after: &str) -> String {
+        let json = serde_json::to_string(&format!("{before}{key}{after}")).unwrap();
+        serde_json::from_str(&Secrets::new([key]).hide(json)).unwrap()
     }
 }
