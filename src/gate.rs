@@ -18,16 +18,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use serde_json::json;
-use ureq::http::{Request, header};
 
 use crate::api::{ApiKind, ExtraHeader, Key, Secrets, Usage};
 use crate::batch::Estimate;
 use crate::cancel::CancelToken;
 use crate::hints::Hints;
-use crate::http::{Http, TransportError, TransportFault};
+use crate::http::Http;
 use crate::pacing::{CallLimiter, CallReport, KeyLimits, PermitOutcome, RateLimit};
 use crate::practice::connections::{ClientPatience, Connections, Serve};
 use crate::practice::wire::{WireReply, WireRequest};
@@ -71,8 +69,6 @@ pub(crate) struct GateOptions {
 pub(crate) struct Gate {
     addr: SocketAddr,
     service: Arc<GateService>,
-    /// Dropped to end every wait.
-    running: Option<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -89,7 +85,8 @@ struct GateService {
     /// when the client goes away.
     clients: Mutex<HashMap<u64, (TcpStream, CancelToken)>>,
     counts: Mutex<GateCounts>,
-    estimate: Mutex<Estimate>,
+    /// What a call costs, if tokens are limited.
+    estimate: Option<Mutex<Estimate>>,
     connections: Connections,
 }
 
@@ -100,16 +97,16 @@ impl Gate {
     /// If the address is in use, or there is no thread.
     pub(crate) fn open(addr: SocketAddr, http: Http, options: GateOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
-        let (running, stopped) = bounded(0);
+        let estimate = Estimate::new(options.api.api().counting());
         let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
-            connections: Connections::new(stopped, options.max_connections),
+            connections: Connections::new(options.max_connections),
             http,
             upstream: Upstream::new(&options.base_url),
             cancel: CancelToken::new(),
             clients: Mutex::default(),
             counts: Mutex::default(),
-            estimate: Mutex::new(Estimate::new(options.api.api().counting())),
+            estimate: options.limits.tokens.map(|_| Mutex::new(estimate)),
             options,
         });
         let addr = listener.local_addr()?;
@@ -123,7 +120,6 @@ impl Gate {
         Ok(Gate {
             addr,
             service,
-            running: Some(running),
             threads,
         })
     }
@@ -157,11 +153,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.running = None;
         self.service.cancel.cancel();
-        self.service.connections.shut_down();
-        // A connection of our own wakes the accepting thread, which sees that the gate is closed.
-        let _ = TcpStream::connect(self.addr);
+        self.service.connections.stop(self.addr);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -180,8 +173,7 @@ impl Serve for GateService {
             request: SLOW,
         };
         self.each_request(stream, Some(patience), |request| {
-            let own = self.refuses(&request).or_else(|| self.own_page(&request));
-            match own {
+            match self.own_reply(&request) {
                 Some(reply) => reply.send(stream, request.keep_alive),
                 None => GateCall::new(self, &request, stream, number).through(),
             }
@@ -195,8 +187,8 @@ impl Serve for GateService {
 }
 
 impl GateService {
-    /// The answer to a client that must not call here.
-    fn refuses(&self, request: &WireRequest) -> Option<WireReply> {
+    /// The answer to a client that must not call here, or asks for the page of the gate itself.
+    fn own_reply(&self, request: &WireRequest) -> Option<WireReply> {
         let passes_keys_on = self.options.keys.is_empty();
         let (status, why) = match &self.options.token {
             _ if self.cancel.is_cancelled() => (503, "this gate is being closed"),
@@ -208,24 +200,16 @@ impl GateService {
                 403,
                 "this gate answers no web pages: give it a token with --token-env",
             ),
-            None if !headers::is_loopback_host(request) => (
+            None if !headers::names_loopback(request) => (
                 403,
                 "call this gate as 127.0.0.1 or localhost, or give it a token with --token-env",
             ),
-            _ if request.header("upgrade").is_some() => {
-                (501, "this gate cannot change to another protocol")
+            _ if request.path == "/paceline/stats" => {
+                return Some(WireReply::new(200, json!(self.counts()).to_string()));
             }
             _ => return None,
         };
         Some(self.refusal(status, why))
-    }
-
-    /// The page of the gate itself, if that is asked for.
-    fn own_page(&self, request: &WireRequest) -> Option<WireReply> {
-        if request.path != "/paceline/stats" {
-            return None;
-        }
-        Some(WireReply::new(200, json!(self.counts()).to_string()))
     }
 
     /// Cancels the calls of clients that have gone, until the gate closes: a thread that waits for a permit cannot read its
@@ -242,37 +226,9 @@ impl GateService {
         }
     }
 
-    /// Whether tokens are limited, and so counted.
-    fn counts_tokens(&self) -> bool {
-        self.options.limits.tokens.is_some()
-    }
-
-    /// About how many tokens a request costs; 0 if they are not limited.
-    fn estimate(&self, body: &[u8]) -> u32 {
-        match self.counts_tokens() {
-            true => sum(self.estimate.lock().cost(body)),
-            false => 0,
-        }
-    }
-
-    /// The tokens of an answered request, as the API counts them. The next estimate is better.
-    fn learn(&self, body: &[u8], usage: Usage) -> u32 {
-        sum(self.estimate.lock().learn(body, usage))
-    }
-
-    /// The request as it is sent on with this key, without its body.
-    fn head(&self, request: &WireRequest, key: usize) -> Result<Request<()>, TransportError> {
-        let (key, extra) = (self.keys.header(key), &self.options.headers);
-        let head = self.upstream.request(request, key, extra);
-        let mut head = head.map_err(|error| TransportError {
-            fault: TransportFault::Unsendable,
-            message: error.to_string(),
-            is_sent: false,
-        })?;
-        if self.counts_tokens() {
-            head.headers_mut().remove(header::ACCEPT_ENCODING); // the answer is read, too
-        }
-        Ok(head)
+    /// Whether answers are read, for their tokens or their record.
+    fn reads_answers(&self) -> bool {
+        self.estimate.is_some() || self.options.record.is_some()
     }
 
     /// A report with the rate that the server states, unless one was given.
@@ -294,7 +250,7 @@ impl GateService {
     }
 }
 
-fn sum(usage: Usage) -> u32 {
+fn tokens(usage: Usage) -> u32 {
     (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
 }
 

@@ -14,6 +14,7 @@ mod socket;
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -127,12 +128,23 @@ pub(crate) fn post_to<'a>(
 ) -> Result<Request<()>, TransportError> {
     let with = |post: request::Builder, (name, value)| post.header(name, value);
     let post = headers.into_iter().fold(Request::post(url), with).body(());
-    let unsendable = |error| ureq::Error::Http(error).to_string();
-    let mut post = post.map_err(|error| unsent(TransportFault::Unsendable, unsendable(error)))?;
+    let mut post = post.map_err(unsendable)?;
     for value in post.headers_mut().values_mut() {
         value.set_sensitive(true);
     }
     Ok(post)
+}
+
+/// A request that has a bad address, or a header with a line break in it.
+pub(crate) fn unsendable(error: ureq::http::Error) -> TransportError {
+    let text = ureq::Error::Http(error).to_string();
+    unsent(TransportFault::Unsendable, text)
+}
+
+/// Whether a host is this machine, by one of its own names, which no web page can choose.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The client: cheap to clone, shared by all threads, keeps connections open.
@@ -276,7 +288,7 @@ impl Http {
     }
 
     /// Reads the body of a response.
-    fn read(&self, response: Response<Body>) -> Result<HttpResponse, TransportError> {
+    pub(crate) fn read(&self, response: Response<Body>) -> Result<HttpResponse, TransportError> {
         let (head, body) = response.into_parts();
         let body = body.into_with_config().limit(self.options.body_limit);
         let body = body.read_to_vec().map_err(|error| TransportError {

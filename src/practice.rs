@@ -53,8 +53,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Sender, bounded};
-
 #[cfg(feature = "cli")]
 pub(crate) use {apis::MODEL, limits::Admission};
 
@@ -107,8 +105,6 @@ impl Default for ServerOptions {
 pub struct Server {
     addr: SocketAddr,
     service: Arc<Service>,
-    /// Dropped to end every wait.
-    running: Option<Sender<()>>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -129,8 +125,7 @@ impl Server {
         let listener = TcpListener::bind(options.addr)?;
         arrival::stamp(&listener)?;
         let addr = listener.local_addr()?;
-        let (running, stopped) = bounded(0);
-        let service = Arc::new(Service::new(options, stopped));
+        let service = Arc::new(Service::new(options));
         let accept = {
             let service = service.clone();
             move || service.connections.accept(&listener, &*service)
@@ -141,7 +136,6 @@ impl Server {
         Ok(Server {
             addr,
             service,
-            running: Some(running),
             accepting: Some(accepting),
         })
     }
@@ -202,10 +196,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.running = None;
-        self.service.connections.shut_down();
-        // A connection of our own wakes the accepting thread, which sees that the server has stopped.
-        let _ = TcpStream::connect(self.addr);
+        self.service.connections.stop(self.addr);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join(); // it joins the connections' threads
         }

@@ -2,6 +2,21 @@
 
 use ureq::http::{HeaderName, HeaderValue};
 
+/// The headers that concern one connection (RFC 9110, section 7.6.1), and not the one after it.
+pub(crate) const OF_A_CONNECTION: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// A header beside those of the API. `Debug` hides its value.
 #[derive(Clone, Debug)]
 pub(crate) struct ExtraHeader {
@@ -10,21 +25,8 @@ pub(crate) struct ExtraHeader {
 }
 
 impl ExtraHeader {
-    /// What a call itself decides, or what belongs to the connection.
-    const OWNED: [&str; 12] = [
-        "accept-encoding",
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-authorization",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ];
+    /// What a call itself decides.
+    const OWNED: [&str; 3] = ["accept-encoding", "content-encoding", "content-type"];
 
     /// Checks a name and a value. A secret value is hidden wherever a server repeats it.
     ///
@@ -34,7 +36,8 @@ impl ExtraHeader {
         let known: HeaderName = name
             .parse()
             .map_err(|_| "does not begin with the name of a header".to_owned())?;
-        if Self::OWNED.contains(&known.as_str()) {
+        let owned = [&Self::OWNED, OF_A_CONNECTION].concat();
+        if owned.contains(&known.as_str()) {
             return Err(format!("sets {known}, which each call sets itself"));
         }
         let mut value = HeaderValue::from_str(value)

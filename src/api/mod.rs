@@ -42,7 +42,7 @@ pub use self::{
 };
 pub(crate) use self::{
     client::{masked, request_id, secrets_of},
-    header::ExtraHeader,
+    header::{ExtraHeader, OF_A_CONNECTION},
     row::is_url,
     secrets::Secrets,
 };

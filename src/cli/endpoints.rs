@@ -4,7 +4,6 @@
 //! several addresses with a key each, have a rate each.
 
 use std::env;
-use std::net::IpAddr;
 
 use ureq::Proxy;
 use ureq::http::Uri;
@@ -12,7 +11,7 @@ use ureq::http::Uri;
 use super::args::ServerArgs;
 use super::error::CommandError;
 use crate::api::{Api, ExtraHeader, Key, Secrets, masked, secrets_of};
-use crate::http::{Http, HttpOptions, proxy};
+use crate::http::{Http, HttpOptions, is_loopback, proxy};
 
 /// An address and its key.
 #[derive(Debug, Default)]
@@ -45,7 +44,7 @@ impl Endpoint {
     /// The proxy that the environment names for this server. A server on this machine has none.
     fn proxy(&self, api: &dyn Api) -> Result<Option<Proxy>, CommandError> {
         let url = self.base_url.as_deref().unwrap_or(api.base_url());
-        let Some(url) = url.parse().ok().filter(|url| !is_loopback(url)) else {
+        let Some(url) = url.parse().ok().filter(|url| !is_near(url)) else {
             return Ok(None);
         };
         proxy::of(&url, |name| env::var(name).ok()).map_err(CommandError::usage)
@@ -248,11 +247,9 @@ fn checked(from: &str, url: &str) -> Result<String, CommandError> {
     }
 }
 
-fn is_loopback(url: &Uri) -> bool {
-    url.host().is_some_and(|host| {
-        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        host == "localhost" || address.is_some_and(|address| address.is_loopback())
-    })
+/// Whether this is a server on this machine.
+fn is_near(url: &Uri) -> bool {
+    url.host().is_some_and(is_loopback)
 }
 
 #[cfg(test)]
@@ -281,10 +278,10 @@ mod tests {
             "http://127.9.9.9:2",
             "http://[::1]:3",
         ] {
-            assert!(is_loopback(&near.parse().unwrap()), "{near}");
+            assert!(is_near(&near.parse().unwrap()), "{near}");
         }
         for far in ["https://api.openai.com/v1", "http://localhost.example"] {
-            assert!(!is_loopback(&far.parse().unwrap()), "{far}");
+            assert!(!is_near(&far.parse().unwrap()), "{far}");
         }
     }
 

@@ -11,7 +11,6 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use serde_json::{Value, json};
 
 use super::args::{LearnArgs, jitter};
@@ -57,8 +56,7 @@ pub(super) fn serve(args: &LearnArgs) -> Result<Exit, CommandError> {
     tell(format!(
         "the page is at {url} (open it in a browser; Ctrl-C ends it)"
     ));
-    let (_running, stopped) = bounded(0);
-    Connections::new(stopped, MOST_CONNECTIONS).accept(&listener, &LearnServer);
+    Connections::new(MOST_CONNECTIONS).accept(&listener, &LearnServer);
     Ok(Exit::Answered)
 }
 

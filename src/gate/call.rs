@@ -7,16 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::warn;
 use ureq::Body;
-use ureq::http::Response;
+use ureq::http::{Response, header};
 
 use super::headers::ReplyHead;
 use super::record::KeptBody;
-use super::{GateService, error_reply, keys};
+use super::{GateService, error_reply, keys, tokens};
 use crate::api::{CallError, Class, Usage, request_id};
 use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
-use crate::http::{HttpResponse, TransportError, TransportFault, text_headers};
+use crate::http::text_headers;
 use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse};
 use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome};
 use crate::practice::wire::{WireReply, WireRequest};
@@ -152,7 +152,11 @@ impl<'a> GateCall<'a> {
 
     /// Waits in line for a permit; one of the class `batch` waits behind all others.
     fn acquire(&self, token: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let tokens = self.service.estimate(&self.request.body);
+        let service = self.service;
+        let estimate = service.estimate.as_ref();
+        let tokens = estimate.map_or(0, |estimate| {
+            tokens(estimate.lock().cost(&self.request.body))
+        });
         match self.request.header("x-paceline-priority") {
             Some("batch") => self.limiter.acquire_behind(tokens, token),
             _ => self.limiter.acquire(tokens, token),
@@ -162,25 +166,25 @@ impl<'a> GateCall<'a> {
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
     fn send(&mut self, permit: &KeyPermit) -> Result<Response<Body>, CallError> {
         let service = self.service;
-        let head = service.head(self.request, permit.key())?;
+        let (key, extra) = (
+            service.keys.headers.get(permit.key()),
+            &service.options.headers,
+        );
+        let mut head = service.upstream.request(self.request, key, extra)?;
+        if service.reads_answers() {
+            head.headers_mut().remove(header::ACCEPT_ENCODING); // the answer is read, too
+        }
         let sent = || self.limiter.sent(permit);
         let response = service.http.send(head, &self.request.body, &sent)?;
         if response.status().as_u16() < 400 {
             return Ok(response);
         }
-        let (head, body) = response.into_parts();
-        let body = body.into_with_config().limit(KeptBody::WHOLE as u64);
-        let body = body.read_to_vec().map_err(|error| TransportError {
-            fault: TransportFault::Broken,
-            message: error.to_string(),
-            is_sent: true,
-        })?;
-        let mut response = HttpResponse {
-            status: head.status.as_u16(),
-            headers: text_headers(&head.headers),
-            body: body.clone(),
-        };
-        self.reply = Some(Response::from_parts(head, Body::builder().data(body)));
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut response = service.http.read(response)?;
+        let mut reply = Response::new(Body::builder().data(response.body.clone()));
+        *reply.status_mut() = status;
+        *reply.headers_mut() = headers;
+        self.reply = Some(reply);
         service.options.secrets.hide_in(&mut response);
         keys::secrets(self.request).hide_in(&mut response);
         let api = service.options.api.api();
@@ -232,7 +236,11 @@ impl<'a> GateCall<'a> {
         if let Some(permit) = self.permit.take() {
             let hints = Hints::read(headers, None, SystemTime::now());
             let report = CallReport {
-                tokens: usage.map(|usage| service.learn(&self.request.body, usage)),
+                tokens: usage
+                    .zip(service.estimate.as_ref())
+                    .map(|(usage, estimate)| {
+                        tokens(estimate.lock().learn(&self.request.body, usage))
+                    }),
                 ..service.report(PermitOutcome::Answered, &hints)
             };
             let _ = self.limiter.report(&permit, &report);
@@ -248,10 +256,10 @@ impl<'a> GateCall<'a> {
             let message = format!("the API answered with status {status_code}");
             self.record.error = Some(failure(&failed.error.code, &message));
         }
-        if !self.service.counts_tokens() {
+        if self.service.estimate.is_none() {
             self.answered(&headers, None);
         }
-        let mut kept = KeptBody::of(reply.headers());
+        let mut kept = KeptBody::default();
         let copied = self.copy(reply, &mut kept);
         let usage = kept.usage();
         self.answered(&headers, usage);
@@ -284,7 +292,9 @@ impl<'a> GateCall<'a> {
         loop {
             let length = body.read(&mut buffer).map_err(broken)?;
             let piece = &buffer[..length];
-            kept.keep(piece);
+            if self.service.reads_answers() {
+                kept.keep(piece);
+            }
             let sent = match head.is_chunked {
                 // A chunk of length 0 ends the body.
                 true => stream
@@ -302,20 +312,21 @@ impl<'a> GateCall<'a> {
     fn explain(mut self, failed: FailedAttempt) -> io::Result<bool> {
         let service = self.service;
         let error = failed.error;
-        let why = match error.class {
-            _ if service.cancel.is_cancelled() => "the gate is being closed".to_owned(),
-            _ if error.code == NO_PERMIT => error.message,
-            Class::RateLimited => format!("the API limits the rate: {}", error.message),
-            _ => format!("no answer from the API: {}", error.message),
+        let unanswered = |error: &CallError| format!("no answer from the API: {}", error.message);
+        let (status, why) = match error.code.as_str() {
+            _ if service.cancel.is_cancelled() => (503, "the gate is being closed".to_owned()),
+            NO_PERMIT => (503, error.message),
+            _ if error.class == Class::RateLimited => {
+                (503, format!("the API limits the rate: {}", error.message))
+            }
+            "timeout" => (504, unanswered(&error)),
+            "unsendable" => (400, unanswered(&error)),
+            _ => (502, unanswered(&error)),
         };
         let in_line = || service.time_in_line(self.limiter.waiting() + 1);
-        let reply = match error.code.as_str() {
-            _ if service.cancel.is_cancelled() || error.class == Class::RateLimited => {
-                unavailable(&why, error.retry_after.or_else(in_line))
-            }
-            "timeout" => error_reply(504, &why),
-            "unsendable" => error_reply(400, &why),
-            _ => error_reply(502, &why),
+        let reply = match status {
+            503 => unavailable(&why, error.retry_after.or_else(in_line)),
+            _ => error_reply(status, &why),
         };
         self.record.response = Some(RecordResponse {
             status_code: reply.status,

@@ -1,29 +1,14 @@
 //! What of a request is sent on, and what of the answer is passed back: everything but what concerns one connection.
 
-use std::net::IpAddr;
-
 use ureq::Body;
 use ureq::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use ureq::http::{self, Request, Response};
+use ureq::http::uri::Authority;
+use ureq::http::{Request, Response};
 
 use super::keys::KEY_HEADERS;
-use crate::api::ExtraHeader;
+use crate::api::{ExtraHeader, OF_A_CONNECTION};
+use crate::http::{TransportError, is_loopback, unsendable};
 use crate::practice::wire::WireRequest;
-
-/// The headers that concern one connection (RFC 9110, section 7.6.1), or that the gate sets itself.
-const OF_ONE_CONNECTION: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// The headers that travel on: those that do not concern one connection, or the gate.
 fn travelling<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
@@ -34,7 +19,7 @@ fn travelling<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderM
         .flat_map(|value| value.split(',').map(str::trim))
         .collect();
     let stays = |name: &str| {
-        OF_ONE_CONNECTION.contains(&name)
+        OF_A_CONNECTION.contains(&name)
             || name.starts_with("x-paceline-")
             || named.iter().any(|other| other.eq_ignore_ascii_case(name))
     };
@@ -81,13 +66,13 @@ impl Upstream {
     /// with a key of the gate's own all keys of the client: one may be the gate's token.
     ///
     /// # Errors
-    /// If the address is none.
+    /// [`TransportError`] if the address is none.
     pub(super) fn request<'a>(
         &self,
         request: &WireRequest,
         key: Option<&'a ExtraHeader>,
         extra: &'a [ExtraHeader],
-    ) -> Result<Request<()>, http::Error> {
+    ) -> Result<Request<()>, TransportError> {
         let mut address = format!("{}{}", self.base, request.path);
         if !self.query.is_empty() && !address.contains('?') {
             address += &format!("?{}", self.query);
@@ -104,7 +89,7 @@ impl Upstream {
             headers.insert(name, value);
         }
         let builder = Request::builder().method(request.method.as_str());
-        let mut sent = builder.uri(address).body(())?;
+        let mut sent = builder.uri(address).body(()).map_err(unsendable)?;
         *sent.headers_mut() = headers;
         Ok(sent)
     }
@@ -158,20 +143,10 @@ impl ReplyHead {
     }
 }
 
-/// Whether the client called this machine by a name that no web page can choose.
-pub(super) fn is_loopback_host(request: &WireRequest) -> bool {
-    let Some(host) = request.header("host") else {
-        return true; // no browser leaves it out
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let address = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+/// Whether the client called this machine by a name of its own. No browser leaves the name out.
+pub(super) fn names_loopback(request: &WireRequest) -> bool {
+    let host = request.header("host").map(str::parse::<Authority>);
+    host.is_none_or(|host| host.is_ok_and(|host| is_loopback(host.host())))
 }
 
 #[cfg(test)]
@@ -288,13 +263,16 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_loopback() {
         for host in ["127.0.0.1:8322", "localhost", "LOCALHOST:1", "[::1]:8322"] {
-            assert!(is_loopback_host(&request("/", &[("host", host)])), "{host}");
+            assert!(names_loopback(&request("/", &[("host", host)])), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example:80", "10.0.0.1"] {
-            assert!(
-                !is_loopback_host(&request("/", &[("host", host)])),
-                "{host}"
-            );
+        for host in [
+            "evil.example",
+            "evil@h",
+            "localhost:80:80",
+            "127.0.0.1.evil.example:80",
+            "10.0.0.1",
+        ] {
+            assert!(!names_loopback(&request("/", &[("host", host)])), "{host}");
         }
     }
 }

@@ -19,8 +19,8 @@ pub(super) const KEY_HEADERS: [&str; 4] =
 /// The keys and their limiters.
 #[derive(Debug)]
 pub(super) struct GateKeys {
-    /// The headers of each of the gate's own keys; none if clients bring theirs.
-    headers: Vec<ExtraHeader>,
+    /// The header of each of the gate's own keys, which replaces the client's; none if clients bring theirs.
+    pub(super) headers: Vec<ExtraHeader>,
     /// What grants permits for them.
     own: Arc<dyn CallLimiter>,
     /// The own keys that are not retired.
@@ -71,11 +71,6 @@ impl GateKeys {
             .entry(hash.finalize().into())
             .or_insert_with(|| Arc::new(KeyLimiter::new(SystemClock, [self.limits])));
         limiter.clone()
-    }
-
-    /// The header that replaces the client's own for a call with this key.
-    pub(super) fn header(&self, key: usize) -> Option<&ExtraHeader> {
-        self.headers.get(key)
     }
 
     /// How many keys share one line.

@@ -5,7 +5,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use ureq::http::{HeaderMap, header};
 
 use crate::api::{Usage, usage_of};
 use crate::journal::{Journal, JournalError, Record, RecordId};
@@ -69,35 +68,23 @@ impl RecordFile {
     }
 }
 
-/// What is kept of an answer, to find its usage and to record it: the whole if it is short, of a longer one the beginning
-/// and the end, where APIs state the usage of a stream.
+/// What is kept of an answer, to find its usage and to record it: of a long one the beginning and the end, where APIs state
+/// the usage of a stream.
+#[derive(Default)]
 pub(super) struct KeptBody {
     bytes: Vec<u8>,
-    is_stream: bool,
 }
 
 impl KeptBody {
-    /// The end must hold the last event of a stream whole.
+    /// Longer than the answers of chat models that come in one piece, and little for a thousand streams at once.
+    const WHOLE: usize = 256 << 10;
     const BEGINNING: usize = 16 << 10;
+    /// It must hold the last event of a stream whole.
     const END: usize = 64 << 10;
-    /// Of an answer that is no stream; a longer one states no usage that we find.
-    pub(super) const WHOLE: usize = 1 << 20;
-
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let kind = headers.get(header::CONTENT_TYPE);
-        KeptBody {
-            bytes: Vec::new(),
-            is_stream: kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")),
-        }
-    }
 
     pub(super) fn keep(&mut self, piece: &[u8]) {
-        let most = match self.is_stream {
-            true => 2 * Self::END + Self::BEGINNING,
-            false => Self::WHOLE,
-        };
         self.bytes.extend_from_slice(piece);
-        if self.bytes.len() > most {
+        if self.bytes.len() > Self::WHOLE {
             let end = self.bytes.len() - Self::END;
             self.bytes.drain(Self::BEGINNING..end);
         }
@@ -105,12 +92,10 @@ impl KeptBody {
 
     /// The tokens of the call, if the answer states them. A stream may state them several times, each time more.
     pub(super) fn usage(&self) -> Option<Usage> {
-        let text = String::from_utf8_lossy(&self.bytes); // a stream is cut in its middle
-        if !self.is_stream {
-            return usage_of(&text);
-        }
+        let text = String::from_utf8_lossy(&self.bytes); // it may be cut in its middle
         let events = text.lines().filter_map(|line| line.strip_prefix("data:"));
-        events.filter_map(usage_in_event).reduce(Usage::most)
+        let of_events = || events.filter_map(usage_in_event).reduce(Usage::most);
+        usage_of(&text).or_else(of_events)
     }
 }
 
@@ -131,16 +116,13 @@ mod tests {
     #[test]
     fn the_usage_of_a_stream_is_found_wherever_an_api_states_it() {
         let usage = |events: &[&str]| {
-            let mut kept = KeptBody {
-                bytes: Vec::new(),
-                is_stream: true,
-            };
+            let mut kept = KeptBody::default();
             for event in events {
                 kept.keep(format!("data: {event}\n\n").as_bytes());
             }
             kept.usage().map(|usage| (usage.input, usage.output))
         };
-        let filler = format!(r#"{{"delta":"{}"}}"#, "x".repeat(KeptBody::END));
+        let filler = format!(r#"{{"delta":"{}"}}"#, "x".repeat(KeptBody::END * 2));
         let chat = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":3}}"#;
         assert_eq!(
             usage(&[&filler, &filler, &filler, chat, "[DONE]"]),

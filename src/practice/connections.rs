@@ -4,11 +4,11 @@
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{debug, warn};
 use parking_lot::{Condvar, Mutex};
 
@@ -79,7 +79,8 @@ pub(crate) struct ClientPatience {
 /// The open connections of a server.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    /// Closed when the server stops.
+    /// Dropped when the server stops, which ends every wait.
+    running: Mutex<Option<Sender<()>>>,
     pub(super) stopped: Receiver<()>,
     /// Most connections at once; another gets a 503.
     most: usize,
@@ -91,9 +92,11 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// No connection yet, and `most` at once. All end when `stopped` is closed.
-    pub(crate) fn new(stopped: Receiver<()>, most: usize) -> Self {
+    /// No connection yet, and `most` at once.
+    pub(crate) fn new(most: usize) -> Self {
+        let (running, stopped) = bounded(0);
         Connections {
+            running: Mutex::new(Some(running)),
             stopped,
             most,
             stack_size: 256 << 10, // enough for JSON as deep as serde_json reads it: 128 levels
@@ -165,11 +168,14 @@ impl Connections {
         stream
     }
 
-    /// Closes all connections; their threads end then.
-    pub(crate) fn shut_down(&self) {
+    /// Ends every wait, closes all connections, whose threads end then, and accepts no more at this address.
+    pub(crate) fn stop(&self, addr: SocketAddr) {
+        *self.running.lock() = None;
         for stream in self.open.lock().values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        // A connection of our own wakes the accepting thread.
+        let _ = TcpStream::connect(addr);
     }
 
     pub(crate) fn wait_until_none_is_open(&self) {
@@ -182,8 +188,6 @@ impl Connections {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-
-    use crossbeam_channel::bounded;
 
     use super::*;
 
@@ -212,8 +216,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_gets_no_thread_is_answered_with_an_error_and_closed() {
-        let (_running, stopped) = bounded(0);
-        let mut connections = Connections::new(stopped, 10);
+        let mut connections = Connections::new(10);
         connections.stack_size = 1 << 60; // no system has so much room for a thread
         let (opened, answer) = told(&connections);
         assert!(!opened && answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -222,8 +225,7 @@ mod tests {
 
     #[test]
     fn one_connection_too_many_is_told_so() {
-        let (_running, stopped) = bounded(0);
-        let (_, answer) = told(&Connections::new(stopped, 0));
+        let (_, answer) = told(&Connections::new(0));
         assert!(answer.contains("too many connections"), "{answer}");
     }
 }

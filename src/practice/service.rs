@@ -47,7 +47,7 @@ pub(super) struct ServiceState {
 }
 
 impl Service {
-    pub(super) fn new(options: ServerOptions, stopped: Receiver<()>) -> Self {
+    pub(super) fn new(options: ServerOptions) -> Self {
         let started = Instant::now();
         let state = ServiceState {
             admission: Admission::new(options.limits, started),
@@ -63,7 +63,7 @@ impl Service {
             options,
             started,
             state: Mutex::new(state),
-            connections: Connections::new(stopped, usize::MAX),
+            connections: Connections::new(usize::MAX),
         }
     }
 
