@@ -174,6 +174,10 @@ fn an_answer_that_does_not_fit_is_paid_for_as_well() {
     let ran = cli.run(&[&price[..], BRISK].concat());
     assert!(ran.is_all_answered(9), "{ran}");
     assert!(ran.stderr.contains("1,000 tokens in, 100 out"), "{ran}");
+    let report = ["report", "prompts.results.jsonl", "--price", "10,100"];
+    let report = cli.paceline(&report);
+    assert!(report.stdout.contains("1,000 in, 100 out"), "{report}");
+    assert!(report.stdout.contains("$0.02"), "{report}");
 }
 
 #[test]

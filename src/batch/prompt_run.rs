@@ -133,6 +133,7 @@ impl<'a> PromptRun<'a> {
         self.view.misfit(&self.job.prompt, error);
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.outcome = error.outcome();
+            attempt.usage = error.usage();
         }
     }
 
