@@ -10,8 +10,9 @@ use std::path::Path;
 use log::Level;
 
 use super::exit::Exit;
-use super::logging::{Fields, say};
-use super::style::{Emphasis, Text};
+use super::format::cleaned;
+use super::logging::{Fields, has_colour, say};
+use super::style::{Emphasis, paint};
 
 /// Why a command did not do its work: one or more things that are wrong.
 #[derive(Debug)]
@@ -58,10 +59,9 @@ impl CommandError {
         self.label("help", help.into())
     }
 
-    /// Adds how to go on when that is done.
-    #[cfg(feature = "redis")]
-    pub(super) fn then(self, then: impl Into<String>) -> Self {
-        self.label("then", then.into())
+    /// Adds the page of the guide that explains it.
+    pub(super) fn see(self, page: &str) -> Self {
+        self.label("see", page.to_owned())
     }
 
     fn label(mut self, label: &'static str, text: String) -> Self {
@@ -74,13 +74,13 @@ impl CommandError {
     /// Tells people, and returns the exit status.
     pub(super) fn tell(self) -> Exit {
         for wrong in &self.wrong {
-            let mut text = Text::default();
-            text.add(Emphasis::Alarm, "error: ");
-            text.add(Emphasis::Plain, &wrong.message);
+            let colour = has_colour();
+            let mut text = paint(Emphasis::Alarm, "error: ", colour) + &cleaned(&wrong.message);
             for (label, next) in &wrong.next {
-                text.add_label(label, next);
+                text += &paint(Emphasis::Good, &format!("\n  {label}: "), colour);
+                text += &cleaned(next);
             }
-            say(Level::Error, "error", &text, Fields::new());
+            say(Level::Error, "error", text, Fields::new());
         }
         self.exit
     }

@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use env_logger::{Builder, Env, Target, WriteStyle};
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Record};
+use serde::Serialize;
 
 pub(super) use self::json::Fields;
 use super::args::LogFormat;
+use super::format::cleaned;
 use super::progress::Screen;
-use super::style::Text;
+use super::template::{self, TextLook};
 
 /// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);
@@ -71,9 +73,27 @@ pub(super) fn screen() -> &'static Screen {
     &SCREEN
 }
 
+/// Whether texts for people have colours now.
+pub(super) fn has_colour() -> bool {
+    !IN_JSON.load(Ordering::Relaxed) && console::colors_enabled_stderr()
+}
+
+/// A text for people, whose lines may be of any length.
+///
+/// # Errors
+/// Those of [`template::text`].
+pub(super) fn render(template: &str, values: &impl Serialize) -> io::Result<String> {
+    let look = TextLook {
+        width: usize::MAX,
+        colour: has_colour(),
+    };
+    template::text(template, values, look)
+}
+
 /// Tells people something.
-pub(super) fn tell(text: impl Into<Text>) {
-    say(Level::Info, "said", &text.into(), Fields::new());
+pub(super) fn tell(text: impl AsRef<str>) {
+    let text = cleaned(text.as_ref()).into_owned();
+    say(Level::Info, "said", text, Fields::new());
 }
 
 /// Whether people asked for nothing but errors.
@@ -82,21 +102,21 @@ pub(super) fn is_quiet() -> bool {
 }
 
 /// Tells people something, unless they asked for nothing but errors.
-pub(super) fn inform(text: impl Into<Text>) {
+pub(super) fn inform(text: impl AsRef<str>) {
     if !is_quiet() {
         tell(text);
     }
 }
 
-/// Tells people something, whatever the log's level is; in JSON, as an event with fields. A closed standard error is no
-/// reason to stop.
-pub(super) fn say(level: Level, event: &str, text: &Text, fields: Fields) {
+/// Tells people something, whatever the log's level is; in JSON, as an event with fields. The text is clean, and has its
+/// colours. A closed standard error is no reason to stop.
+pub(super) fn say(level: Level, event: &str, text: String, fields: Fields) {
     let line = if IN_JSON.load(Ordering::Relaxed) {
         let mut all = Fields::from_iter([("event".to_owned(), event.into())]);
         all.extend(fields);
-        json::object(level, all, text.paint(false), Timestamp::now())
+        json::object(level, all, text, Timestamp::now())
     } else {
-        text.paint(console::colors_enabled_stderr())
+        text
     };
     let _ = AboveTheDrawing.write_all(format!("{line}\n").as_bytes());
 }

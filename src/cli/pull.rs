@@ -31,22 +31,22 @@ pub(super) fn run(args: &PullArgs) -> Result<Exit, CommandError> {
     queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
     let mut pull = PulledRecords::open(output.as_deref(), args)?;
-    watch_for_interrupts(&cancel, Destination::Copied)?;
+    watch_for_interrupts(&cancel, Destination::Pulled)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
         |path| path.display().to_string(),
     );
     inform(format!("records of the queue {} to {to}", queue));
     let pulled = pull.follow(&queue, !args.snapshot, &cancel);
-    let finished = pull.journal.finish().map_err(QueueStop::Journal);
+    let finished = pull.journal.finish();
     let written = counted(pull.written, "record");
     let known = pull.known;
     inform(format!(
         "{written} written to {to}, {known} were there already"
     ));
-    match pulled.and_then(|status| finished.map(|()| status)) {
+    match pulled.and_then(|status| Ok(finished.map(|()| status)?)) {
         Ok(status) => Ok(tell_state(&status)),
-        Err(stop) => queue::tell_stop(stop, "it continues where it stopped"),
+        Err(stop) => queue::end(stop, Destination::Pulled),
     }
 }
 
@@ -101,7 +101,7 @@ impl PulledRecords {
                 self.write(record)?;
             }
             let now = cancel.clock().now();
-            self.journal.sync_if_due(now).map_err(QueueStop::Journal)?;
+            self.journal.sync_if_due(now)?;
         }
         Err(QueueStop::Interrupted)
     }
@@ -111,7 +111,7 @@ impl PulledRecords {
             self.known += 1;
             return Ok(());
         }
-        self.journal.append(record).map_err(QueueStop::Journal)?;
+        self.journal.append(record)?;
         self.written += 1;
         Ok(())
     }
@@ -123,7 +123,14 @@ impl PulledRecords {
         };
         let status = self.index.status(&id);
         match status.is_done(record.text.is_some(), false) {
-            None if status.is_answered() => Err(QueueStop::OtherAnswer(id.line)),
+            None if status.is_answered() => {
+                let line = id.line;
+                let problem = format!(
+                    "line {line} is in the file already with another request, so these are not the results of this queue"
+                );
+                let error = CommandError::usage(problem).help("write them elsewhere with -o");
+                Err(QueueStop::Wrong(error))
+            }
             is_done => Ok(is_done.unwrap_or(false)),
         }
     }

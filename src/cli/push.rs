@@ -21,7 +21,7 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     let queue = queue::at(&args.queue)?;
     let input = Input::of_push(args)?;
     let checked = input.check(|_| ())?;
-    watch_for_interrupts(&cancel, Destination::Copied)?;
+    watch_for_interrupts(&cancel, Destination::Pushed)?;
     let prompts = input.check_first(input.prompts(&cancel)?)?;
     let mut push = queue.push().map_err(queue::explain)?;
     checked.notes.iter().for_each(inform);
@@ -36,7 +36,7 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     };
     // If this fails, too, the push counts as broken off when its last heartbeat is old.
     let _ = push.break_off();
-    queue::tell_stop(stop, "it continues, and prompts in the queue stay there")
+    queue::end(stop, Destination::Pushed)
 }
 
 /// Adds prompts as they come. A thread reads them, because a pipe may be silent while the queue wants to be told that
@@ -58,7 +58,7 @@ fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Resu
         match next {
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(prompt) => push.add(&prompt.map_err(QueueStop::Input)?)?,
+            Ok(prompt) => push.add(&prompt?)?,
         }
         let period = match push.is_flushed() {
             true => Push::BEAT,

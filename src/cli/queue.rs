@@ -4,15 +4,17 @@ use std::io::{self, IsTerminal, Write, stdout};
 use std::time::Duration;
 
 use console::{Term, truncate_str};
+use serde_json::json;
 
 use super::args::{QueueAction, QueueUrl, StatusArgs};
 use super::error::{CommandError, print};
 use super::exit::Exit;
-use super::format::{counted, duration};
-use super::logging::{inform, screen, tell};
+use super::format::counted;
+use super::logging::{inform, screen};
 use super::progress::can_draw;
 use super::signals::watch_for_interrupts;
-use super::stop::{Destination, GONE};
+use super::stop::{Destination, tell_stop};
+use super::template::{self, TextLook};
 use super::{pull, push, redis, work};
 use crate::cancel::CancelToken;
 use crate::journal::JournalError;
@@ -21,11 +23,12 @@ use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
 
 /// Why a command ends early.
 pub(super) enum QueueStop {
-    Queue(QueueError),
-    Input(PromptError),
-    Journal(JournalError),
-    /// The file has an answer to another request at this line.
-    OtherAnswer(u64),
+    /// The queue, the input or the results cannot be used any further: which, and why.
+    Failed(&'static str, String),
+    /// The queue no longer exists.
+    Gone(String),
+    /// The command does not fit the queue, or the file.
+    Wrong(CommandError),
     Output(io::Error),
     Interrupted,
 }
@@ -41,7 +44,7 @@ pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
             let status = queue.status().map_err(explain)?;
             let text = match args.json {
                 true => serde_json::to_string(&status)?,
-                false => describe(&queue, &status),
+                false => describe(&queue, &status)?,
             };
             print(text + "\n")
         }
@@ -79,42 +82,31 @@ pub(super) fn explain(error: QueueError) -> CommandError {
     CommandError::usage(format!("{error}{requests}")).help(help)
 }
 
-/// Tells why a command ends early; `again` is what happens if it is repeated.
-pub(super) fn tell_stop(stop: QueueStop, again: &str) -> Result<Exit, CommandError> {
-    let again = format!("run the same command again; {again}");
-    let (why, then) = match stop {
-        QueueStop::Queue(error @ (QueueError::Changed { .. } | QueueError::TooFar(_))) => {
-            return Err(explain(error));
+/// Tells why a command ends early, and how to go on.
+pub(super) fn end(stop: QueueStop, to: Destination) -> Result<Exit, CommandError> {
+    let (kind, why, to) = match stop {
+        QueueStop::Wrong(error) => return Err(error),
+        // A reader that has left, as `head` does, has seen enough.
+        QueueStop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+            return Ok(Exit::Answered);
         }
-        QueueStop::OtherAnswer(line) => {
-            let problem = format!(
-                "line {line} is in the file already with another request, so these are not the results of this queue"
-            );
-            return Err(CommandError::usage(problem).help("write them elsewhere with -o"));
-        }
-        QueueStop::Output(error) => {
-            return Err(CommandError::output("standard output", &error));
-        }
-        QueueStop::Interrupted => {
-            tell(format!("stopped: interrupted\n  then: {again}"));
-            return Ok(Exit::Interrupted);
-        }
-        QueueStop::Queue(error @ QueueError::Removed(_)) => (error.to_string(), GONE.to_owned()),
-        QueueStop::Queue(error) => (error.to_string(), again),
-        QueueStop::Journal(error) => (error.to_string(), again),
-        QueueStop::Input(error) => {
-            let fix = format!("fix the input from that line on, then {again}");
-            (error.to_string(), fix)
-        }
+        QueueStop::Output(error) => return Err(CommandError::output("standard output", &error)),
+        QueueStop::Interrupted => ("interrupted", String::new(), to),
+        QueueStop::Failed(kind, why) => (kind, why, to),
+        QueueStop::Gone(why) => ("queue", why, Destination::GoneQueue),
     };
-    Err(CommandError::new(Exit::Stopped, format!("stopped: {why}")).then(then))
+    tell_stop(kind, &why, to);
+    Ok(match kind {
+        "interrupted" => Exit::Interrupted,
+        _ => Exit::Stopped,
+    })
 }
 
 /// Shows the state until no more will change by itself: on a terminal in place, elsewhere one line a change.
 fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = at(&args.queue)?;
-    watch_for_interrupts(&cancel, Destination::Copied)?;
+    watch_for_interrupts(&cancel, Destination::Watched)?;
     queue.status().map_err(explain)?;
     let in_place = !args.json && stdout().is_terminal() && can_draw();
     let last = match in_place {
@@ -125,11 +117,7 @@ fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
         Ok(QueueState::BrokenOff) => Ok(Exit::Stopped),
         Ok(_) => Ok(Exit::Answered),
         Err(QueueStop::Interrupted) => Ok(Exit::Interrupted),
-        // A reader that has left, as `head` does, has seen enough.
-        Err(QueueStop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            Ok(Exit::Answered)
-        }
-        Err(stop) => tell_stop(stop, "it shows the state from then on"),
+        Err(stop) => end(stop, Destination::Watched),
     }
 }
 
@@ -137,7 +125,7 @@ fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, Que
     screen().start();
     let mut last = String::new();
     let watched = follow(queue, cancel, |status| {
-        last = describe(queue, status);
+        last = describe(queue, status)?;
         let (rows, columns) = Term::stderr().size();
         let lines = last.lines().take(usize::from(rows).saturating_sub(1));
         let width = usize::from(columns).saturating_sub(1);
@@ -149,7 +137,7 @@ fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, Que
         Ok(())
     });
     screen().clear();
-    writeln!(stdout(), "{last}").map_err(QueueStop::Output)?;
+    writeln!(stdout(), "{last}")?;
     watched
 }
 
@@ -190,7 +178,7 @@ fn follow(
     let mut link = queue.link();
     loop {
         let status = link.patiently(&outage, cancel, QueueLink::status)?;
-        show(&status).map_err(QueueStop::Output)?;
+        show(&status)?;
         if status.state() != QueueState::Open {
             return Ok(status.state());
         }
@@ -230,23 +218,18 @@ fn remove(queue: &Queue, yes: bool) -> Result<Exit, CommandError> {
     Ok(Exit::Answered)
 }
 
-fn describe(queue: &Queue, status: &Status) -> String {
-    let mut lines = vec![format!("queue {queue}: {}", state(status)), counts(status)];
-    if let Some(seconds) = status.oldest_s {
-        let age = duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
-        lines.push(format!("the oldest has waited for {age}"));
-    }
-    if status.dropped > 0 {
-        let dropped = counted(status.dropped, "answer");
-        lines.push(format!("{dropped} dropped: another worker was first"));
-    }
-    lines.push(counted(status.workers.len() as u64, "worker"));
-    for worker in &status.workers {
-        let silent = if worker.alive { "" } else { ", silent" };
-        let (name, in_flight) = (&worker.name, worker.in_flight);
-        lines.push(format!("  {name}: {in_flight} in flight{silent}"));
-    }
-    lines.join("\n")
+fn describe(queue: &Queue, status: &Status) -> io::Result<String> {
+    let view = json!({
+        "queue": queue.to_string(),
+        "state": state(status),
+        "counts": counts(status),
+        "now": status,
+    });
+    template::text(
+        include_str!("queue/status.txt"),
+        &view,
+        TextLook::of_stdout(),
+    )
 }
 
 fn counts(status: &Status) -> String {
@@ -269,7 +252,27 @@ impl From<QueueError> for QueueStop {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::Cancelled => QueueStop::Interrupted,
-            error => QueueStop::Queue(error),
+            QueueError::Changed { .. } | QueueError::TooFar(_) => QueueStop::Wrong(explain(error)),
+            QueueError::Removed(_) => QueueStop::Gone(error.to_string()),
+            error => QueueStop::Failed("queue", error.to_string()),
         }
+    }
+}
+
+impl From<JournalError> for QueueStop {
+    fn from(error: JournalError) -> Self {
+        QueueStop::Failed("results", error.to_string())
+    }
+}
+
+impl From<PromptError> for QueueStop {
+    fn from(error: PromptError) -> Self {
+        QueueStop::Failed("input", error.to_string())
+    }
+}
+
+impl From<io::Error> for QueueStop {
+    fn from(error: io::Error) -> Self {
+        QueueStop::Output(error)
     }
 }

@@ -235,7 +235,8 @@ fn check_belongs(
                 .map_err(CommandError::file(what, path))?;
         }
         let help = "keep the earlier answers with --keep, or start again with --restart, which keeps the old file aside";
-        return Err(CommandError::usage(describe_changes(&diff, path)).help(help));
+        let error = CommandError::usage(describe_changes(&diff, path)).help(help);
+        return Err(error.see("docs/troubleshooting.md#would-be-sent-differently-now"));
     }
     let beyond = match args.reading.limit {
         None => diff.beyond,

@@ -13,7 +13,7 @@ use super::results::{self, RunResults};
 use super::session::Session;
 use super::setup;
 use super::stop::Destination;
-use super::summary::{self, line};
+use super::summary::{self, EndLine};
 use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
 use crate::batch::{Batch, Stop, Summary, Twins, body, record_id};
@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     notes.extend(checked.notes);
     notes.extend(oversized.warning());
     notes.extend(twins_note(&twins));
-    notes.push(summary::beginning(&session.setup, count, &resume));
+    notes.push(summary::beginning(&session.setup, None, count, &resume)?);
     notes.extend(share::note(calls));
     notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
@@ -74,24 +74,22 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
         summary.stop.get_or_insert(Stop::Sink(error.into()));
     }
     let records = records(args, output.as_deref(), &summary);
-    Ok(session.sum_up(&summary, records, destination))
+    session.sum_up(&summary, &records, destination)
 }
 
 /// Where the results are, and what to do about failed prompts.
-fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<String> {
+fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<EndLine> {
     let Some(path) = output else {
-        return vec![line("results", "standard output")];
+        return vec![("results", "standard output".to_owned())];
     };
     let bytes = path.metadata().map_or(0, |found| found.len());
     if bytes == 0 {
         return Vec::new();
     }
-    let results = format!("{} ({})", path.display(), size(bytes));
-    let mut lines = vec![line("results", results)];
+    let mut lines = vec![("results", format!("{} ({})", path.display(), size(bytes)))];
     if summary.stop.is_none() {
         let next = next(args, path, summary.failed + summary.before.failed);
-        let labels = ["next"].into_iter().chain(std::iter::repeat(""));
-        lines.extend(labels.zip(next).map(|(label, next)| line(label, next)));
+        lines.extend(["next", "", ""].into_iter().zip(next));
     }
     lines
 }

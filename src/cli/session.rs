@@ -10,8 +10,9 @@ use super::exit::Exit;
 use super::logging::{is_quiet, say};
 use super::progress::ProgressDisplay;
 use super::setup::Setup;
+use super::share;
 use super::stop::{self, Destination};
-use super::{share, summary};
+use super::summary::{self, EndLine};
 use crate::api::Ask;
 use crate::batch::{Batch, Summary};
 use crate::cancel::CancelToken;
@@ -62,23 +63,20 @@ impl<'a> Session<'a> {
     pub(super) fn sum_up(
         &self,
         summary: &Summary,
-        records: Vec<String>,
+        records: &[EndLine],
         destination: Destination,
-    ) -> Exit {
+    ) -> Result<Exit, CommandError> {
         if !is_quiet() || summary.stop.is_some() {
-            let mut text = summary::outcome(self.calls, &self.setup, summary);
-            for line in records {
-                text.add_line(&line);
-            }
+            let keys = self.setup.clients.len() as u64;
+            let limit = self.setup.rpm.map(|rpm| u64::from(rpm.get()) * keys);
+            let mut text = summary::end(self.calls, limit, summary, records)?;
             if let Some(stop) = &summary.stop {
-                text.add_line("");
-                stop::explain(stop, summary, self.calls, destination, &mut text);
-            } else if let Some(advice) = stop::if_all_failed_alike(summary, self.calls) {
-                text.add_label("help", advice);
+                text += "\n";
+                text += &stop::explain(stop, summary, self.calls, destination)?;
             }
             let fields = summary::fields(self.calls, summary);
-            say(Level::Info, "ended", &text, fields);
+            say(Level::Info, "ended", text, fields);
         }
-        summary::exit(summary)
+        Ok(summary::exit(summary))
     }
 }

@@ -78,24 +78,6 @@ impl Setup {
             practice,
         })
     }
-
-    /// "to URL, at N calls a minute": for the first line of a run.
-    pub(super) fn describe(&self) -> String {
-        let server = match self.practice {
-            Some(_) => " (the practice server, not a model)",
-            None => "",
-        };
-        let rate = match (self.rpm, self.settings.rate) {
-            (Some(rpm), _) => format!("at {rpm} calls a minute"),
-            (None, RateLimit::Adaptive) => "no --rpm: follows the server's limit".to_owned(),
-            (None, _) => "without a limit on the rate".to_owned(),
-        };
-        let each = match self.clients.len() {
-            1 => String::new(),
-            keys => format!(" with each of {keys} keys"),
-        };
-        format!("to {}{server}, {rate}{each}", self.clients[0].url())
-    }
 }
 
 /// Keeps the calls in flight within what the system gives; returns how many idle connections a client may keep.

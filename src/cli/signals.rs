@@ -13,7 +13,7 @@ use crossbeam_channel::bounded;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::{screen, tell};
-use super::stop::Destination;
+use super::stop::{Destination, tell_stop};
 use crate::cancel::CancelToken;
 
 /// Sets up what every command needs: a file that reaches the size limit is an error like a full disk, not the end of the
@@ -55,19 +55,17 @@ pub(super) fn watch_for_interrupts(
     destination: Destination,
 ) -> Result<(), CommandError> {
     const STOPPING: &str = "stopping: the calls in flight may finish (Ctrl-C again to end at once)";
-    let has_calls = destination != Destination::Copied;
-    let lost = match has_calls {
-        true => ": the calls in flight are lost",
-        false => "",
-    };
+    let has_calls = !matches!(
+        destination,
+        Destination::Pushed | Destination::Pulled | Destination::Watched
+    );
     let cancel = cancel.clone();
     let interrupted = AtomicBool::new(false);
     ctrlc::set_handler(move || {
         if interrupted.swap(true, Ordering::SeqCst) {
             within_a_moment(move || {
                 screen().clear();
-                let again = destination.again();
-                tell(format!("ended at once{lost}\n  then: {again}"));
+                tell_stop("at_once", "", destination);
             });
             process::exit(Exit::Interrupted as i32);
         }

@@ -1,254 +1,160 @@
-//! Why a batch stopped, in a sentence, and what to do next: which option helps, and how to continue.
+//! Why a batch stopped, what helps, and how to go on. The words are in the templates; here is what they show.
 
-use super::args::{CallArgs, CostArgs};
-use super::format::{counted, duration, grouped, one_line, time_of_day};
-use super::style::{Emphasis, Text};
-use crate::api::CallError;
+use std::error::Error;
+use std::io;
+
+use log::Level;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::args::CallArgs;
+use super::format::{millis, time_of_day};
+use super::logging::{Fields, render, say};
 use crate::batch::{FailureCause, Stop, Summary};
 use crate::journal::JournalError;
 use crate::outcome::CallOutcome;
 
-/// Where the records go. It decides how a run can be continued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the records go. It decides how a command can be continued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(
     not(feature = "redis"),
     expect(dead_code, reason = "the queue needs Redis")
 )]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Destination {
     File,
     Stdout,
     /// The programs that called through the gate.
     Callers,
     Queue,
-    /// Records and prompts of a queue, which stay where they are.
-    Copied,
-    /// It no longer exists.
+    /// The queue no longer exists.
     GoneQueue,
+    /// Prompts go into a queue.
+    Pushed,
+    /// Records come out of a queue.
+    Pulled,
+    /// The state of a queue goes to the screen.
+    Watched,
 }
 
-/// What it means that a queue no longer exists.
-pub(super) const GONE: &str = "its prompts and the records that were not pulled are lost with it; files that were \
-                               pulled before stay. Push the input again to send all its prompts again";
-
-impl Destination {
-    /// How to go on after a stop.
-    pub(super) fn again(self) -> &'static str {
-        match self {
-            Destination::File => "run the same command again; it continues where it stopped",
-            Destination::Stdout => {
-                "start again, with -o FILE: a run whose results go to standard output cannot be continued"
-            }
-            Destination::Callers => {
-                "open the gate again; the programs that lost a call make it again"
-            }
-            Destination::Queue => {
-                "run the same command again; unfinished prompts are back in the queue"
-            }
-            Destination::Copied => "run the same command again; it continues",
-            Destination::GoneQueue => GONE,
-        }
+/// The reason, what helps, and what to do then, on a line each. `more` is what the template shows of this kind.
+fn lines(kind: &str, said: &str, to: Destination, more: Value) -> io::Result<String> {
+    let mut view = json!({"kind": kind, "said": said, "to": to});
+    if let (Some(view), Value::Object(more)) = (view.as_object_mut(), more) {
+        view.extend(more);
     }
+    render(include_str!("stop/text.txt"), &view)
 }
 
-/// Adds the reason, what helps, and what to do then, on a line each.
+/// Tells why a command ends that runs no batch, and how to go on. The kind is `at_once`, `interrupted`, `input` or `queue`.
+pub(super) fn tell_stop(kind: &str, said: &str, to: Destination) {
+    let text = lines(kind, said, to, json!({}));
+    // None that tests have not found.
+    let text = text.unwrap_or_else(|error| error.to_string());
+    say(Level::Info, "stopped", text, Fields::new());
+}
+
+/// Why a batch stopped, what helps, and what to do then.
 pub(super) fn explain(
     stop: &Stop,
     summary: &Summary,
     args: &CallArgs,
-    destination: Destination,
-    text: &mut Text,
-) {
-    match stop {
-        Stop::Interrupted => text.add(Emphasis::Paused, "stopped: "),
-        Stop::AllAlike { .. } | Stop::Unreachable(_) => text.add(Emphasis::Alarm, "error: "),
-        _ => text.add(Emphasis::Alarm, "error: stopped: "),
+    to: Destination,
+) -> io::Result<String> {
+    let key = match args.server.key_env.as_slice() {
+        [] => format!("${}", args.server.api.api().key_env()),
+        names => format!("${}", names.join(", $")),
+    };
+    let advice = |cause: &FailureCause| advice(cause, args.request.model.as_deref(), &key);
+    let money = |amount: f64| args.cost.money(amount);
+    let (kind, said, more) = match stop {
+        Stop::Refused(error) => {
+            let outcome = CallOutcome::Fatal;
+            let cause = FailureCause::new(outcome, error.status, &error.code, &error.message);
+            (
+                "refused",
+                error.to_string(),
+                json!({"advice": advice(&cause)}),
+            )
+        }
+        Stop::Held {
+            waited,
+            more,
+            error,
+        } => {
+            let back = more.map_or_else(|| "later".to_owned(), time_of_day);
+            let (waited, more) = (millis(*waited), more.map(millis));
+            let more = json!({"waited_ms": waited, "more_ms": more, "back": back});
+            ("held", error.to_string(), more)
+        }
+        Stop::AllAlike { cause } => {
+            let more = json!({
+                "cause": cause,
+                "advice": advice(cause),
+                "left": summary.left,
+                "answered_before": summary.before.answered,
+            });
+            ("all_alike", cause.to_string(), more)
+        }
+        Stop::Missing { announced, missing } => {
+            let more = json!({"announced": announced, "missing": missing});
+            ("missing", String::new(), more)
+        }
+        Stop::Halted {
+            failed,
+            finished,
+            halt,
+        } => {
+            let more = json!({"failed": failed, "finished": finished, "halt": halt.to_string()});
+            ("halted", String::new(), more)
+        }
+        Stop::Spent { spent, most } => {
+            let more = json!({"spent": money(*spent), "most": money(*most)});
+            ("spent", String::new(), more)
+        }
+        Stop::Unreachable(error) => ("unreachable", error.message.clone(), json!({})),
+        Stop::Sink(error) => (unwritten(&**error), error.to_string(), json!({})),
+        Stop::Broken(_) => ("broken", stop.to_string(), json!({})),
+        Stop::Lost(why) => ("lost", why.clone(), json!({})),
+        Stop::Changed { .. } => ("changed", stop.to_string(), json!({})),
+        Stop::Input(error) => ("input", error.to_string(), json!({})),
+        Stop::Interrupted => ("interrupted", String::new(), json!({})),
+    };
+    lines(kind, &said, to, more)
+}
+
+/// The kind of an error of the results.
+fn unwritten(error: &(dyn Error + 'static)) -> &'static str {
+    match error.downcast_ref() {
+        Some(JournalError::Folder(_)) => "folder",
+        Some(JournalError::Damaged(_)) => "damaged",
+        _ => "sink",
     }
-    text.add(
-        Emphasis::Plain,
-        one_line(&reason(stop, summary, &args.cost)),
-    );
-    if let Stop::AllAlike { cause } = stop {
-        text.add(
-            Emphasis::Plain,
-            format!("\n  {}", one_line(&cause.to_string())),
-        );
-    }
-    if let Some(help) = help(stop, args, destination) {
-        text.add_label("help", help);
-    }
-    text.add_label("then", then(stop, summary, destination));
 }
 
 /// If all prompts failed for one reason, but were too few to stop for: what to check.
 pub(super) fn if_all_failed_alike(summary: &Summary, args: &CallArgs) -> Option<String> {
     match summary.failed_prompts.list.as_slice() {
         [cause] if summary.answered == 0 && summary.failed > 1 => {
-            Some(advice(cause, args.request.model.as_deref()))
+            Some(advice(cause, args.request.model.as_deref(), ""))
         }
         _ => None,
     }
 }
 
-fn reason(stop: &Stop, summary: &Summary, cost: &CostArgs) -> String {
-    match stop {
-        Stop::AllAlike { cause } => {
-            let count = grouped(cause.count);
-            let unsent = summary.left.filter(|left| *left > 0);
-            let unsent = unsent.map(|left| format!("; {} were not sent", grouped(left)));
-            let unsent = unsent.unwrap_or_default();
-            format!("the first {count} prompts all failed for one reason{unsent}")
-        }
-        Stop::Unreachable(error) => format!("the server cannot be reached: {}", error.message),
-        Stop::Missing { announced, missing } => format!(
-            "the input ended early: {} of {} are missing, as if the file was cut while it was read",
-            grouped(*missing),
-            counted(*announced, "prompt")
-        ),
-        Stop::Held {
-            waited,
-            more,
-            error,
-        } => {
-            let waited = duration(*waited);
-            let more = more.map_or_else(String::new, |more| {
-                format!(", and asks us to wait another {}", duration(more))
-            });
-            format!("the server has given no answer for {waited}{more} ({error})")
-        }
-        Stop::Broken(error) => {
-            format!("for a minute, more than a tenth of the calls have failed ({error})")
-        }
-        Stop::Halted {
-            failed,
-            finished,
-            halt,
-        } => format!("{failed} of {finished} prompts have failed, and --halt is {halt}"),
-        Stop::Spent { spent, most } => {
-            let [spent, most] = [spent, most].map(|amount| cost.money(*amount));
-            format!("the answers have cost {spent}, and --max-cost is {most}")
-        }
-        _ => stop.to_string(),
-    }
-}
-
-/// What helps.
-fn help(stop: &Stop, args: &CallArgs, destination: Destination) -> Option<String> {
-    let help = match stop {
-        Stop::Held { more, .. } => {
-            let back = match more {
-                None => "later".to_owned(),
-                Some(more) => time_of_day(*more),
-            };
-            format!("come back {back}, or wait longer with --max-wait")
-        }
-        Stop::AllAlike { cause } => advice(cause, args.request.model.as_deref()),
-        Stop::Unreachable(_) => {
-            "is the address right, and is the network up? See --base-url and the proxy variables"
-                .into()
-        }
-        Stop::Missing { .. } => "complete the input".into(),
-        Stop::Refused(error) => refused(error, args),
-        Stop::Spent { .. } => {
-            "a further run may spend as much again; --max-cost sets another amount".into()
-        }
-        Stop::Halted { .. } if destination == Destination::File => {
-            "their records say why; --retry-failed sends those prompts, too".into()
-        }
-        Stop::Sink(error) => return not_written(error.downcast_ref(), destination),
-        Stop::Changed { .. } => {
-            "keep the earlier answers with --keep, or start again with --restart".into()
-        }
-        Stop::Input(_) => "fix the input from that line on".into(),
-        _ => return None,
-    };
-    Some(help)
-}
-
-/// What helps when a record could not be written.
-fn not_written(error: Option<&JournalError>, destination: Destination) -> Option<String> {
-    let help = match (error, destination) {
-        (_, Destination::Queue) => {
-            "nothing is lost: a prompt whose answer could not be stored goes to another worker"
-        }
-        (Some(JournalError::Folder(_)), _) => "check --out-dir; the results have that answer, too",
-        (Some(JournalError::Damaged(_)), _) => {
-            "find out which program did that; lost answers are asked for again"
-        }
-        (_, Destination::File) => {
-            "make room, or move the results to another disk and name them with -o"
-        }
-        _ => return None,
-    };
-    Some(help.to_owned())
-}
-
-/// What to check when the server accepts no call.
-fn refused(error: &CallError, args: &CallArgs) -> String {
-    let server = &args.server;
-    let key = match server.key_env.as_slice() {
-        [] => format!("${}", server.api.api().key_env()),
-        names => format!("${}", names.join(", $")),
-    };
-    match (error.status, error.code.as_str()) {
-        (_, "untrusted") => "trust another certificate authority with --ca-cert FILE".into(),
-        (_, "proxy_refused") => "check the proxy in $HTTPS_PROXY, or its user and password".into(),
-        (_, "unsendable") | (Some(300..=399 | 404), _) => "is --base-url right?".into(),
-        (Some(401), _) => format!("is the key in {key} right for this server?"),
-        _ => format!("check the credit and the rights of the key in {key}"),
-    }
-}
-
-/// What to check when prompts of this model fail in this way.
-pub(super) fn advice(cause: &FailureCause, model: Option<&str>) -> String {
-    let says = |word| cause.code.contains(word) || cause.message.contains(word);
-    let model = model.filter(|_| says("model"));
-    let model = model.map(one_line);
-    match (cause.outcome, cause.status) {
-        (CallOutcome::Rejected, _) if says("context_length") || says("context length") => {
-            "shorten these prompts, or use a model with a longer context: -m".to_owned()
-        }
-        (CallOutcome::Rejected, Some(400 | 404)) if let Some(model) = model => {
-            format!("is -m {model} right?")
-        }
-        (CallOutcome::Rejected, Some(404 | 405)) => {
-            "is the address right? See --base-url and --api".to_owned()
-        }
-        (CallOutcome::Rejected, Some(402 | 403)) => {
-            "may this key use this model? See -m and --key-env".to_owned()
-        }
-        (CallOutcome::Rejected, Some(413)) => "the prompts are too large for this server".to_owned(),
-        (CallOutcome::Rejected, _) => {
-            "does the server take this request? See -m, --max-tokens, --temperature, --system and --param"
-                .to_owned()
-        }
-        (CallOutcome::Unreadable, _) => {
-            "is this the API that --api names? See --base-url, too".to_owned()
-        }
-        (CallOutcome::Misfit, _) => {
-            "can this model answer in JSON? See --schema, --schema-retries and --max-tokens".to_owned()
-        }
-        (CallOutcome::Timeout, _) => "is the server slow? Give it more time with --timeout".to_owned(),
-        (CallOutcome::Connection, _) => "is the address right? See --base-url".to_owned(),
-        _ => "is the server well, and is -m right?".to_owned(),
-    }
-}
-
-fn then(stop: &Stop, summary: &Summary, destination: Destination) -> String {
-    let again = destination.again();
-    match stop {
-        Stop::Broken(_) | Stop::Lost(_) => format!("when that works again, {again}"),
-        Stop::AllAlike { .. } if destination == Destination::File => {
-            let retry = match summary.before.answered {
-                0 => "",
-                _ => ", and --retry-failed sends those prompts, too",
-            };
-            format!(
-                "run the same command with that mended; it continues by itself \
-                 (--keep-going sends the rest all the same){retry}"
-            )
-        }
-        _ => again.to_owned(),
-    }
+/// What to check when prompts of this model, or calls with this key, fail in this way.
+pub(super) fn advice(cause: &FailureCause, model: Option<&str>, key: &str) -> String {
+    let view = json!({
+        "outcome": cause.outcome,
+        "status": cause.status,
+        "code": cause.code,
+        "message": cause.message,
+        "model": model,
+        "key": key,
+    });
+    let text = render(include_str!("stop/advice.txt"), &view);
+    // None that tests have not found.
+    text.unwrap_or_else(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -259,7 +165,7 @@ mod tests {
 
     use super::super::args::{Command, CommandLine};
     use super::*;
-    use crate::api::Class;
+    use crate::api::{CallError, Class};
 
     fn args() -> CallArgs {
         let line = CommandLine::parse_from(["paceline", "run", "p.txt", "-m", "gpt-9"]);
@@ -270,9 +176,7 @@ mod tests {
     }
 
     fn explained(stop: &Stop, summary: &Summary, destination: Destination) -> String {
-        let mut text = Text::default();
-        explain(stop, summary, &args(), destination, &mut text);
-        text.paint(false)
+        explain(stop, summary, &args(), destination).unwrap()
     }
 
     fn said(stop: &Stop, destination: Destination) -> String {
@@ -388,6 +292,7 @@ mod tests {
         };
         let expected = "error: the first 20 prompts all failed for one reason; 1,280 were not sent\n  \
              404 code: The model does not exist.\u{fffd}\n  help: is -m gpt-9 right?\n  \
+             see: docs/troubleshooting.md#the-first-20-prompts-all-failed-for-one-reason\n  \
              then: run the same command with that mended; it continues by itself \
              (--keep-going sends the rest all the same)";
         assert_eq!(explained(&stop, &summary, Destination::File), expected);
@@ -407,8 +312,55 @@ mod tests {
             (html, "--api"),
         ];
         for (cause, expected) in table {
-            let said = advice(&cause, Some("gpt-9"));
+            let said = advice(&cause, Some("gpt-9"), "");
             assert!(said.contains(expected), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_stop_says_how_to_go_on_wherever_the_records_go() {
+        let broken = || error(None, "no_connection");
+        let stops = || {
+            vec![
+                Stop::Broken(broken()),
+                Stop::Unreachable(broken()),
+                Stop::Refused(error(Some(429), "insufficient_quota")),
+                Stop::Held {
+                    waited: Duration::MAX,
+                    more: None,
+                    error: broken(),
+                },
+                Stop::AllAlike {
+                    cause: Box::new(FailureCause::new(CallOutcome::Panic, None, "", "")),
+                },
+                Stop::Halted {
+                    failed: 1,
+                    finished: 1,
+                    halt: "5%".parse().unwrap(),
+                },
+                Stop::Spent {
+                    spent: 0.0,
+                    most: 0.0,
+                },
+                Stop::Missing {
+                    announced: 9,
+                    missing: 1,
+                },
+                Stop::Sink("disk full".into()),
+                Stop::Sink(Box::new(JournalError::Damaged("r.jsonl".into()))),
+                Stop::Changed { line: 7 },
+                Stop::Lost("no Redis".into()),
+                Stop::Interrupted,
+            ]
+        };
+        use Destination::*;
+        for to in [
+            File, Stdout, Callers, Queue, GoneQueue, Pushed, Pulled, Watched,
+        ] {
+            for stop in stops() {
+                let text = said(&stop, to);
+                assert_eq!(text.matches("\n  then: ").count(), 1, "{text}");
+            }
         }
     }
 }

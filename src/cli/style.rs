@@ -36,57 +36,16 @@ pub(super) fn paint(meaning: Emphasis, text: &str, colour: bool) -> String {
     style.apply_to(text).to_string()
 }
 
-/// A text of one or more pieces and lines.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Text(Vec<Piece>);
-
-impl Text {
-    /// Adds a piece.
-    pub(super) fn add(&mut self, meaning: Emphasis, text: impl Into<String>) {
-        self.0.push((meaning, text.into()));
-    }
-
-    /// Adds a plain piece on a line of its own.
-    pub(super) fn add_line(&mut self, line: &str) {
-        if !self.0.is_empty() {
-            self.add(Emphasis::Plain, "\n");
-        }
-        self.add(Emphasis::Plain, line);
-    }
-
-    /// Adds a line that begins with a green label, as in `  help: …`.
-    pub(super) fn add_label(&mut self, label: &str, text: impl Into<String>) {
-        self.add(Emphasis::Good, format!("\n  {label}: "));
-        self.add(Emphasis::Plain, text);
-    }
-
-    pub(super) fn paint(&self, colour: bool) -> String {
-        let pieces = self.0.iter();
-        pieces
-            .map(|(meaning, text)| paint(*meaning, text, colour))
-            .collect()
-    }
-}
-
-impl<T: Into<String>> From<T> for Text {
-    fn from(text: T) -> Self {
-        let mut all = Text::default();
-        all.add(Emphasis::Plain, text);
-        all
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn colour_is_all_that_a_meaning_changes_and_control_characters_go() {
-        let mut text = Text::from("2 answered\u{1b}[2J");
-        text.add(Emphasis::Bad, ", 1 failed");
-        text.add_line("next");
-        assert_eq!(text.paint(false), "2 answered\u{fffd}[2J, 1 failed\nnext");
-        let painted = "2 answered\u{fffd}[2J\u{1b}[31m, 1 failed\u{1b}[0m\nnext";
-        assert_eq!(text.paint(true), painted);
+        let text = "1 failed\u{1b}[2J";
+        assert_eq!(paint(Emphasis::Bad, text, false), "1 failed\u{fffd}[2J");
+        let painted = "\u{1b}[31m1 failed\u{fffd}[2J\u{1b}[0m";
+        assert_eq!(paint(Emphasis::Bad, text, true), painted);
+        assert_eq!(paint(Emphasis::Plain, text, true), "1 failed\u{fffd}[2J");
     }
 }

@@ -1,275 +1,185 @@
-//! What a run tells people at its beginning and its end, and its exit status.
+//! What a run tells people at its beginning and its end, and its exit status. The words are in the templates; here are
+//! the figures, which the last event of the log has, too.
 
-use std::fmt::Display;
-use std::time::Duration;
+use std::cmp::Reverse;
+use std::io;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::CallArgs;
 use super::exit::Exit;
-use super::format::{counted, duration, grouped, number, shortened};
-use super::logging::Fields;
+use super::format::{grouped, millis, shortened};
+use super::logging::{Fields, render};
 use super::setup::Setup;
-use super::style::{Emphasis, Text};
+use super::stop;
 use crate::api::Usage;
-use crate::batch::{Causes, Flags, Resume, Stop, Summary};
+use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
 use crate::outcome::CallOutcome;
+use crate::pacing::RateLimit;
 
-/// How many prompts go where at which rate, and how many are on record.
-pub(super) fn beginning(setup: &Setup, count: Option<u64>, resume: &Resume) -> String {
-    let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
-    let mut lines = vec![format!("{count} {}", setup.describe())];
-    lines.extend(on_record(resume));
-    lines.join("\n")
-}
-
-fn on_record(resume: &Resume) -> Option<String> {
+/// How many prompts go where at which rate, and how many are on record. A worker names its queue.
+pub(super) fn beginning(
+    setup: &Setup,
+    queue: Option<String>,
+    count: Option<u64>,
+    resume: &Resume,
+) -> io::Result<String> {
     let answered = resume.index.answered();
-    let failed = resume.index.len() - answered;
-    let again = match (failed, resume.index.retries(resume.retry_failed)) {
-        (0, _) => "",
-        (_, true) => ", which run again",
-        (_, false) => "; --retry-failed runs those again",
+    let view = json!({
+        "queue": queue,
+        "count": count,
+        "url": setup.clients[0].url(),
+        "keys": setup.clients.len(),
+        "rpm": setup.rpm,
+        "is_adaptive": matches!(setup.settings.rate, RateLimit::Adaptive),
+        "is_practice": setup.practice.is_some(),
+        "answered": answered,
+        "failed": resume.index.len() - answered,
+        "again": resume.index.retries(resume.retry_failed),
+    });
+    render(include_str!("summary/beginning.txt"), &view)
+}
+
+/// A label and a text at the end of a run.
+pub(super) type EndLine = (&'static str, String);
+
+/// What became of the prompts, line by line, and where the records are. The limit is that of all keys together, in calls
+/// a minute.
+pub(super) fn end(
+    args: &CallArgs,
+    limit: Option<u64>,
+    summary: &Summary,
+    records: &[EndLine],
+) -> io::Result<String> {
+    let mut all = summary.tokens;
+    all += summary.earlier_tokens;
+    let tokens_in_all = (all != summary.tokens).then(|| tokens(all));
+    let calls = &summary.failed_calls;
+    let calls = (calls.total() > 0)
+        .then(|| call_counts(summary.calls, summary.retried, calls, summary.maybe_billed));
+    let help = match summary.stop {
+        None => stop::if_all_failed_alike(summary, args),
+        Some(_) => None,
     };
-    (!resume.index.is_empty()).then(|| {
-        format!(
-            "on record already: {} answered, {} failed{again}",
-            grouped(answered as u64),
-            grouped(failed as u64)
-        )
-    })
+    let (rows, other_failed) = failed(&summary.failed_prompts);
+    let view = json!({
+        "run": figures(args, summary),
+        "flags": summary.flags.to_string(),
+        "rows": rows,
+        "other_failed": other_failed,
+        "tokens": tokens(summary.tokens),
+        "cost": args.cost.of(summary.tokens),
+        "tokens_in_all": tokens_in_all,
+        "cost_in_all": args.cost.of(all),
+        "calls": calls,
+        "limit": limit,
+        "is_shared": args.rate.share.is_some(),
+        "records": records,
+        "help": help,
+    });
+    render(include_str!("summary/end.txt"), &view)
 }
 
-/// What became of the prompts, line by line. Zeros are left out: a good run has three or four lines.
-pub(super) fn outcome(args: &CallArgs, setup: &Setup, summary: &Summary) -> Text {
-    if summary.calls == 0 && summary.stop.is_none() {
-        return "there was nothing left to send".into();
-    }
-    let mut text = prompts(summary);
-    let mut lines = failed(summary);
-    lines.extend(in_all(args, summary).map(|text| line("in all", text)));
-    lines.extend(calls(summary).map(|text| line("calls", text)));
-    lines.extend(rate(args, setup, summary).map(|text| line("rate", text)));
-    lines.extend(cost(args, summary).map(|text| line("cost", text)));
-    lines.iter().for_each(|line| text.add_line(line));
-    text
-}
-
-/// A line of the summary; without a label, it continues the line above.
-pub(super) fn line(label: &str, text: impl Display) -> String {
-    format!("  {label:<8} {text}")
-}
-
-fn prompts(summary: &Summary) -> Text {
-    let took = duration(summary.took);
-    let count = summary.answered + summary.failed;
-    if count == 0 {
-        return format!("no prompt was finished in {took}").into();
-    }
-    let mut text = Text::from(format!("{} in {took}: ", counted(count, "prompt")));
-    if summary.answered > 0 {
-        let answered = format!("{} answered", grouped(summary.answered));
-        text.add(Emphasis::Good, answered);
-    }
-    if summary.flags != Flags::default() {
-        let flags = format!(" ({}: see finish_reason)", summary.flags);
-        text.add(Emphasis::Plain, flags);
-    }
-    if summary.failed > 0 {
-        let comma = if summary.answered > 0 { ", " } else { "" };
-        let failed = format!("{comma}{} failed", grouped(summary.failed));
-        text.add(Emphasis::Bad, failed);
-    }
-    text
-}
-
-/// Why prompts failed: how many, the cause, the latest message and the first names.
-fn failed(summary: &Summary) -> Vec<String> {
-    /// More causes are in the report.
+/// Why prompts failed, the most frequent causes first, and how many failed for others. More are in the report.
+fn failed(causes: &Causes) -> (Vec<Value>, u64) {
     const CAUSES: usize = 5;
-    const MESSAGE: usize = 40;
     const NAMES: usize = 2;
-    let mut causes: Vec<_> = summary.failed_prompts.list.iter().collect();
-    causes.sort_by_key(|cause| std::cmp::Reverse(cause.count));
-    let rest: u64 = causes.iter().skip(CAUSES).map(|cause| cause.count).sum();
-    let rest = rest + summary.failed_prompts.others;
-    causes.truncate(CAUSES);
-    let rows: Vec<_> = causes
-        .iter()
-        .map(|cause| {
-            let label = match cause.status {
-                Some(status) if cause.outcome != CallOutcome::Misfit => format!("status {status}"),
-                _ => cause.label(),
-            };
-            let more = if cause.count > NAMES as u64 {
-                ", …"
-            } else {
-                ""
-            };
-            let names: Vec<_> = cause.first.iter().take(NAMES).map(String::as_str).collect();
-            let names = names.join(", ") + more;
-            [
-                grouped(cause.count),
-                label,
-                shortened(&cause.message, MESSAGE),
-                names,
-            ]
+    let mut list: Vec<&FailureCause> = causes.list.iter().collect();
+    list.sort_by_key(|cause| Reverse(cause.count));
+    let others = list.iter().skip(CAUSES).map(|cause| cause.count);
+    let others = causes.others + others.sum::<u64>();
+    let row = |cause: &&FailureCause| {
+        let has_status = cause.outcome != CallOutcome::Misfit;
+        let status = cause.status.filter(|_| has_status);
+        let status = status.map(|status| format!("status {status}"));
+        let more = if cause.count > NAMES as u64 {
+            ", …"
+        } else {
+            ""
+        };
+        let names: Vec<_> = cause.first.iter().take(NAMES).map(String::as_str).collect();
+        json!({
+            "count": grouped(cause.count),
+            "label": status.unwrap_or_else(|| cause.label()),
+            "message": shortened(&cause.message, 40),
+            "names": names.join(", ") + more,
         })
-        .collect();
-    let widest = |column: usize| {
-        let lengths = rows.iter().map(|row| row[column].chars().count());
-        lengths.max().unwrap_or(0)
     };
-    let [counts, labels, messages] = [0, 1, 2].map(widest);
-    let mut lines = Vec::new();
-    for [count, label, message, names] in &rows {
-        let heading = if lines.is_empty() { "failed" } else { "" };
-        let row = format!("{count:>counts$}  {label:<labels$}  {message:<messages$}  {names}");
-        lines.push(line(heading, row));
-    }
-    if rest > 0 {
-        lines.push(line("", format!("{} for other reasons", grouped(rest))));
-    }
-    lines
-}
-
-/// Together with earlier runs: their prompts, tokens and cost.
-fn in_all(args: &CallArgs, summary: &Summary) -> Option<String> {
-    let before = &summary.before;
-    let answered = grouped(before.answered + summary.answered);
-    let failed = grouped(before.failed + summary.failed);
-    let usage = all_tokens(summary);
-    let cost = args.cost.of(usage).map(|cost| format!(", {cost}"));
-    let spent = match usage == summary.tokens {
-        true => String::new(),
-        false => format!(", {}{}", tokens(usage), cost.unwrap_or_default()),
-    };
-    (before.answered + before.failed > 0 || !spent.is_empty())
-        .then(|| format!("{answered} answered, {failed} failed{spent}, with earlier runs"))
-}
-
-/// The tokens of this run and of earlier ones.
-fn all_tokens(summary: &Summary) -> Usage {
-    let mut usage = summary.tokens;
-    usage += summary.earlier_tokens;
-    usage
+    (list.iter().take(CAUSES).map(row).collect(), others)
 }
 
 /// `1,000 tokens in (800 cached), 50 out`.
 fn tokens(usage: Usage) -> String {
     let [input, cached, output] = [usage.input, usage.cached, usage.output].map(grouped);
-    let cached = match usage.cached {
-        0 => String::new(),
-        _ => format!(" ({cached} cached)"),
-    };
-    format!("{input} tokens in{cached}, {output} out")
-}
-
-/// The calls, if some of them were not answered.
-fn calls(summary: &Summary) -> Option<String> {
-    let failed = &summary.failed_calls;
-    let billed = summary.maybe_billed;
-    (failed.total() > 0).then(|| call_counts(summary.calls, summary.retried, failed, billed))
+    match usage.cached {
+        0 => format!("{input} tokens in, {output} out"),
+        _ => format!("{input} tokens in ({cached} cached), {output} out"),
+    }
 }
 
 /// The number of calls: how many were retries, how many failed with which status, and how many may have been billed.
 pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed: u64) -> String {
     const KINDS: usize = 4;
-    let kinds = failed.by_label();
-    let shown: u64 = kinds.iter().take(KINDS).map(|(_, count)| count).sum();
+    let mut kinds = failed.by_label();
+    kinds.truncate(KINDS);
+    let shown: u64 = kinds.iter().map(|(_, count)| count).sum();
     let others = failed.total() - shown;
-    let mut parts: Vec<_> = kinds
+    let kinds = kinds
         .iter()
-        .take(KINDS)
-        .map(|(label, count)| format!("{} x {label}", grouped(*count)))
-        .collect();
-    if others > 0 {
-        parts.push(format!("{} others", grouped(others)));
+        .map(|(label, count)| format!("{} x {label}", grouped(*count)));
+    let others = (others > 0).then(|| format!("{} others", grouped(others)));
+    let mut text = grouped(all);
+    if retried > 0 {
+        text += &format!(", {} of them retries", grouped(retried));
     }
-    let retries = match retried {
-        0 => String::new(),
-        retried => format!(", {} of them retries", grouped(retried)),
-    };
-    let billed = match maybe_billed {
-        0 => String::new(),
-        calls => format!(" ({} may have been billed)", grouped(calls)),
-    };
-    let colon = if parts.is_empty() { "" } else { ": " };
-    format!(
-        "{}{retries}{colon}{}{billed}",
-        grouped(all),
-        parts.join(", ")
-    )
+    let kinds: Vec<_> = kinds.chain(others).collect();
+    if !kinds.is_empty() {
+        text += &format!(": {}", kinds.join(", "));
+    }
+    if maybe_billed > 0 {
+        text += &format!(" ({} may have been billed)", grouped(maybe_billed));
+    }
+    text
 }
 
-/// The rate that was kept. A run of a moment has none worth telling.
-fn rate(args: &CallArgs, setup: &Setup, summary: &Summary) -> Option<String> {
-    const MOMENT: Duration = Duration::from_secs(1);
-    let rate = summary.calls_a_minute.filter(|_| summary.answered > 0)?;
-    let limit = setup.rpm.map_or_else(String::new, |rpm| {
-        let all_keys = u64::from(rpm.get()) * setup.clients.len() as u64;
-        format!(" of {}", grouped(all_keys))
-    });
-    let found = summary.found.map_or_else(String::new, |found| {
-        format!(" (the limit is about {found:.0})")
-    });
-    let shared = match args.rate.share {
-        Some(_) => ", shared with other processes",
-        None => "",
-    };
-    let paused = match summary.paused {
-        paused if paused < MOMENT => String::new(),
-        paused => format!(
-            ", paused for {}",
-            duration(Duration::from_secs(paused.as_secs()))
-        ),
-    };
-    let latency = summary.latency.zip(summary.latency_p95);
-    let latency = latency.map_or_else(String::new, |(median, p95)| {
-        format!("; latency {}, p95 {}", duration(median), duration(p95))
-    });
-    let rate = number(rate.round());
-    Some(format!(
-        "{rate}{limit} calls a minute{shared}{found}{paused}{latency}"
-    ))
-}
-
-/// The cost of the calls that report their tokens.
-fn cost(args: &CallArgs, summary: &Summary) -> Option<String> {
-    let cost = args.cost.of(summary.tokens)?;
-    let unmetered = match summary.unmetered {
-        0 => String::new(),
-        answers => {
-            let answers = counted(answers, "answer");
-            format!(", without {answers} that reported no tokens")
-        }
-    };
-    Some(format!("{cost}: {}{unmetered}", tokens(summary.tokens)))
-}
-
-/// The same for tools, as fields of the last event, with the causes of failed calls and of failed prompts.
+/// The figures of the last event, for tools: those that are there.
 pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Fields {
+    let figures = figures(args, summary);
+    let figures = figures.as_object().cloned().unwrap_or_default();
+    let there = figures.into_iter().filter(|(_, value)| !value.is_null());
+    there.collect()
+}
+
+fn figures(args: &CallArgs, summary: &Summary) -> Value {
     let cost = |usage: Usage| args.cost.price.map(|price| price.cost(usage));
-    let fields = json!({
+    let mut all = summary.tokens;
+    all += summary.earlier_tokens;
+    json!({
         "answered": summary.answered,
         "failed": summary.failed,
+        "answered_before": summary.before.answered,
+        "failed_before": summary.before.failed,
         "calls": summary.calls,
+        "retried": summary.retried,
         "rate_limited": summary.rate_limited,
         "faults": summary.faults,
         "maybe_billed": summary.maybe_billed,
-        "took_ms": summary.took.as_millis() as u64,
+        "took_ms": millis(summary.took),
+        "paused_ms": millis(summary.paused),
+        "latency_ms": summary.latency.map(millis),
+        "latency_p95_ms": summary.latency_p95.map(millis),
+        "calls_a_minute": summary.calls_a_minute,
+        "found_a_minute": summary.found,
         "tokens_in": summary.tokens.input,
         "tokens_out": summary.tokens.output,
         "tokens_cached": summary.tokens.cached,
+        "unmetered": summary.unmetered,
         "cost": cost(summary.tokens),
-        "cost_in_all": cost(all_tokens(summary)),
+        "cost_in_all": cost(all),
         "stopped": summary.stop.is_some().then_some(true),
         "failed_calls": summary.failed_calls.list,
         "failed_prompts": summary.failed_prompts.list,
-    });
-    let fields = fields.as_object().cloned().unwrap_or_default();
-    let there = fields.into_iter().filter(|(_, value)| !value.is_null());
-    there.collect()
+    })
 }
 
 pub(super) fn exit(summary: &Summary) -> Exit {
@@ -283,9 +193,12 @@ pub(super) fn exit(summary: &Summary) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::super::args::{Command, CommandLine};
     use super::*;
-    use crate::batch::FailureCause;
-    use crate::outcome::CallOutcome;
 
     fn cause(count: u64, outcome: CallOutcome, status: Option<u16>, message: &str) -> FailureCause {
         let first = (1..=count.min(5)).map(|n| format!("line-{n}")).collect();
@@ -296,11 +209,25 @@ mod tests {
         }
     }
 
+    fn args(options: &[&str]) -> CallArgs {
+        let words = ["paceline", "run", "p.txt", "-m", "gpt-9"];
+        let line = CommandLine::parse_from(words.iter().chain(options));
+        let Command::Run(args) = line.command else {
+            unreachable!()
+        };
+        args.calls
+    }
+
     fn told(list: Vec<FailureCause>, others: u64) -> Vec<String> {
-        let mut summary = Summary::default();
+        let mut summary = Summary {
+            calls: 1,
+            ..Summary::default()
+        };
         summary.failed_prompts.list = list;
         summary.failed_prompts.others = others;
-        failed(&summary)
+        let text = end(&args(&[]), None, &summary, &[]).unwrap();
+        let lines = text.lines().skip(1); // how many prompts there were, and how long they took
+        lines.map(str::to_owned).collect()
     }
 
     #[test]
@@ -330,5 +257,65 @@ mod tests {
         assert_eq!(lines.len(), 6);
         assert!(lines.iter().all(|line| line.chars().count() < 100));
         assert_eq!(lines[5], "           13 for other reasons");
+    }
+
+    #[test]
+    fn the_end_of_a_run_has_every_figure_and_leaves_zeros_out() {
+        let mut all = Summary {
+            answered: 1_991,
+            failed: 9,
+            calls: 2_187,
+            retried: 187,
+            maybe_billed: 2,
+            took: Duration::from_secs(204),
+            paused: Duration::from_millis(9_900),
+            latency: Some(Duration::from_millis(600)),
+            latency_p95: Some(Duration::from_millis(1_300)),
+            calls_a_minute: Some(2_221.4),
+            found: Some(2_400.2),
+            unmetered: 1,
+            tokens: Usage {
+                input: 41_725,
+                cached: 800,
+                output: 207_685,
+                ..Usage::default()
+            },
+            ..Summary::default()
+        };
+        all.before.answered = 50;
+        all.earlier_tokens.input = 10;
+        all.flags.empty = 3;
+        let refused = cause(23, CallOutcome::RateLimited, Some(429), "slow");
+        all.failed_calls.list = vec![refused];
+        let records = [
+            ("results", "r.jsonl (3 MB)".to_owned()),
+            ("next", "x".to_owned()),
+        ];
+        let args = args(&["--price", "0.15,0.6", "--share", "f"]);
+        let expected = "\
+2,000 prompts in 3 min 24 s: 1,991 answered (3 empty: see finish_reason), 9 failed
+  in all   2,041 answered, 9 failed, 41,735 tokens in (800 cached), 207,685 out, $0.131, with earlier runs
+  calls    2,187, 187 of them retries: 23 x 429 (2 may have been billed)
+  rate     2,221 of 3,000 calls a minute, shared with other processes (the limit is about 2,400), paused for 9 s; latency 600 ms, p95 1.3 s
+  cost     $0.131: 41,725 tokens in (800 cached), 207,685 out, without 1 answer that reported no tokens
+  results  r.jsonl (3 MB)
+  next     x";
+        assert_eq!(end(&args, Some(3_000), &all, &records).unwrap(), expected);
+        let good = Summary {
+            answered: 1,
+            calls: 1,
+            took: Duration::from_millis(812),
+            ..Summary::default()
+        };
+        let said = end(&args, None, &good, &[]).unwrap();
+        assert_eq!(
+            said,
+            "1 prompt in 812 ms: 1 answered\n  cost     $0: 0 tokens in, 0 out"
+        );
+        let none = end(&args, None, &Summary::default(), &records[..1]).unwrap();
+        assert_eq!(
+            none,
+            "there was nothing left to send\n  results  r.jsonl (3 MB)"
+        );
     }
 }

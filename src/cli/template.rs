@@ -2,7 +2,7 @@
 //!
 //! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration),
 //! `counted(noun)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
-//! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `paused` and `dim` give colour.
+//! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `alarm`, `paused` and `dim` give colour.
 
 use std::io;
 use std::mem;
@@ -76,6 +76,7 @@ pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> i
         Value::from_safe_string(lines.join(&format!("\n{:indent$}", "")))
     });
     let colours = [
+        ("alarm", Emphasis::Alarm),
         ("good", Emphasis::Good),
         ("bad", Emphasis::Bad),
         ("paused", Emphasis::Paused),

@@ -9,10 +9,9 @@ use super::logging::inform;
 use super::session::Session;
 use super::setup::{Setup, no_model};
 use super::stop::Destination;
-use super::summary::line;
-use super::{oversize, queue, share, signals};
+use super::{oversize, queue, share, signals, summary};
 use crate::api::Ask;
-use crate::batch::Stop;
+use crate::batch::{Resume, Stop};
 use crate::cancel::CancelToken;
 use crate::queue::{JoinOptions, Queue, QueueError, Worker};
 
@@ -26,10 +25,9 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     let Some(worker) = join(args, &queue, setup, cancel)? else {
         return Ok(Exit::Interrupted);
     };
-    inform(format!(
-        "working on the queue {queue}: {}",
-        setup.describe()
-    ));
+    let resume = Resume::default();
+    let beginning = summary::beginning(setup, Some(queue.to_string()), None, &resume)?;
+    inform(beginning);
     share::note(calls).into_iter().for_each(inform);
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let mut summary = session.carry_out(
@@ -50,11 +48,11 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     let mut records = Vec::new();
     if dropped > 0 {
         let dropped = format!("{dropped} answers: another worker was first");
-        records.push(line("dropped", dropped));
+        records.push(("dropped", dropped));
     }
     let records_in = format!("in the queue {queue}; paceline queue pull writes them to a file");
-    records.push(line("records", records_in));
-    Ok(session.sum_up(&summary, records, destination))
+    records.push(("records", records_in));
+    session.sum_up(&summary, &records, destination)
 }
 
 /// Joins the other workers; `None` if interrupted while waiting for the queue to be created.

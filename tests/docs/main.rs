@@ -50,6 +50,43 @@ fn each_relative_link_leads_to_a_file_and_to_a_heading_in_it() {
 }
 
 #[test]
+fn each_page_that_the_program_names_exists_with_its_heading() {
+    let named = source_texts().join("\n");
+    let targets = named.split("docs/").skip(1);
+    let targets =
+        targets.filter_map(|rest| rest.split([' ', '"', '`', ';', '\n', ')', '\\']).next());
+    let targets: BTreeSet<_> = targets.filter(|target| target.contains(".md")).collect();
+    assert!(targets.iter().any(|target| target.contains('#')));
+    for target in targets {
+        let (page, heading) = target.split_once('#').unwrap_or((target, ""));
+        let path = root().join("docs").join(page.trim_end_matches('.'));
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{target}: {error}"));
+        let is_there = heading.is_empty() || Page::new(&path, text).anchors().contains(heading);
+        assert!(is_there, "{target}");
+    }
+}
+
+/// What the program may say: its code, and the texts beside it.
+fn source_texts() -> Vec<String> {
+    let mut folders = vec![root().join("src/cli")];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|kind| kind == "rs" || kind == "txt")
+            {
+                texts.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts
+}
+
+#[test]
 fn each_link_between_pages_works_in_the_guide_too() {
     // The guide defines each page's label anew: see src/guide.rs. An inline link would not be found there.
     for page in pages().iter().filter(|page| page.name() != "README.md") {

@@ -215,7 +215,7 @@ impl<'a> CauseView<'a> {
             class,
             label,
             said,
-            advice: advice(cause, model),
+            advice: advice(cause, model, ""),
         }
     }
 }
