@@ -186,23 +186,23 @@ pub struct Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
-        self.input = self.input.saturating_add(more.input);
-        self.cached = self.cached.saturating_add(more.cached);
-        self.cache_write = self.cache_write.saturating_add(more.cache_write);
-        self.output = self.output.saturating_add(more.output);
-        self.reasoning = self.reasoning.saturating_add(more.reasoning);
+        *self = self.with(more, u64::saturating_add);
     }
 }
 
 impl Usage {
     /// The larger count of each kind: of what a stream states several times, the last.
     pub(crate) fn most(self, other: Usage) -> Usage {
+        self.with(other, u64::max)
+    }
+
+    fn with(self, other: Usage, join: fn(u64, u64) -> u64) -> Usage {
         Usage {
-            input: self.input.max(other.input),
-            cached: self.cached.max(other.cached),
-            cache_write: self.cache_write.max(other.cache_write),
-            output: self.output.max(other.output),
-            reasoning: self.reasoning.max(other.reasoning),
+            input: join(self.input, other.input),
+            cached: join(self.cached, other.cached),
+            cache_write: join(self.cache_write, other.cache_write),
+            output: join(self.output, other.output),
+            reasoning: join(self.reasoning, other.reasoning),
         }
     }
 }
@@ -297,27 +297,19 @@ fn put<T: Into<Value>>(body: &mut Value, name: &str, given: Option<T>) {
 /// A base URL without a slash at the end, and with a version if it names only a host.
 fn with_version_after_a_host(base_url: &str, version: &str) -> String {
     let base_url = base_url.trim_end_matches('/');
-    let after_scheme = base_url
-        .split_once("://")
-        .map_or(base_url, |(_, rest)| rest);
-    if after_scheme.contains('/') {
-        base_url.to_owned()
-    } else {
-        format!("{base_url}{version}")
-    }
+    let (_, after_scheme) = base_url.split_once("://").unwrap_or(("", base_url));
+    let has_path = after_scheme.contains('/');
+    format!("{base_url}{}", if has_path { "" } else { version })
 }
 
 /// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs
 /// whose makers' own programs add it to any address.
 fn with_version(base_url: &str, version: &str) -> String {
     let base_url = base_url.trim_end_matches('/');
-    let last = base_url.rsplit('/').next().unwrap_or_default();
-    let number = last.strip_prefix('v').unwrap_or_default();
-    if number.starts_with(|first: char| first.is_ascii_digit()) {
-        base_url.to_owned()
-    } else {
-        format!("{base_url}{version}")
-    }
+    let (_, last) = base_url.rsplit_once("/v").unwrap_or_default();
+    let has_version = last.starts_with(|first: char| first.is_ascii_digit());
+    let has_version = has_version && !last.contains('/');
+    format!("{base_url}{}", if has_version { "" } else { version })
 }
 
 #[cfg(test)]
