@@ -13,6 +13,7 @@ use crate::http::{TransportError, TransportFault, header_named};
 use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
+use crate::text::shortened;
 
 /// The code of a request that is larger than the server's whole limit of tokens: waiting does not
 /// help.
@@ -174,27 +175,18 @@ impl CallError {
         let status = said.status_within(came_with);
         let reset = hints.until_reset();
         let cause = said.cause(status, hints.retry_after.or(reset).is_some());
-        let wait = hints
-            .retry_after
-            .or(reset.filter(|reset| *reset >= Self::WINDOW));
         let class = classify(status, cause, &hints, bytes.is_empty());
-        let usual = || default_code(status, cause).to_owned();
+        let until_reset = reset.filter(|reset| *reset >= Self::WINDOW);
+        let until_reset = until_reset.filter(|_| class == Class::RateLimited);
+        let code = said.code.filter(|_| cause != Cause::TooLarge);
+        let text = said.message;
         CallError {
             class,
-            code: said
-                .code
-                .filter(|_| cause != Cause::TooLarge)
-                .unwrap_or_else(usual),
-            message: said
-                .message
-                .unwrap_or_else(|| describe(came_with, headers, bytes)),
+            code: code.unwrap_or_else(|| default_code(status, cause).to_owned()),
+            message: text.unwrap_or_else(|| describe(came_with, headers, bytes)),
             status: Some(came_with),
             request_id: request_id(headers).or(said.request_id),
-            retry_after: if class == Class::RateLimited {
-                wait
-            } else {
-                hints.retry_after
-            },
+            retry_after: hints.retry_after.or(until_reset),
             hints: Box::new(hints),
             maybe_billed: false,
             body: body
@@ -304,9 +296,10 @@ fn describe(status: u16, headers: &[(String, String)], body: &[u8]) -> String {
 /// The beginning of a body, in one line.
 fn excerpt(body: &[u8]) -> String {
     const MOST: usize = 200;
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MOST)]);
-    let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").chars().take(MOST).collect()
+    shortened(
+        &String::from_utf8_lossy(&body[..body.len().min(4 * MOST)]),
+        MOST,
+    )
 }
 
 #[cfg(test)]

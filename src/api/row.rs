@@ -58,47 +58,44 @@ impl RequestStyle {
         }
     }
 
+    /// The field of a body with the conversation.
+    fn list(self) -> &'static str {
+        match self {
+            RequestStyle::Chat | RequestStyle::Messages => "messages",
+            RequestStyle::Responses => "input",
+            RequestStyle::Gemini => "contents",
+        }
+    }
+
     /// Puts a conversation into a body that was made from its last text.
     fn put(self, body: &mut Value, messages: Vec<Value>) {
         let (system, said): (Vec<_>, Vec<_>) = messages
             .into_iter()
             .partition(|message| matches!(message["role"].as_str(), Some("system" | "developer")));
-        let system_text = (!system.is_empty()).then(|| {
-            let texts = system.iter().map(|message| text_of(&message["content"]));
-            texts.collect::<Vec<_>>().join("\n\n")
-        });
         let said = said.into_iter().map(|message| self.message(message));
-        match self {
-            RequestStyle::Chat => {
-                let first = body["messages"][0].take();
-                let given = (system.is_empty() && first["role"] == "system").then_some(first);
-                let all = given.into_iter().chain(system).chain(said);
-                body["messages"] = all.collect();
-            }
-            RequestStyle::Responses => body["input"] = said.collect(),
-            RequestStyle::Messages => body["messages"] = said.collect(),
-            RequestStyle::Gemini => body["contents"] = said.collect(),
+        if self == RequestStyle::Chat {
+            let first = body["messages"][0].take();
+            let given = (system.is_empty() && first["role"] == "system").then_some(first);
+            body["messages"] = given.into_iter().chain(system).chain(said).collect();
+            return;
         }
-        if let Some(text) = system_text {
-            match self {
-                RequestStyle::Chat => {}
-                RequestStyle::Responses => body["instructions"] = text.into(),
-                RequestStyle::Messages => body["system"] = text.into(),
-                RequestStyle::Gemini => {
-                    body["systemInstruction"] = json!({"parts": [{"text": text}]})
-                }
-            }
+        body[self.list()] = said.collect();
+        if system.is_empty() {
+            return;
+        }
+        let texts = system.iter().map(|message| text_of(&message["content"]));
+        let text = texts.collect::<Vec<_>>().join("\n\n");
+        match self {
+            RequestStyle::Gemini => body["systemInstruction"] = json!({"parts": [{"text": text}]}),
+            RequestStyle::Responses => body["instructions"] = text.into(),
+            RequestStyle::Messages | RequestStyle::Chat => body["system"] = text.into(),
         }
     }
 
     /// A request that goes on with an answer that did not fit, and the reason. `None` if the request is of another shape.
     pub(super) fn again(self, request: &[u8], answer: &str, misfit: &str) -> Option<Vec<u8>> {
         let mut body: Value = serde_json::from_slice(request).ok()?;
-        let list = match self {
-            RequestStyle::Responses => &mut body["input"],
-            RequestStyle::Gemini => &mut body["contents"],
-            RequestStyle::Chat | RequestStyle::Messages => &mut body["messages"],
-        };
+        let list = &mut body[self.list()];
         if list.is_string() {
             *list = json!([{"role": "user", "content": list}]);
         }
@@ -135,11 +132,7 @@ impl RequestStyle {
             return part;
         }
         if part["type"] == "text" {
-            let kind = if is_model {
-                "output_text"
-            } else {
-                "input_text"
-            };
+            let kind = ["input_text", "output_text"][usize::from(is_model)];
             return match self {
                 RequestStyle::Responses => json!({"type": kind, "text": part["text"]}),
                 RequestStyle::Gemini => json!({"text": part["text"]}),
@@ -242,23 +235,17 @@ pub(crate) fn is_url(place: &str) -> bool {
 
 /// The type of a file, by its first bytes. An error says what is wrong with the file.
 fn mime_of(path: &str) -> Result<&'static str, String> {
-    let fail = |problem: String| Err(format!("the file {path}: {problem}"));
+    let fail = |problem: String| format!("the file {path}: {problem}");
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| {
         let length = file.metadata()?.len();
         file.take(12).read_to_end(&mut head)?;
         Ok(length)
     });
-    match read {
-        Err(error) => return fail(error.to_string()),
-        Ok(length) if length > LARGEST => {
-            return fail(format!(
-                "{} MB; {} MB is the most",
-                length / 1_000_000,
-                LARGEST / 1_000_000
-            ));
-        }
-        Ok(_) => {}
+    let length = read.map_err(|error| fail(error.to_string()))?;
+    if length > LARGEST {
+        let (length, most) = (length / 1_000_000, LARGEST / 1_000_000);
+        return Err(fail(format!("{length} MB; {most} MB is the most")));
     }
     match &head[..] {
         [0x89, b'P', b'N', b'G', ..] => Ok("image/png"),
@@ -266,7 +253,7 @@ fn mime_of(path: &str) -> Result<&'static str, String> {
         [b'G', b'I', b'F', b'8', ..] => Ok("image/gif"),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Ok("image/webp"),
         [b'%', b'P', b'D', b'F', ..] => Ok("application/pdf"),
-        _ => fail("no PNG, JPEG, GIF, WebP or PDF".to_owned()),
+        _ => Err(fail("no PNG, JPEG, GIF, WebP or PDF".to_owned())),
     }
 }
 
@@ -283,9 +270,10 @@ impl Row {
             return Err(format!("the API at {path} takes no messages or files"));
         }
         if dialect == Some(RequestStyle::Gemini) && self.settings.contains_key("model") {
-            let problem =
-                "with --api gemini the model is part of the address, and cannot differ by row";
-            return Err(problem.to_owned());
+            return Err(
+                "with --api gemini the model is part of the address, and cannot differ by row"
+                    .to_owned(),
+            );
         }
         let local = self.files.iter().filter(|place| !is_url(place));
         local
@@ -306,21 +294,16 @@ impl Row {
         let Some(dialect) = RequestStyle::of_path(path) else {
             return Ok(body);
         };
-        let files: Vec<_> = self
-            .files
-            .iter()
-            .map(|place| Attached::read(place))
-            .collect::<Result<_, _>>()?;
-        let mut messages = self.messages.clone();
-        if files.is_empty() && messages.is_empty() {
-            return Ok(body);
+        let files = self.files.iter().map(|place| Attached::read(place));
+        let parts = files.map(|file| Ok(dialect.file(&file?)));
+        let parts = parts.collect::<Result<Vec<_>, String>>()?;
+        if !self.messages.is_empty() {
+            dialect.put(&mut body, self.messages.clone());
+        } else if !parts.is_empty() {
+            let said = json!({"role": "user", "content": prompt});
+            dialect.put(&mut body, vec![said]);
         }
-        if messages.is_empty() {
-            messages.push(json!({"role": "user", "content": prompt}));
-        }
-        dialect.put(&mut body, messages);
-        if !files.is_empty() {
-            let parts = files.iter().map(|file| dialect.file(file)).collect();
+        if !parts.is_empty() {
             attach(dialect, &mut body, parts)?;
         }
         Ok(body)
@@ -348,12 +331,9 @@ impl Row {
 
 /// Puts files before the last thing that the user says.
 fn attach(dialect: RequestStyle, body: &mut Value, mut parts: Vec<Value>) -> Result<(), String> {
-    let (list, content) = match dialect {
-        RequestStyle::Responses => ("input", "content"),
-        RequestStyle::Gemini => ("contents", "parts"),
-        RequestStyle::Chat | RequestStyle::Messages => ("messages", "content"),
-    };
-    let messages = body[list].as_array_mut().into_iter().flatten();
+    let is_gemini = dialect == RequestStyle::Gemini;
+    let content = if is_gemini { "parts" } else { "content" };
+    let messages = body[dialect.list()].as_array_mut().into_iter().flatten();
     let last = messages.filter(|message| message["role"] == "user").last();
     let last = last.ok_or("files need a message of the user to belong to")?;
     match last[content].take() {
