@@ -6,7 +6,6 @@
 //! figures alone, and the paced pool also takes a permit of a [`RateLimiter`](crate::RateLimiter) for each call. Threads
 //! on a [`SimClock`](crate::clock::SimClock) do the same each time, so the same options give the same table.
 
-mod picture;
 mod result;
 mod strategy;
 mod view;
@@ -52,7 +51,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
         None => Exit::Answered,
     };
     match &args.svg {
-        Some(path) if exit == Exit::Answered => write(path, &comparison.to_svg()),
+        Some(path) if exit == Exit::Answered => write(path, &comparison.to_svg()?),
         _ => Ok(exit),
     }
 }
@@ -120,15 +119,5 @@ impl StrategyComparison {
             .map(|strategy| strategy.run(&scenario))
             .collect();
         StrategyComparison { scenario, results }
-    }
-
-    /// The strategy that all others are measured by.
-    fn pool(&self) -> &StrategyResult {
-        self.results.last().expect("there are strategies")
-    }
-
-    /// How many times as long as the paced pool it took.
-    fn times_the_pool(&self, result: &StrategyResult) -> f64 {
-        result.time.as_secs_f64() / self.pool().time.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }

@@ -17,6 +17,7 @@ use super::args::{LearnArgs, jitter};
 use super::compare::{Scenario, ServedCall, Strategy};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::format::millis;
 use super::logging::tell;
 use crate::practice::Latency;
 use crate::practice::connections::{ClientPatience, Connections, Serve};
@@ -158,17 +159,13 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
     let count = |is: fn(&&ServedCall) -> bool| result.calls.iter().filter(is).count();
     let calls: Vec<_> = result.calls.iter().map(row).collect();
     Ok(json!({
-        "name": result.name,
+        "figures": result.figures(),
         "topics": scenario.prompts,
         "threads": scenario.workers,
-        "interval_ms": ms(scenario.interval()),
-        "best_ms": ms(scenario.last_call_at_best()),
-        "time_ms": ms(result.time),
+        "interval_ms": millis(scenario.interval()),
+        "best_ms": millis(scenario.last_call_at_best()),
         "answered": count(|call| call.accepted && !call.failed),
-        "rate_limited": result.rate_limited(),
         "failed": count(|call| call.failed),
-        "largest_wave": result.largest_wave(),
-        "worst": result.most_for_a_prompt(),
         "is_cut": result.calls.len() >= MOST_CALLS,
         "calls": calls,
     }))
@@ -181,11 +178,13 @@ fn row(call: &ServedCall) -> Value {
         (true, true) => "x",
         (true, false) => ".",
     };
-    json!([ms(call.at), call.thread, call.prompt, mark, ms(call.took)])
-}
-
-fn ms(time: Duration) -> u64 {
-    time.as_millis().try_into().unwrap_or(u64::MAX)
+    json!([
+        millis(call.at),
+        call.thread,
+        call.prompt,
+        mark,
+        millis(call.took)
+    ])
 }
 
 #[cfg(test)]

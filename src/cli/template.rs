@@ -1,6 +1,6 @@
 //! Jinja templates of the program's own texts: what is laid out for people is a template, what it shows is plain data.
 //!
-//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration),
+//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration), `local` (an instant),
 //! `counted(noun)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
 //! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `alarm`, `paused` and `dim` give colour.
 
@@ -9,11 +9,11 @@ use std::mem;
 
 use console::{Term, truncate_str};
 use minijinja::value::Serde;
-use minijinja::{Environment, Error, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::format;
-use super::page::Escaped;
+use super::page;
 use super::style::{Emphasis, paint};
 
 /// Columns of a label in a text.
@@ -34,6 +34,12 @@ impl TextLook {
         colour: false,
     };
 
+    /// Where a line may be of any length.
+    pub(super) const ENDLESS: TextLook = TextLook {
+        width: usize::MAX,
+        colour: false,
+    };
+
     /// Standard output as it is now.
     pub(super) fn of_stdout() -> Self {
         let size = Term::stdout().size_checked();
@@ -44,14 +50,37 @@ impl TextLook {
     }
 }
 
-/// Renders markup. Every value is escaped, unless the template says that it is `safe`.
+/// Renders markup, with the templates of pages at hand. Every value is escaped, unless the template says that it is `safe`.
 ///
 /// # Errors
 /// None that tests have not found: the template does not fit the values.
 pub(super) fn html(template: &str, values: &impl Serialize) -> io::Result<String> {
-    render(template, values, environment(), |text| {
-        Escaped(text).to_string()
-    })
+    let mut environment = environment();
+    // So what a macro makes is markup; the values in it go through `escaped`.
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    for (name, template) in page::TEMPLATES {
+        let added = environment.add_template(name, template);
+        added.map_err(io::Error::other)?;
+    }
+    render(template, values, environment, escaped)
+}
+
+/// A text from outside, made harmless for an element and for an attribute. Control characters become U+FFFD.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            '\'' => escaped += "&#39;",
+            '\n' | '\t' | '\u{2028}' | '\u{2029}' => escaped.push(' '),
+            _ if character.is_control() => escaped.push('\u{fffd}'),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 /// Renders a text for a terminal: no line is wider than that, and control characters of values become U+FFFD.
@@ -122,6 +151,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("short", format::short_number);
     environment.add_filter("decimal", |number: f64| format!("{number:.1}"));
     environment.add_filter("ms", format::milliseconds);
+    environment.add_filter("local", local_time);
     environment.add_filter("counted", |count: u64, noun: &str| {
         format::counted(count, noun)
     });
@@ -129,6 +159,15 @@ fn environment() -> Environment<'static> {
         format::shortened(text, most)
     });
     environment
+}
+
+/// A time of RFC 3339 as the local time with its zone, to the second.
+fn local_time(moment: &str) -> Result<String, Error> {
+    let moment: jiff::Timestamp = moment
+        .parse()
+        .map_err(|error: jiff::Error| Error::new(ErrorKind::InvalidOperation, error.to_string()))?;
+    let local = moment.to_zoned_datetime(jiff::tz::TimeZone::system());
+    Ok(local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
 }
 
 /// Lines of at most this many characters, broken at spaces.
@@ -166,6 +205,13 @@ mod tests {
         assert_eq!(plain("{{ nasty|bad }}", &values), "<b>\u{fffd}[2J\"");
         assert_eq!(plain("{{ nasty|wrap(2) }}", &values), "<b>\u{fffd}[2J\"");
         assert!(text("{{ missing }}", &values, TextLook::PLAIN).is_err());
+    }
+
+    #[test]
+    fn a_text_from_outside_is_a_text_wherever_it_stands() {
+        let nasty = "</script><img src=x onerror='a()'>\"&\u{0}\u{1b}[31m\u{2028}é漢";
+        let expected = "&lt;/script&gt;&lt;img src=x onerror=&#39;a()&#39;&gt;&quot;&amp;\u{fffd}\u{fffd}[31m é漢";
+        assert_eq!(escaped(nasty), expected);
     }
 
     #[test]

@@ -4,8 +4,15 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::cli::format::millis;
+
 /// Calls within this time of each other come together.
 pub(super) const WAVE: Duration = Duration::from_millis(100);
+
+/// The retries after which a usual retry loop gives up.
+pub(super) const USUAL_RETRIES: usize = 5;
 
 /// A call that reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,27 +34,53 @@ pub(in crate::cli) struct ServedCall {
 /// The calls of one strategy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct StrategyResult {
-    pub(in crate::cli) name: String,
+    pub(super) name: String,
     pub(super) threads: NonZeroUsize,
     /// From the start to the last answer.
-    pub(in crate::cli) time: Duration,
+    pub(super) time: Duration,
     /// Every call, in order of arrival.
     pub(in crate::cli) calls: Vec<ServedCall>,
 }
 
-impl StrategyResult {
-    fn rate_limited_calls(&self) -> impl Iterator<Item = &ServedCall> {
-        self.calls.iter().filter(|call| !call.accepted)
-    }
+/// What the calls of a strategy add up to. Times are in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+pub(in crate::cli) struct StrategyFigures {
+    pub(super) name: String,
+    pub(super) time_ms: u64,
+    last_call_ms: u64,
+    pub(super) call_count: usize,
+    /// Calls that were answered with 429.
+    pub(super) rate_limited: usize,
+    pub(super) largest_wave: usize,
+    /// The most 429s that one prompt got.
+    most_for_a_prompt: usize,
+    /// Prompts that got more 429s than a usual retry loop bears.
+    given_up: usize,
+}
 
-    /// How many calls were answered with 429.
-    pub(in crate::cli) fn rate_limited(&self) -> usize {
-        self.rate_limited_calls().count()
+impl StrategyResult {
+    pub(in crate::cli) fn figures(&self) -> StrategyFigures {
+        let refusals = self.calls.iter().filter(|call| !call.accepted);
+        let mut by_prompt = HashMap::<u32, usize>::new();
+        for call in refusals.clone() {
+            *by_prompt.entry(call.prompt).or_default() += 1;
+        }
+        let given_up = by_prompt.values().filter(|count| **count > USUAL_RETRIES);
+        StrategyFigures {
+            name: self.name.clone(),
+            time_ms: millis(self.time),
+            last_call_ms: self.calls.last().map_or(0, |call| millis(call.at)),
+            call_count: self.calls.len(),
+            rate_limited: refusals.count(),
+            largest_wave: self.largest_wave(),
+            most_for_a_prompt: by_prompt.values().max().copied().unwrap_or(0),
+            given_up: given_up.count(),
+        }
     }
 
     /// The most calls that reached the server within a [`WAVE`], without the first call of each thread: those come
     /// together because the program starts.
-    pub(in crate::cli) fn largest_wave(&self) -> usize {
+    fn largest_wave(&self) -> usize {
         let calls = self.calls.get(self.threads.get()..).unwrap_or_default();
         let (mut largest, mut first) = (0, 0);
         for (last, call) in calls.iter().enumerate() {
@@ -57,24 +90,5 @@ impl StrategyResult {
             largest = largest.max(last - first + 1);
         }
         largest
-    }
-
-    /// The most 429s that one prompt got.
-    pub(in crate::cli) fn most_for_a_prompt(&self) -> usize {
-        self.by_prompt().into_values().max().unwrap_or(0)
-    }
-
-    /// How many prompts got more 429s than this: those that a loop with this many retries would give up.
-    pub(super) fn prompts_with_more_than(&self, times: usize) -> usize {
-        let counts = self.by_prompt();
-        counts.values().filter(|count| **count > times).count()
-    }
-
-    fn by_prompt(&self) -> HashMap<u32, usize> {
-        let mut counts = HashMap::new();
-        for call in self.rate_limited_calls() {
-            *counts.entry(call.prompt).or_default() += 1;
-        }
-        counts
     }
 }

@@ -3,12 +3,19 @@
 use crate::cli::format::{milliseconds, short_number};
 
 /// One axis of a chart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Axis {
     from: f64,
     to: f64,
-    /// The values that are written, and how.
-    pub(super) ticks: Vec<(f64, String)>,
+    /// The values that are written.
+    pub(super) ticks: Vec<Tick>,
+}
+
+/// A value that is written, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Tick {
+    pub(super) value: f64,
+    pub(super) word: String,
 }
 
 /// Round steps of time, in milliseconds: 1, 2 or 5 of a decimal unit below 10 s, then what divides a minute, an hour, a
@@ -40,7 +47,10 @@ impl Axis {
     }
 
     fn linear(from: f64, to: f64, ticks: Vec<f64>, word: impl Fn(f64) -> String) -> Self {
-        let ticks = ticks.into_iter().map(|value| (value, word(value)));
+        let ticks = ticks.into_iter().map(|value| Tick {
+            value,
+            word: word(value),
+        });
         Axis {
             from,
             to,
@@ -84,7 +94,7 @@ mod tests {
     fn words(axis: &Axis) -> String {
         axis.ticks
             .iter()
-            .map(|(_, word)| word.as_str())
+            .map(|tick| tick.word.as_str())
             .collect::<Vec<_>>()
             .join(" | ")
     }

@@ -6,12 +6,12 @@ use std::mem;
 
 use super::audit::{self, MINUTE, unnamed};
 use super::call::{CallFate, CallSummary};
+use super::charts::Charts;
 use super::numbers::{
     AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
     RankedPrompt, Report, RunSpan, TimeSpent, TokenCounts,
 };
 use super::pauses::{self, Pauses};
-use super::timeline::Timeline;
 use crate::batch::{Causes, FailureCause, Flag};
 use crate::cli::fields::RecordFields;
 use crate::cli::format::millis;
@@ -145,7 +145,7 @@ impl ReportBuilder {
             .sort_unstable_by_key(|call| (call.at, call.record));
         let [all, answered] = [|_: &CallSummary| true, is_answer].map(|wanted| self.took(wanted));
         let latency = if answered.is_empty() { &all } else { &answered };
-        let timeline = Timeline::new(&self.calls, pauses.values(), latency);
+        let pauses: Vec<_> = pauses.into_values().collect();
         Report {
             sent_with: serde_json::from_str(&self.settings).unwrap_or_default(),
             prompts,
@@ -163,7 +163,7 @@ impl ReportBuilder {
             slowest: self.slowest,
             most_retried: self.most_retried,
             torn_bytes: 0,
-            timeline,
+            charts: Charts::draw(&self.calls, &pauses, latency, limit),
         }
     }
 
@@ -296,10 +296,12 @@ fn offer(list: &mut Vec<RankedPrompt>, new: &RankedPrompt, of: impl Fn(&RankedPr
 /// From the first call to the last. The calls are sorted by departure.
 fn span(calls: &[CallSummary]) -> Option<RunSpan> {
     let (first, last) = (calls.first()?.at, calls.last()?.at);
+    let until = calls.iter().map(CallSummary::ended_at).max()?;
     let minutes = (last - first) as f64 / MINUTE as f64;
     Some(RunSpan {
         first: Moment(first),
         last: Moment(last),
+        took_ms: until - first,
         calls_a_minute: (last > first).then(|| (calls.len() - 1) as f64 / minutes),
         busiest_minute: audit::busiest(calls, MINUTE)?,
     })
@@ -307,7 +309,7 @@ fn span(calls: &[CallSummary]) -> Option<RunSpan> {
 
 impl Percentiles {
     /// Of durations in order, in milliseconds; none of nothing.
-    fn of(took: &[u32]) -> Option<Self> {
+    pub(super) fn of(took: &[u32]) -> Option<Self> {
         let percentile = |percent: usize| {
             let rank = (took.len() * percent).div_ceil(100);
             Some(u64::from(*took.get(rank.checked_sub(1)?)?))

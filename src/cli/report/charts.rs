@@ -1,11 +1,20 @@
-//! The charts of the report's page. Calls a minute and the lanes of calls have the same time axis.
+//! The charts of the report's page, of bounded size, whatever the size of the run. Calls a minute and the lanes of calls
+//! have the same time axis.
 
-use super::call::CallFate;
-use super::lanes::LaneBar;
-use super::numbers::{AuditedLimit, Report};
-use super::timeline::{TimeSlice, Timeline};
+use std::ops::Range;
+
+use serde::Serialize;
+
+use super::call::{CallFate, CallSummary};
+use super::lanes::lanes;
+use super::numbers::{AuditedLimit, Percentiles};
+use super::pauses::{Pauses, coarse};
+use super::slices::{TimeSlice, bins, slices};
 use crate::cli::format::{counted, grouped, milliseconds};
 use crate::cli::page::{Axis, Chart};
+
+/// Pauses are told apart that are this part of the time apart: half a pixel on a wide screen.
+const PAUSE_GAP: u64 = 2_000;
 
 impl CallFate {
     /// A class of the style sheet, and a name.
@@ -18,158 +27,187 @@ impl CallFate {
     }
 }
 
-/// The kinds that the charts of a run show: classes of the style sheet, and names.
-pub(super) fn legend(timeline: &Timeline) -> Vec<(&'static str, &'static str)> {
-    let is_there = |end: &CallFate| timeline.slices.iter().any(|slice| slice.count(*end) > 0);
-    let kinds = CallFate::ALL.into_iter().filter(is_there);
-    let mut kinds: Vec<_> = kinds.map(CallFate::shown).collect();
-    if timeline.pauses.iter().any(|pauses| !pauses.is_empty()) {
-        kinds.push(("paused", "paused after a rate limited call"));
-    }
-    kinds
+/// The pictures of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Charts {
+    /// The kinds that they show: classes of the style sheet, and names.
+    legend: Vec<(&'static str, &'static str)>,
+    /// The time that a bar of `rates` stands for.
+    slice_ms: u64,
+    /// Calls a minute over time, by how they ended; none without a call.
+    rates: Option<Chart>,
+    /// Each call in the row of its worker; none if there are too many.
+    lanes: Option<Chart>,
+    /// How many calls took how long.
+    latency: Option<Chart>,
 }
 
-/// Calls a minute over time, by how they ended.
-pub(super) fn rates(report: &Report) -> String {
-    let timeline = &report.timeline;
-    let keys = report.keys.len();
-    let in_all = |limit: AuditedLimit| f64::from(limit.calls_a_minute.get()) * keys as f64;
-    let limit = report.limit.map(in_all);
-    let rates = timeline
-        .slices
-        .iter()
-        .map(|slice| slice.a_minute(slice.calls()));
-    let most = rates.fold(limit.unwrap_or(0.0), f64::max);
-    let about = format!("Calls a minute over time; the most are {most:.0}");
-    let mut chart = Chart::new(&about, 180, time_axis(timeline), Axis::counts(most));
-    draw_pauses(&mut chart, timeline, most * 1.08);
-    for slice in &timeline.slices {
-        draw_slice(&mut chart, slice, timeline.from);
-    }
-    if let (Some(in_all), Some(limit)) = (limit, report.limit) {
-        let each = grouped(limit.calls_a_minute.get().into());
-        let label = match keys {
-            1 => format!("limit {each}"),
-            _ => format!("limit {keys} keys x {each}"),
+impl Charts {
+    /// Of calls in order of departure, of the pauses of each key, and of latencies in order.
+    pub(super) fn draw(
+        calls: &[CallSummary],
+        pauses: &[Pauses],
+        took: &[u32],
+        limit: Option<AuditedLimit>,
+    ) -> Self {
+        let Some(first) = calls.first() else {
+            return Charts::default();
         };
-        chart.limit(in_all, &label);
-    }
-    chart.to_string()
-}
-
-/// Each call in the row of its worker; nothing if there are too many.
-pub(super) fn lanes(timeline: &Timeline) -> String {
-    let lanes = &timeline.lanes;
-    if lanes.is_empty() {
-        return String::new();
-    }
-    let height = lanes.len() as u32 * if lanes.len() > 24 { 8 } else { 15 };
-    let about = format!("Each call of {} workers", lanes.len());
-    let mut chart = Chart::new(&about, height, time_axis(timeline), Axis::rows(lanes.len()));
-    draw_pauses(&mut chart, timeline, lanes.len() as f64);
-    for (row, lane) in lanes.iter().enumerate() {
-        for bar in lane {
-            draw_call(&mut chart, bar, timeline.from, row as f64);
+        let until = calls.iter().map(CallSummary::ended_at).max();
+        let course = Course::new(first.at, until.unwrap_or(first.at), pauses);
+        let slices = slices(calls);
+        Charts {
+            legend: course.legend(&slices),
+            slice_ms: slices[0].until - slices[0].from,
+            rates: Some(course.rates(&slices, limit)),
+            lanes: course.lanes(calls),
+            latency: latency(took),
         }
     }
-    for row in (0..lanes.len()).step_by(lanes.len().div_ceil(8)) {
-        chart.word("y", row as f64 + 0.5, &(row + 1).to_string());
-    }
-    chart.to_string()
 }
 
-/// How many calls took how long.
-pub(super) fn latency(report: &Report) -> String {
-    let Some(took) = report.latency.answered.or(report.latency.all) else {
-        return String::new();
-    };
-    let bins = &report.timeline.latency;
-    let most = bins.counts.iter().max().copied().unwrap_or(0);
-    let axis = Axis::time((bins.width_ms * bins.counts.len() as u64) as f64);
-    let mut chart = Chart::new(
-        "Calls by how long they took",
-        160,
-        axis,
-        Axis::counts(most as f64),
-    );
-    for (bin, count) in (0u64..).zip(&bins.counts).filter(|(_, count)| **count > 0) {
-        let (from, until) = (bin * bins.width_ms, (bin + 1) * bins.width_ms);
-        let title = format!("from {}: {}", milliseconds(from), counted(*count, "call"));
-        chart.bar(
-            "answered",
-            &title,
-            (from as f64, until as f64),
-            (0.0, *count as f64),
-        );
+/// The time of a run, and when each key was paused in it. Drawn instants count from its beginning.
+struct Course {
+    from: u64,
+    until: u64,
+    pauses: Vec<Vec<Range<f64>>>,
+}
+
+impl Course {
+    fn new(from: u64, until: u64, pauses: &[Pauses]) -> Self {
+        let gap = (until - from) / PAUSE_GAP + 1;
+        let mut course = Course {
+            from,
+            until,
+            pauses: Vec::new(),
+        };
+        let of_key = |key: &Pauses| coarse(key.within(from, until), gap);
+        let pauses = pauses.iter().map(of_key);
+        let drawn = pauses.map(|key| key.iter().map(|pause| course.x(pause.0, pause.1)).collect());
+        course.pauses = drawn.collect();
+        course
     }
-    let percentiles = [
-        ("p50", took.p50_ms),
-        ("p95", took.p95_ms),
-        ("p99", took.p99_ms),
-    ];
-    for (row, (name, ms)) in (0..).zip(percentiles) {
+
+    fn x(&self, from: u64, until: u64) -> Range<f64> {
+        (from - self.from) as f64..(until - self.from) as f64
+    }
+
+    fn chart(&self, about: &str, height: u32, y: Axis) -> Chart {
+        let x = Axis::time((self.until - self.from) as f64);
+        Chart::new(about, height, x, y)
+    }
+
+    fn legend(&self, slices: &[TimeSlice]) -> Vec<(&'static str, &'static str)> {
+        let is_there = |end: &CallFate| slices.iter().any(|slice| slice.count(*end) > 0);
+        let kinds = CallFate::ALL.into_iter().filter(is_there);
+        let mut kinds: Vec<_> = kinds.map(CallFate::shown).collect();
+        if self.pauses.iter().any(|pauses| !pauses.is_empty()) {
+            kinds.push(("paused", "paused after a rate limited call"));
+        }
+        kinds
+    }
+
+    fn rates(&self, slices: &[TimeSlice], limit: Option<AuditedLimit>) -> Chart {
+        let keys = self.pauses.len();
+        let limit = limit.map(|limit| u64::from(limit.calls_a_minute.get()));
+        let in_all = limit.map(|each| each as f64 * keys as f64);
+        let rates = slices.iter().map(|slice| slice.a_minute(slice.calls()));
+        let most = rates.fold(in_all.unwrap_or(0.0), f64::max);
+        let about = format!("Calls a minute over time; the most are {most:.0}");
+        let mut chart = self.chart(&about, 180, Axis::counts(most));
+        self.draw_pauses(&mut chart, most * 1.08);
+        for slice in slices {
+            self.draw_slice(&mut chart, slice);
+        }
+        if let (Some(in_all), Some(each)) = (in_all, limit.map(grouped)) {
+            let label = match keys {
+                1 => format!("limit {each}"),
+                _ => format!("limit {keys} keys x {each}"),
+            };
+            chart.limit(in_all, &label);
+        }
+        chart
+    }
+
+    fn lanes(&self, calls: &[CallSummary]) -> Option<Chart> {
+        let lanes = lanes(calls);
+        let count = lanes.len();
+        let height = count as u32 * if count > 24 { 8 } else { 15 };
+        let about = format!("Each call of {count} workers");
+        let mut chart = self.chart(&about, height, Axis::rows(count));
+        self.draw_pauses(&mut chart, count as f64);
+        for (row, lane) in lanes.iter().enumerate() {
+            for call in lane {
+                self.draw_call(&mut chart, call, row as f64);
+            }
+        }
+        for row in (0..count).step_by(count.div_ceil(8).max(1)) {
+            chart.word("y", row as f64 + 0.5, &(row + 1).to_string());
+        }
+        (count > 0).then_some(chart)
+    }
+
+    /// Bands over the time in which a key was paused. Several keys share the height.
+    fn draw_pauses(&self, chart: &mut Chart, height: f64) {
+        let part = height / self.pauses.len() as f64;
+        for (key, pauses) in self.pauses.iter().enumerate() {
+            let (low, high) = (key as f64 * part, (key + 1) as f64 * part);
+            chart.bars("paused pause-area", pauses, low..high);
+            chart.bars("paused", pauses, high - part * 0.03..high);
+        }
+    }
+
+    /// The bars of a slice one above the other.
+    fn draw_slice(&self, chart: &mut Chart, slice: &TimeSlice) {
+        let mut low = 0.0;
+        for end in CallFate::ALL {
+            let (class, name) = end.shown();
+            let calls = slice.count(end);
+            if calls > 0 {
+                let title = format!("{} {name}", counted(calls, "call"));
+                let high = low + slice.a_minute(calls);
+                chart.bar(class, &title, self.x(slice.from, slice.until), low..high);
+                low = high;
+            }
+        }
+    }
+
+    /// A call in its row, also one that took no time. A rate limited call is taller than others.
+    fn draw_call(&self, chart: &mut Chart, call: &CallSummary, row: f64) {
+        let margin = match call.end {
+            CallFate::RateLimited => 0.05,
+            _ => 0.2,
+        };
+        let (class, name) = call.end.shown();
+        let took = milliseconds(call.took_ms.into());
+        let title = format!("{}: {name}, {took}", call.record);
+        let x = self.x(call.at, call.ended_at());
+        chart.bar(class, &title, x, row + margin..row + 1.0 - margin);
+    }
+}
+
+fn latency(took: &[u32]) -> Option<Chart> {
+    let percentiles = Percentiles::of(took)?;
+    let (width, counts) = bins(took);
+    let most = counts.iter().max().copied().unwrap_or(0);
+    let x = Axis::time((width * counts.len() as u64) as f64);
+    let y = Axis::counts(most as f64);
+    let mut chart = Chart::new("Calls by how long they took", 160, x, y);
+    for (bin, count) in (0u64..).zip(counts).filter(|(_, count)| *count > 0) {
+        let (from, until) = (bin * width, (bin + 1) * width);
+        let title = format!("from {}: {}", milliseconds(from), counted(count, "call"));
+        let x = from as f64..until as f64;
+        chart.bar("answered", &title, x, 0.0..count as f64);
+    }
+    let Percentiles {
+        p50_ms,
+        p95_ms,
+        p99_ms,
+        ..
+    } = percentiles;
+    let named = [("p50", p50_ms), ("p95", p95_ms), ("p99", p99_ms)];
+    for (row, (name, ms)) in named.into_iter().enumerate() {
         chart.point_out(ms as f64, &format!("{name} {}", milliseconds(ms)), row);
     }
-    chart.to_string()
-}
-
-fn time_axis(timeline: &Timeline) -> Axis {
-    Axis::time((timeline.until - timeline.from) as f64)
-}
-
-/// Bands over the time in which a key was paused. Several keys share the height.
-fn draw_pauses(chart: &mut Chart, timeline: &Timeline, height: f64) {
-    let part = height / timeline.pauses.len().max(1) as f64;
-    let x = |(from, until): &(u64, u64)| {
-        (
-            (from - timeline.from) as f64,
-            (until - timeline.from) as f64,
-        )
-    };
-    for (key, pauses) in timeline.pauses.iter().enumerate() {
-        let (low, high) = (key as f64 * part, (key + 1) as f64 * part);
-        chart.bars(
-            "paused pause-area",
-            pauses.iter().map(|span| (x(span), (low, high))),
-        );
-        let edge = (high - part * 0.03, high);
-        chart.bars("paused", pauses.iter().map(|span| (x(span), edge)));
-    }
-}
-
-/// The bars of a slice one above the other.
-fn draw_slice(chart: &mut Chart, slice: &TimeSlice, origin: u64) {
-    let x = ((slice.from - origin) as f64, (slice.until - origin) as f64);
-    let mut low = 0.0;
-    for end in CallFate::ALL {
-        let (class, name) = end.shown();
-        let calls = slice.count(end);
-        if calls > 0 {
-            let high = low + slice.a_minute(calls);
-            chart.bar(
-                class,
-                &format!("{} {name}", counted(calls, "call")),
-                x,
-                (low, high),
-            );
-            low = high;
-        }
-    }
-}
-
-/// A call in its row. A rate limited call is taller than others.
-fn draw_call(chart: &mut Chart, bar: &LaneBar, origin: u64, row: f64) {
-    let margin = if bar.end == CallFate::RateLimited {
-        0.05
-    } else {
-        0.2
-    };
-    let (class, name) = bar.end.shown();
-    let title = format!(
-        "{}: {name}, {}",
-        bar.record,
-        milliseconds(bar.until - bar.from)
-    );
-    let x = ((bar.from - origin) as f64, (bar.until - origin) as f64);
-    chart.bar(class, &title, x, (row + margin, row + 1.0 - margin));
+    Some(chart)
 }

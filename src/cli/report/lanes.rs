@@ -3,7 +3,7 @@
 //! The records do not name workers: a prompt is given to the first lane that is free when it begins, so there are as
 //! many lanes as there were workers at work at once.
 
-use super::call::{CallFate, CallSummary};
+use super::call::CallSummary;
 
 /// More calls than this are not told apart on a screen.
 const MOST_CALLS: usize = 4_000;
@@ -12,18 +12,8 @@ const MOST_LANES: usize = 64;
 /// Instants are cut to whole milliseconds, so a prompt may seem to begin this long before the last one is over.
 const CUT_MS: u64 = 2;
 
-/// One call, drawn. Instants are milliseconds since 1970.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct LaneBar {
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) end: CallFate,
-    /// The line of the results.
-    pub(super) record: u32,
-}
-
 /// The calls of each lane; nothing if there are too many calls or lanes.
-pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<LaneBar>> {
+pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<CallSummary>> {
     if calls.len() > MOST_CALLS {
         return Vec::new();
     }
@@ -32,30 +22,22 @@ pub(super) fn lanes(calls: &[CallSummary]) -> Vec<Vec<LaneBar>> {
     let prompts = calls.chunk_by(|one, next| one.record == next.record);
     let mut prompts: Vec<_> = prompts.collect();
     prompts.sort_by_key(|calls| calls[0].asked());
-    let mut lanes: Vec<Vec<LaneBar>> = Vec::new();
+    let mut lanes: Vec<Vec<CallSummary>> = Vec::new();
     for calls in prompts {
         let begin = calls[0].asked().saturating_add(CUT_MS);
-        let is_free = |lane: &Vec<LaneBar>| lane.last().is_none_or(|last| last.until <= begin);
-        let bars = calls.iter().map(bar);
+        let is_free = |lane: &Vec<CallSummary>| match lane.last() {
+            Some(last) => last.ended_at().max(last.at + 1) <= begin,
+            None => true,
+        };
         match lanes.iter_mut().find(|lane| is_free(lane)) {
-            Some(lane) => lane.extend(bars),
-            None => lanes.push(bars.collect()),
+            Some(lane) => lane.extend(calls),
+            None => lanes.push(calls.to_vec()),
         }
     }
     if lanes.len() > MOST_LANES {
         lanes.clear();
     }
     lanes
-}
-
-/// A call that took no time is drawn, too.
-fn bar(call: &CallSummary) -> LaneBar {
-    LaneBar {
-        from: call.at,
-        until: call.ended_at().max(call.at + 1),
-        end: call.end,
-        record: call.record,
-    }
 }
 
 #[cfg(test)]
@@ -79,7 +61,8 @@ mod tests {
             call(2, 100, 110, 150),
             call(3, 5, 20, 99),
         ]);
-        let records = |lane: &Vec<LaneBar>| lane.iter().map(|bar| bar.record).collect::<Vec<_>>();
+        let records =
+            |lane: &Vec<CallSummary>| lane.iter().map(|bar| bar.record).collect::<Vec<_>>();
         assert_eq!(
             lanes.iter().map(records).collect::<Vec<_>>(),
             [vec![1, 2], vec![3]]

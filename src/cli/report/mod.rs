@@ -18,7 +18,7 @@ mod lanes;
 mod names;
 mod numbers;
 mod pauses;
-mod timeline;
+mod slices;
 mod view;
 
 use std::io::{BufRead, Seek};

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::timeline::Timeline;
+use super::charts::Charts;
 use crate::api::Usage;
 use crate::batch::{Causes, Flags};
 
@@ -36,7 +36,7 @@ pub(crate) struct Report {
     pub(crate) torn_bytes: u64,
     /// For the page only.
     #[serde(skip)]
-    pub(super) timeline: Timeline,
+    pub(super) charts: Charts,
 }
 
 /// What became of the prompts, by the last record of each.
@@ -103,6 +103,8 @@ pub(crate) struct RunSpan {
     pub(crate) first: Moment,
     /// When the last call left.
     pub(crate) last: Moment,
+    /// From the first departure to the end of the last call.
+    pub(crate) took_ms: u64,
     /// On average; none for fewer than two calls.
     pub(crate) calls_a_minute: Option<f64>,
     /// All keys together.
@@ -237,7 +239,6 @@ pub(crate) struct RankedPrompt {
     /// One of its records.
     pub(crate) prompt: RecordRef,
     /// Where the prompt stands in the input, from 1.
-    #[serde(skip)]
     pub(super) line: u64,
     /// From its first call's departure to its last call's end.
     pub(crate) took_ms: u64,

@@ -6,7 +6,7 @@ mod page;
 use super::numbers::{Excess, Moment, Percentiles};
 use super::*;
 use crate::cli::args::CostArgs;
-use crate::cli::template::TextLook;
+use crate::cli::template::{self, TextLook};
 use serde_json::{Value, json};
 use std::io::{self, Cursor};
 use std::num::NonZeroU32;
@@ -538,7 +538,10 @@ fn a_report_reads_so() {
         answered(4, &[call(1, 640, json!({}))]),
     ];
     let report = report_on(&records, rpm(600));
-    let [first, last] = [0, 640].map(|at| view::local_time(Moment(1_795_514_400_000 + at)));
+    let local = |moment: Moment| {
+        template::text("{{ it|local }}", &json!({"it": moment}), TextLook::PLAIN).unwrap()
+    };
+    let [first, last] = [0, 640].map(|at| local(Moment(1_795_514_400_000 + at)));
     let expected = format!(
         "\
 3 of 4 prompts answered, 1 failed; pace not kept: 1 call too soon.
@@ -558,7 +561,8 @@ Calls
 
 Time
   first call        {first}
-  last call         {last}, 640 ms later
+  last call         {last}
+  took              1 min 5 s
   on average        281 calls a minute
   busiest 60 s      4 calls, from 2026-11-24T10:00:00.000Z
 

@@ -1,24 +1,6 @@
-//! What the report's charts show: of bounded size, whatever the size of the run. Instants are milliseconds since 1970.
+//! Many calls as a few bars: of equal time, and of equal latency. Instants are milliseconds since 1970.
 
 use super::call::{CallFate, CallSummary};
-use super::lanes::{LaneBar, lanes};
-use super::pauses::{Pauses, coarse};
-
-/// The course of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Timeline {
-    /// When the first call left.
-    pub(super) from: u64,
-    /// When the last call was over.
-    pub(super) until: u64,
-    /// How many calls left.
-    pub(super) slices: Vec<TimeSlice>,
-    /// When each key was paused; pauses that are near each other are one.
-    pub(super) pauses: Vec<Vec<(u64, u64)>>,
-    /// The calls of each worker; none if there are too many calls or workers to tell apart.
-    pub(super) lanes: Vec<Vec<LaneBar>>,
-    pub(super) latency: LatencyBins,
-}
 
 /// The calls that left in a part of the time.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,16 +27,6 @@ impl TimeSlice {
     }
 }
 
-/// How many calls took how long: bins of equal width from zero on.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct LatencyBins {
-    pub(super) width_ms: u64,
-    /// The last bin also counts the calls that took longer.
-    pub(super) counts: Vec<u64>,
-}
-
-/// Pauses are told apart that are this part of the time apart: half a pixel on a wide screen.
-const PAUSE_GAP: u64 = 2_000;
 /// Slices of the chart of calls a minute: about 6 pixels each.
 const MOST_SLICES: u64 = 150;
 /// Calls in a slice of a long run, for its rate to mean something: to within 5 %.
@@ -65,31 +37,9 @@ const FEW_SLICES: u64 = 6;
 const BINS_TO_P99: u64 = 50;
 const BINS: usize = 60;
 
-impl Timeline {
-    /// Of calls that are sorted by departure, and latencies that are sorted.
-    pub(super) fn new<'a>(
-        calls: &[CallSummary],
-        pauses: impl Iterator<Item = &'a Pauses>,
-        took: &[u32],
-    ) -> Self {
-        let from = calls.first().map_or(0, |call| call.at);
-        let until = calls.iter().map(CallSummary::ended_at).max().unwrap_or(0);
-        let gap = (until - from) / PAUSE_GAP + 1;
-        let pauses = pauses.map(|key| coarse(key.within(from, until), gap));
-        Timeline {
-            from,
-            until,
-            slices: slices(calls),
-            pauses: pauses.collect(),
-            lanes: lanes(calls),
-            latency: bins(took),
-        }
-    }
-}
-
 /// Cuts the time into slices, few enough to draw and with enough calls in each. The last call counts for as long as the
 /// gap between two calls.
-fn slices(calls: &[CallSummary]) -> Vec<TimeSlice> {
+pub(super) fn slices(calls: &[CallSummary]) -> Vec<TimeSlice> {
     let Some((first, last)) = calls.first().zip(calls.last()) else {
         return Vec::new();
     };
@@ -111,15 +61,17 @@ fn slices(calls: &[CallSummary]) -> Vec<TimeSlice> {
     slices
 }
 
-fn bins(took: &[u32]) -> LatencyBins {
+/// How many calls took how long: the width of a bin in milliseconds, and the calls in each, from zero on. The last bin also
+/// counts those that took longer.
+pub(super) fn bins(took: &[u32]) -> (u64, Vec<u64>) {
     let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or(0);
-    let width_ms = u64::from(p99) / BINS_TO_P99 + 1;
+    let width = u64::from(p99) / BINS_TO_P99 + 1;
     let mut counts = vec![0; BINS];
     for ms in took {
-        let bin = (u64::from(*ms) / width_ms) as usize;
+        let bin = (u64::from(*ms) / width) as usize;
         counts[bin.min(BINS - 1)] += 1;
     }
-    LatencyBins { width_ms, counts }
+    (width, counts)
 }
 
 #[cfg(test)]
@@ -162,9 +114,9 @@ mod tests {
             vec![0],
             vec![],
         ] {
-            let bins = bins(&took);
-            assert_eq!(bins.counts.iter().sum::<u64>(), took.len() as u64);
-            let used = bins.counts.iter().filter(|count| **count > 0).count();
+            let (_, counts) = bins(&took);
+            assert_eq!(counts.iter().sum::<u64>(), took.len() as u64);
+            let used = counts.iter().filter(|count| **count > 0).count();
             assert!(took.len() < 5_000 || used > 40, "{used}");
         }
     }
