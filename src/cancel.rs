@@ -333,6 +333,19 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_that_is_over_leaves_no_thread_to_wake() {
+        let token = CancelToken::on(SimClock::new());
+        token.child().sleep(SECOND).unwrap();
+        assert!(token.0.sleepers.lock().is_empty());
+    }
+
+    #[test]
+    fn an_error_says_how_the_wait_ended() {
+        assert_eq!(WaitError::Cancelled.to_string(), "the wait was cancelled");
+        assert_eq!(WaitError::OutOfTime.to_string(), "the wait ran out of time");
+    }
+
+    #[test]
     fn an_absurd_time_is_no_overflow() {
         let token = CancelToken::new()
             .within(Duration::MAX)

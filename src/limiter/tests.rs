@@ -255,6 +255,24 @@ fn a_faster_rate_counts_from_the_permit_after_the_next() {
 }
 
 #[test]
+fn the_rate_is_the_one_that_was_set_last() {
+    let limiter = RateLimiter::new(each_second());
+    assert_eq!(limiter.rate(), each_second());
+    limiter.set_rate(Rate::per_minute(500));
+    assert_eq!(limiter.rate(), Rate::per_minute(500));
+}
+
+#[test]
+fn a_permit_that_is_not_free_says_when_it_is_due() {
+    let clock = SimClock::new();
+    let limiter = limiter(&clock, each_second());
+    drop(limiter.acquire());
+    let not_yet = limiter.try_acquire().unwrap_err();
+    assert_eq!(not_yet.due, clock.now() + SECOND);
+    assert_eq!(not_yet.to_string(), "no permit is free yet");
+}
+
+#[test]
 fn a_pause_of_no_time_does_not_make_a_429_late() {
     let clock = SimClock::new();
     let limiter = limiter(&clock, each_second());
