@@ -61,9 +61,7 @@ fn main() {
         .iter()
         .zip(1..)
         .map(|(topic, line)| Ok(Prompt::new(line, topic)));
-    let batch = batch
-        .expecting(topics.len() as u64)
-        .watched_by(Arc::new(watch));
+    let batch = batch.expecting(topics.len() as u64).watched_by(watch);
     let mut records = Vec::new();
     let summary = batch.run(prompts, |record| {
         records.push(record.clone()); // or write it, as `Journal` does

@@ -5,6 +5,7 @@
 //! end, calls in flight finish and are written, and unfinished prompts get no record, so that another run can send them.
 
 mod allowance;
+mod answers;
 mod budget;
 mod causes;
 mod dedupe;
@@ -49,20 +50,19 @@ use crate::journal::{Record, RecordId};
 use crate::pacing::{CallLimiter, InFlight, KeyPermit, NoKeyPermit, RateLimit};
 use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
-use crate::retry::{Attempt, Retry};
+use crate::retry::{Attempt, Retry, Verdict};
 
 pub(crate) use self::{
+    answers::{Flag, Flags},
     causes::Causes,
     guard::Guard,
     price::amount,
-    resume::Before,
     size::{Density, RequestSize},
     snapshot::Allowed,
-    summary::{Flag, Flags},
 };
 pub use self::{
     causes::FailureCause,
-    event::{Event, Origin, PauseReason, Watch},
+    event::{Event, PauseReason},
     halt::Halt,
     price::{MaxCost, Price},
     resume::Resume,
@@ -75,10 +75,9 @@ pub(crate) use dedupe::Twins;
 #[cfg(feature = "cli")]
 pub(crate) use estimate::Estimate;
 use joined::Parts;
-use pacer::{Granted, Meaning, Pacer};
-use patience::{Patience, PatienceRule};
-use prompt_run::{Finished, Job, NoAnswer, PromptRun, Timing};
-use resume::Passing;
+use pacer::{Granted, Pacer};
+use patience::Meaning;
+use prompt_run::{Finished, Job, NoAnswer, PromptRun, failed};
 use sink::Sink;
 #[cfg(test)]
 pub(crate) use snapshot::Pause;
@@ -148,7 +147,6 @@ impl Default for Settings {
 
 /// How many workers a batch starts with, and how many it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub(crate) struct WorkerRange {
     /// Workers at the start.
     pub start: usize,
@@ -159,7 +157,6 @@ pub(crate) struct WorkerRange {
 /// The workers that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
 /// one that waits in line, but 8 at most at the start. The batch adds workers while nobody waits for a permit and more
 /// calls may be in flight.
-#[must_use]
 pub(crate) fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
     const START: usize = 8;
     let start = match rate {
@@ -196,12 +193,11 @@ pub struct Batch<'a> {
     pacer: Pacer,
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
-    passing: Passing,
+    resume: Resume,
     twins: Twins,
     per_call: usize,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
-    patience: Mutex<PatienceRule>,
     stop: Mutex<Option<Stop>>,
 }
 
@@ -222,25 +218,18 @@ impl<'a> Batch<'a> {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "a batch needs at least one API client");
         let view = Arc::new(View::new(clock.now(), settings.rate, asks.len()));
-        let pacer = Pacer::new(
-            settings,
-            asks.len(),
-            asks[0].counting(),
-            clock.clone(),
-            view.clone(),
-        );
+        let pacer = Pacer::new(settings, &asks, clock.clone(), view.clone());
         Batch {
             settings,
             asks,
             pacer,
             cancel,
             clock,
-            passing: Passing::default(),
+            resume: Resume::default(),
             twins: Twins::default(),
             per_call: 1,
             view,
             guard: None,
-            patience: Mutex::new(PatienceRule::new(settings.max_wait)),
             stop: Mutex::new(None),
         }
     }
@@ -249,13 +238,26 @@ impl<'a> Batch<'a> {
     /// [`Stop::Missing`].
     #[must_use]
     pub fn expecting(self, total: u64) -> Self {
-        self.view.expect(total);
+        self.view.count(|counts| counts.total = Some(total));
         self
     }
 
-    /// Calls `watch` with each event. Only the first watcher counts; later ones are ignored.
+    /// Calls `watch` with each event. The workers call it, so it must return quickly. Only the first watcher counts.
+    ///
+    /// ```
+    /// use paceline::batch::Event;
+    ///
+    /// fn watch(event: &Event<'_>) {
+    ///     if let Event::Paused { wait, .. } = event {
+    ///         eprintln!("a pause of {wait:?}");
+    ///     }
+    /// }
+    /// # fn all(batch: paceline::batch::Batch<'_>) {
+    /// let batch = batch.watched_by(watch);
+    /// # }
+    /// ```
     #[must_use]
-    pub fn watched_by(self, watch: Arc<dyn Watch>) -> Self {
+    pub fn watched_by(self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.view.show(watch);
         self
     }
@@ -269,23 +271,19 @@ impl<'a> Batch<'a> {
     /// Continues from earlier results.
     #[must_use]
     pub fn resuming(self, resume: Resume) -> Self {
-        self.view.earlier(resume.index.usage());
-        Batch {
-            passing: Passing::new(resume),
-            ..self
-        }
+        let tokens = resume.index.usage;
+        self.view.count(|counts| counts.earlier_tokens = tokens);
+        Batch { resume, ..self }
     }
 
     /// Asks identical requests once.
     #[cfg(feature = "cli")]
-    #[must_use]
     pub(crate) fn asking_once(self, twins: Twins) -> Self {
         Batch { twins, ..self }
     }
 
     /// Sends as many prompts in one call, where their requests differ only in their input: embeddings.
     #[cfg(feature = "cli")]
-    #[must_use]
     pub(crate) fn joining(self, per_call: usize) -> Self {
         Batch { per_call, ..self }
     }
@@ -293,20 +291,15 @@ impl<'a> Batch<'a> {
     /// Takes its permits from this limiter instead of its own [`KeyLimiter`](crate::pacing::KeyLimiter). The limiter
     /// must be on the same clock and have one key for each of the `asks`.
     #[must_use]
-    pub fn limited_by(self, limiter: Arc<dyn CallLimiter>) -> Self {
-        Batch {
-            pacer: self.pacer.with_limiter(limiter),
-            ..self
-        }
+    pub fn limited_by(mut self, limiter: Arc<dyn CallLimiter>) -> Self {
+        self.pacer.limiter = limiter;
+        self
     }
 
     /// Asks this guard before each call.
-    #[must_use]
-    pub(crate) fn guarded(self, guard: &'a dyn Guard) -> Self {
-        Batch {
-            guard: Some(guard),
-            ..self
-        }
+    pub(crate) fn guarded(mut self, guard: &'a dyn Guard) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// Runs the prompts, and passes each record to `write`, one at a time, in order of completion. Its first error stops
@@ -318,25 +311,23 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>> + Send,
     ) -> Summary {
-        let range = self.workers();
-        self.view.workers_added(range.start);
-        let mut sink = Sink::new(write, self.settings);
+        let workers = self.workers();
+        self.view.workers_added(workers.start);
+        let mut sink = Sink::new(write, &self.view, self.settings);
+        let groups = joined::groups(self.jobs(prompts), self.per_call);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
-        let pool = Pool::new(range.start)
-            .queue(self.queue(range))
-            .clock(self.clock.clone());
-        let _ = pool.cancel(&self.cancel).for_each_growing(
-            range.most,
-            joined::groups(self.jobs(prompts), self.per_call),
-            work,
-            |_, group| {
-                for finished in group.unwrap_or_else(|panic| panic.resume()) {
-                    self.record_all(&mut sink, &finished);
-                }
-                ControlFlow::<()>::Continue(())
-            },
-        );
-        self.sum_up(sink.summary)
+        let write = |_, group: Result<Vec<Finished>, Panicked>| {
+            let group = group.unwrap_or_else(|panic| panic.resume());
+            for (prompt, record) in group.iter().flat_map(Finished::records) {
+                let written = sink.write(prompt, &record);
+                written.unwrap_or_else(|reason| self.stop_for(reason));
+            }
+            ControlFlow::<()>::Continue(())
+        };
+        let pool = Pool::new(workers.start).queue(self.queue(workers));
+        let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
+        let _ = pool.for_each_growing(workers.most, groups, work, write);
+        self.sum_up()
     }
 
     fn workers(&self) -> WorkerRange {
@@ -363,65 +354,28 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes and counts a finished prompt.
-    fn record<W>(&self, sink: &mut Sink<W>, finished: &Finished)
-    where
-        W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
-    {
-        let answered_before = sink.summary.answered;
-        let failed_before = sink.summary.failed;
-        if let Some(reason) = sink.take(finished) {
-            self.stop_for(reason);
-        }
-        let answered = sink.summary.answered;
-        let failed = sink.summary.failed;
-        self.view.done(answered, failed);
-        if answered > answered_before || failed > failed_before {
-            self.view.tell(Event::Done {
-                prompt: &finished.prompt,
-                answered: answered > answered_before,
-            });
-        }
-    }
-
-    /// Writes a finished prompt, and copies for those with the same request.
-    fn record_all<W>(&self, sink: &mut Sink<W>, finished: &Finished)
-    where
-        W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
-    {
-        self.record(sink, finished);
-        for twin in &finished.twins {
-            let record = finished.record.as_ref();
-            let copy = Finished {
-                record: record.map(|record| dedupe::copy(record, twin)),
-                prompt: twin.clone(),
-                twins: Vec::new(),
-            };
-            self.record(sink, &copy);
-        }
-    }
-
-    fn sum_up(self, mut summary: Summary) -> Summary {
-        summary.ended(&self.view, self.clock.now());
-        summary.before = self.passing.before();
-        summary.found = self.pacer.found(self.asks.len());
-        let cancelled = self.cancel.is_cancelled();
-        summary.stop = self
-            .stop
-            .into_inner()
-            .or(cancelled.then_some(Stop::Interrupted));
+    fn sum_up(self) -> Summary {
         let end = self.view.at(self.clock.now());
-        summary.left = end.left();
-        // If the last prompt made the batch stop, nothing was left to stop.
-        let was_done = |stop: &mut Stop| matches!(stop, Stop::Spent { .. } | Stop::AllAlike { .. });
-        if summary.left == Some(0) {
-            summary.stop.take_if(was_done);
-        } else if let (None, Some(announced), Some(missing)) =
-            (&summary.stop, end.total, end.left())
-        {
-            summary.stop = Some(Stop::Missing { announced, missing });
+        let interrupted = self.cancel.is_cancelled().then_some(Stop::Interrupted);
+        let mut stop = self.stop.into_inner().or(interrupted);
+        let left = end.left();
+        match (left, end.total) {
+            // If the last prompt made the batch stop, nothing was left to stop.
+            (Some(0), _) => {
+                stop.take_if(|stop| matches!(stop, Stop::Spent { .. } | Stop::AllAlike { .. }));
+            }
+            (Some(missing), Some(announced)) if stop.is_none() => {
+                stop = Some(Stop::Missing { announced, missing });
+            }
+            _ => {}
         }
-        summary
+        let found = self.pacer.found(self.asks.len());
+        Summary {
+            end,
+            found,
+            left,
+            stop,
+        }
     }
 
     /// The prompts still to do, until the batch is stopped.
@@ -430,11 +384,7 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
     ) -> impl Iterator<Item = Job> + Send {
         let going = prompts.take_while(|_| !self.cancel.is_cancelled());
-        let jobs = going.map(|prompt| {
-            prompt
-                .map_err(Stop::Input)
-                .and_then(|prompt| self.job(prompt))
-        });
+        let jobs = going.map(|prompt| self.job(prompt.map_err(Stop::Input)?));
         let good = jobs.map_while(|job| job.map_err(|reason| self.stop_for(reason)).ok());
         good.flatten()
     }
@@ -443,15 +393,17 @@ impl<'a> Batch<'a> {
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
         let request = body(self.asks[0], &prompt).map_err(Stop::Input)?;
         let id = record_id(self.asks[0], prompt.line, &request);
-        if !self.passing.is_to_do(&id)? {
-            self.view.passed_over();
+        if let Some(status) = self.resume.finished(&id)? {
+            self.view.count(|counts| {
+                counts.before += 1;
+                counts.failed_before += u64::from(!status.is_answered());
+            });
             return Ok(None);
         }
-        let Some(twins) = self.twins.of(&id, |twin| self.passing.is_left(twin)) else {
-            return Ok(None);
-        };
-        Ok(Some(Job {
-            settings: self.passing.settings(&prompt),
+        let is_left = |twin: &RecordId| matches!(self.resume.finished(twin), Ok(None));
+        let twins = self.twins.of(&id, is_left);
+        Ok(twins.map(|twins| Job {
+            settings: self.resume.settings_of(&prompt),
             prompt,
             id,
             request,
@@ -479,17 +431,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Runs one prompt and makes its record. A panic fails this prompt only.
+    /// Runs one prompt and makes its record. A panic fails this prompt only; its attempts are lost.
     fn finish(&self, job: Job, add: &AddWorker<'_>) -> Finished {
         let run = AssertUnwindSafe(|| self.run_prompt(&job, add));
-        match catch_unwind(run) {
-            Ok(record) => Finished {
-                prompt: job.prompt,
-                record,
-                twins: job.twins,
-            },
-            Err(panic) => Finished::panicked(job, Panicked(panic).to_string()),
-        }
+        let record = catch_unwind(run).unwrap_or_else(|panic| {
+            let message = Panicked(panic).to_string();
+            Some(failed(&job, "panic".to_owned(), message))
+        });
+        Finished { job, record }
     }
 
     /// Runs one prompt through all its attempts.
@@ -498,48 +447,40 @@ impl<'a> Batch<'a> {
         let mut again = None;
         let attempt = |_: &Attempt<'_>| {
             let request = again.as_ref().unwrap_or(&job.request);
-            let (mut granted, paced) = self.acquire(job, request)?;
+            let mut granted = self.acquire(job, request)?;
             self.add_worker_if_short(add);
-            let answer = self.call(request, &mut granted, paced, &run);
-            let answer = self.report(&granted.permit, job, request, answer)?;
+            let answer = self.call(request, &mut granted, &run);
+            let answer = self.report(&granted.permit, &run.borrow(), request, answer)?;
             let Some(misfit) = self.asks[0].misfit(&answer) else {
                 return Ok(answer);
             };
             again = Some(self.asks[0].request_again(&job.request, &answer, &misfit));
-            Err(self.misfit(job, answer, misfit, &run))
+            Err(self.misfit(answer, misfit, &mut run.borrow_mut()))
         };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
-        let judge = |failed: &NoAnswer| run.borrow().verdict(failed, &self.settings);
-        let call = retry.call(judge, attempt).cancel(&self.cancel).seed(seed);
-        let ended = call
-            .on_retry(|failed| run.borrow_mut().retrying(failed))
-            .run();
+        let call = retry.call(|failed: &NoAnswer| failed.verdict, attempt);
+        let call = call.on_retry(|failed| run.borrow_mut().retrying(failed));
+        let ended = call.cancel(&self.cancel).seed(seed).run();
         run.into_inner().finish(ended)
     }
 
-    /// Takes a permit that the guard agrees to. Returns it and how long the prompt waited for it.
-    fn acquire(&self, job: &Job, request: &[u8]) -> Result<(Granted<'_>, Duration), NoAnswer> {
+    /// Takes a permit that the guard agrees to.
+    fn acquire(&self, job: &Job, request: &[u8]) -> Result<Granted<'_>, NoAnswer> {
         loop {
             if let Some(guard) = self.guard {
                 guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
             }
-            let asked = self.clock.now();
-            let waiting = self.view.waits();
             let granted = self.pacer.acquire(request, &self.cancel);
-            let granted = granted.inspect_err(|none| self.stop_if_unreachable(none))?;
-            drop(waiting);
+            let granted = granted.inspect_err(|none| {
+                if let NoKeyPermit::Unreachable(why) = none {
+                    self.stop_for(Stop::Lost(why.clone()));
+                }
+            })?;
             if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
-                let paced = granted.permit.granted_at() - asked;
-                return Ok((granted, paced));
+                return Ok(granted);
             }
             self.pacer.not_sent(&granted.permit);
-        }
-    }
-
-    fn stop_if_unreachable(&self, none: &NoKeyPermit) {
-        if let NoKeyPermit::Unreachable(why) = none {
-            self.stop_for(Stop::Lost(why.clone()));
         }
     }
 
@@ -548,24 +489,17 @@ impl<'a> Batch<'a> {
         &self,
         request: &[u8],
         granted: &mut Granted<'_>,
-        paced: Duration,
         run: &RefCell<PromptRun<'_>>,
     ) -> Result<Answer, CallError> {
         let permit = &granted.permit;
-        let granted_at = permit.granted_at();
-        let started_at = self.wall_at(granted_at);
-        let in_flight = self.view.calls(granted_at);
-        let answer = self.asks[permit.key()].ask_reporting(request, &|| self.pacer.sent(permit));
+        let started_at = self.wall_at(permit.granted_at());
+        let in_flight = self.view.calls(permit.granted_at());
+        let ask = self.asks[permit.key()];
+        let answer = ask.ask_reporting(request, &|| self.pacer.sent(permit));
         drop(in_flight);
-        let timing = Timing {
-            sent: granted_at,
-            started_at,
-            paced,
-            took: self.clock.now() - granted_at,
-        };
-        let took = timing.took;
-        run.borrow_mut().called(permit, timing, &answer);
-        self.pacer.ended(granted, took, &answer);
+        let now = self.clock.now();
+        run.borrow_mut().called(granted, started_at, now, &answer);
+        self.pacer.ended(granted, now, &answer);
         answer
     }
 
@@ -578,9 +512,8 @@ impl<'a> Batch<'a> {
     /// Adds a worker if prompts wait but no worker waits for the next permit: it would go unused.
     fn add_worker_if_short(&self, add: &AddWorker<'_>) {
         if self.pacer.wants_workers() && add() {
-            self.view.tell(Event::WorkerAdded {
-                workers: self.view.workers_added(1),
-            });
+            let workers = self.view.workers_added(1);
+            self.view.tell(Event::WorkerAdded { workers });
         }
     }
 
@@ -588,68 +521,50 @@ impl<'a> Batch<'a> {
     fn report(
         &self,
         permit: &KeyPermit,
-        job: &Job,
+        run: &PromptRun<'_>,
         request: &[u8],
         answer: Result<Answer, CallError>,
     ) -> Result<Answer, NoAnswer> {
         let error = match answer {
             Ok(answer) => {
                 self.pacer.answered(permit, request, &answer);
-                self.patience.lock().answered();
                 self.mind_the_cost();
                 return Ok(answer);
             }
             Err(error) => error,
         };
         if let Some(guard) = self.guard {
-            guard.failed(&job.prompt);
+            guard.failed(&run.job.prompt);
         }
+        let mut verdict = run.verdict(&error, self.settings.timeout_retries);
         match self.pacer.failed(permit, &error) {
-            Meaning::Nothing => {}
-            Meaning::Retired => return Err(NoAnswer::KeyRetired(error)),
+            Meaning::Prompt => {}
+            Meaning::Retired => verdict = Verdict::RateLimited(Some(Duration::ZERO)),
+            Meaning::WaitTooLong => verdict = Verdict::Stop,
             Meaning::Stop(reason) => self.stop_for(reason),
         }
-        Err(self.lose_patience(permit.granted_at(), error))
+        let error = Some(Box::new(error));
+        Err(NoAnswer { error, verdict })
     }
 
     /// An answer that does not fit the schema is as good as none, but it is paid for.
-    fn misfit(
-        &self,
-        job: &Job,
-        answer: Answer,
-        misfit: String,
-        run: &RefCell<PromptRun<'_>>,
-    ) -> NoAnswer {
-        let error = CallError::misfit(answer, misfit);
-        run.borrow_mut().misfit(&error);
+    fn misfit(&self, answer: Answer, misfit: String, run: &mut PromptRun<'_>) -> NoAnswer {
+        let error = Box::new(CallError::misfit(answer, misfit));
         if let Some(guard) = self.guard {
-            guard.failed(&job.prompt);
+            guard.failed(&run.job.prompt);
         }
-        NoAnswer::Misfit(error)
-    }
-
-    /// Stops the batch, or fails the prompt, if waiting will not help.
-    fn lose_patience(&self, sent: Instant, error: CallError) -> NoAnswer {
-        let patience = self.patience.lock().failed(&error, sent, self.clock.now());
-        match patience {
-            Patience::Left => NoAnswer::Call(error),
-            Patience::OutForPrompt => NoAnswer::WaitTooLong(error),
-            Patience::Out(reason) => {
-                self.stop_for(reason);
-                NoAnswer::Call(error)
-            }
+        NoAnswer {
+            verdict: run.misfit(&error, self.settings.schema_retries),
+            error: Some(error),
         }
     }
 
     /// Stops the batch once the answers have reached the cost limit.
     fn mind_the_cost(&self) {
-        if let Some(max_cost) = self.settings.max_cost
-            && let Some(spent) = max_cost.spent(self.view.tokens())
-        {
-            self.stop_for(Stop::Spent {
-                spent,
-                most: max_cost.most,
-            });
+        let limit = self.settings.max_cost;
+        let spent = limit.and_then(|limit| limit.spent(self.view.count(|counts| counts.tokens)));
+        if let (Some(spent), Some(MaxCost { most, .. })) = (spent, limit) {
+            self.stop_for(Stop::Spent { spent, most });
         }
     }
 
@@ -681,7 +596,6 @@ pub(crate) fn body(ask: &dyn Ask, prompt: &Prompt) -> Result<Vec<u8>, PromptErro
 
 /// The id of the record for this request. The same body sent to another API, or to a model that is named only in the
 /// URL, is a different request.
-#[must_use]
 pub(crate) fn record_id(ask: &dyn Ask, line: u64, request: &[u8]) -> RecordId {
     match ask.mark() {
         "" => RecordId::of(line, request),

@@ -31,12 +31,12 @@ pub(crate) use self::{
     diff::ResumeDiff,
     folder::Folder,
     id::RecordId,
+    index::PromptStatus,
     reader::{ResultLine, Results},
     record::RecordResponse,
 };
 pub use self::{
     durability::Durability,
-    folder::FolderError,
     index::Index,
     reader::ResultsError,
     record::{Record, RecordAttempt, RecordError},
@@ -86,6 +86,11 @@ pub enum JournalError {
     #[error("{} was deleted, replaced or cut by another program", .0.display())]
     Damaged(PathBuf),
     /// An answer cannot be written to a file of its own.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
+    #[error("cannot write to {}: {source}", path.display())]
+    Folder {
+        /// The folder or the file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
 }

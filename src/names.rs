@@ -5,7 +5,6 @@ macro_rules! named {
     ($enum:ident { $($variant:ident = $name:literal $(| $alias:literal)*),+ $(,)? }) => {
         impl $enum {
             /// The name of the variant, as in arguments, output and files.
-            #[must_use]
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+

@@ -50,7 +50,6 @@ named!(CallOutcome {
 
 impl CallOutcome {
     /// A failure in one or two words for people: its status, or how it ended. `429`, `503`, `connection`, `time-out`.
-    #[must_use]
     pub(crate) fn label(self, status: Option<u16>) -> String {
         match (self, status) {
             (Self::Timeout, _) => "time-out".to_owned(),

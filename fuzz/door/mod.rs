@@ -101,10 +101,10 @@ pub fn journal(bytes: &[u8]) {
             assert_eq!(read, record);
         }
     }
-    assert!(results.whole() + results.torn() <= bytes.len() as u64);
+    assert!(results.whole + results.torn <= bytes.len() as u64);
     let mut results = Results::new(bytes);
     if Index::read(&mut results).is_ok() {
-        assert_eq!(results.whole() + results.torn(), bytes.len() as u64);
+        assert_eq!(results.whole + results.torn, bytes.len() as u64);
     }
 }
 

@@ -55,7 +55,6 @@ impl FailureCause {
     }
 
     /// The cause in one or two words: the status, or how the call ended: `429`, `connection`, `time-out`.
-    #[must_use]
     pub(crate) fn label(&self) -> String {
         self.outcome.label(self.status)
     }
@@ -73,7 +72,6 @@ impl fmt::Display for FailureCause {
 
 /// A tally of failures by cause: plain data. At most 24 causes are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
 pub(crate) struct Causes {
     /// The causes, in order of their first failure.
     pub list: Vec<FailureCause>,
@@ -94,19 +92,16 @@ impl Causes {
     const WORD: usize = 80;
 
     /// All failures.
-    #[must_use]
     pub(crate) fn total(&self) -> u64 {
         self.list.iter().map(|cause| cause.count).sum::<u64>() + self.others
     }
 
     /// The cause of the latest failure.
-    #[must_use]
     pub(crate) fn latest(&self) -> Option<&FailureCause> {
         self.list.get(self.latest?)
     }
 
     /// The causes by [`label`](FailureCause::label), the most frequent first: `23 x 429, 11 x 503`.
-    #[must_use]
     pub(crate) fn by_label(&self) -> Vec<(String, u64)> {
         let mut labels: Vec<(String, u64)> = Vec::new();
         for cause in &self.list {

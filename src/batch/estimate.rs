@@ -3,7 +3,7 @@
 //! No tokenizer is needed: for one model and one kind of text, tokens are proportional to bytes, and the first few
 //! answers give the factor.
 
-use super::size::{Density, most_tokens};
+use super::size::{Density, RequestSize};
 use crate::api::{Counting, Usage};
 
 /// Estimates tokens; each answer makes it better.
@@ -43,16 +43,14 @@ impl Estimate {
 
     /// Estimated tokens of this request, as the server counts them.
     pub(crate) fn cost(&self, request: &[u8]) -> Usage {
-        let input = (request.len() as f64 * self.tokens / self.bytes * Self::MARGIN).ceil() as u64;
-        let usual = (self.output + Self::SPREADS * self.spread) as u64;
-        let output = match self.counting {
-            Counting::Reserved => most_tokens(request).map_or(usual, u64::from),
-            Counting::Used => most_tokens(request).map_or(usual, |most| usual.min(most.into())),
-            Counting::Input => 0,
+        let size = RequestSize::of(request);
+        let density = Density {
+            input: self.tokens / self.bytes * Self::MARGIN,
+            output: self.output + Self::SPREADS * self.spread,
         };
         Usage {
-            input,
-            output,
+            input: size.input(density).ceil() as u64,
+            output: size.counted_output(density, self.counting) as u64,
             ..Usage::default()
         }
     }
@@ -65,8 +63,9 @@ impl Estimate {
             Counting::Reserved | Counting::Input => usage.input,
         };
         self.tokens = toward(self.tokens, input as f64);
-        self.bytes = toward(self.bytes, request.len().max(1) as f64);
-        let reserved = most_tokens(request).filter(|_| self.counting == Counting::Reserved);
+        let size = RequestSize::of(request);
+        self.bytes = toward(self.bytes, size.bytes.max(1).into());
+        let reserved = size.reserved(self.counting);
         if reserved.is_none() {
             let output = usage.output as f64;
             self.spread = toward(self.spread, (output - self.output).abs());

@@ -13,30 +13,6 @@ use crate::api::CallError;
 use crate::journal::RecordAttempt;
 use crate::prompts::{Prompt, input_line};
 
-/// Receives the events of a batch. The workers call it, so it must return quickly.
-///
-/// Any function of an event is a watcher:
-/// ```
-/// use paceline::batch::{Event, Watch};
-///
-/// fn watch(event: &Event<'_>) {
-///     if let Event::Paused { wait, .. } = event {
-///         eprintln!("a pause of {wait:?}");
-///     }
-/// }
-/// let _: std::sync::Arc<dyn Watch> = std::sync::Arc::new(watch);
-/// ```
-pub trait Watch: Send + Sync {
-    /// Called once for each event.
-    fn see(&self, event: &Event<'_>);
-}
-
-impl<F: Fn(&Event<'_>) + Send + Sync> Watch for F {
-    fn see(&self, event: &Event<'_>) {
-        self(event);
-    }
-}
-
 /// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -68,16 +44,6 @@ impl fmt::Display for PauseReason {
             PauseReason::Faults => "slowed down by too many faults",
         })
     }
-}
-
-/// Where a rate comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Origin {
-    /// The server's headers state it.
-    Stated,
-    /// It was found from the server's 429s.
-    Found,
 }
 
 /// An event of a batch. Keys are numbered from 0.
@@ -115,8 +81,8 @@ pub enum Event<'a> {
         key: usize,
         /// Calls per minute.
         per_minute: f64,
-        /// Where the rate comes from.
-        origin: Origin,
+        /// Whether it was found from the server's 429s; if not, the server's headers state it.
+        found: bool,
     },
     /// A key is retired: the server accepts no calls with it.
     Retired {
@@ -158,16 +124,15 @@ impl Event<'_> {
             Event::RateKnown {
                 key,
                 per_minute,
-                origin: Origin::Stated,
+                found,
             } => {
-                log::info!(event = "rate", key, per_minute, origin = "stated"; "the server states a limit of {per_minute:.0} calls a minute");
-            }
-            Event::RateKnown {
-                key,
-                per_minute,
-                origin: Origin::Found,
-            } => {
-                log::info!(event = "rate", key, per_minute, origin = "found"; "found a limit of about {per_minute:.0} calls a minute");
+                let origin = if found { "found" } else { "stated" };
+                let said = if found {
+                    "found a limit of about"
+                } else {
+                    "the server states a limit of"
+                };
+                log::info!(event = "rate", key, per_minute, origin; "{said} {per_minute:.0} calls a minute");
             }
             Event::Retired { key, error } => {
                 log::warn!(event = "retired", key, code = error.code.as_str();
@@ -199,31 +164,29 @@ fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallErro
     }
     let ms = |duration: Duration| Value::from(duration.as_millis() as u64);
     let fields = [
-        ("event", Some(Value::from("attempt"))),
-        ("prompt", Some(Value::from(prompt.custom_id.as_str()))),
-        ("line", Some(Value::from(input_line(prompt.line)))),
-        ("attempt", Some(Value::from(attempt.n))),
-        ("key", Some(Value::from(attempt.key))),
+        ("event", Some("attempt".into())),
+        ("prompt", Some(prompt.custom_id.as_str().into())),
+        ("line", Some(input_line(prompt.line).into())),
+        ("attempt", Some(attempt.n.into())),
+        ("key", Some(attempt.key.into())),
         ("status", attempt.status.map(Value::from)),
-        ("outcome", Some(Value::from(attempt.outcome.name()))),
+        ("outcome", Some(attempt.outcome.name().into())),
         ("paced_ms", Some(ms(attempt.paced))),
         ("took_ms", Some(ms(attempt.took))),
         ("backoff_ms", attempt.backoff.map(ms)),
         ("retry_after_ms", attempt.retry_after.map(ms)),
     ];
-    let there: Vec<_> = fields
+    let there = fields
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
+        .filter_map(|(name, value)| Some((name, value?)));
+    let there: Vec<_> = there.collect();
+    let colon = if error.is_some() { " failed: " } else { "" };
+    let why = error.map(ToString::to_string).unwrap_or_default();
+    let record = &mut log::Record::builder();
     let fields = there.as_slice();
-    let mut record = log::Record::builder();
-    record
+    let record = record
         .level(Level::Info)
         .target(module_path!())
         .key_values(&fields);
-    let logger = log::logger();
-    match error {
-        None => logger.log(&record.args(format_args!("call")).build()),
-        Some(error) => logger.log(&record.args(format_args!("call failed: {error}")).build()),
-    }
+    log::logger().log(&record.args(format_args!("call{colon}{why}")).build());
 }

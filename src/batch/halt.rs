@@ -27,7 +27,6 @@ impl Halt {
     pub(crate) const SAMPLE: u64 = 20;
 
     /// Whether `failed` of `finished` prompts stop the batch.
-    #[must_use]
     pub(crate) fn is_reached(self, failed: u64, finished: u64) -> bool {
         match self {
             Halt::Count(most) => failed >= most.get(),

@@ -159,11 +159,7 @@ fn body_of(whole: &Json, vector: &str, at: usize) -> Json {
 pub(super) fn finished(group: Vec<Job>, records: Vec<Option<Record>>) -> Vec<Finished> {
     let pairs = group.into_iter().zip(records);
     pairs
-        .map(|(job, record)| Finished {
-            prompt: job.prompt,
-            record,
-            twins: job.twins,
-        })
+        .map(|(job, record)| Finished { job, record })
         .collect()
 }
 

@@ -1,30 +1,17 @@
 //! Measures the rate of the last seconds, and the latencies of all calls.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The calls of each of the last 64 seconds.
-#[derive(Debug)]
+/// The calls of each of the last 64 seconds that had some.
+#[derive(Debug, Default)]
 pub(super) struct RecentCalls {
-    slots: [CallsInSecond; Self::SLOTS],
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct CallsInSecond {
-    /// The second, counted from the start of the batch.
-    second: u64,
-    calls: u64,
-}
-
-impl Default for RecentCalls {
-    fn default() -> Self {
-        RecentCalls {
-            slots: [CallsInSecond::default(); Self::SLOTS],
-        }
-    }
+    /// By the second, counted from the start of the batch.
+    seconds: BTreeMap<u64, u64>,
 }
 
 impl RecentCalls {
-    const SLOTS: usize = 64;
+    const KEPT: usize = 64;
     /// Windows in seconds. The shortest one with enough calls is used, because it is the most recent.
     const WINDOWS: [u64; 4] = [5, 10, 20, 60];
     /// With 30 calls, one call more or less changes the rate by 3 %.
@@ -32,76 +19,62 @@ impl RecentCalls {
 
     /// Counts a call that is made `elapsed` after the start.
     pub(super) fn count(&mut self, elapsed: Duration) {
-        let second = elapsed.as_secs();
-        let slot = &mut self.slots[second as usize % Self::SLOTS];
-        if slot.second != second {
-            *slot = CallsInSecond { second, calls: 0 };
+        *self.seconds.entry(elapsed.as_secs()).or_default() += 1;
+        if self.seconds.len() > Self::KEPT {
+            self.seconds.pop_first();
         }
-        slot.calls += 1;
     }
 
     /// Calls per minute, over the shortest window with enough calls.
     pub(super) fn a_minute(&self, elapsed: Duration) -> f64 {
         let counts = Self::WINDOWS.map(|window| (window, self.over(window, elapsed.as_secs())));
-        let (window, calls) = counts
-            .into_iter()
-            .find(|(_, calls)| *calls >= Self::ENOUGH)
-            .unwrap_or(counts[3]);
+        let has_enough = |(_, calls): &(u64, u64)| *calls >= Self::ENOUGH;
+        let (window, calls) = counts.into_iter().find(has_enough).unwrap_or(counts[3]);
         let whole = (window - 1).min(elapsed.as_secs());
         let span = whole as f64 + f64::from(elapsed.subsec_millis()) / 1000.0;
         // The first call came at the start, so a batch of n calls has n - 1 gaps; half a call is the middle.
-        let begun = if whole < window - 1 && calls > 0 {
-            0.5
-        } else {
-            0.0
-        };
-        (calls as f64 - begun) * 60.0 / span.max(1.0)
+        let is_begun = whole < window - 1 && calls > 0;
+        let gaps = calls as f64 - if is_begun { 0.5 } else { 0.0 };
+        gaps * 60.0 / span.max(1.0)
     }
 
     /// Calls in the `window` seconds that end with `second`.
     fn over(&self, window: u64, second: u64) -> u64 {
-        let recent = self
-            .slots
-            .iter()
-            .filter(|slot| slot.second <= second && slot.second + window > second);
-        recent.map(|slot| slot.calls).sum()
+        let first = (second + 1).saturating_sub(window);
+        self.seconds
+            .range(first..=second)
+            .map(|(_, calls)| calls)
+            .sum()
     }
 }
 
 /// The latencies of all calls, in buckets that are 5 % wide: a quantile is right within 3 %.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Latencies {
-    buckets: [u64; Self::BUCKETS],
-}
-
-impl Default for Latencies {
-    fn default() -> Self {
-        Latencies {
-            buckets: [0; Self::BUCKETS],
-        }
-    }
+    buckets: BTreeMap<u64, u64>,
 }
 
 impl Latencies {
     /// From 0.1 ms to more than half an hour.
-    const BUCKETS: usize = 350;
+    const MOST: u64 = 349;
     const LEAST: f64 = 1e-4;
     const WIDTH: f64 = 1.05;
 
     pub(super) fn count(&mut self, latency: Duration) {
         let place = (latency.as_secs_f64() / Self::LEAST).ln() / Self::WIDTH.ln();
-        self.buckets[(place.max(0.0) as usize).min(Self::BUCKETS - 1)] += 1;
+        let bucket = (place.max(0.0) as u64).min(Self::MOST);
+        *self.buckets.entry(bucket).or_default() += 1;
     }
 
     /// The latency that this share of the calls kept below; `None` without a call.
     pub(super) fn quantile(&self, share: f64) -> Option<Duration> {
-        let rank = self.buckets.iter().sum::<u64>() as f64 * share;
+        let rank = self.buckets.values().sum::<u64>() as f64 * share;
         let mut seen = 0;
-        let place = self.buckets.iter().position(|count| {
-            seen += count;
-            seen > 0 && seen as f64 >= rank
-        });
-        let middle = Self::WIDTH.powf(place? as f64 + 0.5);
+        let (bucket, _) = self.buckets.iter().find(|(_, count)| {
+            seen += **count;
+            seen as f64 >= rank
+        })?;
+        let middle = Self::WIDTH.powf(*bucket as f64 + 0.5);
         Some(Duration::from_secs_f64(Self::LEAST * middle))
     }
 }

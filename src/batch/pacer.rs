@@ -3,7 +3,7 @@
 //! It translates the server's answers for the limiter, counts tokens, and stops the batch when it has waited too long.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,9 +12,10 @@ use super::allowance::Allowance;
 use super::budget::Budget;
 use super::estimate::Estimate;
 use super::event::PauseReason;
-use super::view::View;
+use super::patience::{Meaning, PatienceRule};
+use super::view::{View, a_minute};
 use super::{Settings, Stop};
-use crate::api::{Answer, CallError, Class, Counting, Usage};
+use crate::api::{Answer, Ask, CallError, Class, Usage};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, after};
 use crate::hints::Hints;
@@ -26,7 +27,7 @@ use crate::pacing::{
 
 #[derive(Debug)]
 pub(super) struct Pacer {
-    limiter: Arc<dyn CallLimiter>,
+    pub(super) limiter: Arc<dyn CallLimiter>,
     /// The limit of the calls in flight; `None` if the settings give the number of workers, which is the limit then.
     in_flight: Option<InFlight>,
     clock: Arc<dyn Clock>,
@@ -38,8 +39,7 @@ pub(super) struct Pacer {
     /// Token limits, by key.
     allowances: Mutex<Vec<Allowance>>,
     budget: Mutex<Budget>,
-    /// Whether there is a token limit. Without one, tokens are not estimated.
-    counts_tokens: AtomicBool,
+    patience: Mutex<PatienceRule>,
     /// Number of 429s so far, so that each pause has its own jitter.
     rate_limits: AtomicU64,
 }
@@ -48,30 +48,21 @@ pub(super) struct Pacer {
 #[derive(Debug)]
 pub(super) struct Granted<'a> {
     pub(super) permit: KeyPermit,
+    /// How long the prompt waited for it.
+    pub(super) paced: Duration,
     /// Its place among the calls in flight, if they are limited.
     place: Option<InFlightPlace<'a>>,
 }
 
-/// What a failure means beyond its own prompt.
-#[derive(Debug)]
-pub(super) enum Meaning {
-    /// Nothing.
-    Nothing,
-    /// The key is retired, but others are left: the prompt may try again at once.
-    Retired,
-    /// The batch must stop.
-    Stop(Stop),
-}
-
 impl Pacer {
-    /// A pacer with `keys` keys, for a server that counts tokens by `counting`.
+    /// A pacer with one key for each of the `asks`.
     pub(super) fn new(
         settings: Settings,
-        keys: usize,
-        counting: Counting,
+        asks: &[&dyn Ask],
         clock: Arc<dyn Clock>,
         view: Arc<View>,
     ) -> Self {
+        let keys = asks.len();
         let limits = KeyLimits {
             rate: settings.rate,
             tokens: settings.tokens,
@@ -83,17 +74,12 @@ impl Pacer {
             settings,
             view,
             doubts: Mutex::new(vec![0; keys]),
-            estimate: Mutex::new(Estimate::new(counting)),
+            estimate: Mutex::new(Estimate::new(asks[0].counting())),
             allowances: Mutex::new(vec![Allowance::together(settings.tokens); keys]),
             budget: Mutex::default(),
-            counts_tokens: AtomicBool::new(settings.tokens.is_some()),
+            patience: Mutex::new(PatienceRule::new(settings.max_wait)),
             rate_limits: AtomicU64::new(0),
         }
-    }
-
-    /// Takes permits from this limiter instead.
-    pub(super) fn with_limiter(self, limiter: Arc<dyn CallLimiter>) -> Self {
-        Pacer { limiter, ..self }
     }
 
     /// Waits for a permit for this request.
@@ -102,26 +88,32 @@ impl Pacer {
         request: &[u8],
         cancel: &CancelToken,
     ) -> Result<Granted<'_>, NoKeyPermit> {
+        let asked = self.clock.now();
+        let _waiting = self.view.waits();
         let in_flight = self.in_flight.as_ref();
         let mut place = in_flight.map(|calls| calls.enter(cancel)).transpose()?;
-        let mut tokens = 0;
-        if self.counts_tokens.load(Ordering::Relaxed) {
-            tokens = self.weigh(self.estimate.lock().cost(request));
-        }
+        let tokens = match self.counts_tokens() {
+            true => self.weigh(self.estimate.lock().cost(request)),
+            false => 0,
+        };
         let permit = self.limiter.acquire(tokens, cancel)?;
         self.view.passed(permit.key(), permit.granted_at());
         self.budget.lock().pay_in();
         if let Some(place) = &mut place {
             place.sent();
         }
-        Ok(Granted { permit, place })
+        Ok(Granted {
+            paced: permit.granted_at() - asked,
+            permit,
+            place,
+        })
     }
 
-    /// The call has ended after `took`; its outcome is reported next.
+    /// The call has ended now; its outcome is reported next.
     pub(super) fn ended(
         &self,
         granted: &mut Granted<'_>,
-        took: Duration,
+        now: Instant,
         answer: &Result<Answer, CallError>,
     ) {
         let end = match answer {
@@ -130,8 +122,10 @@ impl Pacer {
             Err(_) => CallEnd::Other,
         };
         if let (Some(place), Some(calls)) = (granted.place.take(), &self.in_flight) {
-            place.ended(end, took);
-            self.view.may_be_in_flight(calls.limit());
+            place.ended(end, now - granted.permit.granted_at());
+            let limit = calls.limit() as u64;
+            self.view
+                .count(|counts| counts.in_flight_limit = Some(limit));
         }
     }
 
@@ -152,9 +146,8 @@ impl Pacer {
     /// The request was answered.
     pub(super) fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
         self.doubts.lock()[permit.key()] = 0;
-        let usage = answer
-            .usage
-            .filter(|_| self.counts_tokens.load(Ordering::Relaxed));
+        self.patience.lock().answered();
+        let usage = answer.usage.filter(|_| self.counts_tokens());
         let tokens = usage.map(|usage| {
             let counted = self.estimate.lock().learn(request, usage);
             self.weigh(counted)
@@ -169,7 +162,7 @@ impl Pacer {
         if let Some(rate) = report.stated
             && self.limiter.found(permit.key()).is_none()
         {
-            self.view.stated(permit.key(), rate);
+            self.view.rate_known(permit.key(), a_minute(rate), false);
         }
         reaction
     }
@@ -180,7 +173,10 @@ impl Pacer {
         let outcome = match class {
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
             Class::Fatal => PermitOutcome::Fatal,
-            Class::Fault if !self.can_afford_a_retry() => PermitOutcome::RateLimited(None),
+            // Where the retry budget does not cover a retry, everyone slows down.
+            Class::Fault if !self.budget.lock().draw(self.clock.now()) => {
+                PermitOutcome::RateLimited(None)
+            }
             Class::Fault | Class::Rejected => PermitOutcome::Failed,
         };
         let is_limited = error.class == Class::RateLimited;
@@ -191,12 +187,19 @@ impl Pacer {
         };
         let reaction = self.report(permit, &report);
         self.tell_of_pause(permit.key(), error, outcome, reaction.paused_until);
+        let now = self.clock.now();
         match class {
-            Class::Fatal => self.retired(permit.key(), error, reaction.keys_left),
-            Class::Fault if self.budget.lock().is_exhausted(self.clock.now()) => {
+            Class::Fatal if reaction.keys_left == 0 => {
+                Meaning::Stop(Stop::Refused(Box::new(error.clone())))
+            }
+            Class::Fatal => {
+                self.view.retired(permit.key(), error);
+                Meaning::Retired
+            }
+            Class::Fault if self.budget.lock().is_exhausted(now) => {
                 Meaning::Stop(Stop::Broken(Box::new(error.clone())))
             }
-            Class::RateLimited | Class::Fault | Class::Rejected => Meaning::Nothing,
+            _ => (self.patience.lock()).failed(error, permit.granted_at(), now),
         }
     }
 
@@ -231,14 +234,16 @@ impl Pacer {
         (!found.is_empty()).then(|| found.iter().sum())
     }
 
-    fn is_fixed(&self) -> bool {
-        self.settings.rate != RateLimit::Adaptive
+    /// Whether there is a token limit. Without one, tokens are not estimated.
+    fn counts_tokens(&self) -> bool {
+        let allowances = self.allowances.lock();
+        allowances.iter().any(|key| key.tightest().is_some())
     }
 
     /// A report with the limits that the server states. Limits in the settings take precedence.
     fn with_limits(&self, key: usize, hints: &Hints, outcome: PermitOutcome) -> CallReport {
         let mut report = CallReport::from(outcome);
-        if !self.is_fixed() {
+        if self.settings.rate == RateLimit::Adaptive {
             report.stated = hints.requests.rate();
         }
         if self.settings.tokens.is_none() {
@@ -246,20 +251,14 @@ impl Pacer {
             allowances[key].read(hints);
             report.stated_tokens = allowances[key].tightest();
         }
-        if report.stated_tokens.is_some() {
-            self.counts_tokens.store(true, Ordering::Relaxed);
-        }
         report
     }
 
     /// The cost of a call, whichever key it gets.
     fn weigh(&self, usage: Usage) -> u32 {
-        self.allowances
-            .lock()
-            .iter()
-            .map(|allowance| allowance.weigh(usage))
-            .max()
-            .unwrap_or(0)
+        let allowances = self.allowances.lock();
+        let costs = allowances.iter().map(|key| key.weigh(usage));
+        costs.max().unwrap_or(0)
     }
 
     /// When the server asks us to come back, plus jitter: other processes may have been asked the same.
@@ -268,11 +267,6 @@ impl Pacer {
         let seed = self.settings.seed ^ self.rate_limits.fetch_add(1, Ordering::Relaxed);
         let wait = self.settings.retry.backoff.delays(seed).wait(Some(wait));
         Some(after(self.clock.now(), wait))
-    }
-
-    /// Whether the retry budget covers a retry. If not, everyone slows down.
-    fn can_afford_a_retry(&self) -> bool {
-        self.budget.lock().draw(self.clock.now())
     }
 
     fn tell_of_pause(
@@ -300,15 +294,7 @@ impl Pacer {
         let wait = until.saturating_duration_since(now);
         self.view.held(key, (now, self.clock.wall()), wait, why);
         if let Some(found) = self.limiter.found(key) {
-            self.view.found(key, found);
+            self.view.rate_known(key, found, true);
         }
-    }
-
-    fn retired(&self, key: usize, error: &CallError, keys_left: usize) -> Meaning {
-        if keys_left == 0 {
-            return Meaning::Stop(Stop::Refused(Box::new(error.clone())));
-        }
-        self.view.retired(key, error);
-        Meaning::Retired
     }
 }

@@ -6,13 +6,17 @@ use std::time::{Duration, Instant};
 use super::Stop;
 use crate::api::{CallError, Class};
 
-/// What the batch is to do after a failed call.
+/// What a failed call means beyond its own failure.
 #[derive(Debug)]
-pub(super) enum Patience {
-    Left,
+pub(super) enum Meaning {
+    /// Nothing: the prompt may be tried again.
+    Prompt,
+    /// The key is retired, but others are left: the prompt may try again at once.
+    Retired,
     /// This prompt fails, and others go on: the wait that was ordered is longer than anybody waits.
-    OutForPrompt,
-    Out(Stop),
+    WaitTooLong,
+    /// The batch must stop.
+    Stop(Stop),
 }
 
 /// One rule for every wait that a server orders, whatever the status: it must end within `max_wait` of the last answer.
@@ -53,33 +57,33 @@ impl PatienceRule {
     }
 
     /// A call that left at `sent` has failed.
-    pub(super) fn failed(&mut self, error: &CallError, sent: Instant, now: Instant) -> Patience {
+    pub(super) fn failed(&mut self, error: &CallError, sent: Instant, now: Instant) -> Meaning {
         let first_call = *self.first_call.get_or_insert(sent);
         self.was_reached |= !error.is_unreachable();
         let tried = now.saturating_duration_since(first_call);
         if !self.was_reached && error.class == Class::Fault && tried >= Self::TO_REACH {
-            return Patience::Out(Stop::Unreachable(Box::new(error.clone())));
+            return Meaning::Stop(Stop::Unreachable(Box::new(error.clone())));
         }
         match (error.class, error.retry_after) {
             (Class::RateLimited, more) => self.wait(error, more, now),
             (Class::Fault, Some(more)) if more > self.max_wait => {
                 self.too_long += 1;
                 if self.was_answered && self.too_long < Self::IN_A_ROW {
-                    return Patience::OutForPrompt;
+                    return Meaning::WaitTooLong;
                 }
                 self.wait(error, Some(more), now)
             }
-            _ => Patience::Left,
+            _ => Meaning::Prompt,
         }
     }
 
-    fn wait(&mut self, error: &CallError, more: Option<Duration>, now: Instant) -> Patience {
+    fn wait(&mut self, error: &CallError, more: Option<Duration>, now: Instant) -> Meaning {
         let since = *self.waiting_since.get_or_insert(now);
         let waited = now.saturating_duration_since(since);
         if waited.saturating_add(more.unwrap_or_default()) <= self.max_wait {
-            return Patience::Left;
+            return Meaning::Prompt;
         }
-        Patience::Out(Stop::Held {
+        Meaning::Stop(Stop::Held {
             waited,
             more,
             error: Box::new(error.clone()),

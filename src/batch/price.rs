@@ -28,7 +28,6 @@ pub struct Price {
 
 impl Price {
     /// Prices without a discount for a cache.
-    #[must_use]
     pub(crate) fn new(input: f64, output: f64) -> Self {
         Price {
             input,
@@ -39,7 +38,6 @@ impl Price {
     }
 
     /// The cost of these tokens.
-    #[must_use]
     pub(crate) fn cost(self, usage: Usage) -> f64 {
         let in_a_cache = usage.cached.saturating_add(usage.cache_write);
         let parts = [
@@ -102,14 +100,12 @@ pub struct MaxCost {
 
 impl MaxCost {
     /// The cost of these tokens, if it has reached the limit.
-    #[must_use]
     pub(crate) fn spent(self, usage: Usage) -> Option<f64> {
         Some(self.price.cost(usage)).filter(|spent| *spent >= self.most)
     }
 }
 
 /// An amount for people: two decimal places, or four to six if it is less than one.
-#[must_use]
 pub(crate) fn amount(cost: f64) -> String {
     match cost {
         0.0 => "0".to_owned(),

@@ -1,15 +1,18 @@
 //! One prompt while a worker runs it: it collects the attempts and makes the record.
 
+use std::borrow::Cow;
+use std::iter;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::Settings;
+use super::dedupe;
 use super::event::Event;
+use super::pacer::Granted;
 use super::view::View;
 use crate::api::{Answer, CallError};
 use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
-use crate::pacing::{KeyPermit, NoKeyPermit};
+use crate::pacing::NoKeyPermit;
 use crate::prompts::Prompt;
 use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
 
@@ -27,59 +30,25 @@ pub(super) struct Job {
 
 /// Why an attempt brought no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
-    Call(CallError),
-    /// The call failed and its key is retired; other keys are left.
-    KeyRetired(CallError),
-    /// The call failed, and the server orders a longer wait than anybody waits.
-    WaitTooLong(CallError),
-    /// The answer does not fit the schema.
-    Misfit(CallError),
-    /// The batch was stopped before the call was made.
-    NotSent,
-}
-
-impl NoAnswer {
+pub(super) struct NoAnswer {
+    /// The error of the call; `None` if the batch was stopped before it was made.
+    pub(super) error: Option<Box<CallError>>,
     /// What the retry does next.
-    pub(super) fn verdict(&self) -> Verdict {
-        match self {
-            NoAnswer::Call(error) => error.verdict_behind_a_limiter(),
-            NoAnswer::KeyRetired(_) => Verdict::RateLimited(Some(Duration::ZERO)),
-            NoAnswer::WaitTooLong(_) | NoAnswer::Misfit(_) | NoAnswer::NotSent => Verdict::Stop,
-        }
-    }
-}
-
-impl NoAnswer {
-    /// The error of the call, if one was made.
-    fn error(self) -> Option<CallError> {
-        match self {
-            NoAnswer::Call(error)
-            | NoAnswer::KeyRetired(error)
-            | NoAnswer::WaitTooLong(error)
-            | NoAnswer::Misfit(error) => Some(error),
-            NoAnswer::NotSent => None,
-        }
-    }
+    pub(super) verdict: Verdict,
 }
 
 impl From<NoKeyPermit> for NoAnswer {
     fn from(_: NoKeyPermit) -> Self {
-        NoAnswer::NotSent
+        NoAnswer {
+            error: None,
+            verdict: Verdict::Stop,
+        }
     }
-}
-
-/// When a call was made, and how long it waited and took.
-pub(super) struct Timing {
-    pub(super) sent: Instant,
-    pub(super) started_at: SystemTime,
-    pub(super) paced: Duration,
-    pub(super) took: Duration,
 }
 
 /// A prompt and its attempts so far.
 pub(super) struct PromptRun<'a> {
-    job: &'a Job,
+    pub(super) job: &'a Job,
     view: &'a View,
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
@@ -88,11 +57,20 @@ pub(super) struct PromptRun<'a> {
 
 /// A prompt that a worker is done with.
 pub(super) struct Finished {
-    pub(super) prompt: Prompt,
+    pub(super) job: Job,
     /// `None` if the batch was stopped before the prompt was done.
     pub(super) record: Option<Record>,
-    /// Prompts that get a copy of the record.
-    pub(super) twins: Vec<Prompt>,
+}
+
+impl Finished {
+    /// The prompt with its record, and the prompts with the same request with copies of it.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&Prompt, Cow<'_, Record>)> {
+        self.record.iter().flat_map(|record| {
+            let twins = self.job.twins.iter();
+            let copies = twins.map(|twin| (twin, Cow::Owned(dedupe::copy(record, twin))));
+            iter::once((&self.job.prompt, Cow::Borrowed(record))).chain(copies)
+        })
+    }
 }
 
 impl<'a> PromptRun<'a> {
@@ -105,80 +83,65 @@ impl<'a> PromptRun<'a> {
         }
     }
 
-    /// A call has ended.
+    /// A call has ended now.
     pub(super) fn called(
         &mut self,
-        permit: &KeyPermit,
-        timing: Timing,
+        granted: &Granted<'_>,
+        started_at: SystemTime,
+        now: Instant,
         answer: &Result<Answer, CallError>,
     ) {
-        let is_retry = !self.attempts.is_empty();
-        self.view
-            .called(&self.job.prompt, is_retry, answer, &timing);
-        let ended = answer
-            .as_ref()
-            .map(|answer| (answer.status, answer.request_id.clone()));
-        self.attempts.push(RecordAttempt {
+        let ended = answer.as_ref();
+        let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
+        let attempt = RecordAttempt {
             n: self.attempts.len() as u32 + 1,
-            key: permit.key(),
+            key: granted.permit.key(),
             queued: std::mem::take(&mut self.queued),
-            paced: timing.paced,
-            took: timing.took,
-            ..RecordAttempt::of(timing.started_at, ended)
-        });
+            paced: granted.paced,
+            took: now - granted.permit.granted_at(),
+            ..RecordAttempt::of(started_at, ended)
+        };
+        self.view.called(&self.job.prompt, &attempt, answer, now);
+        self.attempts.push(attempt);
     }
 
-    /// The answer that has just come does not fit the schema.
-    pub(super) fn misfit(&mut self, error: &CallError) {
-        self.view.misfit(&self.job.prompt, error);
+    /// The answer that has just come does not fit the schema. The prompt is asked again at once, at most `schema_retries`
+    /// times; that spends no other retries.
+    pub(super) fn misfit(&mut self, error: &CallError, schema_retries: u32) -> Verdict {
+        let name = &self.job.prompt.custom_id;
+        self.view
+            .count(|counts| counts.failed_calls.count_call(name, error));
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.outcome = error.outcome();
             attempt.usage = error.usage();
         }
+        let misfits = self
+            .attempts
+            .iter()
+            .filter(|call| call.outcome == CallOutcome::Misfit);
+        match misfits.count() > schema_retries as usize {
+            true => Verdict::Stop,
+            false => Verdict::RateLimited(Some(Duration::ZERO)),
+        }
     }
 
-    /// How many calls may have been billed although they brought no answer.
-    fn in_doubt(&self) -> usize {
-        let attempts = self.attempts.iter();
-        attempts.filter(|attempt| attempt.billed.is_some()).count()
-    }
-
-    fn misfits(&self) -> usize {
-        let attempts = self.attempts.iter();
-        attempts
-            .filter(|attempt| attempt.outcome == CallOutcome::Misfit)
-            .count()
-    }
-
-    /// What the retry does next. A call that may have been billed is repeated at most
-    /// `timeout_retries` times, after the usual backoff; it spends none of the other retries. Nor does an answer that
-    /// does not fit, after which the prompt is asked again at once, at most `schema_retries` times.
-    pub(super) fn verdict(&self, failed: &NoAnswer, settings: &Settings) -> Verdict {
-        let timeout_retries = settings.timeout_retries;
-        match failed {
-            NoAnswer::Misfit(_) if self.misfits() <= settings.schema_retries as usize => {
-                Verdict::RateLimited(Some(Duration::ZERO))
-            }
-            NoAnswer::Call(error) if error.maybe_billed => {
-                match self.in_doubt() > timeout_retries as usize {
-                    true => Verdict::Stop,
-                    false => Verdict::RateLimited(None),
-                }
-            }
-            failed => failed.verdict(),
+    /// What the retry does next. A call that may have been billed is repeated at most `timeout_retries` times, after the
+    /// usual backoff; it spends none of the other retries.
+    pub(super) fn verdict(&self, error: &CallError, timeout_retries: u32) -> Verdict {
+        let in_doubt = self.attempts.iter().filter(|call| call.billed.is_some());
+        match error.maybe_billed {
+            true if in_doubt.count() > timeout_retries as usize => Verdict::Stop,
+            true => Verdict::RateLimited(None),
+            false => error.verdict_behind_a_limiter(),
         }
     }
 
     /// The call that has just failed will be followed by another.
     pub(super) fn retrying(&mut self, failed: &Retrying<'_, NoAnswer>) {
-        if let NoAnswer::Call(error) | NoAnswer::KeyRetired(error) | NoAnswer::Misfit(error) =
-            failed.error
-        {
-            if let Some(attempt) = self.attempts.last_mut() {
-                attempt.backoff = Some(failed.wait);
-            }
-            self.tell(Some(error));
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.backoff = Some(failed.wait);
         }
+        self.tell(failed.error.error.as_deref());
     }
 
     fn tell(&self, error: Option<&CallError>) {
@@ -194,33 +157,28 @@ impl<'a> PromptRun<'a> {
 
     /// Makes the record after the last attempt; `None` if the batch was stopped before the prompt was done.
     pub(super) fn finish(self, ended: Result<Answer, RetryError<NoAnswer>>) -> Option<Record> {
-        match ended {
-            Ok(answer) => Some(self.answered(answer)),
-            Err(error) => self.failed(error),
-        }
-    }
-
-    fn answered(self, answer: Answer) -> Record {
+        let answer = match ended {
+            Ok(answer) => answer,
+            // The failure was reported when its backoff began.
+            Err(ended) if ended.why == GaveUp::Cancelled => return None,
+            Err(ended) => return self.failed(*ended.last?.error?),
+        };
         self.tell(None);
         let response = RecordResponse {
             status_code: answer.status,
             request_id: answer.request_id,
             body: Some(answer.body),
         };
-        Record {
+        Some(Record {
             text: Some(answer.text),
             finish_reason: answer.finish_reason,
             response: Some(response),
             attempts: self.attempts,
             ..unanswered(self.job)
-        }
+        })
     }
 
-    fn failed(self, ended: RetryError<NoAnswer>) -> Option<Record> {
-        let error = ended.last.and_then(NoAnswer::error)?;
-        if ended.why == GaveUp::Cancelled {
-            return None; // the failure was reported when its backoff began
-        }
+    fn failed(self, error: CallError) -> Option<Record> {
         self.tell(Some(&error));
         if error.is_fatal() {
             return None;
@@ -230,35 +188,11 @@ impl<'a> PromptRun<'a> {
             request_id: error.request_id,
             body: error.body.map(|body| *body),
         });
-        let fault = RecordError {
-            code: error.code,
-            message: error.message,
-        };
         Some(Record {
             response,
-            error: Some(fault),
             attempts: self.attempts,
-            ..unanswered(self.job)
+            ..failed(self.job, error.code, error.message)
         })
-    }
-}
-
-impl Finished {
-    /// A prompt whose task panicked. Its attempts are lost.
-    pub(super) fn panicked(job: Job, message: String) -> Self {
-        let fault = RecordError {
-            code: "panic".to_owned(),
-            message,
-        };
-        let record = Record {
-            error: Some(fault),
-            ..unanswered(&job)
-        };
-        Finished {
-            prompt: job.prompt,
-            record: Some(record),
-            twins: job.twins,
-        }
     }
 }
 
@@ -270,11 +204,14 @@ pub(super) fn unanswered(job: &Job) -> Record {
         prompt: job.prompt.text.clone(),
         settings: job.settings.clone(),
         columns: job.prompt.columns.clone(),
-        same_as: None,
-        text: None,
-        finish_reason: None,
-        response: None,
-        error: None,
-        attempts: Vec::new(),
+        ..Record::default()
+    }
+}
+
+/// A record of this prompt that says why it failed.
+pub(super) fn failed(job: &Job, code: String, message: String) -> Record {
+    Record {
+        error: Some(RecordError { code, message }),
+        ..unanswered(job)
     }
 }

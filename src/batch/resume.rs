@@ -1,9 +1,7 @@
 //! Decides which prompts of earlier runs are skipped and which are run again.
 
-use parking_lot::Mutex;
-
 use super::Stop;
-use crate::journal::{Index, RecordId};
+use crate::journal::{Index, PromptStatus, RecordId};
 use crate::json::Json;
 use crate::prompts::Prompt;
 
@@ -23,63 +21,24 @@ pub struct Resume {
     pub(crate) settings: Option<Json>,
 }
 
-/// Prompts that were skipped because an earlier run has finished them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub(crate) struct Before {
-    /// Prompts with an answer.
-    pub answered: u64,
-    /// Prompts that failed.
-    pub failed: u64,
-}
-
-/// Skips prompts that are done, and counts them.
-#[derive(Debug, Default)]
-pub(super) struct Passing {
-    resume: Resume,
-    before: Mutex<Before>,
-}
-
-impl Passing {
-    pub(super) fn new(resume: Resume) -> Self {
-        let retry_failed = resume.index.retries(resume.retry_failed);
-        Passing {
-            resume: Resume {
-                retry_failed,
-                ..resume
-            },
-            before: Mutex::default(),
+impl Resume {
+    /// How a prompt ended that is done; `None` if it is to do.
+    ///
+    /// # Errors
+    /// [`Stop::Changed`]
+    pub(super) fn finished(&self, id: &RecordId) -> Result<Option<PromptStatus>, Stop> {
+        let status = self.index.status(id);
+        let retry_failed = self.index.retries(self.retry_failed);
+        match status.is_done(retry_failed, self.keep) {
+            Some(is_done) => Ok(is_done.then_some(status)),
+            None => Err(Stop::Changed { line: id.line }),
         }
-    }
-
-    /// Whether the prompt is still to do. An error stops the batch.
-    pub(super) fn is_to_do(&self, id: &RecordId) -> Result<bool, Stop> {
-        let status = self.resume.index.status(id);
-        let is_done = status
-            .is_done(self.resume.retry_failed, self.resume.keep)
-            .ok_or(Stop::Changed { line: id.line })?;
-        if is_done {
-            let mut before = self.before.lock();
-            before.answered += u64::from(status.is_answered());
-            before.failed += u64::from(!status.is_answered());
-        }
-        Ok(!is_done)
     }
 
     /// What this prompt is sent with. One that brings its own body may bring its own settings.
-    pub(super) fn settings(&self, prompt: &Prompt) -> Option<Json> {
-        let settings = self.resume.settings.as_ref();
+    pub(super) fn settings_of(&self, prompt: &Prompt) -> Option<Json> {
+        let settings = self.settings.as_ref();
         settings.filter(|_| prompt.body.is_none()).cloned()
-    }
-
-    /// Whether a prompt is still to do, without counting it.
-    pub(super) fn is_left(&self, id: &RecordId) -> bool {
-        let status = self.resume.index.status(id);
-        status.is_done(self.resume.retry_failed, self.resume.keep) == Some(false)
-    }
-
-    pub(super) fn before(&self) -> Before {
-        *self.before.lock()
     }
 }
 
@@ -87,80 +46,58 @@ impl Passing {
 mod tests {
     use super::*;
 
-    /// Four prompts: a new one, an answered one, a failed one, and one that changed after its answer. Returns which of them
-    /// are to do.
-    fn pass(retry_failed: bool, keep: bool) -> (Vec<Option<bool>>, Before) {
+    /// Four prompts: a new one, an answered one, a failed one, and one that changed after its answer. Returns how those
+    /// ended that are done, and an error for one that stops the batch.
+    fn finished(retry_failed: bool, keep: bool) -> [Result<Option<PromptStatus>, ()>; 4] {
         let id = |line| RecordId::of(line, b"request");
-        let index = [
+        let records = [
             (id(2), true),
             (id(3), false),
             (RecordId::of(4, b"old"), true),
-        ]
-        .into_iter()
-        .collect();
-        let passing = Passing::new(Resume {
-            index,
+        ];
+        let resume = Resume {
+            index: records.into_iter().collect(),
             retry_failed,
             keep,
             settings: None,
-        });
-        (
-            (1..=4)
-                .map(|line| passing.is_to_do(&id(line)).ok())
-                .collect(),
-            passing.before(),
-        )
+        };
+        [1, 2, 3, 4].map(|line| resume.finished(&id(line)).map_err(|_| ()))
     }
 
     #[test]
     fn finished_prompts_are_skipped_and_a_change_stops_the_batch() {
-        let (to_do, before) = pass(false, false);
-        assert_eq!(to_do, [Some(true), Some(false), Some(false), None]);
+        let answered = Ok(Some(PromptStatus::Answered));
+        let failed = Ok(Some(PromptStatus::Failed));
         assert_eq!(
-            before,
-            Before {
-                answered: 1,
-                failed: 1
-            }
+            finished(false, false),
+            [Ok(None), answered, failed, Err(())]
         );
     }
 
     #[test]
     fn failed_prompts_are_run_again_on_request() {
-        let (to_do, before) = pass(true, false);
-        assert_eq!(to_do[2], Some(true));
-        assert_eq!(
-            before,
-            Before {
-                answered: 1,
-                failed: 0
-            }
-        );
+        let finished = finished(true, false);
+        assert_eq!(finished[1], Ok(Some(PromptStatus::Answered)));
+        assert_eq!(finished[2], Ok(None));
     }
 
     #[test]
     fn where_nothing_was_ever_answered_all_is_run_again() {
         let failed = [1, 2].map(|line| (RecordId::of(line, b"request"), false));
-        let passing = Passing::new(Resume {
+        let resume = Resume {
             index: failed.into_iter().collect(),
             ..Resume::default()
-        });
-        let same = RecordId::of(1, b"request");
-        let changed = RecordId::of(2, b"other");
-        assert!(passing.is_to_do(&same).unwrap() && passing.is_to_do(&changed).unwrap());
-        assert_eq!(passing.before(), Before::default());
+        };
+        for (line, request) in [(1, "request"), (2, "other")] {
+            let id = RecordId::of(line, request.as_bytes());
+            assert_eq!(resume.finished(&id).unwrap(), None, "{request}");
+        }
     }
 
     #[test]
     fn earlier_answers_are_kept_on_request() {
-        let (to_do, before) = pass(false, true);
-        assert_eq!(to_do[3], Some(false));
-        assert_eq!(
-            before,
-            Before {
-                answered: 2,
-                failed: 1
-            }
-        );
+        let changed = PromptStatus::Changed { answered: true };
+        assert_eq!(finished(false, true)[3], Ok(Some(changed)));
+        assert!(changed.is_answered());
     }
 }

@@ -5,73 +5,77 @@
 
 use std::error::Error;
 
-use super::prompt_run::Finished;
-use super::{Settings, Stop, Summary};
+use super::event::Event;
+use super::snapshot::Snapshot;
+use super::view::View;
+use super::{Settings, Stop};
 use crate::journal::{JournalError, Record};
+use crate::prompts::Prompt;
 
-pub(super) struct Sink<W> {
+/// An error of the function that takes the records.
+type SinkError = Box<dyn Error + Send + Sync>;
+
+pub(super) struct Sink<'a, W> {
     write: W,
+    view: &'a View,
     settings: Settings,
-    pub(super) summary: Summary,
     /// A record could not be written. No others are written, or records would be missing in the middle.
     is_broken: bool,
 }
 
-impl<W: FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>> Sink<W> {
-    pub(super) fn new(write: W, settings: Settings) -> Self {
+impl<'a, W: FnMut(&Record) -> Result<(), SinkError>> Sink<'a, W> {
+    pub(super) fn new(write: W, view: &'a View, settings: Settings) -> Self {
         Sink {
             write,
+            view,
             settings,
-            summary: Summary::default(),
             is_broken: false,
         }
     }
 
-    /// Writes and counts a finished prompt. Returns a reason to stop the batch, if there is one.
-    pub(super) fn take(&mut self, finished: &Finished) -> Option<Stop> {
-        let record = finished.record.as_ref().filter(|_| !self.is_broken)?;
+    /// Writes and counts the record of a prompt.
+    ///
+    /// # Errors
+    /// A reason to stop the batch.
+    pub(super) fn write(&mut self, prompt: &Prompt, record: &Record) -> Result<(), Stop> {
+        if self.is_broken {
+            return Ok(());
+        }
         let written = (self.write)(record);
         // If only the answer's own file could not be written, its record is in the journal, and others can follow.
         self.is_broken = written
             .as_ref()
-            .is_err_and(|error| !matches!(error.downcast_ref(), Some(JournalError::Folder(_))));
+            .is_err_and(|error| !matches!(error.downcast_ref(), Some(JournalError::Folder { .. })));
         if !self.is_broken {
-            self.summary.written(record);
+            self.view.count(|counts| counts.written(record));
+            let answered = record.text.is_some();
+            self.view.tell(Event::Done { prompt, answered });
         }
-        match written {
-            Err(error) => Some(Stop::Sink(error)),
-            Ok(()) => self.all_alike().or_else(|| self.enough_failed()),
-        }
+        written.map_err(Stop::Sink)?;
+        self.view.count(|counts| self.check(counts))
     }
 
-    /// If the first prompts all failed for one reason, so will the others: a wrong model, path or parameter.
-    fn all_alike(&self) -> Option<Stop> {
+    /// Whether too many prompts have failed.
+    fn check(&self, counts: &Snapshot) -> Result<(), Stop> {
         /// A few prompts may fail alike by chance; 20 cost little.
         const SAMPLE: u64 = 20;
-        let Summary {
-            answered,
-            failed,
-            failed_prompts,
-            ..
-        } = &self.summary;
-        match failed_prompts.list.as_slice() {
-            [one] if *failed == SAMPLE && *answered == 0 && !self.settings.keep_going => {
-                let cause = Box::new(one.clone());
-                Some(Stop::AllAlike { cause })
-            }
-            _ => None,
+        let (answered, failed) = (counts.answered, counts.failed);
+        // If the first prompts all failed for one reason, so will the others: a wrong model, path or parameter.
+        if let [cause] = counts.failed_prompts.list.as_slice()
+            && (answered, failed) == (0, SAMPLE)
+            && !self.settings.keep_going
+        {
+            let cause = Box::new(cause.clone());
+            return Err(Stop::AllAlike { cause });
         }
-    }
-
-    fn enough_failed(&self) -> Option<Stop> {
-        let failed = self.summary.failed;
-        let finished = failed + self.summary.answered;
-        let halt = self.settings.halt;
-        let halt = halt.filter(|halt| halt.is_reached(failed, finished))?;
-        Some(Stop::Halted {
-            failed,
-            finished,
-            halt,
-        })
+        let finished = failed + answered;
+        match self.settings.halt {
+            Some(halt) if halt.is_reached(failed, finished) => Err(Stop::Halted {
+                failed,
+                finished,
+                halt,
+            }),
+            _ => Ok(()),
+        }
     }
 }

@@ -38,7 +38,6 @@ pub(crate) struct RequestSize {
 
 impl RequestSize {
     /// The size of the request with this body.
-    #[must_use]
     pub(crate) fn of(request: &[u8]) -> Self {
         let bytes = request.len() - attached(request);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -49,35 +48,40 @@ impl RequestSize {
     }
 
     /// Estimated prompt tokens.
-    #[must_use]
     pub(crate) fn input(&self, density: Density) -> f64 {
         f64::from(self.bytes) * density.input
     }
 
     /// Estimated completion tokens.
-    #[must_use]
     pub(crate) fn output(&self, density: Density) -> f64 {
         self.most
             .map_or(density.output, |most| density.output.min(most.into()))
     }
 
+    /// Those of its estimated completion tokens that the server counts against its limit.
+    pub(super) fn counted_output(&self, density: Density, counting: Counting) -> f64 {
+        match counting {
+            Counting::Reserved => self.most.map_or(density.output, f64::from),
+            Counting::Used => self.output(density),
+            Counting::Input => 0.0,
+        }
+    }
+
     /// Estimated tokens that the server counts against its limit.
-    #[must_use]
     pub(crate) fn counted(&self, density: Density, counting: Counting) -> f64 {
-        self.input(density)
-            + match counting {
-                Counting::Reserved => self.most.map_or(density.output, f64::from),
-                Counting::Used => self.output(density),
-                Counting::Input => 0.0,
-            }
+        self.input(density) + self.counted_output(density, counting)
+    }
+
+    /// The completion tokens that the server counts before it answers.
+    pub(super) fn reserved(&self, counting: Counting) -> Option<u32> {
+        self.most.filter(|_| counting == Counting::Reserved)
     }
 
     /// The fewest tokens that the server counts for this request. If this is more than it allows per minute, it can never
     /// accept the call.
-    #[must_use]
     pub(crate) fn least(&self, counting: Counting) -> f64 {
-        let reserved = self.most.filter(|_| counting == Counting::Reserved);
-        self.input(Density::default()) + reserved.map_or(0.0, f64::from)
+        let reserved = self.reserved(counting).unwrap_or(0);
+        self.input(Density::default()) + f64::from(reserved)
     }
 }
 
@@ -95,7 +99,7 @@ fn attached(request: &[u8]) -> usize {
 }
 
 /// The most tokens that the answer may have, under each API's name for it.
-pub(super) fn most_tokens(request: &[u8]) -> Option<u32> {
+fn most_tokens(request: &[u8]) -> Option<u32> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Most {

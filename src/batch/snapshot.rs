@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use super::answers::{Flag, Flags};
 use super::causes::Causes;
 use super::event::PauseReason;
 use crate::api::Usage;
+use crate::journal::Record;
 
 /// The server's rate limit for all keys together, in calls per minute, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Allowed {
     /// The settings give no limit.
     Any,
@@ -17,6 +18,7 @@ pub(crate) enum Allowed {
     /// The limit that the server states.
     Stated(f64),
     /// It is being found, and is not known yet.
+    #[default]
     Unknown,
     /// The limit that was found, approximately.
     Found(f64),
@@ -34,7 +36,7 @@ pub(crate) struct Pause {
 }
 
 /// The state of a batch at one instant: plain data.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Time since the start.
@@ -43,10 +45,16 @@ pub struct Snapshot {
     pub total: Option<u64>,
     /// Prompts that earlier runs have finished.
     pub before: u64,
+    /// Those of them that failed.
+    pub failed_before: u64,
     /// Prompts with an answer on record.
     pub answered: u64,
     /// Prompts with a failure on record.
     pub failed: u64,
+    /// Why those prompts failed.
+    pub(crate) failed_prompts: Causes,
+    /// Answers that need a look.
+    pub(crate) flags: Flags,
     /// Calls that have ended.
     pub calls: u64,
     /// Calls that were rate limited.
@@ -63,6 +71,8 @@ pub struct Snapshot {
     pub since_failure: Option<Duration>,
     /// Calls per minute, over the last seconds.
     pub rate: f64,
+    /// Calls per minute, from the first call to the last; `None` if there was no second between them.
+    pub calls_a_minute: Option<f64>,
     /// The server's rate limit.
     pub(crate) allowed: Allowed,
     /// Worker threads.
@@ -74,7 +84,7 @@ pub struct Snapshot {
     pub in_flight_limit: Option<u64>,
     /// Workers that wait for a permit.
     pub waiting: u64,
-    /// Smoothed latency of answered calls; `None` before the first.
+    /// The median latency of the answered calls, within 3 %; `None` before the first.
     pub latency: Option<Duration>,
     /// The latency that 95 % of the answered calls kept below, within 3 %.
     pub latency_p95: Option<Duration>,
@@ -93,45 +103,21 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state at the start of a batch with `total` prompts.
-    #[must_use]
-    pub(crate) fn new(total: Option<u64>) -> Self {
-        Snapshot {
-            elapsed: Duration::ZERO,
-            total,
-            before: 0,
-            answered: 0,
-            failed: 0,
-            calls: 0,
-            rate_limited: 0,
-            faults: 0,
-            retried: 0,
-            maybe_billed: 0,
-            failed_calls: Causes::default(),
-            since_failure: None,
-            rate: 0.0,
-            allowed: Allowed::Unknown,
-            workers: 0,
-            in_flight: 0,
-            in_flight_limit: None,
-            waiting: 0,
-            latency: None,
-            latency_p95: None,
-            pause: None,
-            paused: Duration::ZERO,
-            keys: 1,
-            tokens: Usage::default(),
-            earlier_tokens: Usage::default(),
-            unmetered: 0,
+    /// Counts a record that has been written.
+    pub(super) fn written(&mut self, record: &Record) {
+        let Some(text) = &record.text else {
+            self.failed += 1;
+            return self.failed_prompts.count_record(record);
+        };
+        self.answered += 1;
+        if let Some(flag) = Flag::of(text, record.finish_reason.as_deref()) {
+            self.flags.count(flag);
         }
     }
 
     /// Prompts still to do; `None` if the total is not known.
-    #[must_use]
     pub(crate) fn left(&self) -> Option<u64> {
-        Some(
-            self.total?
-                .saturating_sub(self.before + self.answered + self.failed),
-        )
+        let done = self.before + self.answered + self.failed;
+        Some(self.total?.saturating_sub(done))
     }
 }

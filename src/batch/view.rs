@@ -3,16 +3,16 @@
 //! One lock guards all of it, and nothing waits while it is held. Events are reported after it is released, so that a
 //! watcher may read the view.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::event::{Event, Origin, PauseReason, Watch};
+use super::event::{Event, PauseReason};
 use super::meter::{Latencies, RecentCalls};
-use super::prompt_run::Timing;
 use super::snapshot::{Allowed, Pause, Snapshot};
-use crate::api::{Answer, CallError, Class, Usage};
+use crate::api::{Answer, CallError, Class};
+use crate::journal::RecordAttempt;
 use crate::limiter::Rate;
 use crate::pacing::RateLimit;
 use crate::prompts::Prompt;
@@ -20,12 +20,15 @@ use crate::prompts::Prompt;
 /// A live view of a batch, from [`Batch::view`](super::Batch::view). It stays valid after the batch has ended.
 pub struct View {
     start: Instant,
-    watch: OnceLock<Arc<dyn Watch>>,
+    watch: OnceLock<Box<Watch>>,
     state: Mutex<ViewState>,
 }
 
+type Watch = dyn Fn(&Event<'_>) + Send + Sync;
+
+#[derive(Default)]
 struct ViewState {
-    /// The counters, and the latency. The other fields are filled in by [`View::at`].
+    /// The counters. The other fields are filled in by [`View::at`].
     counts: Snapshot,
     recent: RecentCalls,
     latencies: Latencies,
@@ -40,7 +43,7 @@ struct ViewState {
 }
 
 /// What is known about one key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default)]
 struct KeyView {
     retired: bool,
     /// Calls per minute; 0 is unknown, or no limit.
@@ -61,14 +64,14 @@ pub(super) struct Counted<'a> {
 
 impl<'a> Counted<'a> {
     fn new(view: &'a View, counter: Counter) -> Self {
-        *counter(&mut view.state.lock().counts) += 1;
+        view.count(|counts| *counter(counts) += 1);
         Counted { view, counter }
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        *(self.counter)(&mut self.view.state.lock().counts) -= 1;
+        self.view.count(|counts| *(self.counter)(counts) -= 1);
     }
 }
 
@@ -80,20 +83,13 @@ impl View {
             RateLimit::Adaptive => 0.0,
         };
         let key = KeyView {
-            retired: false,
             per_minute,
-            found: false,
-            pause: None,
+            ..KeyView::default()
         };
         let state = ViewState {
-            counts: Snapshot::new(None),
-            recent: RecentCalls::default(),
-            latencies: Latencies::default(),
-            sent: None,
-            last_failure: None,
-            all_paused_since: None,
             is_fixed: rate != RateLimit::Adaptive,
             keys: vec![key; keys],
+            ..ViewState::default()
         };
         View {
             start,
@@ -107,14 +103,17 @@ impl View {
     pub fn at(&self, now: Instant) -> Snapshot {
         let elapsed = now.saturating_duration_since(self.start);
         let state = self.state.lock();
+        let since_failure = state
+            .last_failure
+            .map(|at| now.saturating_duration_since(at));
         Snapshot {
             elapsed,
-            since_failure: state
-                .last_failure
-                .map(|at| now.saturating_duration_since(at)),
+            since_failure,
+            latency: state.latencies.quantile(0.5),
             latency_p95: state.latencies.quantile(0.95),
             paused: state.paused(now),
             rate: state.recent.a_minute(elapsed),
+            calls_a_minute: state.calls_a_minute(),
             allowed: state.allowed(),
             pause: state.pause(now),
             keys: state.open().count(),
@@ -122,49 +121,30 @@ impl View {
         }
     }
 
-    pub(super) fn tokens(&self) -> Usage {
-        self.state.lock().counts.tokens
-    }
-
-    /// Sets the total number of prompts. Only the first number counts.
-    pub(super) fn expect(&self, total: u64) {
-        self.state.lock().counts.total.get_or_insert(total);
-    }
-
-    /// Sets the tokens that earlier runs have used.
-    pub(super) fn earlier(&self, tokens: Usage) {
-        self.state.lock().counts.earlier_tokens = tokens;
+    /// Reads or changes the counters.
+    pub(super) fn count<T>(&self, count: impl FnOnce(&mut Snapshot) -> T) -> T {
+        count(&mut self.state.lock().counts)
     }
 
     /// Sets the watcher. Only the first one counts.
-    pub(super) fn show(&self, watch: Arc<dyn Watch>) {
-        let _ = self.watch.set(watch);
+    pub(super) fn show(&self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+        let _ = self.watch.set(Box::new(watch));
     }
 
     /// Logs an event and passes it to the watcher.
     pub(super) fn tell(&self, event: Event<'_>) {
         event.log();
         if let Some(watch) = self.watch.get() {
-            watch.see(&event);
+            watch(&event);
         }
-    }
-
-    pub(super) fn passed_over(&self) {
-        self.state.lock().counts.before += 1;
-    }
-
-    /// Sets the number of finished prompts.
-    pub(super) fn done(&self, answered: u64, failed: u64) {
-        let mut state = self.state.lock();
-        state.counts.answered = answered;
-        state.counts.failed = failed;
     }
 
     /// Counts new workers. Returns the number of all workers.
     pub(super) fn workers_added(&self, workers: usize) -> u64 {
-        let mut state = self.state.lock();
-        state.counts.workers += workers as u64;
-        state.counts.workers
+        self.count(|counts| {
+            counts.workers += workers as u64;
+            counts.workers
+        })
     }
 
     /// A worker waits for a permit, until the value is dropped.
@@ -174,77 +154,60 @@ impl View {
 
     /// A call is in flight, until the value is dropped.
     pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
-        let elapsed = now.saturating_duration_since(self.start);
         let mut state = self.state.lock();
-        state.recent.count(elapsed);
-        let first = state.sent.map_or(now, |(first, _)| first.min(now));
-        let last = state.sent.map_or(now, |(_, last)| last.max(now));
-        state.sent = Some((first, last));
+        state
+            .recent
+            .count(now.saturating_duration_since(self.start));
+        let (first, last) = state.sent.unwrap_or((now, now));
+        state.sent = Some((first.min(now), last.max(now)));
         drop(state);
         Counted::new(self, |counts| &mut counts.in_flight)
     }
 
-    /// A call of this prompt has ended.
+    /// A call of this prompt has ended now.
     pub(super) fn called(
         &self,
         prompt: &Prompt,
-        is_retry: bool,
+        attempt: &RecordAttempt,
         answer: &Result<Answer, CallError>,
-        timing: &Timing,
+        now: Instant,
     ) {
         let mut state = self.state.lock();
-        state.counts.calls += 1;
-        state.counts.retried += u64::from(is_retry);
+        state.last_failure = answer.as_ref().err().map(|_| now).or(state.last_failure);
+        if answer.is_ok() {
+            state.latencies.count(attempt.took);
+        }
+        let counts = &mut state.counts;
+        counts.calls += 1;
+        counts.retried += u64::from(attempt.n > 1);
+        counts.maybe_billed += u64::from(attempt.billed.is_some());
+        let usage = match answer {
+            Ok(answer) => answer.usage,
+            Err(_) => attempt.usage,
+        };
+        counts.tokens += usage.unwrap_or_default();
         match answer {
-            Ok(answer) => state.answered(answer.usage, timing.took),
+            Ok(_) => counts.unmetered += u64::from(usage.is_none()),
             Err(error) => {
-                state.last_failure = Some(timing.sent + timing.took);
-                state.failed(prompt, error);
+                let is_limited = error.class == Class::RateLimited;
+                counts.rate_limited += u64::from(is_limited);
+                counts.faults += u64::from(!is_limited);
+                counts.failed_calls.count_call(&prompt.custom_id, error);
             }
         }
     }
 
-    /// An answer of this prompt, which has been counted, does not fit the schema.
-    pub(super) fn misfit(&self, prompt: &Prompt, error: &CallError) {
-        let counts = &mut self.state.lock().counts;
-        counts.failed_calls.count_call(&prompt.custom_id, error);
-    }
-
-    /// When the first and the last call left.
-    pub(super) fn sent(&self) -> Option<(Instant, Instant)> {
-        self.state.lock().sent
-    }
-
-    /// The median latency of the answered calls.
-    pub(super) fn median_latency(&self) -> Option<Duration> {
-        self.state.lock().latencies.quantile(0.5)
-    }
-
-    /// This many calls may be in flight.
-    pub(super) fn may_be_in_flight(&self, calls: usize) {
-        self.state.lock().counts.in_flight_limit = Some(calls as u64);
-    }
-
-    /// The server states the rate of a key, as it does with every answer.
-    pub(super) fn stated(&self, key: usize, rate: Rate) {
-        self.rate_known(key, a_minute(rate), Origin::Stated);
-    }
-
-    /// The rate of a key was found, in calls per minute.
-    pub(super) fn found(&self, key: usize, per_minute: f64) {
-        self.rate_known(key, per_minute, Origin::Found);
-    }
-
-    fn rate_known(&self, key: usize, per_minute: f64, origin: Origin) {
+    /// The rate of a key in calls per minute: it was found, or the server states it, as it does with every answer.
+    pub(super) fn rate_known(&self, key: usize, per_minute: f64, found: bool) {
         let mut state = self.state.lock();
-        state.keys[key].found = origin == Origin::Found;
+        state.keys[key].found = found;
         let before = std::mem::replace(&mut state.keys[key].per_minute, per_minute);
         drop(state);
         if before != per_minute {
             self.tell(Event::RateKnown {
                 key,
                 per_minute,
-                origin,
+                found,
             });
         }
     }
@@ -321,6 +284,14 @@ impl ViewState {
         }
     }
 
+    /// Calls per minute, from the first call to the last.
+    fn calls_a_minute(&self) -> Option<f64> {
+        let (first, last) = self.sent?;
+        let span = (last - first).as_secs_f64();
+        let intervals = self.counts.calls.checked_sub(1).filter(|_| span >= 1.0)?;
+        Some(intervals as f64 * 60.0 / span)
+    }
+
     /// If every key is paused: the pause that ends first.
     fn pause(&self, now: Instant) -> Option<Pause> {
         let pauses: Option<Vec<_>> = self.open().map(|key| key.pause).collect();
@@ -335,42 +306,8 @@ impl ViewState {
 
     /// How long every key was paused, until `now`.
     fn paused(&self, now: Instant) -> Duration {
-        let current = self
-            .all_paused_since
-            .map(|since| now.saturating_duration_since(since));
-        self.counts.paused + current.unwrap_or_default()
-    }
-
-    fn failed(&mut self, prompt: &Prompt, error: &CallError) {
-        match error.class {
-            Class::RateLimited => self.counts.rate_limited += 1,
-            _ => self.counts.faults += 1,
-        }
-        self.counts.maybe_billed += u64::from(error.maybe_billed);
-        if let Some(usage) = error.usage() {
-            self.counts.tokens += usage;
-        }
-        self.counts
-            .failed_calls
-            .count_call(&prompt.custom_id, error);
-    }
-
-    fn answered(&mut self, usage: Option<Usage>, took: Duration) {
-        self.smooth_latency(took);
-        self.latencies.count(took);
-        match usage {
-            Some(usage) => self.counts.tokens += usage,
-            None => self.counts.unmetered += 1,
-        }
-    }
-
-    /// The average latency, in which the latest answer has a weight of 1/8, as in TCP's round-trip time.
-    fn smooth_latency(&mut self, took: Duration) {
-        let average = match self.counts.latency {
-            None => took,
-            Some(before) => (before * 7 + took) / 8,
-        };
-        self.counts.latency = Some(average);
+        let since = self.all_paused_since.unwrap_or(now);
+        self.counts.paused + now.saturating_duration_since(since)
     }
 }
 
@@ -381,10 +318,9 @@ impl std::fmt::Debug for View {
 }
 
 /// Calls per minute; 0 is no limit.
-fn a_minute(rate: Rate) -> f64 {
-    if rate.interval.is_zero() {
-        0.0
-    } else {
-        60.0 / rate.interval.as_secs_f64()
+pub(super) fn a_minute(rate: Rate) -> f64 {
+    match rate.interval.is_zero() {
+        true => 0.0,
+        false => 60.0 / rate.interval.as_secs_f64(),
     }
 }

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::args::{CallArgs, CostArgs, LogFormat, ShowProgress};
 use super::logging::{is_quiet, screen, tell};
-use crate::batch::{Event, Snapshot, View, Watch};
+use crate::batch::{Event, Snapshot, View};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
 
@@ -86,18 +86,18 @@ impl ProgressDisplay {
 
     /// What is to watch the batch, so that long pauses are told at once. A full channel drops the news: the workers
     /// never wait for the display.
-    pub(super) fn watch(&self) -> Arc<dyn Watch> {
+    pub(super) fn watch(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
         /// A shorter pause is over before it is read.
         const LONG: Duration = Duration::from_secs(5);
         let (messages, view) = (self.messages.clone(), self.view.clone());
-        Arc::new(move |event: &Event<'_>| match *event {
+        move |event: &Event<'_>| match *event {
             Event::Paused { key, wait, why, .. } if wait >= LONG => {
                 let key = (view.at(SystemClock.now()).keys > 1).then_some(key);
                 let pause = lines::pause(key, why, wait);
                 let _ = messages.try_send(DisplayMessage::Paused(pause));
             }
             _ => {}
-        })
+        }
     }
 }
 

@@ -152,7 +152,7 @@ pub(super) fn open(
     resume.retry_failed = args.retry_failed;
     resume.keep = args.keep;
     resume.settings = Some(settings_of(args, client));
-    if !resume.index.is_empty() {
+    if resume.index.len() > 0 {
         notes.extend(check_belongs(
             args,
             output,

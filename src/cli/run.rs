@@ -88,7 +88,7 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<EndL
     }
     let mut lines = vec![("results", format!("{} ({})", path.display(), size(bytes)))];
     if summary.stop.is_none() {
-        let next = next(args, path, summary.failed + summary.before.failed);
+        let next = next(args, path, summary.failed + summary.failed_before);
         lines.extend(["next", "", ""].into_iter().zip(next));
     }
     lines

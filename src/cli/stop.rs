@@ -92,7 +92,7 @@ pub(super) fn explain(
                 "cause": cause,
                 "advice": advice(cause),
                 "left": summary.left,
-                "answered_before": summary.before.answered,
+                "answered_before": summary.before - summary.failed_before,
             });
             ("all_alike", cause.to_string(), more)
         }
@@ -126,7 +126,7 @@ pub(super) fn explain(
 /// The kind of an error of the results.
 fn unwritten(error: &(dyn Error + 'static)) -> &'static str {
     match error.downcast_ref() {
-        Some(JournalError::Folder(_)) => "folder",
+        Some(JournalError::Folder { .. }) => "folder",
         Some(JournalError::Damaged(_)) => "damaged",
         _ => "sink",
     }

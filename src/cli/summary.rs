@@ -24,7 +24,7 @@ pub(super) fn beginning(
     count: Option<u64>,
     resume: &Resume,
 ) -> io::Result<String> {
-    let answered = resume.index.answered();
+    let answered = resume.index.answered;
     let view = json!({
         "queue": queue,
         "count": count,
@@ -157,14 +157,14 @@ fn figures(args: &CallArgs, summary: &Summary) -> Value {
     json!({
         "answered": summary.answered,
         "failed": summary.failed,
-        "answered_before": summary.before.answered,
-        "failed_before": summary.before.failed,
+        "answered_before": summary.before - summary.failed_before,
+        "failed_before": summary.failed_before,
         "calls": summary.calls,
         "retried": summary.retried,
         "rate_limited": summary.rate_limited,
         "faults": summary.faults,
         "maybe_billed": summary.maybe_billed,
-        "took_ms": millis(summary.took),
+        "took_ms": millis(summary.elapsed),
         "paused_ms": millis(summary.paused),
         "latency_ms": summary.latency.map(millis),
         "latency_p95_ms": summary.latency_p95.map(millis),
@@ -183,7 +183,7 @@ fn figures(args: &CallArgs, summary: &Summary) -> Value {
 }
 
 pub(super) fn exit(summary: &Summary) -> Exit {
-    match (&summary.stop, summary.failed + summary.before.failed) {
+    match (&summary.stop, summary.failed + summary.failed_before) {
         (Some(Stop::Interrupted), _) => Exit::Interrupted,
         (Some(_), _) => Exit::Stopped,
         (None, 0) => Exit::Answered,
@@ -199,6 +199,7 @@ mod tests {
 
     use super::super::args::{Command, CommandLine};
     use super::*;
+    use crate::batch::{Flags, Snapshot};
 
     fn cause(count: u64, outcome: CallOutcome, status: Option<u16>, message: &str) -> FailureCause {
         let first = (1..=count.min(5)).map(|n| format!("line-{n}")).collect();
@@ -219,12 +220,10 @@ mod tests {
     }
 
     fn told(list: Vec<FailureCause>, others: u64) -> Vec<String> {
-        let mut summary = Summary {
-            calls: 1,
-            ..Summary::default()
-        };
-        summary.failed_prompts.list = list;
-        summary.failed_prompts.others = others;
+        let mut summary = Summary::default();
+        summary.end.calls = 1;
+        summary.end.failed_prompts.list = list;
+        summary.end.failed_prompts.others = others;
         let text = end(&args(&[]), None, &summary, &[]).unwrap();
         let lines = text.lines().skip(1); // how many prompts there were, and how long they took
         lines.map(str::to_owned).collect()
@@ -261,18 +260,26 @@ mod tests {
 
     #[test]
     fn the_end_of_a_run_has_every_figure_and_leaves_zeros_out() {
-        let mut all = Summary {
+        let last = Snapshot {
+            before: 50,
+            flags: Flags {
+                empty: 3,
+                ..Flags::default()
+            },
+            earlier_tokens: Usage {
+                input: 10,
+                ..Usage::default()
+            },
             answered: 1_991,
             failed: 9,
             calls: 2_187,
             retried: 187,
             maybe_billed: 2,
-            took: Duration::from_secs(204),
+            elapsed: Duration::from_secs(204),
             paused: Duration::from_millis(9_900),
             latency: Some(Duration::from_millis(600)),
             latency_p95: Some(Duration::from_millis(1_300)),
             calls_a_minute: Some(2_221.4),
-            found: Some(2_400.2),
             unmetered: 1,
             tokens: Usage {
                 input: 41_725,
@@ -280,13 +287,15 @@ mod tests {
                 output: 207_685,
                 ..Usage::default()
             },
+            ..Snapshot::default()
+        };
+        let mut all = Summary {
+            end: last,
+            found: Some(2_400.2),
             ..Summary::default()
         };
-        all.before.answered = 50;
-        all.earlier_tokens.input = 10;
-        all.flags.empty = 3;
         let refused = cause(23, CallOutcome::RateLimited, Some(429), "slow");
-        all.failed_calls.list = vec![refused];
+        all.end.failed_calls.list = vec![refused];
         let records = [
             ("results", "r.jsonl (3 MB)".to_owned()),
             ("next", "x".to_owned()),
@@ -301,12 +310,9 @@ mod tests {
   results  r.jsonl (3 MB)
   next     x";
         assert_eq!(end(&args, Some(3_000), &all, &records).unwrap(), expected);
-        let good = Summary {
-            answered: 1,
-            calls: 1,
-            took: Duration::from_millis(812),
-            ..Summary::default()
-        };
+        let mut good = Summary::default();
+        (good.end.answered, good.end.calls) = (1, 1);
+        good.end.elapsed = Duration::from_millis(812);
         let said = end(&args, None, &good, &[]).unwrap();
         assert_eq!(
             said,

@@ -10,7 +10,6 @@ use crate::prompts::input_line;
 
 /// How an input differs from its results, in prompts. Made by [`Index::compare`](super::Index::compare).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub(crate) struct ResumeDiff {
     /// Prompts of the input that have a record.
     pub recorded: u64,
@@ -45,7 +44,6 @@ pub(crate) struct PromptChange {
 
 impl ResumeDiff {
     /// Answered prompts that would be sent differently now.
-    #[must_use]
     pub(crate) fn changed(&self) -> u64 {
         self.other_text + self.other_settings
     }
@@ -87,14 +85,6 @@ impl PromptChange {
     }
 }
 
-impl PromptChange {
-    fn fmt_settings(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.settings
-            .iter()
-            .try_for_each(|part| write!(f, "; {part}"))
-    }
-}
-
 impl fmt::Display for PromptChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: the prompt ", input_line(self.line))?;
@@ -103,13 +93,14 @@ impl fmt::Display for PromptChange {
             if let Some(model) = &self.model {
                 write!(f, ", and was answered by {model}")?;
             }
-            return self.fmt_settings(f);
+        } else {
+            let pairs = self.was.chars().zip(self.now.chars());
+            let common = pairs.take_while(|(was, now)| was == now).count();
+            let [was, now] = [&self.was, &self.now].map(|text| excerpt(text, common));
+            write!(f, "was {was:?} and is {now:?}")?;
         }
-        let pairs = self.was.chars().zip(self.now.chars());
-        let common = pairs.take_while(|(was, now)| was == now).count();
-        let was = excerpt(&self.was, common);
-        write!(f, "was {was:?} and is {:?}", excerpt(&self.now, common))?;
-        self.fmt_settings(f)
+        let mut settings = self.settings.iter();
+        settings.try_for_each(|part| write!(f, "; {part}"))
     }
 }
 

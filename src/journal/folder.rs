@@ -5,25 +5,13 @@
 //! is what counts; these files can be made from it again.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
+use super::JournalError;
 use super::id::RecordId;
 use super::record::Record;
 use super::whole::write_whole;
-
-/// The folder or a file in it cannot be written.
-#[derive(Debug, Error)]
-#[error("cannot write to {}: {source}", path.display())]
-#[non_exhaustive]
-pub struct FolderError {
-    /// The folder or the file.
-    pub path: PathBuf,
-    /// The cause.
-    pub source: io::Error,
-}
 
 /// A folder of answers.
 #[derive(Clone, Debug)]
@@ -35,17 +23,16 @@ impl Folder {
     /// Opens a folder, or creates it.
     ///
     /// # Errors
-    /// [`FolderError`]
-    pub(crate) fn open(path: &Path) -> Result<Self, FolderError> {
+    /// [`JournalError::Folder`]
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
         let path = path.to_owned();
         match fs::create_dir_all(&path) {
             Ok(()) => Ok(Folder { path }),
-            Err(source) => Err(FolderError { path, source }),
+            Err(source) => Err(JournalError::Folder { path, source }),
         }
     }
 
     /// The file for the answer to this prompt.
-    #[must_use]
     pub(crate) fn path_of(&self, line: u64, prompt: &str) -> PathBuf {
         self.path.join(file_name(line, prompt))
     }
@@ -53,15 +40,17 @@ impl Folder {
     /// Writes the answer of a record, in place of an earlier one. `None` if the prompt failed, or the record is not ours.
     ///
     /// # Errors
-    /// [`FolderError`]
-    pub(crate) fn write(&self, record: &Record) -> Result<Option<PathBuf>, FolderError> {
+    /// [`JournalError::Folder`]
+    pub(crate) fn write(&self, record: &Record) -> Result<Option<PathBuf>, JournalError> {
         let (Some(text), Ok(RecordId { line, .. })) = (&record.text, record.id.parse()) else {
             return Ok(None);
         };
         let path = self.path_of(line, &record.prompt);
-        match publish(&path, text) {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        let written = write_whole(&path, |file| write!(file, "{text}{end}"));
+        match written {
             Ok(()) => Ok(Some(path)),
-            Err(source) => Err(FolderError { path, source }),
+            Err(source) => Err(JournalError::Folder { path, source }),
         }
     }
 
@@ -69,32 +58,24 @@ impl Folder {
     /// number.
     ///
     /// # Errors
-    /// [`FolderError`], or the first error of the records.
-    pub(crate) fn catch_up<E: From<FolderError>>(
+    /// [`JournalError::Folder`], or the first error of the records.
+    pub(crate) fn catch_up<E: From<JournalError>>(
         &self,
         records: impl IntoIterator<Item = Result<Record, E>>,
     ) -> Result<u64, E> {
+        let is_there = |record: &Record| {
+            let id = record.id.parse();
+            id.is_ok_and(|id: RecordId| self.path_of(id.line, &record.prompt).exists())
+        };
         let mut written = 0;
         for record in records {
             let record = record?;
-            let there = record
-                .id
-                .parse()
-                .is_ok_and(|RecordId { line, .. }| self.path_of(line, &record.prompt).exists());
-            if !there && self.write(&record)?.is_some() {
+            if !is_there(&record) && self.write(&record)?.is_some() {
                 written += 1;
             }
         }
         Ok(written)
     }
-}
-
-fn publish(path: &Path, text: &str) -> io::Result<()> {
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    write_whole(path, |file| {
-        file.write_all(text.as_bytes())?;
-        file.write_all(end.as_bytes())
-    })
 }
 
 /// The name of the file for an answer.
@@ -223,7 +204,7 @@ mod tests {
         });
         let catch_up = || {
             folder
-                .catch_up(records.iter().cloned().map(Ok::<_, FolderError>))
+                .catch_up(records.iter().cloned().map(Ok::<_, JournalError>))
                 .unwrap()
         };
         fs::write(folder.path_of(1, "a\u{2028}b\nc"), "edited by hand").unwrap();

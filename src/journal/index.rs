@@ -21,9 +21,10 @@ use crate::api::Usage;
 pub struct Index {
     /// By the line of the prompt.
     last: BTreeMap<u64, LastRecord>,
-    answered: usize,
-    /// The tokens of all records.
-    usage: Usage,
+    /// How many prompts have an answer.
+    pub(crate) answered: usize,
+    /// The tokens that all runs have used, as the records say.
+    pub(crate) usage: Usage,
 }
 
 /// What is kept of a prompt's last record.
@@ -56,7 +57,6 @@ impl PromptStatus {
     /// Whether nothing is left to do for the prompt. `None` if it changed after its answer, unless `keep` takes old answers
     /// as they are. A record without an answer stands in no prompt's way: with `retry_failed`, or if the request is
     /// another now, the prompt is not done.
-    #[must_use]
     pub(crate) fn is_done(self, retry_failed: bool, keep: bool) -> Option<bool> {
         match self {
             PromptStatus::New | PromptStatus::Changed { answered: false } => Some(false),
@@ -67,7 +67,6 @@ impl PromptStatus {
     }
 
     /// Whether the last record holds an answer, if only to another request.
-    #[must_use]
     pub(crate) fn is_answered(self) -> bool {
         matches!(
             self,
@@ -121,7 +120,6 @@ impl Index {
     }
 
     /// What the results say about the prompt whose record would have this id.
-    #[must_use]
     pub(crate) fn status(&self, id: &RecordId) -> PromptStatus {
         match self.last.get(&id.line) {
             None => PromptStatus::New,
@@ -134,26 +132,8 @@ impl Index {
     }
 
     /// The number of prompts that have a record.
-    #[must_use]
     pub(crate) fn len(&self) -> usize {
         self.last.len()
-    }
-
-    /// Whether no prompt has a record.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.last.is_empty()
-    }
-
-    /// The number of prompts that have an answer.
-    #[must_use]
-    pub(crate) fn answered(&self) -> usize {
-        self.answered
-    }
-
-    /// The tokens that all runs have used, as the records say.
-    pub(crate) fn usage(&self) -> Usage {
-        self.usage
     }
 
     /// Whether failed prompts run again. They do without being asked for if nothing was ever answered: then the key, the
@@ -194,17 +174,6 @@ impl Index {
     }
 }
 
-impl FromIterator<(RecordId, bool)> for Index {
-    /// Takes the ids of records and whether they hold an answer. The last record of a line counts.
-    fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
-        let mut index = Index::default();
-        for (id, answered) in records {
-            index.add(id, text_hash(""), answered);
-        }
-        index
-    }
-}
-
 /// Tells texts apart within this process. It is not stored, so it may differ between versions.
 fn text_hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -215,6 +184,17 @@ fn text_hash(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl FromIterator<(RecordId, bool)> for Index {
+        /// Takes the ids of records and whether they hold an answer. The last record of a line counts.
+        fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
+            let mut index = Index::default();
+            for (id, answered) in records {
+                index.add(id, text_hash(""), answered);
+            }
+            index
+        }
+    }
 
     fn id(line: u64, request: &str) -> RecordId {
         RecordId::of(line, request.as_bytes())
@@ -251,7 +231,7 @@ mod tests {
             PromptStatus::Changed { answered: false },
         ];
         assert_eq!(statuses, expected);
-        assert_eq!((index.len(), index.answered()), (3, 2));
+        assert_eq!((index.len(), index.answered), (3, 2));
     }
 
     #[test]

@@ -54,10 +54,10 @@ pub(crate) struct Results<R> {
     buffer: Vec<u8>,
     /// The number of lines read so far.
     lines: u64,
-    /// Where in the file the next line begins, in bytes.
-    offset: u64,
-    /// The length of the last line in bytes, if it has no end.
-    torn: u64,
+    /// The length of the whole lines read so far, in bytes: where the next line begins.
+    pub(crate) whole: u64,
+    /// The length of the last line in bytes, if it has no end; known once all lines are read.
+    pub(crate) torn: u64,
     ended: bool,
 }
 
@@ -101,7 +101,7 @@ impl<R: BufRead> Results<R> {
             reader,
             buffer: Vec::new(),
             lines: 0,
-            offset: 0,
+            whole: 0,
             torn: 0,
             ended: false,
         }
@@ -115,25 +115,13 @@ impl<R: BufRead> Results<R> {
         if self.ended || !self.read_line(Self::LONGEST)? {
             return Ok(None);
         }
-        let offset = self.offset;
-        self.offset += self.buffer.len() as u64;
+        let offset = self.whole;
+        self.whole += self.buffer.len() as u64;
         Ok(Some(ResultLine {
             number: self.lines,
             offset,
             bytes: &self.buffer[..self.buffer.len() - 1],
         }))
-    }
-
-    /// The length of the last line in bytes, if it has no end; known once all lines are read.
-    #[must_use]
-    pub(crate) fn torn(&self) -> u64 {
-        self.torn
-    }
-
-    /// The length of the whole lines read so far, in bytes.
-    #[must_use]
-    pub(crate) fn whole(&self) -> u64 {
-        self.offset
     }
 
     /// Reads a line into the buffer. False: there is no whole line any more.
@@ -182,10 +170,10 @@ impl<R: BufRead + io::Seek> Results<R> {
     /// # Errors
     /// Those of the system.
     pub(crate) fn seek(&mut self, offset: u64) -> io::Result<()> {
-        let place = self.offset + self.torn;
+        let place = self.whole + self.torn;
         self.reader
             .seek_relative(offset.wrapping_sub(place) as i64)?;
-        self.offset = offset;
+        self.whole = offset;
         self.torn = 0;
         self.ended = false;
         Ok(())
@@ -256,7 +244,7 @@ mod tests {
             lines.push(String::from_utf8(line.bytes.to_vec()).unwrap());
             assert_eq!(line.number, lines.len() as u64);
         }
-        (lines, results.torn())
+        (lines, results.torn)
     }
 
     fn error(bytes: &[u8]) -> String {
@@ -276,7 +264,7 @@ mod tests {
         let mut results = Results::new(file.as_bytes());
         let records: Vec<_> = results.by_ref().collect::<Result<_, _>>().unwrap();
         assert_eq!(records[0].text.as_deref(), Some("Hello."));
-        assert_eq!(results.torn(), 12, "the second record is unfinished");
+        assert_eq!(results.torn, 12, "the second record is unfinished");
     }
 
     #[test]
@@ -357,8 +345,8 @@ mod tests {
                 read += line.bytes.len() as u64 + 1;
                 let _ = line.parse::<Record>();
             }
-            prop_assert_eq!(results.whole(), read);
-            prop_assert!(read + results.torn() <= bytes.len() as u64);
+            prop_assert_eq!(results.whole, read);
+            prop_assert!(read + results.torn <= bytes.len() as u64);
             prop_assert!(results.next_line().unwrap().is_none());
         }
 
@@ -369,7 +357,7 @@ mod tests {
             let mut results = Results::new(&whole.as_bytes()[..cut]);
             let kept = results.by_ref().filter(Result::is_ok).count();
             prop_assert_eq!(kept, cut / (RECORD.len() + 1));
-            prop_assert_eq!(results.whole() + results.torn(), cut as u64);
+            prop_assert_eq!(results.whole + results.torn, cut as u64);
         }
     }
 }

@@ -77,8 +77,8 @@ impl Journal {
                 path: path.to_owned(),
                 source,
             })?;
-            torn = results.torn();
-            let whole = results.whole();
+            torn = results.torn;
+            let whole = results.whole;
             file.cut_unfinished(whole, torn)?;
         }
         Ok(Opened {
@@ -107,7 +107,6 @@ impl Journal {
     }
 
     /// Writes to standard output.
-    #[must_use]
     pub(crate) fn stdout() -> Self {
         Journal::to(Output::Stdout, Durability::Never)
     }

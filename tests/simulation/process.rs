@@ -171,7 +171,7 @@ pub(super) fn run(
     };
     let batch = Batch::new(plan.settings, asks, on, life.cancel.clone())
         .expecting(prompts)
-        .watched_by(Arc::new(watch))
+        .watched_by(watch)
         .resuming(Resume {
             index,
             ..Resume::default()

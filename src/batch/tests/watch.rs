@@ -48,7 +48,7 @@ fn watched(
         on.clone(),
         CancelToken::on(on.clone()),
     );
-    let batch = batch.expecting(count.into()).watched_by(Arc::new(watch));
+    let batch = batch.expecting(count.into()).watched_by(watch);
     let view = batch.view();
     let summary = batch.run(prompts(count), |_| Ok(()));
     let told = std::mem::take(&mut *told.lock());
@@ -103,10 +103,7 @@ fn the_view_ends_with_what_the_summary_says() {
         (last.left(), last.in_flight, last.waiting, last.pause),
         (Some(0), 0, 0, None)
     );
-    assert_eq!(
-        (last.allowed, last.latency),
-        (Allowed::Fixed(600.0), Some(SECOND))
-    );
+    assert_eq!(last.allowed, Allowed::Fixed(600.0));
     let causes: Vec<_> = last.failed_calls.list.iter().map(said).collect();
     assert_eq!(causes, ["1 x 429: 3", "1 x 500: 4", "1 x 400: 5"]);
     assert_eq!(last.failed_calls, summary.failed_calls);
@@ -116,7 +113,8 @@ fn the_view_ends_with_what_the_summary_says() {
     assert!(last.since_failure.is_some_and(|ago| ago > SECOND));
     let near =
         |latency: Option<Duration>| latency.is_some_and(|at| at.abs_diff(SECOND) < SECOND / 30);
-    assert!(near(last.latency_p95) && near(summary.latency));
+    assert!(near(last.latency_p95) && near(last.latency));
+    assert_eq!(last.latency, summary.latency);
     assert_eq!((last.paused, summary.paused.as_secs()), (summary.paused, 1));
     assert_eq!(
         told.iter().filter(|said| said.starts_with("line-")).count(),
@@ -178,25 +176,20 @@ fn a_rate_is_an_event_only_when_it_changes() {
     let view = View::new(start, RateLimit::Adaptive, 1);
     let paces = Arc::new(Mutex::new(Vec::new()));
     let notes = paces.clone();
-    view.show(Arc::new(move |event: &Event<'_>| {
+    view.show(move |event: &Event<'_>| {
         if let Event::RateKnown {
-            per_minute, origin, ..
+            per_minute, found, ..
         } = event
         {
-            notes.lock().push((*per_minute, *origin));
+            notes.lock().push((*per_minute, *found));
         }
-    }));
-    let rate = |n| Rate::per_minute(n);
-    view.found(0, 590.0);
+    });
+    view.rate_known(0, 590.0, true);
     assert_eq!(view.at(start).allowed, Allowed::Found(590.0));
-    (0..3).for_each(|_| view.stated(0, rate(600)));
-    view.stated(0, rate(300));
+    (0..3).for_each(|_| view.rate_known(0, 600.0, false));
+    view.rate_known(0, 300.0, false);
     assert_eq!(view.at(start).allowed, Allowed::Stated(300.0));
-    let expected = [
-        (590.0, Origin::Found),
-        (600.0, Origin::Stated),
-        (300.0, Origin::Stated),
-    ];
+    let expected = [(590.0, true), (600.0, false), (300.0, false)];
     assert_eq!(*paces.lock(), expected);
 }
 

@@ -147,7 +147,7 @@ pub(crate) fn export<R: BufRead + Seek>(
     let offsets = offsets(results, options.order, &mut columns).map_err(RereadError::from)?;
     columns.input = options.columns_of(columns.input)?;
     let mut exported = Exported {
-        torn: results.torn(),
+        torn: results.torn,
         ..Exported::default()
     };
     results.seek(0).map_err(RereadError::Again)?;

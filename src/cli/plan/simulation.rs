@@ -43,7 +43,7 @@ pub(super) fn run(inputs: &PlanInputs, settings: Settings, count: usize) -> Simu
     let busiest = api.state.into_inner().busiest;
     let rest = inputs.load.count.saturating_sub(count as u64) as f64;
     SimulatedRun {
-        took: summary.took + steady(&done, busiest).mul_f64(rest),
+        took: summary.elapsed + steady(&done, busiest).mul_f64(rest),
         calls: summary.calls,
         busiest,
         ended: summary.stop.is_none(),

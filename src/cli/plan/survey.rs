@@ -2,7 +2,7 @@
 
 use super::workload::Workload;
 use crate::api::{Ask, Client, Usage};
-use crate::batch::{Before, Density, RequestSize, body, record_id};
+use crate::batch::{Density, RequestSize, body, record_id};
 use crate::cli::args::RunArgs;
 use crate::cli::error::CommandError;
 use crate::cli::input::Input;
@@ -14,7 +14,9 @@ use crate::journal::{Index, RecordId, Results};
 pub(super) struct Survey {
     pub(super) load: Workload,
     pub(super) total: u64,
-    pub(super) before: Before,
+    /// Prompts that are done, by how they ended.
+    pub(super) answered: u64,
+    pub(super) failed: u64,
     /// Prompts on record that would be sent differently now.
     pub(super) changed: u64,
     pub(super) oversized: OversizedPrompts,
@@ -32,10 +34,11 @@ impl Survey {
         let mut survey = Survey {
             load: Workload::new(density, client.counting()),
             total: 0,
-            before: Before::default(),
+            answered: 0,
+            failed: 0,
             changed: 0,
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),
-            spent: index.usage(),
+            spent: index.usage,
         };
         let input = Input::of_run(args, client.path())?;
         for prompt in input.checked_prompts()? {
@@ -58,8 +61,8 @@ impl Survey {
         let is_done = status.is_done(index.retries(args.retry_failed), args.keep);
         self.changed += u64::from(is_done.is_none());
         if is_done == Some(true) {
-            self.before.answered += u64::from(status.is_answered());
-            self.before.failed += u64::from(!status.is_answered());
+            self.answered += u64::from(status.is_answered());
+            self.failed += u64::from(!status.is_answered());
         }
         is_done != Some(true)
     }

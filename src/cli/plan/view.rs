@@ -81,8 +81,8 @@ impl PlanView {
         PlanView {
             to_send: load.count,
             total: survey.total,
-            answered: survey.before.answered,
-            failed: survey.before.failed,
+            answered: survey.answered,
+            failed: survey.failed,
             changed: survey.changed,
             input: load.input.round(),
             output: load.output.round(),

@@ -77,7 +77,9 @@ mod tests {
             allowed: Allowed::Fixed(pace),
             workers: 9,
             waiting: 1,
-            ..Snapshot::new(Some(left))
+            total: Some(left),
+            keys: 1,
+            ..Snapshot::default()
         }
     }
 

@@ -45,7 +45,7 @@ impl Report {
             builder.add(line.number, line.id(&fields.id)?.line, &fields);
         }
         let mut report = builder.finish(limit);
-        report.torn_bytes = results.torn();
+        report.torn_bytes = results.torn;
         names::fill_in(&mut report, results)?;
         Ok(report)
     }

@@ -24,7 +24,9 @@ fn steady() -> Snapshot {
             output: 3_456_789,
             ..Usage::default()
         },
-        ..Snapshot::new(Some(2000))
+        total: Some(2000),
+        keys: 1,
+        ..Snapshot::default()
     }
 }
 
@@ -341,7 +343,9 @@ fn elsewhere_one_line_says_it_all() {
     );
     let early = Snapshot {
         before: 50,
-        ..Snapshot::new(Some(60))
+        total: Some(60),
+        keys: 1,
+        ..Snapshot::default()
     };
     assert_eq!(
         one_line(&early, &free()),
