@@ -17,8 +17,18 @@ pub(crate) enum CallEnd {
     Other,
 }
 
-/// Finds the limit of the calls in flight, in rounds: a round ends when as many calls of it were answered as the limit
-/// allows, because a queue shows in the last of them.
+/// A call that has left.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Departure {
+    round: u64,
+    /// Calls that were in flight already: those that a queue may make it wait for.
+    ahead: usize,
+    /// Whether it was the first of its round with which all that are allowed were in flight.
+    fills: bool,
+}
+
+/// Finds the limit of the calls in flight, in rounds: a round ends when enough calls of it were answered that left when
+/// it was crowded, the first that filled it among them, because a queue shows in their latency alone.
 #[derive(Debug)]
 pub(super) struct Concurrency {
     limit: usize,
@@ -44,7 +54,7 @@ pub(super) struct Concurrency {
     before: Option<Judged>,
 }
 
-/// The answers to calls that left in the present round. After a round that did not change the limit, half of their
+/// The answers to calls that left in the present round when it was crowded. After a round that did not change the limit, half of their
 /// weight is kept.
 #[derive(Debug, Default)]
 struct Round {
@@ -52,10 +62,10 @@ struct Round {
     /// Sum of the latencies, and of their squares.
     sum: f64,
     squares: f64,
-    shortest: f64,
-    longest: f64,
     /// Whether all calls that are allowed were in flight. If not, something else limits them.
     is_full: bool,
+    /// Whether the call that filled it has ended.
+    is_complete: bool,
 }
 
 /// A round that is over.
@@ -66,9 +76,18 @@ struct Judged {
 }
 
 impl Concurrency {
-    /// Calls in flight at the start: one more than the smallest server works on, which shows in their latencies. Envoy
-    /// measures a server without load at 3 (`min_concurrency`).
-    const START: usize = 2;
+    /// Calls in flight at the start: only the latency of a call that is alone has surely no queue in it. Of two that leave
+    /// half a latency apart, neither tells that the second waited.
+    const START: usize = 1;
+    /// The first call may take longer, because it connects or the server loads its model: if another is quicker by this
+    /// factor, it counts instead.
+    const COLD: f64 = 1.6;
+    /// A base of fewer answers is weak: rounds that may have had a short queue count for it, too, or a limit that grew on
+    /// a base that was measured too low by chance would stay where it is (simulated).
+    const WEAK: f64 = 8.0;
+    /// Up to this limit only calls with which it is full are crowded, above it those with which it is half full: fewer than
+    /// 3 places hide a queue from the others, and a round of one latency must suffice.
+    const FEW: usize = 4;
     /// Most calls in flight. On most machines more threads cost more than they gain.
     pub(super) const MOST: usize = 512;
     /// Growth until the first queue. The latency overshoots by the same factor at most; clients wait for four times the
@@ -80,8 +99,8 @@ impl Concurrency {
     const QUEUE: f64 = 1.5;
     /// Above this multiple, a round is judged before it ends.
     const LONG_QUEUE: f64 = 2.0;
-    /// Up to this multiple, the answers of the first rounds count for the base. Envoy tolerates 25 % over the minimum
-    /// (`buffer`); with less than 35 % a base that was measured too low stays too low (simulated).
+    /// Up to this multiple, answers to calls that few were ahead of count for the base. Envoy tolerates 25 % over the
+    /// minimum (`buffer`); with less than 35 % a base that was measured too low stays too low (simulated).
     const NO_QUEUE: f64 = 1.35;
     /// Growth is divided by this power of the latency's excess, so that it ends at 1.44 times the base.
     const BRAKE: i32 = 3;
@@ -132,51 +151,87 @@ impl Concurrency {
         self.places += 1;
     }
 
-    /// A call leaves. Returns the number of its round.
-    pub(super) fn sent(&mut self) -> u64 {
+    /// A call leaves.
+    pub(super) fn sent(&mut self) -> Departure {
+        let ahead = self.in_flight;
         self.in_flight += 1;
+        let was_full = self.round.is_full;
         self.round.is_full |= self.in_flight >= self.limit;
-        self.number
+        Departure {
+            round: self.number,
+            ahead,
+            fills: self.round.is_full && !was_full,
+        }
     }
 
-    /// A call that was sent in this round has ended, or gives up its place unsent.
-    pub(super) fn left(&mut self, round: Option<u64>, latency: Duration, end: CallEnd) {
+    /// A call has ended, or gives up its place unsent.
+    pub(super) fn left(&mut self, call: Option<Departure>, latency: Duration, end: CallEnd) {
         self.places -= 1;
-        self.in_flight -= usize::from(round.is_some());
+        let Some(call) = call else { return };
+        self.in_flight -= 1;
+        let latency = latency.as_secs_f64();
         if end == CallEnd::Answered {
-            self.latest = Some(latency.as_secs_f64());
+            self.latest = Some(latency);
+            self.learn_base(call, latency);
         }
-        if round != Some(self.number) {
+        if call.round != self.number {
             return;
         }
+        self.round.is_complete |= call.fills;
         match end {
-            CallEnd::Answered => self.answered(latency.as_secs_f64()),
-            CallEnd::TimedOut => self.timed_out(latency.as_secs_f64()),
-            CallEnd::Other => {}
+            CallEnd::Answered if call.ahead + 1 >= self.crowd() => self.answered(latency),
+            CallEnd::TimedOut => self.timed_out(latency),
+            CallEnd::Answered | CallEnd::Other => {}
+        }
+    }
+
+    /// Learns the base from a call that had surely no queue before it: it was alone, or found far fewer in flight than were
+    /// no queue before.
+    fn learn_base(&mut self, call: Departure, latency: f64) {
+        let proven = self.before.map_or(0, |before| before.limit * 3 / 4).max(2);
+        let is_free = self.growth >= Self::FAST
+            && call.ahead < proven
+            && self.excess(latency) < Self::NO_QUEUE;
+        if self.base_answers == 1.0 && latency * Self::COLD < self.base {
+            self.base = latency;
+            self.base_answers = 1.5; // both may have been unusual
+        } else if call.ahead == 0 || is_free {
+            self.count_for_base(latency, 1.0);
+        }
+    }
+
+    fn count_for_base(&mut self, latency: f64, answers: f64) {
+        let all = self.base_answers + answers;
+        self.base += (latency - self.base) * answers / all;
+        self.base_answers = all.min(Self::BASE_ANSWERS);
+    }
+
+    /// A call is crowded if it leaves with as many in flight.
+    fn crowd(&self) -> usize {
+        match self.limit {
+            ..=Self::FEW => self.limit,
+            limit => limit / 2,
         }
     }
 
     fn answered(&mut self, latency: f64) {
         self.round.count(latency);
         let wanted = self.wanted();
-        let is_over = self.round.answers >= wanted;
-        if self.base_answers == 0.0 {
-            if is_over {
-                self.first_round();
-            }
-        } else if is_over || self.excess(self.round.sum / wanted) > self.surely(Self::LONG_QUEUE) {
+        let is_over = self.round.answers >= wanted && self.round.is_complete;
+        if is_over || self.excess(self.round.sum / wanted) > self.surely(Self::LONG_QUEUE) {
             self.judge();
         }
     }
 
     /// How many answers a round needs. Before the first queue a few are enough, because only growth depends on them.
     fn wanted(&self) -> f64 {
-        let least = match self.before {
-            Some(before) if before.limit > self.limit => self.precise().max(8.0),
-            _ if self.growth < Self::FAST => 8.0,
-            _ => 1.0,
-        };
-        least.max(self.limit as f64)
+        let all = self.limit.max(8) as f64;
+        match self.before {
+            Some(before) if before.limit > self.limit => self.precise().max(all),
+            _ if self.growth < Self::FAST => all,
+            _ if self.limit <= Self::FEW => 1.0,
+            _ => self.limit.div_ceil(2) as f64,
+        }
     }
 
     /// How many answers make a precise mean.
@@ -193,19 +248,6 @@ impl Concurrency {
     fn surely(&self, multiple: f64) -> f64 {
         let parts = 1.0 / self.round.answers + 1.0 / self.base_answers;
         multiple + Self::ERRORS * (self.variance * parts).sqrt()
-    }
-
-    /// The first two calls left together. If the second took twice as long, it waited for the first.
-    fn first_round(&mut self) {
-        let mean = self.round.mean();
-        let has_queue = (1.6..2.5).contains(&(self.round.longest / self.round.shortest));
-        self.base = if has_queue { self.round.shortest } else { mean };
-        self.base_answers = self.round.answers;
-        if has_queue || !self.round.is_full {
-            self.next_round();
-        } else {
-            self.grow(mean, Self::FAST);
-        }
     }
 
     /// Ends a round.
@@ -238,7 +280,7 @@ impl Concurrency {
             return false;
         };
         let part = (self.limit as f64 / before.limit as f64).max(0.5); // a time-out hides how long the queue was
-        let has_fallen = latency < before.latency * (1.0 + part) / 2.0;
+        let has_fallen = latency <= before.latency * (1.0 + part) / 2.0;
         let is_last = self.limit == 1 || self.limit * 3 <= before.limit;
         if has_fallen || is_last {
             self.before = None;
@@ -257,16 +299,15 @@ impl Concurrency {
     fn learn(&mut self, latency: f64, excess: f64) {
         let answers = self.round.answers;
         self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
-        let most = match self.limit {
-            1 => f64::INFINITY,
-            Self::START if self.growth >= Self::FAST => 1.6, // a server with one place needs twice the base
-            _ if self.growth >= Self::FAST => Self::NO_QUEUE,
-            _ => 2.0 - self.surely(1.0), // surely less than the base
+        let is_fast = self.growth >= Self::FAST;
+        let most = match is_fast {
+            _ if self.limit == 1 => return, // each call was alone, and learned from
+            true if self.base_answers >= Self::WEAK => return,
+            true => Self::QUEUE,
+            false => 2.0 - self.surely(1.0), // surely less than the base
         };
         if excess < most {
-            let all = self.base_answers + answers;
-            self.base = (self.base * self.base_answers + latency * answers) / all;
-            self.base_answers = all.min(Self::BASE_ANSWERS);
+            self.count_for_base(latency, if is_fast { 1.0 } else { answers });
         }
     }
 
@@ -323,11 +364,6 @@ impl Concurrency {
 
 impl Round {
     fn count(&mut self, latency: f64) {
-        if self.longest == 0.0 {
-            self.shortest = latency;
-        }
-        self.shortest = self.shortest.min(latency);
-        self.longest = self.longest.max(latency);
         self.answers += 1.0;
         self.sum += latency;
         self.squares += latency * latency;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::NoKeyPermit;
-use super::concurrency::{CallEnd, Concurrency};
+use super::concurrency::{CallEnd, Concurrency, Departure};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, after};
 use crate::limiter::{Line, Schedule};
@@ -21,8 +21,8 @@ pub(crate) struct InFlight {
 #[derive(Debug)]
 pub(crate) struct InFlightPlace<'a> {
     in_flight: &'a InFlight,
-    /// The round in which the call left; `None` before it does.
-    round: Option<u64>,
+    /// `None` before the call leaves.
+    departure: Option<Departure>,
     ended: (CallEnd, Duration),
 }
 
@@ -54,7 +54,7 @@ impl InFlight {
         self.line.take((), Some(cancel))?; // never closed
         Ok(InFlightPlace {
             in_flight: self,
-            round: None,
+            departure: None,
             ended: (CallEnd::Other, Duration::ZERO),
         })
     }
@@ -74,7 +74,7 @@ impl InFlightPlace<'_> {
     /// The call leaves.
     pub(crate) fn sent(&mut self) {
         let line = &self.in_flight.line;
-        self.round = Some(line.update(|gate, _| gate.concurrency.sent()));
+        self.departure = Some(line.update(|gate, _| gate.concurrency.sent()));
     }
 
     /// The call has ended, after this latency.
@@ -88,7 +88,7 @@ impl Drop for InFlightPlace<'_> {
         let (end, latency) = self.ended;
         self.in_flight
             .line
-            .update(|gate, _| gate.concurrency.left(self.round, latency, end));
+            .update(|gate, _| gate.concurrency.left(self.departure, latency, end));
     }
 }
 

@@ -19,6 +19,10 @@ struct Trial {
     seed: u64,
     /// A call in so many is never answered.
     hangs: Option<u64>,
+    /// Seconds between two calls at least: the interval of the rate.
+    apart: f64,
+    /// The first call takes this many times as long: it connects, and the server loads its model.
+    cold: f64,
 }
 
 #[derive(Debug)]
@@ -31,7 +35,7 @@ struct Ended {
 #[derive(Clone, Copy)]
 struct SimCall {
     number: u64,
-    round: u64,
+    departure: Departure,
     sent: f64,
     takes: f64,
     /// When it is answered, once it has a place.
@@ -48,6 +52,8 @@ impl Trial {
             timeout,
             seed: 1,
             hangs: None,
+            apart: 0.0,
+            cold: 1.0,
         }
     }
 
@@ -64,9 +70,10 @@ impl Trial {
         let (mut now, mut left, mut answered, mut timeouts) = (0.0, prompts, 0, 0);
         let mut calls: Vec<SimCall> = Vec::new();
         let mut queue: VecDeque<SimCall> = VecDeque::new();
-        let mut number = 0;
+        let (mut number, mut next) = (0, 0.0);
         while answered < prompts {
-            while left > 0 && client.has_room() {
+            while left > 0 && client.has_room() && now >= next {
+                next = now + self.apart;
                 client.enter();
                 left -= 1;
                 number += 1;
@@ -74,11 +81,12 @@ impl Trial {
                 let takes = if is_hung {
                     1e9
                 } else {
-                    self.draw(&mut random, now)
+                    let cold = if number == 1 { self.cold } else { 1.0 };
+                    self.draw(&mut random, now) * cold
                 };
                 queue.push_back(SimCall {
                     number,
-                    round: client.sent(),
+                    departure: client.sent(),
                     sent: now,
                     takes,
                     ends: None,
@@ -94,7 +102,12 @@ impl Trial {
             }
             let end = |call: &SimCall| call.ends.unwrap_or(f64::MAX).min(call.sent + self.timeout);
             let all = calls.iter().chain(&queue).copied();
-            let call = all.min_by(|a, b| end(a).total_cmp(&end(b))).unwrap();
+            let first = all.min_by(|a, b| end(a).total_cmp(&end(b)));
+            let may_send = left > 0 && client.has_room();
+            let Some(call) = first.filter(|call| !may_send || end(call) <= next) else {
+                now = next;
+                continue;
+            };
             now = end(&call);
             let is_same = |other: &SimCall| other.number == call.number;
             match calls.iter().position(is_same) {
@@ -113,7 +126,7 @@ impl Trial {
             let latency = Duration::from_secs_f64(now - call.sent);
             match fixed {
                 Some(_) => client.left(None, latency, CallEnd::Other),
-                None => client.left(Some(call.round), latency, end),
+                None => client.left(Some(call.departure), latency, end),
             }
         }
         Ended {
@@ -237,8 +250,53 @@ fn a_limit_that_is_not_needed_does_not_grow() {
     let mut client = Concurrency::new();
     for _ in 0..1000 {
         client.enter();
-        let round = client.sent();
-        client.left(Some(round), Duration::from_secs(1), CallEnd::Answered);
+        let departure = client.sent();
+        let second = Duration::from_secs(1);
+        client.left(Some(departure), second, CallEnd::Answered);
     }
-    assert_eq!(client.limit(), Concurrency::START);
+    assert_eq!(client.limit(), 3, "the first call alone fills it");
+}
+
+/// The calls of a rate that is not known yet are spaced; a first call may be slow; time-outs are short.
+#[test]
+fn spaced_calls_and_a_slow_first_one_neither_time_out_nor_take_longer() {
+    for (places, at) in PLACES {
+        for (sigma, timeout) in [(0.0, 4.0), (0.1, 4.0), (0.3, 6.0)] {
+            let prompts = places * 60; // a minute
+            let (mut runs, mut timeouts, mut bad, mut times) = (0, 0, 0, 0.0);
+            for (cold, apart) in colds_and_spacings() {
+                for seed in 0..(16 / places).clamp(1, 8) as u64 {
+                    let trial = Trial {
+                        sigma,
+                        timeout,
+                        cold,
+                        apart: apart / places as f64,
+                        seed,
+                        ..Trial::new(at, |_| 1.0)
+                    };
+                    let patient = Trial {
+                        timeout: 1e6,
+                        ..trial
+                    };
+                    let auto = trial.run(prompts, None);
+                    runs += 1;
+                    timeouts += auto.timeouts;
+                    bad += usize::from(auto.timeouts * 100 > prompts);
+                    times += auto.took / patient.run(prompts, Some(places + 1)).took;
+                }
+            }
+            let (all, times) = (runs * prompts, times / runs as f64);
+            let what = format!(
+                "{places} places, {sigma}: {timeouts} of {all}, {bad} of {runs} runs, {times}"
+            );
+            assert!(timeouts * 500 <= all && bad * 20 <= runs, "{what}");
+            assert!(times <= 1.15, "{what}");
+        }
+    }
+}
+
+fn colds_and_spacings() -> impl Iterator<Item = (f64, f64)> {
+    let spacings = [0.0, 0.3, 0.5, 0.7, 0.9];
+    let with = move |cold| spacings.into_iter().map(move |apart| (cold, apart));
+    [1.0, 1.3, 2.0, 3.0].into_iter().flat_map(with)
 }
