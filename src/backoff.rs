@@ -25,11 +25,12 @@ use rand::{RngExt, SeedableRng};
 pub enum Jitter {
     /// `min(base * 2^n, max)`: no spread. Callers that failed together stay together.
     None,
-    /// `min(base * 2^n + U(0, this), max)`: the article's formula, and the default, with 1 s.
+    /// `min(base * 2^n + U(0, this), max)`: the article's formula, and the default, with 1 s. Nobody comes back early, and
+    /// behind a limiter, which separates callers anyway, a second of spread is enough.
     Additive(Duration),
-    /// `U(0, min(base * 2^n, max))`: the least work for the server.
+    /// `U(0, min(base * 2^n, max))`: callers without a limiter come back spread over the whole time, some almost at once.
     Full,
-    /// Half of `min(base * 2^n, max)`, plus `U(0, the other half)`: never much too early.
+    /// Half of `min(base * 2^n, max)`, plus `U(0, the other half)`: spread, and nobody comes back at once.
     Equal,
     /// `min(U(base, 3 * previous delay), max)`: grows with its own history.
     Decorrelated,
@@ -120,7 +121,7 @@ impl Backoff {
 pub struct Delays {
     backoff: Backoff,
     chance: StdRng,
-    /// `base * 2^n`
+    /// `base * 2^n`, or `max` where that is less.
     ceiling: Duration,
     previous: Duration,
 }

@@ -58,9 +58,10 @@ pub trait Clock: Send + Sync + Debug {
         Participant::default()
     }
 
-    /// Waits in simulated time until `ready` returns true, for a wait that is not on the clock, such as on a channel.
+    /// Waits in simulated time until `ready` returns true, for a wait that is not on the clock, such as on a channel: it asks
+    /// again whenever another thread has run.
     ///
-    /// On a real clock this returns at once, and the caller blocks on the channel itself.
+    /// On a real clock this returns at once, without asking, and the caller blocks on the channel itself.
     fn poll(&self, ready: &mut dyn FnMut() -> bool) {
         let _ = ready;
     }

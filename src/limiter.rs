@@ -407,8 +407,8 @@ impl Permit {
     /// The call was answered 429: pauses everyone, for as long as the server says (its `Retry-After`), or else for 1 s.
     /// That doubles, up to 60 s, while another such answer comes within the length of the last pause after its end.
     ///
-    /// Pauses are numbered, because answers come late. One that answers a call sent before the present pause began can
-    /// lengthen that pause up to what it says itself; once the pause is over it does nothing.
+    /// Pauses are numbered, because answers come late. A 429 to a call that was sent before the present pause began does not
+    /// begin another: it moves the end of the present one, if it names a later time. After that pause it does nothing.
     pub fn rate_limited(self, retry_after: Option<Duration>) {
         let line = &self.limiter.0;
         line.update(|ledger, now| ledger.rate_limited(now, self.granted.pauses, retry_after));

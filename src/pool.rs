@@ -4,6 +4,12 @@
 //! channel; what they make comes out on the calling thread. Nothing runs ahead: a worker begins another input only when
 //! the caller is done with an output. So if the program dies, what it had not dealt with is at most one input of each
 //! worker. The threads are scoped: the work may borrow.
+//!
+//! ```text
+//! inputs -> feeder -> [ queue ] -> workers -> [ done ] -> caller
+//!                                     ^                     |
+//!                                     +----- [ settled ] <--+   a message for each output that the caller is done with
+//! ```
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -148,12 +148,11 @@ impl Retry {
         self
     }
 
-    /// Sets how long a call may be rate limited, without any other outcome, before it gives up. This is not a deadline for
-    /// an attempt: so a backoff that would end later is cut short, and one last attempt is made as the patience ends. A
-    /// wait that the server or the limiter orders is not cut short: if that would end later, the call gives up at once.
+    /// Sets how long a call may be rate limited, without any other outcome, before it gives up. It counts from the first
+    /// rate limit on; the wait in line before that is the rate's, and no refusal. [`within`](Retry::within) bounds both.
     ///
-    /// It counts from the first rate limit: pauses, backoffs, and waits in line between two of them. The wait in line
-    /// before that does not count, for it is the rate's, and no refusal. [`within`](Retry::within) bounds all of it.
+    /// With a patience of ten minutes, a backoff that would end after twelve is cut short, and a last attempt is made after
+    /// ten. A wait of twelve minutes that the server or the limiter orders is not cut short: the call gives up at once.
     #[must_use]
     pub const fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
@@ -378,8 +377,9 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         let seed = self.seed.unwrap_or_else(rand::random);
         let mut progress = Progress {
             delays: self.retry.backoff.delays(seed),
-            policy: self.retry,
             attempts: 0,
+            retries_left: self.retry.retries,
+            patience: self.retry.patience,
             rate_limited_since: None,
         };
         let mut last = None;
@@ -445,7 +445,7 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
             });
         }
         match paused {
-            Some(_) => Ok(()),
+            Some(_) => Ok(()), // the limiter keeps the next attempt until its pause ends
             None => Ok(token.sleep(wait)?),
         }
     }
@@ -453,10 +453,10 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
 
 /// What a call has come to, and the pure decision: how long until the next attempt?
 struct Progress {
-    /// With the retries that are left.
-    policy: Retry,
     delays: Delays,
     attempts: u32,
+    retries_left: u32,
+    patience: Duration,
     /// Since when the call has been rate limited, with no other outcome.
     rate_limited_since: Option<Instant>,
 }
@@ -477,12 +477,12 @@ impl Progress {
         };
         if !matches!(verdict, Verdict::RateLimited(_)) {
             self.rate_limited_since = None;
-            let retries = self.policy.retries.checked_sub(1);
-            self.policy.retries = retries.ok_or(GaveUp::RetriesSpent)?;
+            let left = self.retries_left.checked_sub(1);
+            self.retries_left = left.ok_or(GaveUp::RetriesSpent)?;
             return Ok(self.delays.wait(ordered));
         }
         let since = *self.rate_limited_since.get_or_insert(now);
-        let left = self.policy.patience.saturating_sub(now - since);
+        let left = self.patience.saturating_sub(now - since);
         let wait = paused.unwrap_or_else(|| self.delays.wait(ordered));
         match paused.or(ordered) {
             None if !left.is_zero() => Ok(wait.min(left)), // only a wait of our own is cut short

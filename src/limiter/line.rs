@@ -91,7 +91,8 @@ impl<S: Schedule> Line<S> {
         let before = state.front_is_due();
         let result = change(&mut state.schedule, self.clock.now());
         let after = state.front_is_due();
-        let woken = state.front(after.is_none() || after < before);
+        let is_closed = after.is_none();
+        let woken = state.front(is_closed || after < before);
         drop(state);
         self.wake(woken);
         result
