@@ -1,6 +1,6 @@
 //! What a shared permit costs, and how soon a pause reaches everyone: `cargo bench --bench shared`.
 //!
-//! Each participant has a `SharedLimiter` and a connection of its own, as a process would have. They share a rate through a real
+//! Each participant has a limiter and a connection of its own, as a process would have. They share a rate through a real
 //! Redis that keeps an append-only file, and through a file; without a `redis-server` its rows are left out, and this says
 //! so. Clients and server share the processors, so read the ratios, and the server's own processor time.
 
@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Barrier, Mutex, OnceLock};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use ::redis as client;
 use common::{Spread, p50_and_p99};
 use paceline::clock::SystemClock;
 use paceline::pacing::{CallLimiter, CallReport, KeyPermit, PermitOutcome};
-use paceline::share::{ShareOptions, SharedLimiter};
+use paceline::share::ShareOptions;
 use paceline::{CancelToken, Rate};
 
 const ROUNDS: usize = 5;
@@ -130,7 +130,7 @@ fn lock_read_and_write(path: &Path) -> std::io::Result<()> {
     file.write_all(&[b' '; 384])
 }
 
-fn participant(venue: &dyn Venue, name: &str, rate: Rate) -> SharedLimiter {
+fn participant(venue: &dyn Venue, name: &str, rate: Rate) -> Arc<dyn CallLimiter> {
     let options = ShareOptions {
         place: venue.place(name),
         password: None,
@@ -139,7 +139,7 @@ fn participant(venue: &dyn Venue, name: &str, rate: Rate) -> SharedLimiter {
         tokens: None,
         patience: Duration::from_secs(5),
     };
-    SharedLimiter::connect(options, SystemClock).unwrap()
+    options.connect(SystemClock).unwrap()
 }
 
 /// What so many threads did in a while.
@@ -249,7 +249,7 @@ type Taken = (Instant, usize);
 
 /// Participants with this many threads each take permits for a while, and `call` with each of them. In order of time.
 fn ride(
-    limiters: &[SharedLimiter],
+    limiters: &[Arc<dyn CallLimiter>],
     threads: usize,
     lasts: Duration,
     call: impl Fn(usize, &KeyPermit) + Sync,

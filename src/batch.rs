@@ -35,7 +35,7 @@ mod view;
 use std::cell::RefCell;
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -145,19 +145,10 @@ impl Default for Settings {
     }
 }
 
-/// How many workers a batch starts with, and how many it may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WorkerRange {
-    /// Workers at the start.
-    pub start: usize,
-    /// Upper bound.
-    pub most: usize,
-}
-
-/// The workers that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
+/// How many workers a batch starts with, and how many it may have: those that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
 /// one that waits in line, but 8 at most at the start. The batch adds workers while nobody waits for a permit and more
 /// calls may be in flight.
-pub(crate) fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
+pub(crate) fn workers_for(rate: &RateLimit, keys: usize) -> RangeInclusive<usize> {
     const START: usize = 8;
     let start = match rate {
         RateLimit::Fixed(rate) if !rate.interval().is_zero() => {
@@ -166,10 +157,7 @@ pub(crate) fn workers_for(rate: &RateLimit, keys: usize) -> WorkerRange {
         }
         _ => START,
     };
-    WorkerRange {
-        start,
-        most: InFlight::MOST,
-    }
+    start..=InFlight::MOST
 }
 
 /// How many prompts to pull ahead: those that leave within 10 ms. With fewer, the workers of a very fast batch would find
@@ -311,8 +299,8 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>> + Send,
     ) -> Summary {
-        let workers = self.workers();
-        self.view.workers_added(workers.start);
+        let (workers, most) = self.workers().into_inner();
+        self.view.workers_added(workers);
         let mut sink = Sink::new(write, &self.view, self.settings);
         let groups = joined::groups(self.jobs(prompts), self.per_call);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
@@ -324,33 +312,28 @@ impl<'a> Batch<'a> {
             }
             ControlFlow::<()>::Continue(())
         };
-        let pool = Pool::new(workers.start).queue(self.queue(workers));
+        let pool = Pool::new(workers).queue(self.queue(workers));
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
-        let _ = pool.for_each_growing(workers.most, groups, work, write);
+        let _ = pool.for_each_growing(most, groups, work, write);
         self.sum_up()
     }
 
-    fn workers(&self) -> WorkerRange {
-        let range = match self.settings.workers {
-            Some(workers) => WorkerRange {
-                start: workers.get(),
-                most: workers.get(),
-            },
+    /// How many workers it starts with, and how many it may have.
+    fn workers(&self) -> RangeInclusive<usize> {
+        let workers = match self.settings.workers {
+            Some(workers) => workers.get()..=workers.get(),
             None => workers_for(&self.settings.rate, self.asks.len()),
         };
         let most = self.settings.most_workers.max(1);
-        WorkerRange {
-            start: range.start.min(most),
-            most: range.most.min(most),
-        }
+        most.min(*workers.start())..=most.min(*workers.end())
     }
 
     /// How many prompts wait for a worker. With a guard, further prompts stay at their source, where another process may
     /// take them sooner.
-    fn queue(&self, workers: WorkerRange) -> usize {
+    fn queue(&self, workers: usize) -> usize {
         match self.guard {
-            Some(_) => workers.start,
-            None => workers.start.max(ahead(&self.settings.rate)),
+            Some(_) => workers,
+            None => workers.max(ahead(&self.settings.rate)),
         }
     }
 
@@ -495,7 +478,7 @@ impl<'a> Batch<'a> {
         let started_at = self.wall_at(permit.granted_at());
         let in_flight = self.view.calls(permit.granted_at());
         let ask = self.asks[permit.key()];
-        let answer = ask.ask_reporting(request, &|| self.pacer.sent(permit));
+        let answer = ask.ask_reporting(request, &|| self.pacer.limiter.sent(permit));
         drop(in_flight);
         let now = self.clock.now();
         run.borrow_mut().called(granted, started_at, now, &answer);

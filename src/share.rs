@@ -1,6 +1,6 @@
 //! One rate for several processes: through a file on one machine, or through Redis on many.
 //!
-//! [`SharedLimiter`] is a limiter for a batch. The decision is in `rate`; a `RateStore` keeps the state of each rate
+//! [`ShareOptions::connect`] makes a limiter for a batch. The decision is in `rate`; a `RateStore` keeps the state of each rate
 //! where all processes can reach it: `file` or `redis`.
 
 mod file;
@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use thiserror::Error;
 
-pub use limiter::{ShareOptions, SharedLimiter};
+pub use limiter::ShareOptions;
 pub(crate) use outage::{AwayError, Outage};
 use rate::{RateReply, RateRequest};
 
@@ -31,7 +32,8 @@ trait RateStore: Send + Sync + fmt::Debug {
 }
 
 /// Why there is no reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
 enum ShareError {
     /// Another program has locked the file.
     Locked(String),
@@ -40,15 +42,6 @@ enum ShareError {
     /// The place cannot be used until somebody fixes it.
     Unusable(String),
 }
-
-impl fmt::Display for ShareError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ShareError::Locked(why) | ShareError::Away(why) | ShareError::Unusable(why)) = self;
-        f.write_str(why)
-    }
-}
-
-impl std::error::Error for ShareError {}
 
 /// The store at a place: a URL is Redis, anything else is a file.
 fn store(options: &ShareOptions) -> Result<Arc<dyn RateStore>, ShareError> {

@@ -129,11 +129,6 @@ impl Pacer {
         }
     }
 
-    /// The call leaves only now, after its connection was made.
-    pub(super) fn sent(&self, permit: &KeyPermit) {
-        self.limiter.sent(permit);
-    }
-
     /// No call was made with this permit.
     pub(super) fn not_sent(&self, permit: &KeyPermit) {
         let report = CallReport {

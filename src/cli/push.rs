@@ -28,14 +28,14 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     let count = checked.count;
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
     inform(format!("{count} to the queue {queue}"));
-    let pushed = add_all(&mut push, prompts, &cancel).and_then(|()| Ok(push.finish()?));
+    let pushed = add_all(&mut push, prompts, &cancel).and_then(|()| Ok(push.end(true)?));
     let Push { added, known, .. } = push;
     inform(format!("{added} added, {known} were there already"));
     let Err(stop) = pushed else {
         return Ok(Exit::Answered);
     };
     // If this fails, too, the push counts as broken off when its last heartbeat is old.
-    let _ = push.break_off();
+    let _ = push.end(false);
     queue::end(stop, Destination::Pushed)
 }
 
@@ -56,7 +56,7 @@ fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Resu
         let now = cancel.clock().now();
         let is_quiet = next.is_err();
         match next {
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => return Ok(push.flush()?),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(prompt) => push.add(&prompt?)?,
         }

@@ -89,7 +89,7 @@ fn limit_workers(
     /// A connection, and the look-up of a name for it or an idle one to another server.
     const FILES: usize = 2;
     let usual = workers_for(&settings.rate, keys);
-    let start = settings.workers.map_or(usual.start, NonZeroUsize::get);
+    let start = settings.workers.map_or(*usual.start(), NonZeroUsize::get);
     // The practice server has the other end of each connection.
     let files = if args.practice { 2 * FILES } else { FILES };
     let most = limits::most_calls(start, files)?;
@@ -99,10 +99,10 @@ fn limit_workers(
             "the system's limits on open files and threads allow {fewer}, not {start}: raise them with ulimit -n and ulimit -u"
         );
     }
-    if most < settings.workers.map_or(usual.most, NonZeroUsize::get) {
+    if most < settings.workers.map_or(*usual.end(), NonZeroUsize::get) {
         settings.most_workers = most;
     }
-    let idle = settings.workers.map_or(usual.most, NonZeroUsize::get);
+    let idle = settings.workers.map_or(*usual.end(), NonZeroUsize::get);
     Ok(idle.min(settings.most_workers).div_ceil(keys).max(1))
 }
 

@@ -9,7 +9,7 @@ use super::redis;
 use super::setup::Setup;
 use crate::clock::Clock;
 use crate::pacing::{CallLimiter, RateLimit};
-use crate::share::{ShareOptions, SharedLimiter};
+use crate::share::ShareOptions;
 
 /// The shared rate of a run; `None` without `--share`.
 pub(super) fn limiter(
@@ -63,7 +63,7 @@ pub(super) fn connect(
         tokens: args.tpm,
         patience,
     };
-    Ok(Some(Arc::new(SharedLimiter::connect(options, clock)?)))
+    Ok(Some(options.connect(clock)?))
 }
 
 /// A line for the beginning of a run.

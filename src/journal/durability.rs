@@ -29,7 +29,7 @@ named!(Durability {
 });
 
 /// Decides when to look after the file: to check that it is intact, and to sync it unless the durability is `Never`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct SyncTimer {
     durability: Durability,
     /// When the oldest write was made since the last look.
@@ -45,8 +45,7 @@ impl SyncTimer {
     pub(super) fn new(durability: Durability) -> Self {
         SyncTimer {
             durability,
-            dirty_since: None,
-            not_before: None,
+            ..SyncTimer::default()
         }
     }
 
@@ -58,10 +57,7 @@ impl SyncTimer {
     /// When the next look is due; `None` if nothing was written since the last one.
     pub(super) fn due(&self) -> Option<Instant> {
         let since = self.dirty_since?;
-        Some(
-            self.not_before
-                .map_or(since, |earliest| earliest.max(since)),
-        )
+        self.not_before.max(Some(since))
     }
 
     /// A look is done now. Whether a sync belongs to it.

@@ -4,7 +4,6 @@
 //! line, as a crash leaves it, is cut off when the file is opened. A write that fails leaves nothing behind, and after it
 //! nothing more is written. There is no thread: appending syncs when that is due, and an owner that is idle may do so.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -36,7 +35,8 @@ use crate::clock::{Clock, SystemClock};
 /// ```
 #[derive(Debug)]
 pub struct Journal {
-    output: Output,
+    /// `None` is standard output.
+    file: Option<ResultsFile>,
     timer: SyncTimer,
     /// The line being made; kept to use its memory again.
     line: Vec<u8>,
@@ -53,12 +53,6 @@ pub struct Opened {
     pub index: Index,
     /// The length in bytes of an unfinished last line, which was cut off.
     pub torn: u64,
-}
-
-#[derive(Debug)]
-enum Output {
-    File(ResultsFile),
-    Stdout,
 }
 
 impl Journal {
@@ -82,7 +76,7 @@ impl Journal {
             file.cut_unfinished(whole, torn)?;
         }
         Ok(Opened {
-            journal: Journal::on(file, durability),
+            journal: Journal::on(Some(file), durability),
             index,
             torn,
         })
@@ -100,33 +94,28 @@ impl Journal {
     ) -> Result<(Self, Option<PathBuf>), JournalError> {
         let old = ResultsFile::open(path)?;
         if !old.is_plain || old.length == 0 {
-            return Ok((Journal::on(old, durability), None));
+            return Ok((Journal::on(Some(old), durability), None));
         }
         let (new, aside) = old.put_aside(now)?;
-        Ok((Journal::on(new, durability), Some(aside)))
+        Ok((Journal::on(Some(new), durability), Some(aside)))
     }
 
     /// Writes to standard output.
     pub(crate) fn stdout() -> Self {
-        Journal::to(Output::Stdout, Durability::Never)
+        Journal::on(None, Durability::Never)
     }
 
-    fn on(file: ResultsFile, durability: Durability) -> Self {
-        let is_synced = file.is_plain && durability != Durability::Never;
-        if is_synced && file.length == 0 {
+    fn on(file: Option<ResultsFile>, durability: Durability) -> Self {
+        let plain = file.as_ref().filter(|file| file.is_plain);
+        let durability = plain.map_or(Durability::Never, |_| durability);
+        if let Some(file) = plain
+            && file.length == 0
+            && durability != Durability::Never
+        {
             file.sync_name();
         }
-        let durability = if is_synced {
-            durability
-        } else {
-            Durability::Never
-        };
-        Journal::to(Output::File(file), durability)
-    }
-
-    fn to(output: Output, durability: Durability) -> Self {
         Journal {
-            output,
+            file,
             timer: SyncTimer::new(durability),
             line: Vec::new(),
             closed: false,
@@ -144,11 +133,22 @@ impl Journal {
         }
         let written = self
             .make_line(record, Results::<&[u8]>::LONGEST)
-            .and_then(|()| self.output.write(&self.line));
+            .and_then(|()| self.write_line());
         self.checked(written)?;
         let now = SystemClock.now();
         self.timer.written(now);
         self.sync_if_due(now)
+    }
+
+    fn write_line(&mut self) -> io::Result<()> {
+        match &mut self.file {
+            Some(file) => file.append(&self.line),
+            None => {
+                let mut stdout = io::stdout().lock();
+                stdout.write_all(&self.line)?;
+                stdout.flush()
+            }
+        }
     }
 
     /// Makes the line of a record. If it were longer than a reader takes, it goes without the response's body: the text of
@@ -199,7 +199,7 @@ impl Journal {
 
     /// As [`finish`](Journal::finish), but more may follow.
     pub(crate) fn sync(&mut self) -> Result<(), JournalError> {
-        let Output::File(file) = &self.output else {
+        let Some(file) = &self.file else {
             return Ok(());
         };
         if !self.closed && !file.is_intact() {
@@ -219,26 +219,25 @@ impl Journal {
     /// # Errors
     /// Those of the system.
     pub(crate) fn results(&mut self) -> io::Result<Option<Results<BufReader<&File>>>> {
-        match &self.output {
-            Output::File(file) if file.is_plain => file.results().map(Some),
-            _ => Ok(None),
-        }
+        let plain = self.file.as_ref().filter(|file| file.is_plain);
+        plain.map(ResultsFile::results).transpose()
     }
 
     /// From now on, a simulated disk is asked before each step.
     #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn on_disk(&mut self, faults: super::DiskFaults) {
-        if let Output::File(file) = &mut self.output {
+        if let Some(file) = &mut self.file {
             file.faults = faults;
         }
     }
 
     fn checked(&mut self, result: io::Result<()>) -> Result<(), JournalError> {
         self.closed |= result.is_err();
-        result.map_err(|source| JournalError::Write {
-            to: self.output.to_string(),
-            source,
-        })
+        let to = || match &self.file {
+            Some(file) => file.path.display().to_string(),
+            None => "standard output".to_owned(),
+        };
+        result.map_err(|source| JournalError::Write { to: to(), source })
     }
 }
 
@@ -248,28 +247,6 @@ impl Drop for Journal {
             && let Err(error) = self.sync()
         {
             log::error!("{error}");
-        }
-    }
-}
-
-impl Output {
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        match self {
-            Output::File(file) => file.append(line),
-            Output::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(line)?;
-                stdout.flush()
-            }
-        }
-    }
-}
-
-impl fmt::Display for Output {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Output::File(file) => file.path.display().fmt(f),
-            Output::Stdout => f.write_str("standard output"),
         }
     }
 }

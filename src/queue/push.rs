@@ -102,24 +102,11 @@ impl Push {
         self.chunk.is_empty()
     }
 
-    /// Sends the last chunk and marks the push as complete.
-    ///
-    /// # Errors
-    /// Those of [`Push::flush`].
-    pub(crate) fn finish(&mut self) -> Result<(), QueueError> {
-        self.flush()?;
-        self.ended(true)
-    }
-
-    /// Marks the push as interrupted: the input has more prompts.
+    /// Marks the push as complete, after its last flush, or as interrupted: the input has more prompts.
     ///
     /// # Errors
     /// [`QueueError::Removed`]; [`QueueError::Store`].
-    pub(crate) fn break_off(&mut self) -> Result<(), QueueError> {
-        self.ended(false)
-    }
-
-    fn ended(&mut self, complete: bool) -> Result<(), QueueError> {
+    pub(crate) fn end(&mut self, complete: bool) -> Result<(), QueueError> {
         match self.link.run(&script::PUSHED, complete)? {
             0 => Err(self.link.removed()),
             _ => Ok(()),

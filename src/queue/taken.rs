@@ -37,18 +37,16 @@ impl TakenPrompts {
 
     /// A call is about to be sent. Returns false if it must not be: the prompts are being handed back.
     pub(super) fn begin(&mut self, line: u64) -> bool {
-        if !self.closed
-            && let Some(taken) = self.prompts.get_mut(&line)
-        {
-            taken.in_flight = true;
+        if !self.closed {
+            self.set_in_flight(line, true);
         }
         !self.closed
     }
 
-    /// The call has failed: it is no longer in flight.
-    pub(super) fn failed(&mut self, line: u64) {
+    /// Whether a call of this prompt is in flight: it is no longer once it has failed.
+    pub(super) fn set_in_flight(&mut self, line: u64, in_flight: bool) {
         if let Some(taken) = self.prompts.get_mut(&line) {
-            taken.in_flight = false;
+            taken.in_flight = in_flight;
         }
     }
 
@@ -81,7 +79,7 @@ mod tests {
             assert!(taken.take(line, format!("{line}-0")));
         }
         assert!(taken.begin(1) && taken.begin(2));
-        taken.failed(2);
+        taken.set_in_flight(2, false);
         let mut back = taken.close();
         back.sort();
         assert_eq!(back, ["2-0", "3-0"]);

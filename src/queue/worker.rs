@@ -292,7 +292,7 @@ impl Guard for Worker {
     }
 
     fn failed(&self, prompt: &Prompt) {
-        self.taken.lock().failed(prompt.line);
+        self.taken.lock().set_in_flight(prompt.line, false);
     }
 }
 

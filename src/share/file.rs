@@ -70,15 +70,13 @@ impl RateFile {
         }
     }
 
-    fn away(&self, error: &io::Error) -> ShareError {
-        ShareError::Away(self.cannot_share(error))
+    fn cannot_share(&self, why: impl std::fmt::Display) -> String {
+        let path = self.path.display();
+        format!("cannot share the rate through {path}: {why}")
     }
 
-    fn cannot_share(&self, why: impl std::fmt::Display) -> String {
-        format!(
-            "cannot share the rate through {}: {why}",
-            self.path.display()
-        )
+    fn away(&self, error: io::Error) -> ShareError {
+        ShareError::Away(self.cannot_share(error))
     }
 
     /// Opens and locks the file at the path, and tries again if it was deleted or replaced meanwhile.
@@ -86,16 +84,13 @@ impl RateFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         loop {
-            let file = options
-                .open(&self.path)
-                .map_err(|error| self.away(&error))?;
-            let is_ours =
-                files::lock(&file, self.lock_within).map_err(|error| self.away(&error))?;
+            let file = options.open(&self.path).map_err(|error| self.away(error))?;
+            let is_ours = files::lock(&file, self.lock_within).map_err(|error| self.away(error))?;
             if !is_ours {
                 let why = "another program has locked this file";
                 return Err(ShareError::Locked(self.cannot_share(why)));
             }
-            if files::is_at(&self.path, &file).map_err(|error| self.away(&error))? {
+            if files::is_at(&self.path, &file).map_err(|error| self.away(error))? {
                 return Ok(file);
             }
         }
@@ -105,7 +100,7 @@ impl RateFile {
     fn read(&self, file: &mut File) -> Result<Option<SavedRates>, ShareError> {
         let mut text = Vec::new();
         let read = file.take(Self::MOST + 1).read_to_end(&mut text);
-        read.map_err(|error| self.away(&error))?;
+        read.map_err(|error| self.away(error))?;
         let magic = Self::MAGIC.as_bytes();
         let begins = text.starts_with(magic) || magic.starts_with(&text);
         let is_ours = begins || text.iter().all(|byte| *byte == 0); // a crash of the machine may leave zeros
@@ -168,7 +163,7 @@ impl RateStore for RateFile {
         let mut rates = found.unwrap_or_default();
         rates.retain(|_, saved| saved.matters_at(time));
         rates.insert(name.clone(), SavedRate { saved: time, rate });
-        Self::write(&mut file, &rates).map_err(|error| self.away(&error))?;
+        Self::write(&mut file, &rates).map_err(|error| self.away(error))?;
         Ok(reply) // closing the file unlocks it
     }
 }

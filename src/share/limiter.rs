@@ -40,34 +40,9 @@ pub struct ShareOptions {
     pub patience: Duration,
 }
 
-/// One rate for several processes.
-///
-/// A process that dies costs the others at most one permit. A pause that one process reports binds all of them.
-///
-/// ```
-/// use paceline::clock::SystemClock;
-/// use paceline::pacing::CallLimiter;
-/// use paceline::share::{ShareOptions, SharedLimiter};
-/// use paceline::{CancelToken, Rate};
-/// use std::time::Duration;
-///
-/// # let folder = tempfile::tempdir()?;
-/// # let place = folder.path().join("rate").display().to_string();
-/// let options = ShareOptions {
-///     place, // such as "/run/lock/rate", or "redis://localhost"
-///     password: None,
-///     names: vec!["my key".to_owned()],
-///     rate: Rate::per_minute(600),
-///     tokens: None,
-///     patience: Duration::from_secs(60),
-/// };
-/// let limiter = SharedLimiter::connect(options, SystemClock)?; // for Batch::limited_by, or by itself:
-/// let permit = limiter.acquire(0, &CancelToken::new())?;
-/// assert_eq!(permit.key(), 0);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// The limiter of one process.
 #[derive(Debug)]
-pub struct SharedLimiter {
+pub(super) struct SharedLimiter {
     local: KeyLimiter,
     clock: Arc<dyn Clock>,
     store: Arc<dyn RateStore>,
@@ -76,6 +51,53 @@ pub struct SharedLimiter {
     slack: u64,
     outage: Outage,
     keys: Vec<Mutex<RemoteKey>>,
+}
+
+impl ShareOptions {
+    /// A limiter with one key for each name, which shares its rate with other processes. A process that dies costs the
+    /// others at most one permit. A pause that one process reports binds all of them.
+    ///
+    /// Checks that every rate can be reached; waits while another program has locked the file.
+    ///
+    /// # Errors
+    /// [`NoKeyPermit::Unreachable`], with what to do about it.
+    ///
+    /// ```
+    /// use paceline::clock::SystemClock;
+    /// use paceline::pacing::CallLimiter;
+    /// use paceline::share::ShareOptions;
+    /// use paceline::{CancelToken, Rate};
+    /// use std::time::Duration;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let place = folder.path().join("rate").display().to_string();
+    /// let options = ShareOptions {
+    ///     place, // such as "/run/lock/rate", or "redis://localhost"
+    ///     password: None,
+    ///     names: vec!["my key".to_owned()],
+    ///     rate: Rate::per_minute(600),
+    ///     tokens: None,
+    ///     patience: Duration::from_secs(60),
+    /// };
+    /// let limiter = options.connect(SystemClock)?; // for Batch::limited_by, or by itself:
+    /// let permit = limiter.acquire(0, &CancelToken::new())?;
+    /// assert_eq!(permit.key(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn connect(
+        self,
+        clock: impl Into<Arc<dyn Clock>>,
+    ) -> Result<Arc<dyn CallLimiter>, NoKeyPermit> {
+        let store = store(&self).map_err(AwayError::Final)?;
+        let limiter = SharedLimiter::with(store, self, clock);
+        let cancel = CancelToken::on(limiter.clock.clone());
+        let is_locked = |error: &ShareError| matches!(error, ShareError::Locked(_));
+        for key in 0..limiter.keys.len() {
+            let look = || limiter.exchange(key, Purpose::Look, None);
+            limiter.outage.call(&cancel, is_locked, look)?;
+        }
+        Ok(Arc::new(limiter))
+    }
 }
 
 /// What this process knows about the rate of one key.
@@ -98,26 +120,6 @@ struct RemoteKey {
 impl SharedLimiter {
     /// A late permit is reported at most this often, because the report itself may be late.
     const LATE_REPORTS: u32 = 2;
-    /// A limiter with one key for each name. Checks that every rate can be reached; waits while another program has
-    /// locked the file.
-    ///
-    /// # Errors
-    /// [`NoKeyPermit::Unreachable`], with what to do about it.
-    pub fn connect(
-        options: ShareOptions,
-        clock: impl Into<Arc<dyn Clock>>,
-    ) -> Result<Self, NoKeyPermit> {
-        let unreachable = |error: ShareError| NoKeyPermit::Unreachable(error.to_string());
-        let limiter = SharedLimiter::with(store(&options).map_err(unreachable)?, options, clock);
-        let cancel = CancelToken::on(limiter.clock.clone());
-        let is_locked = |error: &ShareError| matches!(error, ShareError::Locked(_));
-        for key in 0..limiter.keys.len() {
-            let look = || limiter.exchange(key, Purpose::Look, None);
-            let looked = limiter.outage.call(&cancel, is_locked, look);
-            looked.map_err(no_permit)?;
-        }
-        Ok(limiter)
-    }
 
     fn with(
         store: Arc<dyn RateStore>,
@@ -143,15 +145,8 @@ impl SharedLimiter {
         }
     }
 
-    /// Asks for the permit of the front of the line, again and again while the place cannot be reached. Returns false if
-    /// the permit is not due; the local limiter then knows when it is.
-    fn agree(&self, key: usize, cancel: &CancelToken) -> Result<bool, NoKeyPermit> {
-        let is_passing = |error: &ShareError| !matches!(error, ShareError::Unusable(_));
-        let asked = self.outage.call(cancel, is_passing, || self.ask(key));
-        asked.map_err(no_permit)
-    }
-
-    /// Makes one request for the permit of the front of the line.
+    /// Makes one request for the permit of the front of the line. Returns false if it is not due; the local limiter then
+    /// knows when it is.
     fn ask(&self, key: usize) -> Result<bool, ShareError> {
         let and_next = self.local.waiting() > 1;
         let asked = self.clock.now();
@@ -193,15 +188,12 @@ impl SharedLimiter {
             pause: left.map(micros).filter(|left| *left > 0),
             late,
         };
-        let reply = self.store.exchange(key, &request);
-        match &reply {
-            Ok(reply) => self.apply(key, reply),
-            Err(_) => {
-                let mut remote = self.keys[key].lock();
-                remote.unsent = remote.unsent.max(unsent);
-            }
-        }
-        reply
+        let reply = self.store.exchange(key, &request).inspect_err(|_| {
+            let mut remote = self.keys[key].lock();
+            remote.unsent = remote.unsent.max(unsent);
+        })?;
+        self.apply(key, &reply);
+        Ok(reply)
     }
 
     /// Applies a pause and a longer interval that the reply reports.
@@ -256,11 +248,11 @@ impl SharedLimiter {
             let _ = self.exchange(key, Purpose::Look, Some(serial));
         }
     }
-}
 
-impl SharedLimiter {
+    /// Takes a permit. The front of the line asks for it, again and again while the place cannot be reached.
     fn take(&self, want: KeyWant, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let agree = |key| self.agree(key, cancel);
+        let is_passing = |error: &ShareError| !matches!(error, ShareError::Unusable(_));
+        let agree = |key| Ok(self.outage.call(cancel, is_passing, || self.ask(key))?);
         let permit = self.local.acquire_if(want, cancel, agree);
         self.give_back();
         permit
@@ -307,13 +299,15 @@ impl CallLimiter for SharedLimiter {
     }
 }
 
-fn no_permit(error: AwayError<ShareError>) -> NoKeyPermit {
-    match error {
-        AwayError::Cancelled => NoKeyPermit::Cancelled,
-        AwayError::Final(error) => NoKeyPermit::Unreachable(error.to_string()),
-        AwayError::TooLong(waited, error) => NoKeyPermit::Unreachable(format!(
-            "the shared rate could not be reached for {waited:.0?} ({error})"
-        )),
+impl From<AwayError<ShareError>> for NoKeyPermit {
+    fn from(error: AwayError<ShareError>) -> Self {
+        match error {
+            AwayError::Cancelled => NoKeyPermit::Cancelled,
+            AwayError::Final(error) => NoKeyPermit::Unreachable(error.to_string()),
+            AwayError::TooLong(waited, error) => NoKeyPermit::Unreachable(format!(
+                "the shared rate could not be reached for {waited:.0?} ({error})"
+            )),
+        }
     }
 }
 

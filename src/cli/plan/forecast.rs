@@ -146,7 +146,7 @@ impl PlanInputs {
 
     /// The most workers that a run would use by itself.
     pub(super) fn most_workers(&self) -> usize {
-        workers_for(&self.settings.rate, self.keys).most
+        *workers_for(&self.settings.rate, self.keys).end()
     }
 
     /// What this many calls take at the rate alone; `None` without one.
