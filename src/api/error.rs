@@ -109,6 +109,12 @@ impl CallError {
         self.class == Class::Fatal
     }
 
+    /// Whether somebody may be billed for the call. A gateway that gives up waiting (504) has passed the call on.
+    #[must_use]
+    pub(crate) fn may_be_billed(&self) -> bool {
+        self.maybe_billed || self.status == Some(504)
+    }
+
     /// How the call ended, in the word of the records.
     #[must_use]
     pub(crate) fn outcome(&self) -> CallOutcome {

@@ -42,7 +42,7 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
     });
     let html = args.html.as_deref();
     // The table comes first: it is there even if the page cannot be written.
-    if !html.is_some_and(output::is_stdout) {
+    if !html.is_some_and(output::is_dash) {
         let text = comparison.to_text(TextLook::of_stdout())?;
         print(format!("{text}\n"))?;
     }

@@ -13,16 +13,28 @@ use crate::journal::{Results, ResultsError, write_whole};
 
 /// The end of a command whose output to `to` failed. A reader that has left, as `head` does, is no error.
 pub(super) fn write_failed(to: &Path, source: &io::Error) -> Result<Exit, CommandError> {
-    match (is_stdout(to), source.kind()) {
+    match (is_dash(to), source.kind()) {
         (true, io::ErrorKind::BrokenPipe) => Ok(Exit::Answered),
         (true, _) => Err(CommandError::output("standard output", source)),
         (false, _) => Err(CommandError::output(to.display(), source)),
     }
 }
 
-/// Whether a path on the command line means standard output.
-pub(super) fn is_stdout(to: &Path) -> bool {
-    to == Path::new("-")
+/// Whether a path on the command line means standard input or output.
+pub(super) fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// Whether it is a device or a pipe.
+pub(super) fn is_special(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+/// Whether both paths lead to one file.
+pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
+    let both = fs::canonicalize(one).ok().zip(fs::canonicalize(other).ok());
+    both.is_some_and(|(one, other)| one == other && one.is_file())
 }
 
 /// Opens results to read them.
@@ -40,10 +52,7 @@ pub(super) fn torn_line(bytes: u64) -> String {
 
 /// Makes sure that the output does not take the place of the results.
 pub(super) fn not_the_results(to: &Path, results: &Path) -> Result<(), CommandError> {
-    let both = fs::canonicalize(to)
-        .ok()
-        .zip(fs::canonicalize(results).ok());
-    if both.is_some_and(|(to, results)| to == results) {
+    if is_same_file(to, results) {
         let text = format!(
             "{} holds the results themselves: name another file",
             to.display()
@@ -59,14 +68,13 @@ pub(super) fn write_to<T, E: From<io::Error>>(
     to: &Path,
     make: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<T, E> {
-    if is_stdout(to) {
+    if is_dash(to) {
         let mut stdout = io::stdout().lock();
         let made = make(&mut stdout)?;
         stdout.flush()?;
         return Ok(made);
     }
-    let is_special = |file: fs::Metadata| !file.is_file() && !file.is_dir();
-    if to.metadata().is_ok_and(is_special) {
+    if is_special(to) {
         return make(&mut OpenOptions::new().write(true).open(to)?);
     }
     // A symbolic link stays one: its target is replaced.

@@ -15,6 +15,7 @@ use super::args::RunArgs;
 use super::error::CommandError;
 use super::format::{counted, shortened};
 use super::input::Input;
+use super::output::{is_dash, is_same_file, is_special};
 use super::schema;
 use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
@@ -93,40 +94,28 @@ impl IdleSync {
 
 /// Where the results go; `None` is standard output, the default for prompts that come through a pipe.
 pub(super) fn output_of(args: &RunArgs) -> Result<Option<PathBuf>, CommandError> {
-    let output = output(
-        &args.prompts,
-        args.output.as_deref(),
-        is_pipe(&args.prompts),
-    );
-    if output
-        .as_deref()
-        .is_some_and(|output| is_same_file(output, &args.prompts))
-    {
-        let problem = format!("{} holds the prompts", args.prompts.display());
-        return Err(CommandError::usage(problem).help("write the results elsewhere with -o"));
-    }
-    Ok(output)
-}
-
-fn output(prompts: &Path, given: Option<&Path>, from_pipe: bool) -> Option<PathBuf> {
-    match given {
-        Some(path) => (path != Path::new("-")).then(|| path.to_owned()),
-        None => (!from_pipe).then(|| prompts.with_extension("results.jsonl")),
+    let output = output(&args.prompts, args.output.as_deref(), args.calls.practice);
+    match &output {
+        Some(output) if is_same_file(output, &args.prompts) => {
+            let problem = format!("{} holds the prompts", args.prompts.display());
+            Err(CommandError::usage(problem).help("write the results elsewhere with -o"))
+        }
+        _ => Ok(output),
     }
 }
 
-/// Standard input, or a pipe with a name, which is no place for results beside it.
-fn is_pipe(prompts: &Path) -> bool {
-    let is_special = |path: &Path| {
-        path.metadata()
-            .is_ok_and(|found| !found.is_file() && !found.is_dir())
+/// The results of practice have a file of their own, so that they do not stand in the way of real answers. A pipe is no
+/// place for results beside it.
+fn output(prompts: &Path, given: Option<&Path>, practice: bool) -> Option<PathBuf> {
+    let ending = match practice {
+        true => "practice.jsonl",
+        false => "results.jsonl",
     };
-    prompts == Path::new("-") || is_special(prompts)
-}
-
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let both = one.canonicalize().ok().zip(other.canonicalize().ok());
-    both.is_some_and(|(one, other)| one == other && one.is_file())
+    match given {
+        Some(path) => (!is_dash(path)).then(|| path.to_owned()),
+        None if is_dash(prompts) || is_special(prompts) => None,
+        None => Some(prompts.with_extension(ending)),
+    }
 }
 
 /// Opens the results, and compares what they hold with the input.
@@ -256,44 +245,29 @@ fn check_belongs(
 /// What the prompts are sent with, in parts. Only the model is stored in words: the others may be long, or private.
 fn settings_of(args: &RunArgs, client: &Client) -> Json {
     let request = &args.calls.request;
-    let digest = |text: &str| format!("{:08x}", RecordId::of(1, text.as_bytes()).digest >> 32);
-    let model = match args.calls.practice {
-        true => Some(practice::MODEL),
-        false => request.model.as_deref(),
-    };
-    let mut parameters: Vec<_> = request
-        .param
-        .iter()
-        .map(|p| format!("{}={}", p.name, p.value))
-        .collect();
-    parameters.extend(request.max_tokens.map(|most| format!("max_tokens={most}")));
-    parameters.extend(
-        request
-            .temperature
-            .map(|temperature| format!("temperature={temperature}")),
-    );
-    let template = args
-        .reading
-        .template
-        .as_deref()
-        .and_then(|path| fs::read_to_string(path).ok());
-    let parameters = (!parameters.is_empty()).then(|| digest(&parameters.join(" ")));
-    let server = match args.calls.practice {
-        true => "the practice server".to_owned(),
-        false => host(client.url()),
+    let digest = |text: String| format!("{:08x}", RecordId::of(1, text.as_bytes()).digest >> 32);
+    let parameters = request.param.iter();
+    let parameters = parameters.map(|param| format!("{}={}", param.name, param.value));
+    let most = request.max_tokens.map(|most| format!("max_tokens={most}"));
+    let temperature = request.temperature.map(|t| format!("temperature={t}"));
+    let parameters: Vec<_> = parameters.chain(most).chain(temperature).collect();
+    let template = args.reading.template.as_ref();
+    let template = template.and_then(|path| fs::read_to_string(path).ok());
+    let (model, server) = match args.calls.practice {
+        true => (Some(practice::MODEL), "the practice server".to_owned()),
+        false => (request.model.as_deref(), host(client.url())),
     };
     let parts = [
         ("model", model.map(|model| shortened(model, 200))),
-        ("system message", request.system.as_deref().map(digest)),
-        ("parameter", parameters),
-        ("template", template.as_deref().map(digest)),
+        ("system message", request.system.clone().map(digest)),
+        (
+            "parameter",
+            (!parameters.is_empty()).then(|| digest(parameters.join(" "))),
+        ),
+        ("template", template.map(digest)),
         (
             "schema",
-            request
-                .schema
-                .as_deref()
-                .map(schema::text)
-                .map(|text| digest(&text)),
+            request.schema.as_deref().map(schema::text).map(digest),
         ),
         ("api", Some(args.calls.server.api.to_string())),
         ("server", Some(server)),
@@ -315,12 +289,6 @@ fn host(url: &str) -> String {
 }
 
 fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
-    let mut lines = vec![format!(
-        "{} of the {} prompts on record in {} would be sent differently now:",
-        diff.changed(),
-        diff.recorded,
-        path.display()
-    )];
     let kinds = [
         (diff.other_text, "another text"),
         (
@@ -328,11 +296,19 @@ fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
             "the same text, but another model, system message or parameter",
         ),
     ];
+    let mut text = format!(
+        "{} of the {} prompts on record in {} would be sent differently now:",
+        diff.changed(),
+        diff.recorded,
+        path.display()
+    );
     for (count, change) in kinds.into_iter().filter(|(count, _)| *count > 0) {
-        lines.push(format!("  {}: {change}", counted(count, "prompt")));
+        text += &format!("\n  {}: {change}", counted(count, "prompt"));
     }
-    lines.extend(diff.first.iter().map(|first| format!("  {first}")));
-    lines.join("\n")
+    if let Some(first) = &diff.first {
+        text += &format!("\n  {first}");
+    }
+    text
 }
 
 fn read_back(journal: &mut Journal) -> Result<Option<Results<impl BufRead>>, CommandError> {
@@ -373,9 +349,10 @@ mod tests {
 
     #[test]
     fn results_go_beside_the_prompts_unless_a_file_is_given() {
+        let practised = output(Path::new("dir/prompts.txt"), None, true);
+        assert_eq!(practised, Some("dir/prompts.practice.jsonl".into()));
         let output = |prompts: &str, given: Option<&str>| {
-            let prompts = Path::new(prompts);
-            output(prompts, given.map(Path::new), is_pipe(prompts))
+            output(Path::new(prompts), given.map(Path::new), false)
         };
         let beside = output("dir/prompts.txt", None);
         assert_eq!(beside, Some("dir/prompts.results.jsonl".into()));

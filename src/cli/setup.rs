@@ -46,20 +46,17 @@ impl Setup {
         let mut checks = Checks::default();
         let settings = checks.of(settings(args));
         let api = args.server.api.api();
-        let endpoints = match args.practice {
-            true => Some(Vec::new()),
-            false => checks.of(endpoints::of(&args.server, &*api)),
+        let practice = args
+            .practice
+            .then(|| start_practice(rpm(args), &args.rate))
+            .transpose()?;
+        let endpoints = match &practice {
+            Some(server) => Some(vec![Endpoint::without_key(server.url())]),
+            None => checks.of(endpoints::of(&args.server, &*api)),
         };
-        let (Some(mut settings), Some(mut endpoints)) = (settings, endpoints) else {
+        let (Some(mut settings), Some(endpoints)) = (settings, endpoints) else {
             return Err(checks.error());
         };
-        let practice = match args.practice {
-            true => Some(start_practice(rpm(args), &args.rate)?),
-            false => None,
-        };
-        if let Some(server) = &practice {
-            endpoints.push(Endpoint::without_key(server.url()));
-        }
         let connections = limit_workers(&mut settings, args, endpoints.len())?;
         let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
         let headers = endpoints::headers(&args.server, &*api, has_key)?;

@@ -153,7 +153,7 @@ impl RecordAttempt {
             paced: Duration::ZERO,
             took: Duration::ZERO,
             outcome: error.map_or(CallOutcome::Answered, |error| error.outcome()),
-            billed: error.and_then(|error| error.maybe_billed.then_some(Billed::Unknown)),
+            billed: error.and_then(|error| error.may_be_billed().then_some(Billed::Unknown)),
             usage: error.and_then(|error| error.usage()),
             retry_after: error.and_then(|error| error.retry_after),
             backoff: None,

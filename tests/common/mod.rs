@@ -157,9 +157,13 @@ impl Cli {
         }
     }
 
-    /// What is in `prompts.results.jsonl`; nothing if that is not there.
+    /// What is in `prompts.results.jsonl`, or else in `prompts.practice.jsonl`; nothing if neither is there.
     pub(crate) fn results(&self) -> String {
-        fs::read_to_string(self.path("prompts.results.jsonl")).unwrap_or_default()
+        let read = |name| fs::read_to_string(self.path(name));
+        let results = read("prompts.results.jsonl");
+        results
+            .or_else(|_| read("prompts.practice.jsonl"))
+            .unwrap_or_default()
     }
 }
 

@@ -486,8 +486,23 @@ fn exit_3_a_full_disk_stops_before_more_is_paid_for() {
 #[test]
 fn a_good_run_ends_with_the_results_and_one_command_to_go_on_with() {
     let ran = Cli::of_topics(2).run(&["--practice", "--rpm", "60000"]);
-    let end = " kB)\n  next     paceline export prompts.results.jsonl -o prompts.results.csv\n";
+    let end = " kB)\n  next     paceline export prompts.practice.jsonl -o prompts.practice.csv\n";
     assert!(ran.is_all_answered(2) && ran.stderr.ends_with(end), "{ran}");
+}
+
+#[test]
+fn answers_of_practice_do_not_stand_in_the_way_of_the_first_real_run() {
+    let cli = Cli::of_topics(2);
+    let practised = cli.run(&["--practice", "--rpm", "60000"]);
+    assert!(practised.is_all_answered(2), "{practised}");
+    let url = tcp::answering(|_| response("200 OK", &completion("Real.")));
+    let ran = cli.run(&["--base-url", &url, "--rpm", "60000"]);
+    assert!(ran.is_all_answered(2), "{ran}");
+    assert!(
+        ran.records.iter().all(|record| record["text"] == "Real."),
+        "{ran}"
+    );
+    assert!(cli.path("prompts.practice.jsonl").exists());
 }
 
 #[test]

@@ -102,3 +102,12 @@ fn a_call_that_was_not_sent_or_was_answered_is_not_in_doubt() {
         "{ran}"
     );
 }
+
+#[test]
+fn a_504_of_a_gateway_may_have_been_billed_and_is_retried_as_any_fault() {
+    let url = tcp::answering(|_| response("504 Gateway Timeout", "{}"));
+    let args = ["--base-url", &url, "--max-retries", "3"];
+    let ran = Cli::of_topics(1).run(&[&QUICK[..], &args].concat());
+    assert_eq!(ran.attempts("billed"), ["unknown"; 4], "{ran}");
+    assert!(ran.stderr.contains("4 may have been billed"), "{ran}");
+}

@@ -44,6 +44,8 @@ pub(in crate::cli) struct RunArgs {
     /// Where the results go [default: PROMPTS with .results.jsonl]
     ///
     /// - is standard output. It is also the default for prompts that come through a pipe.
+    ///
+    /// With --practice, the default is PROMPTS with .practice.jsonl.
     #[arg(short, long, value_name = "FILE")]
     pub(in crate::cli) output: Option<PathBuf>,
 

@@ -9,20 +9,11 @@ use clap::{CommandFactory, Parser};
 
 use super::CommandLine;
 
-/// Options of similar tools, apart by spaces, and ours or what to do in their place.
-const OPTIONS: &str = include_str!("tips.txt");
-
-/// What is typed, and what it means here.
-fn options() -> impl Iterator<Item = (&'static str, &'static str)> {
-    OPTIONS.lines().filter_map(|line| line.split_once(" => "))
+/// What is typed, and what it means here: options of similar tools, apart by spaces, and commands of earlier versions.
+fn tips() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("tips.txt").lines();
+    lines.filter_map(|line| line.split_once(" => "))
 }
-
-/// Commands of earlier versions, and ours.
-const COMMANDS: &[(&str, &str)] = &[
-    ("push", "queue push"),
-    ("work", "queue work"),
-    ("pull", "queue pull"),
-];
 
 /// Reads the command line of this process; ends the process for `--help`, `--version` and bad usage.
 pub(in crate::cli) fn parse() -> CommandLine {
@@ -32,46 +23,30 @@ pub(in crate::cli) fn parse() -> CommandLine {
 
 /// The same error, with a tip if we know what is meant.
 fn with_tip<W: AsRef<OsStr>>(mut error: clap::Error, words: &[W]) -> clap::Error {
-    let typed = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => text.clone(),
-        _ => String::new(),
+    let kind = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return error,
     };
-    if error.kind() == ErrorKind::UnknownArgument {
-        let option = typed(ContextKind::InvalidArg);
-        let known = options().find(|(theirs, _)| theirs.split(' ').any(|name| name == option));
+    let Some(ContextValue::String(typed)) = error.get(kind).cloned() else {
+        return error;
+    };
+    let known = tips().find(|(theirs, _)| theirs.split(' ').any(|name| name == typed));
+    if kind == ContextKind::InvalidArg {
         if let Some((_, ours)) = known {
-            suggest(&mut error, ours);
+            error.remove(ContextKind::SuggestedArg);
+            let tips = vec![ours.to_owned().into()];
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
         }
         return error;
     }
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return error;
-    }
-    let command = typed(ContextKind::InvalidSubcommand);
-    let known = COMMANDS.iter().find(|(theirs, _)| *theirs == command);
     let ours = match known {
-        _ if Path::new(&command).is_file() => format!("run {}", quoted(words)),
-        Some((_, ours)) => (*ours).to_owned(),
+        _ if Path::new(&typed).is_file() => format!("run {}", quoted(words)),
+        Some((_, ours)) => ours.to_owned(),
         None => return error,
     };
-    let message = format!("'{command}' is not a command\n\n  tip: paceline {ours}");
+    let message = format!("'{typed}' is not a command\n\n  tip: paceline {ours}");
     CommandLine::command().error(ErrorKind::InvalidSubcommand, message)
-}
-
-fn suggest(error: &mut clap::Error, ours: &str) {
-    error.remove(ContextKind::SuggestedArg);
-    error.remove(ContextKind::Suggested);
-    let (kind, value) = match ours.starts_with("--") && !ours.contains(' ') {
-        true => (
-            ContextKind::SuggestedArg,
-            ContextValue::String(ours.to_owned()),
-        ),
-        false => (
-            ContextKind::Suggested,
-            ContextValue::StyledStrs(vec![ours.to_owned().into()]),
-        ),
-    };
-    error.insert(kind, value);
 }
 
 /// The command of this process with one more option, to be pasted into a shell. It is shortened if a word of it may
@@ -124,7 +99,7 @@ mod tests {
 
     #[test]
     fn options_of_other_tools_point_to_ours() {
-        for (theirs, ours) in options() {
+        for (theirs, ours) in tips().filter(|(theirs, _)| theirs.starts_with("--")) {
             for theirs in theirs.split(' ') {
                 let said = said(&["run", "p.txt", theirs, "9"]);
                 assert!(said.contains("tip: ") && said.contains(ours), "{said}");
@@ -141,9 +116,9 @@ mod tests {
             let mut options = run.get_arguments().filter_map(|option| option.get_long());
             options.any(|long| format!("--{long}") == name)
         };
-        for (theirs, ours) in options() {
-            let is_option = ours.starts_with("--") && !ours.contains(' ');
-            assert!(!is_option || exists(ours), "{ours}");
+        for (theirs, ours) in tips() {
+            let option = ours.strip_prefix("use ");
+            assert!(option.is_none_or(exists), "{ours}");
             assert!(!theirs.split(' ').any(exists), "{theirs}");
         }
     }

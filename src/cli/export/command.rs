@@ -15,7 +15,7 @@ const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batc
 const AS_MARKDOWN: &str = "written as Markdown: --format chooses another format, -o FILE a file";
 
 pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
-    let is_for_people = output::is_stdout(&args.output) && io::stdout().is_terminal();
+    let is_for_people = output::is_dash(&args.output) && io::stdout().is_terminal();
     let options = options(args, is_for_people)?;
     output::not_the_results(&args.output, &args.results)?;
     let mut results = output::open_results(&args.results)?;

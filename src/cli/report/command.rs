@@ -21,7 +21,7 @@ pub(in crate::cli) fn run(args: &ReportArgs) -> Result<Exit, CommandError> {
     if let Err(source) = output::write_to(to, |to| write(&report, args, to)) {
         return output::write_failed(to, &source);
     }
-    if !output::is_stdout(to) {
+    if !output::is_dash(to) {
         inform(format!(
             "the page is in {}: open it in a browser",
             to.display()
