@@ -182,7 +182,7 @@ fn the_picture_is_what_compare_draws() {
 // ---- The options ----------------------------------------------------------------------------------------------------
 
 /// Options of other programs, which the pages may name.
-const FOREIGN: [&str; 11] = [
+const FOREIGN: [&str; 12] = [
     "--all-targets",
     "--bench",
     "--doc",
@@ -190,6 +190,7 @@ const FOREIGN: [&str; 11] = [
     "--features",
     "--ignored",
     "--lib",
+    "--no-default-features",
     "--open",
     "--path",
     "--release",
