@@ -4,7 +4,7 @@
 //! which is killed, stopped, loses power, or finds a bad disk at some point. The last one meets no faults. Then all must
 //! be there. `cargo test --lib simulation` plays a thousand seeds, and each point of a small run;
 //! `cargo run --release --features simulate --example simulate -- --seeds 100000` plays as many as you like.
-//! `PACELINE_SEED=17` plays that one alone.
+//! `PACELINE_SEED=17` plays that one alone, and `PACELINE_SEEDS=100000` more than a thousand in the test.
 
 mod disk;
 mod process;

@@ -103,3 +103,17 @@ fn a_seed_plays_the_same_story_each_time() {
         assert_eq!(play_one(seed), play_one(seed), "{seed}");
     }
 }
+
+#[test]
+fn a_pace_two_percent_above_the_limit_is_noticed() {
+    let faster = crate::limiter::Rate::per_minute(102).exact();
+    let mut story = small(Vec::new());
+    story.server.limits = vec![(Duration::ZERO, 100)];
+    story.server.faults = 0;
+    story.settings.rate = crate::pacing::RateLimit::Fixed(faster);
+    let problem = story.play().unwrap_err();
+    assert!(
+        problem.starts_with("a call is above the limit"),
+        "{problem}"
+    );
+}
