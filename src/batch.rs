@@ -29,7 +29,6 @@ mod sink;
 mod size;
 mod snapshot;
 mod stop;
-mod summary;
 mod view;
 
 use std::cell::RefCell;
@@ -66,9 +65,8 @@ pub use self::{
     halt::Halt,
     price::{MaxCost, Price},
     resume::Resume,
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Summary},
     stop::Stop,
-    summary::Summary,
     view::View,
 };
 pub(crate) use dedupe::Twins;

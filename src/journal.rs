@@ -19,7 +19,6 @@ mod index;
 mod reader;
 mod record;
 mod usage;
-mod whole;
 mod writer;
 
 use std::io;
@@ -48,8 +47,6 @@ pub(crate) use faults::{DiskFaults, DiskStep};
 pub(crate) use record::millis;
 #[cfg(feature = "cli")]
 pub(crate) use usage::{AttemptUsage, ResponseUsage, usage_of_record};
-#[cfg(feature = "cli")]
-pub(crate) use whole::write_whole;
 
 /// Results cannot be written, or not be continued.
 #[derive(Debug, Error)]

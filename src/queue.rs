@@ -97,10 +97,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn status(&self) -> Result<Status, QueueError> {
-        self.link().status().map_err(|error| match error {
-            QueueError::Removed(queue) => QueueError::Missing(queue), // it was never there
-            error => error,
-        })
+        self.link().status().map_err(never_there)
     }
 
     /// Puts all failed prompts back into the queue. Returns their number.
@@ -114,19 +111,24 @@ impl Queue {
         Ok(failed)
     }
 
-    /// Deletes the queue and its records.
+    /// Deletes the queue and its records, if it exists.
     ///
     /// # Errors
-    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
+    /// [`QueueError::Store`]
     pub(crate) fn remove(&self) -> Result<(), QueueError> {
-        match self.link().run(&script::REMOVE, NO_ARGS)? {
-            0 => Err(QueueError::Missing(self.clone())),
-            _ => Ok(()),
-        }
+        self.link().run(&script::REMOVE, NO_ARGS)
     }
 
     /// Whether Redis is away; calls wait for it for as long as the patience.
     pub(crate) fn outage(&self, patience: Duration) -> Outage {
         Outage::new(format!("Redis at {}", self.0), patience)
+    }
+}
+
+/// The error at a first look: a queue that is not there then has not been removed.
+fn never_there(error: QueueError) -> QueueError {
+    match error {
+        QueueError::Removed(queue) => QueueError::Missing(queue),
+        error => error,
     }
 }

@@ -9,55 +9,39 @@ use std::num::NonZeroU32;
 use crate::api::Usage;
 use crate::hints::{Hints, Quota};
 
-/// Limits in tokens per minute.
+/// Limits in tokens per minute: of input and output together, of input, and of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Allowance {
-    /// Input and output together.
-    together: Option<NonZeroU32>,
-    input: Option<NonZeroU32>,
-    output: Option<NonZeroU32>,
-}
+pub(super) struct Allowance([Option<NonZeroU32>; 3]);
 
 impl Allowance {
     /// One limit for input and output together.
     pub(super) fn together(limit: Option<NonZeroU32>) -> Self {
-        Allowance {
-            together: limit,
-            ..Self::default()
-        }
+        Allowance([limit, None, None])
     }
 
     /// Takes over the limits that a response states; others keep their value.
     pub(super) fn read(&mut self, hints: &Hints) {
-        self.together = a_minute(&hints.tokens).or(self.together);
-        self.input = a_minute(&hints.input_tokens).or(self.input);
-        self.output = a_minute(&hints.output_tokens).or(self.output);
+        let stated = [&hints.tokens, &hints.input_tokens, &hints.output_tokens];
+        for (limit, quota) in self.0.iter_mut().zip(stated) {
+            *limit = a_minute(quota).or(*limit);
+        }
     }
 
     /// The lowest limit; `None` if there is none.
     pub(super) fn tightest(&self) -> Option<NonZeroU32> {
-        [self.together, self.input, self.output]
-            .into_iter()
-            .flatten()
-            .min()
+        self.0.into_iter().flatten().min()
     }
 
     /// The cost of a call, to be counted against the [`tightest`](Allowance::tightest) limit.
     pub(super) fn weigh(&self, usage: Usage) -> u32 {
-        let Some(tightest) = self.tightest() else {
-            return 0;
-        };
-        let parts = [
-            (usage.input.saturating_add(usage.output), self.together),
-            (usage.input, self.input),
-            (usage.output, self.output),
-        ];
-        let cost = |(tokens, limit): (u64, Option<NonZeroU32>)| {
-            let weighed = tokens.saturating_mul(tightest.get().into());
+        let tightest = self.tightest().map_or(0, NonZeroU32::get);
+        let together = usage.input.saturating_add(usage.output);
+        let used = [together, usage.input, usage.output].into_iter();
+        let costs = used.zip(self.0).filter_map(|(tokens, limit)| {
+            let weighed = tokens.saturating_mul(tightest.into());
             limit.map(|limit| weighed.div_ceil(limit.get().into()))
-        };
-        let most = parts.into_iter().filter_map(cost).max().unwrap_or(0);
-        most.try_into().unwrap_or(u32::MAX)
+        });
+        costs.max().unwrap_or(0).try_into().unwrap_or(u32::MAX)
     }
 }
 

@@ -1,7 +1,9 @@
-//! The state of a batch at one instant: plain data, for display.
+//! The state of a batch at one instant, for display, and the last one, as its result: plain data.
 
+use std::ops::Deref;
 use std::time::Duration;
 
+use super::Stop;
 use super::answers::{Flag, Flags};
 use super::causes::Causes;
 use super::event::PauseReason;
@@ -119,5 +121,27 @@ impl Snapshot {
     pub(crate) fn left(&self) -> Option<u64> {
         let done = self.before + self.answered + self.failed;
         Some(self.total?.saturating_sub(done))
+    }
+}
+
+/// The result of a batch: its last [`Snapshot`], whose fields it has, too, and why it stopped early, if it did.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Summary {
+    /// The state of the batch at its end.
+    pub end: Snapshot,
+    /// Calls per minute that the server was found to allow; `None` if the limit was known, or was not found.
+    pub found: Option<f64>,
+    /// Prompts still to do; `None` if their number is not known.
+    pub left: Option<u64>,
+    /// Why it stopped early, if it did.
+    pub stop: Option<Stop>,
+}
+
+impl Deref for Summary {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.end
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::JournalError;
 use super::id::RecordId;
 use super::record::Record;
-use super::whole::write_whole;
+use crate::files::write_whole;
 
 /// A folder of answers.
 #[derive(Clone, Debug)]

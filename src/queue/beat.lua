@@ -1,6 +1,6 @@
--- Records the heartbeat of a worker, and hands on the prompts of workers whose heartbeat is overdue. ARGV: the queue's
--- id, the worker's name, for how many ms it counts as alive. Returns how many prompts were handed on; -1 if the queue is gone.
-if is_gone(ARGV[1]) then return -1 end
+-- Records the heartbeat of a worker, and hands on the prompts of workers whose heartbeat is overdue. ARGV: the queue's id,
+-- the worker's name, for how many ms it counts as alive. Returns how many prompts were handed on.
+if is_gone(ARGV[1]) then return gone end
 redis.call('ZADD', workers, now() + ARGV[3], ARGV[2])
 local handed_on = 0
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', prompts, group)) do

@@ -13,8 +13,11 @@ end
 
 -- Whether the queue is gone, if only to make room for another of its name: a worker is told its id when it joins.
 local function is_gone(id)
-  return redis.call('EXISTS', meta) == 0 or (redis.call('HGET', meta, 'id') or '') ~= id
+  return redis.call('EXISTS', meta) == 0 or id and (redis.call('HGET', meta, 'id') or '') ~= id
 end
+
+-- What a script returns if the queue is gone. link.rs knows it by its first word.
+local gone = redis.error_reply('GONE there is no such queue')
 
 -- The value of a field in a list of the form name, value, name, value.
 local function field(pairs, name)

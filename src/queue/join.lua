@@ -1,7 +1,7 @@
 -- Adds a worker. ARGV: its name, for how many ms it counts as alive, the request that it sends, whether to send it even
 -- if the others send another ('1'). Returns the request of the others if it differs, '' if the worker may begin, and the
--- id of the queue; nil if there is no queue.
-if redis.call('EXISTS', meta) == 0 then return false end
+-- id of the queue.
+if is_gone() then return gone end
 local request = redis.call('HGET', meta, 'request')
 local asked = number('answered') + number('failed') > 0
   or redis.call('ZCOUNT', workers, '(' .. now(), '+inf') > 0

@@ -74,14 +74,13 @@ impl QueueLink {
     /// # Errors
     /// [`QueueError::Removed`] if it does not exist.
     pub(crate) fn status(&mut self) -> Result<Status, QueueError> {
-        let json: Option<String> = self.run(&script::STATUS, NO_ARGS)?;
-        self.parse(&json.ok_or_else(|| self.removed())?)
+        let json: String = self.run(&script::STATUS, NO_ARGS)?;
+        self.parse(&json)
     }
 
     /// The number of unfinished prompts, and whether a push is in progress.
     pub(super) fn left(&mut self, queue_id: &str) -> Result<(u64, bool), QueueError> {
-        let left: Option<_> = self.run(&script::LEFT, queue_id)?;
-        left.ok_or_else(|| self.removed())
+        self.run(&script::LEFT, queue_id)
     }
 
     /// Takes the next prompt for this worker; waits for one for up to `wait`.
@@ -147,19 +146,14 @@ impl QueueLink {
     }
 
     fn explain(&self, error: StoreError) -> QueueError {
-        /// What a command and a wait end with when their stream is gone.
-        const GONE: [&str; 2] = ["NOGROUP", "UNBLOCKED"];
+        /// What a script, a command and a wait end with when the queue is gone.
+        const GONE: [&str; 3] = ["GONE", "NOGROUP", "UNBLOCKED"];
         match &error {
             StoreError::Refused(_, why) if GONE.iter().any(|code| why.contains(code)) => {
-                self.removed()
+                QueueError::Removed(self.queue.clone())
             }
             _ => QueueError::Store(error),
         }
-    }
-
-    /// The error for a queue that no longer exists.
-    pub(super) fn removed(&self) -> QueueError {
-        QueueError::Removed(self.queue.clone())
     }
 
     /// The error for data that this version cannot read.

@@ -1,8 +1,8 @@
 -- Adds the prompts that the queue does not have. ARGV: for how many ms the push counts as in progress, whether it may
 -- create the queue ('1'), and then for each prompt its line, digest, JSON and whether it needs a model ('1'). Stops at the
 -- first line that has another prompt. Returns how many were added, how many the queue had, and the line at which it
--- stopped, or 0; nil if the queue is gone.
-if ARGV[2] ~= '1' and redis.call('EXISTS', meta) == 0 then return false end
+-- stopped, or 0.
+if ARGV[2] ~= '1' and is_gone() then return gone end
 if redis.call('HSETNX', meta, 'version', '1') == 1 then
   redis.call('HSET', meta, 'id', table.concat(redis.call('TIME'), '.'))
   redis.call('XGROUP', 'CREATE', prompts, group, '0', 'MKSTREAM')

@@ -82,8 +82,7 @@ impl Push {
     /// prompts that were added before; [`QueueError::Store`], and the flush can be repeated.
     pub(crate) fn flush(&mut self) -> Result<(), QueueError> {
         let args = (Self::PROMISE_MS, !self.begun, &self.chunk);
-        let counts: Option<(u64, u64, u64)> = self.link.run(&script::PUSH, args)?;
-        let (added, known, changed) = counts.ok_or_else(|| self.link.removed())?;
+        let (added, known, changed): (u64, u64, u64) = self.link.run(&script::PUSH, args)?;
         self.added += added;
         self.known += known;
         self.chunk.clear();
@@ -107,10 +106,7 @@ impl Push {
     /// # Errors
     /// [`QueueError::Removed`]; [`QueueError::Store`].
     pub(crate) fn end(&mut self, complete: bool) -> Result<(), QueueError> {
-        match self.link.run(&script::PUSHED, complete)? {
-            0 => Err(self.link.removed()),
-            _ => Ok(()),
-        }
+        self.link.run(&script::PUSHED, complete)
     }
 }
 

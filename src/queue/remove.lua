@@ -1,4 +1,3 @@
--- Deletes the queue. Returns 1, or 0 if there was none.
-local there = redis.call('EXISTS', meta)
+-- Deletes the queue.
 redis.call('UNLINK', unpack(KEYS))
-return there
+return 1

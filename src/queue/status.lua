@@ -1,5 +1,5 @@
--- Returns the state of the queue as the JSON of `Status` in status.rs; nil if there is no queue.
-if redis.call('EXISTS', meta) == 0 then return false end
+-- Returns the state of the queue as the JSON of `Status` in status.rs.
+if is_gone() then return gone end
 local time = now()
 local first = redis.call('XRANGE', prompts, '-', '+', 'COUNT', 1)[1]
 local in_flight = redis.call('XPENDING', prompts, group)[1]

@@ -1,8 +1,8 @@
 -- Stores a record and removes its prompt, both or neither. The first record of a prompt wins. ARGV: the queue's id, the
--- worker's name, the entry, the line, whether it is an answer ('1'), the record. Returns 1 if it is stored, 0 if the prompt already had
--- a record of another worker, and -1 if the queue is gone.
+-- worker's name, the entry, the line, whether it is an answer ('1'), the record. Returns 1 if it is stored, and 0 if the
+-- prompt already had a record of another worker.
 local queue, worker, id, line, answered, record = unpack(ARGV)
-if is_gone(queue) then return -1 end
+if is_gone(queue) then return gone end
 local entry = redis.call('XRANGE', prompts, id, id)[1]
 redis.call('XACK', prompts, group, id)
 redis.call('XDEL', prompts, id)

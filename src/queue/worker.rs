@@ -13,7 +13,7 @@ use redis::streams::StreamId;
 
 use super::link::{QueueLink, script};
 use super::taken::TakenPrompts;
-use super::{Queue, QueueError};
+use super::{Queue, QueueError, never_there};
 use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
 use crate::journal::{JournalError, Record, RecordId};
@@ -82,8 +82,8 @@ impl Queue {
             ..
         } = &worker.options;
         let args = (name, worker.alive_for(), request, *keep);
-        let joined: Option<(String, String)> = self.link().run(&script::JOIN, args)?;
-        let (theirs, queue_id) = joined.ok_or_else(|| QueueError::Missing(self.clone()))?;
+        let joined = self.link().run(&script::JOIN, args);
+        let (theirs, queue_id): (String, String) = joined.map_err(never_there)?;
         if !theirs.is_empty() {
             let ours = worker.options.request;
             return Err(QueueError::OtherRequest { theirs, ours });
@@ -187,14 +187,11 @@ impl Worker {
         // Not cancelled with the batch: an answer that was paid for is kept until it can be stored.
         let never = CancelToken::on(self.cancel.clock().clone());
         let store = |link: &mut QueueLink| link.run(&script::STORE, &args);
-        match link.patiently(&self.outage, &never, store)? {
-            -1 => return Err(link.removed()),
-            0 => {
-                let id = &record.custom_id;
-                info!("another worker finished {id} first: this record is dropped");
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {}
+        let is_first: bool = link.patiently(&self.outage, &never, store)?;
+        if !is_first {
+            let id = &record.custom_id;
+            info!("another worker finished {id} first: this record is dropped");
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         self.taken.lock().finish(id.line);
         Ok(())
@@ -235,12 +232,9 @@ impl Worker {
     fn heartbeat(&self, link: &mut QueueLink, over: &CancelToken) -> Result<(), QueueError> {
         let args = (&self.queue_id, &self.options.name, self.alive_for());
         let beat = |link: &mut QueueLink| link.run(&script::BEAT, args);
-        match link.patiently(&self.outage, over, beat)? {
-            -1 => return Err(link.removed()),
-            0 => {}
-            handed_on => {
-                info!("a worker sends no heartbeats: {handed_on} of its prompts are handed on");
-            }
+        let handed_on: u64 = link.patiently(&self.outage, over, beat)?;
+        if handed_on > 0 {
+            info!("a worker sends no heartbeats: {handed_on} of its prompts are handed on");
         }
         Ok(())
     }
