@@ -77,6 +77,17 @@ impl<A> RecordFields<'_, A> {
 }
 
 impl RecordFields<'_, RecordAttempt> {
+    /// The tokens, of all that the record states, of calls that brought no answer.
+    pub(super) fn tokens_without_answer(&self, all: Usage) -> Usage {
+        if self.text.is_none() {
+            return all;
+        }
+        let mut sum = Usage::default();
+        let stated = self.attempts.iter().filter_map(|attempt| attempt.usage);
+        stated.for_each(|usage| sum += usage);
+        sum
+    }
+
     /// Why the prompt failed.
     pub(super) fn cause(&self) -> FailureCause {
         let last = self.attempts.last();

@@ -17,6 +17,7 @@ use super::format::{counted, shortened};
 use super::input::Input;
 use super::output::{is_dash, is_same_file, is_special};
 use super::schema;
+use super::setup;
 use crate::api::Client;
 use crate::batch::{Resume, body, record_id};
 use crate::clock::{Clock, SystemClock};
@@ -275,7 +276,12 @@ fn settings_of(args: &RunArgs, client: &Client) -> Json {
     let there = parts
         .into_iter()
         .filter_map(|(part, value)| Some((part.to_owned(), value?.into())));
-    Json::from(Value::Object(there.collect()))
+    // The pace can be checked without knowing the command.
+    let rpm = setup::rpm(&args.calls);
+    let burst = rpm.map(|_| args.calls.rate.burst);
+    let pace = [("rpm", rpm), ("burst", burst)].into_iter();
+    let pace = pace.filter_map(|(part, number)| Some((part.to_owned(), number?.get().into())));
+    Json::from(Value::Object(there.chain(pace).collect()))
 }
 
 /// The host of an address, with its port: no password, and nothing that a path or query may hide.

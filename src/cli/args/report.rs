@@ -11,9 +11,9 @@ pub(in crate::cli) struct ReportArgs {
     /// The results of a run, which may still be going on
     pub(in crate::cli) results: PathBuf,
 
-    /// Check each key's pace against N calls a minute [default: none]
+    /// Check each key's pace against N calls a minute [default: as recorded]
     ///
-    /// The calls are evenly spaced, but for --burst.
+    /// The calls are evenly spaced, but for --burst. Records name the limit that run was given with --rpm.
     #[arg(long, value_name = "N")]
     pub(in crate::cli) rpm: Option<NonZeroU32>,
 

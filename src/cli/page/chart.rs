@@ -65,8 +65,15 @@ impl Chart {
         }
         for (n, tick) in x.ticks.iter().enumerate() {
             // On a phone there is room for every other word.
-            let class = if n % 2 == 0 { "x" } else { "x between" };
-            chart.add_word(class, chart.left(tick.value), &tick.word);
+            let between = if n % 2 == 0 { "" } else { " between" };
+            // The last word would stand out at the right.
+            let end = if x.place(tick.value) > 0.96 {
+                " end"
+            } else {
+                ""
+            };
+            let class = format!("x{between}{end}");
+            chart.add_word(&class, chart.left(tick.value), &tick.word);
         }
         chart
     }

@@ -37,4 +37,108 @@ mod tests {
             assert!(!text.contains(foreign), "{foreign}");
         }
     }
+
+    /// Red, green and blue, from 0 to 1 and linear.
+    type Colour = [f64; 3];
+
+    /// The colours of the style sheet's first scheme, and of its second, by name.
+    fn schemes() -> [Vec<(String, Colour)>; 2] {
+        let sheet = include_str!("style.css");
+        let blocks: Vec<_> = sheet.split("--paper: #").skip(1).take(2).collect();
+        [0, 1].map(|n| {
+            let block = format!("--paper: #{}", blocks[n].split('}').next().unwrap());
+            let pairs = block.split(';').filter_map(|pair| pair.split_once(": #"));
+            pairs
+                .map(|(name, hex)| (name.trim().to_owned(), linear(hex)))
+                .collect()
+        })
+    }
+
+    fn linear(hex: &str) -> Colour {
+        [0, 2, 4].map(|at| {
+            let value = f64::from(u8::from_str_radix(&hex[at..at + 2], 16).unwrap()) / 255.0;
+            if value <= 0.04045 {
+                value / 12.92
+            } else {
+                ((value + 0.055) / 1.055).powf(2.4)
+            }
+        })
+    }
+
+    fn times(matrix: [Colour; 3], colour: Colour) -> Colour {
+        matrix.map(|row| {
+            row.iter()
+                .zip(colour)
+                .map(|(part, value)| part * value)
+                .sum()
+        })
+    }
+
+    /// WCAG 2.
+    fn contrast(one: Colour, other: Colour) -> f64 {
+        let light = |c: Colour| 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2] + 0.05;
+        let (one, other) = (light(one), light(other));
+        one.max(other) / one.min(other)
+    }
+
+    /// As eyes without green cones see it (Machado, Oliveira and Fernandes 2009, severity 1).
+    fn deuteranopia(colour: Colour) -> Colour {
+        let seen = times(
+            [
+                [0.367322, 0.860646, -0.227968],
+                [0.280085, 0.672501, 0.047413],
+                [-0.011820, 0.042940, 0.968881],
+            ],
+            colour,
+        );
+        seen.map(|value| value.clamp(0.0, 1.0))
+    }
+
+    /// The distance in OKLab, in which 0.02 is just seen.
+    fn distance(one: Colour, other: Colour) -> f64 {
+        let lab = |colour: Colour| {
+            let cones = times(
+                [
+                    [0.4122214708, 0.5363325363, 0.0514459929],
+                    [0.2119034982, 0.6806995451, 0.1073969566],
+                    [0.0883024619, 0.2817188376, 0.6299787005],
+                ],
+                colour,
+            );
+            times(
+                [
+                    [0.2104542553, 0.7936177850, -0.0040720468],
+                    [1.9779984951, -2.4285922050, 0.4505937099],
+                    [0.0259040371, 0.7827717662, -0.8086757660],
+                ],
+                cones.map(f64::cbrt),
+            )
+        };
+        let (one, other) = (lab(one), lab(other));
+        let squares = one.iter().zip(other).map(|(a, b)| (a - b).powi(2));
+        squares.sum::<f64>().sqrt()
+    }
+
+    #[test]
+    fn every_kind_of_call_and_time_is_told_apart_in_both_schemes_and_without_green_cones() {
+        let kinds = [
+            "answered", "limited", "failed", "paused", "waiting", "backoff",
+        ];
+        for scheme in schemes() {
+            let colour = |name: &str| {
+                let name = format!("--{name}");
+                scheme.iter().find(|(known, _)| *known == name).unwrap().1
+            };
+            for (n, kind) in kinds.iter().enumerate() {
+                let contrast = contrast(colour(kind), colour("paper"));
+                assert!(contrast >= 3.0, "{kind} has a contrast of {contrast}");
+                for other in &kinds[..n] {
+                    let pair = [colour(kind), colour(other)];
+                    let [one, two] = pair.map(deuteranopia);
+                    let far = distance(one, two).min(distance(pair[0], pair[1]));
+                    assert!(far >= 0.1, "{kind} and {other} are {far} apart");
+                }
+            }
+        }
+    }
 }

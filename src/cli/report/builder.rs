@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::mem;
+use std::num::NonZeroU32;
 
 use super::audit::{self, MINUTE, unnamed};
 use super::call::{CallFate, CallSummary};
 use super::charts::Charts;
 use super::numbers::{
     AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
-    RankedPrompt, Report, RunSpan, TimeSpent, TokenCounts,
+    RankedPrompt, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
 };
 use super::pauses::{self, Pauses};
 use crate::batch::{Causes, FailureCause, Flag};
@@ -30,8 +31,11 @@ pub(super) struct ReportBuilder {
     records: Vec<(u64, RecordEnd)>,
     /// Without counts until the last record of each prompt is known.
     causes: Causes,
-    /// What the last prompt was sent with.
+    /// What the last prompt was sent with, as it was written, and read.
     settings: String,
+    sent_with: SentWith,
+    /// The limit that the records name; `None` inside if some name none.
+    limit: Option<Option<AuditedLimit>>,
     counts: CallCounts,
     keys: BTreeMap<u16, KeyTally>,
     tokens: TokenCounts,
@@ -77,12 +81,24 @@ impl ReportBuilder {
         if let Some(tokens) = fields.tokens() {
             self.tokens.usage += tokens;
             self.tokens.stated_by += 1;
+            self.tokens.without_answer += fields.tokens_without_answer(tokens);
         }
         if let Some(settings) = fields.settings.filter(|new| new.get() != self.settings) {
-            settings.get().clone_into(&mut self.settings);
+            self.note_settings(settings.get());
         }
         self.rank(first, prompt, record);
         self.add_end(record, prompt, fields);
+    }
+
+    /// Of several limits, as of a run that went on faster, the pace must keep the fastest.
+    fn note_settings(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
+        self.sent_with = serde_json::from_str(settings).unwrap_or_default();
+        let new = self.sent_with.limit();
+        self.limit = Some(match self.limit {
+            None => new,
+            Some(old) => old.zip(new).map(|(old, new)| old.max(new)),
+        });
     }
 
     fn add_call(&mut self, call: CallSummary, attempt: &RecordAttempt) {
@@ -133,7 +149,8 @@ impl ReportBuilder {
     }
 
     /// Makes the report: there are no more records.
-    pub(super) fn finish(mut self, limit: Option<AuditedLimit>) -> Report {
+    pub(super) fn finish(mut self, given: Option<AuditedLimit>) -> Report {
+        let limit = given.or(self.limit.flatten());
         let prompts = self.prompts();
         self.calls
             .sort_unstable_by_key(|call| (call.key, call.at, call.record));
@@ -147,13 +164,15 @@ impl ReportBuilder {
         let latency = if answered.is_empty() { &all } else { &answered };
         let pauses: Vec<_> = pauses.into_values().collect();
         Report {
-            sent_with: serde_json::from_str(&self.settings).unwrap_or_default(),
+            sent_with: self.sent_with,
             prompts,
             calls: self.counts,
             tokens: self.tokens,
             cost: None,
+            cost_without_answer: None,
             span: span(&self.calls),
             limit,
+            limit_is_recorded: given.is_none() && limit.is_some(),
             keys,
             times,
             latency: LatencySummary {
@@ -231,6 +250,15 @@ impl ReportBuilder {
         let mut took: Vec<_> = calls.map(|call| call.took_ms).collect();
         took.sort_unstable();
         took
+    }
+}
+
+impl SentWith {
+    fn limit(&self) -> Option<AuditedLimit> {
+        Some(AuditedLimit {
+            calls_a_minute: self.rpm?,
+            burst: self.burst.unwrap_or(NonZeroU32::MIN),
+        })
     }
 }
 

@@ -61,7 +61,7 @@ impl Charts {
             slice_ms: slices[0].until - slices[0].from,
             rates: Some(course.rates(&slices, limit)),
             lanes: course.lanes(calls),
-            latency: latency(took),
+            latency: latency(took, calls),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Course {
         let most = rates.fold(in_all.unwrap_or(0.0), f64::max);
         let about = format!("Calls a minute over time; the most are {most:.0}");
         let mut chart = self.chart(&about, 180, Axis::counts(most));
-        self.draw_pauses(&mut chart, most * 1.08);
+        self.draw_pauses(&mut chart, most * 1.08..0.0);
         for slice in slices {
             self.draw_slice(&mut chart, slice);
         }
@@ -135,7 +135,7 @@ impl Course {
         let height = count as u32 * if count > 24 { 8 } else { 15 };
         let about = format!("Each call of {count} workers");
         let mut chart = self.chart(&about, height, Axis::rows(count));
-        self.draw_pauses(&mut chart, count as f64);
+        self.draw_pauses(&mut chart, 0.0..count as f64);
         for (row, lane) in lanes.iter().enumerate() {
             for call in lane {
                 self.draw_call(&mut chart, call, row as f64);
@@ -147,13 +147,13 @@ impl Course {
         (count > 0).then_some(chart)
     }
 
-    /// Bands over the time in which a key was paused. Several keys share the height.
-    fn draw_pauses(&self, chart: &mut Chart, height: f64) {
-        let part = height / self.pauses.len() as f64;
+    /// Bands over the time in which a key was paused, from above to below. Several keys share the height.
+    fn draw_pauses(&self, chart: &mut Chart, height: Range<f64>) {
+        let part = (height.end - height.start) / self.pauses.len() as f64;
         for (key, pauses) in self.pauses.iter().enumerate() {
-            let (low, high) = (key as f64 * part, (key + 1) as f64 * part);
-            chart.bars("paused pause-area", pauses, low..high);
-            chart.bars("paused", pauses, high - part * 0.03..high);
+            let top = height.start + key as f64 * part;
+            chart.bars("paused pause-area", pauses, top..top + part);
+            chart.bars("paused", pauses, top..top + part * 0.03);
         }
     }
 
@@ -186,10 +186,12 @@ impl Course {
     }
 }
 
-fn latency(took: &[u32]) -> Option<Chart> {
+fn latency(took: &[u32], calls: &[CallSummary]) -> Option<Chart> {
     let percentiles = Percentiles::of(took)?;
     let (width, counts) = bins(took);
     let most = counts.iter().max().copied().unwrap_or(0);
+    let answers = calls.iter().any(|call| call.end == CallFate::Answered);
+    let class = if answers { "answered" } else { "failed" };
     let x = Axis::time((width * counts.len() as u64) as f64);
     let y = Axis::counts(most as f64);
     let mut chart = Chart::new("Calls by how long they took", 160, x, y);
@@ -197,7 +199,7 @@ fn latency(took: &[u32]) -> Option<Chart> {
         let (from, until) = (bin * width, (bin + 1) * width);
         let title = format!("from {}: {}", milliseconds(from), counted(count, "call"));
         let x = from as f64..until as f64;
-        chart.bar("answered", &title, x, 0.0..count as f64);
+        chart.bar(class, &title, x, 0.0..count as f64);
     }
     let Percentiles {
         p50_ms,

@@ -40,6 +40,7 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
     let mut report = report.map_err(CommandError::file("", &args.results))?;
     let cost = args.costs.cost.price;
     report.cost = cost.map(|price| price.cost(report.tokens.usage));
+    report.cost_without_answer = cost.map(|price| price.cost(report.tokens.without_answer));
     Ok(report)
 }
 

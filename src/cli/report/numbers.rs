@@ -19,10 +19,13 @@ pub(crate) struct Report {
     pub(crate) tokens: TokenCounts,
     /// What those tokens cost; none if no price was given.
     pub(crate) cost: Option<f64>,
+    /// The part of it that brought no answer.
+    pub(crate) cost_without_answer: Option<f64>,
     /// None if no call was made.
     pub(crate) span: Option<RunSpan>,
-    /// The limit that the pace was checked against, if one was given.
+    /// The limit that the pace was checked against: the one that was given, or that of the records.
     pub(crate) limit: Option<AuditedLimit>,
+    pub(crate) limit_is_recorded: bool,
     /// Each key that a call was made with.
     pub(crate) keys: Vec<KeyReport>,
     /// Where the time went, all keys together.
@@ -62,6 +65,9 @@ pub(crate) struct SentWith {
     pub(crate) api: Option<String>,
     /// The host.
     pub(crate) server: Option<String>,
+    /// Calls a minute with each key, if that was given or is the practice server's.
+    pub(crate) rpm: Option<NonZeroU32>,
+    pub(crate) burst: Option<NonZeroU32>,
 }
 
 /// A record that a number points to.
@@ -94,6 +100,8 @@ pub(crate) struct TokenCounts {
     pub(crate) usage: Usage,
     /// Records that say it.
     pub(crate) stated_by: u64,
+    /// Those of calls that brought no answer.
+    pub(crate) without_answer: Usage,
 }
 
 /// From the first call to the last.
@@ -144,7 +152,7 @@ pub(crate) struct BusiestMinute {
 }
 
 /// What a server allows each key, as a strict server keeps it (GCRA).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct AuditedLimit {
     /// Evenly spaced.
     pub(crate) calls_a_minute: NonZeroU32,

@@ -214,6 +214,73 @@ fn the_cost_is_told_if_a_price_is_given() {
 }
 
 #[test]
+fn the_cost_of_calls_without_an_answer_and_the_share_of_a_cache_are_told() {
+    let usage = |input: u64, cached: u64| json!({"prompt_tokens": input, "completion_tokens": 0, "prompt_tokens_details": {"cached_tokens": cached}});
+    let response = |usage: Value| json!({"status_code": 200, "body": {"usage": usage}});
+    let lost = json!({"outcome": "unreadable", "usage": {"input": 1_000_000, "output": 0}});
+    let calls = [call(1, 0, lost), call(2, 2000, json!({}))];
+    let answer = json!({"response": response(usage(2_000_000, 500_000))});
+    let failure = json!({"text": null, "response": response(usage(1_000_000, 0)),
+        "error": {"code": "rejected", "message": "no"}});
+    let records = [
+        record(1, &calls, answer),
+        record(2, &[call(1, 4000, json!({"outcome": "rejected"}))], failure),
+    ];
+    let report = report(&records);
+    let all = report.tokens;
+    assert_eq!(
+        (all.usage.input, all.without_answer.input),
+        (4_000_000, 2_000_000)
+    );
+    let cost = CostArgs {
+        price: "1,2".parse().ok(),
+        currency: "$".into(),
+        ..CostArgs::default()
+    };
+    let page = report.to_html("r", &cost).unwrap();
+    for words in [
+        "<dt>all calls</dt><dd>$4.00</dd>",
+        "<dt>calls without an answer</dt><dd>$2.00</dd>",
+        "<dt>input from a cache</dt><dd>12.5 %</dd>",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    assert!(!page_of(&report).contains("calls without an answer"));
+}
+
+#[test]
+fn the_limit_that_the_records_name_is_checked_unless_another_is_given() {
+    let at = |line: u64, ms: u64, rpm: Option<u32>| {
+        let settings = json!({"settings": {"model": "m", "rpm": rpm}});
+        record(line, &[call(1, ms, json!({}))], settings)
+    };
+    let limit = |rpms: [Option<u32>; 2], given| {
+        let records = [at(1, 0, rpms[0]), at(2, 100, rpms[1])];
+        let report = report_on(&records, given);
+        let text = text_of(&report);
+        let verdict = text
+            .lines()
+            .next()
+            .unwrap()
+            .split("; ")
+            .last()
+            .unwrap()
+            .to_owned();
+        (report.limit, report.limit_is_recorded, verdict)
+    };
+    let kept = "pace kept: no call too soon.".to_owned();
+    let soon = "pace not kept: 1 call too soon.".to_owned();
+    assert_eq!(limit([Some(600); 2], None), (rpm(600), true, kept.clone()));
+    assert_eq!(limit([Some(300); 2], None), (rpm(300), true, soon.clone()));
+    // A run that went on faster.
+    assert_eq!(limit([Some(300), Some(600)], None), (rpm(600), true, kept));
+    assert_eq!(limit([Some(600); 2], rpm(300)), (rpm(300), false, soon));
+    let (none, is_recorded, verdict) = limit([Some(600), None], None);
+    assert_eq!((none, is_recorded), (None, false));
+    assert!(verdict.starts_with("pace not checked"), "{verdict}");
+}
+
+#[test]
 fn figures_of_a_narrow_terminal_stand_below_each_other_and_colour_is_a_choice() {
     let records = [answered(
         1,

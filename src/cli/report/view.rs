@@ -25,6 +25,7 @@ struct ReportView<'a> {
     causes: Vec<CauseView<'a>>,
     calls: String,
     cost: Option<String>,
+    cost_without_answer: Option<String>,
 }
 
 /// Why prompts failed, and what to do about it.
@@ -99,6 +100,7 @@ impl Report {
                 calls.maybe_billed,
             ),
             cost: cost.of(self.tokens.usage),
+            cost_without_answer: cost.of(self.tokens.without_answer),
         }
     }
 }
