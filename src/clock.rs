@@ -94,13 +94,28 @@ impl Clock for SystemClock {
             None => thread::park(),
             Some(deadline) => match deadline.saturating_duration_since(Instant::now()) {
                 Duration::ZERO => {}
-                left => thread::park_timeout(left),
+                left => {
+                    be_punctual();
+                    thread::park_timeout(left);
+                }
             },
         }
     }
 
     fn unpark(&self, thread: &Thread) {
         thread.unpark();
+    }
+}
+
+/// Has the timers of this thread end on time. Linux lets them end 50 µs late, to end several at once.
+fn be_punctual() {
+    #[cfg(all(target_os = "linux", feature = "batch"))]
+    {
+        use std::cell::Cell;
+        thread_local!(static IS_PUNCTUAL: Cell<bool> = const { Cell::new(false) });
+        if !IS_PUNCTUAL.replace(true) {
+            let _ = nix::sys::prctl::set_timerslack(1); // without it, calls leave a little later
+        }
     }
 }
 

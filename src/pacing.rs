@@ -426,12 +426,16 @@ impl Schedule for Keys {
         want.goes_last
     }
 
-    fn take(&mut self, now: Instant, want: KeyWant, _waited: Duration) -> KeyPermit {
+    fn take(&mut self, now: Instant, want: KeyWant, waited: Duration) -> KeyPermit {
         let tokens = want.tokens;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let first = self.first(tokens).map_or(0, |(key, _)| key);
         let key = self.agreed.take().unwrap_or(first);
+        if !waited.is_zero() {
+            let late = now.saturating_duration_since(self.keys[key].due(tokens));
+            self.keys[key].left_late(late);
+        }
         self.keys[key].take(now, ticket, tokens);
         KeyPermit {
             granted_at: now,
