@@ -21,10 +21,13 @@ pub(super) fn is_told_elsewhere(name: &str) -> bool {
     names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
-/// Whether an object holds a conversation, if only in its body.
-pub(super) fn has_messages(fields: &Map<String, Value>) -> bool {
-    let body = fields.get("body").and_then(|body| body.get("messages"));
-    fields.contains_key("messages") || body.is_some()
+/// The conversation of an object, if only in its body.
+pub(super) fn messages(fields: &Map<String, Value>) -> Option<&Value> {
+    let in_body = || fields.get("body")?.get("messages");
+    let messages = fields
+        .get("messages")
+        .filter(|messages| !messages.is_null());
+    messages.or_else(in_body)
 }
 
 /// What the row asks. An error says what was expected, and what was found.
@@ -33,13 +36,28 @@ pub(super) fn row(row: &InputRow, reading: &Reading) -> Result<Row, String> {
     let template = reading.template.as_ref();
     let is_free = |name: &str| template.is_none_or(|template| !template.takes(name));
     let fields = row.fields.iter();
+    if let Some(messages) = messages(&row.fields).filter(|_| template.is_none()) {
+        asked.messages = match (messages.as_array(), &row.prompt) {
+            (Some(said), None) => checked(said)?,
+            (Some(said), Some(_)) if !said.is_empty() => {
+                return Err("it has both a \"prompt\" and \"messages\": remove one".to_owned());
+            }
+            (_, Some(_)) => Vec::new(),
+            (None, None) => {
+                let found = short(&messages.to_string());
+                return Err(format!("expected \"messages\" to be a list, found {found}"));
+            }
+        };
+    }
     for (name, value) in fields.filter(|(name, value)| is_free(name) && !is_blank(value)) {
         let is_attached = FILES.contains(&&**name) || reading.attached.contains(name);
         match (name.as_str(), value) {
-            ("messages", Value::Array(said)) if template.is_none() => {
-                asked.messages.clone_from(said)
+            ("body", Value::Object(body)) if template.is_none() => {
+                let others = body.iter().filter(|(name, _)| *name != "messages");
+                asked
+                    .settings
+                    .extend(others.map(|(name, value)| (name.clone(), value.clone())));
             }
-            ("body", Value::Object(body)) if template.is_none() => take_body(&mut asked, body),
             (name, value) if SETTINGS.contains(&name) => {
                 asked
                     .settings
@@ -52,25 +70,10 @@ pub(super) fn row(row: &InputRow, reading: &Reading) -> Result<Row, String> {
     if reading.one_model {
         asked.settings.shift_remove("model");
     }
-    if !asked.messages.is_empty() {
-        check_messages(&asked.messages, row.prompt.is_some())?;
-    }
     if !reading.api_path.is_empty() && !asked.is_plain() {
         asked.check(&reading.api_path)?;
     }
     Ok(asked)
-}
-
-/// The body of a request without an address: its conversation, and the rest as parameters.
-fn take_body(asked: &mut Row, body: &Map<String, Value>) {
-    for (name, value) in body {
-        match value {
-            Value::Array(said) if name == "messages" => asked.messages.clone_from(said),
-            value => {
-                asked.settings.insert(name.clone(), value.clone());
-            }
-        }
-    }
 }
 
 fn is_blank(value: &Value) -> bool {
@@ -102,7 +105,8 @@ fn setting(name: &str, value: &Value) -> Result<Value, String> {
 /// Adds the files of a field, a name or a list of names; they are beside the input.
 fn add_files(asked: &mut Row, name: &str, value: &Value, input: &Path) -> Result<(), String> {
     let one = std::slice::from_ref(value);
-    for place in value.as_array().map_or(one, Vec::as_slice) {
+    let places = value.as_array().map_or(one, Vec::as_slice).iter();
+    for place in places.filter(|place| !is_blank(place)) {
         let Value::String(place) = place else {
             let found = short(&place.to_string());
             return Err(format!("expected \"{name}\" to name files, found {found}"));
@@ -116,21 +120,27 @@ fn add_files(asked: &mut Row, name: &str, value: &Value, input: &Path) -> Result
     Ok(())
 }
 
-fn check_messages(messages: &[Value], has_prompt: bool) -> Result<(), String> {
-    if has_prompt {
-        return Err("it has both a \"prompt\" and \"messages\": remove one".to_owned());
-    }
-    let is_message = |message: &Value| {
-        let content = &message["content"];
-        message["role"].is_string()
-            && (content.is_string() || !content.is_null() || message.get("tool_calls").is_some())
+/// A conversation in which the user says something.
+fn checked(messages: &[Value]) -> Result<Vec<Value>, String> {
+    let is_filled = |content: &Value| match content {
+        Value::Array(parts) => !parts.is_empty(),
+        content => !is_blank(content),
     };
-    match messages.iter().find(|message| !is_message(message)) {
-        None => Ok(()),
-        Some(other) => Err(format!(
-            "expected each of \"messages\" to have a \"role\" and \"content\", found {}",
-            short(&other.to_string())
-        )),
+    let is_message = |message: &Value| {
+        message["role"].is_string()
+            && (!message["content"].is_null() || message.get("tool_calls").is_some())
+    };
+    if let Some(other) = messages.iter().find(|message| !is_message(message)) {
+        let found = short(&other.to_string());
+        let problem = "expected each of \"messages\" to have a \"role\" and \"content\", found";
+        return Err(format!("{problem} {found}"));
+    }
+    let is_asked = |message: &Value| message["role"] == "user" && is_filled(&message["content"]);
+    match messages.iter().any(is_asked) {
+        true => Ok(messages.to_vec()),
+        false => Err(
+            "in \"messages\" the user says nothing: add a message with the role user".to_owned(),
+        ),
     }
 }
 

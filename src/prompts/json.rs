@@ -229,9 +229,13 @@ impl<'a> JsonObject<'a> {
         if self.is_batch_line(has_template, &fields) {
             return self.batch(reading);
         }
-        let prompt = match self.field("prompt") {
-            Some(json) => Some(self.string("prompt", json)?),
-            None if has_template || asked::has_messages(&fields) => None,
+        let has_messages = asked::messages(&fields).is_some();
+        let prompt = self.field("prompt").filter(|json| *json != "null");
+        let prompt = prompt.map(|json| self.string("prompt", json)).transpose()?;
+        let prompt = match prompt {
+            Some(text) if has_messages && text.trim().is_empty() => None,
+            Some(text) => Some(text),
+            None if has_template || has_messages => None,
             None => {
                 let found = self.names();
                 let problem = format!(
@@ -254,7 +258,7 @@ impl<'a> JsonObject<'a> {
     fn is_batch_line(&self, has_template: bool, fields: &Map<String, Value>) -> bool {
         let names = ["method", "url", "body"];
         let found = names.iter().filter(|name| self.field(name).is_some());
-        let is_conversation = asked::has_messages(fields) && self.field("url").is_none();
+        let is_conversation = asked::messages(fields).is_some() && self.field("url").is_none();
         let least = if has_template { names.len() } else { 1 };
         found.count() >= least && self.field("prompt").is_none() && !is_conversation
     }
@@ -341,7 +345,8 @@ impl<'a> JsonObject<'a> {
 
     /// The names of its fields, for people.
     fn names(&self) -> String {
-        let names: Vec<_> = self.fields.keys().map(String::as_str).collect();
+        let filled = self.fields.iter().filter(|(_, json)| json.get() != "null");
+        let names: Vec<_> = filled.map(|(name, _)| name.as_str()).collect();
         if names.is_empty() {
             "an empty object".to_owned()
         } else {

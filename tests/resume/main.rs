@@ -2,7 +2,7 @@
 //!
 //! This file has what goes on without a question. [`changed`] has what is refused because the input and the results do
 //! not belong together any more, [`stops`] the batches that stop of themselves, [`folder`] the answers as files of their
-//! own, [`formats`] each way in which prompts are written down.
+//! own, [`formats`] each way in which prompts are written down, [`shapes`] a kill in each.
 
 #![cfg(feature = "cli")]
 
@@ -11,6 +11,7 @@ mod changed;
 mod common;
 mod folder;
 mod formats;
+mod shapes;
 mod stops;
 
 use std::collections::BTreeSet;

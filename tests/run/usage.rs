@@ -286,6 +286,39 @@ fn a_row_that_asks_for_what_cannot_be_sent_is_refused_with_its_line() {
             "it has both",
         ),
         (
+            r#"{"messages":[]}"#,
+            "in \"messages\" the user says nothing",
+        ),
+        (
+            r#"{"messages":[{"role":"system","content":"a"}],"image":"none.png"}"#,
+            "the user says nothing",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":" "}]}"#,
+            "the user says nothing",
+        ),
+        (
+            r#"{"messages":[{"role":"user","content":[]}]}"#,
+            "the user says nothing",
+        ),
+        (
+            r#"{"body":{"messages":"a"}}"#,
+            "expected \"messages\" to be a list, found \"a\"",
+        ),
+        (
+            r#"{"messages":{"role":"user","content":"a"}}"#,
+            "expected \"messages\" to be a list, found {",
+        ),
+        (
+            r#"{"prompt":null,"messages":null,"city":"Rome"}"#,
+            "expected a \"prompt\" or \"messages\", found city; rename",
+        ),
+        (
+            r#"{"image":"https://example.org/a.png"}"#,
+            "expected a \"prompt\" or \"messages\", found image",
+        ),
+        (r#"{"prompt":"","image":"none.png"}"#, "its prompt is empty"),
+        (
             r#"{"messages":[{"content":"a"}]}"#,
             "to have a \"role\" and \"content\"",
         ),
@@ -312,6 +345,10 @@ fn a_row_that_asks_for_what_cannot_be_sent_is_refused_with_its_line() {
         (
             r#"{"prompt":"p","image":"prompts.txt"}"#,
             "prompts.txt: no PNG, JPEG, GIF, WebP or PDF",
+        ),
+        (
+            r#"{"prompt":"p","image":{"url":"a.png"}}"#,
+            "expected \"image\" to name files, found {\"url\":\"a.png\"}",
         ),
     ];
     for (row, said) in table {
