@@ -55,8 +55,9 @@ pub(crate) use self::{
     answers::{Flag, Flags},
     causes::Causes,
     guard::Guard,
+    joined::MOST_BYTES,
     price::amount,
-    size::{Density, RequestSize},
+    size::{Density, FILE_BYTES, RequestSize},
     snapshot::Allowed,
 };
 pub use self::{

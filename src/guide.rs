@@ -24,6 +24,7 @@ pages! {
     faq "faq.md",
     cookbook "cookbook.md",
     rows "rows.md",
+    schemas "schemas.md",
     money "money.md",
     gate "gate.md",
     reference "reference.md",

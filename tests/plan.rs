@@ -168,6 +168,62 @@ fn a_prompt_that_can_never_be_let_in_is_said_by_plan_and_by_run() {
 }
 
 #[test]
+fn repeated_alike_and_joined_prompts_are_planned_as_calls() {
+    let cli = Cli::of("one\ntwo\none\nthree\n");
+    let ran = plan(&cli, &["--rpm", "60", "--repeat", "3"]);
+    assert_says(&ran, &["  to send           12\n", "each prompt 3 times\n"]);
+    let ran = plan(&cli, &["--rpm", "60", "--dedupe"]);
+    let said = [
+        "  to send           4\n",
+        "1 prompt with the request of an earlier one, which is sent once\n",
+        "in 3 calls\n",
+    ];
+    assert_says(&ran, &said);
+    let cli = Cli::of_topics(1000);
+    let joined = ["--rpm", "60", "--api", "embeddings", "--per-call", "100"];
+    let ran = plan(&cli, &joined);
+    let said = ["  to send           1,000\n", "in 10 calls\n", "about 9 s"];
+    assert_says(&ran, &said);
+    assert!(ran.stdout.contains(" in, 0 out"), "{ran}");
+}
+
+#[test]
+fn files_and_a_schema_are_planned_by_estimates() {
+    let tokens = |ran: &Ran| {
+        let (_, rest) = ran.stdout.split_once("about ").unwrap();
+        let number = rest.split(' ').next().unwrap().replace(',', "");
+        number.parse::<f64>().unwrap()
+    };
+    let cli = Cli::of("look\n");
+    let plain = plan(&cli, &[]);
+    let schema = plan(&cli, &["--schema", "name, age int"]);
+    assert_says(
+        &schema,
+        &["with the schema; an answer that does not fit takes"],
+    );
+    assert!(
+        (30.0..200.0).contains(&(tokens(&schema) - tokens(&plain))),
+        "{schema}"
+    );
+    fs::write(
+        cli.path("a.png"),
+        [b"\x89PNG\r\n\x1a\n", &[7; 100_000][..]].concat(),
+    )
+    .unwrap();
+    for place in ["a.png", "https://example.org/a.png"] {
+        let row = format!("{{\"prompt\":\"look\",\"image\":\"{place}\"}}\n");
+        fs::write(cli.path("prompts.jsonl"), row).unwrap();
+        let ran = cli.paceline(&["plan", "prompts.jsonl", "-m", "m"]);
+        assert_says(
+            &ran,
+            &["with files in 1 prompt: a file counts as 1,000 tokens"],
+        );
+        let more = tokens(&ran) - tokens(&plain);
+        assert!((990.0..1100.0).contains(&more), "{place}: {more}");
+    }
+}
+
+#[test]
 fn bad_input_and_bad_options_are_status_2() {
     let cli = Cli::of(b"fine\n\xff\n");
     let ran = plan(&cli, &["--rpm", "60"]);

@@ -14,7 +14,7 @@ use crate::json::Json;
 use crate::outcome::CallOutcome;
 
 /// The most bytes of one request: OpenAI takes 300,000 tokens, which are as many bytes at least.
-const MOST_BYTES: usize = 300_000;
+pub(crate) const MOST_BYTES: usize = 300_000;
 
 /// Puts jobs that follow one another together, up to a number.
 pub(super) fn groups(

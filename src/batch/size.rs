@@ -27,6 +27,9 @@ impl Default for Density {
     }
 }
 
+/// Bytes of text that a file counts for: about 1,000 tokens. Makers state 85 to 1,600 for an image.
+pub(crate) const FILE_BYTES: u32 = 4000;
+
 /// The size of a request: what its tokens are estimated from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestSize {
@@ -85,17 +88,14 @@ impl RequestSize {
     }
 }
 
-/// The bytes of a request that are no text: those of files, but for as many as an image usually costs in tokens (makers
-/// state 85 to 1,600).
+/// The bytes of a request that are no text: those of files, but for [`FILE_BYTES`] each.
 fn attached(request: &[u8]) -> usize {
     /// No word is as long.
     const SHORTEST: usize = 4096;
-    /// About 1,000 tokens.
-    const COUNTED: usize = 4000;
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
     let runs = request.split(|byte| !is_base64(byte));
     let files = runs.filter(|run| run.len() >= SHORTEST);
-    files.map(|file| file.len() - COUNTED).sum()
+    files.map(|file| file.len() - FILE_BYTES as usize).sum()
 }
 
 /// The most tokens that the answer may have, under each API's name for it.

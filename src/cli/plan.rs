@@ -16,6 +16,7 @@ use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::setup::{self, PRACTICE_LATENCY};
 use super::template::{self, TextLook};
+use crate::api::ApiKind;
 use crate::batch::{Density, Settings};
 use crate::practice::Latency;
 
@@ -44,7 +45,14 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     let (density, latency, failures) = match &earlier {
         Some(run) => (run.density, run.latency.clone(), run.failures),
         None => (
-            Density::default(),
+            match calls.server.api {
+                // A vector costs no tokens.
+                ApiKind::Embeddings => Density {
+                    output: 0.0,
+                    ..Density::default()
+                },
+                _ => Density::default(),
+            },
             args.latency.unwrap_or(usual).into(),
             FailureRates::default(),
         ),

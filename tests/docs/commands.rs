@@ -13,9 +13,11 @@ use paceline::practice::{Latency, Limits, Server, ServerOptions};
 use crate::pages::{Page, root};
 
 /// What is not run here at all, and why.
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 11] = [
     ("cargo ", "it builds, under a lock that the tests hold"),
     ("curl ", "it asks a server that runs until Ctrl-C"),
+    ("duckdb ", "it need not be there"),
+    ("sqlite3 ", "it need not be there"),
     ("jq ", "it need not be there"),
     ("pip ", "it needs a network"),
     ("pipx ", "it needs a network"),

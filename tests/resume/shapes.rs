@@ -43,7 +43,7 @@ fn server() -> Server {
     };
     Server::start_with(ServerOptions {
         faults,
-        latency: Latency::Fixed(Duration::from_millis(10)),
+        latency: Latency::Constant(Duration::from_millis(10)),
         ..ServerOptions::default()
     })
     .unwrap()

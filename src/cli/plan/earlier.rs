@@ -60,7 +60,7 @@ impl EarlierTotals {
         let row: RecordFields<'_, RecordAttempt> = line.parse()?;
         for attempt in &row.attempts {
             match attempt.outcome {
-                CallOutcome::Answered => self.latencies.push(attempt.took),
+                CallOutcome::Answered | CallOutcome::Misfit => self.latencies.push(attempt.took),
                 // A matter of the rate, or of the key.
                 CallOutcome::RateLimited | CallOutcome::Fatal => {}
                 CallOutcome::Rejected => self.rejected += 1,

@@ -1,24 +1,43 @@
 //! The input, compared with what is on record: what a run would send.
 
+use std::collections::HashSet;
+
+use serde::Serialize;
+
 use super::workload::Workload;
 use crate::api::{Ask, Client, Usage};
-use crate::batch::{Density, RequestSize, body, record_id};
+use crate::batch::{Density, FILE_BYTES, MOST_BYTES, RequestSize, body, record_id};
 use crate::cli::args::RunArgs;
 use crate::cli::error::CommandError;
 use crate::cli::input::Input;
 use crate::cli::oversize::OversizedPrompts;
 use crate::cli::results;
 use crate::journal::{Index, RecordId, Results};
+use crate::prompts::Prompt;
 
 /// What there is to send, and what is done.
-pub(super) struct Survey {
-    pub(super) load: Workload,
-    pub(super) total: u64,
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(super) struct PromptCounts {
+    total: u64,
     /// Prompts that are done, by how they ended.
-    pub(super) answered: u64,
-    pub(super) failed: u64,
+    answered: u64,
+    failed: u64,
+    /// Prompts to send.
+    to_send: u64,
+    /// Of these, prompts whose request is sent for an earlier one.
+    alike: u64,
+    /// Of these, prompts with pictures or other files.
+    with_files: u64,
     /// Prompts on record that would be sent differently now.
-    pub(super) changed: u64,
+    changed: u64,
+}
+
+pub(super) struct Survey {
+    pub(super) counts: PromptCounts,
+    /// The calls.
+    pub(super) load: Workload,
+    /// Prompts in the last call.
+    in_call: usize,
     pub(super) oversized: OversizedPrompts,
     /// The tokens of earlier runs.
     pub(super) spent: Usage,
@@ -32,37 +51,56 @@ impl Survey {
     ) -> Result<Self, CommandError> {
         let index = on_record(args)?;
         let mut survey = Survey {
+            counts: PromptCounts::default(),
             load: Workload::new(density, client.counting()),
-            total: 0,
-            answered: 0,
-            failed: 0,
-            changed: 0,
+            in_call: 0,
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),
             spent: index.usage,
         };
         let input = Input::of_run(args, client.path())?;
+        let mut asked = HashSet::new();
         for prompt in input.checked_prompts()? {
             let prompt = prompt?;
             let request = body(client, &prompt)?;
             let id = record_id(client, prompt.line, &request);
-            survey.total += 1;
-            if survey.is_to_send(args, &index, &id) {
-                let size = RequestSize::of(&request);
-                survey.load.add(size);
-                survey.oversized.weigh(prompt.line, size);
+            survey.counts.total += 1;
+            if !survey.is_to_send(args, &index, &id) {
+                continue;
+            }
+            survey.counts.to_send += 1;
+            match args.dedupe && !asked.insert(id.digest) {
+                true => survey.counts.alike += 1,
+                false => survey.add(&prompt, &request, args.per_call.get()),
             }
         }
-        input.check_count(survey.total)?;
+        input.check_count(survey.counts.total)?;
         Ok(survey)
+    }
+
+    /// Adds a prompt, to the call of the one before it if there is room.
+    fn add(&mut self, prompt: &Prompt, request: &[u8], per_call: usize) {
+        let files = &prompt.row.files;
+        self.counts.with_files += u64::from(!files.is_empty());
+        let mut size = RequestSize::of(request);
+        let elsewhere = files.iter().filter(|place| place.starts_with("http"));
+        size.bytes += elsewhere.count() as u32 * FILE_BYTES;
+        self.oversized.weigh(prompt.line, size);
+        let has_room = (1..per_call).contains(&self.in_call);
+        if has_room && self.load.add_to_last(size, MOST_BYTES as u32) {
+            self.in_call += 1;
+        } else {
+            self.load.add(size);
+            self.in_call = 1;
+        }
     }
 
     fn is_to_send(&mut self, args: &RunArgs, index: &Index, id: &RecordId) -> bool {
         let status = index.status(id);
         let is_done = status.is_done(index.retries(args.retry_failed), args.keep);
-        self.changed += u64::from(is_done.is_none());
+        self.counts.changed += u64::from(is_done.is_none());
         if is_done == Some(true) {
-            self.answered += u64::from(status.is_answered());
-            self.failed += u64::from(!status.is_answered());
+            self.counts.answered += u64::from(status.is_answered());
+            self.counts.failed += u64::from(!status.is_answered());
         }
         is_done != Some(true)
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::earlier::EarlierRun;
 use super::forecast::{Bottleneck, Forecast, PlanInputs};
-use super::survey::Survey;
+use super::survey::{PromptCounts, Survey};
 use crate::api::Usage;
 use crate::cli::args::{CostArgs, PlanArgs};
 use crate::cli::format::millis;
@@ -16,13 +16,11 @@ use crate::cli::setup;
 /// Tokens are estimates, and times are in milliseconds.
 #[derive(Debug, Serialize)]
 pub(super) struct PlanView {
-    to_send: u64,
-    /// Prompts of the input, and what earlier runs made of them.
-    total: u64,
-    answered: u64,
-    failed: u64,
-    /// Prompts on record that would be sent differently now.
-    changed: u64,
+    #[serde(flatten)]
+    counts: PromptCounts,
+    calls: u64,
+    repeat: u32,
+    has_schema: bool,
     input: f64,
     output: f64,
     bytes_a_token: f64,
@@ -79,11 +77,10 @@ impl PlanView {
         let (load, latency) = (&inputs.load, &inputs.latency);
         let calls = &args.run.calls;
         PlanView {
-            to_send: load.count,
-            total: survey.total,
-            answered: survey.answered,
-            failed: survey.failed,
-            changed: survey.changed,
+            counts: survey.counts,
+            calls: load.count,
+            repeat: args.run.repeat.get(),
+            has_schema: calls.request.schema.is_some(),
             input: load.input.round(),
             output: load.output.round(),
             bytes_a_token: 1.0 / load.density.input,

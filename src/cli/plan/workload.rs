@@ -3,14 +3,14 @@
 use crate::api::Counting;
 use crate::batch::{Density, RequestSize};
 
-/// The prompts of a batch, by their sizes.
+/// The calls of a batch, by their sizes.
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     /// Tokens for each byte of a request, and for each answer.
     pub(super) density: Density,
     /// Which tokens the server counts against its limit.
     pub(super) counting: Counting,
-    /// Prompts.
+    /// Calls.
     pub(super) count: u64,
     /// Estimated input tokens.
     pub(super) input: f64,
@@ -35,13 +35,31 @@ impl Workload {
         }
     }
 
-    /// Adds a prompt.
+    /// Adds a call with one prompt.
     pub(super) fn add(&mut self, size: RequestSize) {
+        self.measure(size);
+        self.sizes.push(size);
+        self.count += 1;
+    }
+
+    /// Adds a prompt to the last call. False: that would have more than `most` bytes.
+    pub(super) fn add_to_last(&mut self, size: RequestSize, most: u32) -> bool {
+        let Some(last) = self.sizes.last_mut() else {
+            return false;
+        };
+        let bytes = last.bytes.saturating_add(size.bytes);
+        if bytes > most {
+            return false;
+        }
+        last.bytes = bytes;
+        self.measure(size);
+        true
+    }
+
+    fn measure(&mut self, size: RequestSize) {
         self.input += size.input(self.density);
         self.output += size.output(self.density);
         self.counted += size.counted(self.density, self.counting);
-        self.sizes.push(size);
-        self.count += 1;
     }
 
     /// The estimated bytes of a request.
