@@ -25,6 +25,7 @@ use thiserror::Error;
 
 use csv::Csv;
 use files::Files;
+use gzip::Inflated;
 use json::JsonRows;
 use lines::Lines;
 
@@ -163,7 +164,7 @@ pub(crate) struct Prompts<R> {
 
 #[derive(Debug)]
 enum Rows<R> {
-    Unread(Lines<R>),
+    Unread(R),
     Text(Lines<R>),
     Json(JsonRows<R>),
     Csv(Csv<R>),
@@ -186,14 +187,8 @@ struct InputRow {
 impl<R: BufRead> Prompts<R> {
     /// The prompts of an input, which may be compressed with gzip. Nothing is read yet.
     pub(crate) fn new(reader: R, reading: Reading) -> Self {
-        let is_gzip = reading
-            .path
-            .extension()
-            .is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
-        Prompts {
-            rows: Rows::Unread(Lines::new(gzip::Inflated::new(reader, is_gzip))),
-            reading,
-        }
+        let rows = Rows::Unread(reader);
+        Prompts { rows, reading }
     }
 
     /// The prompts in these files, each of which is one.
@@ -232,9 +227,12 @@ impl<R: BufRead> Prompts<R> {
 
     /// Finds out the format by the first line.
     fn open(&mut self) -> Result<(), PromptError> {
-        let Rows::Unread(mut lines) = std::mem::replace(&mut self.rows, Rows::Ended) else {
+        let Rows::Unread(reader) = std::mem::replace(&mut self.rows, Rows::Ended) else {
             return Ok(());
         };
+        let ending = self.reading.path.extension();
+        let is_gzip = ending.is_some_and(|ending| ending.eq_ignore_ascii_case("gz"));
+        let mut lines = Lines::new(Inflated::new(reader, is_gzip));
         let Some(line) = lines.next_filled()? else {
             return Ok(());
         };

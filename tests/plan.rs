@@ -175,7 +175,7 @@ fn repeated_alike_and_joined_prompts_are_planned_as_calls() {
     let ran = plan(&cli, &["--rpm", "60", "--dedupe"]);
     let said = [
         "  to send           4\n",
-        "1 prompt with the request of an earlier one, which is sent once\n",
+        "1 prompt like an earlier one, which is sent once\n",
         "in 3 calls\n",
     ];
     assert_says(&ran, &said);

@@ -47,10 +47,8 @@ impl OversizedPrompts {
     pub(super) fn weigh(&mut self, line: u64, size: RequestSize) {
         const SHOWN: usize = 3;
         let least = size.least(self.counting);
-        if self
-            .limit
-            .is_some_and(|limit| least > f64::from(limit.get()))
-        {
+        let is_too_large = |limit: NonZeroU32| least > f64::from(limit.get());
+        if self.limit.is_some_and(is_too_large) {
             self.count += 1;
             if self.first.len() < SHOWN {
                 self.first.push((input_line(line), least));

@@ -125,7 +125,7 @@ fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
 
 fn twins_note(twins: &Twins) -> Option<String> {
     let again = counted(twins.count(), "prompt");
-    let note = format!("{again} with the request of an earlier one, which is sent once");
+    let note = format!("{again} like an earlier one, which is sent once");
     (twins.count() > 0).then_some(note)
 }
 

@@ -5,88 +5,63 @@
 //! and never looks like the end of its text.
 
 use std::io::{self, BufRead, ErrorKind, Read};
-use std::mem;
 
 use flate2::bufread::GzDecoder;
 
 /// The text of an input.
 #[derive(Debug)]
-pub(super) struct Inflated<R> {
-    state: State<R>,
-    /// Whether it is gzip whatever its first byte.
-    is_gzip: bool,
-}
-
-#[derive(Debug)]
-enum State<R> {
-    Start(R),
+pub(super) enum Inflated<R> {
     Plain(R),
-    Member(Box<GzDecoder<R>>),
-    /// After a member.
-    Between(R),
-    Ended,
+    /// `None` after the last member.
+    Gzip(Option<Box<GzDecoder<R>>>),
 }
 
 impl<R: BufRead> Inflated<R> {
-    pub(super) fn new(reader: R, is_gzip: bool) -> Self {
-        Inflated {
-            state: State::Start(reader),
-            is_gzip,
+    /// Waits for the first byte, unless it is gzip whatever that is.
+    pub(super) fn new(mut reader: R, is_gzip: bool) -> Self {
+        // An error shows again when the reader is read.
+        match is_gzip || matches!(peek(&mut reader), Ok(Some(0x1f))) {
+            true => Inflated::Gzip(Some(Box::new(GzDecoder::new(reader)))),
+            false => Inflated::Plain(reader),
         }
     }
+}
 
-    /// Moves on to the next state, once its reader has something to read or has ended.
-    fn advance(&mut self) {
-        self.state = match mem::replace(&mut self.state, State::Ended) {
-            State::Start(mut reader) => {
-                let is_gzip = self.is_gzip || first(&mut reader) == Some(0x1f);
-                if is_gzip {
-                    member(reader)
-                } else {
-                    State::Plain(reader)
-                }
-            }
-            State::Member(decoder) => State::Between(decoder.into_inner()),
-            State::Between(mut reader) => match first(&mut reader) {
-                None => State::Ended,
-                Some(0) => {
-                    reader.consume(1);
-                    State::Between(reader)
-                }
-                Some(_) => member(reader),
-            },
-            state => state,
-        };
+/// The next member, after zeros.
+fn next_member<R: BufRead>(mut reader: R) -> io::Result<Option<Box<GzDecoder<R>>>> {
+    while peek(&mut reader)? == Some(0) {
+        reader.consume(1);
     }
+    let has_more = peek(&mut reader)?.is_some();
+    Ok(has_more.then(|| Box::new(GzDecoder::new(reader))))
 }
 
-fn member<R: BufRead>(reader: R) -> State<R> {
-    State::Member(Box::new(GzDecoder::new(reader)))
-}
-
-/// The next byte. An error shows again when the reader is read.
-fn first(reader: &mut impl BufRead) -> Option<u8> {
-    reader.fill_buf().ok()?.first().copied()
+/// The next byte.
+fn peek(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
+    loop {
+        match reader.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            bytes => return Ok(bytes?.first().copied()),
+        }
+    }
 }
 
 impl<R: BufRead> Read for Inflated<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match &mut self.state {
-                State::Plain(reader) => return reader.read(buffer),
-                State::Ended => return Ok(0),
-                State::Member(decoder) => {
-                    let read = decoder.read(buffer).map_err(in_plain_words)?;
-                    if read > 0 {
-                        return Ok(read);
-                    }
-                }
-                State::Start(reader) | State::Between(reader) => {
-                    reader.fill_buf()?;
+        let member = match self {
+            Inflated::Plain(reader) => return reader.read(buffer),
+            Inflated::Gzip(member) => member,
+        };
+        while let Some(mut decoder) = member.take() {
+            match decoder.read(buffer) {
+                Ok(0) => *member = next_member(decoder.into_inner())?,
+                result => {
+                    *member = Some(decoder);
+                    return result.map_err(in_plain_words);
                 }
             }
-            self.advance();
         }
+        Ok(0)
     }
 }
 

@@ -271,22 +271,13 @@ impl<'a> JsonObject<'a> {
         let Some(id) = self.id()? else {
             return Err(self.missing("custom_id"));
         };
-        let method = self.required("method")?;
-        if self.string("method", method)? != "POST" {
-            return Err(self.unlike("method", method, "POST"));
-        }
-        let url = self.required("url")?;
-        if !self.string("url", url)?.ends_with(&reading.api_path) {
-            let expected = format!(
-                "an address that ends with {} (or choose another --api)",
-                reading.api_path
-            );
-            return Err(self.unlike("url", url, &expected));
-        }
-        let json = self.required("body")?;
-        if !json.starts_with('{') {
-            return Err(self.unlike("body", json, "an object"));
-        }
+        self.required("method", "POST", |method| method == "POST")?;
+        let path = &reading.api_path;
+        let expected = format!("an address that ends with {path} (or choose another --api)");
+        self.required("url", &expected, |url| {
+            url.as_str().is_some_and(|url| url.ends_with(path))
+        })?;
+        let json = self.required("body", "an object", Value::is_object)?;
         let body: Value = self.json.parse(json)?;
         let text = question(&body).unwrap_or_else(|| body.to_string());
         Ok(InputRow {
@@ -319,8 +310,18 @@ impl<'a> JsonObject<'a> {
         self.fields.get(name).map(|json| json.get())
     }
 
-    fn required(&self, name: &str) -> Result<&'a str, PromptError> {
-        self.field(name).ok_or_else(|| self.missing(name))
+    /// A field that has to be there, and to be right.
+    fn required(
+        &self,
+        name: &str,
+        expected: &str,
+        is_right: impl Fn(&Value) -> bool,
+    ) -> Result<&'a str, PromptError> {
+        let json = self.field(name).ok_or_else(|| self.missing(name))?;
+        match is_right(&self.json.parse(json)?) {
+            true => Ok(json),
+            false => Err(self.unlike(name, json, expected)),
+        }
     }
 
     fn string(&self, name: &str, json: &'a str) -> Result<String, PromptError> {

@@ -261,8 +261,7 @@ fn identical_requests_are_asked_once_and_every_row_gets_its_record() {
         "{ran}"
     );
     assert!(
-        ran.stderr
-            .contains("2 prompts with the request of an earlier one"),
+        ran.stderr.contains("2 prompts like an earlier one"),
         "{ran}"
     );
     let [first, copy] = [ran.record("a"), ran.record("d")];

@@ -356,7 +356,7 @@ fn a_row_that_asks_for_what_cannot_be_sent_is_refused_with_its_line() {
             "a.jsonl",
             format!("\"first\"\n{row}\n"),
             &[],
-            &["line 2: ", said],
+            &["line 2", said],
         );
     }
     let conversation = r#"{"messages":[{"role":"user","content":"a"}]}"#;
