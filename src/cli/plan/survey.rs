@@ -17,7 +17,7 @@ use crate::prompts::Prompt;
 
 /// What there is to send, and what is done.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct PromptCounts {
+pub(super) struct SurveyCounts {
     total: u64,
     /// Prompts that are done, by how they ended.
     answered: u64,
@@ -33,7 +33,7 @@ pub(super) struct PromptCounts {
 }
 
 pub(super) struct Survey {
-    pub(super) counts: PromptCounts,
+    pub(super) counts: SurveyCounts,
     /// The calls.
     pub(super) load: Workload,
     /// Prompts in the last call.
@@ -51,7 +51,7 @@ impl Survey {
     ) -> Result<Self, CommandError> {
         let index = on_record(args)?;
         let mut survey = Survey {
-            counts: PromptCounts::default(),
+            counts: SurveyCounts::default(),
             load: Workload::new(density, client.counting()),
             in_call: 0,
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),

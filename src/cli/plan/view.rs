@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::earlier::EarlierRun;
 use super::forecast::{Bottleneck, Forecast, PlanInputs};
-use super::survey::{PromptCounts, Survey};
+use super::survey::{Survey, SurveyCounts};
 use crate::api::Usage;
 use crate::cli::args::{CostArgs, PlanArgs};
 use crate::cli::format::millis;
@@ -17,7 +17,7 @@ use crate::cli::setup;
 #[derive(Debug, Serialize)]
 pub(super) struct PlanView {
     #[serde(flatten)]
-    counts: PromptCounts,
+    counts: SurveyCounts,
     calls: u64,
     repeat: u32,
     has_schema: bool,
