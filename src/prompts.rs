@@ -65,15 +65,11 @@ pub struct Prompt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) body: Option<String>,
     /// What is asked beyond the text.
-    #[serde(default, skip_serializing_if = "is_plain")]
+    #[serde(default, skip_serializing_if = "Row::is_plain")]
     pub(crate) row: Box<Row>,
     /// The other fields of its row, for the record.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub(crate) columns: Map<String, Value>,
-}
-
-fn is_plain(row: &Row) -> bool {
-    row.is_plain()
 }
 
 impl Prompt {

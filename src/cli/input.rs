@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -86,7 +86,11 @@ impl<'a> Input<'a> {
     /// Reads a file to its end, before the first call is paid for, and shows each prompt to `look`. A pipe is not read.
     pub(super) fn check(&self, mut look: impl FnMut(&Prompt)) -> Result<Checked, CommandError> {
         if !self.is_file() {
-            return self.check_pipe().map(|()| Checked::default());
+            // A pipe is not opened yet, but it must be there.
+            if self.path != Path::new("-") {
+                self.path.metadata().map_err(self.unreadable())?;
+            }
+            return Ok(Checked::default());
         }
         let mut seen = SeenRows::default();
         for prompt in self.checked_prompts()? {
@@ -101,28 +105,14 @@ impl<'a> Input<'a> {
         })
     }
 
-    /// A pipe is not opened yet, but it must be there.
-    fn check_pipe(&self) -> Result<(), CommandError> {
-        let found = match self.path {
-            path if path == Path::new("-") => return Ok(()),
-            path => path.metadata(),
-        };
-        let found = found.and_then(|found| match found.is_dir() {
-            true => Err(io::ErrorKind::IsADirectory.into()),
-            false => Ok(()),
-        });
-        found.map_err(CommandError::file("cannot read prompts from", self.path))
-    }
-
     /// An input without prompts is a mistake.
-    pub(super) fn check_count(&self, count: u64) -> Result<u64, CommandError> {
-        match count {
-            0 if self.limit > 0 => Err(CommandError::usage(format!(
-                "{} holds no prompt: write one a line, or one a row of CSV",
-                self.path.display()
-            ))),
-            _ => Ok(count),
+    pub(super) fn check_count(&self, count: u64) -> Result<(), CommandError> {
+        if count > 0 || self.limit == 0 {
+            return Ok(());
         }
+        let path = self.path.display();
+        let problem = format!("{path} holds no prompt: write one a line, or one a row of CSV");
+        Err(CommandError::usage(problem))
     }
 
     /// The prompts, from the first, with errors that name the file.
@@ -157,6 +147,10 @@ impl<'a> Input<'a> {
         Ok(Box::new(first.into_iter().map(Ok).chain(prompts)))
     }
 
+    fn unreadable(&self) -> impl FnOnce(io::Error) -> CommandError {
+        CommandError::file("cannot read prompts from", self.path)
+    }
+
     fn read(&self) -> Result<Prompts<Box<dyn BufRead + Send>>, CommandError> {
         if let Some(files) = &self.files {
             return Ok(Prompts::in_files(files.clone(), self.reading.clone()));
@@ -164,8 +158,8 @@ impl<'a> Input<'a> {
         let source: Box<dyn BufRead + Send> = match self.path {
             path if path == Path::new("-") => Box::new(BufReader::new(io::stdin())),
             path => {
-                let file = open(path);
-                Box::new(file.map_err(CommandError::file("cannot read prompts from", path))?)
+                let file = File::open(path).map_err(self.unreadable())?;
+                Box::new(BufReader::with_capacity(64 << 10, file))
             }
         };
         Ok(Prompts::new(source, self.reading.clone()))
@@ -190,6 +184,7 @@ fn repeated(
 struct SeenRows {
     ids: HashSet<u64>,
     texts: HashSet<u64>,
+    hasher: RandomState,
     count: u64,
     shared: u64,
     /// The first id that comes again, and its line.
@@ -203,9 +198,9 @@ impl SeenRows {
     fn look(&mut self, prompt: &Prompt) {
         self.count += 1;
         if self.texts.len() < 2 {
-            self.texts.insert(hash(&prompt.text));
+            self.texts.insert(self.hasher.hash_one(&prompt.text));
         }
-        if !self.ids.insert(hash(&prompt.custom_id)) {
+        if !self.ids.insert(self.hasher.hash_one(&prompt.custom_id)) {
             self.shared += 1;
             self.first
                 .get_or_insert_with(|| (prompt.custom_id.clone(), prompt.line));
@@ -246,20 +241,6 @@ impl SeenRows {
         }
         notes
     }
-}
-
-fn hash(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn open(path: &Path) -> io::Result<BufReader<File>> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    Ok(BufReader::with_capacity(64 << 10, file))
 }
 
 fn template(path: &Path) -> Result<Template, CommandError> {
