@@ -77,10 +77,11 @@ fn a_run_is_planned_by_changing_one_word_and_what_is_on_record_is_left_out() {
             "the practice server's",
         ],
     );
-    let ran = plan(&cli, BRISK);
+    let real = [BRISK, &["-o", "prompts.practice.jsonl"]].concat();
+    let ran = plan(&cli, &real);
     assert_says(&ran, &["15 on record would be sent differently now"]);
     assert_says(
-        &plan(&cli, &[BRISK, &["--restart"]].concat()),
+        &plan(&cli, &[&real[..], &["--restart"]].concat()),
         &["  to send           20\n"],
     );
     assert_eq!(cli.results(), before, "the results are only read");
@@ -182,7 +183,11 @@ fn repeated_alike_and_joined_prompts_are_planned_as_calls() {
     let cli = Cli::of_topics(1000);
     let joined = ["--rpm", "60", "--api", "embeddings", "--per-call", "100"];
     let ran = plan(&cli, &joined);
-    let said = ["  to send           1,000\n", "in 10 calls\n", "about 9 s"];
+    let said = [
+        "  to send           1,000\n",
+        "in 10 calls\n",
+        "the rate 9.",
+    ];
     assert_says(&ran, &said);
     assert!(ran.stdout.contains(" in, 0 out"), "{ran}");
 }
