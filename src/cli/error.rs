@@ -117,12 +117,11 @@ impl Checks {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        let new = error
-            .wrong
-            .into_iter()
-            .filter(|wrong| !self.0.contains(wrong));
-        let new: Vec<_> = new.collect();
-        self.0.extend(new);
+        for wrong in error.wrong {
+            if !self.0.contains(&wrong) {
+                self.0.push(wrong);
+            }
+        }
         None
     }
 

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use console::{Term, measure_text_width, truncate_str};
 use env_logger::{Builder, Env, Target, WriteStyle};
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Record};
@@ -57,7 +58,7 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     );
     let line = match format {
         LogFormat::Json => |record: &Record<'_>| json::line(record, Timestamp::now()),
-        LogFormat::Text => people::line,
+        LogFormat::Text => |record: &Record<'_>| for_terminal(people::line(record)),
     };
     builder.format(move |to, record| writeln!(to, "{}", line(record)));
     // Colours are chosen with the text.
@@ -116,7 +117,53 @@ pub(super) fn say(level: Level, event: &str, text: String, fields: Fields) {
         all.extend(fields);
         json::object(level, all, text, Timestamp::now())
     } else {
-        text
+        for_terminal(text)
     };
     let _ = AboveTheDrawing.write_all(format!("{line}\n").as_bytes());
+}
+
+/// The text as standard error shows it: on a terminal, lines end between words.
+fn for_terminal(text: String) -> String {
+    match Term::stderr().size_checked() {
+        Some((_, columns)) => folded(&text, columns.into()),
+        None => text,
+    }
+}
+
+/// Lines broken at spaces, but for commands, which people paste. What follows is indented.
+fn folded(text: &str, width: usize) -> String {
+    const INDENT: usize = 2;
+    let mut folded = Vec::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len() + INDENT;
+        let mut rest = line.to_owned();
+        while measure_text_width(&rest) >= width && !line.contains("paceline ") {
+            let fits = truncate_str(&rest, width - 1, "").len();
+            let begin = rest.len() - rest.trim_start().len();
+            let Some(space) = rest[..fits].rfind(' ').filter(|space| *space > begin) else {
+                break;
+            };
+            let next = format!("{:indent$}{}", "", rest[space..].trim_start());
+            rest.truncate(space);
+            folded.push(rest.trim_end().to_owned());
+            rest = next;
+        }
+        folded.push(rest);
+    }
+    folded.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_line_ends_between_words_and_a_command_stays_whole() {
+        let text = "error: the first 20 prompts all failed\n  help: is -m gpt-9 right, really?\n  next  paceline export a.jsonl -o b.csv";
+        let expected = "error: the first 20\n  prompts all failed\n  help: is -m gpt-9\n    right, really?\n  next  paceline export a.jsonl -o b.csv";
+        assert_eq!(folded(text, 20), expected);
+        assert_eq!(folded(text, 200), text);
+        let whole = "a".repeat(30);
+        assert_eq!(folded(&format!("  {whole} b"), 20), format!("  {whole} b"));
+    }
 }

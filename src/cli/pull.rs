@@ -138,27 +138,22 @@ impl PulledRecords {
 
 /// Tells how the queue stands now that its records are written.
 fn tell_state(status: &Status) -> Exit {
-    let Status {
-        waiting,
-        in_flight,
-        answered,
-        failed,
-        ..
-    } = status;
-    let (exit, state) = match (status.state(), *failed) {
-        (QueueState::Open, _) => (
-            Exit::Stopped,
-            format!("not finished yet: {waiting} waiting, {in_flight} in flight"),
-        ),
-        (QueueState::BrokenOff, _) => (
-            Exit::Stopped,
-            "a push was interrupted: run it again, then pull the rest".to_owned(),
-        ),
-        (QueueState::Done, 0) => (Exit::Answered, format!("all {answered} answered")),
-        (QueueState::Done, _) => (
-            Exit::SomeFailed,
-            format!("{answered} answered, {failed} failed"),
-        ),
+    let (answered, failed) = (status.answered, status.failed);
+    let (exit, state) = match status.state() {
+        QueueState::Open => {
+            let (waiting, in_flight) = (status.waiting, status.in_flight);
+            let state = format!("not finished yet: {waiting} waiting, {in_flight} in flight");
+            (Exit::Stopped, state)
+        }
+        QueueState::BrokenOff => {
+            let state = "a push was interrupted: run it again, then pull the rest";
+            (Exit::Stopped, state.to_owned())
+        }
+        QueueState::Done if failed == 0 => (Exit::Answered, format!("all {answered} answered")),
+        QueueState::Done => {
+            let state = format!("{answered} answered, {failed} failed");
+            (Exit::SomeFailed, state)
+        }
     };
     inform(state);
     exit

@@ -63,23 +63,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// What is wrong with a queue, and what to do about it.
 pub(super) fn explain(error: QueueError) -> CommandError {
-    let help = match &error {
-        QueueError::Missing(_) => "paceline queue push creates it",
-        QueueError::Changed { .. } => {
-            "one queue is for one input: name another with ?name=NAME, or remove this one with paceline queue remove"
-        }
-        QueueError::OtherRequest { .. } => {
-            "send the same request, name another queue with ?name=NAME, or send this one with --keep"
-        }
-        _ => return CommandError::usage(error),
-    };
-    let requests = match &error {
-        QueueError::OtherRequest { theirs, ours } => {
-            format!("; for an empty prompt it is\n  theirs: {theirs}\n  ours:   {ours}")
-        }
-        _ => String::new(),
-    };
-    CommandError::usage(format!("{error}{requests}")).help(help)
+    let said = CommandError::usage(&error);
+    match &error {
+        QueueError::Missing(_) => said.help("paceline queue push creates it"),
+        QueueError::Changed { .. } => said.help(
+            "one queue is for one input: name another with ?name=NAME, or remove this one with paceline queue remove",
+        ),
+        QueueError::OtherRequest { theirs, ours } => CommandError::usage(format!(
+            "{error}; for an empty prompt it is\n  theirs: {theirs}\n  ours:   {ours}"
+        ))
+        .help("send the same request, name another queue with ?name=NAME, or send this one with --keep"),
+        _ => said,
+    }
 }
 
 /// Tells why a command ends early, and how to go on.

@@ -96,23 +96,18 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<EndL
 
 /// Commands that people may want to run now.
 fn next(args: &RunArgs, results: &Path, failed: u64) -> Vec<String> {
-    let table = results.with_extension("csv");
-    let export = format!(
-        "paceline export {} -o {}",
-        quoted(&[results]),
-        quoted(&[&table])
-    );
+    let to = |command: &str, option: &str, ending: &str| {
+        let file = results.with_extension(ending);
+        let words = quoted(&[results, Path::new(option), &file]);
+        format!("paceline {command} {words}")
+    };
+    let export = to("export", "-o", "csv");
     if failed == 0 {
         return vec![export];
     }
     let again = command_line(&args.prompts, "--retry-failed");
-    let page = results.with_extension("html");
-    let report = format!(
-        "paceline report {} --html {}",
-        quoted(&[results]),
-        quoted(&[&page])
-    );
-    vec![format!("{again}   the {failed} once more"), export, report]
+    let again = format!("{again}   the {failed} once more");
+    vec![again, export, to("report", "--html", "html")]
 }
 
 fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
