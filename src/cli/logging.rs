@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use console::{Term, measure_text_width, truncate_str};
+use console::{Term, measure_text_width};
 use env_logger::{Builder, Env, Target, WriteStyle};
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Record};
@@ -138,9 +138,10 @@ fn folded(text: &str, width: usize) -> String {
         let indent = line.len() - line.trim_start().len() + INDENT;
         let mut rest = line.to_owned();
         while measure_text_width(&rest) >= width && !line.contains("paceline ") {
-            let fits = truncate_str(&rest, width - 1, "").len();
             let begin = rest.len() - rest.trim_start().len();
-            let Some(space) = rest[..fits].rfind(' ').filter(|space| *space > begin) else {
+            let spaces = rest.match_indices(' ').map(|(at, _)| at);
+            let fits = |at: &usize| measure_text_width(&rest[..*at]) < width;
+            let Some(space) = spaces.filter(|at| *at > begin).take_while(fits).last() else {
                 break;
             };
             let next = format!("{:indent$}{}", "", rest[space..].trim_start());
@@ -163,6 +164,9 @@ mod tests {
         let expected = "error: the first 20\n  prompts all failed\n  help: is -m gpt-9\n    right, really?\n  next  paceline export a.jsonl -o b.csv";
         assert_eq!(folded(text, 20), expected);
         assert_eq!(folded(text, 200), text);
+        let coloured = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2 failed\u{1b}[0m";
+        let expected = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗\n  2 failed\u{1b}[0m";
+        assert_eq!(folded(coloured, 18), expected);
         let whole = "a".repeat(30);
         assert_eq!(folded(&format!("  {whole} b"), 20), format!("  {whole} b"));
     }
