@@ -53,7 +53,7 @@ use crate::retry::{Attempt, Retry, Verdict};
 
 pub(crate) use self::{
     answers::{Flag, Flags},
-    causes::Causes,
+    causes::{Causes, FailureCause},
     guard::Guard,
     joined::MOST_BYTES,
     price::amount,
@@ -61,7 +61,6 @@ pub(crate) use self::{
     snapshot::Allowed,
 };
 pub use self::{
-    causes::FailureCause,
     event::{Event, PauseReason},
     halt::Halt,
     price::{MaxCost, Price},

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::share::{AwayError, Outage};
+use crate::share::{AwayError, PlaceHealth};
 use crate::store::{RedisUrl, StoreError};
 use link::{NO_ARGS, script};
 
@@ -120,8 +120,8 @@ impl Queue {
     }
 
     /// Whether Redis is away; calls wait for it for as long as the patience.
-    pub(crate) fn outage(&self, patience: Duration) -> Outage {
-        Outage::new(format!("Redis at {}", self.0), patience)
+    pub(crate) fn outage(&self, patience: Duration) -> PlaceHealth {
+        PlaceHealth::new(format!("Redis at {}", self.0), patience)
     }
 }
 

@@ -4,8 +4,8 @@
 //! where all processes can reach it: `file` or `redis`.
 
 mod file;
+mod health;
 mod limiter;
-mod outage;
 mod rate;
 #[cfg(feature = "redis")]
 mod redis;
@@ -18,8 +18,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub(crate) use health::{AwayError, PlaceHealth};
 pub use limiter::ShareOptions;
-pub(crate) use outage::{AwayError, Outage};
 use rate::{RateReply, RateRequest};
 
 /// Keeps the state of shared rates where several processes can reach it.

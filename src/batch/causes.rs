@@ -14,8 +14,7 @@ use crate::text::shortened;
 
 /// Failures that have one cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct FailureCause {
+pub(crate) struct FailureCause {
     /// How the calls ended.
     pub(crate) outcome: CallOutcome,
     /// The HTTP status, if a response came.

@@ -65,8 +65,10 @@ impl<'a, W: FnMut(&Record) -> Result<(), SinkError>> Sink<'a, W> {
             && (answered, failed) == (0, SAMPLE)
             && !self.settings.keep_going
         {
-            let cause = Box::new(cause.clone());
-            return Err(Stop::AllAlike { cause });
+            return Err(Stop::AllAlike {
+                count: failed,
+                cause: cause.to_string(),
+            });
         }
         let finished = failed + answered;
         match self.settings.halt {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error as ThisError;
 
-use super::{FailureCause, Halt, amount};
+use super::{Halt, amount};
 use crate::api::CallError;
 use crate::prompts::PromptError;
 
@@ -30,10 +30,12 @@ pub enum Stop {
     #[error("{0}")]
     Unreachable(Box<CallError>),
     /// The first prompts all failed for one reason, and none was answered.
-    #[error("the first {count} prompts all failed for one reason: {cause}", count = .cause.count)]
+    #[error("the first {count} prompts all failed for one reason: {cause}")]
     AllAlike {
-        /// The reason.
-        cause: Box<FailureCause>,
+        /// How many there were.
+        count: u64,
+        /// The reason, with the latest message.
+        cause: String,
     },
     /// The prompts ended before the number that was announced.
     #[error("the prompts ended early: {missing} of {announced} are missing")]

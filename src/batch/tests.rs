@@ -417,10 +417,10 @@ fn one_prompt_that_is_to_wait_too_long_fails_alone_and_many_stop_the_batch() {
 fn twenty_prompts_that_all_fail_for_one_reason_stop_the_batch() {
     let wrong = |_: &str, _| Err(error(Class::Rejected, 404, None));
     let ran = run(with_workers(paced(60), 2), 300, MS, wrong);
-    let Some(Stop::AllAlike { cause }) = ran.summary.stop else {
+    let Some(Stop::AllAlike { count, cause }) = &ran.summary.stop else {
         panic!("{:?}", ran.summary.stop)
     };
-    assert_eq!((cause.count, cause.label()), (20, "404".to_owned()));
+    assert_eq!((*count, cause.as_str()), (20, "404 code: message"));
     assert!((20..=22).contains(&ran.records.len()), "those under way");
     assert_eq!(ran.summary.left, Some(300 - ran.records.len() as u64));
     let going = Settings {

@@ -87,10 +87,10 @@ pub(super) fn explain(
             let more = json!({"waited_ms": waited, "more_ms": more, "back": back});
             ("held", error.to_string(), more)
         }
-        Stop::AllAlike { cause } => {
+        Stop::AllAlike { count, cause } => {
             let more = json!({
-                "cause": cause,
-                "advice": advice(cause),
+                "count": count,
+                "advice": summary.failed_prompts.list.first().map(advice),
                 "left": summary.left,
                 "answered_before": summary.before - summary.failed_before,
             });
@@ -281,15 +281,14 @@ mod tests {
         };
         let missing = cause(CallOutcome::Rejected, 404, "The model does not exist.\u{7}");
         let stop = Stop::AllAlike {
-            cause: Box::new(FailureCause {
-                count: 20,
-                ..missing.clone()
-            }),
+            count: 20,
+            cause: missing.to_string(),
         };
-        let summary = Summary {
+        let mut summary = Summary {
             left: Some(1_280),
             ..Summary::default()
         };
+        summary.end.failed_prompts.list = vec![missing.clone()];
         let expected = "error: the first 20 prompts all failed for one reason; 1,280 were not sent\n  \
              404 code: The model does not exist.\u{fffd}\n  help: is -m gpt-9 right?\n  \
              see: docs/troubleshooting.md#the-first-20-prompts-all-failed-for-one-reason\n  \
@@ -331,7 +330,8 @@ mod tests {
                     error: broken(),
                 },
                 Stop::AllAlike {
-                    cause: Box::new(FailureCause::new(CallOutcome::Panic, None, "", "")),
+                    count: 20,
+                    cause: "a panic".to_owned(),
                 },
                 Stop::Halted {
                     failed: 1,

@@ -10,7 +10,7 @@ use super::status::Status;
 use super::{Queue, QueueError};
 use crate::cancel::CancelToken;
 use crate::journal::Record;
-use crate::share::Outage;
+use crate::share::PlaceHealth;
 use crate::store::{Link, StoreError};
 
 /// A connection to one queue, for one thread.
@@ -50,7 +50,7 @@ impl QueueLink {
     /// [`QueueError::Away`]; [`QueueError::Cancelled`]; any error that does not pass.
     pub(crate) fn patiently<T>(
         &mut self,
-        outage: &Outage,
+        outage: &PlaceHealth,
         cancel: &CancelToken,
         mut ask: impl FnMut(&mut Self) -> Result<T, QueueError>,
     ) -> Result<T, QueueError> {

@@ -18,7 +18,7 @@ use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
 use crate::journal::{JournalError, Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
-use crate::share::Outage;
+use crate::share::PlaceHealth;
 
 /// The options of a worker: plain data.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     queue_id: String,
     options: JoinOptions,
     taken: Mutex<TakenPrompts>,
-    outage: Outage,
+    outage: PlaceHealth,
     /// The token of the batch, cancelled when the worker cannot continue.
     cancel: CancelToken,
     dropped: AtomicU64,

@@ -12,7 +12,7 @@ use log::warn;
 use parking_lot::Mutex;
 
 use super::rate::{Purpose, RateReply, RateRequest, Reservation};
-use super::{AwayError, Outage, RateStore, ShareError, micros, store};
+use super::{AwayError, PlaceHealth, RateStore, ShareError, micros, store};
 use crate::cancel::CancelToken;
 use crate::clock::Clock;
 use crate::limiter::Rate;
@@ -49,7 +49,7 @@ pub(super) struct SharedLimiter {
     /// Interval between permits, and how late a permit may be, in microseconds.
     interval: u64,
     slack: u64,
-    outage: Outage,
+    outage: PlaceHealth,
     keys: Vec<Mutex<RemoteKey>>,
 }
 
@@ -140,7 +140,7 @@ impl SharedLimiter {
             store,
             interval: micros(rate.step()).max(1),
             slack: micros(slack),
-            outage: Outage::new("the shared rate".to_owned(), options.patience),
+            outage: PlaceHealth::new("the shared rate".to_owned(), options.patience),
             keys: (0..keys).map(|_| Mutex::default()).collect(),
         }
     }

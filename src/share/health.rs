@@ -15,15 +15,15 @@ use crate::retry::{GaveUp, Retry, Verdict};
 
 /// Whether a place answers the threads of this process.
 #[derive(Debug)]
-pub(crate) struct Outage {
+pub(crate) struct PlaceHealth {
     /// What is away, for people.
     place: String,
     patience: Duration,
-    state: Mutex<OutageState>,
+    state: Mutex<HealthState>,
 }
 
 #[derive(Debug, Default)]
-struct OutageState {
+struct HealthState {
     /// When a call first found the place away.
     since: Option<Instant>,
     /// How many calls wait for it, or have given up.
@@ -41,7 +41,7 @@ pub(crate) enum AwayError<E> {
     Cancelled,
 }
 
-impl Outage {
+impl PlaceHealth {
     /// The delay between attempts, with jitter: a thousand machines must not come back at the same instant. The longest
     /// delay is how late a process notices that the place is back.
     const BACKOFF: Backoff = Backoff::new()
@@ -51,7 +51,7 @@ impl Outage {
 
     /// Calls give up when the place has been away for `patience`.
     pub(crate) fn new(place: String, patience: Duration) -> Self {
-        Outage {
+        PlaceHealth {
             place,
             patience,
             state: Mutex::default(),
@@ -145,12 +145,12 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn outage() -> Outage {
-        Outage::new("the place".to_owned(), PATIENCE)
+    fn outage() -> PlaceHealth {
+        PlaceHealth::new("the place".to_owned(), PATIENCE)
     }
 
     fn call<T>(
-        outage: &Outage,
+        outage: &PlaceHealth,
         cancel: &CancelToken,
         op: impl FnMut() -> Result<T, &'static str>,
     ) -> Result<T, AwayError<&'static str>> {
