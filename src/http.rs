@@ -27,6 +27,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body, Proxy, SendBody};
 
+pub(crate) use self::socket::{WaitLimit, limit_wait};
 pub(crate) use crate::hints::header_named;
 use crate::text::one_line;
 
@@ -77,6 +78,28 @@ pub(crate) struct TransportError {
     pub(crate) message: String,
     /// Whether the whole request was sent: the server may have answered it, and billed the answer.
     pub(crate) is_sent: bool,
+}
+
+impl TransportError {
+    /// A failure before the request was sent, or of which that is not known.
+    pub(crate) fn new(fault: TransportFault, text: &str) -> Self {
+        let text = one_line(text);
+        let message = match fault {
+            TransportFault::Timeout => format!("time-out: {text}"),
+            TransportFault::ProxyRefused => {
+                format!("the proxy refuses: {text}; see $HTTPS_PROXY and $HTTP_PROXY")
+            }
+            TransportFault::Broken => format!("broken connection: {text}"),
+            TransportFault::Untrusted => format!("no trust: {}", untrusted(&text)),
+            TransportFault::Unsendable => format!("bad request: {text}"),
+            TransportFault::Unreachable | TransportFault::TooLarge => text,
+        };
+        TransportError {
+            fault,
+            message,
+            is_sent: false,
+        }
+    }
 }
 
 /// What kept a call from a complete response.
@@ -138,7 +161,7 @@ pub(crate) fn post_to<'a>(
 /// A request that has a bad address, or a header with a line break in it.
 pub(crate) fn unsendable(error: ureq::http::Error) -> TransportError {
     let text = ureq::Error::Http(error).to_string();
-    unsent(TransportFault::Unsendable, text)
+    TransportError::new(TransportFault::Unsendable, &text)
 }
 
 /// Whether a host is this machine, by one of its own names, which no web page can choose.
@@ -214,28 +237,32 @@ impl Http {
         share.clamp(*Self::INPUT.start(), *Self::INPUT.end())
     }
 
-    /// Posts a body and reads the whole response. Any status is a success. Calls `sent` when there is
-    /// a connection, the head is sent and the body is about to be.
+    /// Posts a body, and returns as soon as the head of the response has come. Any status is a success. Calls `sent` when
+    /// there is a connection, the head is sent and the body is about to be.
     ///
     /// # Errors
-    /// [`TransportError`] if no complete response came.
+    /// As [`send`](Http::send).
     pub(crate) fn post(
         &self,
         head: &Request<()>,
         body: &[u8],
         sent: &dyn Fn(),
-    ) -> Result<HttpResponse, TransportError> {
-        let call = |head| self.read(self.send(head, body, sent)?);
+    ) -> Result<Response<Body>, TransportError> {
         if body.len() <= Self::ASK_FIRST {
-            return call(head.clone());
+            return self.send(head.clone(), body, sent);
         }
         let mut asking = head.clone();
         let first = HeaderValue::from_static("100-continue");
         asking.headers_mut().insert(header::EXPECT, first);
-        match call(asking) {
-            Ok(response) if response.status == 417 => call(head.clone()),
+        match self.send(asking, body, sent) {
+            Ok(response) if response.status() == 417 => self.send(head.clone(), body, sent),
             result => result,
         }
+    }
+
+    /// The most bytes of a body.
+    pub(crate) fn body_limit(&self) -> usize {
+        usize::try_from(self.options.body_limit).unwrap_or(usize::MAX)
     }
 
     /// Sends any request, and returns as soon as the head of the response has come: its body is read by the caller. Calls
@@ -302,6 +329,31 @@ impl Http {
         })
     }
 
+    /// Reads a body to its end, however large it is, and gives each piece of it to `take` as it comes.
+    ///
+    /// # Errors
+    /// [`TransportError`] if the body is not whole; an error of `take`.
+    pub(crate) fn read_pieces(
+        &self,
+        body: Body,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), TransportError>,
+    ) -> Result<(), TransportError> {
+        let mut reader = body.into_with_config().limit(u64::MAX).reader();
+        let mut piece = [0; 16 << 10]; // as much as a record of TLS holds
+        loop {
+            match io::Read::read(&mut reader, &mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(length) => take(&piece[..length])?,
+                Err(error) => {
+                    return Err(TransportError {
+                        is_sent: true,
+                        ..self.explain(error.into(), &Uri::default())
+                    });
+                }
+            }
+        }
+    }
+
     fn explain(&self, error: ureq::Error, uri: &Uri) -> TransportError {
         use TransportFault::*;
         use ureq::Error;
@@ -326,7 +378,7 @@ impl Http {
             Error::Io(error) => self.explain_io(&error, uri),
             _ => (Broken, text),
         };
-        unsent(fault, text + &self.through())
+        TransportError::new(fault, &(text + &self.through()))
     }
 
     /// What an error of the connection means. ureq reports failed TLS as invalid data of the stream.
@@ -396,7 +448,7 @@ impl Http {
             _ => TransportFault::Unreachable,
         };
         let text = format!("the proxy answers with status {status}{}", self.through());
-        Err(unsent(fault, text))
+        Err(TransportError::new(fault, &text))
     }
 
     /// Names the proxy that the calls go through, if there is one.
@@ -419,6 +471,7 @@ impl Http {
             Timeout::SendRequest | Timeout::SendBody => {
                 format!("the request could not be sent in {seconds} s")
             }
+            Timeout::PerRead => socket::limit_reached(),
             Timeout::RecvBody => format!("the answer began, but did not end in {seconds} s"),
             _ => format!("no answer in {seconds} s"),
         }
@@ -456,27 +509,6 @@ fn is_of_a_proxy(response: &Response<Body>) -> bool {
         .any(|name| response.headers().contains_key(*name));
     let status = response.status().as_u16();
     status == 407 || (status >= 400 && is_marked)
-}
-
-/// A failure before the request was sent, or of which that is not known.
-fn unsent(fault: TransportFault, text: String) -> TransportError {
-    let text = one_line(&text);
-    let message = match fault {
-        TransportFault::Timeout => format!("time-out: {text}"),
-        TransportFault::ProxyRefused => {
-            format!("the proxy refuses: {text}; see $HTTPS_PROXY and $HTTP_PROXY")
-        }
-        TransportFault::Unreachable => text,
-        TransportFault::Broken => format!("broken connection: {text}"),
-        TransportFault::TooLarge => text,
-        TransportFault::Untrusted => format!("no trust: {}", untrusted(&text)),
-        TransportFault::Unsendable => format!("bad request: {text}"),
-    };
-    TransportError {
-        fault,
-        message,
-        is_sent: false,
-    }
 }
 
 /// What is wrong with a certificate, and what to do. rustls gives instants in seconds since 1970.

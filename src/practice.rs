@@ -46,6 +46,7 @@ mod prose;
 mod script;
 mod service;
 mod stats;
+mod stream;
 pub(crate) mod wire;
 
 use std::io::{self, Read, Write};

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::api::ApiKind;
+use crate::api::{ApiKind, assembled};
 use crate::hints::Hints;
 use crate::journal::{Index, Record, Results};
 use crate::json::repaired;
@@ -89,6 +89,23 @@ pub fn answers(bytes: &[u8]) {
         let error = api.failure(status, &[], bytes);
         assert_eq!(error.status, Some(status));
     }
+}
+
+/// A stream of each API, by the first byte, in pieces of the second. It brings the same whatever the pieces, or nothing.
+pub fn stream(bytes: &[u8]) {
+    const PATHS: [&str; 4] = [
+        "/chat/completions",
+        "/responses",
+        "/messages",
+        ":generateContent",
+    ];
+    let [kind, size, bytes @ ..] = bytes else {
+        return;
+    };
+    let path = PATHS[usize::from(*kind) % PATHS.len()];
+    let cut = assembled(path, bytes.chunks(usize::from(*size).max(1)), 1 << 20);
+    let whole = assembled(path, [bytes], 1 << 20);
+    assert_eq!(cut, whole);
 }
 
 /// A results file. All of it is whole lines, an unfinished one, or an error that comes again.

@@ -8,11 +8,12 @@ use proptest::sample::Index as Place;
 
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("prompts", super::prompts),
     ("template", super::template),
     ("hints", super::hints),
     ("answers", super::answers),
+    ("stream", super::stream),
     ("journal", super::journal),
     ("redis", super::redis),
     ("request", super::request),

@@ -42,7 +42,7 @@ impl Api for Chat {
     /// A message without content (a call of a tool) is an answer whose text is empty, and a refusal
     /// one with its words. A choice that failed on its way through a gateway is no answer.
     fn completion(&self, body: &str) -> Option<Completion> {
-        let body = object(body).or_else(|| from_stream(body))?;
+        let body = object(body)?;
         let choice = body["choices"].get(0)?;
         let message = &choice["message"];
         let finish_reason = word(&choice["finish_reason"]);
@@ -68,29 +68,6 @@ impl Api for Chat {
 fn has_failed(choice: &Value) -> bool {
     let failed = |name: &str| matches!(choice[name].as_str(), Some("error" | "network_error"));
     choice["error"].is_object() || failed("finish_reason") || failed("native_finish_reason")
-}
-
-/// Puts the parts of a stream of events together, as a request with `"stream": true` brings them.
-fn from_stream(body: &str) -> Option<Value> {
-    let events = body.lines().filter_map(|line| line.strip_prefix("data:"));
-    let (mut text, mut finish_reason, mut usage) = (String::new(), Value::Null, Value::Null);
-    for part in events.filter_map(object) {
-        if part["usage"].is_object() {
-            usage = part["usage"].clone();
-        }
-        let choice = &part["choices"][0];
-        if has_failed(choice) {
-            return None;
-        }
-        text += &text_of(&choice["delta"]["content"]);
-        if choice["finish_reason"].is_string() {
-            finish_reason = choice["finish_reason"].clone();
-        }
-    }
-    let choice = json!({"message": {"content": text}, "finish_reason": finish_reason});
-    finish_reason
-        .is_string()
-        .then(|| json!({"choices": [choice], "usage": usage}))
 }
 
 #[cfg(test)]
@@ -193,28 +170,6 @@ mod tests {
                 "{choice}"
             );
         }
-    }
-
-    #[test]
-    fn a_stream_that_ended_is_an_answer() {
-        let event = |choice: Value| format!("data: {}\n\n", json!({"choices": [choice]}));
-        let parts = event(json!({"delta": {"role": "assistant", "content": "Well "}}))
-            + &event(json!({"delta": {"content": "done"}, "finish_reason": null}));
-        assert_eq!(Chat.completion(&parts), None, "it was cut");
-        let usage = json!({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}});
-        let whole = parts
-            + &event(json!({"delta": {}, "finish_reason": "stop"}))
-            + &format!("data: {usage}\n\ndata: [DONE]\n\n");
-        let completion = Chat.completion(&whole).unwrap();
-        assert_eq!(completion.text, "Well done");
-        assert_eq!(
-            completion.usage,
-            Some(Usage {
-                input: 3,
-                output: 2,
-                ..Usage::default()
-            })
-        );
     }
 
     #[test]

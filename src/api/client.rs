@@ -2,21 +2,25 @@
 
 use std::string::FromUtf8Error;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use log::warn;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use ureq::http::Request;
+use ureq::http::{Request, response};
 
 use super::header::ExtraHeader;
 use super::row::RequestStyle;
 #[cfg(feature = "cli")]
 use super::schema::Schema;
 use super::secrets::Secrets;
-use super::{Answer, Api, Ask, CallError, Completion, Counting, Key, Params, Row, chat};
+use super::stream::{self, ComingBody};
+use super::{Answer, Api, Ask, CallError, Class, Completion, Counting, Key, Params, Row, chat};
 use crate::hints::Hints;
-use crate::http::{Http, HttpOptions, HttpResponse, TransportError, header_named, post_to};
+use crate::http::{
+    Http, HttpOptions, HttpResponse, TransportError, WaitLimit, header_named, limit_wait, post_to,
+    text_headers,
+};
 use crate::json::{Json, repaired};
 use crate::share;
 
@@ -37,6 +41,17 @@ pub struct Client {
     /// What the answers have to fit.
     #[cfg(feature = "cli")]
     schema: Option<Schema>,
+    /// How long the parts of an answer may take, if it comes as a stream.
+    stream: Option<StreamLimits>,
+}
+
+/// How long the parts of a streamed answer may take to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamLimits {
+    /// From the request to the first token.
+    pub(crate) first_token: Duration,
+    /// From then on, between anything that comes.
+    pub(crate) idle: Duration,
 }
 
 impl Client {
@@ -83,6 +98,7 @@ impl Client {
             warned: AtomicBool::new(false),
             #[cfg(feature = "cli")]
             schema: None,
+            stream: None,
         }
     }
 
@@ -98,6 +114,24 @@ impl Client {
             self.params.extra = fields;
         }
         self.schema = Some(schema);
+        Ok(self)
+    }
+
+    /// Asks for streams. The answers are those that come without.
+    ///
+    /// # Errors
+    /// The API has no streams.
+    pub(crate) fn streaming(mut self, limits: StreamLimits) -> Result<Self, String> {
+        let style = RequestStyle::of_path(&self.path);
+        let style = style.ok_or_else(|| format!("the API at {} has no streams", self.path))?;
+        if let (RequestStyle::Gemini, Ok(target)) = (style, &mut self.target) {
+            let url = target.uri().to_string();
+            let url = url.replace(":generateContent", ":streamGenerateContent");
+            let mark = if url.contains('?') { '&' } else { '?' };
+            let url = format!("{url}{mark}alt=sse").parse();
+            *target.uri_mut() = url.map_err(|_| "the address cannot be that of a stream")?;
+        }
+        self.stream = Some(limits);
         Ok(self)
     }
 
@@ -140,6 +174,72 @@ impl Client {
         &self.path
     }
 
+    /// Makes a call. The body of a stream is the one that the call brings without a stream.
+    fn call(&self, request: &[u8], sent: &dyn Fn()) -> Result<HttpResponse, CallError> {
+        /// After the end of a stream, for the end of its body: then the connection can be used again.
+        const END: Duration = Duration::from_secs(1);
+        let head = self.target.as_ref().map_err(Clone::clone)?;
+        let style = RequestStyle::of_path(&self.path);
+        let asking = self.stream.zip(style);
+        let asking = asking.and_then(|(_, style)| stream::asking(style, request));
+        let sent = || {
+            let limit = self.stream.map(|limits| limits.first_token);
+            limit_wait(limit.and_then(|limit| WaitLimit::new("the first token", limit)));
+            sent();
+        };
+        let request = asking.as_deref().unwrap_or(request);
+        let (head, body) = self.http.post(head, request, &sent)?.into_parts();
+        let style = style.filter(|_| head.status.is_success());
+        let mut coming = ComingBody::new(style, self.http.body_limit());
+        let read = self.http.read_pieces(body, &mut |piece| {
+            coming.take(piece)?;
+            if let Some(limits) = self.stream.filter(|_| coming.has_begun() || coming.is_over) {
+                let within = if coming.is_over { END } else { limits.idle };
+                limit_wait(WaitLimit::new("the next part of the stream", within));
+            }
+            Ok(())
+        });
+        let ended = coming.end(read);
+        self.response(&head, coming, ended)
+    }
+
+    /// The response, unless it broke off or reports an error in its middle; what has come of it stays with the error.
+    fn response(
+        &self,
+        head: &response::Parts,
+        coming: ComingBody,
+        ended: Result<(), TransportError>,
+    ) -> Result<HttpResponse, CallError> {
+        let (is_stream, has_begun) = (coming.is_stream(), coming.has_begun());
+        let event = coming.error.as_ref().map(Value::to_string);
+        let response = |body| {
+            let mut response = HttpResponse {
+                status: head.status.as_u16(),
+                headers: text_headers(&head.headers),
+                body,
+            };
+            self.secrets.hide_in(&mut response);
+            response
+        };
+        let error = match (ended, event) {
+            (Ok(()), Some(event)) => self.failure(&response(event.into_bytes())),
+            (Err(error), _) if is_stream => CallError {
+                status: Some(head.status.as_u16()),
+                request_id: request_id(&text_headers(&head.headers)),
+                ..error.into()
+            },
+            (Err(error), _) => return Err(error.into()),
+            (Ok(()), None) => return Ok(response(coming.into_body())),
+        };
+        let may_go_on = matches!(error.class, Class::Fault | Class::RateLimited);
+        let body = String::from_utf8(response(coming.into_body()).body).ok();
+        Err(CallError {
+            maybe_billed: error.maybe_billed || (has_begun && may_go_on),
+            body: body.and_then(|body| Json::read(body).ok()).map(Box::new),
+            ..error
+        })
+    }
+
     /// Reads a complete response.
     fn read(&self, mut response: HttpResponse) -> Result<Answer, CallError> {
         let is_success = (200..300).contains(&response.status);
@@ -158,7 +258,6 @@ impl Client {
     /// Reads a body as an answer, repaired if it is broken; or else returns the body.
     fn completion(&self, body: Vec<u8>) -> Result<(Completion, Json), Vec<u8>> {
         let read = |text: String| match self.api.completion(&text) {
-            // A stream of events is not JSON: it is kept as a text.
             Some(completion) => {
                 let body = Json::read(text).unwrap_or_else(|text| Json::from(Value::from(text)));
                 Ok((completion, body))
@@ -175,8 +274,7 @@ impl Client {
         let hints = Hints::read(&response.headers, None, SystemTime::now());
         self.warn_once(&hints);
         Answer {
-            // A stream may have brought a secret in parts.
-            text: self.secrets.hide(completion.text),
+            text: completion.text,
             finish_reason: completion.finish_reason,
             status: response.status,
             request_id: request_id(&response.headers).or(completion.request_id),
@@ -300,16 +398,12 @@ impl Ask for Client {
     }
 
     fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
-        let target = self.target.as_ref().map_err(Clone::clone)?;
-        let mut response = match self.http.post(target, request, sent) {
-            Ok(response) => response,
-            Err(error) => {
-                let mut error = CallError::from(error);
-                error.message = self.secrets.hide(error.message);
-                return Err(error);
-            }
-        };
-        self.secrets.hide_in(&mut response);
+        let result = self.call(request, sent);
+        limit_wait(None);
+        let response = result.map_err(|error| CallError {
+            message: self.secrets.hide(error.message),
+            ..error
+        })?;
         let mut answer = self.read(response)?;
         if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
             answer.finish_reason = Some("not_json".to_owned());

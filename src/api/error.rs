@@ -19,6 +19,10 @@ use crate::text::shortened;
 /// help.
 const TOO_LARGE: &str = "request_too_large";
 
+/// The codes of calls that may have been billed, also where a part of the response came.
+const TIMEOUT: &str = "timeout";
+const BROKEN: &str = "broken_connection";
+
 /// The code of an answer that does not fit the schema.
 const MISFIT: &str = "schema";
 
@@ -89,6 +93,12 @@ impl CallError {
         usage_of(self.body.as_ref()?.as_str())
     }
 
+    /// What came of an answer that broke off.
+    pub(crate) fn partial(&self) -> Option<Json> {
+        let body = self.body.as_deref().filter(|_| self.maybe_billed);
+        body.cloned()
+    }
+
     /// The verdict where a limiter pauses everyone with the key: without a stated time, it decides when.
     pub(crate) fn verdict_behind_a_limiter(&self) -> Verdict {
         match self.verdict() {
@@ -123,9 +133,13 @@ impl CallError {
             (Class::Rejected, Some(200..300)) if self.code == MISFIT => CallOutcome::Misfit,
             (Class::Rejected, _) => CallOutcome::Rejected,
             (Class::Fatal, _) => CallOutcome::Fatal,
+            (Class::Fault, _) if self.maybe_billed && self.code == TIMEOUT => CallOutcome::Timeout,
+            (Class::Fault, _) if self.maybe_billed && self.code == BROKEN => {
+                CallOutcome::Connection
+            }
             (Class::Fault, Some(200..300)) => CallOutcome::Unreadable,
             (Class::Fault, Some(_)) => CallOutcome::ServerError,
-            (Class::Fault, None) if self.code == "timeout" => CallOutcome::Timeout,
+            (Class::Fault, None) if self.code == TIMEOUT => CallOutcome::Timeout,
             (Class::Fault, None) => CallOutcome::Connection,
         }
     }
@@ -214,9 +228,9 @@ impl From<TransportError> for CallError {
     fn from(error: TransportError) -> Self {
         use TransportFault::*;
         let (class, code) = match error.fault {
-            Timeout => (Class::Fault, "timeout"),
+            Timeout => (Class::Fault, TIMEOUT),
             Unreachable => (Class::Fault, "no_connection"),
-            Broken => (Class::Fault, "broken_connection"),
+            Broken => (Class::Fault, BROKEN),
             ProxyRefused => (Class::Fatal, "proxy_refused"),
             TooLarge => (Class::Rejected, "too_large"),
             Untrusted => (Class::Fatal, "untrusted"),

@@ -20,6 +20,7 @@ mod row;
 #[cfg(feature = "cli")]
 mod schema;
 mod secrets;
+mod stream;
 
 use std::fmt::Debug;
 use std::ops::AddAssign;
@@ -32,6 +33,8 @@ use crate::json::Json;
 
 #[cfg(feature = "cli")]
 pub(crate) use self::schema::Schema;
+#[cfg(all(any(test, fuzzing), feature = "redis"))]
+pub(crate) use self::stream::assembled;
 pub use self::{
     client::Client,
     error::{CallError, Class},
@@ -41,7 +44,7 @@ pub use self::{
     row::Row,
 };
 pub(crate) use self::{
-    client::{masked, request_id, secrets_of},
+    client::{StreamLimits, masked, request_id, secrets_of},
     header::{ExtraHeader, OF_A_CONNECTION},
     row::is_url,
     secrets::Secrets,

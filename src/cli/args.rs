@@ -29,7 +29,7 @@ pub(super) use practice::PracticeArgs;
 #[cfg(feature = "redis")]
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
 pub(super) use report::ReportArgs;
-pub(super) use run::{CallArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs};
+pub(super) use run::{CallArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs, StreamArgs};
 pub(super) use tips::{command_line, parse, quoted};
 pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
 

@@ -45,6 +45,7 @@ fn options(args: &PracticeArgs) -> ServerOptions {
             error_529: behaviour.error_529,
             reset: behaviour.reset,
             truncated: behaviour.truncated,
+            stalled: behaviour.stalled,
             bad_json: behaviour.bad_json,
             empty: behaviour.empty,
             wrong_json: behaviour.wrong_json,

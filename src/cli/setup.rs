@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::args::{AutoOr, CallArgs, RateArgs};
+use super::args::{AutoOr, CallArgs, RateArgs, StreamArgs};
 use super::endpoints::{self, Endpoint};
 use super::error::{Checks, CommandError};
 use super::format::counted;
 use super::{limits, schema};
-use crate::api::{ApiKind, Client, Params};
+use crate::api::{ApiKind, Client, Params, StreamLimits};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
 use crate::limiter::Rate;
@@ -223,10 +223,25 @@ fn client(
     let Endpoint { base_url, key } = endpoint;
     let api = args.server.api.api();
     let params = params(args);
-    let client = Client::over(http, api, base_url.as_deref(), key.as_ref(), params);
+    let mut client = Client::over(http, api, base_url.as_deref(), key.as_ref(), params);
+    if args.streams.stream {
+        let limits = stream_limits(&args.streams, args.server.timeout);
+        client = client.streaming(limits).map_err(|why| {
+            CommandError::usage(format!("--stream: {why}")).help("leave --stream out")
+        })?;
+    }
     match &args.request.schema {
         Some(text) => schema::ask_for(text, client),
         None => Ok(client),
+    }
+}
+
+fn stream_limits(args: &StreamArgs, timeout: Duration) -> StreamLimits {
+    /// Longer than models think in the middle of an answer.
+    const IDLE: Duration = Duration::from_secs(120);
+    StreamLimits {
+        first_token: args.first_token_timeout.unwrap_or(timeout),
+        idle: args.idle_timeout.unwrap_or(IDLE),
     }
 }
 

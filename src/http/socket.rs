@@ -5,6 +5,7 @@
 //! writes the address in absolute form to a proxy for http, which many proxies demand; and its
 //! input buffer does not grow, whatever a server sends.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -30,6 +31,44 @@ pub(super) fn connector() -> impl Connector {
 /// Whether calls to an address go to this proxy in absolute form, without CONNECT.
 pub(super) fn is_in_absolute_form(proxy: &ureq::Proxy, uri: &ureq::http::Uri) -> bool {
     proxy.protocol() == ProxyProtocol::Http && uri.scheme() == Some(&Scheme::HTTP)
+}
+
+/// How long a thread waits for the next bytes of a server, where that is less than the time-outs of its client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitLimit {
+    until: Instant,
+    within: Duration,
+    /// What it waits for, in words.
+    what: &'static str,
+}
+
+// A call blocks its thread, so what a thread waits for is known.
+thread_local!(static WAIT: Cell<Option<WaitLimit>> = const { Cell::new(None) });
+
+impl WaitLimit {
+    /// From now on; `None` if that is for ever.
+    pub(crate) fn new(what: &'static str, within: Duration) -> Option<Self> {
+        let until = Instant::now().checked_add(within)?;
+        Some(WaitLimit {
+            until,
+            within,
+            what,
+        })
+    }
+}
+
+/// Sets the limit of this thread, which holds until it is set again.
+pub(crate) fn limit_wait(limit: Option<WaitLimit>) {
+    WAIT.set(limit);
+}
+
+/// What the thread has waited for in vain.
+pub(super) fn limit_reached() -> String {
+    let limit = WAIT
+        .get()
+        .map(|limit| (limit.what, limit.within.as_secs_f64()));
+    let (what, seconds) = limit.unwrap_or(("the answer", 0.0));
+    format!("{what} did not come in {seconds} s")
 }
 
 #[derive(Debug)]
@@ -189,6 +228,12 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let left = |limit: WaitLimit| limit.until.saturating_duration_since(Instant::now());
+        let per_read = WAIT.get().map(left).map(Into::into);
+        let timeout = NextTimeout {
+            per_read,
+            ..timeout
+        };
         let timeout = timeout.for_read();
         self.stream.set_read_timeout(time_of(timeout)?)?;
         self.is_at_head = true;

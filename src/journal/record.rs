@@ -116,6 +116,9 @@ pub struct RecordAttempt {
     /// through a gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
+    /// What came of an answer that broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partial: Option<Json>,
     /// How long the server said to wait.
     #[serde(
         rename = "retry_after_ms",
@@ -155,6 +158,7 @@ impl RecordAttempt {
             outcome: error.map_or(CallOutcome::Answered, |error| error.outcome()),
             billed: error.and_then(|error| error.may_be_billed().then_some(Billed::Unknown)),
             usage: error.and_then(|error| error.usage()),
+            partial: error.and_then(|error| error.partial()),
             retry_after: error.and_then(|error| error.retry_after),
             backoff: None,
             status: match &ended {
@@ -242,6 +246,7 @@ pub(super) mod tests {
             outcome: CallOutcome::RateLimited,
             billed: Some(Billed::Unknown),
             usage: None,
+            partial: None,
             retry_after: Some(Duration::from_secs(1)),
             backoff: Some(Duration::from_millis(1204)),
             request_id: Some("req_1".into()),

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::prose::{self, Prose, tokens};
 use super::script::ReceivedRequest;
+use super::stream;
 
 /// The `model` in every answer, whatever model was asked for.
 pub(crate) const MODEL: &str = "paceline-practice";
@@ -52,6 +53,8 @@ pub(super) struct Question {
     tool: Option<String>,
     /// Whether the server has answered before.
     is_again: bool,
+    /// Whether the answer comes as a stream of events.
+    is_streamed: bool,
 }
 
 /// What a file costs: an image of middle size takes about 1,000 tokens at most makers.
@@ -111,7 +114,10 @@ impl Dialect {
         if self == Dialect::Messages && !request.headers.contains_key("anthropic-version") {
             return Err("anthropic-version: header is required".into());
         }
-        self.parse_body(&body)
+        let mut question = self.parse_body(&body)?;
+        let streams = request.path.contains(":streamGenerateContent");
+        question.is_streamed = streams || body["stream"] == true;
+        Ok(question)
     }
 
     /// What the body of a request asks.
@@ -210,7 +216,11 @@ impl Dialect {
             Dialect::Gemini => candidate,
             Dialect::Embeddings => return embeddings(question, seed),
         };
-        body(prose, question, &name).to_string()
+        let body = body(prose, question, &name);
+        match question.is_streamed {
+            true => stream::events(self, body),
+            false => body.to_string(),
+        }
     }
 }
 
@@ -260,7 +270,10 @@ fn schema(body: &Value) -> Option<&Value> {
 fn is_gemini(path: &str) -> bool {
     let beta = path.strip_prefix("/v1beta/");
     let rest = beta.or_else(|| path.strip_prefix("/v1/"));
-    let model = rest.and_then(|rest| rest.strip_suffix(":generateContent"));
+    let model = rest.and_then(|rest| {
+        let whole = rest.strip_suffix(":generateContent");
+        whole.or_else(|| rest.strip_suffix(":streamGenerateContent"))
+    });
     model.is_some_and(|model| model.starts_with("models/") || model.starts_with("tunedModels/"))
 }
 

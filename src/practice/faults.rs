@@ -80,6 +80,8 @@ pub struct Faults {
     pub reset: f64,
     /// Half of the body is sent, then the connection is closed.
     pub truncated: f64,
+    /// Half of the body is sent, then nothing more.
+    pub stalled: f64,
     /// Status 200, and a body that is not JSON.
     pub bad_json: f64,
     /// Status 200, and an answer without text.
@@ -104,6 +106,7 @@ pub(super) enum InjectedFault {
     Status(u16),
     Reset,
     Truncated,
+    Stalled,
     BadJson,
     Empty,
     WrongJson,
@@ -143,13 +146,14 @@ impl Faults {
     }
 
     /// The name and the rate of each fault that comes at random.
-    fn rates(&self) -> [(&'static str, f64, InjectedFault); 9] {
+    fn rates(&self) -> [(&'static str, f64, InjectedFault); 10] {
         [
             ("error_500", self.error_500, InjectedFault::Status(500)),
             ("error_503", self.error_503, InjectedFault::Status(503)),
             ("error_529", self.error_529, InjectedFault::Status(529)),
             ("reset", self.reset, InjectedFault::Reset),
             ("truncated", self.truncated, InjectedFault::Truncated),
+            ("stalled", self.stalled, InjectedFault::Stalled),
             ("bad_json", self.bad_json, InjectedFault::BadJson),
             ("empty", self.empty, InjectedFault::Empty),
             ("wrong_json", self.wrong_json, InjectedFault::WrongJson),

@@ -22,6 +22,9 @@ use super::script::{ReceivedRequest, Reply, RequestLog};
 use super::stats::{CallSeen, StatsKeeper};
 use super::wire::WireReply;
 
+/// Longer than any client waits.
+const FOREVER: Duration = Duration::from_secs(3600);
+
 /// What the threads of all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -174,7 +177,7 @@ impl Service {
     /// Takes the time of a call that was let in; true if the server was stopped meanwhile.
     fn work(&self, number: u64, fault: Option<InjectedFault>) -> bool {
         let time = match fault {
-            Some(InjectedFault::Hang) => Duration::from_secs(3600), // longer than any client waits
+            Some(InjectedFault::Hang) => FOREVER,
             Some(InjectedFault::Status(429)) => Duration::ZERO,
             _ => self.options.latency.draw(self.options.seed, number),
         };
@@ -231,7 +234,10 @@ impl Serve for Service {
             let keep_alive = request.keep_alive;
             match self.answer(request.into()) {
                 Some(reply) => {
-                    Ok(reply.send(stream, keep_alive)? && !self.connections.wait(Duration::ZERO))
+                    let stalls = reply.fault == Some(InjectedFault::Stalled);
+                    let goes_on = reply.send(stream, keep_alive)?;
+                    let wait = if stalls { FOREVER } else { Duration::ZERO };
+                    Ok(!self.connections.wait(wait) && goes_on)
                 }
                 None => Ok(false), // the server has stopped
             }

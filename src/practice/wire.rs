@@ -213,7 +213,8 @@ impl WireReply {
             socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
             return Ok(false);
         }
-        let is_torn = self.fault == Some(InjectedFault::Truncated);
+        let torn = [InjectedFault::Truncated, InjectedFault::Stalled].map(Some);
+        let is_torn = torn.contains(&self.fault);
         let keep_alive = keep_alive && !is_torn;
         let missing = if is_torn {
             self.body.len().div_ceil(2)
@@ -236,7 +237,9 @@ impl WireReply {
         }
         let is_type = |name: &str| name.eq_ignore_ascii_case("content-type");
         if !self.headers.iter().any(|(name, _)| is_type(name)) {
-            head.push_str("content-type: application/json\r\n");
+            let is_stream = self.body.starts_with("data: ") || self.body.starts_with("event: ");
+            let kind = ["application/json", "text/event-stream"][usize::from(is_stream)];
+            head.push_str(&format!("content-type: {kind}\r\n"));
         }
         if !keep_alive {
             head.push_str("connection: close\r\n");

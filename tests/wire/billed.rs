@@ -10,7 +10,7 @@ use super::reset;
 
 /// A server that reads each request and then does this with its connection. Returns its address and
 /// the number of requests.
-fn hearing(
+pub(super) fn hearing(
     then: impl Fn(std::net::TcpStream) + Clone + Send + 'static,
 ) -> (String, Arc<AtomicUsize>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -8,6 +8,7 @@ mod billed;
 mod common;
 mod headers;
 mod proxies;
+mod streams;
 mod trust;
 
 use std::net::TcpStream;

@@ -85,6 +85,10 @@ pub(in crate::cli) struct BehaviourArgs {
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) truncated: f64,
 
+    /// Send half of the body, then nothing more
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) stalled: f64,
+
     /// Answer with status 200 and something that is not JSON
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) bad_json: f64,

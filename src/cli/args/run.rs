@@ -130,6 +130,8 @@ pub(in crate::cli) struct CallArgs {
     #[command(flatten)]
     pub(in crate::cli) server: ServerArgs,
     #[command(flatten)]
+    pub(in crate::cli) streams: StreamArgs,
+    #[command(flatten)]
     pub(in crate::cli) rate: RateArgs,
     #[command(flatten)]
     pub(in crate::cli) bounds: BoundArgs,
@@ -229,6 +231,27 @@ pub(in crate::cli) struct ServerArgs {
     /// A PEM file with the certificates to trust [default: the usual ones]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "The server")]
+pub(in crate::cli) struct StreamArgs {
+    /// Read answers as they come; a stall is found early
+    ///
+    /// The records are those of a run without it. An answer that breaks off is asked for again (--timeout-retries), and what
+    /// came of it stays in its attempt.
+    #[arg(long)]
+    pub(in crate::cli) stream: bool,
+
+    /// Give a stream up without a token for this long [default: --timeout]
+    #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
+    pub(in crate::cli) first_token_timeout: Option<Duration>,
+
+    /// Give a stream up if nothing comes for this long [default: 2m]
+    ///
+    /// It counts from the first token.
+    #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
+    pub(in crate::cli) idle_timeout: Option<Duration>,
 }
 
 /// The rate of each key, for `run`, `plan`, `queue work` and `gate`.

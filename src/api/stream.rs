@@ -1,0 +1,422 @@
+//! Answers that come as a stream of events: they are put together into the body that the same call brings without a
+//! stream.
+//!
+//! Pure: bytes in, a body out. [`Client`](super::Client) reads the bytes, and watches the time. A body that is no stream
+//! is kept as it is, so a server may ignore that a stream was asked for.
+
+use serde_json::{Map, Value, json};
+
+use super::reading::items;
+use super::row::RequestStyle;
+use crate::http::{TransportError, TransportFault};
+use crate::json::repaired;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// What tells a stream from another body has at most so many bytes: a byte order mark, and `event:`.
+const LONGEST_FIELD: usize = 9;
+
+/// The fields whose texts come in parts. Other texts are replaced by later ones.
+const IN_PARTS: [&str; 9] = [
+    "arguments",
+    "content",
+    "partial_json",
+    "reasoning",
+    "reasoning_content",
+    "refusal",
+    "signature",
+    "text",
+    "thinking",
+];
+
+/// A request that asks for a stream, with its usage; what it says about streams itself stays.
+pub(super) fn asking(style: RequestStyle, request: &[u8]) -> Option<Vec<u8>> {
+    let given: Map<String, Value> = serde_json::from_slice(request).ok()?;
+    let mut body = match style {
+        RequestStyle::Chat => json!({"stream": true, "stream_options": {"include_usage": true}}),
+        RequestStyle::Responses | RequestStyle::Messages => json!({"stream": true}),
+        RequestStyle::Gemini => json!({}), // its address asks for it
+    };
+    super::join(&mut body, &given);
+    serde_json::to_vec(&body).ok()
+}
+
+/// The body of a response as it comes.
+#[derive(Debug, Default)]
+pub(super) struct ComingBody {
+    style: Option<RequestStyle>,
+    /// The most bytes of a body, of a line, and of what an answer is put together to.
+    limit: usize,
+    /// Whether it is a stream, once that is known.
+    is_events: Option<bool>,
+    /// The body, unless it is a stream.
+    plain: Vec<u8>,
+    line: Vec<u8>,
+    /// The data of an event that is not whole.
+    data: Vec<u8>,
+    is_after_return: bool,
+    parts: Parts,
+    /// An event that reports an error.
+    pub(super) error: Option<Value>,
+    /// Whether the answer is whole: nothing that counts may follow but its usage.
+    is_whole: bool,
+    /// Whether the last event has come.
+    pub(super) is_over: bool,
+}
+
+/// What the events have brought so far.
+#[derive(Debug, Default)]
+struct Parts {
+    body: Value,
+    /// About the bytes of the body.
+    size: usize,
+    has_begun: bool,
+}
+
+impl ComingBody {
+    /// `style` is that of the API, if it has streams.
+    pub(super) fn new(style: Option<RequestStyle>, limit: usize) -> Self {
+        ComingBody {
+            style,
+            limit,
+            ..ComingBody::default()
+        }
+    }
+
+    /// Whether a part of the answer itself has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.parts.has_begun
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.is_events == Some(true)
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// The body, a line or the answer is larger than the limit, or an event cannot be read.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), TransportError> {
+        if self.is_stream() {
+            return self.take_events(piece);
+        }
+        self.plain.extend_from_slice(piece);
+        let begun = self.plain.trim_ascii_start();
+        let is_enough = begun.len() >= LONGEST_FIELD || begun.contains(&b'\n');
+        if self.is_events.is_none() && is_enough {
+            let is_events = self.style.is_some() && begins_with_a_field(begun);
+            self.is_events = Some(is_events);
+            if is_events {
+                let begun = std::mem::take(&mut self.plain);
+                return self.take_events(&begun);
+            }
+        }
+        self.fits(self.plain.len())
+    }
+
+    fn take_events(&mut self, piece: &[u8]) -> Result<(), TransportError> {
+        for byte in piece {
+            match byte {
+                b'\n' if self.is_after_return => {}
+                b'\n' | b'\r' => self.end_line()?,
+                byte => self.line.push(*byte),
+            }
+            self.is_after_return = *byte == b'\r';
+        }
+        self.fits(self.line.len().max(self.data.len()).max(self.parts.size))
+    }
+
+    fn fits(&self, size: usize) -> Result<(), TransportError> {
+        let text = format!("the body is larger than {} bytes", self.limit);
+        match size > self.limit {
+            true => Err(TransportError::new(TransportFault::TooLarge, &text)),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes a line. Comments and other fields than the data are skipped.
+    fn end_line(&mut self) -> Result<(), TransportError> {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&line);
+        if line.is_empty() {
+            return self.end_event();
+        }
+        if let Some(data) = line.strip_prefix(b"data:") {
+            self.data.extend_from_slice(data.trim_ascii_start());
+            self.data.push(b'\n');
+        }
+        // Some servers leave out the empty line between events.
+        if let Ok(event) = serde_json::from_slice(&self.data) {
+            self.data.clear();
+            self.event(event);
+        }
+        Ok(())
+    }
+
+    /// Takes the data of an event that was not whole after any of its lines.
+    fn end_event(&mut self) -> Result<(), TransportError> {
+        let data = std::mem::take(&mut self.data);
+        match data.trim_ascii() {
+            b"[DONE]" => self.is_over = true,
+            text if text.starts_with(b"{") => match serde_json::from_str(&repaired(text)) {
+                Ok(event) => self.event(event),
+                Err(_) => return Err(broken("an event of the stream is not JSON")),
+            },
+            _ => {} // a sign of life
+        }
+        Ok(())
+    }
+
+    /// Nothing more comes, for this reason.
+    ///
+    /// # Errors
+    /// The body is not whole.
+    pub(super) fn end(&mut self, read: Result<(), TransportError>) -> Result<(), TransportError> {
+        if !self.is_stream() {
+            return read;
+        }
+        let read = read.and_then(|()| self.end_line().and_then(|()| self.end_event()));
+        match read {
+            _ if self.is_whole || self.error.is_some() => Ok(()),
+            _ if self.is_over && self.has_begun() => Ok(()),
+            Ok(()) => Err(broken("the stream ended before the answer did")),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The body that the call would have brought without a stream.
+    pub(super) fn into_body(mut self) -> Vec<u8> {
+        if !self.is_stream() {
+            return self.plain;
+        }
+        without_numbers("", &mut self.parts.body);
+        self.parts.body.to_string().into_bytes()
+    }
+
+    fn event(&mut self, event: Value) {
+        let Some(style) = self.style.filter(|_| event.is_object()) else {
+            return;
+        };
+        let kind = event["type"].as_str().unwrap_or_default().to_owned();
+        self.parts.has_begun |= kind.ends_with("delta");
+        if !event["error"].is_null() || kind == "error" {
+            self.error = Some(event);
+            self.is_over = true;
+            return;
+        }
+        match style {
+            RequestStyle::Chat => self.chat(event),
+            RequestStyle::Responses => self.responses(&kind, event),
+            RequestStyle::Messages => self.messages(&kind, event),
+            RequestStyle::Gemini => {
+                let ended = |candidate: &Value| candidate["finishReason"].is_string();
+                self.is_whole |= items(&event["candidates"]).iter().any(ended)
+                    || event["promptFeedback"]["blockReason"].is_string();
+                self.parts.add(event);
+            }
+        }
+    }
+
+    /// A chunk has the shape of a body, but for the name of the message.
+    fn chat(&mut self, mut chunk: Value) {
+        if let Some(fields) = chunk.as_object_mut() {
+            fields.remove("obfuscation");
+            if let Some(kind) = fields.get_mut("object") {
+                *kind = "chat.completion".into();
+            }
+        }
+        let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
+        for choice in choices.into_iter().flatten() {
+            self.is_whole |= choice["finish_reason"].is_string();
+            if let Some(fields) = choice.as_object_mut()
+                && let Some(delta) = fields.remove("delta")
+            {
+                fields.insert("message".to_owned(), delta);
+            }
+        }
+        self.parts.add(chunk);
+    }
+
+    /// The last event has the whole body. The others count only if it does not come.
+    fn responses(&mut self, kind: &str, mut event: Value) {
+        let index = event["output_index"].take();
+        match kind {
+            "response.output_item.added" if event["item"].is_object() => {
+                event["item"]["index"] = index;
+                self.parts.add(json!({"output": [event["item"]]}));
+            }
+            "response.output_text.delta" | "response.refusal.delta" => {
+                let name = if kind.contains("text") {
+                    "text"
+                } else {
+                    "refusal"
+                };
+                let part = json!({"index": event["content_index"], name: event["delta"]});
+                let item = json!({"index": index, "content": [part]});
+                self.parts.add(json!({"output": [item]}));
+            }
+            _ if event["response"].is_object() => {
+                self.parts.body = event["response"].take();
+                let status = self.parts.body["status"].as_str();
+                self.is_over = !matches!(status, Some("in_progress" | "queued"));
+                self.is_whole = self.is_over;
+            }
+            _ => {}
+        }
+    }
+
+    fn messages(&mut self, kind: &str, mut event: Value) {
+        let index = event["index"].take();
+        let mut delta = event["delta"].take();
+        match kind {
+            "message_start" => self.parts.add(event["message"].take()),
+            "content_block_start" if event["content_block"].is_object() => {
+                event["content_block"]["index"] = index;
+                self.parts.add(json!({"content": [event["content_block"]]}));
+            }
+            "content_block_delta" if let Some(fields) = delta.as_object_mut() => {
+                fields.remove("type");
+                fields.insert("index".to_owned(), index);
+                if let Some(citation) = fields.remove("citation") {
+                    fields.insert("citations".to_owned(), json!([citation]));
+                }
+                self.parts.add(json!({"content": [delta]}));
+            }
+            "message_delta" => {
+                self.is_whole |= delta["stop_reason"].is_string();
+                self.parts.add(delta);
+                self.parts.add(json!({"usage": event["usage"]}));
+            }
+            "message_stop" => self.is_over = true,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a body begins with a comment or a field of an event.
+fn begins_with_a_field(body: &[u8]) -> bool {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let fields: [&[u8]; 5] = [b":", b"data:", b"event:", b"id:", b"retry:"];
+    fields.iter().any(|field| body.starts_with(field))
+}
+
+impl Parts {
+    fn add(&mut self, part: Value) {
+        let mut body = self.body.take();
+        self.merge("", &mut body, part);
+        self.body = body;
+    }
+
+    /// Puts a part into what is there. What is null changes nothing.
+    fn merge(&mut self, name: &str, there: &mut Value, part: Value) {
+        if there.is_null() {
+            *there = match &part {
+                Value::Object(_) => json!({}),
+                Value::Array(_) => json!([]),
+                Value::String(_) => json!(""),
+                _ => Value::Null,
+            };
+        }
+        match (there, part) {
+            (Value::Object(there), Value::Object(part)) => {
+                for (name, part) in part {
+                    let field = there.entry(name.as_str()).or_insert(Value::Null);
+                    self.merge(&name, field, part);
+                }
+            }
+            (Value::Array(there), Value::Array(parts)) => {
+                for part in parts {
+                    self.merge_item(name, there, part);
+                }
+            }
+            (Value::String(there), Value::String(part)) if IN_PARTS.contains(&name) => {
+                self.size += part.len();
+                self.has_begun |= !part.is_empty();
+                there.push_str(&part);
+            }
+            (_, Value::Null) => {}
+            (there, part) => {
+                let size = |value: &Value| value.as_str().map_or(8, str::len);
+                self.size += size(&part).saturating_sub(size(there));
+                *there = part;
+            }
+        }
+    }
+
+    /// Puts an item into the one of its number, or into the last one if both are texts and alike in the rest.
+    fn merge_item(&mut self, list: &str, there: &mut Vec<Value>, part: Value) {
+        let only = matches!(list, "choices" | "candidates").then_some(0);
+        let number = |item: &Value| item["index"].as_u64().or(only);
+        let at = match number(&part) {
+            Some(known) => there.iter().position(|item| number(item) == Some(known)),
+            None => there.len().checked_sub(1),
+        };
+        let at = at.filter(|at| number(&part).is_some() || is_more_text(&there[*at], &part));
+        let at = at.unwrap_or_else(|| {
+            there.push(Value::Null);
+            there.len() - 1
+        });
+        self.size += 8;
+        self.merge("", &mut there[at], part);
+    }
+}
+
+/// Whether two items are texts, and alike in everything else.
+fn is_more_text(item: &Value, part: &Value) -> bool {
+    let rest = |item: &Value| {
+        let mut fields = item.as_object()?.clone();
+        fields.remove("text")?.is_string().then_some(fields)
+    };
+    rest(item).is_some_and(|fields| rest(part) == Some(fields))
+}
+
+/// Removes the numbers that only the parts of a stream have, and reads the input of tools, which came as a text.
+fn without_numbers(list: &str, value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            for item in items {
+                if matches!(list, "content" | "tool_calls" | "output") {
+                    item.as_object_mut().and_then(|item| item.remove("index"));
+                }
+                without_numbers("", item);
+            }
+        }
+        Value::Object(fields) => {
+            let input = fields.get("partial_json").and_then(Value::as_str);
+            if let Some(input) = input.and_then(|text| serde_json::from_str(text).ok()) {
+                fields.insert("input".to_owned(), input);
+                fields.remove("partial_json");
+            }
+            for (name, field) in fields {
+                without_numbers(name, field);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn broken(why: &str) -> TransportError {
+    TransportError {
+        is_sent: true,
+        ..TransportError::new(TransportFault::Broken, why)
+    }
+}
+
+/// What a stream of the API at this path brings, whatever its pieces; or why it brings nothing.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn assembled<'a>(
+    path: &str,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    limit: usize,
+) -> Result<Vec<u8>, String> {
+    let mut coming = ComingBody::new(RequestStyle::of_path(path), limit);
+    let read = pieces.into_iter().try_for_each(|piece| coming.take(piece));
+    coming.end(read).map_err(|error| error.message)?;
+    match coming.error.take() {
+        Some(event) => Err(event.to_string()),
+        None => Ok(coming.into_body()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
