@@ -95,8 +95,8 @@ impl CallError {
 
     /// What came of an answer that broke off.
     pub(crate) fn partial(&self) -> Option<Json> {
-        let body = self.body.as_deref().filter(|_| self.maybe_billed);
-        body.cloned()
+        let has_begun = self.maybe_billed && matches!(self.status, Some(200..300));
+        self.body.as_deref().filter(|_| has_begun).cloned()
     }
 
     /// The verdict where a limiter pauses everyone with the key: without a stated time, it decides when.
