@@ -55,7 +55,7 @@ pub(super) struct ComingBody {
     /// The data of an event that is not whole.
     data: Vec<u8>,
     is_after_return: bool,
-    parts: Parts,
+    parts: StreamedParts,
     /// An event that reports an error.
     pub(super) error: Option<Value>,
     /// Whether the answer is whole: nothing that counts may follow but its usage.
@@ -66,7 +66,7 @@ pub(super) struct ComingBody {
 
 /// What the events have brought so far.
 #[derive(Debug, Default)]
-struct Parts {
+struct StreamedParts {
     body: Value,
     /// About the bytes of the body.
     size: usize,
@@ -300,7 +300,7 @@ fn begins_with_a_field(body: &[u8]) -> bool {
     fields.iter().any(|field| body.starts_with(field))
 }
 
-impl Parts {
+impl StreamedParts {
     fn add(&mut self, part: Value) {
         let mut body = self.body.take();
         self.merge("", &mut body, part);
