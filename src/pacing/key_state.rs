@@ -114,7 +114,7 @@ impl KeyState {
     const MARGIN_PART: u32 = 256;
     /// at most this often: from 1.8 % to 3.7 %. Wider margins waste more than the 429s cost.
     const EARLY_MOST: u32 = 5;
-    /// So many punctual permits narrow the margin by a ninth, until a call comes early,
+    /// This number of punctual permits narrows the margin by a ninth, until a call comes early,
     const PUNCTUAL: u32 = 32;
     /// at most this often: from 1.8 % to 0.8 % after 16 s at 600 calls a minute. A thread that wakes later than a quarter of
     /// the margin shows that this machine is busy, and calls may be late on their way as well.
