@@ -276,12 +276,15 @@ fn settings_of(args: &RunArgs, client: &Client) -> Json {
     let there = parts
         .into_iter()
         .filter_map(|(part, value)| Some((part.to_owned(), value?.into())));
-    // The pace can be checked without knowing the command.
+    Json::from(Value::Object(there.chain(limit_of(args)).collect()))
+}
+
+/// The limit, with which a report checks the pace.
+fn limit_of(args: &RunArgs) -> impl Iterator<Item = (String, Value)> {
     let rpm = setup::rpm(&args.calls);
     let burst = rpm.map(|_| args.calls.rate.burst);
-    let pace = [("rpm", rpm), ("burst", burst)].into_iter();
-    let pace = pace.filter_map(|(part, number)| Some((part.to_owned(), number?.get().into())));
-    Json::from(Value::Object(there.chain(pace).collect()))
+    let parts = [("rpm", rpm), ("burst", burst)].into_iter();
+    parts.filter_map(|(part, number)| Some((part.to_owned(), number?.get().into())))
 }
 
 /// The host of an address, with its port: no password, and nothing that a path or query may hide.
