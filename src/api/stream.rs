@@ -13,7 +13,7 @@ use crate::json::repaired;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What tells a stream from another body has at most so many bytes: a byte order mark, and `event:`.
+/// What tells a stream from another body is at most this long, in bytes: a byte order mark, and `event:`.
 const LONGEST_FIELD: usize = 9;
 
 /// The fields whose texts come in parts. Other texts are replaced by later ones.

@@ -66,8 +66,19 @@ pub(super) fn explain(
         names => format!("${}", names.join(", $")),
     };
     let advice = |cause: &FailureCause| advice(cause, args.request.model.as_deref(), &key);
+    let (kind, said, more) = facts(stop, summary, args, advice);
+    lines(kind, &said, to, more)
+}
+
+/// The kind of a stop, its own words, and what else its text needs.
+fn facts(
+    stop: &Stop,
+    summary: &Summary,
+    args: &CallArgs,
+    advice: impl Fn(&FailureCause) -> String,
+) -> (&'static str, String, Value) {
     let money = |amount: f64| args.cost.money(amount);
-    let (kind, said, more) = match stop {
+    match stop {
         Stop::Refused(error) => {
             let outcome = CallOutcome::Fatal;
             let cause = FailureCause::new(outcome, error.status, &error.code, &error.message);
@@ -119,8 +130,7 @@ pub(super) fn explain(
         Stop::Changed { .. } => ("changed", stop.to_string(), json!({})),
         Stop::Input(error) => ("input", error.to_string(), json!({})),
         Stop::Interrupted => ("interrupted", String::new(), json!({})),
-    };
-    lines(kind, &said, to, more)
+    }
 }
 
 /// The kind of an error of the results.

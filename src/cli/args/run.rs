@@ -325,7 +325,7 @@ pub(in crate::cli) struct RetryArgs {
 
     /// Retries for each prompt after a misfit of --schema
     ///
-    /// The model is told what does not fit. --max-retries does not count it.
+    /// The next call names to the model what does not fit. --max-retries does not count it.
     #[arg(long, value_name = "N", default_value = "1")]
     pub(in crate::cli) schema_retries: u32,
 
