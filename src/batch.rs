@@ -57,6 +57,7 @@ pub(crate) use self::{
     guard::Guard,
     joined::MOST_BYTES,
     price::amount,
+    prompt_run::CollectedRow,
     size::{Density, FILE_BYTES, RequestSize},
     snapshot::Allowed,
 };
@@ -313,6 +314,30 @@ impl<'a> Batch<'a> {
         let pool = Pool::new(workers).queue(self.queue(workers));
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
         let _ = pool.for_each_growing(most, groups, work, write);
+        self.sum_up()
+    }
+
+    /// Makes the records of prompts whose answers are there already: the rows of a provider's batch. No call is made, and
+    /// nothing is paced or retried.
+    #[cfg(feature = "cli")]
+    pub(crate) fn collect(
+        self,
+        prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
+        mut row_of: impl FnMut(&RecordId, &[u8]) -> CollectedRow,
+        write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
+    ) -> Summary {
+        let mut sink = Sink::new(write, &self.view, self.settings);
+        for job in self.jobs(prompts) {
+            let row = row_of(&job.id, &job.request);
+            let now = self.clock.now();
+            let run = PromptRun::new(&job, &self.view, now);
+            let record = run.collected(self.asks[0], row, now);
+            let finished = Finished { job, record };
+            for (prompt, record) in finished.records() {
+                let written = sink.write(prompt, &record);
+                written.unwrap_or_else(|reason| self.stop_for(reason));
+            }
+        }
         self.sum_up()
     }
 

@@ -184,6 +184,8 @@ pub mod api;
 pub mod backoff;
 #[cfg(feature = "batch")]
 pub mod batch;
+#[cfg(feature = "cli")]
+mod bulk;
 pub mod cancel;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

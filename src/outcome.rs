@@ -28,6 +28,10 @@ pub(crate) enum CallOutcome {
     Rejected,
     /// The server rejects every call with this key: 401, 403, or no credit. Older versions wrote `refused`.
     Fatal,
+    /// The provider's batch expired before it asked this prompt, which is not billed.
+    Expired,
+    /// The provider's batch was cancelled, or not accepted, before it asked this prompt, which is not billed.
+    Cancelled,
     /// The call panicked, which is a bug in this program.
     Panic,
     /// An outcome that this version does not know.
@@ -44,11 +48,18 @@ named!(CallOutcome {
     Misfit = "misfit",
     Rejected = "rejected",
     Fatal = "fatal" | "refused",
+    Expired = "expired",
+    Cancelled = "cancelled",
     Panic = "panic",
     Unknown = "unknown",
 });
 
 impl CallOutcome {
+    /// Whether the prompt was not asked at all.
+    pub(crate) fn is_unasked(self) -> bool {
+        matches!(self, Self::Expired | Self::Cancelled)
+    }
+
     /// A failure in one or two words for people: its status, or how it ended. `429`, `503`, `connection`, `time-out`.
     pub(crate) fn label(self, status: Option<u16>) -> String {
         match (self, status) {

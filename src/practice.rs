@@ -38,6 +38,7 @@
 
 mod apis;
 mod arrival;
+mod batches;
 pub(crate) mod connections;
 mod errors;
 mod faults;
@@ -53,6 +54,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 #[cfg(feature = "cli")]
 pub(crate) use {apis::MODEL, limits::Admission};
@@ -83,6 +85,8 @@ pub struct ServerOptions {
     pub hints: bool,
     /// The part of each prompt that it keeps in a cache, from 0 to 1. The first call writes it, later ones read it.
     pub cached: f64,
+    /// How long a batch at the batch endpoints takes, from its creation.
+    pub batch_time: Duration,
     /// Seed of everything that is random.
     pub seed: u64,
 }
@@ -96,6 +100,7 @@ impl Default for ServerOptions {
             faults: Faults::default(),
             hints: true,
             cached: 0.0,
+            batch_time: Duration::ZERO,
             seed: 0,
         }
     }

@@ -20,7 +20,7 @@ const STOREYS: [(&str, &[&str]); 3] = [
         "runner",
         &[
             "names", "text", "files", "outcome", "json", "hints", "http", "pacing", "store",
-            "share", "api", "prompts", "journal", "batch", "queue",
+            "share", "api", "prompts", "journal", "batch", "bulk", "queue",
         ],
     ),
     ("face", &["practice", "gate", "cli"]),

@@ -7,7 +7,10 @@ use std::time::{Duration, SystemTime};
 use log::warn;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use ureq::http::{Request, response};
+use ureq::Body;
+use ureq::http::header::CONTENT_TYPE;
+use ureq::http::uri::InvalidUri;
+use ureq::http::{HeaderValue, Method, Request, Response, Uri, response};
 
 use super::header::ExtraHeader;
 use super::row::RequestStyle;
@@ -240,6 +243,94 @@ impl Client {
         })
     }
 
+    /// Calls another path of the same server, with the same key and headers: `path` stands for that of the prompts, and
+    /// `content` is a type and a body, to be posted. Returns when the head of the response has come.
+    ///
+    /// # Errors
+    /// [`CallError`], also for a status other than 2xx.
+    pub(crate) fn call_beside(
+        &self,
+        path: &str,
+        content: Option<(&str, &[u8])>,
+    ) -> Result<Response<Body>, CallError> {
+        let unsendable = |error| CallError::new(Class::Fatal, "unsendable", error);
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        let mut head = target.clone();
+        *head.uri_mut() = beside(target.uri(), &self.path, path)
+            .map_err(|error| unsendable(error.to_string()))?;
+        let (kind, body) = content.unzip();
+        match kind.map(HeaderValue::from_str) {
+            Some(kind) => {
+                let kind = kind.map_err(|error| unsendable(error.to_string()))?;
+                head.headers_mut().insert(CONTENT_TYPE, kind);
+            }
+            None => *head.method_mut() = Method::GET,
+        }
+        let sent = self.http.post(&head, body.unwrap_or_default(), &|| ());
+        let response = sent.map_err(|error| self.unreached(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let mut response = self
+            .http
+            .read(response)
+            .map_err(|error| self.unreached(error))?;
+        self.secrets.hide_in(&mut response);
+        Err(self.failure(&response))
+    }
+
+    /// The same for a JSON body, and for an answer that is a short JSON text.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub(crate) fn call_json(
+        &self,
+        path: &str,
+        content: Option<(&str, &[u8])>,
+    ) -> Result<Value, CallError> {
+        let response = self.http.read(self.call_beside(path, content)?);
+        let mut response = response.map_err(|error| self.unreached(error))?;
+        self.secrets.hide_in(&mut response);
+        serde_json::from_slice(&response.body).map_err(|_| self.failure(&response))
+    }
+
+    /// Bytes of a server without the secrets of the run.
+    pub(crate) fn hide(&self, body: Vec<u8>) -> Vec<u8> {
+        let mut response = HttpResponse {
+            body,
+            ..HttpResponse::default()
+        };
+        self.secrets.hide_in(&mut response);
+        response.body
+    }
+
+    fn unreached(&self, error: TransportError) -> CallError {
+        let mut error = CallError::from(error);
+        error.message = self.secrets.hide(error.message);
+        error
+    }
+
+    /// Reads a complete response to a request.
+    ///
+    /// # Errors
+    /// [`CallError`] if it is no answer.
+    pub(crate) fn answer_to(
+        &self,
+        request: &[u8],
+        mut response: HttpResponse,
+    ) -> Result<Answer, CallError> {
+        self.secrets.hide_in(&mut response);
+        self.read_answer(request, response)
+    }
+
+    fn read_answer(&self, request: &[u8], response: HttpResponse) -> Result<Answer, CallError> {
+        let mut answer = self.read(response)?;
+        if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
+            answer.finish_reason = Some("not_json".to_owned());
+        }
+        Ok(answer)
+    }
+
     /// Reads a complete response.
     fn read(&self, mut response: HttpResponse) -> Result<Answer, CallError> {
         let is_success = (200..300).contains(&response.status);
@@ -336,6 +427,20 @@ fn address(api: &dyn Api, base_url: &str, path: &str) -> String {
     format!("{}{path}{query}", api.complete(base))
 }
 
+/// The address with another path in the place of this one, which may bring a query of its own.
+fn beside(address: &Uri, path: &str, other: &str) -> Result<Uri, InvalidUri> {
+    let base = address.path().trim_end_matches('/');
+    let base = base.strip_suffix(path).unwrap_or(base);
+    let server = address
+        .authority()
+        .map_or("", |authority| authority.as_str());
+    let query = address.query().map_or_else(String::new, |query| {
+        format!("{}{query}", if other.contains('?') { '&' } else { '?' })
+    });
+    let scheme = address.scheme_str().unwrap_or("http");
+    format!("{scheme}://{server}{base}{other}{query}").parse()
+}
+
 /// The secrets that an address may hold: its user's password, and the values of its query.
 pub(crate) fn secrets_of(url: &str) -> impl Iterator<Item = &str> {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
@@ -404,11 +509,7 @@ impl Ask for Client {
             message: self.secrets.hide(error.message),
             ..error
         })?;
-        let mut answer = self.read(response)?;
-        if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
-            answer.finish_reason = Some("not_json".to_owned());
-        }
-        Ok(answer)
+        self.read_answer(request, response)
     }
 
     #[cfg(feature = "cli")]

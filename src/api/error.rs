@@ -26,6 +26,10 @@ const BROKEN: &str = "broken_connection";
 /// The code of an answer that does not fit the schema.
 const MISFIT: &str = "schema";
 
+/// The codes of prompts that a provider's batch did not ask: it expired, or was cancelled or not accepted.
+pub(crate) const EXPIRED: &str = "batch_expired";
+pub(crate) const CANCELLED: &str = "batch_cancelled";
+
 /// What to do about a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -129,6 +133,8 @@ impl CallError {
     #[must_use]
     pub(crate) fn outcome(&self) -> CallOutcome {
         match (self.class, self.status) {
+            _ if self.code == EXPIRED => CallOutcome::Expired,
+            _ if self.code == CANCELLED => CallOutcome::Cancelled,
             (Class::RateLimited, _) => CallOutcome::RateLimited,
             (Class::Rejected, Some(200..300)) if self.code == MISFIT => CallOutcome::Misfit,
             (Class::Rejected, _) => CallOutcome::Rejected,

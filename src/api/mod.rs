@@ -45,6 +45,7 @@ pub use self::{
 };
 pub(crate) use self::{
     client::{StreamLimits, masked, request_id, secrets_of},
+    error::{CANCELLED, EXPIRED},
     header::{ExtraHeader, OF_A_CONNECTION},
     row::is_url,
     secrets::Secrets,
@@ -185,6 +186,10 @@ pub struct Usage {
     pub output: u64,
     /// Of the output: what the model thought.
     pub reasoning: u64,
+    /// Of all these, at half the price, because a provider's batch brought them: uncached input, cached, cache writes and
+    /// output.
+    #[serde(skip)]
+    pub(crate) half: [u64; 4],
 }
 
 impl AddAssign for Usage {
@@ -206,7 +211,21 @@ impl Usage {
             cache_write: join(self.cache_write, other.cache_write),
             output: join(self.output, other.output),
             reasoning: join(self.reasoning, other.reasoning),
+            half: std::array::from_fn(|kind| join(self.half[kind], other.half[kind])),
         }
+    }
+
+    /// The tokens in the order of their prices: uncached input, cached, cache writes and output.
+    pub(crate) fn by_price(self) -> [u64; 4] {
+        let in_a_cache = self.cached.saturating_add(self.cache_write);
+        let input = self.input.saturating_sub(in_a_cache);
+        [input, self.cached, self.cache_write, self.output]
+    }
+
+    /// The same at half the price.
+    pub(crate) fn at_half(self) -> Self {
+        let half = self.by_price();
+        Usage { half, ..self }
     }
 }
 

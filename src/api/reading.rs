@@ -100,6 +100,7 @@ pub(super) fn counted(usage: &Value) -> Option<Usage> {
         cache_write: first(&["/cache_creation_input_tokens"]).min(input - cached),
         output,
         reasoning: reasoning.min(output),
+        ..Usage::default()
     })
 }
 
@@ -191,6 +192,7 @@ mod tests {
                 cache_write,
                 output,
                 reasoning,
+                ..Usage::default()
             };
             (usage, Some(expected))
         });

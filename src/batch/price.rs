@@ -39,15 +39,12 @@ impl Price {
 
     /// The cost of these tokens.
     pub(crate) fn cost(self, usage: Usage) -> f64 {
-        let in_a_cache = usage.cached.saturating_add(usage.cache_write);
-        let parts = [
-            (usage.input.saturating_sub(in_a_cache), self.input),
-            (usage.cached, self.cached),
-            (usage.cache_write, self.cache_write),
-            (usage.output, self.output),
-        ];
-        let costs = parts.map(|(tokens, price)| tokens as f64 * price);
-        costs.iter().sum::<f64>() / 1e6
+        let prices = [self.input, self.cached, self.cache_write, self.output];
+        let tokens = usage.by_price().into_iter().zip(usage.half);
+        let costs = tokens
+            .zip(prices)
+            .map(|((tokens, half), price)| (tokens as f64 - half as f64 / 2.0) * price);
+        costs.sum::<f64>() / 1e6
     }
 }
 
@@ -206,6 +203,7 @@ mod tests {
             cache_write: 100_000,
             output: 250_000,
             reasoning: 250_000,
+            ..Usage::default()
         };
         assert_eq!(Price::new(1.0, 4.0).cost(usage), 1.5);
     }

@@ -9,6 +9,8 @@ use super::event::Event;
 use super::pacer::Granted;
 use super::view::View;
 use crate::api::{Answer, CallError};
+#[cfg(feature = "cli")]
+use crate::api::{Ask, Class, Usage};
 use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
@@ -44,6 +46,16 @@ impl From<NoKeyPermit> for NoAnswer {
             verdict: Verdict::Stop,
         }
     }
+}
+
+/// What a provider's batch says about a prompt.
+#[cfg(feature = "cli")]
+pub(crate) struct CollectedRow {
+    /// The batch.
+    pub(crate) batch: String,
+    pub(crate) started_at: SystemTime,
+    pub(crate) took: Duration,
+    pub(crate) answer: Result<Answer, CallError>,
 }
 
 /// A prompt and its attempts so far.
@@ -176,6 +188,41 @@ impl<'a> PromptRun<'a> {
             attempts: self.attempts,
             ..unanswered(self.job)
         })
+    }
+
+    /// Makes the record of a row of a provider's batch, which costs half.
+    #[cfg(feature = "cli")]
+    pub(super) fn collected(
+        mut self,
+        ask: &dyn Ask,
+        row: CollectedRow,
+        now: Instant,
+    ) -> Option<Record> {
+        let mut answer = row.answer.and_then(|answer| match ask.misfit(&answer) {
+            Some(misfit) => Err(CallError::misfit(answer, misfit)),
+            None => Ok(answer),
+        });
+        match &mut answer {
+            Ok(answer) => answer.usage = answer.usage.map(Usage::at_half),
+            // It says nothing about other rows.
+            Err(error) if error.is_fatal() => error.class = Class::Rejected,
+            Err(_) => {}
+        }
+        let ended = answer.as_ref();
+        let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
+        let attempt = RecordAttempt::of(row.started_at, ended);
+        let attempt = RecordAttempt {
+            took: row.took,
+            batch: Some(row.batch),
+            usage: attempt.usage.map(Usage::at_half),
+            ..attempt
+        };
+        self.view.called(&self.job.prompt, &attempt, &answer, now);
+        self.attempts.push(attempt);
+        match answer {
+            Ok(answer) => self.finish(Ok(answer)),
+            Err(error) => self.failed(error),
+        }
     }
 
     fn failed(self, error: CallError) -> Option<Record> {

@@ -3,6 +3,7 @@
 //! Results go to the results file or to standard output; everything for people goes to standard error.
 
 mod args;
+mod bulk;
 mod compare;
 mod endpoints;
 mod error;

@@ -12,6 +12,7 @@ mod workload;
 use std::time::Duration;
 
 use super::args::PlanArgs;
+use super::bulk;
 use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::setup::{self, PRACTICE_LATENCY};
@@ -29,6 +30,7 @@ const GUESSED_LATENCY: Latency = Latency::LogNormal(Duration::from_secs(2), 0.5)
 
 pub(super) fn run(args: &PlanArgs) -> Result<Exit, CommandError> {
     let calls = &args.run.calls;
+    bulk::check_via(&args.run)?;
     let client = setup::draft_client(calls)?;
     let settings = Settings {
         seed: 0,

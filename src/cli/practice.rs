@@ -51,12 +51,15 @@ fn options(args: &PracticeArgs) -> ServerOptions {
             wrong_json: behaviour.wrong_json,
             wrong_again: behaviour.wrong_again,
             hang: behaviour.hang,
+            batch_expired: behaviour.batch_expired,
+            batch_failed: behaviour.batch_failed,
             quota: behaviour.quota.map(|(answers, _)| answers),
             quota_key: behaviour.quota.and_then(|(_, key)| key),
             outage: behaviour.outage,
         },
         hints: !limits.no_hints,
         cached: behaviour.cached,
+        batch_time: behaviour.batch_time,
         seed: args.seed,
     }
 }

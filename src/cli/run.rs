@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use super::args::{RunArgs, command_line, quoted};
+use super::bulk::{self, BulkRun};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
 use super::format::{counted, size};
 use super::input::Input;
 use super::logging::inform;
 use super::oversize::{self, OversizedPrompts};
-use super::results::{self, RunResults};
+use super::results::{self, ResultsWriter, RunResults};
 use super::session::Session;
 use super::setup;
 use super::stop::Destination;
 use super::summary::{self, EndLine};
 use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
-use crate::batch::{Batch, Stop, Summary, Twins, body, record_id};
+use crate::batch::{Batch, Resume, Stop, Summary, Twins, body, record_id};
+use crate::prompts::{Prompt, PromptError};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
@@ -24,9 +26,10 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let draft = setup::draft_client(calls)?;
     let mut oversized = OversizedPrompts::new(calls.rate.tpm, draft.counting());
     let mut checks = Checks::default();
-    checks.of(check_per_call(args));
     let output = checks.of(results::output_of(args));
-    let session = checks.of(Session::new(calls));
+    let results = output.as_ref().and_then(Option::as_deref);
+    let is_possible = checks.of(check_per_call(args).and_then(|()| bulk::check(args, results)));
+    let session = checks.of(session(args));
     let input = checks.of(Input::of_run(args, draft.path()));
     let checked = input
         .as_ref()
@@ -35,13 +38,15 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     if !has_model && !args.prompts.exists() && checked.is_none() {
         checks.of::<()>(Err(setup::no_model()));
     }
-    let (Some(output), Some(session), Some(input), Some(checked)) =
-        (output, session, input, checked)
+    let (Some(output), Some(session), Some(input), Some(checked), Some(())) =
+        (output, session, input, checked, is_possible)
     else {
         return Err(checks.error());
     };
     let client = &session.setup.clients[0];
+    let bulk = BulkRun::open(args, &session, &input, output.as_deref())?;
     let destination = match &output {
+        Some(_) if bulk.is_some() => Destination::Bulk,
         Some(_) => Destination::File,
         None => Destination::Stdout,
     };
@@ -50,7 +55,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let count = checked.count;
     let twins = twins(args, &input, client)?;
     let RunResults {
-        mut writer,
+        writer,
         resume,
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
@@ -62,19 +67,54 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
     let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
+    let summary = match bulk {
+        Some(bulk) => bulk.carry_out(&session, resume, count, twins, writer)?,
+        None => {
+            let prepare = |batch| prepared(batch, resume, twins, count);
+            send(args, &session, prompts, prepare, writer)
+        }
+    };
+    let records = records(args, output.as_deref(), &summary);
+    session.sum_up(&summary, &records, destination)
+}
+
+fn session(args: &RunArgs) -> Result<Session<'_>, CommandError> {
+    let mut session = Session::new(&args.calls)?;
+    if args.via.is_some() {
+        session.setup.is_bulk = true;
+        session.setup.settings.keep_going = true; // all rows are there, and go on record
+        session.setup.settings.halt = None;
+    }
+    Ok(session)
+}
+
+/// A batch that goes on with earlier results.
+pub(super) fn prepared(
+    batch: Batch<'_>,
+    resume: Resume,
+    twins: Twins,
+    count: Option<u64>,
+) -> Batch<'_> {
+    let batch = batch.resuming(resume).asking_once(twins);
+    count.into_iter().fold(batch, Batch::expecting)
+}
+
+/// Sends the prompts one by one.
+fn send<'b>(
+    args: &RunArgs,
+    session: &'b Session<'_>,
+    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
+    prepare: impl FnOnce(Batch<'b>) -> Batch<'b>,
+    mut writer: ResultsWriter,
+) -> Summary {
     let mut summary = session.carry_out(
-        |batch| {
-            let batch = batch.resuming(resume).asking_once(twins);
-            let batch = batch.joining(args.per_call.get());
-            count.into_iter().fold(batch, Batch::expecting)
-        },
+        |batch| prepare(batch).joining(args.per_call.get()),
         |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
     if let Err(error) = writer.finish() {
         summary.stop.get_or_insert(Stop::Sink(error.into()));
     }
-    let records = records(args, output.as_deref(), &summary);
-    session.sum_up(&summary, &records, destination)
+    summary
 }
 
 /// Where the results are, and what to do about failed prompts.

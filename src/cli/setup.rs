@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub(super) rpm: Option<NonZeroU32>,
     /// It serves as long as this lives.
     pub(super) practice: Option<Server>,
+    /// Prompts go through the provider's batch endpoint.
+    pub(super) is_bulk: bool,
 }
 
 impl Setup {
@@ -73,6 +75,7 @@ impl Setup {
             settings,
             rpm: rpm(args),
             practice,
+            is_bulk: false,
         })
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn watch_for_interrupts(
     const STOPPING: &str = "stopping: the calls in flight may finish (Ctrl-C again to end at once)";
     let has_calls = !matches!(
         destination,
-        Destination::Pushed | Destination::Pulled | Destination::Watched
+        Destination::Bulk | Destination::Pushed | Destination::Pulled | Destination::Watched
     );
     let cancel = cancel.clone();
     let interrupted = AtomicBool::new(false);

@@ -24,6 +24,8 @@ use crate::outcome::CallOutcome;
 pub(super) enum Destination {
     File,
     Stdout,
+    /// A file, through a provider's batch.
+    Bulk,
     /// The programs that called through the gate.
     Callers,
     Queue,

@@ -34,7 +34,8 @@ pub(super) fn beginning(
         "is_adaptive": matches!(setup.settings.rate, RateLimit::Adaptive),
         "is_practice": setup.practice.is_some(),
         "answered": answered,
-        "failed": resume.index.len() - answered,
+        "failed": resume.index.failed(),
+        "is_bulk": setup.is_bulk,
         "again": resume.index.retries(resume.retry_failed),
     });
     render(include_str!("summary/beginning.txt"), &view)
@@ -68,6 +69,7 @@ pub(super) fn end(
         "rows": rows,
         "other_failed": other_failed,
         "tokens": tokens(summary.tokens),
+        "is_half": summary.tokens.half != [0; 4],
         "cost": args.cost.of(summary.tokens),
         "tokens_in_all": tokens_in_all,
         "cost_in_all": args.cost.of(all),

@@ -15,6 +15,7 @@ use super::id::RecordId;
 use super::reader::{Results, ResultsError};
 use super::usage::{AttemptUsage, ResponseUsage, usage_of_record};
 use crate::api::Usage;
+use crate::outcome::CallOutcome;
 
 /// The last record of each prompt: which request it is of, and whether it holds an answer.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Index {
     last: BTreeMap<u64, LastRecord>,
     /// How many prompts have an answer.
     pub(crate) answered: usize,
+    /// How many a provider's batch did not get to.
+    unasked: usize,
     /// The tokens that all runs have used, as the records say.
     pub(crate) usage: Usage,
 }
@@ -35,12 +38,16 @@ struct LastRecord {
     /// The hash of the prompt's text, by [`text_hash`].
     text: u64,
     answered: bool,
+    /// A provider's batch did not get to it.
+    unasked: bool,
+    /// The hash of the provider's batch that it is from, or 0.
+    batch: u64,
 }
 
 /// What the results say about a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PromptStatus {
-    /// Its line has no record.
+    /// Its line has no record, or one that says that it was not asked.
     New,
     /// It is answered.
     Answered,
@@ -99,7 +106,16 @@ impl Index {
         while let Some(line) = results.next_line()? {
             let glance: Glance<'_> = line.parse()?;
             let text = text_hash(&glance.prompt);
-            index.add(line.id(&glance.id)?, text, glance.text.is_some());
+            let last = glance.attempts.last();
+            let outcome = last.and_then(|attempt| attempt.outcome);
+            let record = LastRecord {
+                digest: 0,
+                text,
+                answered: glance.text.is_some(),
+                unasked: outcome.is_some_and(CallOutcome::is_unasked),
+                batch: last.and_then(|attempt| attempt.batch).unwrap_or_default(),
+            };
+            index.add(line.id(&glance.id)?, record);
             if glance.same_as.is_none() {
                 let usage = usage_of_record(glance.response.as_ref(), glance.attempts);
                 index.usage += usage.unwrap_or_default();
@@ -108,15 +124,26 @@ impl Index {
         Ok(index)
     }
 
-    fn add(&mut self, id: RecordId, text: u64, answered: bool) {
-        let record = LastRecord {
-            digest: id.digest,
-            text,
-            answered,
-        };
-        let before = self.last.insert(id.line, record);
-        self.answered += usize::from(answered);
-        self.answered -= usize::from(before.is_some_and(|before| before.answered));
+    fn add(&mut self, id: RecordId, record: LastRecord) {
+        let digest = id.digest;
+        self.answered += usize::from(record.answered);
+        self.unasked += usize::from(record.unasked);
+        if let Some(before) = self.last.insert(id.line, LastRecord { digest, ..record }) {
+            self.answered -= usize::from(before.answered);
+            self.unasked -= usize::from(before.unasked);
+        }
+    }
+
+    /// Whether the last record of this line is from this batch of the provider, and if so, whether it holds an answer.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of_batch(&self, line: u64, batch: &str) -> Option<bool> {
+        let record = self.last.get(&line)?;
+        (record.batch == text_hash(batch)).then_some(record.answered)
+    }
+
+    /// The number of prompts that failed.
+    pub(crate) fn failed(&self) -> usize {
+        self.len() - self.answered - self.unasked
     }
 
     /// What the results say about the prompt whose record would have this id.
@@ -127,6 +154,7 @@ impl Index {
                 answered: record.answered,
             },
             Some(record) if record.answered => PromptStatus::Answered,
+            Some(record) if record.unasked => PromptStatus::New,
             Some(_) => PromptStatus::Failed,
         }
     }
@@ -175,7 +203,7 @@ impl Index {
 }
 
 /// Tells texts apart within this process. It is not stored, so it may differ between versions.
-fn text_hash(text: &str) -> u64 {
+pub(super) fn text_hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
@@ -190,7 +218,14 @@ mod tests {
         fn from_iter<I: IntoIterator<Item = (RecordId, bool)>>(records: I) -> Self {
             let mut index = Index::default();
             for (id, answered) in records {
-                index.add(id, text_hash(""), answered);
+                let record = LastRecord {
+                    digest: id.digest,
+                    text: text_hash(""),
+                    answered,
+                    unasked: false,
+                    batch: 0,
+                };
+                index.add(id, record);
             }
             index
         }

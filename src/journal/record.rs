@@ -109,6 +109,9 @@ pub struct RecordAttempt {
     pub status: Option<u16>,
     /// How it ended.
     pub(crate) outcome: CallOutcome,
+    /// The provider's batch that it was a row of, at half the price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch: Option<String>,
     /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) billed: Option<Billed>,
@@ -161,6 +164,7 @@ impl RecordAttempt {
             partial: error.and_then(|error| error.partial()),
             retry_after: error.and_then(|error| error.retry_after),
             backoff: None,
+            batch: None,
             status: match &ended {
                 Ok((status, _)) => Some(*status),
                 Err(error) => error.status,
@@ -244,6 +248,7 @@ pub(super) mod tests {
             took: Duration::from_millis(655),
             status: Some(429),
             outcome: CallOutcome::RateLimited,
+            batch: None,
             billed: Some(Billed::Unknown),
             usage: None,
             partial: None,

@@ -1,11 +1,15 @@
 //! The tokens that a record states: of its answer, and of calls that brought none. A run that goes on and the report add
 //! them up by this one rule.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::index::text_hash;
 use super::record::RecordAttempt;
 use crate::api::{Usage, usage_of};
+use crate::outcome::CallOutcome;
 
 /// A response, with its body as it was written.
 #[derive(Debug, Deserialize)]
@@ -15,17 +19,38 @@ pub(crate) struct ResponseUsage<'a> {
     body: Option<&'a RawValue>,
 }
 
-/// The tokens of a call that brought no answer; the other fields of an attempt are skipped.
+/// What counts of an attempt; its other fields are skipped.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct AttemptUsage {
+    /// The tokens of a call that brought no answer.
     #[serde(default)]
     usage: Option<Usage>,
+    pub(super) outcome: Option<CallOutcome>,
+    /// The hash of the provider's batch that it was a row of.
+    #[serde(default, deserialize_with = "hash_of_text")]
+    pub(super) batch: Option<u64>,
+}
+
+fn hash_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text: Option<Cow<'de, str>> = Deserialize::deserialize(deserializer)?;
+    Ok(text.map(|text| text_hash(&text)))
+}
+
+impl AttemptUsage {
+    fn tokens(self) -> Option<Usage> {
+        match self.batch {
+            Some(_) => self.usage.map(Usage::at_half),
+            None => self.usage,
+        }
+    }
 }
 
 impl From<&RecordAttempt> for AttemptUsage {
     fn from(attempt: &RecordAttempt) -> Self {
         AttemptUsage {
             usage: attempt.usage,
+            outcome: Some(attempt.outcome),
+            batch: attempt.batch.as_deref().map(text_hash),
         }
     }
 }
@@ -42,11 +67,19 @@ pub(crate) fn usage_of_record(
     response: Option<&ResponseUsage<'_>>,
     attempts: impl IntoIterator<Item = AttemptUsage>,
 ) -> Option<Usage> {
-    let attempts: Vec<_> = attempts.into_iter().map(|attempt| attempt.usage).collect();
+    let attempts: Vec<_> = attempts.into_iter().collect();
+    let is_at_half = attempts
+        .last()
+        .is_some_and(|attempt| attempt.batch.is_some());
+    let attempts: Vec<_> = attempts.into_iter().map(AttemptUsage::tokens).collect();
     let is_stated = attempts.last().is_some_and(Option::is_some);
     let response = response
         .filter(|_| !is_stated)
         .and_then(|response| usage_of(response.body?.get()));
+    let response = match is_at_half {
+        true => response.map(Usage::at_half),
+        false => response,
+    };
     let mut stated = attempts.into_iter().chain([response]).flatten();
     let mut sum = stated.next()?;
     stated.for_each(|usage| sum += usage);

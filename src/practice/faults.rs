@@ -92,6 +92,10 @@ pub struct Faults {
     pub wrong_again: bool,
     /// No answer at all.
     pub hang: f64,
+    /// Of the rows of a batch: expired before they were asked.
+    pub batch_expired: f64,
+    /// Of the rows of a batch: status 500.
+    pub batch_failed: f64,
     /// After this number of answers a key has no credit left.
     pub quota: Option<u64>,
     /// The only key that `quota` applies to, in order of appearance from 0; `None` means every key.
@@ -163,7 +167,7 @@ impl Faults {
 }
 
 /// Random numbers that depend on the seed, the call and the purpose alone.
-fn random(seed: u64, number: u64, purpose: u64) -> StdRng {
+pub(super) fn random(seed: u64, number: u64, purpose: u64) -> StdRng {
     // The odd constant is 2^64 over the golden ratio: it spreads consecutive numbers over all bits.
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     StdRng::seed_from_u64(seed ^ spread ^ purpose.rotate_left(48))

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::ServerOptions;
 use super::apis::{Dialect, MODEL, Provider, Question};
+use super::batches::BatchStore;
 use super::connections::{Connections, Serve};
 use super::errors::Problem;
 use super::faults::InjectedFault;
@@ -43,6 +44,7 @@ pub(super) struct ServiceState {
     /// Replies to come.
     pub(super) script: VecDeque<Reply>,
     pub(super) received: RequestLog,
+    batches: BatchStore,
     /// The calls so far that had no scripted reply.
     calls: u64,
     /// The answers so far, by key.
@@ -57,6 +59,7 @@ impl Service {
             stats: StatsKeeper::default(),
             script: VecDeque::new(),
             received: RequestLog::default(),
+            batches: BatchStore::default(),
             calls: 0,
             answers: HashMap::new(),
         };
@@ -81,6 +84,13 @@ impl Service {
             _ => state.received.push(request.clone()),
         }
         let scripted = state.script.pop_front();
+        if scripted.is_none()
+            && let Some(reply) = state.batches.answer(&self.options, &request)
+        {
+            let counts = state.batches.counts();
+            state.stats.count_batches(counts);
+            return Some(reply);
+        }
         drop(state);
         match (scripted, Dialect::at(path)) {
             (Some(reply), dialect) => self.scripted(reply, dialect, &request),

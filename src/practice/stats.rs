@@ -34,6 +34,8 @@ pub struct ServerStats {
     pub gaps: BTreeMap<&'static str, f64>,
     /// Most arrivals in any 50 ms.
     pub most_in_50ms: usize,
+    /// Batches made at the batch endpoints, and their rows.
+    pub batches: [u64; 2],
     /// Of each key, in order of appearance: its `arrivals`, those within the limits (`admitted`), and those over a limit
     /// and scripted 429s (`rate_limited`).
     pub keys: Vec<BTreeMap<&'static str, u64>>,
@@ -64,6 +66,11 @@ impl StatsKeeper {
     /// Notes the number of calls in flight after one was let in.
     pub(super) fn note_in_flight(&mut self, in_flight: usize) {
         self.counts.most_in_flight = self.counts.most_in_flight.max(in_flight as u64);
+    }
+
+    /// Notes how many batches there are, and their rows.
+    pub(super) fn count_batches(&mut self, batches: [u64; 2]) {
+        self.counts.batches = batches;
     }
 
     /// Counts a call when it is known what becomes of it.

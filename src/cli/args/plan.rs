@@ -24,6 +24,7 @@ const IRRELEVANT: &[&str] = &[
     "progress",
     "log_format",
     "max_cost",
+    "poll",
 ];
 
 #[derive(Debug, clap::Args)]

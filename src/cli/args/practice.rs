@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::values::{change, finite, fraction, outage, quota};
+use super::values::{change, duration, finite, fraction, outage, quota};
 use crate::practice::{Latency, Outage};
 
 #[derive(Debug, clap::Args)]
@@ -116,6 +116,18 @@ pub(in crate::cli) struct BehaviourArgs {
     /// The first call writes it, later ones read it.
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) cached: f64,
+
+    /// How long a batch takes at the batch endpoints
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = duration)]
+    pub(in crate::cli) batch_time: Duration,
+
+    /// Let rows of batches expire before they are answered
+    #[arg(long, value_name = "PART", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) batch_expired: f64,
+
+    /// Answer rows of batches with status 500
+    #[arg(long, value_name = "PART", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) batch_failed: f64,
 
     /// After N answers, say that the key has no credit left [default: never]
     ///

@@ -12,6 +12,7 @@ use crate::api::ApiKind;
 use crate::backoff::Jitter;
 use crate::batch::Halt;
 use crate::journal::Durability;
+use crate::names::named;
 use crate::prompts::Format;
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +68,19 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(in crate::cli) out_dir: Option<PathBuf>,
 
+    /// Ask through the provider's batch endpoint, at half the price
+    ///
+    /// The answers come within a day. Ctrl-C leaves the batch under way, and the same command picks it up again. It is for
+    /// --api chat, responses and embeddings at OpenAI, and for messages at Anthropic.
+    #[arg(long, value_name = "batch", help_heading = "Cost", conflicts_with_all = ["max_cost", "share"])]
+    pub(in crate::cli) via: Option<Via>,
+
+    /// How soon to look for the answers of a batch
+    ///
+    /// With --via batch. It looks less and less often, up to ten times this apart.
+    #[arg(long, value_name = "DUR", default_value = "30s", help_heading = "Cost", value_parser = duration)]
+    pub(in crate::cli) poll: Duration,
+
     /// When to sync to disk: always, interval or never
     ///
     /// always is after each result, interval is at most once a second.
@@ -76,6 +90,14 @@ pub(in crate::cli) struct RunArgs {
     #[command(flatten)]
     pub(in crate::cli) calls: CallArgs,
 }
+
+/// How prompts get to the provider, if not one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Via {
+    Batch,
+}
+
+named!(Via { Batch = "batch" });
 
 /// How prompts are read, for `run` and `queue push`.
 #[derive(Debug, clap::Args)]

@@ -60,6 +60,8 @@ impl EarlierTotals {
         let row: RecordFields<'_, RecordAttempt> = line.parse()?;
         for attempt in &row.attempts {
             match attempt.outcome {
+                // It waited for its batch.
+                _ if attempt.batch.is_some() => {}
                 CallOutcome::Answered | CallOutcome::Misfit => self.latencies.push(attempt.took),
                 // A matter of the rate, or of the key.
                 CallOutcome::RateLimited | CallOutcome::Fatal => {}

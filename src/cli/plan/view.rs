@@ -27,6 +27,9 @@ pub(super) struct PlanView {
     answer_tokens: f64,
     tokens_are_measured: bool,
     cost: Option<String>,
+    /// The cost through the provider's batch endpoint.
+    half: Option<String>,
+    is_bulk: bool,
     spent: Option<String>,
     too_large: Option<String>,
     /// As --rpm none says.
@@ -76,6 +79,9 @@ impl PlanView {
     ) -> Self {
         let (load, latency) = (&inputs.load, &inputs.latency);
         let calls = &args.run.calls;
+        let usage = expected(inputs, earlier);
+        let is_bulk = args.run.via.is_some();
+        let half = calls.cost.of(usage.at_half()).filter(|_| is_bulk);
         PlanView {
             counts: survey.counts,
             calls: load.count,
@@ -86,7 +92,9 @@ impl PlanView {
             bytes_a_token: 1.0 / load.density.input,
             answer_tokens: load.density.output,
             tokens_are_measured: earlier.is_some_and(|earlier| earlier.has_tokens),
-            cost: cost(&calls.cost, inputs, earlier),
+            cost: cost(&calls.cost, usage),
+            half,
+            is_bulk,
             spent: spent(&calls.cost, survey),
             too_large: survey.oversized.warning(),
             has_no_limit: calls.rate.has_no_limit() && calls.rate.tpm.is_none(),
@@ -124,17 +132,20 @@ impl PlanView {
     }
 }
 
-/// The cost of what there is to send. Only an earlier run tells how much of the input a cache holds.
-fn cost(cost: &CostArgs, inputs: &PlanInputs, earlier: Option<&EarlierRun>) -> Option<String> {
+/// The tokens of what there is to send. Only an earlier run tells how much of the input a cache holds.
+fn expected(inputs: &PlanInputs, earlier: Option<&EarlierRun>) -> Usage {
     let load = &inputs.load;
     let part = |of: fn(&EarlierRun) -> f64| earlier.map_or(0.0, |run| load.input * of(run));
-    let usage = Usage {
+    Usage {
         input: load.input as u64,
         cached: part(|run| run.cached) as u64,
         cache_write: part(|run| run.cache_write) as u64,
         output: load.output as u64,
-        reasoning: 0,
-    };
+        ..Usage::default()
+    }
+}
+
+fn cost(cost: &CostArgs, usage: Usage) -> Option<String> {
     Some(format!("{}, at {}", cost.of(usage)?, cost.price?))
 }
 

@@ -1,0 +1,325 @@
+//! A provider's own batch endpoint: rows go there together, are asked within a day at half the price, and come back
+//! together.
+//!
+//! This room makes the calls: it submits a part of the prompts once, whatever breaks on the way, looks how far it is, and
+//! fetches its rows. Which prompts are in which part, and what is written down when, is decided in `cli`.
+
+mod rows;
+mod state;
+
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::api::{ApiKind, CANCELLED, CallError, Class, Client, EXPIRED};
+use crate::backoff::{Backoff, Jitter};
+use crate::batch::Stop;
+use crate::cancel::CancelToken;
+use crate::json::in_one_line;
+use crate::retry::{GaveUp, Retry, RetryError};
+
+pub(crate) use rows::BulkRows;
+pub(crate) use state::{BulkState, Part};
+
+/// Whose endpoint it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BulkApi {
+    OpenAi,
+    Anthropic,
+}
+
+impl BulkApi {
+    /// The endpoint for requests to this API; `None` if there is none.
+    pub(crate) fn of(api: ApiKind) -> Option<Self> {
+        match api {
+            ApiKind::Chat | ApiKind::Responses | ApiKind::Embeddings => Some(BulkApi::OpenAi),
+            ApiKind::Messages => Some(BulkApi::Anthropic),
+            ApiKind::Gemini => None,
+        }
+    }
+
+    /// The most rows of a batch, as its provider's reference says.
+    pub(crate) fn most_rows(self) -> u64 {
+        match self {
+            BulkApi::OpenAi => 50_000,
+            BulkApi::Anthropic => 100_000,
+        }
+    }
+
+    /// The most bytes of a batch, likewise, less a little for what is around the rows.
+    pub(crate) fn most_bytes(self) -> usize {
+        match self {
+            BulkApi::OpenAi => 200_000_000 - 10_000,
+            BulkApi::Anthropic => 256_000_000 - 10_000,
+        }
+    }
+
+    /// A request to this path as a row of a batch.
+    pub(crate) fn row(self, name: &str, path: &str, request: &[u8]) -> String {
+        let request = in_one_line(String::from_utf8_lossy(request).into_owned());
+        match self {
+            BulkApi::OpenAi => format!(
+                r#"{{"custom_id":"{name}","method":"POST","url":"/v1{path}","body":{request}}}"#
+            ),
+            BulkApi::Anthropic => format!(r#"{{"custom_id":"{name}","params":{request}}}"#),
+        }
+    }
+
+    /// The path of the batches.
+    fn path(self) -> &'static str {
+        match self {
+            BulkApi::OpenAi => "/batches",
+            BulkApi::Anthropic => "/messages/batches",
+        }
+    }
+}
+
+/// How far a batch is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BulkStatus {
+    /// The provider's word for it.
+    pub(crate) word: String,
+    pub(crate) has_ended: bool,
+    /// Rows that are done, whatever became of them.
+    pub(crate) done: u64,
+    /// Where the results are.
+    files: Vec<String>,
+    /// What became of a row that has no result.
+    lost: CallError,
+}
+
+/// A provider's batches, seen through one client.
+pub(crate) struct Bulk<'a> {
+    pub(crate) api: BulkApi,
+    pub(crate) client: &'a Client,
+    /// How calls are repeated, and for how long at most.
+    pub(crate) retry: Retry,
+    /// The first wait between two looks at a batch; the longest is ten times that.
+    pub(crate) poll: Duration,
+    pub(crate) cancel: &'a CancelToken,
+}
+
+impl Bulk<'_> {
+    /// The waits between looks.
+    pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> {
+        let backoff = Backoff::new().base(self.poll).max(self.poll * 10);
+        let jitter = Jitter::Additive(self.poll / 10);
+        backoff.jitter(jitter).delays(rand::random())
+    }
+
+    /// Submits the rows of a part, and returns the name of the batch.
+    ///
+    /// # Errors
+    /// Why it could not be submitted: nobody knows if it was, unless the server refused it.
+    pub(crate) fn submit(&self, part: &Part, rows: &[String]) -> Result<String, Stop> {
+        let body = match self.api {
+            BulkApi::Anthropic => format!("{{\"requests\":[{}]}}", rows.join(",\n")),
+            BulkApi::OpenAi => {
+                let endpoint = format!("/v1{}", self.client.path());
+                let file = self.upload(part, rows)?;
+                json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h",
+                    "metadata": {"paceline": part.name}})
+                .to_string()
+            }
+        };
+        let mut was_tried = false;
+        self.again(|| {
+            // The call before may have arrived, though nothing came back.
+            if was_tried && let Some(batch) = self.find(part)? {
+                return Ok(batch);
+            }
+            was_tried = true;
+            let content = Some(("application/json", body.as_bytes()));
+            id_of(&self.client.call_json(self.api.path(), content)?)
+        })
+    }
+
+    /// Uploads the rows as a file, and returns its name.
+    fn upload(&self, part: &Part, rows: &[String]) -> Result<String, Stop> {
+        let boundary = format!("paceline-{}", part.name);
+        let form = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--{boundary}\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"{boundary}.jsonl\"\r\n\
+             content-type: application/jsonl\r\n\r\n{}\n\r\n--{boundary}--\r\n",
+            rows.join("\n")
+        );
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let content = Some((kind.as_str(), form.as_bytes()));
+        self.again(|| id_of(&self.client.call_json("/files", content)?))
+    }
+
+    /// Finds the batch of a part that may have been submitted.
+    ///
+    /// # Errors
+    /// As [`again`](Self::again).
+    pub(crate) fn find_again(&self, part: &Part) -> Result<Option<String>, Stop> {
+        self.again(|| self.find(part))
+    }
+
+    /// Finds the batch of a part in the provider's list, which begins with the newest.
+    fn find(&self, part: &Part) -> Result<Option<String>, CallError> {
+        /// Clocks may differ by this much, in seconds.
+        const SKEW: i64 = 3600;
+        let parameter = match self.api {
+            BulkApi::OpenAi => "after",
+            BulkApi::Anthropic => "after_id",
+        };
+        let mut path = format!("{}?limit=100", self.api.path());
+        loop {
+            let page = self.client.call_json(&path, None)?;
+            let batches = page["data"].as_array().map_or(&[][..], Vec::as_slice);
+            for batch in batches {
+                if created(batch).is_some_and(|at| at < part.noted_at - SKEW) {
+                    return Ok(None);
+                }
+                if self.is_of(part, batch)? {
+                    return id_of(batch).map(Some);
+                }
+            }
+            let Some(last) = batches.last().filter(|_| page["has_more"] == true) else {
+                return Ok(None);
+            };
+            let last = id_of(last)?;
+            path = format!("{}?limit=100&{parameter}={last}", self.api.path());
+        }
+    }
+
+    /// Whether a batch of the list is that of a part. Anthropic's batches have no names: one of the same size is asked for its
+    /// first row, when it has ended.
+    fn is_of(&self, part: &Part, batch: &Value) -> Result<bool, CallError> {
+        if self.api == BulkApi::OpenAi {
+            return Ok(batch["metadata"]["paceline"] == part.name.as_str());
+        }
+        let counts = batch["request_counts"].as_object();
+        let counts = counts.map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>());
+        if counts != Some(part.rows) {
+            return Ok(false);
+        }
+        let id = id_of(batch)?;
+        for wait in self.waits() {
+            let status = self.status_once(&id)?;
+            if status.has_ended {
+                return rows::is_of(self.client, &status, part);
+            }
+            let interrupted = |_| CallError::new(Class::Fault, "interrupted", "interrupted");
+            self.cancel.sleep(wait).map_err(interrupted)?;
+        }
+        Ok(false)
+    }
+
+    /// How far a batch is.
+    ///
+    /// # Errors
+    /// As [`again`](Self::again).
+    pub(crate) fn status(&self, batch: &str) -> Result<BulkStatus, Stop> {
+        self.again(|| self.status_once(batch))
+    }
+
+    fn status_once(&self, batch: &str) -> Result<BulkStatus, CallError> {
+        let path = format!("{}/{batch}", self.api.path());
+        let page = self.client.call_json(&path, None)?;
+        Ok(match self.api {
+            BulkApi::OpenAi => openai_status(&page),
+            BulkApi::Anthropic => anthropic_status(&page, &path),
+        })
+    }
+
+    /// Makes a call until it succeeds, or until it is clear that it will not.
+    ///
+    /// # Errors
+    /// The reason to stop.
+    pub(crate) fn again<T>(
+        &self,
+        mut call: impl FnMut() -> Result<T, CallError>,
+    ) -> Result<T, Stop> {
+        let call = self.retry.call(CallError::verdict, |_| call());
+        call.cancel(self.cancel).run().map_err(stop_of)
+    }
+}
+
+fn openai_status(page: &Value) -> BulkStatus {
+    let word = page["status"].as_str().unwrap_or("unknown");
+    let count = |name: &str| page["request_counts"][name].as_u64().unwrap_or(0);
+    let files = ["output_file_id", "error_file_id"].into_iter();
+    let files = files.filter_map(|name| page[name].as_str());
+    let error = &page["errors"]["data"][0];
+    let because = error["message"].as_str().unwrap_or("no reason is given");
+    let (code, message) = match word {
+        "expired" => (
+            EXPIRED,
+            "the batch expired before it came to this prompt".to_owned(),
+        ),
+        "cancelled" => (
+            CANCELLED,
+            "the batch was cancelled before it came to this prompt".to_owned(),
+        ),
+        "failed" => (CANCELLED, format!("the batch was not accepted: {because}")),
+        _ => (
+            "batch_row_missing",
+            "the batch has no result for this prompt".to_owned(),
+        ),
+    };
+    BulkStatus {
+        word: word.to_owned(),
+        has_ended: matches!(word, "completed" | "expired" | "cancelled" | "failed"),
+        done: count("completed") + count("failed"),
+        files: files.map(|id| format!("/files/{id}/content")).collect(),
+        lost: CallError::new(Class::Rejected, code, message),
+    }
+}
+
+fn anthropic_status(page: &Value, path: &str) -> BulkStatus {
+    let word = page["processing_status"].as_str().unwrap_or("unknown");
+    let counts = page["request_counts"].as_object().into_iter().flatten();
+    let done = counts.filter(|(name, _)| *name != "processing");
+    let message = "the batch has no result for this prompt";
+    BulkStatus {
+        word: word.to_owned(),
+        has_ended: word == "ended",
+        done: done.filter_map(|(_, count)| count.as_u64()).sum(),
+        files: vec![format!("{path}/results")],
+        lost: CallError::new(Class::Rejected, "batch_row_missing", message),
+    }
+}
+
+/// The name of a file or a batch.
+fn id_of(page: &Value) -> Result<String, CallError> {
+    let unnamed = || {
+        CallError::new(
+            Class::Rejected,
+            "unreadable_body",
+            "the answer has no id: is this the API that --api names?",
+        )
+    };
+    page["id"].as_str().map(str::to_owned).ok_or_else(unnamed)
+}
+
+/// When a batch was made, in Unix seconds: OpenAI's number, or Anthropic's date.
+fn created(batch: &Value) -> Option<i64> {
+    let date = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_second);
+    let at = &batch["created_at"];
+    at.as_i64().or_else(|| date(at.as_str()?))
+}
+
+/// The time now, in Unix seconds.
+pub(crate) fn seconds(now: SystemTime) -> i64 {
+    Timestamp::try_from(now).unwrap_or_default().as_second()
+}
+
+fn stop_of(failed: RetryError<CallError>) -> Stop {
+    let waited = failed.elapsed;
+    match (failed.why, failed.last) {
+        (GaveUp::Cancelled, _) | (_, None) => Stop::Interrupted,
+        (_, Some(error)) if error.code == rows::DISK => Stop::Sink(error.message.into()),
+        (GaveUp::Stopped, Some(error)) => Stop::Refused(Box::new(error)),
+        (_, Some(error)) => Stop::Held {
+            waited,
+            more: error.retry_after,
+            error: Box::new(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

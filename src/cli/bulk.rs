@@ -1,0 +1,578 @@
+//! `run --via batch`: prompts go to the provider's own batch endpoint, and their answers come into the same results.
+//!
+//! A part of the prompts is noted in a file beside the results, then submitted, then noted with the provider's name for it.
+//! A part without that name is looked for in the provider's list before anything else is sent, so none is submitted twice.
+//! The note goes when all records are on the disk.
+
+use std::collections::{HashMap, HashSet};
+use std::iter;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+
+use super::args::{RunArgs, command_line};
+use super::error::CommandError;
+use super::format::counted;
+use super::input::{Input, PromptStream};
+use super::logging::inform;
+use super::results::ResultsWriter;
+use super::run::prepared;
+use super::session::Session;
+use crate::batch::{CollectedRow, Resume, Stop, Summary, Twins, body, record_id};
+use crate::bulk::{Bulk, BulkApi, BulkRows, BulkState, BulkStatus, Part, seconds};
+use crate::clock::{Clock, SystemClock};
+use crate::journal::RecordId;
+use crate::prompts::{Prompt, PromptError};
+use crate::retry::Retry;
+
+/// Whether a run can do what it is to do about batches: go through one, or keep off the prompts of one.
+pub(super) fn check(args: &RunArgs, results: Option<&Path>) -> Result<(), CommandError> {
+    check_via(args)?;
+    match (args.via, results) {
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+        (None, Some(results)) => refuse_if_under_way(args, results),
+        (Some(_), None) => Err(CommandError::usage(
+            "--via batch needs a file for the results: what is under way is noted beside it",
+        )
+        .help("give one with -o FILE")),
+    }
+}
+
+/// Whether the prompts can go through a batch endpoint at all.
+pub(super) fn check_via(args: &RunArgs) -> Result<(), CommandError> {
+    let server = &args.calls.server;
+    let api = server.api;
+    let is_pipe = args.prompts == Path::new("-")
+        || args
+            .prompts
+            .metadata()
+            .is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let wrong = match () {
+        () if args.via.is_none() => return Ok(()),
+        () if BulkApi::of(api).is_none() => format!(
+            "is for --api chat, responses, embeddings and messages: Paceline knows no batch endpoint for {api}"
+        ),
+        () if is_pipe => {
+            "needs a file of prompts, to find them again when the answers are there".to_owned()
+        }
+        () if server.key_env.len().max(server.base_url.len()) > 1 => {
+            "takes one key at one address".to_owned()
+        }
+        () if args.per_call.get() > 1 => "takes one prompt a row: leave --per-call out".to_owned(),
+        () => return Ok(()),
+    };
+    Err(CommandError::usage(format!("--via batch {wrong}")))
+}
+
+/// Without `--via`, prompts that a batch holds must not be sent as well.
+fn refuse_if_under_way(args: &RunArgs, results: &Path) -> Result<(), CommandError> {
+    let path = BulkState::beside(results);
+    let state = load(&path)?;
+    let Some(part) = state.parts.first() else {
+        return Ok(());
+    };
+    let name = part
+        .batch
+        .as_deref()
+        .unwrap_or("a batch that may have been submitted");
+    let rows = state.parts.iter().map(|part| part.rows).sum();
+    let problem = format!(
+        "{name} at {} holds {} of these results: sent now, they would be paid for twice",
+        state.server,
+        counted(rows, "prompt")
+    );
+    let collect = command_line(&args.prompts, "--via batch");
+    Err(CommandError::usage(problem).help(format!(
+        "finish it first: {collect} (a batch that was cancelled at the provider ends at once); \
+         if it is gone for good, remove {}",
+        path.display()
+    )))
+}
+
+fn load(path: &Path) -> Result<BulkState, CommandError> {
+    BulkState::load(path).map_err(CommandError::file("cannot read", path))
+}
+
+/// What the run is about.
+pub(super) struct BulkRun<'a> {
+    args: &'a RunArgs,
+    input: &'a Input<'a>,
+    bulk: Bulk<'a>,
+    results: PathBuf,
+    state: BulkState,
+    /// Prompts that have a record of a failure and are not asked again, by line.
+    failed: HashSet<u64>,
+    /// Prompts that get a copy of another's answer, by line.
+    twins: HashSet<u64>,
+    /// What is to be submitted.
+    unsent: Vec<Part>,
+}
+
+/// Why nothing more is submitted.
+enum NotSubmitted {
+    Stop(Stop),
+    Wrong(CommandError),
+}
+
+impl From<Stop> for NotSubmitted {
+    fn from(stop: Stop) -> Self {
+        NotSubmitted::Stop(stop)
+    }
+}
+
+impl From<CommandError> for NotSubmitted {
+    fn from(error: CommandError) -> Self {
+        NotSubmitted::Wrong(error)
+    }
+}
+
+impl<'a> BulkRun<'a> {
+    /// Reads what is noted beside the results; `None` without `--via batch`.
+    pub(super) fn open(
+        args: &'a RunArgs,
+        session: &'a Session<'_>,
+        input: &'a Input<'a>,
+        results: Option<&Path>,
+    ) -> Result<Option<Self>, CommandError> {
+        let api = args.via.and_then(|_| BulkApi::of(args.calls.server.api));
+        let Some((api, results)) = api.zip(results) else {
+            return Ok(None);
+        };
+        let client = &session.setup.clients[0];
+        let path = BulkState::beside(results);
+        let mut state = load(&path)?;
+        if !state.parts.is_empty() && state.server != client.url() {
+            let problem = format!("the batch in {} is at {}", path.display(), state.server);
+            let help = "give the same --base-url and --api again";
+            return Err(CommandError::usage(problem).help(help));
+        }
+        state.server = client.url().to_owned();
+        let settings = &session.setup.settings;
+        let retry = Retry::new().retries(u32::MAX).within(settings.max_wait);
+        Ok(Some(BulkRun {
+            args,
+            input,
+            bulk: Bulk {
+                api,
+                client,
+                retry: retry
+                    .patience(Duration::MAX)
+                    .backoff(settings.retry.backoff),
+                poll: args.poll,
+                cancel: &session.cancel,
+            },
+            results: results.to_owned(),
+            state,
+            failed: HashSet::new(),
+            twins: HashSet::new(),
+            unsent: Vec::new(),
+        }))
+    }
+
+    /// Submits what is to do, waits, and writes the records.
+    pub(super) fn carry_out(
+        mut self,
+        session: &Session<'_>,
+        mut resume: Resume,
+        count: Option<u64>,
+        twins: Twins,
+        mut writer: ResultsWriter,
+    ) -> Result<Summary, CommandError> {
+        let not_submitted = match self.submit(&resume) {
+            Ok(()) => None,
+            Err(NotSubmitted::Stop(stop)) => Some(stop),
+            Err(NotSubmitted::Wrong(error)) => return Err(error),
+        };
+        resume.retry_failed = true; // rows of a batch are on record, or have been asked again
+        let expected = count.map(|count| count.saturating_sub(self.passed_over()));
+        let collector = Collector::new(&self);
+        let mut summary = session.carry_out(
+            |batch| prepared(batch, resume, twins, expected),
+            |batch| {
+                let row = |id: &RecordId, request: &[u8]| collector.row(id, request);
+                batch.collect(collector.prompts(), row, |record| Ok(writer.write(record)?))
+            },
+        );
+        summary.end.before += self.failed.len() as u64;
+        summary.end.failed_before += self.failed.len() as u64;
+        summary.end.calls_a_minute = None; // of no interest here
+        if let Some(stop) = collector.stop() {
+            summary.stop = Some(stop);
+        }
+        if let Err(error) = writer.finish() {
+            summary.stop.get_or_insert(Stop::Sink(error.into()));
+        }
+        if summary.stop.is_none() {
+            summary.stop = self.forget().err().or(not_submitted);
+        }
+        Ok(summary)
+    }
+
+    /// Submits what is to do and in no batch yet.
+    fn submit(&mut self, resume: &Resume) -> Result<(), NotSubmitted> {
+        self.find_lost()?;
+        self.unsent = self.plan(resume)?;
+        while let Some(part) = self.unsent.first() {
+            let rows = self.rows_of(part)?;
+            self.submit_first(&rows)?;
+        }
+        Ok(())
+    }
+
+    /// How many prompts the batches do not bring.
+    fn passed_over(&self) -> u64 {
+        let unsent = self.unsent.iter().flat_map(|part| &part.lines);
+        let unsent = unsent.map(|[first, last]| last - first + 1).sum::<u64>();
+        self.failed.len() as u64 + unsent
+    }
+
+    /// Finds the batch that was perhaps submitted when the program was killed. One that is not found was not.
+    fn find_lost(&mut self) -> Result<(), Stop> {
+        let Some(n) = self
+            .state
+            .parts
+            .iter()
+            .position(|part| part.batch.is_none())
+        else {
+            return Ok(());
+        };
+        let part = &self.state.parts[n];
+        let age = seconds(SystemClock.wall()).saturating_sub(part.noted_at);
+        let age = Duration::from_secs(u64::try_from(age).unwrap_or(0));
+        inform("looking for a batch that may have been submitted");
+        let mut found = self.bulk.find_again(part)?;
+        if found.is_none() {
+            // A request that was on its way when the program was killed has arrived by then.
+            let wait = self.bulk.poll.saturating_sub(age);
+            self.bulk
+                .cancel
+                .sleep(wait)
+                .map_err(|_| Stop::Interrupted)?;
+            found = self.bulk.find_again(part)?;
+        }
+        match found {
+            Some(batch) => self.state.parts[n].batch = Some(batch),
+            None => drop(self.state.parts.remove(n)),
+        }
+        self.save()
+    }
+
+    /// The parts that are to be submitted. Checks that the prompts of the others are the same as then.
+    fn plan(&mut self, resume: &Resume) -> Result<Vec<Part>, CommandError> {
+        let client = self.bulk.client;
+        let retry_failed = resume.index.retries(resume.retry_failed);
+        let mut plan = Plan::new(self.bulk.api);
+        let mut seen: HashMap<String, Part> = HashMap::new();
+        for prompt in self.input.checked_prompts()? {
+            let prompt = prompt?;
+            let request = body(client, &prompt)?;
+            let id = record_id(client, prompt.line, &request);
+            let status = resume.index.status(&id);
+            if let Some(part) = self.state.part_of(id.line) {
+                let batch = part.batch.as_deref().unwrap_or_default();
+                if resume.index.of_batch(id.line, batch) == Some(false) {
+                    self.failed.insert(id.line);
+                }
+                seen.entry(part.name.clone()).or_default().add(&id);
+            } else if status.is_done(retry_failed, resume.keep) == Some(true) {
+                if !status.is_answered() {
+                    self.failed.insert(id.line);
+                }
+            } else if self.args.dedupe && plan.add_twin(&id) {
+                self.twins.insert(id.line);
+            } else {
+                plan.add(&id, client.path(), &request)?;
+            }
+        }
+        for part in &self.state.parts {
+            if seen.get(&part.name).map(|seen| seen.digest) != Some(part.digest) {
+                return Err(self.changed(part));
+            }
+        }
+        Ok(plan.parts)
+    }
+
+    fn changed(&self, part: &Part) -> CommandError {
+        let batch = part.batch.as_deref().unwrap_or_default();
+        let problem = format!(
+            "{batch} is under way, and its prompts, the model or a parameter have changed since it was submitted"
+        );
+        CommandError::usage(problem).help(format!(
+            "put them back, so that the answers find their prompts; or give the batch up: cancel it at the provider, and remove {}",
+            BulkState::beside(&self.results).display()
+        ))
+    }
+
+    /// The rows of a part that is to be submitted.
+    fn rows_of(&self, part: &Part) -> Result<Vec<String>, NotSubmitted> {
+        let client = self.bulk.client;
+        let mut rows = Vec::new();
+        for prompt in self.input.prompts(self.bulk.cancel)? {
+            let prompt = prompt.map_err(Stop::Input)?;
+            if part.has(prompt.line) && !self.twins.contains(&prompt.line) {
+                let request = body(client, &prompt).map_err(Stop::Input)?;
+                let name = part.row_name(&record_id(client, prompt.line, &request));
+                rows.push(self.bulk.api.row(&name, client.path(), &request));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Submits the first part that is unsent, with a note before and after.
+    fn submit_first(&mut self, rows: &[String]) -> Result<(), Stop> {
+        let part = Part {
+            noted_at: seconds(SystemClock.wall()),
+            ..self.unsent[0].clone()
+        };
+        self.state.parts.push(part.clone());
+        self.save()?;
+        let submitted = self.bulk.submit(&part, rows);
+        if !matches!(submitted, Ok(_) | Err(Stop::Refused(_))) {
+            return submitted.map(drop); // nobody knows if it is under way
+        }
+        self.state.parts.pop();
+        let batch = match submitted {
+            Err(stop) => return self.save().and(Err(stop)),
+            Ok(batch) => batch,
+        };
+        let prompts = counted(part.rows, "prompt");
+        inform(format!(
+            "submitted {prompts} as {batch}: at half the price, within 24 hours"
+        ));
+        self.unsent.remove(0);
+        let batch = Some(batch);
+        self.state.parts.push(Part { batch, ..part });
+        self.save()
+    }
+
+    fn save(&self) -> Result<(), Stop> {
+        let path = BulkState::beside(&self.results);
+        let told = |error| format!("cannot write to {}: {error}", path.display());
+        let saved = self.state.save(&path);
+        saved.map_err(|error| Stop::Sink(told(error).into()))
+    }
+
+    /// Forgets the batches, whose rows are all on record.
+    fn forget(mut self) -> Result<(), Stop> {
+        self.state.parts.retain(|part| part.batch.is_none());
+        self.save()
+    }
+}
+
+/// Brings the rows of the batches to their prompts, as the batches end.
+struct Collector<'a> {
+    run: &'a BulkRun<'a>,
+    /// The batch whose prompts come now.
+    current: Mutex<Option<EndedBatch>>,
+    /// Why no more prompts come.
+    stop: Mutex<Option<Stop>>,
+}
+
+struct EndedBatch {
+    name: String,
+    rows: BulkRows,
+    submitted: SystemTime,
+    took: Duration,
+}
+
+impl<'a> Collector<'a> {
+    fn new(run: &'a BulkRun<'a>) -> Self {
+        Collector {
+            run,
+            current: Mutex::new(None),
+            stop: Mutex::new(None),
+        }
+    }
+
+    /// Why not all prompts came.
+    fn stop(self) -> Option<Stop> {
+        self.stop.into_inner()
+    }
+
+    /// The prompts that are answered already, then those of each batch when it has ended; without those that have failed
+    /// and stay so.
+    fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+        let run = self.run;
+        let submitted = run.state.parts.iter().filter(|part| part.batch.is_some());
+        let mut waiting: Vec<&Part> = submitted.collect();
+        let ended = iter::from_fn(move || self.next_ended(&mut waiting));
+        let groups = iter::once(None).chain(ended.map(Some));
+        groups.flat_map(move |group| {
+            let is_in = move |line| match group {
+                Some(part) => part.has(line),
+                None => !run
+                    .state
+                    .parts
+                    .iter()
+                    .chain(&run.unsent)
+                    .any(|part| part.has(line)),
+            };
+            let is_wanted =
+                move |prompt: &Prompt| is_in(prompt.line) && !run.failed.contains(&prompt.line);
+            let prompts = self.noting(self.read_again());
+            let prompts = prompts.into_iter().flatten();
+            prompts.filter(move |prompt| prompt.as_ref().map_or(true, is_wanted))
+        })
+    }
+
+    fn read_again(&self) -> Result<PromptStream, Stop> {
+        let prompts = self.run.input.prompts(self.run.bulk.cancel);
+        let path = self.run.args.prompts.display();
+        prompts.map_err(|_| Stop::Lost(format!("cannot read {path} again")))
+    }
+
+    /// The value, or a reason to stop, which is kept.
+    fn noting<T>(&self, result: Result<T, Stop>) -> Option<T> {
+        result.map_err(|stop| *self.stop.lock() = Some(stop)).ok()
+    }
+
+    fn next_ended(&self, waiting: &mut Vec<&'a Part>) -> Option<&'a Part> {
+        *self.current.lock() = None; // its file makes room for the next
+        if waiting.is_empty() {
+            return None;
+        }
+        self.noting(self.wait_for_one(waiting))
+    }
+
+    /// Waits until one of the batches has ended, and fetches its rows.
+    fn wait_for_one(&self, waiting: &mut Vec<&'a Part>) -> Result<&'a Part, Stop> {
+        let bulk = &self.run.bulk;
+        let mut shown = HashMap::new();
+        let mut waits = bulk.waits();
+        loop {
+            for n in 0..waiting.len() {
+                let part = waiting[n];
+                let name = part.batch.as_deref().unwrap_or_default();
+                let status = bulk.status(name).map_err(|stop| self.gone(stop))?;
+                show(name, part, &status, &mut shown);
+                if status.has_ended {
+                    *self.current.lock() = Some(self.fetch(part, name, &status)?);
+                    return Ok(waiting.remove(n));
+                }
+            }
+            let wait = waits.next().unwrap_or(bulk.poll);
+            bulk.cancel.sleep(wait).map_err(|_| Stop::Interrupted)?;
+        }
+    }
+
+    fn fetch(&self, part: &Part, name: &str, status: &BulkStatus) -> Result<EndedBatch, Stop> {
+        let path = self.run.results.with_extension("batch.rows");
+        let mut rows = BulkRows::fetch(&self.run.bulk, status, part, &path)?;
+        rows.asks_once = self.run.args.dedupe;
+        let submitted = Duration::from_secs(u64::try_from(part.noted_at).unwrap_or(0));
+        let submitted = SystemTime::UNIX_EPOCH + submitted;
+        let took = SystemClock.wall().duration_since(submitted);
+        Ok(EndedBatch {
+            name: name.to_owned(),
+            rows,
+            submitted,
+            took: took.unwrap_or_default(),
+        })
+    }
+
+    /// A batch that the server does not know will not come back by itself.
+    fn gone(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Refused(mut error) if error.status == Some(404) => {
+                let path = BulkState::beside(&self.run.results);
+                error.message += &format!(
+                    " (is this the key and the address of the batch? If it is gone for good, remove {})",
+                    path.display()
+                );
+                Stop::Refused(error)
+            }
+            stop => stop,
+        }
+    }
+
+    /// What the current batch says about a prompt.
+    fn row(&self, id: &RecordId, request: &[u8]) -> CollectedRow {
+        let mut current = self.current.lock();
+        let batch = current.as_mut().expect("prompts come after their batch");
+        CollectedRow {
+            batch: batch.name.clone(),
+            started_at: batch.submitted,
+            took: batch.took,
+            answer: batch.rows.answer(self.run.bulk.client, id, request),
+        }
+    }
+}
+
+/// Tells people how far a batch is, if that has changed.
+fn show(name: &str, part: &Part, status: &BulkStatus, shown: &mut HashMap<String, BulkStatus>) {
+    if shown.get(name) != Some(status) {
+        let rows = counted(part.rows, "prompt");
+        inform(format!(
+            "{name} ({}): {} of {rows} done",
+            status.word, status.done
+        ));
+        shown.insert(name.to_owned(), status.clone());
+    }
+}
+
+/// The parts that are to be submitted.
+struct Plan {
+    api: BulkApi,
+    parts: Vec<Part>,
+    /// Of the last part.
+    bytes: usize,
+    /// Of all rows: a batch of OpenAI is for one model.
+    model: Option<String>,
+    /// In which part a request is, to ask it once.
+    asked: HashMap<u64, usize>,
+}
+
+impl Plan {
+    fn new(api: BulkApi) -> Self {
+        Plan {
+            api,
+            parts: Vec::new(),
+            bytes: 0,
+            model: None,
+            asked: HashMap::new(),
+        }
+    }
+
+    fn add(&mut self, id: &RecordId, path: &str, request: &[u8]) -> Result<(), CommandError> {
+        self.check_model(request)?;
+        let name = Part::new().row_name(id);
+        let length = self.api.row(&name, path, request).len() + 2; // with what is between rows
+        let is_full = |part: &Part| part.rows == self.api.most_rows();
+        if self.parts.last().is_none_or(is_full) || self.bytes + length > self.api.most_bytes() {
+            self.parts.push(Part::new());
+            self.bytes = 0;
+        }
+        self.bytes += length;
+        let last = self.parts.len() - 1;
+        self.parts[last].add(id);
+        self.parts[last].rows += 1;
+        self.asked.insert(id.digest, last);
+        Ok(())
+    }
+
+    /// Whether the same request is in a part already, where this prompt then belongs, too.
+    fn add_twin(&mut self, id: &RecordId) -> bool {
+        let part = self.asked.get(&id.digest);
+        if let Some(part) = part {
+            self.parts[*part].add(id);
+        }
+        part.is_some()
+    }
+
+    fn check_model(&mut self, request: &[u8]) -> Result<(), CommandError> {
+        #[derive(Deserialize)]
+        struct ModelField {
+            model: Option<String>,
+        }
+        let field = serde_json::from_slice::<ModelField>(request);
+        let model = field.ok().and_then(|field| field.model).unwrap_or_default();
+        let first = self.model.get_or_insert_with(|| model.clone());
+        if *first == model || self.api != BulkApi::OpenAi {
+            return Ok(());
+        }
+        let problem = format!("a batch is for one model, and the prompts ask {first} and {model}");
+        Err(CommandError::usage(problem).help("give each model a file and results of its own"))
+    }
+}
