@@ -320,6 +320,3 @@ fn stop_of(failed: RetryError<CallError>) -> Stop {
         },
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -576,3 +576,45 @@ impl Plan {
         Err(CommandError::usage(problem).help("give each model a file and results of its own"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(line: u64) -> RecordId {
+        RecordId { line, digest: line }
+    }
+
+    fn plan(count: u64, request: &[u8]) -> Vec<Part> {
+        let mut plan = Plan::new(BulkApi::OpenAi);
+        for line in 1..=count {
+            plan.add(&id(line), "/chat/completions", request).unwrap();
+        }
+        plan.parts
+    }
+
+    #[test]
+    fn a_part_has_no_more_rows_than_the_endpoint_takes() {
+        let parts = plan(100_001, b"{}");
+        let rows: Vec<_> = parts.iter().map(|part| part.rows).collect();
+        assert_eq!(rows, [50_000, 50_000, 1]);
+        assert_eq!(parts[1].lines, [[50_001, 100_000]]);
+    }
+
+    #[test]
+    fn a_part_has_no_more_bytes_than_the_endpoint_takes() {
+        let request = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(30_000_000));
+        let rows: Vec<_> = plan(8, request.as_bytes())
+            .iter()
+            .map(|part| part.rows)
+            .collect();
+        assert_eq!(rows, [6, 2]); // 180 MB, where seven rows would be 210 MB
+    }
+
+    #[test]
+    fn a_batch_of_two_models_is_refused() {
+        let mut plan = Plan::new(BulkApi::OpenAi);
+        plan.add(&id(1), "/responses", br#"{"model":"a"}"#).unwrap();
+        assert!(plan.add(&id(2), "/responses", br#"{"model":"b"}"#).is_err());
+    }
+}

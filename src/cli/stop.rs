@@ -79,16 +79,12 @@ fn facts(
     args: &CallArgs,
     advice: impl Fn(&FailureCause) -> String,
 ) -> (&'static str, String, Value) {
-    let money = |amount: f64| args.cost.money(amount);
     match stop {
         Stop::Refused(error) => {
             let outcome = CallOutcome::Fatal;
             let cause = FailureCause::new(outcome, error.status, &error.code, &error.message);
-            (
-                "refused",
-                error.to_string(),
-                json!({"advice": advice(&cause)}),
-            )
+            let more = json!({"advice": advice(&cause)});
+            ("refused", error.to_string(), more)
         }
         Stop::Held {
             waited,
@@ -122,7 +118,8 @@ fn facts(
             ("halted", String::new(), more)
         }
         Stop::Spent { spent, most } => {
-            let more = json!({"spent": money(*spent), "most": money(*most)});
+            let money = |amount: &f64| args.cost.money(*amount);
+            let more = json!({"spent": money(spent), "most": money(most)});
             ("spent", String::new(), more)
         }
         Stop::Unreachable(error) => ("unreachable", error.message.clone(), json!({})),

@@ -516,3 +516,10 @@ fn in_real_time_no_gap_is_shorter_than_the_interval() {
     times.sort();
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= MS));
 }
+
+#[test]
+fn limiters_by_key_are_shown_with_their_keys() {
+    let keyed = Keyed::new(each_second());
+    drop(keyed.get(&"ann"));
+    assert!(format!("{keyed:?}").starts_with(r#"{"ann": RateLimiter("#));
+}

@@ -310,3 +310,10 @@ fn the_articles_twenty_minutes_pass_in_an_instant_and_the_same_each_time() {
     }
     assert!(articles_job(2).0 != answers, "another seed, other backoffs");
 }
+
+#[test]
+fn a_panic_is_shown_by_its_message() {
+    let panicked = Panicked(Box::new("no bread"));
+    assert_eq!(panicked.to_string(), "the task panicked: no bread");
+    assert_eq!(format!("{panicked:?}"), r#"Panicked("no bread")"#);
+}

@@ -384,3 +384,13 @@ fn the_same_seed_waits_the_same() {
     assert_eq!(wait(7), wait(7));
     assert_ne!(wait(7), wait(8));
 }
+
+#[test]
+fn a_status_with_a_time_is_waited_for_as_the_server_says() {
+    let of = |status, wait| Verdict::of_http(status, wait, std::time::SystemTime::UNIX_EPOCH);
+    let five = Duration::from_secs(5);
+    assert_eq!(of(503, Some("5")), Verdict::RateLimited(Some(five)));
+    assert_eq!(of(502, Some("5")), Verdict::RetryAfter(five));
+    assert_eq!(of(503, Some("0")), Verdict::Retry);
+    assert_eq!(of(404, Some("5")), Verdict::Stop);
+}
