@@ -189,7 +189,7 @@ pub struct Usage {
     /// Of all these, at half the price, because a provider's batch brought them: uncached input, cached, cache writes and
     /// output.
     #[serde(skip)]
-    pub(crate) half: [u64; 4],
+    pub half: [u64; 4],
 }
 
 impl AddAssign for Usage {

@@ -44,9 +44,13 @@ impl BulkState {
     /// # Errors
     /// The file cannot be read, or is not of ours.
     pub(crate) fn load(path: &Path) -> io::Result<Self> {
+        use io::ErrorKind::{IsADirectory, NotFound};
         match fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BulkState::default()),
+            // Results with the name of a folder cannot be written, which is said later.
+            Err(error) if matches!(error.kind(), NotFound | IsADirectory) => {
+                Ok(BulkState::default())
+            }
             Err(error) => Err(error),
         }
     }

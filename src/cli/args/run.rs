@@ -221,14 +221,14 @@ pub(in crate::cli) struct ServerArgs {
     #[arg(long, value_name = "API", default_value = "chat")]
     pub(in crate::cli) api: ApiKind,
 
-    /// The API's address (repeatable) [default: $OPENAI_BASE_URL, or its own]
+    /// The address (repeatable) [default: $OPENAI_BASE_URL, or its own]
     ///
     /// Repeated as URL=KEYENV it names several servers, each with its own key and its own rate. The default depends on
     /// --api: the variable that is named there, or else the provider's address.
     #[arg(long, value_name = "URL")]
     pub(in crate::cli) base_url: Vec<String>,
 
-    /// The variable that holds the key (repeatable) [default: OPENAI_API_KEY]
+    /// The variable with the key (repeatable) [default: OPENAI_API_KEY]
     ///
     /// Each key has its own rate. The default depends on --api.
     #[arg(long, value_name = "NAME")]
@@ -250,7 +250,7 @@ pub(in crate::cli) struct ServerArgs {
     #[arg(long, value_name = "DUR", default_value = "10m", value_parser = duration)]
     pub(in crate::cli) timeout: Duration,
 
-    /// A PEM file with the certificates to trust [default: the usual ones]
+    /// A PEM file of certificates to trust [default: the usual ones]
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) ca_cert: Option<PathBuf>,
 }
@@ -265,11 +265,11 @@ pub(in crate::cli) struct StreamArgs {
     #[arg(long)]
     pub(in crate::cli) stream: bool,
 
-    /// Give a stream up without a token for this long [default: --timeout]
+    /// The longest wait for a stream's first token [default: --timeout]
     #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
     pub(in crate::cli) first_token_timeout: Option<Duration>,
 
-    /// Give a stream up if nothing comes for this long [default: 2m]
+    /// The longest wait for more of a stream [default: 2m]
     ///
     /// It counts from the first token.
     #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
