@@ -57,7 +57,6 @@ pub(crate) use self::{
     guard::Guard,
     joined::MOST_BYTES,
     price::amount,
-    prompt_run::CollectedRow,
     size::{Density, FILE_BYTES, RequestSize},
     snapshot::Allowed,
 };
@@ -76,6 +75,8 @@ pub(crate) use estimate::Estimate;
 use joined::Parts;
 use pacer::{Granted, Pacer};
 use patience::Meaning;
+#[cfg(feature = "cli")]
+pub(crate) use prompt_run::CollectedRow;
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, failed};
 use sink::Sink;
 #[cfg(test)]
