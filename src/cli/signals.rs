@@ -74,6 +74,22 @@ pub(super) fn watch_for_interrupts(
         }
         cancel.cancel();
     })?;
+    leave_signals_to_the_handler()
+}
+
+/// Signals go to the handler's own thread alone: a read of this thread, or of one that it makes, does not end with
+/// "interrupted system call".
+#[cfg(unix)]
+fn leave_signals_to_the_handler() -> Result<(), CommandError> {
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        block(signal)?;
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn leave_signals_to_the_handler() -> Result<(), CommandError> {
     Ok(())
 }
 

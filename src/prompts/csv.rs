@@ -385,9 +385,9 @@ mod tests {
 
     #[test]
     fn what_is_not_utf_8_names_its_line_and_byte() {
-        let expected = "line 2, byte 5: not UTF-8; save the file as UTF-8";
+        let expected = "line 2, byte 5: not UTF-8; save a text as UTF-8 (pictures and archives are no prompts)";
         assert_eq!(error(b"id,prompt\n1,ab\xff\n"), expected);
-        let expected = "line 1, byte 8: not UTF-8; save the file as UTF-8";
+        let expected = "line 1, byte 8: not UTF-8; save a text as UTF-8 (pictures and archives are no prompts)";
         assert_eq!(error(b"id,prom\xffpt\n"), expected);
     }
 

@@ -101,6 +101,9 @@ pub(super) fn text(bytes: Vec<u8>) -> Result<String, (usize, &'static str)> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        (at + 1, "not UTF-8; save the file as UTF-8")
+        (
+            at + 1,
+            "not UTF-8; save a text as UTF-8 (pictures and archives are no prompts)",
+        )
     })
 }

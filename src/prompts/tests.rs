@@ -63,7 +63,7 @@ fn lines_end_at_line_feeds_only() {
 fn what_is_not_utf_8_names_its_line_and_byte() {
     assert_eq!(
         error(b"fine\nbad \xff\n"),
-        "line 2, byte 5: not UTF-8; save the file as UTF-8"
+        "line 2, byte 5: not UTF-8; save a text as UTF-8 (pictures and archives are no prompts)"
     );
 }
 
