@@ -245,27 +245,19 @@ fn openai_status(page: &Value) -> BulkStatus {
     let files = files.filter_map(|name| page[name].as_str());
     let error = &page["errors"]["data"][0];
     let because = error["message"].as_str().unwrap_or("no reason is given");
-    let (code, message) = match word {
-        "expired" => (
-            EXPIRED,
-            "the batch expired before it came to this prompt".to_owned(),
-        ),
-        "cancelled" => (
-            CANCELLED,
-            "the batch was cancelled before it came to this prompt".to_owned(),
-        ),
-        "failed" => (CANCELLED, format!("the batch was not accepted: {because}")),
-        _ => (
-            "batch_row_missing",
-            "the batch has no result for this prompt".to_owned(),
-        ),
+    let refused = || format!("the batch was not accepted: {because}");
+    let lost = match word {
+        "expired" => unasked(EXPIRED, "expired"),
+        "cancelled" => unasked(CANCELLED, "was cancelled"),
+        "failed" => CallError::new(Class::Rejected, CANCELLED, refused()),
+        _ => missing(),
     };
     BulkStatus {
         word: word.to_owned(),
         has_ended: matches!(word, "completed" | "expired" | "cancelled" | "failed"),
         done: count("completed") + count("failed"),
         files: files.map(|id| format!("/files/{id}/content")).collect(),
-        lost: CallError::new(Class::Rejected, code, message),
+        lost,
     }
 }
 
@@ -273,14 +265,25 @@ fn anthropic_status(page: &Value, path: &str) -> BulkStatus {
     let word = page["processing_status"].as_str().unwrap_or("unknown");
     let counts = page["request_counts"].as_object().into_iter().flatten();
     let done = counts.filter(|(name, _)| *name != "processing");
-    let message = "the batch has no result for this prompt";
     BulkStatus {
         word: word.to_owned(),
         has_ended: word == "ended",
         done: done.filter_map(|(_, count)| count.as_u64()).sum(),
         files: vec![format!("{path}/results")],
-        lost: CallError::new(Class::Rejected, "batch_row_missing", message),
+        lost: missing(),
     }
+}
+
+/// A prompt that the batch did not come to.
+fn unasked(code: &str, why: &str) -> CallError {
+    let message = format!("the batch {why} before it came to this prompt");
+    CallError::new(Class::Rejected, code, message)
+}
+
+/// A prompt that a batch that has ended says nothing about.
+fn missing() -> CallError {
+    let message = "the batch has no result for this prompt";
+    CallError::new(Class::Rejected, "batch_row_missing", message)
 }
 
 /// The name of a file or a batch.

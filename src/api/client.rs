@@ -296,12 +296,7 @@ impl Client {
 
     /// Bytes of a server without the secrets of the run.
     pub(crate) fn hide(&self, body: Vec<u8>) -> Vec<u8> {
-        let mut response = HttpResponse {
-            body,
-            ..HttpResponse::default()
-        };
-        self.secrets.hide_in(&mut response);
-        response.body
+        self.secrets.hide_bytes(body)
     }
 
     fn unreached(&self, error: TransportError) -> CallError {
@@ -310,20 +305,15 @@ impl Client {
         error
     }
 
-    /// Reads a complete response to a request.
+    /// Reads a complete response to a request, in which the secrets are hidden already.
     ///
     /// # Errors
     /// [`CallError`] if it is no answer.
     pub(crate) fn answer_to(
         &self,
         request: &[u8],
-        mut response: HttpResponse,
+        response: HttpResponse,
     ) -> Result<Answer, CallError> {
-        self.secrets.hide_in(&mut response);
-        self.read_answer(request, response)
-    }
-
-    fn read_answer(&self, request: &[u8], response: HttpResponse) -> Result<Answer, CallError> {
         let mut answer = self.read(response)?;
         if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
             answer.finish_reason = Some("not_json".to_owned());
@@ -509,7 +499,7 @@ impl Ask for Client {
             message: self.secrets.hide(error.message),
             ..error
         })?;
-        self.read_answer(request, response)
+        self.answer_to(request, response)
     }
 
     #[cfg(feature = "cli")]

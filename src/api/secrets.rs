@@ -44,6 +44,11 @@ impl Secrets {
         }
     }
 
+    /// Bytes without the secrets.
+    pub(super) fn hide_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.without(&bytes, Self::HIDDEN).unwrap_or(bytes)
+    }
+
     /// A text without the secrets.
     pub(super) fn hide(&self, text: String) -> String {
         match self.without(text.as_bytes(), Self::HIDDEN) {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Bulk, BulkStatus, Part};
+use super::{Bulk, BulkStatus, Part, unasked};
 use crate::api::{Answer, CANCELLED, CallError, Class, Client, EXPIRED};
 use crate::batch::Stop;
 use crate::http::HttpResponse;
@@ -25,9 +25,9 @@ pub(crate) struct BulkRows {
     file: File,
     /// Where the row of each prompt is, and its length in bytes.
     places: HashMap<RecordId, (u64, usize)>,
+    /// The same by the digest of the request, if equal requests were asked once.
+    twins: HashMap<u64, (u64, usize)>,
     lost: CallError,
-    /// The row of a prompt is also that of others with the same request.
-    pub(crate) asks_once: bool,
 }
 
 /// A row in the words of either provider.
@@ -69,6 +69,7 @@ impl BulkRows {
         status: &BulkStatus,
         part: &Part,
         path: &Path,
+        asks_once: bool,
     ) -> Result<Self, Stop> {
         let disk = |error: io::Error| {
             let message = format!("cannot write to {}: {error}", path.display());
@@ -89,12 +90,14 @@ impl BulkRows {
                     file.write_all(&hidden).map_err(disk)?;
                 }
             }
+            let places = places(&mut file, part).map_err(disk)?;
+            let twins = places.iter().filter(|_| asks_once);
             Ok(BulkRows {
-                places: places(&mut file, part).map_err(disk)?,
+                twins: twins.map(|(id, place)| (id.digest, *place)).collect(),
+                places,
                 path: path.to_owned(),
                 file,
                 lost: status.lost.clone(),
-                asks_once: false,
             })
         })
     }
@@ -109,15 +112,8 @@ impl BulkRows {
         id: &RecordId,
         request: &[u8],
     ) -> Result<Answer, CallError> {
-        let twin = |places: &HashMap<RecordId, (u64, usize)>| {
-            let found = places.iter().find(|(other, _)| other.digest == id.digest);
-            found.map(|(_, place)| *place)
-        };
-        let place = match self.places.get(id) {
-            None if self.asks_once => twin(&self.places),
-            place => place.copied(),
-        };
-        let (start, length) = place.ok_or_else(|| self.lost.clone())?;
+        let place = self.places.get(id).or_else(|| self.twins.get(&id.digest));
+        let (start, length) = *place.ok_or_else(|| self.lost.clone())?;
         let mut line = vec![0; length];
         let read = self.file.seek(SeekFrom::Start(start));
         let read = read.and_then(|_| self.file.read_exact(&mut line));
@@ -148,10 +144,6 @@ impl Drop for BulkRows {
 impl ResultRow<'_> {
     /// The response that the row would have had by itself.
     fn response(self) -> Result<HttpResponse, CallError> {
-        let unasked = |code, word| {
-            let message = format!("the batch {word} before it came to this prompt");
-            CallError::new(Class::Rejected, code, message)
-        };
         let response = |status, body: &RawValue| HttpResponse {
             status,
             headers: Vec::new(),

@@ -459,8 +459,7 @@ impl<'a> Collector<'a> {
 
     fn fetch(&self, part: &Part, name: &str, status: &BulkStatus) -> Result<EndedBatch, Stop> {
         let path = self.run.results.with_extension("batch.rows");
-        let mut rows = BulkRows::fetch(&self.run.bulk, status, part, &path)?;
-        rows.asks_once = self.run.args.dedupe;
+        let rows = BulkRows::fetch(&self.run.bulk, status, part, &path, self.run.args.dedupe)?;
         let submitted = Duration::from_secs(u64::try_from(part.noted_at).unwrap_or(0));
         let submitted = SystemTime::UNIX_EPOCH + submitted;
         let took = SystemClock.wall().duration_since(submitted);
