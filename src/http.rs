@@ -123,7 +123,7 @@ pub(crate) enum TransportFault {
 }
 
 /// A complete response, whatever its status.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpResponse {
     /// The HTTP status.
     pub(crate) status: u16,
