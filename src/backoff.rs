@@ -36,12 +36,6 @@ pub enum Jitter {
     Decorrelated,
 }
 
-impl Default for Jitter {
-    fn default() -> Self {
-        Jitter::Additive(Duration::from_secs(1))
-    }
-}
-
 /// How delays grow: plain data.
 ///
 /// # Default
@@ -187,7 +181,7 @@ mod tests {
 
     #[test]
     fn additive_adds_up_to_a_second_and_the_cap_holds() {
-        for delays in many(Jitter::default()) {
+        for delays in many(Backoff::new().jitter) {
             for (n, delay) in delays.into_iter().enumerate() {
                 let ceiling = ceiling(n);
                 assert!(
@@ -246,7 +240,7 @@ mod tests {
         assert_eq!(zero.delays(0).nth(2_000), Some(Duration::ZERO));
         let all = [
             Jitter::None,
-            Jitter::default(),
+            Backoff::new().jitter,
             Jitter::Full,
             Jitter::Equal,
             Jitter::Decorrelated,

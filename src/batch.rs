@@ -34,9 +34,10 @@ mod view;
 use std::cell::RefCell;
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use log::info;
@@ -304,17 +305,17 @@ impl<'a> Batch<'a> {
         let mut sink = Sink::new(write, &self.view, self.settings);
         let groups = joined::groups(self.jobs(prompts), self.per_call);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
-        let write = |_, group: Result<Vec<Finished>, Panicked>| {
-            let group = group.unwrap_or_else(|panic| panic.resume());
-            for (prompt, record) in group.iter().flat_map(Finished::records) {
-                let written = sink.write(prompt, &record);
-                written.unwrap_or_else(|reason| self.stop_for(reason));
-            }
-            ControlFlow::<()>::Continue(())
-        };
         let pool = Pool::new(workers).queue(self.queue(workers));
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
-        let _ = pool.for_each_growing(most, groups, work, write);
+        thread::scope(|scope| {
+            for (_, group) in pool.start(scope, most, groups, work, false) {
+                let group = group.unwrap_or_else(|panic| panic.resume());
+                for (prompt, record) in group.iter().flat_map(Finished::records) {
+                    let written = sink.write(prompt, &record);
+                    written.unwrap_or_else(|reason| self.stop_for(reason));
+                }
+            }
+        });
         self.sum_up()
     }
 

@@ -8,6 +8,7 @@ mod adaptive;
 mod concurrency;
 mod in_flight;
 mod key_state;
+mod line;
 mod tokens;
 
 use std::fmt;

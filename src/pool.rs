@@ -101,22 +101,10 @@ impl Pool {
         &self,
         inputs: impl IntoIterator<Item = I, IntoIter: Send>,
         work: impl Fn(I) -> T + Send + Sync,
-        each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        self.for_each_growing(self.workers, inputs, |input, _add| work(input), each)
-    }
-
-    /// The same for a pool that may grow to `most` workers, if that is more than it has: a task adds one when it sees that
-    /// one is missing.
-    pub(crate) fn for_each_growing<I: Send, T: Send, B>(
-        &self,
-        most: usize,
-        inputs: impl IntoIterator<Item = I, IntoIter: Send>,
-        work: impl Fn(I, &AddWorker<'_>) -> T + Send + Sync,
         mut each: impl FnMut(usize, Result<T, Panicked>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         thread::scope(|scope| {
-            let mut outputs = self.start(scope, most, inputs.into_iter(), work, false);
+            let mut outputs = self.map(scope, inputs, work);
             outputs.try_for_each(|(number, output)| each(number, output))
         })
     }
@@ -170,7 +158,9 @@ impl Pool {
         self.start(scope, self.workers, inputs.into_iter(), work, true)
     }
 
-    fn start<'scope, I: Send + 'scope, T: Send + 'scope>(
+    /// Starts the threads. The pool may grow to `most` workers, if that is more than it has: a task adds one when it sees
+    /// that one is missing.
+    pub(crate) fn start<'scope, I: Send + 'scope, T: Send + 'scope>(
         &self,
         scope: &'scope Scope<'scope, '_>,
         most: usize,

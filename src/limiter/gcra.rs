@@ -10,9 +10,6 @@ use crate::clock::after;
 /// and a strict server refuses one whose gap the network has shortened. The margin is 1/56 of the interval (1.8 %),
 /// at most 25 ms; for intervals under 70 ms it is 1.25 ms, but never more than 1/40 of the interval.
 ///
-/// # Default
-/// [`Rate::unlimited`]
-///
 /// ```
 /// use paceline::Rate;
 /// use std::time::Duration;
@@ -135,21 +132,15 @@ impl Rate {
     }
 }
 
-impl Default for Rate {
-    fn default() -> Self {
-        Rate::unlimited()
-    }
-}
-
 /// Decides when a call may go: the generic cell rate algorithm (GCRA, the "virtual scheduling" of ATM networks), with
 /// one stored instant.
 ///
 /// It knows neither clocks nor threads. A client asks when a call is due and waits for it; a server asks and refuses.
 #[derive(Clone, Debug)]
 pub(crate) struct Gcra {
-    rate: Rate,
+    pub(crate) rate: Rate,
     /// When the whole burst will be available again: GCRA's theoretical arrival time.
-    full_at: Instant,
+    pub(crate) full_at: Instant,
     /// No call may go before this.
     paused_until: Instant,
     /// After a pause at an unlimited rate: the gap between calls, which shrinks with each.
@@ -192,14 +183,6 @@ impl Gcra {
         let on_time = now.checked_sub(self.rate.slack()).unwrap_or(now);
         self.full_at = after(self.full_at.max(on_time), step.saturating_mul(cost));
         self.restart_gap = self.restart_gap * 9 / 10;
-    }
-
-    /// A call that was taken earlier leaves only at `at`, because a connection had to be made first: the next is due no
-    /// sooner than if it had been taken then.
-    #[cfg_attr(not(feature = "batch"), allow(dead_code))] // for keys whose calls leave late
-    pub(crate) fn sent(&mut self, at: Instant) {
-        let on_time = at.checked_sub(self.rate.slack()).unwrap_or(at);
-        self.full_at = self.full_at.max(after(on_time, self.rate.step()));
     }
 
     /// The rate.

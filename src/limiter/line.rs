@@ -128,36 +128,19 @@ impl<S: Schedule> Line<S> {
         if let Ok(grant) = state.take_if_free(now, want) {
             return Ok(Some(grant));
         }
-        let place = self.arrive(&mut state, want, now);
+        let place = self.join(&mut state, want, now);
         drop(state);
         place.wait(cancel, |schedule, now| {
             schedule.take(now, want, now - place.came)
         })
     }
 
-    /// The same, where somebody else must agree to each permit. `agree` is called, without the lock, when a permit is due
-    /// at the front of the line; after `false` the schedule must know when to ask again.
-    #[cfg_attr(
-        not(feature = "batch"),
-        expect(dead_code, reason = "for a rate that processes share")
-    )]
-    pub(crate) fn take_if<E: From<WaitError>>(
-        &self,
-        want: S::Want,
-        cancel: &CancelToken,
-        agree: impl Fn() -> Result<bool, E>,
-    ) -> Result<Option<S::Grant>, E> {
-        let place = self.arrive(&mut self.state.lock(), want, self.clock.now());
-        while place.wait(Some(cancel), |_, _| ())?.is_some() {
-            if agree()? {
-                let take = |schedule: &mut S, now| schedule.take(now, want, now - place.came);
-                return Ok(Some(self.update(take)));
-            }
-        }
-        Ok(None)
+    /// Goes to the end of the line.
+    pub(crate) fn arrive(&self, want: S::Want) -> Place<'_, S> {
+        self.join(&mut self.state.lock(), want, self.clock.now())
     }
 
-    fn arrive(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
+    fn join(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
         let thread = thread::current();
         let id = thread.id();
         let goes_last = S::goes_last(want);
@@ -196,17 +179,17 @@ impl<S: Schedule> LineState<S> {
 }
 
 /// A thread's place in line: it has one at most. Dropping it, with or without a permit, lets the next move up.
-struct Place<'a, S: Schedule> {
+pub(crate) struct Place<'a, S: Schedule> {
     line: &'a Line<S>,
     thread: ThreadId,
     want: S::Want,
-    came: Instant,
+    pub(crate) came: Instant,
 }
 
 impl<S: Schedule> Place<'_, S> {
     /// Waits at the front until a permit is due, and does `at_front` under the lock; until the token ends; or until the
     /// schedule is closed, which is `None`.
-    fn wait<T>(
+    pub(crate) fn wait<T>(
         &self,
         cancel: Option<&CancelToken>,
         at_front: impl Fn(&mut S, Instant) -> T,

@@ -101,22 +101,6 @@ mod gcra {
     }
 
     #[test]
-    fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
-        let start = Instant::now();
-        let mut gcra = Gcra::new(each_second(), start);
-        gcra.take(start, 1);
-        gcra.sent(start + MS * 300);
-        assert_eq!(gcra.due(1), start + MS * 1300);
-        gcra.take(start + MS * 1300, 1);
-        gcra.sent(start + MS * 1200);
-        assert_eq!(
-            gcra.due(1),
-            start + MS * 2300,
-            "one that left before changes nothing"
-        );
-    }
-
-    #[test]
     fn a_burst_goes_at_once_after_a_quiet_time_and_then_one_interval_apart() {
         let start = Instant::now();
         let mut gcra = Gcra::new(each_second().burst(3), start);

@@ -215,7 +215,9 @@ fn growing_at_the_end() {
     let work = |_, add: &AddWorker<'_>| {
         added.fetch_add(usize::from(add()), Ordering::SeqCst);
     };
-    let ended = pool(1).for_each_growing(2, 0..3, work, |number, _| ControlFlow::Break(number));
-    assert!(ended.is_break());
+    thread::scope(|scope| {
+        let outputs = pool(1).start(scope, 2, 0..3, work, false);
+        assert!(outputs.take(1).all(|(_, output)| output.is_ok()));
+    });
     assert!(added.into_inner() <= 1);
 }

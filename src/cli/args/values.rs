@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::Value;
 
-use crate::backoff::Jitter;
+use crate::backoff::{Backoff, Jitter};
 use crate::practice::Outage;
 
 /// A number, or `auto`.
@@ -31,7 +31,7 @@ impl<N> AutoOr<N> {
 pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     match name {
         "none" => Ok(Jitter::None),
-        "additive" => Ok(Jitter::default()),
+        "additive" => Ok(Backoff::new().jitter),
         "full" => Ok(Jitter::Full),
         "equal" => Ok(Jitter::Equal),
         "decorrelated" => Ok(Jitter::Decorrelated),
