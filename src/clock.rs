@@ -90,32 +90,20 @@ impl Clock for SystemClock {
     }
 
     fn park_until(&self, deadline: Option<Instant>) {
-        match deadline {
+        match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
             None => thread::park(),
-            Some(deadline) => match deadline.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => {}
-                left => {
-                    be_punctual();
-                    thread::park_timeout(left);
-                }
-            },
+            Some(Duration::ZERO) => {}
+            Some(left) => {
+                // Without it, Linux ends a sleep up to 50 us late, so as to end several at once.
+                #[cfg(all(target_os = "linux", feature = "batch"))]
+                let _ = nix::sys::prctl::set_timerslack(1);
+                thread::park_timeout(left);
+            }
         }
     }
 
     fn unpark(&self, thread: &Thread) {
         thread.unpark();
-    }
-}
-
-/// Has the timers of this thread end on time. Linux lets them end 50 µs late, to end several at once.
-fn be_punctual() {
-    #[cfg(all(target_os = "linux", feature = "batch"))]
-    {
-        use std::cell::Cell;
-        thread_local!(static IS_PUNCTUAL: Cell<bool> = const { Cell::new(false) });
-        if !IS_PUNCTUAL.replace(true) {
-            let _ = nix::sys::prctl::set_timerslack(1); // without it, calls leave a little later
-        }
     }
 }
 

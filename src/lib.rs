@@ -168,11 +168,6 @@
 //! and so can the seed of everything random.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Only the pattern alone promises the older compiler.
-#![cfg_attr(
-    not(any(feature = "batch", feature = "practice")),
-    warn(clippy::incompatible_msrv)
-)]
 // The command line and its queue use more of the runner than an embedder sees.
 #![cfg_attr(
     all(feature = "batch", not(all(feature = "cli", feature = "redis"))),

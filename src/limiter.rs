@@ -160,7 +160,7 @@ impl RateLimiter {
     /// The clock that permits are granted on.
     #[must_use]
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        self.0.clock()
+        &self.0.clock
     }
 
     /// Waits in line for a permit. Threads are served in order of arrival.
@@ -242,10 +242,8 @@ impl RateLimiter {
     }
 
     fn permit(&self, granted: PermitFacts) -> Permit {
-        Permit {
-            limiter: self.clone(),
-            granted,
-        }
+        let limiter = self.clone();
+        Permit { limiter, granted }
     }
 
     /// Lets nobody through for `time` from now, the threads in line included. Afterwards calls go one interval apart.

@@ -307,12 +307,8 @@ pub struct RetryError<E> {
 
 impl<E> fmt::Display for RetryError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (number, time) = (self.attempts, self.elapsed);
-        write!(
-            f,
-            "gave up at attempt {number} after {time:.1?}: {}",
-            self.why
-        )
+        let (why, n, time) = (self.why, self.attempts, self.elapsed);
+        write!(f, "gave up at attempt {n} after {time:.1?}: {why}")
     }
 }
 
@@ -376,10 +372,9 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
         let started = token.clock().now();
         let seed = self.seed.unwrap_or_else(rand::random);
         let mut progress = Progress {
+            retry: self.retry,
             delays: self.retry.backoff.delays(seed),
             attempts: 0,
-            retries_left: self.retry.retries,
-            patience: self.retry.patience,
             rate_limited_since: None,
         };
         let mut last = None;
@@ -453,10 +448,10 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
 
 /// What a call has come to, and the pure decision: how long until the next attempt?
 struct Progress {
+    /// The policy, with the retries that are left.
+    retry: Retry,
     delays: Delays,
     attempts: u32,
-    retries_left: u32,
-    patience: Duration,
     /// Since when the call has been rate limited, with no other outcome.
     rate_limited_since: Option<Instant>,
 }
@@ -477,12 +472,12 @@ impl Progress {
         };
         if !matches!(verdict, Verdict::RateLimited(_)) {
             self.rate_limited_since = None;
-            let left = self.retries_left.checked_sub(1);
-            self.retries_left = left.ok_or(GaveUp::RetriesSpent)?;
+            let left = self.retry.retries.checked_sub(1);
+            self.retry.retries = left.ok_or(GaveUp::RetriesSpent)?;
             return Ok(self.delays.wait(ordered));
         }
         let since = *self.rate_limited_since.get_or_insert(now);
-        let left = self.patience.saturating_sub(now - since);
+        let left = self.retry.patience.saturating_sub(now - since);
         let wait = paused.unwrap_or_else(|| self.delays.wait(ordered));
         match paused.or(ordered) {
             None if !left.is_zero() => Ok(wait.min(left)), // only a wait of our own is cut short

@@ -31,18 +31,14 @@ use crate::sync::{Mutex, MutexGuard};
 /// });
 /// assert_eq!(seconds, [0, 60, 120]); // side by side, in no time at all
 /// ```
-#[derive(Clone, Debug)]
-pub struct SimClock(Arc<Simulation>);
-
-#[derive(Debug)]
-struct Simulation {
-    origin: Instant,
-    schedule: Mutex<SimSchedule>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct SimClock(Arc<Mutex<SimSchedule>>);
 
 /// Which thread runs, and what the others wait for.
 #[derive(Debug, Default)]
 struct SimSchedule {
+    /// The real instant that stands for the origin; only distances from it count.
+    origin: Option<Instant>,
     /// Simulated time since the origin.
     elapsed: Duration,
     /// The one participant that may run now; none while all are parked without a deadline.
@@ -83,12 +79,6 @@ enum Wait {
     Polling(u64),
 }
 
-impl Default for SimClock {
-    fn default() -> Self {
-        SimClock::new()
-    }
-}
-
 impl SimClock {
     /// Real time without progress after which [`run`](SimClock::run) says so: longer than any step of a test takes on
     /// a busy machine.
@@ -97,10 +87,7 @@ impl SimClock {
     /// A clock at its origin: the calendar says 1 January 1970.
     #[must_use]
     pub fn new() -> Self {
-        SimClock(Arc::new(Simulation {
-            origin: Instant::now(),
-            schedule: Mutex::default(),
-        }))
+        SimClock::default()
     }
 
     /// The simulated time that has passed since the clock was made.
@@ -110,7 +97,7 @@ impl SimClock {
     }
 
     fn schedule(&self) -> MutexGuard<'_, SimSchedule> {
-        self.0.schedule.lock()
+        self.0.lock()
     }
 
     /// Runs `body` in `threads` threads, each with its number from 0, in simulated time; returns what they returned.
@@ -133,7 +120,7 @@ impl SimClock {
         let takes_part = schedule.by_thread.contains_key(&thread::current().id());
         assert!(
             !takes_part,
-            "a thread that takes part in simulated time cannot wait for others to end"
+            "a thread on a simulated clock would wait for itself"
         );
         schedule.closed += 1;
         drop(schedule);
@@ -193,7 +180,7 @@ impl SimClock {
 
 impl Clock for SimClock {
     fn now(&self) -> Instant {
-        self.0.origin + self.elapsed()
+        self.schedule().now()
     }
 
     fn wall(&self) -> SystemTime {
@@ -201,9 +188,10 @@ impl Clock for SimClock {
     }
 
     fn park_until(&self, deadline: Option<Instant>) {
-        let until = deadline.map(|at| at.saturating_duration_since(self.0.origin));
         let thread = thread::current();
         let mut schedule = self.schedule();
+        let (now, elapsed) = (schedule.now(), schedule.elapsed);
+        let until = deadline.map(|at| elapsed + at.saturating_duration_since(now));
         let is_due = until.is_some_and(|at| at <= schedule.elapsed);
         if schedule.unparked.remove(&thread.id()) || is_due {
             return;
@@ -247,6 +235,10 @@ impl Clock for SimClock {
 }
 
 impl SimSchedule {
+    fn now(&mut self) -> Instant {
+        *self.origin.get_or_insert_with(Instant::now) + self.elapsed
+    }
+
     /// Adds a participant that is ready to run.
     fn add(&mut self, thread: Option<Thread>) -> u64 {
         let last = self.participants.last_key_value();
@@ -507,8 +499,9 @@ mod tests {
                 }
             });
             let producer = Box::new(move |clock: &SimClock| {
+                let start = clock.now();
                 for n in 1..=100 {
-                    clock.sleep_until(clock.0.origin + SECOND * n);
+                    clock.sleep_until(start + SECOND * n);
                     send.try_send(()).unwrap();
                 }
             });
@@ -553,7 +546,7 @@ mod tests {
         let clock = SimClock::new();
         let reports = clock.run(1, |_| {
             let _never_joined = clock.enlist();
-            clock.0.schedule.lock().report()
+            clock.schedule().report()
         });
         let expected = "simulated time stands still at 0ns:\n  \
                         sim-0 runs, or waits for a lock or a thread that is not on this clock\n  \

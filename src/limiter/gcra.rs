@@ -81,12 +81,9 @@ impl Rate {
     /// # Panics
     /// If `calls` is 0; in a `const`, at compile time.
     #[must_use]
-    pub const fn burst(self, calls: u32) -> Self {
-        assert!(calls > 0, "a burst of no calls lets nothing through");
-        Rate {
-            burst: calls,
-            ..self
-        }
+    pub const fn burst(self, burst: u32) -> Self {
+        assert!(burst > 0, "a burst of no calls lets nothing through");
+        Rate { burst, ..self }
     }
 
     /// Sets the margin that is added to each interval.

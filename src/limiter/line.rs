@@ -41,7 +41,7 @@ pub(crate) trait Schedule {
 /// Threads in line for a schedule's permits.
 #[derive(Debug)]
 pub(crate) struct Line<S: Schedule> {
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     state: Mutex<LineState<S>>,
 }
 
@@ -60,18 +60,9 @@ struct Waiting<W> {
 
 impl<S: Schedule> Line<S> {
     pub(crate) fn new(clock: Arc<dyn Clock>, schedule: S) -> Self {
-        let state = LineState {
-            schedule,
-            waiting: VecDeque::new(),
-        };
-        Line {
-            clock,
-            state: Mutex::new(state),
-        }
-    }
-
-    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        let waiting = VecDeque::new();
+        let state = Mutex::new(LineState { schedule, waiting });
+        Line { clock, state }
     }
 
     /// How many threads are in line.
@@ -90,9 +81,8 @@ impl<S: Schedule> Line<S> {
         let mut state = self.state.lock();
         let before = state.front_is_due();
         let result = change(&mut state.schedule, self.clock.now());
-        let after = state.front_is_due();
-        let is_closed = after.is_none();
-        let woken = state.front(is_closed || after < before);
+        let is_sooner = state.front_is_due() < before; // never, when the schedule was closed, is the soonest
+        let woken = state.front(is_sooner);
         drop(state);
         self.wake(woken);
         result

@@ -20,11 +20,10 @@ fn date(value: &str) -> Option<SystemTime> {
         return None;
     };
     let number = |text: &str| text.parse::<u16>().ok().map(u64::from); // small: no sum overflows
-    let month = MONTHS
+    let at = MONTHS
         .find(month)
-        .filter(|at| month.len() == 3 && at % 3 == 0)? as u64
-        / 3;
-    let days = days_before(number(year)?, month)? + number(day)?.checked_sub(1)?;
+        .filter(|at| month.len() == 3 && at % 3 == 0)?;
+    let days = days_before(number(year)?, at as u64 / 3)? + number(day)?.checked_sub(1)?;
     let seconds = (days * 24 + number(hour)?) * 3600 + number(minute)? * 60 + number(second)?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
