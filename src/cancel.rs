@@ -43,6 +43,16 @@ struct Node {
 type Sleeper = (Thread, Arc<dyn Clock>);
 
 /// Why a wait ended early.
+///
+/// ```
+/// use paceline::{CancelToken, WaitError};
+/// use std::time::Duration;
+///
+/// let token = CancelToken::new().within(Duration::ZERO);
+/// assert_eq!(token.check(), Err(WaitError::OutOfTime));
+/// token.cancel();
+/// assert_eq!(token.check(), Err(WaitError::Cancelled)); // whatever the time
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WaitError {
@@ -135,6 +145,16 @@ impl CancelToken {
 
     /// A [`child`](CancelToken::child) that ends at this instant of the token's clock at the latest. A child never ends
     /// later than its parent.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, clock::{Clock, SimClock}};
+    /// use std::time::Duration;
+    ///
+    /// let clock = SimClock::new();
+    /// let hour = |n| clock.now() + Duration::from_secs(3600) * n;
+    /// let night = CancelToken::on(clock.clone()).until(hour(8));
+    /// assert_eq!(night.until(hour(9)).remaining(), night.remaining());
+    /// ```
     #[must_use]
     pub fn until(&self, deadline: Instant) -> Self {
         let deadline = earlier(self.0.deadline, Some(deadline));
@@ -162,6 +182,19 @@ impl CancelToken {
     }
 
     /// Ends every wait on this token and its children, now and later.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, WaitError};
+    /// use std::time::Duration;
+    ///
+    /// let token = CancelToken::new();
+    /// let sleeper = std::thread::spawn({
+    ///     let token = token.clone();
+    ///     move || token.sleep(Duration::from_secs(3600))
+    /// });
+    /// token.cancel();
+    /// assert_eq!(sleeper.join().unwrap(), Err(WaitError::Cancelled)); // at once
+    /// ```
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
         for (thread, clock) in self.0.sleepers.lock().values() {
@@ -179,6 +212,15 @@ impl CancelToken {
     ///
     /// # Errors
     /// [`WaitError`], which says how.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, WaitError};
+    ///
+    /// fn add_up(numbers: &[u64], token: &CancelToken) -> Result<u64, WaitError> {
+    ///     numbers.iter().map(|number| token.check().map(|()| number)).sum()
+    /// }
+    /// assert_eq!(add_up(&[1, 2], &CancelToken::new()), Ok(3));
+    /// ```
     pub fn check(&self) -> Result<(), WaitError> {
         if self.is_switched() {
             return Err(WaitError::Cancelled);
@@ -195,6 +237,16 @@ impl CancelToken {
     }
 
     /// The time until the deadline, zero after it; `None` without a deadline. Give it to a client as its own time-out.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, clock::SimClock};
+    /// use std::time::Duration;
+    ///
+    /// let call = CancelToken::on(SimClock::new()).within(Duration::from_secs(30));
+    /// call.sleep(Duration::from_secs(20))?; // a wait for a permit, or a backoff
+    /// assert_eq!(call.remaining(), Some(Duration::from_secs(10)));
+    /// # Ok::<_, paceline::WaitError>(())
+    /// ```
     #[must_use]
     pub fn remaining(&self) -> Option<Duration> {
         let deadline = self.0.deadline?;

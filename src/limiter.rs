@@ -298,6 +298,15 @@ impl RateLimiter {
 
     /// Whether a new limiter at the same rate would do the same: nobody is in line, the whole burst is available, no pause
     /// is in force.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter};
+    ///
+    /// let limiter = RateLimiter::new(Rate::per_minute(1));
+    /// assert!(limiter.is_idle());
+    /// drop(limiter.acquire());
+    /// assert!(!limiter.is_idle()); // for a minute
+    /// ```
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.0.waiting() == 0 && self.0.look(|ledger, now| ledger.gcra.is_full(now))
@@ -407,6 +416,17 @@ impl Permit {
     ///
     /// Pauses are numbered, because answers come late. A 429 to a call that was sent before the present pause began does not
     /// begin another: it moves the end of the present one, if it names a later time. After that pause it does nothing.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter, clock::SimClock};
+    ///
+    /// let clock = SimClock::new();
+    /// let limiter = RateLimiter::builder().rate(Rate::unlimited()).clock(clock.clone()).build();
+    /// limiter.acquire().rate_limited(None);
+    /// limiter.acquire().rate_limited(None); // granted after 1 s, and refused as well
+    /// drop(limiter.acquire()); // granted 2 s later
+    /// assert_eq!(clock.elapsed().as_secs(), 3);
+    /// ```
     pub fn rate_limited(self, retry_after: Option<Duration>) {
         let line = &self.limiter.0;
         line.update(|ledger, now| ledger.rate_limited(now, self.granted.pauses, retry_after));

@@ -80,6 +80,20 @@ impl Pool {
 
     /// Ends the pool when this token ends: inputs that no worker has begun are dropped, running tasks finish. Give the
     /// same token to the waits of the tasks. An input iterator that blocks is not interrupted.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Pool};
+    /// use std::ops::ControlFlow;
+    ///
+    /// let token = CancelToken::new();
+    /// let mut last = 0;
+    /// let _ = Pool::new(2).cancel(&token).for_each(0.., |n| n * 2, |number, _| {
+    ///     last = number;
+    ///     token.cancel(); // an endless input ends
+    ///     ControlFlow::<()>::Continue(())
+    /// });
+    /// assert!(last < 10);
+    /// ```
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
         self

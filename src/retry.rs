@@ -142,6 +142,17 @@ impl Retry {
     ///
     /// No attempt begins at its end or later, and the call fails at once where the next wait would not end before it. A
     /// shorter wait would help nobody: the last attempt would have no time left for its answer.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Retry, Verdict, clock::SimClock, retry::GaveUp};
+    /// use std::time::Duration;
+    ///
+    /// let time = Duration::from_secs(20);
+    /// let call = Retry::new().within(time).call(|_| Verdict::Retry, |_| Err::<(), _>(503));
+    /// let failed = call.cancel(&CancelToken::on(SimClock::new())).run().unwrap_err();
+    /// assert_eq!(failed.why, GaveUp::OutOfTime);
+    /// assert!(failed.elapsed < time); // a wait that would end too late is not begun
+    /// ```
     #[must_use]
     pub const fn within(mut self, time: Duration) -> Self {
         self.within = Some(time);
@@ -153,6 +164,16 @@ impl Retry {
     ///
     /// With a patience of ten minutes, a backoff that would end after twelve is cut short, and a last attempt is made after
     /// ten. A wait of twelve minutes that the server or the limiter orders is not cut short: the call gives up at once.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Retry, Verdict, clock::SimClock, retry::GaveUp};
+    /// use std::time::Duration;
+    ///
+    /// let retry = Retry::new().patience(Duration::from_secs(3600));
+    /// let call = retry.call(|_| Verdict::RateLimited(None), |_| Err::<(), _>(429));
+    /// let failed = call.cancel(&CancelToken::on(SimClock::new())).run().unwrap_err();
+    /// assert_eq!((failed.why, failed.elapsed.as_secs()), (GaveUp::RateLimited, 3600));
+    /// ```
     #[must_use]
     pub const fn patience(mut self, time: Duration) -> Self {
         self.patience = time;
@@ -192,6 +213,17 @@ pub struct Call<'a, E, J, F> {
 type Notify<'a, E> = Box<dyn FnMut(&Retrying<'_, E>) + 'a>;
 
 /// One attempt, as the closure sees it.
+///
+/// ```
+/// use paceline::{CancelToken, Retry, Verdict, clock::SimClock, retry::Attempt};
+///
+/// let third_time_lucky = |attempt: &Attempt<'_>| match attempt.number() {
+///     3 => Ok("done"),
+///     _ => Err("busy"),
+/// };
+/// let call = Retry::new().call(|_| Verdict::Retry, third_time_lucky);
+/// assert_eq!(call.cancel(&CancelToken::on(SimClock::new())).run().unwrap(), "done");
+/// ```
 #[derive(Debug)]
 pub struct Attempt<'a> {
     number: u32,
@@ -327,12 +359,34 @@ impl<'a, E, J: Fn(&E) -> Verdict, F> Call<'a, E, J, F> {
     }
 
     /// Ends the call's waits when this token ends. An attempt that is in progress is not interrupted.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Retry, Verdict, retry::GaveUp};
+    ///
+    /// let cancel = CancelToken::new();
+    /// cancel.cancel();
+    /// let call = Retry::new().call(|_| Verdict::Retry, |_| Err::<(), _>(503));
+    /// let failed = call.cancel(&cancel).run().unwrap_err();
+    /// assert_eq!((failed.why, failed.attempts), (GaveUp::Cancelled, 0));
+    /// ```
     pub fn cancel(mut self, token: &'a CancelToken) -> Self {
         self.cancel = Some(token);
         self
     }
 
     /// Draws the jitter from this seed: the same seed, the same waits. The default is a random one.
+    ///
+    /// ```
+    /// use paceline::{CancelToken, Retry, Verdict, clock::SimClock};
+    ///
+    /// let time = |seed| {
+    ///     let call = Retry::new().call(|_| Verdict::Retry, |_| Err::<(), _>(503));
+    ///     let ended = call.cancel(&CancelToken::on(SimClock::new())).seed(seed).run();
+    ///     ended.unwrap_err().elapsed
+    /// };
+    /// assert_eq!(time(7), time(7));
+    /// assert_ne!(time(7), time(8));
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self

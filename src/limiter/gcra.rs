@@ -80,6 +80,16 @@ impl Rate {
     ///
     /// # Panics
     /// If `calls` is 0; in a `const`, at compile time.
+    ///
+    /// ```
+    /// use paceline::{Rate, RateLimiter, clock::SimClock};
+    ///
+    /// let clock = SimClock::new();
+    /// let rate = Rate::per_second(1).burst(3).exact();
+    /// let limiter = RateLimiter::builder().rate(rate).clock(clock.clone()).build();
+    /// (0..5).for_each(|_| drop(limiter.acquire()));
+    /// assert_eq!(clock.elapsed().as_secs(), 2); // three at once, then one a second
+    /// ```
     #[must_use]
     pub const fn burst(self, burst: u32) -> Self {
         assert!(burst > 0, "a burst of no calls lets nothing through");
