@@ -370,7 +370,7 @@ fn the_pattern_in_one_file_answers_all_and_retries() {
 
 #[test]
 fn the_pattern_in_one_file_stops_when_there_is_no_credit_left() {
-    let quota = Some(3);
+    let quota = Some((3, None));
     let faults = Faults {
         quota,
         ..Faults::default()

@@ -12,9 +12,13 @@ const QUESTION: &str = r#"{"model":"m","messages":[{"role":"user","content":"Why
 
 /// Posts a question and returns the status, the value of a header and the body.
 fn ask(server: &Server, path: &str, header: &str) -> (u16, String, String) {
+    ask_with(server, path, header, QUESTION)
+}
+
+fn ask_with(server: &Server, path: &str, header: &str, body: &str) -> (u16, String, String) {
     let request = ureq::post(format!("{}{path}", server.url()));
     let request = request.config().http_status_as_error(false).build();
-    let mut response = request.header("x-api-key", "k").send(QUESTION).unwrap();
+    let mut response = request.header("x-api-key", "k").send(body).unwrap();
     let value = response
         .headers()
         .get(header)
@@ -53,6 +57,35 @@ fn scripted_replies_come_in_order_and_before_the_rules() {
         (stats.arrivals, stats.answered, stats.rate_limited),
         (3, 1, 1)
     );
+}
+
+#[test]
+fn without_flex_capacity_only_calls_of_that_tier_are_refused() {
+    let faults = Faults {
+        no_flex: 1.0,
+        ..Faults::default()
+    };
+    let server = Server::start_with(ServerOptions {
+        faults,
+        ..ServerOptions::default()
+    })
+    .unwrap();
+    let flex =
+        r#"{"service_tier":"flex","input":"Why?","messages":[{"role":"user","content":"Why?"}]}"#;
+    for path in ["/v1/chat/completions", "/v1/responses"] {
+        let (status, retry_after, body) = ask_with(&server, path, "retry-after", flex);
+        assert!(
+            status == 429 && retry_after.is_empty() && body.contains(r#""resource_unavailable""#),
+            "{path}: {status} {body}"
+        );
+    }
+    let (status, _, body) = chat(&server);
+    assert!(
+        status == 200 && body.contains(r#""service_tier":"default""#),
+        "{body}"
+    );
+    let stats = server.stats();
+    assert_eq!((stats.faults["no_flex"], stats.rate_limited), (2, 0));
 }
 
 #[test]

@@ -378,8 +378,7 @@ fn web_pages_and_other_names_are_refused_unless_there_is_a_token() {
 #[test]
 fn with_several_keys_a_useless_one_is_retired_and_the_last_one_never() {
     let faults = Faults {
-        quota: Some(0),
-        quota_key: Some(0),
+        quota: Some((0, Some(0))),
         ..Faults::default()
     };
     let options = ServerOptions {

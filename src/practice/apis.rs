@@ -3,6 +3,7 @@
 use rand::RngExt;
 use serde_json::{Value, json};
 
+use super::faults::{Faults, InjectedFault};
 use super::prose::{self, Prose, tokens};
 use super::script::ReceivedRequest;
 use super::stream;
@@ -55,6 +56,8 @@ pub(super) struct Question {
     is_again: bool,
     /// Whether the answer comes as a stream of events.
     is_streamed: bool,
+    /// Whether it asks for OpenAI's tier of half the price.
+    is_flex: bool,
 }
 
 /// What a file costs: an image of middle size takes about 1,000 tokens at most makers.
@@ -153,6 +156,7 @@ impl Dialect {
             is_again: turns.iter().any(|turn| !turn.is_user),
             tool: body["tool_choice"]["name"].as_str().map(str::to_owned),
             schema,
+            is_flex: self.provider() == Provider::OpenAi && body["service_tier"] == "flex",
             topics: self.topics(turns)?,
             max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
@@ -232,9 +236,20 @@ impl Question {
         }
     }
 
-    /// Whether an answer can miss its schema: the first can, and later ones `if_again`.
-    pub(super) fn may_be_wrong(&self, if_again: bool) -> bool {
-        self.schema.is_some() && (if_again || !self.is_again)
+    /// Whether this fault can befall it. The first answer can miss its schema, and later ones if the faults say so.
+    pub(super) fn can_have(&self, fault: InjectedFault, faults: &Faults) -> bool {
+        match fault {
+            InjectedFault::WrongJson => {
+                self.schema.is_some() && (faults.wrong_again || !self.is_again)
+            }
+            InjectedFault::NoFlex => self.is_flex,
+            _ => true,
+        }
+    }
+
+    /// The tier that it is served at.
+    fn tier(&self) -> &'static str {
+        if self.is_flex { "flex" } else { "default" }
     }
 
     /// Keeps this part of the input in a cache, which the first call writes and later ones read.
@@ -302,6 +317,7 @@ fn chat(prose: &Prose, question: &Question, name: &str) -> Value {
     let reason = prose.reason("stop", "length");
     json!({
         "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0, "model": MODEL,
+        "service_tier": question.tier(),
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
             "prompt_tokens_details": details},
@@ -318,7 +334,7 @@ fn response(prose: &Prose, question: &Question, name: &str) -> Value {
         json!({"type": "message", "status": status, "role": "assistant", "content": [part]});
     json!({
         "id": format!("resp_{name}"), "object": "response", "created_at": 0, "model": MODEL,
-        "status": status, "error": null, "incomplete_details": details,
+        "status": status, "error": null, "incomplete_details": details, "service_tier": question.tier(),
         "output": [{"type": "reasoning", "summary": []}, message],
         "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output, "input_tokens_details": cached},
     })

@@ -16,6 +16,8 @@ pub(super) enum Problem {
     Invalid(u16, String),
     OverLimit(OverLimit),
     NoCredit,
+    /// There is no capacity for calls of the tier flex.
+    NoFlex,
     /// An error on purpose.
     Injected(u16),
 }
@@ -62,6 +64,7 @@ impl Provider {
             Problem::Injected(status) => (*status, INJECTED.to_owned()),
             Problem::NoCredit if self == Provider::Anthropic => (400, LOW_BALANCE.to_owned()),
             Problem::NoCredit => (429, NO_QUOTA.to_owned()),
+            Problem::NoFlex => (429, NO_CAPACITY.to_owned()),
             Problem::OverLimit(OverLimit::TooLarge { limit, requested }) => match self {
                 Provider::OpenAi => (
                     429,
@@ -112,12 +115,15 @@ impl Provider {
 const TOO_LARGE: &str = "Request too large for paceline-practice on tokens per min (TPM):";
 const INJECTED: &str = "The practice server returns this error on purpose.";
 const LOW_BALANCE: &str = "Your credit balance is too low to access the practice server.";
+const NO_CAPACITY: &str =
+    "Resource unavailable: there is no capacity for flex processing. Please try again later.";
 const NO_QUOTA: &str =
     "You exceeded your current quota, please check your plan and billing details.";
 
 fn openai_error(problem: &Problem, status: u16, message: &str) -> Value {
     let (kind, code) = match (problem, status) {
         (Problem::NoCredit, _) => ("insufficient_quota", Some("insufficient_quota")),
+        (Problem::NoFlex, _) => ("resource_unavailable", Some("resource_unavailable")),
         (Problem::OverLimit(OverLimit::TooLarge { .. }), _)
         | (Problem::OverLimit(OverLimit::Early { what: "tokens", .. }), _) => {
             ("tokens", Some("rate_limit_exceeded"))

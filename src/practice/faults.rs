@@ -92,14 +92,16 @@ pub struct Faults {
     pub wrong_again: bool,
     /// No answer at all.
     pub hang: f64,
+    /// Of the calls with `"service_tier": "flex"`: status 429 with OpenAI's code `resource_unavailable`, because there is
+    /// no capacity. Such a call says nothing about the rate.
+    pub no_flex: f64,
     /// Of the rows of a batch: expired before they were asked.
     pub batch_expired: f64,
     /// Of the rows of a batch: status 500.
     pub batch_failed: f64,
-    /// After this number of answers a key has no credit left.
-    pub quota: Option<u64>,
-    /// The only key that `quota` applies to, in order of appearance from 0; `None` means every key.
-    pub quota_key: Option<usize>,
+    /// After this number of answers a key has no credit left. With the number of a key, in order of appearance from 0,
+    /// that is the only key to which this happens.
+    pub quota: Option<(u64, Option<usize>)>,
     /// A time in which every call gets an error.
     pub outage: Option<Outage>,
 }
@@ -115,6 +117,7 @@ pub(super) enum InjectedFault {
     Empty,
     WrongJson,
     Hang,
+    NoFlex,
 }
 
 impl InjectedFault {
@@ -145,12 +148,14 @@ impl Faults {
 
     /// Whether this key has no credit for the answer of this number, from 1.
     pub(super) fn is_out_of_credit(&self, key: usize, answer: u64) -> bool {
-        self.quota_key.is_none_or(|only| only == key)
-            && self.quota.is_some_and(|quota| answer > quota)
+        let ends = |(quota, only): (u64, Option<usize>)| {
+            answer > quota && only.is_none_or(|only| only == key)
+        };
+        self.quota.is_some_and(ends)
     }
 
     /// The name and the rate of each fault that comes at random.
-    fn rates(&self) -> [(&'static str, f64, InjectedFault); 10] {
+    fn rates(&self) -> [(&'static str, f64, InjectedFault); 11] {
         [
             ("error_500", self.error_500, InjectedFault::Status(500)),
             ("error_503", self.error_503, InjectedFault::Status(503)),
@@ -162,6 +167,7 @@ impl Faults {
             ("empty", self.empty, InjectedFault::Empty),
             ("wrong_json", self.wrong_json, InjectedFault::WrongJson),
             ("hang", self.hang, InjectedFault::Hang),
+            ("no_flex", self.no_flex, InjectedFault::NoFlex),
         ]
     }
 }
@@ -253,7 +259,7 @@ mod tests {
     #[test]
     fn credit_runs_out_for_each_key_or_for_one() {
         let each = Faults {
-            quota: Some(3),
+            quota: Some((3, None)),
             ..Faults::default()
         };
         assert!(
@@ -262,7 +268,7 @@ mod tests {
                 && !each.is_out_of_credit(1, 3)
         );
         let one = Faults {
-            quota_key: Some(1),
+            quota: Some((3, Some(1))),
             ..each
         };
         assert!(one.is_out_of_credit(1, 4) && !one.is_out_of_credit(0, 4));

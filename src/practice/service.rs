@@ -125,12 +125,10 @@ impl Service {
         let (number, mut seen, over) = self.admit(dialect, request, question.as_ref().ok());
         if over.is_none() {
             let faults = &self.options.faults;
-            seen.fault = faults.draw(self.options.seed, number, seen.at);
-            if let (Ok(question), Some(InjectedFault::WrongJson)) = (&question, seen.fault)
-                && !question.may_be_wrong(faults.wrong_again)
-            {
-                seen.fault = None;
-            }
+            let drawn = faults.draw(self.options.seed, number, seen.at);
+            let unread = Question::default();
+            let asked = question.as_ref().unwrap_or(&unread);
+            seen.fault = drawn.filter(|fault| asked.can_have(*fault, faults));
             if self.work(number, seen.fault) {
                 return None;
             }
@@ -188,7 +186,7 @@ impl Service {
     fn work(&self, number: u64, fault: Option<InjectedFault>) -> bool {
         let time = match fault {
             Some(InjectedFault::Hang) => FOREVER,
-            Some(InjectedFault::Status(429)) => Duration::ZERO,
+            Some(InjectedFault::Status(429) | InjectedFault::NoFlex) => Duration::ZERO,
             _ => self.options.latency.draw(self.options.seed, number),
         };
         let is_stopped = !self.take_slot() || (!time.is_zero() && self.connections.wait(time));
@@ -220,6 +218,7 @@ impl Service {
         let seed = self.options.seed;
         let prose = match seen.fault {
             Some(InjectedFault::Status(status)) => return Err(Problem::Injected(status)),
+            Some(InjectedFault::NoFlex) => return Err(Problem::NoFlex),
             Some(InjectedFault::BadJson) => return Ok("{\"choices\": [{\"message\": ".into()),
             _ if self.is_out_of_credit(seen.key) => return Err(Problem::NoCredit),
             Some(InjectedFault::Empty) => Prose::whole(String::new()),

@@ -454,7 +454,7 @@ fn a_key_without_money_stops_the_batch_in_each_makers_words() {
         let server = practice(
             Limits::default(),
             Faults {
-                quota: Some(3),
+                quota: Some((3, None)),
                 ..Faults::default()
             },
         );
@@ -522,8 +522,7 @@ fn a_request_that_can_never_fit_fails_at_once_and_holds_nobody() {
 #[test]
 fn one_of_three_keys_runs_out_of_money_in_mid_run_and_nothing_is_lost() {
     let faults = Faults {
-        quota: Some(20),
-        quota_key: Some(1),
+        quota: Some((20, Some(1))),
         ..Faults::default()
     };
     let latency = Latency::Constant(Duration::from_millis(5));

@@ -418,7 +418,7 @@ fn exit_3_an_exhausted_quota_is_not_waited_for() {
     let server = practice(
         Limits::default(),
         Faults {
-            quota: Some(3),
+            quota: Some((3, None)),
             ..Faults::default()
         },
     );

@@ -110,6 +110,11 @@ pub(in crate::cli) struct BehaviourArgs {
     /// Never answer
     #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
     pub(in crate::cli) hang: f64,
+    /// Refuse calls of the tier flex, for lack of capacity
+    ///
+    /// Of the calls with "service_tier": "flex". The status is 429, the code resource_unavailable.
+    #[arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction)]
+    pub(in crate::cli) no_flex: f64,
 
     /// Keep this part of each prompt in a cache
     ///
