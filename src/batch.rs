@@ -399,13 +399,13 @@ impl<'a> Batch<'a> {
 
     /// A prompt as a job; `None` if it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
+        let unchanged = self.resume.unchanged(prompt.line);
+        if unchanged.map_or(Ok(false), |id| self.skip_if_done(&id))? {
+            return Ok(None);
+        }
         let request = body(self.asks[0], &prompt).map_err(Stop::Input)?;
         let id = record_id(self.asks[0], prompt.line, &request);
-        if let Some(status) = self.resume.finished(&id)? {
-            self.view.count(|counts| {
-                counts.before += 1;
-                counts.failed_before += u64::from(!status.is_answered());
-            });
+        if self.skip_if_done(&id)? {
             return Ok(None);
         }
         let is_left = |twin: &RecordId| matches!(self.resume.finished(twin), Ok(None));
@@ -418,6 +418,18 @@ impl<'a> Batch<'a> {
             pulled: self.clock.now(),
             twins,
         }))
+    }
+
+    /// Whether a prompt is done, which is counted.
+    fn skip_if_done(&self, id: &RecordId) -> Result<bool, Stop> {
+        let status = self.resume.finished(id)?;
+        if let Some(status) = status {
+            self.view.count(|counts| {
+                counts.before += 1;
+                counts.failed_before += u64::from(!status.is_answered());
+            });
+        }
+        Ok(status.is_some())
     }
 
     /// Runs the prompts of a group in one call, or in several smaller groups if one of them spoils it.
@@ -454,6 +466,11 @@ impl<'a> Batch<'a> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let mut again = None;
         let attempt = |_: &Attempt<'_>| {
+            let starved = run.borrow().starved_for(self.clock.now());
+            let asked = again.as_ref().unwrap_or(&job.request);
+            if let Some(other) = starved.and_then(|time| self.asks[0].fallback(asked, time)) {
+                again = Some(other);
+            }
             let request = again.as_ref().unwrap_or(&job.request);
             let mut granted = self.acquire(job, request)?;
             self.add_worker_if_short(add);

@@ -14,6 +14,8 @@ pub(crate) enum CallOutcome {
     Answered,
     /// The server limits the rate or is overloaded: 429, 529, or 503 with Retry-After.
     RateLimited,
+    /// The server has no capacity left for the flex tier: this prompt waits, and the rate is not to blame.
+    NoCapacity,
     /// No complete answer arrived in time. The call may have been billed.
     Timeout,
     /// The connection failed or broke.
@@ -41,6 +43,7 @@ pub(crate) enum CallOutcome {
 named!(CallOutcome {
     Answered = "answered",
     RateLimited = "rate_limited",
+    NoCapacity = "no_capacity",
     Timeout = "timeout",
     Connection = "connection",
     ServerError = "server_error",
@@ -64,6 +67,7 @@ impl CallOutcome {
     pub(crate) fn label(self, status: Option<u16>) -> String {
         match (self, status) {
             (Self::Timeout, _) => "time-out".to_owned(),
+            (Self::NoCapacity, _) => "no flex capacity".to_owned(),
             (Self::Unreadable, _) => "unreadable answer".to_owned(),
             (Self::Misfit, _) => "schema misfit".to_owned(),
             (Self::Connection | Self::Panic, _) | (_, None) => self.name().replace('_', " "),

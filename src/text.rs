@@ -1,12 +1,12 @@
 //! Texts that come from outside (prompts, answers, messages of a server, file names), cleaned for people, so that no
 //! control character reaches a terminal or a document. HTML and JSON have escapes of their own.
 
-#[cfg(feature = "cli")]
+#[cfg(any(test, feature = "cli"))]
 use std::borrow::Cow;
 
 /// A text of several lines without control characters (C0 with ESC, DEL and C1): each becomes U+FFFD, but for line
 /// feeds and tabs, and for the carriage return before a line feed, which is dropped.
-#[cfg(feature = "cli")]
+#[cfg(any(test, feature = "cli"))]
 pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
     let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if !text.contains(is_harmful) {
@@ -18,7 +18,7 @@ pub(crate) fn cleaned(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON in which the control characters that it may hold unescaped (DEL and C1) are escaped, too. It means the same.
-#[cfg(feature = "cli")]
+#[cfg(any(test, feature = "cli"))]
 pub(crate) fn cleaned_json(json: &str) -> Cow<'_, str> {
     if !json.contains(char::is_control) {
         return json.into();
@@ -49,7 +49,7 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
     kept.trim_end().to_owned() + "…"
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

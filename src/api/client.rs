@@ -6,19 +6,19 @@ use std::time::{Duration, SystemTime};
 
 use log::warn;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ureq::Body;
 use ureq::http::header::CONTENT_TYPE;
 use ureq::http::uri::InvalidUri;
-use ureq::http::{HeaderValue, Method, Request, Response, Uri, response};
+use ureq::http::{HeaderValue, Method, Request, Response, response};
 
 use super::header::ExtraHeader;
-use super::row::RequestStyle;
+use super::request::with_fields;
 #[cfg(feature = "cli")]
 use super::schema::Schema;
 use super::secrets::Secrets;
 use super::stream::{self, ComingBody};
-use super::{Answer, Api, Ask, CallError, Class, Completion, Counting, Key, Params, Row, chat};
+use super::{Answer, Api, ApiKind, Ask, CallError, Class, Completion, Counting, Key, Params, Row};
 use crate::hints::Hints;
 use crate::http::{
     Http, HttpOptions, HttpResponse, TransportError, WaitLimit, header_named, limit_wait, post_to,
@@ -46,6 +46,15 @@ pub struct Client {
     schema: Option<Schema>,
     /// How long the parts of an answer may take, if it comes as a stream.
     stream: Option<StreamLimits>,
+    /// Whether calls are made at the flex tier.
+    flex: Option<FlexTier>,
+}
+
+/// Calls at a tier that costs less and may have no capacity.
+#[derive(Clone, Copy, Debug)]
+struct FlexTier {
+    /// How long a prompt waits for capacity until it is asked at the standard tier; `None`: as long as it takes.
+    patience: Option<Duration>,
 }
 
 /// How long the parts of a streamed answer may take to come.
@@ -102,6 +111,7 @@ impl Client {
             #[cfg(feature = "cli")]
             schema: None,
             stream: None,
+            flex: None,
         }
     }
 
@@ -112,7 +122,7 @@ impl Client {
     #[cfg(feature = "cli")]
     pub(crate) fn fitting(mut self, schema: Schema) -> Result<Self, String> {
         let mut fields = schema.fields(&self.path)?;
-        super::join(&mut fields, &self.params.extra);
+        super::request::join(&mut fields, &self.params.extra);
         if let Value::Object(fields) = fields {
             self.params.extra = fields;
         }
@@ -125,9 +135,9 @@ impl Client {
     /// # Errors
     /// The API has no streams.
     pub(crate) fn streaming(mut self, limits: StreamLimits) -> Result<Self, String> {
-        let style = RequestStyle::of_path(&self.path);
+        let style = ApiKind::of_path(&self.path);
         let style = style.ok_or_else(|| format!("the API at {} has no streams", self.path))?;
-        if let (RequestStyle::Gemini, Ok(target)) = (style, &mut self.target) {
+        if let (ApiKind::Gemini, Ok(target)) = (style, &mut self.target) {
             let url = target.uri().to_string();
             let url = url.replace(":generateContent", ":streamGenerateContent");
             let mark = if url.contains('?') { '&' } else { '?' };
@@ -136,6 +146,32 @@ impl Client {
         }
         self.stream = Some(limits);
         Ok(self)
+    }
+
+    /// Makes the calls at the flex tier. A prompt that has waited for its capacity as long as this is asked at the standard
+    /// tier.
+    ///
+    /// # Errors
+    /// The API has no such tier.
+    pub(crate) fn at_flex(mut self, patience: Option<Duration>) -> Result<Self, String> {
+        match ApiKind::of_path(&self.path) {
+            Some(ApiKind::Chat | ApiKind::Responses) => self.flex = Some(FlexTier { patience }),
+            _ => return Err(format!("the API at {} has no tiers", self.path)),
+        }
+        Ok(self)
+    }
+
+    /// The request as it is sent; `None` if that is how it came.
+    fn asking(&self, request: &[u8]) -> Option<Vec<u8>> {
+        let api = ApiKind::of_path(&self.path)?;
+        let mut fields = match self.stream {
+            Some(_) => stream::asking(api),
+            None => Value::Null,
+        };
+        if self.flex.is_some() {
+            fields["service_tier"] = "flex".into();
+        }
+        (!fields.is_null()).then(|| with_fields(fields, request))?
     }
 
     /// Adds headers to all calls. They replace those of the same name.
@@ -181,17 +217,21 @@ impl Client {
     fn call(&self, request: &[u8], sent: &dyn Fn()) -> Result<HttpResponse, CallError> {
         /// After the end of a stream, for the end of its body: then the connection can be used again.
         const END: Duration = Duration::from_secs(1);
-        let head = self.target.as_ref().map_err(Clone::clone)?;
-        let style = RequestStyle::of_path(&self.path);
-        let asking = self.stream.zip(style);
-        let asking = asking.and_then(|(_, style)| stream::asking(style, request));
+        let unreached = |error: TransportError| self.unreached(error);
+        let head = self
+            .target
+            .as_ref()
+            .map_err(|error| unreached(error.clone()))?;
+        let style = ApiKind::of_path(&self.path);
+        let asking = self.asking(request);
         let sent = || {
             let limit = self.stream.map(|limits| limits.first_token);
             limit_wait(limit.and_then(|limit| WaitLimit::new("the first token", limit)));
             sent();
         };
         let request = asking.as_deref().unwrap_or(request);
-        let (head, body) = self.http.post(head, request, &sent)?.into_parts();
+        let sent = self.http.post(head, request, &sent);
+        let (head, body) = sent.map_err(unreached)?.into_parts();
         let style = style.filter(|_| head.status.is_success());
         let mut coming = ComingBody::new(style, self.http.body_limit());
         let read = self.http.read_pieces(body, &mut |piece| {
@@ -225,14 +265,14 @@ impl Client {
             response
         };
         let error = match (ended, event) {
+            (Ok(()), None) => return Ok(response(coming.into_body())),
             (Ok(()), Some(event)) => self.failure(&response(event.into_bytes())),
-            (Err(error), _) if is_stream => CallError {
+            (Err(error), _) if !is_stream => return Err(self.unreached(error)),
+            (Err(error), _) => CallError {
                 status: Some(head.status.as_u16()),
                 request_id: request_id(&text_headers(&head.headers)),
-                ..error.into()
+                ..self.unreached(error)
             },
-            (Err(error), _) => return Err(error.into()),
-            (Ok(()), None) => return Ok(response(coming.into_body())),
         };
         let may_go_on = matches!(error.class, Class::Fault | Class::RateLimited);
         let body = String::from_utf8(response(coming.into_body()).body).ok();
@@ -254,10 +294,9 @@ impl Client {
         content: Option<(&str, &[u8])>,
     ) -> Result<Response<Body>, CallError> {
         let unsendable = |error| CallError::new(Class::Fatal, "unsendable", error);
-        let target = self.target.as_ref().map_err(Clone::clone)?;
-        let mut head = target.clone();
-        *head.uri_mut() = beside(target.uri(), &self.path, path)
-            .map_err(|error| unsendable(error.to_string()))?;
+        let mut head = self.target.clone()?;
+        let address = beside(&head.uri().to_string(), &self.path, path).parse();
+        *head.uri_mut() = address.map_err(|error: InvalidUri| unsendable(error.to_string()))?;
         let (kind, body) = content.unzip();
         match kind.map(HeaderValue::from_str) {
             Some(kind) => {
@@ -271,12 +310,15 @@ impl Client {
         if response.status().is_success() {
             return Ok(response);
         }
-        let mut response = self
-            .http
-            .read(response)
-            .map_err(|error| self.unreached(error))?;
+        Err(self.failure(&self.complete(response)?))
+    }
+
+    /// Reads a response to its end, without the secrets.
+    fn complete(&self, response: Response<Body>) -> Result<HttpResponse, CallError> {
+        let read = self.http.read(response);
+        let mut response = read.map_err(|error| self.unreached(error))?;
         self.secrets.hide_in(&mut response);
-        Err(self.failure(&response))
+        Ok(response)
     }
 
     /// The same for a JSON body, and for an answer that is a short JSON text.
@@ -288,9 +330,7 @@ impl Client {
         path: &str,
         content: Option<(&str, &[u8])>,
     ) -> Result<Value, CallError> {
-        let response = self.http.read(self.call_beside(path, content)?);
-        let mut response = response.map_err(|error| self.unreached(error))?;
-        self.secrets.hide_in(&mut response);
+        let response = self.complete(self.call_beside(path, content)?)?;
         serde_json::from_slice(&response.body).map_err(|_| self.failure(&response))
     }
 
@@ -299,8 +339,8 @@ impl Client {
         self.secrets.hide_bytes(body)
     }
 
-    fn unreached(&self, error: TransportError) -> CallError {
-        let mut error = CallError::from(error);
+    fn unreached(&self, error: impl Into<CallError>) -> CallError {
+        let mut error = error.into();
         error.message = self.secrets.hide(error.message);
         error
     }
@@ -312,28 +352,34 @@ impl Client {
     pub(crate) fn answer_to(
         &self,
         request: &[u8],
-        response: HttpResponse,
+        mut response: HttpResponse,
     ) -> Result<Answer, CallError> {
-        let mut answer = self.read(response)?;
-        if asks_for_json(request) && has_stopped(&answer) && !is_json(&answer.text) {
-            answer.finish_reason = Some("not_json".to_owned());
-        }
-        Ok(answer)
-    }
-
-    /// Reads a complete response.
-    fn read(&self, mut response: HttpResponse) -> Result<Answer, CallError> {
-        let is_success = (200..300).contains(&response.status);
         let body = std::mem::take(&mut response.body);
+        let is_success = (200..300).contains(&response.status);
         let read = if is_success {
             self.completion(body)
         } else {
             Err(body)
         };
-        match read {
-            Ok((completion, body)) => Ok(self.answer(completion, body, &response)),
-            Err(body) => Err(self.failure(&HttpResponse { body, ..response })),
+        let (completion, body) = match read {
+            Ok(read) => read,
+            Err(body) => return Err(self.failure(&HttpResponse { body, ..response })),
+        };
+        let hints = Hints::read(&response.headers, None, SystemTime::now());
+        self.warn_once(&hints);
+        let mut answer = Answer {
+            text: completion.text,
+            finish_reason: completion.finish_reason,
+            status: response.status,
+            request_id: request_id(&response.headers).or(completion.request_id),
+            usage: completion.usage,
+            hints: Box::new(hints),
+            body,
+        };
+        if is_not_json(request, &answer) {
+            answer.finish_reason = Some("not_json".to_owned());
         }
+        Ok(answer)
     }
 
     /// Reads a body as an answer, repaired if it is broken; or else returns the body.
@@ -349,20 +395,6 @@ impl Client {
             .map_err(FromUtf8Error::into_bytes)
             .and_then(|text| read(text).map_err(String::into_bytes))
             .or_else(|body| read(repaired(&body)).map_err(|_| body))
-    }
-
-    fn answer(&self, completion: Completion, body: Json, response: &HttpResponse) -> Answer {
-        let hints = Hints::read(&response.headers, None, SystemTime::now());
-        self.warn_once(&hints);
-        Answer {
-            text: completion.text,
-            finish_reason: completion.finish_reason,
-            status: response.status,
-            request_id: request_id(&response.headers).or(completion.request_id),
-            usage: completion.usage,
-            hints: Box::new(hints),
-            body,
-        }
     }
 
     fn failure(&self, response: &HttpResponse) -> CallError {
@@ -383,25 +415,20 @@ impl Client {
     }
 }
 
-/// Whether a request demands an answer in JSON.
-fn asks_for_json(request: &[u8]) -> bool {
+/// Whether a request demands JSON, and the answer is none although it ended as usual: one that was cut or refused says so
+/// already.
+fn is_not_json(request: &[u8], answer: &Answer) -> bool {
     const FIELD: &[u8] = b"\"response_format\"";
     let may_ask = request.windows(FIELD.len()).any(|part| part == FIELD);
     let body = || serde_json::from_slice::<Value>(request).unwrap_or_default();
+    let asks = || {
+        let kind = &body()["response_format"]["type"];
+        kind == "json_object" || kind == "json_schema"
+    };
     may_ask
-        && matches!(
-            body()["response_format"]["type"].as_str(),
-            Some("json_object" | "json_schema")
-        )
-}
-
-/// Whether an answer ended as usual: one that was cut or refused says so already.
-fn has_stopped(answer: &Answer) -> bool {
-    matches!(answer.finish_reason.as_deref(), None | Some("stop"))
-}
-
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<IgnoredAny>(text).is_ok()
+        && matches!(answer.finish_reason.as_deref(), None | Some("stop"))
+        && serde_json::from_str::<IgnoredAny>(&answer.text).is_err()
+        && asks()
 }
 
 /// The address of the calls: the path follows the base URL, unless that is the whole address already,
@@ -418,55 +445,51 @@ fn address(api: &dyn Api, base_url: &str, path: &str) -> String {
 }
 
 /// The address with another path in the place of this one, which may bring a query of its own.
-fn beside(address: &Uri, path: &str, other: &str) -> Result<Uri, InvalidUri> {
-    let base = address.path().trim_end_matches('/');
+fn beside(address: &str, path: &str, other: &str) -> String {
+    let (base, query) = address.split_once('?').unwrap_or((address, ""));
+    let base = base.trim_end_matches('/');
     let base = base.strip_suffix(path).unwrap_or(base);
-    let server = address
-        .authority()
-        .map_or("", |authority| authority.as_str());
-    let query = address.query().map_or_else(String::new, |query| {
-        format!("{}{query}", if other.contains('?') { '&' } else { '?' })
-    });
-    let scheme = address.scheme_str().unwrap_or("http");
-    format!("{scheme}://{server}{base}{other}{query}").parse()
+    let mark = match query {
+        "" => "",
+        _ if other.contains('?') => "&",
+        _ => "?",
+    };
+    format!("{base}{other}{mark}{query}")
 }
 
 /// The secrets that an address may hold: its user's password, and the values of its query.
 pub(crate) fn secrets_of(url: &str) -> impl Iterator<Item = &str> {
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
-    let authority = url.split('/').nth(2).unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    let password = user.and_then(|user| user.split_once(':'));
-    let pairs = query.split('&').filter(|pair| !is_version(pair));
-    let values = pairs.filter_map(|pair| pair.split_once('='));
-    values.chain(password).map(|(_, secret)| secret)
+    let password = user_of(url).and_then(|user| user.split_once(':'));
+    let pairs = query.split('&').filter_map(secret_pair);
+    pairs.chain(password).map(|(_, secret)| secret)
 }
 
-/// The part of Azure's addresses that is no secret.
-fn is_version(pair: &str) -> bool {
-    pair.starts_with("api-version=")
+/// The name and the password in an address.
+fn user_of(url: &str) -> Option<&str> {
+    let (user, _) = url.split('/').nth(2)?.rsplit_once('@')?;
+    Some(user)
+}
+
+/// A name and a value of a query, unless it is the part of Azure's addresses that is no secret.
+fn secret_pair(pair: &str) -> Option<(&str, &str)> {
+    pair.split_once('=')
+        .filter(|(name, _)| *name != "api-version")
 }
 
 /// An address in which a password and the secrets of a query are hidden.
 pub(crate) fn masked(url: &str) -> String {
-    let (url, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut shown = url.to_owned();
-    if let Some((scheme, rest)) = url.split_once("://") {
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = authority.rsplit_once('@').map(|(_, host)| host);
-        shown = match host {
-            Some(host) => format!("{scheme}://…@{host}{path}"),
-            None => url.to_owned(),
-        };
-    }
-    for (n, pair) in query
-        .split('&')
-        .enumerate()
-        .filter(|(_, pair)| !pair.is_empty())
-    {
-        let name = pair.split_once('=').filter(|_| !is_version(pair));
-        let pair = name.map_or(pair.to_owned(), |(name, _)| format!("{name}=…"));
-        shown += &format!("{}{pair}", if n == 0 { '?' } else { '&' });
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut shown = match user_of(base) {
+        Some(user) => base.replacen(&format!("//{user}@"), "//…@", 1),
+        None => base.to_owned(),
+    };
+    for (n, pair) in query.split('&').filter(|pair| !pair.is_empty()).enumerate() {
+        shown.push(if n == 0 { '?' } else { '&' });
+        match secret_pair(pair) {
+            Some((name, _)) => shown += &format!("{name}=…"),
+            None => shown += pair,
+        }
     }
     shown
 }
@@ -493,13 +516,13 @@ impl Ask for Client {
     }
 
     fn ask_reporting(&self, request: &[u8], sent: &dyn Fn()) -> Result<Answer, CallError> {
-        let result = self.call(request, sent);
+        let response = self.call(request, sent);
         limit_wait(None);
-        let response = result.map_err(|error| CallError {
-            message: self.secrets.hide(error.message),
-            ..error
-        })?;
-        self.answer_to(request, response)
+        let answer = response.and_then(|response| self.answer_to(request, response));
+        answer.map_err(|error| match self.flex {
+            Some(_) => error.at_flex(),
+            None => error,
+        })
     }
 
     #[cfg(feature = "cli")]
@@ -508,17 +531,22 @@ impl Ask for Client {
     }
 
     fn request_again(&self, request: &[u8], answer: &Answer, misfit: &str) -> Vec<u8> {
-        let style = RequestStyle::of_path(&self.path);
+        let style = ApiKind::of_path(&self.path);
         let again = style.and_then(|style| style.again(request, &answer.text, misfit));
         again.unwrap_or_else(|| request.to_vec())
     }
 
+    fn fallback(&self, request: &[u8], waited: Duration) -> Option<Vec<u8>> {
+        let patience = self.flex?.patience?;
+        let standard = || with_fields(json!({"service_tier": "default"}), request);
+        (waited >= patience).then(standard)?
+    }
+
     /// Chat completions have none: the ids of their records were always made without.
     fn mark(&self) -> &str {
-        if self.path == chat::PATH {
-            ""
-        } else {
-            &self.path
+        match ApiKind::of_path(&self.path) {
+            Some(ApiKind::Chat) => "",
+            _ => &self.path,
         }
     }
 
@@ -529,11 +557,8 @@ impl Ask for Client {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chat::Chat;
-    use super::super::gemini::Gemini;
-    use super::super::messages::Messages;
+    use super::super::ApiKind::{Chat, Gemini, Messages};
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_client_never_shows_its_key() {
@@ -650,7 +675,7 @@ mod tests {
                 headers,
                 body: body.to_string().into_bytes(),
             };
-            match client.read(response) {
+            match client.answer_to(b"", response) {
                 Ok(answer) => answer.request_id,
                 Err(error) => error.request_id,
             }

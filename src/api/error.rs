@@ -26,6 +26,9 @@ const BROKEN: &str = "broken_connection";
 /// The code of an answer that does not fit the schema.
 const MISFIT: &str = "schema";
 
+/// The code of a call for which the flex tier had no capacity.
+const NO_CAPACITY: &str = "no_capacity";
+
 /// The codes of prompts that a provider's batch did not ask: it expired, or was cancelled or not accepted.
 pub(crate) const EXPIRED: &str = "batch_expired";
 pub(crate) const CANCELLED: &str = "batch_cancelled";
@@ -106,9 +109,38 @@ impl CallError {
     /// The verdict where a limiter pauses everyone with the key: without a stated time, it decides when.
     pub(crate) fn verdict_behind_a_limiter(&self) -> Verdict {
         match self.verdict() {
-            Verdict::RateLimited(None) => Verdict::RateLimited(Some(Duration::ZERO)),
+            Verdict::RateLimited(None) if !self.is_without_capacity() => {
+                Verdict::RateLimited(Some(Duration::ZERO))
+            }
             verdict => verdict,
         }
+    }
+
+    /// The failure of a call at the flex tier. If the tier has no capacity (OpenAI: 429 `resource_unavailable`, Groq: 498
+    /// `capacity_exceeded`), that says nothing about the rate.
+    pub(super) fn at_flex(self) -> Self {
+        let said = format!("{} {}", self.code, self.message).to_lowercase();
+        let said = said.replace('_', " ");
+        let words = [
+            "resource unavailable",
+            "resources unavailable",
+            "capacity exceeded",
+        ];
+        let is_it =
+            self.class == Class::RateLimited && words.iter().any(|words| said.contains(words));
+        match is_it {
+            true => CallError {
+                code: NO_CAPACITY.to_owned(),
+                ..self
+            },
+            false => self,
+        }
+    }
+
+    /// Whether the flex tier had no capacity for the call.
+    #[must_use]
+    pub(crate) fn is_without_capacity(&self) -> bool {
+        self.class == Class::RateLimited && self.code == NO_CAPACITY
     }
 
     /// Whether no connection was made at all.
@@ -135,6 +167,7 @@ impl CallError {
         match (self.class, self.status) {
             _ if self.code == EXPIRED => CallOutcome::Expired,
             _ if self.code == CANCELLED => CallOutcome::Cancelled,
+            (Class::RateLimited, _) if self.is_without_capacity() => CallOutcome::NoCapacity,
             (Class::RateLimited, _) => CallOutcome::RateLimited,
             (Class::Rejected, Some(200..300)) if self.code == MISFIT => CallOutcome::Misfit,
             (Class::Rejected, _) => CallOutcome::Rejected,

@@ -1,21 +1,17 @@
 //! Requests to the LLM APIs and what their responses mean: an answer, or a failure of a class.
 //!
-//! Each API is one file and pure: JSON out, JSON in. [`Client`] joins one to the HTTP client, and is
+//! The APIs are pure: JSON out, JSON in. [`Client`] joins one to the HTTP client, and is
 //! what a batch calls. [`CallError`] is the only failure that the rooms above see; its [`Class`]
 //! says what to do: try again, give up on this prompt, or stop the batch.
 
-mod chat;
 mod client;
-mod embeddings;
 mod error;
 mod error_body;
-mod gemini;
 mod header;
 mod key;
 mod kind;
-mod messages;
 mod reading;
-mod responses;
+mod request;
 mod row;
 #[cfg(feature = "cli")]
 mod schema;
@@ -24,6 +20,7 @@ mod stream;
 
 use std::fmt::Debug;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -186,9 +183,9 @@ pub struct Usage {
     pub output: u64,
     /// Of the output: what the model thought.
     pub reasoning: u64,
-    /// Of all these, at half the price, because a provider's batch brought them: uncached input, cached, cache writes and
-    /// output.
-    #[serde(skip)]
+    /// Of all these, at half the price, because a provider's batch or the flex tier brought them: uncached input, cached,
+    /// cache writes and output.
+    #[serde(skip_serializing_if = "is_zero")]
     pub half: [u64; 4],
 }
 
@@ -229,6 +226,10 @@ impl Usage {
     }
 }
 
+fn is_zero(half: &[u64; 4]) -> bool {
+    *half == [0; 4]
+}
+
 /// Which tokens a server counts against its limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -241,9 +242,6 @@ pub enum Counting {
     /// Those of the request alone (Gemini, and embeddings).
     Input,
 }
-
-/// The address of the three APIs of OpenAI.
-const OPENAI: &str = "https://api.openai.com/v1";
 
 /// Makes the calls of a batch: a [`Client`], or a simulated server.
 pub trait Ask: Debug + Send + Sync {
@@ -287,6 +285,13 @@ pub trait Ask: Debug + Send + Sync {
         request.to_vec()
     }
 
+    /// The request to send instead, where the server has had no capacity for this one for as long as this; `None`: the same
+    /// again.
+    fn fallback(&self, request: &[u8], waited: Duration) -> Option<Vec<u8>> {
+        let _ = (request, waited);
+        None
+    }
+
     /// Tells a request from one with the same body elsewhere: the path, where it is not that of chat
     /// completions.
     fn mark(&self) -> &str {
@@ -297,41 +302,6 @@ pub trait Ask: Debug + Send + Sync {
     fn counting(&self) -> Counting {
         Counting::Reserved
     }
-}
-
-/// Puts fields into a body. They win over those that are there; objects are joined.
-fn join(body: &mut Value, extra: &Map<String, Value>) {
-    for (name, value) in extra {
-        match (&mut body[name], value) {
-            (there @ Value::Object(_), Value::Object(more)) => join(there, more),
-            (there, value) => *there = value.clone(),
-        }
-    }
-}
-
-/// Puts a field into a body, if there is a value.
-fn put<T: Into<Value>>(body: &mut Value, name: &str, given: Option<T>) {
-    if let Some(given) = given {
-        body[name] = given.into();
-    }
-}
-
-/// A base URL without a slash at the end, and with a version if it names only a host.
-fn with_version_after_a_host(base_url: &str, version: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
-    let (_, after_scheme) = base_url.split_once("://").unwrap_or(("", base_url));
-    let has_path = after_scheme.contains('/');
-    format!("{base_url}{}", if has_path { "" } else { version })
-}
-
-/// A base URL without a slash at the end, and with a version unless it ends with one: for the APIs
-/// whose makers' own programs add it to any address.
-fn with_version(base_url: &str, version: &str) -> String {
-    let base_url = base_url.trim_end_matches('/');
-    let (_, last) = base_url.rsplit_once("/v").unwrap_or_default();
-    let has_version = last.starts_with(|first: char| first.is_ascii_digit());
-    let has_version = has_version && !last.contains('/');
-    format!("{base_url}{}", if has_version { "" } else { version })
 }
 
 #[cfg(test)]

@@ -1,11 +1,174 @@
-//! What the readers of all APIs share: objects, texts in their parts, and what a call cost.
+//! What the APIs answer: the text, why it ended, and what the call cost.
 
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::Usage;
+use super::ApiKind::{self, *};
+use super::{Completion, Usage};
+use crate::json::in_one_line;
+
+/// The tool of `messages` whose input is an answer that fits a schema.
+pub(super) const SCHEMA_TOOL: &str = "structured_answer";
+
+/// Reads the body of an answer; `None` if it is none.
+pub(super) fn completion(api: ApiKind, body: &str) -> Option<Completion> {
+    if api == Embeddings {
+        return vectors(body);
+    }
+    let body = object(body)?;
+    let answer = match api {
+        Chat => chat(&body),
+        Responses => responses(&body),
+        Messages => messages(&body),
+        Gemini | Embeddings => gemini(&body),
+    };
+    Some(Completion {
+        usage: usage_in(
+            &body["usage"],
+            &body["usageMetadata"],
+            &body["service_tier"],
+        ),
+        request_id: word(&body["responseId"]),
+        ..answer?
+    })
+}
+
+/// An answer that ended for this reason, which it says in OpenAI's words.
+fn ended(reason: Option<&str>, text: String) -> Completion {
+    let usual = |reason| match reason {
+        "end_turn" | "stop_sequence" | "STOP" | "completed" => "stop",
+        "max_tokens" | "model_context_window_exceeded" | "max_output_tokens" | "MAX_TOKENS" => {
+            "length"
+        }
+        "tool_use" => "tool_calls",
+        "SAFETY" | "RECITATION" | "LANGUAGE" | "BLOCKLIST" | "PROHIBITED_CONTENT" | "SPII"
+        | "IMAGE_SAFETY" => "content_filter",
+        other => other,
+    };
+    Completion {
+        text,
+        finish_reason: reason.map(|reason| usual(reason).to_owned()),
+        ..Completion::default()
+    }
+}
+
+/// A message without content (a call of a tool) is an answer whose text is empty, and a refusal one with its words. A
+/// choice that failed on its way through a gateway is no answer.
+fn chat(body: &Value) -> Option<Completion> {
+    let choice = body["choices"].get(0)?;
+    let message = &choice["message"];
+    let reason = choice["finish_reason"].as_str();
+    let is_empty = message.is_null() && reason.is_some();
+    if has_failed(choice) || !(message.is_object() || is_empty) {
+        return None;
+    }
+    let text = text_of(&message["content"]);
+    let refusal = message["refusal"].as_str().filter(|_| text.is_empty());
+    Some(match refusal {
+        Some(refusal) => ended(Some("refusal"), refusal.to_owned()),
+        None => ended(reason, text),
+    })
+}
+
+/// Gateways report the failure of the server behind them in a choice.
+fn has_failed(choice: &Value) -> bool {
+    let failed = |name: &str| matches!(choice[name].as_str(), Some("error" | "network_error"));
+    choice["error"].is_object() || failed("finish_reason") || failed("native_finish_reason")
+}
+
+/// The text of all messages, with that of a refusal; what the model thought is left out. A response that has failed, or is
+/// not done yet, is no answer.
+fn responses(body: &Value) -> Option<Completion> {
+    let output = body["output"].as_array()?;
+    let parts = || output.iter().flat_map(|item| items(&item["content"]));
+    let messages = output.iter().filter(|item| item["type"] == "message");
+    let said = messages.flat_map(|item| items(&item["content"]));
+    let refusal = |part: &Value| part["refusal"].is_string();
+    let reason = match body["status"].as_str().unwrap_or("completed") {
+        "completed" if parts().any(refusal) => "refusal",
+        "completed" if output.iter().any(|item| item["type"] == "function_call") => "tool_calls",
+        "incomplete" => body["incomplete_details"]["reason"]
+            .as_str()
+            .unwrap_or("incomplete"),
+        "completed" => "completed",
+        _ => return None,
+    };
+    let texts = said.filter_map(|part| part["refusal"].as_str().or(part["text"].as_str()));
+    Some(ended(Some(reason), texts.collect()))
+}
+
+/// The text of all blocks of text; what the model thought is left out.
+fn messages(body: &Value) -> Option<Completion> {
+    let blocks = body["content"].as_array()?;
+    let is_structured =
+        |block: &&Value| block["type"] == "tool_use" && block["name"] == SCHEMA_TOOL;
+    let reason = body["stop_reason"].as_str();
+    Some(match blocks.iter().find(is_structured) {
+        Some(call) => {
+            let reason = if reason == Some("tool_use") {
+                Some("stop")
+            } else {
+                reason
+            };
+            ended(reason, call["input"].to_string())
+        }
+        None => ended(reason, text_of(&body["content"])),
+    })
+}
+
+/// The text of the first candidate. A prompt that the filter has blocked has no candidate: that is an empty answer, ended
+/// by the filter, like one that it has withheld.
+fn gemini(body: &Value) -> Option<Completion> {
+    let Some(candidate) = items(&body["candidates"]).first() else {
+        let is_blocked = body["promptFeedback"]["blockReason"].is_string();
+        return is_blocked.then(|| ended(Some("content_filter"), String::new()));
+    };
+    let parts = items(&candidate["content"]["parts"]);
+    let calls = parts.iter().any(|part| part["functionCall"].is_object());
+    let spoken = parts.iter().filter(|part| part["thought"] != true);
+    let reason = match candidate["finishReason"].as_str() {
+        Some("STOP") if calls => Some("tool_calls"),
+        reason => reason,
+    };
+    let text = spoken.filter_map(|part| part["text"].as_str()).collect();
+    candidate.is_object().then(|| ended(reason, text))
+}
+
+/// The vector as JSON, such as `[0.1,-0.2]`, or, where it was asked for as base64, that; a list of vectors where the request
+/// brought several inputs. The numbers are not read: they stay as they came, but in one line.
+fn vectors(body: &str) -> Option<Completion> {
+    #[derive(Deserialize)]
+    struct EmbeddingList<'a> {
+        #[serde(borrow)]
+        data: Vec<Embedding<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Embedding<'a> {
+        #[serde(borrow)]
+        embedding: &'a RawValue,
+    }
+    let list: EmbeddingList<'_> = serde_json::from_str(body).ok()?;
+    let vector = |item: &Embedding<'_>| {
+        let json = item.embedding.get();
+        json.starts_with(['[', '"'])
+            .then(|| in_one_line(json.to_owned()))
+    };
+    let vectors: Vec<_> = list.data.iter().map(vector).collect::<Option<_>>()?;
+    let text = match &vectors[..] {
+        [] => return None,
+        [vector] => serde_json::from_str(vector).unwrap_or_else(|_| vector.clone()),
+        _ => format!("[{}]", vectors.join(",")),
+    };
+    let usage = usage_of(body);
+    Some(Completion {
+        usage,
+        ..ended(None, text)
+    })
+}
 
 /// A body that is a JSON object.
-pub(super) fn object(body: &str) -> Option<Value> {
+fn object(body: &str) -> Option<Value> {
     serde_json::from_str(body).ok().filter(Value::is_object)
 }
 
@@ -15,20 +178,19 @@ pub(super) fn items(list: &Value) -> &[Value] {
 }
 
 /// A text, or the texts of a list of parts; the parts with what the model thought are left out.
-pub(super) fn text_of(content: &Value) -> String {
+fn text_of(content: &Value) -> String {
     let text = |part: &Value| match part["type"].as_str() {
         None | Some("text" | "output_text") => part["text"].as_str().map(str::to_owned),
         Some(_) => None,
     };
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(text).collect(),
-        _ => String::new(),
+        parts => items(parts).iter().filter_map(text).collect(),
     }
 }
 
 /// A field that is a text.
-pub(super) fn word(value: &Value) -> Option<String> {
+fn word(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
@@ -45,38 +207,53 @@ pub(super) fn word(value: &Value) -> Option<String> {
 /// ```
 #[must_use]
 pub fn usage_of(body: &str) -> Option<Usage> {
-    #[derive(serde::Deserialize)]
+    #[derive(Deserialize)]
     struct UsageFields {
         #[serde(default)]
         usage: Value,
         #[serde(default, rename = "usageMetadata")]
         gemini: Value,
+        #[serde(default)]
+        service_tier: Value,
     }
-    let UsageFields { usage, gemini } = serde_json::from_str(body).ok()?;
-    counted(&usage).or_else(|| counted(&gemini))
+    let fields: UsageFields = serde_json::from_str(body).ok()?;
+    usage_in(&fields.usage, &fields.gemini, &fields.service_tier)
+}
+
+/// What a call cost, by these fields of its answer. OpenAI's flex tier costs half.
+fn usage_in(usage: &Value, gemini: &Value, tier: &Value) -> Option<Usage> {
+    let usage = counted(usage).or_else(|| counted(gemini))?;
+    Some(if tier == "flex" {
+        usage.at_half()
+    } else {
+        usage
+    })
 }
 
 /// What a call cost. Anthropic counts the tokens of a cache apart from the input, and Gemini its
 /// thoughts apart from the answer; the others count them in.
-pub(super) fn counted(usage: &Value) -> Option<Usage> {
-    let counts = |paths: &[&str]| -> Vec<u64> {
-        let counts = paths.iter().filter_map(|path| usage.pointer(path));
-        counts.filter_map(tokens).collect()
+fn counted(usage: &Value) -> Option<Usage> {
+    let count = |path: &&str| tokens(usage.pointer(path)?);
+    let first = |paths: &[&str]| paths.iter().find_map(count).unwrap_or(0);
+    // The first name that is there counts, with those that have to be added.
+    let total = |ways: [&[&str]; 3]| {
+        let sum = |names: &&[&str]| names.iter().filter_map(count).reduce(u64::saturating_add);
+        ways.iter().find_map(sum)
     };
-    let sum = |paths: &[&str]| counts(paths).into_iter().reduce(u64::saturating_add);
-    let first = |paths: &[&str]| counts(paths).first().copied().unwrap_or(0);
-    let input = sum(&["/prompt_tokens"])
-        .or_else(|| {
-            sum(&[
-                "/input_tokens",
-                "/cache_creation_input_tokens",
-                "/cache_read_input_tokens",
-            ])
-        })
-        .or_else(|| sum(&["/promptTokenCount", "/toolUsePromptTokenCount"]));
-    let output = sum(&["/completion_tokens"])
-        .or_else(|| sum(&["/output_tokens"]))
-        .or_else(|| sum(&["/candidatesTokenCount", "/thoughtsTokenCount"]));
+    let input = total([
+        &["/prompt_tokens"],
+        &[
+            "/input_tokens",
+            "/cache_creation_input_tokens",
+            "/cache_read_input_tokens",
+        ],
+        &["/promptTokenCount", "/toolUsePromptTokenCount"],
+    ]);
+    let output = total([
+        &["/completion_tokens"],
+        &["/output_tokens"],
+        &["/candidatesTokenCount", "/thoughtsTokenCount"],
+    ]);
     if input.is_none() && output.is_none() {
         return None;
     }

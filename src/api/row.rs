@@ -1,4 +1,4 @@
-//! What a row of the input asks beyond a text: a conversation, files, parameters of its own; and how each API writes them.
+//! What a row of the input asks beyond a text: a conversation, files, parameters of its own.
 //!
 //! A file is read when its request is made, so the files of a batch are never in memory together; before the run it is
 //! only looked at.
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Api, Params};
+use super::{Api, ApiKind, Params};
 
 /// The largest file, in bytes: what the makers take in one request is 20 MB (Gemini) and more.
 const LARGEST: u64 = 20_000_000;
@@ -31,206 +31,138 @@ pub struct Row {
     pub(crate) files: Vec<String>,
 }
 
-/// How an API writes conversations and files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestStyle {
-    Chat,
-    Responses,
-    Messages,
-    Gemini,
-}
-
-/// A file as it is sent.
-enum Attached {
-    Url(String),
-    Data { mime: String, base64: String },
-}
-
-impl RequestStyle {
-    /// The dialect of the API with this path; `None` for embeddings and APIs of somebody's own.
-    pub(crate) fn of_path(path: &str) -> Option<Self> {
-        match path {
-            "/chat/completions" => Some(RequestStyle::Chat),
-            "/responses" => Some(RequestStyle::Responses),
-            "/messages" => Some(RequestStyle::Messages),
-            _ if path.ends_with(":generateContent") => Some(RequestStyle::Gemini),
-            _ => None,
-        }
+impl Row {
+    /// Whether it asks nothing beyond its text.
+    pub(crate) fn is_plain(&self) -> bool {
+        *self == Row::default()
     }
 
-    /// The field of a body with the conversation.
-    fn list(self) -> &'static str {
-        match self {
-            RequestStyle::Chat | RequestStyle::Messages => "messages",
-            RequestStyle::Responses => "input",
-            RequestStyle::Gemini => "contents",
+    /// Whether the API with this path has a place for all of it, and its files can be read. Nothing large is read.
+    pub(crate) fn check(&self, path: &str) -> Result<(), String> {
+        let api = ApiKind::of_path(path);
+        if api.is_none() && !(self.messages.is_empty() && self.files.is_empty()) {
+            return Err(format!("the API at {path} takes no messages or files"));
         }
+        if api == Some(ApiKind::Gemini) && self.settings.contains_key("model") {
+            let problem =
+                "with --api gemini the model is part of the address, and cannot differ by row";
+            return Err(problem.to_owned());
+        }
+        let mut local = self.files.iter().filter(|place| !is_url(place));
+        local.try_for_each(|place| mime_of(place).map(drop))
     }
 
-    /// Puts a conversation into a body that was made from its last text.
-    fn put(self, body: &mut Value, messages: Vec<Value>) {
-        let (system, said): (Vec<_>, Vec<_>) = messages
-            .into_iter()
-            .partition(|message| matches!(message["role"].as_str(), Some("system" | "developer")));
-        let said = said.into_iter().map(|message| self.message(message));
-        if self == RequestStyle::Chat {
-            let first = body["messages"][0].take();
-            let given = (system.is_empty() && first["role"] == "system").then_some(first);
-            body["messages"] = given.into_iter().chain(system).chain(said).collect();
-            return;
-        }
-        body[self.list()] = said.collect();
-        if system.is_empty() {
-            return;
-        }
-        let texts = system.iter().map(|message| text_of(&message["content"]));
-        let text = texts.collect::<Vec<_>>().join("\n\n");
-        match self {
-            RequestStyle::Gemini => body["systemInstruction"] = json!({"parts": [{"text": text}]}),
-            RequestStyle::Responses => body["instructions"] = text.into(),
-            RequestStyle::Messages | RequestStyle::Chat => body["system"] = text.into(),
-        }
-    }
-
-    /// A request that goes on with an answer that did not fit, and the reason. `None` if the request is of another shape.
-    pub(super) fn again(self, request: &[u8], answer: &str, misfit: &str) -> Option<Vec<u8>> {
-        let mut body: Value = serde_json::from_slice(request).ok()?;
-        let list = &mut body[self.list()];
-        if list.is_string() {
-            *list = json!([{"role": "user", "content": list}]);
-        }
-        let list = list.as_array_mut()?;
-        if !answer.trim().is_empty() {
-            list.push(self.message(json!({"role": "assistant", "content": answer})));
-        }
-        let problem = format!("This answer does not fit the schema: {misfit}. Answer once more.");
-        list.push(self.message(json!({"role": "user", "content": problem})));
-        Some(body.to_string().into_bytes())
-    }
-
-    /// A message of a conversation.
-    fn message(self, mut message: Value) -> Value {
-        let is_model = message["role"] == "assistant";
-        let content = match message["content"].take() {
-            Value::Array(parts) => parts
-                .into_iter()
-                .map(|part| self.part(part, is_model))
-                .collect(),
-            Value::String(text) if self == RequestStyle::Gemini => json!([{"text": text}]),
-            other => other,
+    /// The body of the request.
+    pub(super) fn body(
+        &self,
+        api: &dyn Api,
+        path: &str,
+        prompt: &str,
+        params: &Params,
+    ) -> Result<Value, String> {
+        self.check(path)?;
+        let mut params = self.params(params);
+        let Some(kind) = ApiKind::of_path(path).filter(|_| self.has_conversation()) else {
+            return Ok(api.body(prompt, &params));
         };
-        if self == RequestStyle::Gemini {
-            return json!({"role": if is_model { "model" } else { "user" }, "parts": content});
+        let mut said = self.messages.clone();
+        if said.is_empty() {
+            said.push(json!({"role": "user", "content": prompt}));
         }
-        message["content"] = content;
-        message
-    }
-
-    /// A part of a message; parts that are unknown stay as they are.
-    fn part(self, part: Value, is_model: bool) -> Value {
-        if self == RequestStyle::Chat {
-            return part;
+        self.attach_files(&mut said)?;
+        let (system, rest): (Vec<_>, Vec<_>) = said.into_iter().partition(is_of_the_system);
+        if !system.is_empty() {
+            let texts: Vec<_> = system
+                .iter()
+                .map(|message| text_of(&message["content"]))
+                .collect();
+            params.system = (kind != ApiKind::Chat).then(|| texts.join("\n\n"));
         }
-        if part["type"] == "text" {
-            let kind = ["input_text", "output_text"][usize::from(is_model)];
-            return match self {
-                RequestStyle::Responses => json!({"type": kind, "text": part["text"]}),
-                RequestStyle::Gemini => json!({"text": part["text"]}),
-                _ => part,
-            };
-        }
-        match part["image_url"]["url"].as_str() {
-            Some(url) => self.file(&Attached::of_url(url)),
-            None => part,
-        }
-    }
-
-    /// A file as a part of a message.
-    fn file(self, file: &Attached) -> Value {
-        let is_pdf = file.is_pdf();
-        let (mime, base64) = match file {
-            Attached::Data { mime, base64 } => (mime.as_str(), base64.as_str()),
-            Attached::Url(url) => return self.file_at(url, is_pdf),
+        let said = match kind {
+            ApiKind::Chat => system.into_iter().chain(rest).collect(),
+            _ => rest,
         };
-        let data_url = || format!("data:{mime};base64,{base64}");
-        match (self, is_pdf) {
-            (RequestStyle::Chat, false) => {
-                json!({"type": "image_url", "image_url": {"url": data_url()}})
-            }
-            (RequestStyle::Chat, true) => {
-                let file = json!({"filename": "file.pdf", "file_data": data_url()});
-                json!({"type": "file", "file": file})
-            }
-            (RequestStyle::Responses, false) => {
-                json!({"type": "input_image", "image_url": data_url()})
-            }
-            (RequestStyle::Responses, true) => {
-                json!({"type": "input_file", "filename": "file.pdf", "file_data": data_url()})
-            }
-            (RequestStyle::Messages, _) => {
-                let source = json!({"type": "base64", "media_type": mime, "data": base64});
-                json!({"type": if is_pdf { "document" } else { "image" }, "source": source})
-            }
-            (RequestStyle::Gemini, _) => json!({"inlineData": {"mimeType": mime, "data": base64}}),
-        }
+        Ok(kind.request(kind.conversation(said, &params), &params))
     }
 
-    /// A file that the server fetches.
-    fn file_at(self, url: &str, is_pdf: bool) -> Value {
-        match (self, is_pdf) {
-            (RequestStyle::Chat, _) => json!({"type": "image_url", "image_url": {"url": url}}),
-            (RequestStyle::Responses, false) => json!({"type": "input_image", "image_url": url}),
-            (RequestStyle::Responses, true) => json!({"type": "input_file", "file_url": url}),
-            (RequestStyle::Messages, _) => {
-                let kind = if is_pdf { "document" } else { "image" };
-                json!({"type": kind, "source": {"type": "url", "url": url}})
+    fn has_conversation(&self) -> bool {
+        !(self.messages.is_empty() && self.files.is_empty())
+    }
+
+    /// The parameters of the batch, with those of this row.
+    fn params(&self, params: &Params) -> Params {
+        let mut own = params.clone();
+        for (name, value) in &self.settings {
+            match (name.as_str(), value) {
+                ("model", Value::String(model)) => own.model.clone_from(model),
+                ("system", Value::String(text)) => own.system = Some(text.clone()),
+                ("max_tokens", Value::Number(most)) => {
+                    own.max_tokens = most.as_u64().and_then(|most| most.try_into().ok());
+                }
+                ("temperature", Value::Number(number)) => own.temperature = number.as_f64(),
+                _ => {
+                    own.extra.insert(name.clone(), value.clone());
+                }
             }
-            (RequestStyle::Gemini, _) => json!({"fileData": {"fileUri": url}}),
         }
+        own
+    }
+
+    /// Puts the files before the last thing that the user says.
+    fn attach_files(&self, said: &mut [Value]) -> Result<(), String> {
+        if self.files.is_empty() {
+            return Ok(());
+        }
+        let part =
+            |place: &String| Ok(json!({"type": "image_url", "image_url": {"url": url_of(place)?}}));
+        let mut parts = self
+            .files
+            .iter()
+            .map(part)
+            .collect::<Result<Vec<_>, String>>()?;
+        let last = said.iter_mut().rfind(|message| message["role"] == "user");
+        let last = last.ok_or("files need a message of the user to belong to")?;
+        match last["content"].take() {
+            Value::Array(more) => parts.extend(more),
+            Value::String(text) => parts.push(json!({"type": "text", "text": text})),
+            _ => {}
+        }
+        last["content"] = parts.into();
+        Ok(())
     }
 }
 
-impl Attached {
-    /// An address, or the data that it holds itself.
-    fn of_url(url: &str) -> Self {
-        let data = url
-            .strip_prefix("data:")
-            .and_then(|rest| rest.split_once(";base64,"));
-        match data {
-            Some((mime, base64)) => Attached::Data {
-                mime: mime.to_owned(),
-                base64: base64.to_owned(),
-            },
-            None => Attached::Url(url.to_owned()),
-        }
-    }
+fn is_of_the_system(message: &Value) -> bool {
+    matches!(message["role"].as_str(), Some("system" | "developer"))
+}
 
-    /// Reads a file, unless it is elsewhere.
-    fn read(place: &str) -> Result<Self, String> {
-        if is_url(place) {
-            return Ok(Self::of_url(place));
-        }
-        let mime = mime_of(place)?;
-        let bytes = fs::read(place).map_err(|error| format!("{place}: {error}"))?;
-        Ok(Attached::Data {
-            mime: mime.to_owned(),
-            base64: STANDARD.encode(bytes),
-        })
-    }
-
-    fn is_pdf(&self) -> bool {
-        match self {
-            Attached::Url(url) => url.to_lowercase().ends_with(".pdf"),
-            Attached::Data { mime, .. } => mime == "application/pdf",
-        }
-    }
+/// The text of a message, which may have several parts.
+fn text_of(content: &Value) -> String {
+    let Value::Array(parts) = content else {
+        return content.as_str().unwrap_or_default().to_owned();
+    };
+    let texts: Vec<_> = parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
+    texts.join("\n")
 }
 
 /// Whether a file is fetched by the server, or stands in its address.
 pub(crate) fn is_url(place: &str) -> bool {
-    ["https://", "http://", "data:"]
-        .iter()
-        .any(|scheme| place.starts_with(scheme))
+    let schemes = ["https://", "http://", "data:"];
+    schemes.iter().any(|scheme| place.starts_with(scheme))
+}
+
+/// The address of a file, or one that has its content.
+fn url_of(place: &str) -> Result<String, String> {
+    if is_url(place) {
+        return Ok(place.to_owned());
+    }
+    let mut url = format!("data:{};base64,", mime_of(place)?);
+    let bytes = fs::read(place).map_err(|error| format!("{place}: {error}"))?;
+    STANDARD.encode_string(bytes, &mut url);
+    Ok(url)
 }
 
 /// The type of a file, by its first bytes. An error says what is wrong with the file.
@@ -257,114 +189,9 @@ fn mime_of(path: &str) -> Result<&'static str, String> {
     }
 }
 
-impl Row {
-    /// Whether it asks nothing beyond its text.
-    pub(crate) fn is_plain(&self) -> bool {
-        *self == Row::default()
-    }
-
-    /// Whether the API with this path has a place for all of it, and its files can be read. Nothing large is read.
-    pub(crate) fn check(&self, path: &str) -> Result<(), String> {
-        let dialect = RequestStyle::of_path(path);
-        if dialect.is_none() && !(self.messages.is_empty() && self.files.is_empty()) {
-            return Err(format!("the API at {path} takes no messages or files"));
-        }
-        if dialect == Some(RequestStyle::Gemini) && self.settings.contains_key("model") {
-            return Err(
-                "with --api gemini the model is part of the address, and cannot differ by row"
-                    .to_owned(),
-            );
-        }
-        let local = self.files.iter().filter(|place| !is_url(place));
-        local
-            .map(|place| mime_of(place))
-            .try_for_each(|mime| mime.map(drop))
-    }
-
-    /// The body of the request.
-    pub(crate) fn body(
-        &self,
-        api: &dyn Api,
-        path: &str,
-        prompt: &str,
-        params: &Params,
-    ) -> Result<Value, String> {
-        self.check(path)?;
-        let mut body = api.body(prompt, &self.params(params));
-        let Some(dialect) = RequestStyle::of_path(path) else {
-            return Ok(body);
-        };
-        let files = self.files.iter().map(|place| Attached::read(place));
-        let parts = files.map(|file| Ok(dialect.file(&file?)));
-        let parts = parts.collect::<Result<Vec<_>, String>>()?;
-        if !self.messages.is_empty() {
-            dialect.put(&mut body, self.messages.clone());
-        } else if !parts.is_empty() {
-            let said = json!({"role": "user", "content": prompt});
-            dialect.put(&mut body, vec![said]);
-        }
-        if !parts.is_empty() {
-            attach(dialect, &mut body, parts)?;
-        }
-        Ok(body)
-    }
-
-    /// The parameters of the batch, with those of this row.
-    fn params(&self, params: &Params) -> Params {
-        let mut own = params.clone();
-        for (name, value) in &self.settings {
-            match (name.as_str(), value) {
-                ("model", Value::String(model)) => own.model.clone_from(model),
-                ("system", Value::String(text)) => own.system = Some(text.clone()),
-                ("max_tokens", Value::Number(most)) => {
-                    own.max_tokens = most.as_u64().and_then(|most| most.try_into().ok());
-                }
-                ("temperature", Value::Number(number)) => own.temperature = number.as_f64(),
-                _ => {
-                    own.extra.insert(name.clone(), value.clone());
-                }
-            }
-        }
-        own
-    }
-}
-
-/// Puts files before the last thing that the user says.
-fn attach(dialect: RequestStyle, body: &mut Value, mut parts: Vec<Value>) -> Result<(), String> {
-    let is_gemini = dialect == RequestStyle::Gemini;
-    let content = if is_gemini { "parts" } else { "content" };
-    let messages = body[dialect.list()].as_array_mut().into_iter().flatten();
-    let last = messages.filter(|message| message["role"] == "user").last();
-    let last = last.ok_or("files need a message of the user to belong to")?;
-    match last[content].take() {
-        Value::Array(more) => parts.extend(more),
-        Value::String(text) => {
-            parts.push(dialect.part(json!({"type": "text", "text": text}), false))
-        }
-        _ => {}
-    }
-    last[content] = parts.into();
-    Ok(())
-}
-
-/// The text of a message, which may have several parts.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::Array(parts) => {
-            let texts = parts.iter().filter_map(|part| part["text"].as_str());
-            texts.collect::<Vec<_>>().join("\n")
-        }
-        content => content.as_str().unwrap_or_default().to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::chat::Chat;
-    use super::super::embeddings::Embeddings;
-    use super::super::gemini::Gemini;
-    use super::super::messages::Messages;
-    use super::super::responses::Responses;
+    use super::super::ApiKind::*;
     use super::*;
 
     /// The body that each API makes of a row, with the model `m` and the system message `all`.

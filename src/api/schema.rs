@@ -5,9 +5,8 @@
 use jsonschema::{ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
-use super::Answer;
-use super::messages::SCHEMA_TOOL;
-use super::row::RequestStyle;
+use super::reading::SCHEMA_TOOL;
+use super::{Answer, ApiKind};
 
 /// A schema that can be checked.
 #[derive(Clone, Debug)]
@@ -46,32 +45,32 @@ impl Schema {
         let schema = &self.value;
         let is_object = schema["type"] == "object";
         let strict = is_object && is_strict(schema);
-        Ok(match RequestStyle::of_path(path) {
-            Some(RequestStyle::Chat) => {
+        Ok(match ApiKind::of_path(path) {
+            Some(ApiKind::Chat) => {
                 let named = json!({"name": SCHEMA_TOOL, "schema": schema, "strict": strict});
                 json!({"response_format": {"type": "json_schema", "json_schema": named}})
             }
-            Some(RequestStyle::Responses) => {
+            Some(ApiKind::Responses) => {
                 let format = json!({"type": "json_schema", "name": SCHEMA_TOOL, "schema": schema, "strict": strict});
                 json!({"text": {"format": format}})
             }
-            Some(RequestStyle::Messages) if is_object => {
+            Some(ApiKind::Messages) if is_object => {
                 let about = "Give your answer as the input of this tool.";
                 let tool =
                     json!({"name": SCHEMA_TOOL, "description": about, "input_schema": schema});
                 json!({"tools": [tool], "tool_choice": {"type": "tool", "name": SCHEMA_TOOL}})
             }
-            Some(RequestStyle::Messages) => {
+            Some(ApiKind::Messages) => {
                 return Err("with --api messages, its type has to be object".to_owned());
             }
-            Some(RequestStyle::Gemini) => {
+            Some(ApiKind::Gemini) => {
                 let (field, schema) = match any_keyword(schema, &NOT_FOR_GEMINI) {
                     true => ("responseJsonSchema", schema.clone()),
                     false => ("responseSchema", for_gemini(schema)),
                 };
                 json!({"generationConfig": {"responseMimeType": "application/json", field: schema}})
             }
-            None => return Err(format!("the API at {path} takes no schema")),
+            _ => return Err(format!("the API at {path} takes no schema")),
         })
     }
 
@@ -160,11 +159,7 @@ fn for_gemini(schema: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::Api;
-    use super::super::chat::Chat;
-    use super::super::embeddings::Embeddings;
-    use super::super::gemini::Gemini;
-    use super::super::messages::Messages;
-    use super::super::responses::Responses;
+    use super::super::ApiKind::{Chat, Embeddings, Gemini, Messages, Responses};
     use super::*;
 
     fn person() -> Value {

@@ -5,6 +5,7 @@
 //! percent signs, and in base64, and where these are mixed.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -14,31 +15,41 @@ use crate::http::HttpResponse;
 
 /// What is hidden. `Debug` does not show it.
 #[derive(Clone, Default)]
-pub(crate) struct Secrets(Arc<[String]>);
+pub(crate) struct Secrets {
+    /// What each secret may look like; the longest first, because a long one may begin with a short one.
+    forms: Arc<[String]>,
+    /// Keys that may be any word, such as the placeholders for local servers. They are hidden in failures, where the server
+    /// says that they are keys.
+    short: Arc<[String]>,
+}
 
 impl Secrets {
-    /// Shorter texts are placeholders, and may be any word.
+    /// Shorter texts may be any word.
     const SHORTEST: usize = 8;
     const HIDDEN: &str = "…";
 
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let long = secrets
+        let (long, short): (Vec<_>, Vec<_>) = secrets
             .into_iter()
-            .filter(|secret| secret.len() >= Self::SHORTEST);
-        let mut all: Vec<_> = long.flat_map(forms).collect();
-        // A long one may begin with a short one.
-        all.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        all.dedup();
-        Secrets(all.into())
+            .filter(|secret| !secret.is_empty())
+            .partition(|secret| secret.len() >= Self::SHORTEST);
+        let mut forms: Vec<_> = long.into_iter().flat_map(forms).collect();
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        forms.dedup();
+        Secrets {
+            forms: forms.into(),
+            short: short.into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// Hides the secrets in a response.
     pub(crate) fn hide_in(&self, response: &mut HttpResponse) {
-        if let Some(body) = self.without(&response.body, Self::HIDDEN) {
+        let is_failure = !(200..300).contains(&response.status);
+        if let Some(body) = self.without(&response.body, Self::HIDDEN, is_failure) {
             response.body = body;
         }
         for (_, value) in &mut response.headers {
-            if let Some(text) = self.without(value.as_bytes(), "...") {
+            if let Some(text) = self.without(value.as_bytes(), "...", is_failure) {
                 *value = String::from_utf8_lossy(&text).into_owned();
             }
         }
@@ -46,28 +57,60 @@ impl Secrets {
 
     /// Bytes without the secrets.
     pub(super) fn hide_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.without(&bytes, Self::HIDDEN).unwrap_or(bytes)
+        self.without(&bytes, Self::HIDDEN, false).unwrap_or(bytes)
     }
 
     /// A text without the secrets.
     pub(super) fn hide(&self, text: String) -> String {
-        match self.without(text.as_bytes(), Self::HIDDEN) {
+        match self.without(text.as_bytes(), Self::HIDDEN, true) {
             Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             None => text,
         }
     }
 
     /// The bytes with something in place of each secret; `None` if there is none.
-    fn without(&self, bytes: &[u8], hidden: &str) -> Option<Vec<u8>> {
+    fn without(&self, bytes: &[u8], hidden: &str, is_failure: bool) -> Option<Vec<u8>> {
+        let short = self.short.iter().filter(|_| is_failure);
+        let short = short.map(|secret| (secret, is_called_a_key as IsSecret));
+        let forms = self
+            .forms
+            .iter()
+            .map(|secret| (secret, (|_, _| true) as IsSecret));
         let mut result: Option<Vec<u8>> = None;
-        for secret in self.0.iter() {
+        for (secret, is_it) in forms.chain(short) {
             let bytes = result.as_deref().unwrap_or(bytes);
-            if let Some(without) = replaced(bytes, secret.as_bytes(), hidden.as_bytes()) {
+            if let Some(without) = replaced(bytes, secret.as_bytes(), hidden.as_bytes(), is_it) {
                 result = Some(without);
             }
         }
         result
     }
+}
+
+/// Whether what was found at this place of a text is the secret, and no word like it.
+type IsSecret = fn(&[u8], Range<usize>) -> bool;
+
+/// Whether a word stands alone, and after one that announces a key: `Bearer abc`, `"x-api-key":"abc"`, `key provided: abc`.
+fn is_called_a_key(text: &[u8], place: Range<usize>) -> bool {
+    const WORDS: [&[u8]; 7] = [
+        b"key",
+        b"apikey",
+        b"token",
+        b"bearer",
+        b"authorization",
+        b"provided",
+        b"password",
+    ];
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric();
+    let before = &text[..place.start];
+    let end = before
+        .iter()
+        .rposition(is_letter)
+        .map_or(0, |last| last + 1);
+    let start = before[..end].iter().rposition(|byte| !is_letter(byte));
+    let word = before[start.map_or(0, |gap| gap + 1)..end].to_ascii_lowercase();
+    let stands_alone = end < place.start && !text.get(place.end).is_some_and(is_letter);
+    stands_alone && WORDS.contains(&&*word)
 }
 
 impl fmt::Debug for Secrets {
@@ -97,11 +140,12 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-fn replaced(bytes: &[u8], secret: &[u8], hidden: &[u8]) -> Option<Vec<u8>> {
+fn replaced(bytes: &[u8], secret: &[u8], hidden: &[u8], is_it: IsSecret) -> Option<Vec<u8>> {
     let (mut result, mut kept, mut at) = (Vec::new(), 0, 0);
     while let Some(next) = bytes[at..].iter().position(|byte| may_begin(*byte, secret)) {
         at += next;
-        match length_at(&bytes[at..], secret) {
+        let length = length_at(&bytes[at..], secret);
+        match length.filter(|length| is_it(bytes, at..at + length)) {
             Some(length) => {
                 result.extend_from_slice(&bytes[kept..at]);
                 result.extend_from_slice(hidden);
@@ -158,6 +202,40 @@ mod tests {
 
     fn hidden(text: &str) -> String {
         Secrets::new([KEY, "other-key-1"]).hide(text.to_owned())
+    }
+
+    #[test]
+    fn a_short_key_is_hidden_where_a_failure_calls_it_a_key() {
+        let hidden = |status: u16, text: &str| {
+            let mut response = HttpResponse {
+                status,
+                headers: Vec::new(),
+                body: text.as_bytes().to_vec(),
+            };
+            Secrets::new(["test"]).hide_in(&mut response);
+            String::from_utf8(response.body).unwrap()
+        };
+        for text in [
+            "Incorrect API key provided: test.",
+            "Bearer test",
+            "{\"x-api-key\":\"test\"}",
+            "unknown token 't\\u0065st'",
+        ] {
+            let shown = hidden(401, text);
+            assert!(shown.contains('…') && !shown.contains("st"), "{shown}");
+        }
+        for text in [
+            "the key tests well",
+            "a test of the key",
+            "monkeytest",
+            "key: latest",
+        ] {
+            assert_eq!(hidden(401, text), text);
+        }
+        assert_eq!(
+            hidden(200, "The key test is passed."),
+            "The key test is passed."
+        );
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! Pure: bytes in, a body out. [`Client`](super::Client) reads the bytes, and watches the time. A body that is no stream
 //! is kept as it is, so a server may ignore that a stream was asked for.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::ApiKind;
 use super::reading::items;
-use super::row::RequestStyle;
 use crate::http::{TransportError, TransportFault};
 use crate::json::repaired;
 
@@ -29,22 +29,19 @@ const IN_PARTS: [&str; 9] = [
     "thinking",
 ];
 
-/// A request that asks for a stream, with its usage; what it says about streams itself stays.
-pub(super) fn asking(style: RequestStyle, request: &[u8]) -> Option<Vec<u8>> {
-    let given: Map<String, Value> = serde_json::from_slice(request).ok()?;
-    let mut body = match style {
-        RequestStyle::Chat => json!({"stream": true, "stream_options": {"include_usage": true}}),
-        RequestStyle::Responses | RequestStyle::Messages => json!({"stream": true}),
-        RequestStyle::Gemini => json!({}), // its address asks for it
-    };
-    super::join(&mut body, &given);
-    serde_json::to_vec(&body).ok()
+/// The fields of a request that ask for a stream, with its usage.
+pub(super) fn asking(api: ApiKind) -> Value {
+    match api {
+        ApiKind::Chat => json!({"stream": true, "stream_options": {"include_usage": true}}),
+        ApiKind::Gemini => json!({}), // its address asks for it
+        _ => json!({"stream": true}),
+    }
 }
 
 /// The body of a response as it comes.
 #[derive(Debug, Default)]
 pub(super) struct ComingBody {
-    style: Option<RequestStyle>,
+    style: Option<ApiKind>,
     /// The most bytes of a body, of a line, and of what an answer is put together to.
     limit: usize,
     /// Whether it is a stream, once that is known.
@@ -75,7 +72,7 @@ struct StreamedParts {
 
 impl ComingBody {
     /// `style` is that of the API, if it has streams.
-    pub(super) fn new(style: Option<RequestStyle>, limit: usize) -> Self {
+    pub(super) fn new(style: Option<ApiKind>, limit: usize) -> Self {
         ComingBody {
             style,
             limit,
@@ -205,10 +202,10 @@ impl ComingBody {
             return;
         }
         match style {
-            RequestStyle::Chat => self.chat(event),
-            RequestStyle::Responses => self.responses(&kind, event),
-            RequestStyle::Messages => self.messages(&kind, event),
-            RequestStyle::Gemini => {
+            ApiKind::Chat => self.chat(event),
+            ApiKind::Responses => self.responses(&kind, event),
+            ApiKind::Messages => self.messages(&kind, event),
+            ApiKind::Gemini | ApiKind::Embeddings => {
                 let ended = |candidate: &Value| candidate["finishReason"].is_string();
                 self.is_whole |= items(&event["candidates"]).iter().any(ended)
                     || event["promptFeedback"]["blockReason"].is_string();
@@ -409,7 +406,7 @@ pub(crate) fn assembled<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limit: usize,
 ) -> Result<Vec<u8>, String> {
-    let mut coming = ComingBody::new(RequestStyle::of_path(path), limit);
+    let mut coming = ComingBody::new(ApiKind::of_path(path), limit);
     let read = pieces.into_iter().try_for_each(|piece| coming.take(piece));
     coming.end(read).map_err(|error| error.message)?;
     match coming.error.take() {

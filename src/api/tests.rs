@@ -1,12 +1,17 @@
 //! What the APIs have in common; how a client reads what comes over the wire.
 
+mod chat;
+mod embeddings;
+mod gemini;
+mod messages;
+mod responses;
 #[allow(dead_code)] // shared with the end-to-end tests, which use more of it
 #[path = "../../tests/common/tcp.rs"]
 mod tcp;
 mod trust;
 mod wire;
 
-use super::*;
+use super::request::join;
 use serde_json::json;
 
 #[test]

@@ -166,6 +166,7 @@ impl Pacer {
     pub(super) fn failed(&self, permit: &KeyPermit, error: &CallError) -> Meaning {
         let class = self.class(permit.key(), error);
         let outcome = match class {
+            Class::RateLimited if error.is_without_capacity() => PermitOutcome::Failed,
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error)),
             Class::Fatal => PermitOutcome::Fatal,
             // Where the retry budget does not cover a retry, everyone slows down.

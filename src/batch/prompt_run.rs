@@ -65,6 +65,8 @@ pub(super) struct PromptRun<'a> {
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
     attempts: Vec<RecordAttempt>,
+    /// Since when the server has had no capacity for it.
+    starved_since: Option<Instant>,
 }
 
 /// A prompt that a worker is done with.
@@ -92,7 +94,13 @@ impl<'a> PromptRun<'a> {
             view,
             queued: now - job.pulled,
             attempts: Vec::new(),
+            starved_since: None,
         }
+    }
+
+    /// How long the server has had no capacity for the prompt.
+    pub(super) fn starved_for(&self, now: Instant) -> Option<Duration> {
+        Some(now - self.starved_since?)
     }
 
     /// A call has ended now.
@@ -103,6 +111,9 @@ impl<'a> PromptRun<'a> {
         now: Instant,
         answer: &Result<Answer, CallError>,
     ) {
+        if answer.as_ref().is_err_and(CallError::is_without_capacity) {
+            self.starved_since.get_or_insert(now);
+        }
         let ended = answer.as_ref();
         let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
         let attempt = RecordAttempt {

@@ -19,6 +19,9 @@ pub struct Resume {
     pub keep: bool,
     /// What the prompts are sent with, for the records: an object with a text for each part.
     pub(crate) settings: Option<Json>,
+    /// Whether every prompt on record was compared: its request is still the one of its record. Then it is not made again
+    /// for a prompt that is done.
+    pub(crate) is_compared: bool,
 }
 
 impl Resume {
@@ -33,6 +36,11 @@ impl Resume {
             Some(is_done) => Ok(is_done.then_some(status)),
             None => Err(Stop::Changed { line: id.line }),
         }
+    }
+
+    /// The id of the record of this line, where the request is known to be the same.
+    pub(super) fn unchanged(&self, line: u64) -> Option<RecordId> {
+        self.index.id_at(line).filter(|_| self.is_compared)
     }
 
     /// What this prompt is sent with. One that brings its own body may bring its own settings.
@@ -60,6 +68,7 @@ mod tests {
             retry_failed,
             keep,
             settings: None,
+            is_compared: false,
         };
         [1, 2, 3, 4].map(|line| resume.finished(&id(line)).map_err(|_| ()))
     }

@@ -14,6 +14,9 @@ mod tokens;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// How long a prompt waits for capacity of the flex tier.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// The answer to a prompt, by its text and by the number of earlier calls for it.
 type Answers = dyn Fn(&str, usize) -> Result<&'static str, CallError> + Send + Sync;
 
@@ -57,6 +60,19 @@ impl Ask for Server {
             hints: Box::default(),
             body: Json::default(),
         })
+    }
+
+    fn fallback(&self, request: &[u8], waited: Duration) -> Option<Vec<u8>> {
+        let full_price = || [request, b" at full price"].concat();
+        (waited >= PATIENCE).then(full_price)
+    }
+}
+
+/// What the flex tier says when it is full.
+fn no_capacity() -> CallError {
+    CallError {
+        code: "no_capacity".to_owned(),
+        ..error(Class::RateLimited, 429, None)
     }
 }
 
@@ -170,6 +186,42 @@ fn a_403_for_one_prompt_fails_it_alone_and_one_for_every_prompt_stops_the_batch(
     let ran = run(settings, 30, SECOND, move |_, _| forbidden());
     assert_eq!(ran.calls.len(), 5, "five in a row are no accident");
     assert!(matches!(ran.summary.stop, Some(Stop::Refused(_))));
+}
+
+#[test]
+fn a_prompt_without_capacity_waits_alone_and_is_asked_at_full_price_when_its_patience_is_over() {
+    let settings = with_workers(paced(60), 2);
+    let settings = Settings {
+        retry: settings.retry.retries(0),
+        ..settings
+    };
+    let first_is_full = |prompt: &str, _| match prompt {
+        "1" => Err(no_capacity()),
+        _ => Ok("text"),
+    };
+    let ran = run(settings, 40, MS, first_is_full);
+    assert_eq!((ran.summary.answered, ran.summary.failed), (40, 0));
+    let busy = ran.calls.iter().take(40);
+    let gaps = busy.clone().zip(busy.skip(1));
+    assert!(
+        gaps.into_iter()
+            .all(|(one, next)| next.0 - one.0 <= SECOND + MS * 10)
+    );
+    let (tries, other): (Vec<_>, Vec<_>) = ran.calls.iter().partition(|(_, asked)| asked == "1");
+    assert!((5..=9).contains(&tries.len()), "with backoff: {tries:?}");
+    let (at, _) = other
+        .iter()
+        .find(|(_, asked)| asked == "1 at full price")
+        .unwrap();
+    assert!(*at >= PATIENCE && *at < PATIENCE * 3, "{at:?}");
+    let attempts = &ran.records.last().unwrap().attempts;
+    let outcomes: Vec<_> = attempts
+        .iter()
+        .map(|attempt| attempt.outcome.name())
+        .collect();
+    let (last, before) = outcomes.split_last().unwrap();
+    assert_eq!(*last, "answered");
+    assert!(before.iter().all(|outcome| *outcome == "no_capacity"));
 }
 
 #[test]
@@ -620,6 +672,7 @@ fn a_batch_continues_where_an_earlier_run_stopped() {
     let done = (1..=90u64).map(|line| (RecordId::of(line, line.to_string().as_bytes()), line != 7));
     let resume = Resume {
         settings: None,
+        is_compared: false,
         index: done.collect(),
         retry_failed: true,
         keep: false,

@@ -149,7 +149,7 @@ pub(super) fn open(
             input,
             client,
             &mut journal,
-            &resume,
+            &mut resume,
         )?);
         if let (Some(folder), Some(results)) = (&folder, read_back(&mut journal)?) {
             folder.catch_up(results.map(|record| Ok::<_, CommandError>(record?)))?;
@@ -205,7 +205,7 @@ fn check_belongs(
     input: &Input<'_>,
     client: &Client,
     journal: &mut Journal,
-    resume: &Resume,
+    resume: &mut Resume,
 ) -> Result<Vec<String>, CommandError> {
     if !input.is_file() {
         return Ok(Vec::new());
@@ -216,6 +216,7 @@ fn check_belongs(
         let id = record_id(client, prompt.line, &body(client, &prompt)?);
         Ok::<_, CommandError>((id, prompt.text))
     }))?;
+    resume.is_compared = diff.changed() + diff.unanswered == 0;
     if diff.changed() > 0 && !args.keep {
         let path = output.unwrap_or(Path::new(""));
         if let (Some(first), Some(mut results)) = (&mut diff.first, read_back(journal)?) {

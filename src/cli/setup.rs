@@ -233,6 +233,11 @@ fn client(
             CommandError::usage(format!("--stream: {why}")).help("leave --stream out")
         })?;
     }
+    if args.tier.tier.is_some() {
+        client = client.at_flex(args.tier.tier_patience).map_err(|why| {
+            CommandError::usage(format!("--tier flex: {why}")).help("leave --tier out")
+        })?;
+    }
     match &args.request.schema {
         Some(text) => schema::ask_for(text, client),
         None => Ok(client),

@@ -45,15 +45,11 @@ impl Quota {
     /// Takes a header's value; `None` if it cannot be read. Of headers with the same name the first counts.
     fn take(&mut self, part: &str, value: &str, now: SystemTime) -> Option<()> {
         match part {
-            "limit" => self.limit = self.limit.or_else(|| count(value)),
-            "remaining" => self.remaining = self.remaining.or_else(|| count(value)),
-            _ => self.reset = self.reset.or_else(|| times::reset(value, now)),
+            "limit" => self.limit = self.limit.or(Some(count(value)?)),
+            "remaining" => self.remaining = self.remaining.or(Some(count(value)?)),
+            _ => self.reset = self.reset.or(Some(times::reset(value, now)?)),
         }
-        match part {
-            "limit" => self.limit.map(drop),
-            "remaining" => self.remaining.map(drop),
-            _ => self.reset.map(drop),
-        }
+        Some(())
     }
 
     /// The time that one unit takes at this limit; less for a looser limit. `None` for a limit of 0, which servers

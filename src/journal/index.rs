@@ -159,6 +159,12 @@ impl Index {
         }
     }
 
+    /// The id of the last record of this line.
+    pub(crate) fn id_at(&self, line: u64) -> Option<RecordId> {
+        let digest = self.last.get(&line)?.digest;
+        Some(RecordId { line, digest })
+    }
+
     /// The number of prompts that have a record.
     pub(crate) fn len(&self) -> usize {
         self.last.len()

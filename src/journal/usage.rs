@@ -68,20 +68,21 @@ pub(crate) fn usage_of_record(
     attempts: impl IntoIterator<Item = AttemptUsage>,
 ) -> Option<Usage> {
     let attempts: Vec<_> = attempts.into_iter().collect();
-    let is_at_half = attempts
-        .last()
-        .is_some_and(|attempt| attempt.batch.is_some());
-    let attempts: Vec<_> = attempts.into_iter().map(AttemptUsage::tokens).collect();
-    let is_stated = attempts.last().is_some_and(Option::is_some);
-    let response = response
+    let last = attempts.last();
+    let is_stated = last.is_some_and(|attempt| attempt.usage.is_some());
+    let body = response
         .filter(|_| !is_stated)
-        .and_then(|response| usage_of(response.body?.get()));
-    let response = match is_at_half {
-        true => response.map(Usage::at_half),
-        false => response,
+        .and_then(|response| response.body);
+    let answer = AttemptUsage {
+        usage: body.and_then(|body| usage_of(body.get())),
+        outcome: None,
+        batch: last.and_then(|attempt| attempt.batch),
     };
-    let mut stated = attempts.into_iter().chain([response]).flatten();
-    let mut sum = stated.next()?;
-    stated.for_each(|usage| sum += usage);
-    Some(sum)
+    let stated = attempts.into_iter().chain([answer]);
+    stated
+        .filter_map(AttemptUsage::tokens)
+        .reduce(|mut sum, more| {
+            sum += more;
+            sum
+        })
 }

@@ -205,3 +205,90 @@ fn the_price_of_the_model_is_found_in_a_list_or_refused_with_near_names() {
     assert_eq!(ran.exit, 2, "{ran}");
     assert!(ran.stderr.contains("nowhere.json"), "{ran}");
 }
+
+/// What OpenAI's flex tier says when it has no capacity.
+fn no_capacity() -> Reply {
+    let error = json!({"message": "The system is currently experiencing high demand.", "code": "resource_unavailable"});
+    Reply::new(429, json!({"error": error}).to_string())
+}
+
+/// An answer at this tier, of 1,000 tokens in and 500 out.
+fn answer_at(tier: &str) -> Reply {
+    let choice =
+        json!({"message": {"role": "assistant", "content": "Well."}, "finish_reason": "stop"});
+    let usage = json!({"prompt_tokens": 1000, "completion_tokens": 500});
+    let body = json!({"choices": [choice], "usage": usage, "service_tier": tier});
+    Reply::new(200, body.to_string())
+}
+
+/// The tier of each request that the server has seen.
+fn tiers(server: &Server) -> Vec<String> {
+    let requests = server.requests();
+    let tier = |body: &str| {
+        let body: Value = serde_json::from_str(body).unwrap();
+        body["service_tier"].as_str().unwrap_or("none").to_owned()
+    };
+    requests.iter().map(|request| tier(&request.body)).collect()
+}
+
+#[test]
+fn the_flex_tier_costs_half_and_its_lack_of_capacity_is_no_pause_and_no_retry() {
+    let (cli, server) = (Cli::of_topics(1), server());
+    server.next(no_capacity());
+    server.next(no_capacity());
+    server.next(answer_at("flex"));
+    let args = [
+        "--tier",
+        "flex",
+        "--price",
+        "1000,2000",
+        "--max-retries",
+        "0",
+    ];
+    let ran = run(&cli, &server, &args);
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert_eq!(tiers(&server), ["flex"; 3]);
+    assert!(ran.stderr.contains("2 x no flex capacity"), "{ran}");
+    assert!(!ran.stderr.contains("pause"), "{ran}");
+    assert!(ran.stderr.contains("$1.00 at half the price"), "{ran}");
+    let attempts = ran.records[0]["attempts"].as_array().unwrap();
+    let outcomes: Vec<_> = attempts.iter().map(|attempt| &attempt["outcome"]).collect();
+    assert_eq!(outcomes, ["no_capacity", "no_capacity", "answered"]);
+    assert_eq!(report(&cli, "1000,2000")["cost"], 1.0, "{ran}");
+    let again = run(&cli, &server, &["--price", "1000,2000"]);
+    assert_eq!(
+        (again.exit, server.requests().len()),
+        (0, 3),
+        "the tier is not part of the prompt: {again}"
+    );
+}
+
+#[test]
+fn a_prompt_whose_patience_with_flex_is_over_is_asked_at_full_price() {
+    let (cli, server) = (Cli::of_topics(1), server());
+    server.next(no_capacity());
+    server.next(answer_at("default"));
+    let args = [
+        "--api",
+        "chat",
+        "--tier",
+        "flex",
+        "--tier-patience",
+        "1ms",
+        "--price",
+        "1000,2000",
+    ];
+    let ran = run(&cli, &server, &args);
+    assert_eq!(tiers(&server), ["flex", "default"], "{ran}");
+    assert!(ran.stderr.contains("$2.00: "), "{ran}");
+}
+
+#[test]
+fn a_tier_that_the_api_does_not_have_is_refused() {
+    for api in ["messages", "gemini", "embeddings"] {
+        let (cli, server) = (Cli::of_topics(1), server());
+        let ran = run(&cli, &server, &["--api", api, "--tier", "flex"]);
+        assert_eq!((ran.exit, server.requests().len()), (2, 0), "{ran}");
+        assert!(ran.stderr.contains("has no tiers"), "{ran}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::super::request::with_fields;
 use super::*;
 
 const CHAT: &str = "/chat/completions";
@@ -219,21 +220,18 @@ fn a_line_and_an_answer_have_a_largest_size() {
 #[test]
 fn a_request_asks_for_a_stream_unless_it_says_something_else() {
     let asked = |style, request: Value| -> Value {
-        let request = asking(style, request.to_string().as_bytes()).unwrap();
+        let request = with_fields(asking(style), request.to_string().as_bytes()).unwrap();
         serde_json::from_slice(&request).unwrap()
     };
-    let chat = asked(RequestStyle::Chat, json!({"model": "m"}));
+    let chat = asked(ApiKind::Chat, json!({"model": "m"}));
     assert_eq!(
         chat,
         json!({"model": "m", "stream": true, "stream_options": {"include_usage": true}})
     );
     let own = json!({"stream": false, "stream_options": null});
-    assert_eq!(asked(RequestStyle::Chat, own.clone()), own);
-    assert_eq!(
-        asked(RequestStyle::Messages, json!({})),
-        json!({"stream": true})
-    );
-    assert_eq!(asked(RequestStyle::Gemini, json!({})), json!({}));
+    assert_eq!(asked(ApiKind::Chat, own.clone()), own);
+    assert_eq!(asked(ApiKind::Messages, json!({})), json!({"stream": true}));
+    assert_eq!(asked(ApiKind::Gemini, json!({})), json!({}));
 }
 
 proptest! {

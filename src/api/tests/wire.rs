@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::super::chat::Chat;
+use super::super::ApiKind::Chat;
 use super::super::{Answer, Ask, CallError, Class, Client, Key, Params};
 use super::tcp::{self, completion, hear, response};
 use crate::Verdict;

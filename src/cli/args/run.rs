@@ -72,7 +72,7 @@ pub(in crate::cli) struct RunArgs {
     ///
     /// The answers come within a day. Ctrl-C leaves the batch under way, and the same command picks it up again. It is for
     /// --api chat, responses and embeddings at OpenAI, and for messages at Anthropic.
-    #[arg(long, value_name = "batch", help_heading = "Cost", conflicts_with_all = ["max_cost", "share"])]
+    #[arg(long, value_name = "batch", help_heading = "Cost", conflicts_with_all = ["max_cost", "share", "tier"])]
     pub(in crate::cli) via: Option<Via>,
 
     /// How soon to look for the answers of a batch
@@ -153,6 +153,8 @@ pub(in crate::cli) struct CallArgs {
     pub(in crate::cli) server: ServerArgs,
     #[command(flatten)]
     pub(in crate::cli) streams: StreamArgs,
+    #[command(flatten)]
+    pub(in crate::cli) tier: TierArgs,
     #[command(flatten)]
     pub(in crate::cli) rate: RateArgs,
     #[command(flatten)]
@@ -275,6 +277,31 @@ pub(in crate::cli) struct StreamArgs {
     #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
     pub(in crate::cli) idle_timeout: Option<Duration>,
 }
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Cost")]
+pub(in crate::cli) struct TierArgs {
+    /// flex asks at OpenAI's tier of that name, at half the price
+    ///
+    /// It is for --api chat and responses, is slower, and may have no capacity: then a prompt is asked again later, and the
+    /// others go on.
+    #[arg(long, value_name = "flex")]
+    pub(in crate::cli) tier: Option<Tier>,
+
+    /// Ask at full price after waiting this long [default: never]
+    ///
+    /// For each prompt, from the first time that flex has no capacity for it.
+    #[arg(long, value_name = "DUR", requires = "tier", value_parser = duration)]
+    pub(in crate::cli) tier_patience: Option<Duration>,
+}
+
+/// A tier that costs less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Tier {
+    Flex,
+}
+
+named!(Tier { Flex = "flex" });
 
 /// The rate of each key, for `run`, `plan`, `queue work` and `gate`.
 #[derive(Debug, clap::Args)]

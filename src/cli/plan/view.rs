@@ -81,7 +81,10 @@ impl PlanView {
         let calls = &args.run.calls;
         let usage = expected(inputs, earlier);
         let is_bulk = args.run.via.is_some();
-        let half = calls.cost.of(usage.at_half()).filter(|_| is_bulk);
+        let half = calls
+            .cost
+            .of(usage.at_half())
+            .filter(|_| is_bulk || calls.tier.tier.is_some());
         PlanView {
             counts: survey.counts,
             calls: load.count,
