@@ -18,9 +18,9 @@ mod values;
 use super::error::CommandError;
 use clap::{ArgAction, Parser, Subcommand};
 
-pub(super) use compare::CompareArgs;
+pub(super) use compare::{CompareArgs, Scenario};
 pub(super) use cost::{CostArgs, RecordedCostArgs};
-pub(super) use export::ExportArgs;
+pub(super) use export::{ExportArgs, ExportOptions};
 pub(super) use gate::GateArgs;
 pub(super) use learn::LearnArgs;
 pub(super) use manual::{CompletionsArgs, ManualArgs};

@@ -13,33 +13,21 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::CompareArgs;
+use super::args::{CompareArgs, Scenario};
 use super::error::{CommandError, print};
 use super::exit::Exit;
 use super::output;
 use super::template::TextLook;
-use crate::practice::Latency;
 
 pub(super) use result::ServedCall;
 use result::{StrategyResult, WAVE};
 pub(super) use strategy::Strategy;
 
 pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
-    let comparison = StrategyComparison::run(Scenario {
-        prompts: args.prompts,
-        rpm: args.rpm,
-        burst: args.burst,
-        latency: args.latency,
-        workers: args.workers,
-        seed: args.seed,
-        refusal: Duration::ZERO,
-        faults: 0.0,
-        most_calls: usize::MAX,
-    });
+    let comparison = StrategyComparison::run(args.scenario);
     let html = args.html.as_deref();
     // The table comes first: it is there even if the page cannot be written.
     if !html.is_some_and(output::is_dash) {
@@ -61,27 +49,6 @@ fn write(path: &Path, text: &str) -> Result<Exit, CommandError> {
         Ok(()) => Ok(Exit::Answered),
         Err(source) => output::write_failed(path, &source),
     }
-}
-
-/// What the strategies are to do, and against which server. The page of [`learn`](super::learn) runs single strategies.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Scenario {
-    pub(super) prompts: NonZeroU32,
-    /// Calls a minute that the server allows, evenly spaced.
-    pub(super) rpm: NonZeroU32,
-    /// How many calls the server accepts at once after a quiet time.
-    pub(super) burst: NonZeroU32,
-    /// How long an answer takes: the same for the same prompt in every strategy.
-    pub(super) latency: Latency,
-    /// The threads of each strategy but the first, which has one.
-    pub(super) workers: NonZeroUsize,
-    pub(super) seed: u64,
-    /// How long a 429 takes.
-    pub(super) refusal: Duration,
-    /// The part of the accepted calls, from 0 to 1, that fail with a 503.
-    pub(super) faults: f64,
-    /// After this many calls a strategy is cancelled.
-    pub(super) most_calls: usize,
 }
 
 impl Scenario {

@@ -12,8 +12,8 @@ use crate::batch::FailureCause;
 use crate::journal::{AttemptUsage, RecordAttempt, RecordError, ResponseUsage, usage_of_record};
 use crate::outcome::CallOutcome;
 
-/// A record, with the response as it was written: no digit of a number is lost on the way. Its attempts are read as far
-/// as they are needed.
+/// A record, with the response's body as it was written: no digit of a number is lost on the way. Its attempts are read
+/// as far as they are needed.
 #[derive(Debug, Deserialize)]
 pub(super) struct RecordFields<'a, A> {
     #[serde(borrow)]
@@ -31,7 +31,7 @@ pub(super) struct RecordFields<'a, A> {
     pub(super) text: Option<String>,
     pub(super) finish_reason: Option<String>,
     #[serde(borrow)]
-    pub(super) response: Option<&'a RawValue>,
+    pub(super) response: Option<ResponseUsage<'a>>,
     /// Set in copies of a record, which cost nothing.
     pub(super) same_as: Option<IgnoredAny>,
     pub(super) error: Option<RecordError>,
@@ -42,7 +42,7 @@ pub(super) struct RecordFields<'a, A> {
 impl<A> RecordFields<'_, A> {
     /// The HTTP status of the response.
     pub(super) fn status(&self) -> Option<u16> {
-        self.usage_of_response()?.status_code
+        self.response.as_ref()?.status_code
     }
 
     /// The fields of an answer that was asked for with `--schema`.
@@ -59,20 +59,14 @@ impl<A> RecordFields<'_, A> {
             .unwrap_or_default()
     }
 
-    fn usage_of_response(&self) -> Option<ResponseUsage<'_>> {
-        serde_json::from_str(self.response?.get()).ok()
-    }
-
     /// The tokens that the record states. A copy states none.
     pub(super) fn tokens(&self) -> Option<Usage>
     where
         for<'b> &'b A: Into<AttemptUsage>,
     {
-        if self.same_as.is_some() {
-            return None;
-        }
-        let response = self.usage_of_response();
-        usage_of_record(response.as_ref(), self.attempts.iter().map(Into::into))
+        let is_copy = self.same_as.is_some();
+        let attempts = self.attempts.iter().map(Into::into);
+        (!is_copy).then(|| usage_of_record(self.response.as_ref(), attempts))?
     }
 }
 

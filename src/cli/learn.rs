@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::args::{LearnArgs, jitter};
-use super::compare::{Scenario, ServedCall, Strategy};
+use super::args::{LearnArgs, Scenario, jitter};
+use super::compare::{ServedCall, Strategy};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::format::millis;
@@ -156,7 +156,13 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
     let strategy = Strategy::named(name, jitter, &scenario)
         .ok_or("strategy: give naive, sleep-5, sleep-30, backoff or pool")?;
     let result = strategy.run(&scenario);
-    let count = |is: fn(&&ServedCall) -> bool| result.calls.iter().filter(is).count();
+    let count = |status| {
+        result
+            .calls
+            .iter()
+            .filter(|call| call.status == status)
+            .count()
+    };
     let calls: Vec<_> = result.calls.iter().map(row).collect();
     Ok(json!({
         "figures": result.figures(),
@@ -164,8 +170,8 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
         "threads": scenario.workers,
         "interval_ms": millis(scenario.interval()),
         "best_ms": millis(scenario.last_call_at_best()),
-        "answered": count(|call| call.accepted && !call.failed),
-        "failed": count(|call| call.failed),
+        "answered": count(200),
+        "failed": count(503),
         "is_cut": result.calls.len() >= MOST_CALLS,
         "calls": calls,
     }))
@@ -173,10 +179,10 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
 
 /// `[ms since the start, thread, topic, what became of it, ms until then]`: `.` answered, `#` 429, `x` failed.
 fn row(call: &ServedCall) -> Value {
-    let mark = match (call.accepted, call.failed) {
-        (false, _) => "#",
-        (true, true) => "x",
-        (true, false) => ".",
+    let mark = match call.status {
+        429 => "#",
+        503 => "x",
+        _ => ".",
     };
     json!([
         millis(call.at),

@@ -1,7 +1,7 @@
 //! Jinja templates of the program's own texts: what is laid out for people is a template, what it shows is plain data.
 //!
 //! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration), `local` (an instant),
-//! `counted(noun)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
+//! `counted(noun)`, `money(currency)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
 //! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `alarm`, `paused` and `dim` give colour.
 
 use std::io;
@@ -155,6 +155,7 @@ fn environment() -> Environment<'static> {
     environment.add_filter("counted", |count: u64, noun: &str| {
         format::counted(count, noun)
     });
+    environment.add_filter("money", format::money);
     environment.add_filter("cut", |text: &str, most: usize| {
         format::shortened(text, most)
     });

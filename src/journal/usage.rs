@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::index::text_hash;
@@ -12,9 +12,10 @@ use crate::api::{Usage, usage_of};
 use crate::outcome::CallOutcome;
 
 /// A response, with its body as it was written.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ResponseUsage<'a> {
     pub(crate) status_code: Option<u16>,
+    request_id: Option<String>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::RecordedCostArgs;
 
+use crate::batch::Price;
 use crate::cli::export::{ExportFormat, ExportOrder, FailedPrompts};
 
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,16 @@ pub(in crate::cli) struct ExportArgs {
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub(in crate::cli) output: PathBuf,
 
+    #[command(flatten)]
+    pub(in crate::cli) options: ExportOptions,
+
+    #[command(flatten)]
+    pub(in crate::cli) costs: RecordedCostArgs,
+}
+
+/// How results are exported.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(in crate::cli) struct ExportOptions {
     /// The order of the prompts: input or completion
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub(in crate::cli) order: ExportOrder,
@@ -38,6 +49,7 @@ pub(in crate::cli) struct ExportArgs {
     #[arg(long)]
     pub(in crate::cli) spreadsheet: bool,
 
-    #[command(flatten)]
-    pub(in crate::cli) costs: RecordedCostArgs,
+    /// Write what each prompt cost, too.
+    #[arg(skip)]
+    pub(in crate::cli) price: Option<Price>,
 }

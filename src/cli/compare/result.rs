@@ -23,12 +23,16 @@ pub(in crate::cli) struct ServedCall {
     pub(in crate::cli) thread: usize,
     /// Its prompt, counted from 0.
     pub(in crate::cli) prompt: u32,
-    /// Whether it was accepted; if not, the answer was a 429.
-    pub(in crate::cli) accepted: bool,
-    /// Whether it was accepted, and failed with a 503.
-    pub(in crate::cli) failed: bool,
+    /// 200, 429 if it was not accepted, or 503.
+    pub(in crate::cli) status: u16,
     /// How long the answer took.
     pub(in crate::cli) took: Duration,
+}
+
+impl ServedCall {
+    pub(super) fn is_accepted(&self) -> bool {
+        self.status != 429
+    }
 }
 
 /// The calls of one strategy.
@@ -60,7 +64,7 @@ pub(in crate::cli) struct StrategyFigures {
 
 impl StrategyResult {
     pub(in crate::cli) fn figures(&self) -> StrategyFigures {
-        let refusals = self.calls.iter().filter(|call| !call.accepted);
+        let refusals = self.calls.iter().filter(|call| !call.is_accepted());
         let mut by_prompt = HashMap::<u32, usize>::new();
         for call in refusals.clone() {
             *by_prompt.entry(call.prompt).or_default() += 1;

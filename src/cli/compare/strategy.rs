@@ -3,16 +3,16 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::Scenario;
 use super::result::{ServedCall, StrategyResult};
 use crate::backoff::{Backoff, Jitter};
 use crate::cancel::CancelToken;
+use crate::cli::args::Scenario;
 use crate::cli::setup;
 use crate::clock::{Clock, SimClock};
 use crate::limiter::{Rate, RateLimiter};
@@ -96,76 +96,39 @@ impl Strategy {
     pub(in crate::cli) fn run(&self, scenario: &Scenario) -> StrategyResult {
         let clock = SimClock::new();
         let server = SimulatedServer::new(scenario, clock.clone());
+        let cancel = CancelToken::on(clock.clone());
         let limiter = self.rate.map(|rate| {
             let limiter = RateLimiter::builder().rate(rate);
             limiter.clock(clock.clone()).build()
         });
-        let client = StrategyClient {
-            server: &server,
-            limiter,
-            retry: self
-                .retries
-                .then(|| Retry::new().backoff(self.backoff).patience(Duration::MAX)),
-            cancel: CancelToken::on(clock.clone()),
-            scenario,
+        // A 429 spends no retry, so that every prompt is answered if there are no faults.
+        let retry = Retry::new().backoff(self.backoff).patience(Duration::MAX);
+        let judge = |refused: &Option<Duration>| match refused {
+            _ if !self.retries => Verdict::Stop,
+            // Only the paced pool listens to the server: the others sleep as their loop says.
+            Some(wait) => Verdict::RateLimited(limiter.as_ref().map(|_| *wait)),
+            None => Verdict::Retry,
         };
+        let ask = |prompt: u32| {
+            let call = retry.call(judge, |_| server.call(prompt, &cancel));
+            let call = call.cancel(&cancel);
+            let call = call.seed(seed_of(scenario.seed, prompt.into()));
+            // Whether it was answered is in the calls that the server saw.
+            let _ = match &limiter {
+                Some(limiter) => call.limiter(limiter).run(),
+                None => call.run(),
+            };
+        };
+        let pool = Pool::new(self.threads.get()).clock(clock.clone());
+        let go_on = |_, _| ControlFlow::<()>::Continue(());
         let prompts = 0..scenario.prompts.get();
-        let pool = Pool::new(self.threads.get())
-            .clock(clock.clone())
-            .cancel(&client.cancel);
-        let _ = pool.for_each(
-            prompts,
-            |prompt| client.ask(prompt),
-            |_, _| ControlFlow::<()>::Continue(()),
-        );
-        let time = clock.elapsed();
+        let _ = pool.cancel(&cancel).for_each(prompts, ask, go_on);
         StrategyResult {
             name: self.name.clone(),
             threads: self.threads,
-            time,
-            calls: server.calls.into_inner(),
+            time: clock.elapsed(),
+            calls: server.state.into_inner().calls,
         }
-    }
-}
-
-/// What the threads of a strategy share.
-struct StrategyClient<'a> {
-    server: &'a SimulatedServer,
-    limiter: Option<RateLimiter>,
-    /// `None` gives up at the first failure.
-    retry: Option<Retry>,
-    cancel: CancelToken,
-    scenario: &'a Scenario,
-}
-
-impl StrategyClient<'_> {
-    /// Asks until there is an answer: a 429 spends no retry, so that every prompt is answered if there are no faults.
-    fn ask(&self, prompt: u32) {
-        let seed = seed_of(self.scenario.seed, prompt.into());
-        // Only the paced pool listens to the server: the others sleep as their loop says.
-        let listens = self.limiter.is_some();
-        let judge = |failure: &SimulatedFailure| match (self.retry, failure) {
-            (None, _) => Verdict::Stop,
-            (_, SimulatedFailure::TooMany { retry_after }) => {
-                Verdict::RateLimited(listens.then_some(*retry_after))
-            }
-            (_, SimulatedFailure::Fault) => Verdict::Retry,
-        };
-        let retry = self.retry.unwrap_or_default();
-        let call = retry.call(judge, |_| self.call(prompt));
-        let call = call.cancel(&self.cancel).seed(seed);
-        // Whether it was answered is in the calls that the server saw.
-        let _ = match &self.limiter {
-            Some(limiter) => call.limiter(limiter).run(),
-            None => call.run(),
-        };
-    }
-
-    fn call(&self, prompt: u32) -> Result<(), SimulatedFailure> {
-        if self.server.calls.lock().len() + 1 >= self.scenario.most_calls {
-            self.cancel.cancel();
-        }
-        self.server.call(prompt)
     }
 }
 
@@ -175,98 +138,92 @@ fn seed_of(seed: u64, number: u64) -> u64 {
 }
 
 /// Accepts or refuses calls, and records them.
-#[derive(Debug)]
 struct SimulatedServer {
     clock: SimClock,
-    started: Instant,
-    admission: Mutex<Admission>,
-    calls: Mutex<Vec<ServedCall>>,
-    /// In order of their first calls.
-    threads: Mutex<Vec<ThreadId>>,
     scenario: Scenario,
+    state: Mutex<ServerState>,
 }
 
-/// Why a call was not answered.
-#[derive(Clone, Copy, Debug)]
-enum SimulatedFailure {
-    /// Status 429, with its Retry-After.
-    TooMany { retry_after: Duration },
-    /// Status 503.
-    Fault,
+struct ServerState {
+    admission: Admission,
+    calls: Vec<ServedCall>,
+    /// In order of their first calls.
+    threads: Vec<ThreadId>,
 }
 
 impl SimulatedServer {
     fn new(scenario: &Scenario, clock: SimClock) -> Self {
-        let started = clock.now();
         let limits = Limits {
             rpm: Some(scenario.rpm),
             burst: scenario.burst,
             ..Limits::default()
         };
+        let state = ServerState {
+            admission: Admission::new(limits, clock.now()),
+            calls: Vec::new(),
+            threads: Vec::new(),
+        };
         SimulatedServer {
             clock,
-            started,
-            admission: Mutex::new(Admission::new(limits, started)),
-            calls: Mutex::default(),
-            threads: Mutex::default(),
             scenario: *scenario,
+            state: Mutex::new(state),
         }
     }
 
-    /// Asks for one prompt; returns when the answer is there.
-    fn call(&self, prompt: u32) -> Result<(), SimulatedFailure> {
+    /// Asks for one prompt; returns when the answer is there. The last call that is allowed cancels the strategy.
+    ///
+    /// # Errors
+    /// The Retry-After of a 429; `None` for a 503.
+    fn call(&self, prompt: u32, cancel: &CancelToken) -> Result<(), Option<Duration>> {
+        let scenario = &self.scenario;
         let now = self.clock.now();
-        let admitted = self.admit(now);
-        let accepted = admitted.is_ok();
-        let failed = accepted && self.fails();
-        let took = match accepted {
-            true => self
-                .scenario
-                .latency
-                .draw(self.scenario.seed, prompt.into()),
-            false => self.scenario.refusal,
+        let mut state = self.state.lock();
+        let key = state.admission.key("");
+        let admitted = state.admission.admit(key, 0, now);
+        let status = match admitted {
+            Err(_) => 429,
+            Ok(()) if state.fails(scenario) => 503,
+            Ok(()) => 200,
         };
-        self.calls.lock().push(ServedCall {
-            at: now - self.started,
-            thread: self.thread(),
+        let took = match status {
+            429 => scenario.refusal,
+            _ => scenario.latency.draw(scenario.seed, prompt.into()),
+        };
+        let call = ServedCall {
+            at: self.clock.elapsed(),
+            thread: state.thread(),
             prompt,
-            accepted,
-            failed,
+            status,
             took,
-        });
-        self.clock.sleep_until(now + took);
-        admitted?;
-        self.admission.lock().leave();
-        match failed {
-            true => Err(SimulatedFailure::Fault),
-            false => Ok(()),
+        };
+        state.calls.push(call);
+        let is_last = state.calls.len() >= scenario.most_calls;
+        drop(state);
+        if is_last {
+            cancel.cancel();
         }
+        self.clock.sleep_until(now + took);
+        admitted.map_err(|over| Some(over.wait().unwrap_or_default()))?;
+        self.state.lock().admission.leave();
+        (status == 200).then_some(()).ok_or(None)
     }
+}
 
-    fn admit(&self, now: Instant) -> Result<(), SimulatedFailure> {
-        let mut admission = self.admission.lock();
-        let key = admission.key("");
-        let admitted = admission.admit(key, 0, now);
-        admitted.map_err(|over| SimulatedFailure::TooMany {
-            retry_after: over.wait().unwrap_or_default(),
-        })
-    }
-
+impl ServerState {
     /// Whether the next call fails.
-    fn fails(&self) -> bool {
-        let number = self.calls.lock().len() as u64;
-        let mut chance = StdRng::seed_from_u64(seed_of(self.scenario.seed, number));
-        chance.random_bool(self.scenario.faults)
+    fn fails(&self, scenario: &Scenario) -> bool {
+        let number = self.calls.len() as u64;
+        let mut chance = StdRng::seed_from_u64(seed_of(scenario.seed, number));
+        chance.random_bool(scenario.faults)
     }
 
     /// The number of the calling thread.
-    fn thread(&self) -> usize {
+    fn thread(&mut self) -> usize {
         let this = thread::current().id();
-        let mut threads = self.threads.lock();
-        let known = threads.iter().position(|thread| *thread == this);
+        let known = self.threads.iter().position(|thread| *thread == this);
         known.unwrap_or_else(|| {
-            threads.push(this);
-            threads.len() - 1
+            self.threads.push(this);
+            self.threads.len() - 1
         })
     }
 }

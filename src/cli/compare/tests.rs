@@ -1,7 +1,9 @@
 use std::collections::HashSet;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use super::result::ServedCall;
 use super::*;
+use crate::practice::Latency;
 
 /// The article's: 200 topics, 10 calls a minute.
 fn story() -> Scenario {
@@ -51,7 +53,7 @@ fn the_same_options_give_the_same_table() {
 #[test]
 fn every_strategy_answers_every_prompt_once() {
     for result in comparison(|_| {}).results {
-        let accepted = result.calls.iter().filter(|call| call.accepted);
+        let accepted = result.calls.iter().filter(|call| call.is_accepted());
         let prompts: Vec<_> = accepted.map(|call| call.prompt).collect();
         assert_eq!(prompts.len(), 40, "{}", result.name);
         assert_eq!(
@@ -69,7 +71,7 @@ fn the_server_accepts_no_call_faster_than_its_limit() {
         let times: Vec<_> = result
             .calls
             .iter()
-            .filter(|call| call.accepted)
+            .filter(|call| call.is_accepted())
             .map(|call| call.at)
             .collect();
         assert!(
@@ -172,8 +174,7 @@ fn a_wave_is_the_calls_within_a_tenth_of_a_second_without_the_start() {
         at: Duration::from_millis(ms),
         thread: 0,
         prompt: 0,
-        accepted: false,
-        failed: false,
+        status: 429,
         took: Duration::ZERO,
     };
     let result = |times: &[u64]| StrategyResult {

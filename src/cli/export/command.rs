@@ -2,9 +2,9 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::{ExportError, ExportFormat, ExportOptions, Exported, export};
+use super::{ExportError, ExportFormat, Exported, export};
 use crate::batch::Flags;
-use crate::cli::args::ExportArgs;
+use crate::cli::args::{ExportArgs, ExportOptions};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
 use crate::cli::format::{counted, grouped};
@@ -16,16 +16,20 @@ const AS_MARKDOWN: &str = "written as Markdown: --format chooses another format,
 
 pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
     let is_for_people = output::is_dash(&args.output) && io::stdout().is_terminal();
-    let options = options(args, is_for_people)?;
+    let format = format(args, is_for_people)?;
+    let options = ExportOptions {
+        price: args.costs.cost.price,
+        ..args.options.clone()
+    };
     output::not_the_results(&args.output, &args.results)?;
     let mut results = output::open_results(&args.results)?;
-    let export = |to: &mut dyn Write| export(&mut results, &options, to);
+    let export = |to: &mut dyn Write| export(&mut results, format, &options, to);
     match output::write_to(&args.output, export) {
         Ok(exported) => {
             if is_for_people && args.format.is_none() {
                 inform(AS_MARKDOWN);
             }
-            inform(summary(&exported, &options));
+            inform(summary(&exported, options.spreadsheet));
             Ok(Exit::Answered)
         }
         Err(ExportError::Write(source)) => output::write_failed(&args.output, &source),
@@ -34,22 +38,14 @@ pub(in crate::cli) fn run(args: &ExportArgs) -> Result<Exit, CommandError> {
 }
 
 /// Without a format the ending of the file says it, and people get Markdown.
-fn options(args: &ExportArgs, is_for_people: bool) -> Result<ExportOptions, CommandError> {
+fn format(args: &ExportArgs, is_for_people: bool) -> Result<ExportFormat, CommandError> {
     let by_ending = || ExportFormat::of_file(&args.output);
     let for_people = is_for_people.then_some(ExportFormat::Md);
     let format = args.format.or_else(by_ending).or(for_people);
-    let format = format.ok_or_else(|| CommandError::usage(NO_FORMAT))?;
-    Ok(ExportOptions {
-        format,
-        order: args.order,
-        failed: args.failed,
-        spreadsheet: args.spreadsheet,
-        columns: args.columns.clone(),
-        price: args.costs.cost.price,
-    })
+    format.ok_or_else(|| CommandError::usage(NO_FORMAT))
 }
 
-fn summary(exported: &Exported, options: &ExportOptions) -> String {
+fn summary(exported: &Exported, is_safe: bool) -> String {
     let mut text = format!("{} answered", grouped(exported.answered));
     if exported.flags != Flags::default() {
         text += &format!(" ({}: see finish_reason)", exported.flags);
@@ -62,7 +58,7 @@ fn summary(exported: &Exported, options: &ExportOptions) -> String {
     if exported.torn > 0 {
         text += &format!("\n{}", output::torn_line(exported.torn));
     }
-    if exported.formulas > 0 && !options.spreadsheet {
+    if exported.formulas > 0 && !is_safe {
         let cells = counted(exported.formulas, "cell");
         text +=
             &format!("\na spreadsheet program would run {cells} as formulas: add --spreadsheet");
@@ -77,17 +73,13 @@ mod tests {
 
     use super::*;
     use crate::cli::args::RecordedCostArgs;
-    use crate::cli::export::{ExportOrder, FailedPrompts};
 
     fn args(results: &Path, output: &Path) -> ExportArgs {
         ExportArgs {
             results: results.to_owned(),
             output: output.to_owned(),
             format: Some(ExportFormat::Txt),
-            order: ExportOrder::Input,
-            failed: FailedPrompts::Include,
-            spreadsheet: false,
-            columns: None,
+            options: ExportOptions::default(),
             costs: RecordedCostArgs::default(),
         }
     }
@@ -125,8 +117,6 @@ mod tests {
     fn people_get_markdown_and_programs_must_say_what_they_want() {
         let mut args = args(Path::new("r"), Path::new("-"));
         args.format = None;
-        let format =
-            |args: &ExportArgs, is_for_people| options(args, is_for_people).map(|o| o.format);
         assert_eq!(format(&args, true).unwrap(), ExportFormat::Md);
         assert_eq!(format(&args, false).unwrap_err().to_string(), NO_FORMAT);
         args.format = Some(ExportFormat::Csv);
@@ -135,13 +125,12 @@ mod tests {
 
     #[test]
     fn the_summary_tells_what_was_left_out_and_what_is_odd() {
-        let options = options(&args(Path::new("r"), Path::new("-")), false).unwrap();
         let good = Exported {
             answered: 2_000,
             written: 2_000,
             ..Exported::default()
         };
-        assert_eq!(summary(&good, &options), "2,000 answered, 0 failed");
+        assert_eq!(summary(&good, false), "2,000 answered, 0 failed");
         let mut odd = Exported {
             failed: 3,
             torn: 17,
@@ -149,7 +138,7 @@ mod tests {
             ..good
         };
         odd.flags.cut = 1;
-        let text = summary(&odd, &options);
+        let text = summary(&odd, false);
         assert!(text.starts_with(
             "2,000 answered (1 cut at the most tokens: see finish_reason), 3 failed, 3 left out\n"
         ));
@@ -157,10 +146,6 @@ mod tests {
             text.contains("(17 bytes)") && text.contains("run 4 cells as formulas"),
             "{text}"
         );
-        let safe = ExportOptions {
-            spreadsheet: true,
-            ..options
-        };
-        assert_eq!(summary(&odd, &safe).lines().count(), 2);
+        assert_eq!(summary(&odd, true).lines().count(), 2);
     }
 }

@@ -18,9 +18,10 @@ use std::path::Path;
 use clap::ValueEnum;
 use thiserror::Error;
 
+use super::args::ExportOptions;
 use super::fields::RecordFields;
 use super::output::{RereadError, keep_last};
-use crate::batch::{Flag, Flags, Price};
+use crate::batch::{Flag, Flags};
 use crate::journal::{AttemptUsage, Results, ResultsError};
 use crate::prompts::in_order;
 use writer::RowWriter;
@@ -74,21 +75,6 @@ pub(crate) enum FailedPrompts {
     Only,
 }
 
-/// How results are exported: plain data.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ExportOptions {
-    pub(crate) format: ExportFormat,
-    pub(crate) order: ExportOrder,
-    pub(crate) failed: FailedPrompts,
-    /// Make the table safe for a spreadsheet program: a byte order mark, so that it reads UTF-8; `\r\n`; and an
-    /// apostrophe before each cell that it would take for a formula, because an answer must not be able to run one.
-    pub(crate) spreadsheet: bool,
-    /// Columns of the input to write as well; empty for all.
-    pub(crate) columns: Option<Vec<String>>,
-    /// Write what each prompt cost, too.
-    pub(crate) price: Option<Price>,
-}
-
 /// The columns beside the usual ones, in the order in which they were found.
 #[derive(Debug, Default)]
 struct Columns {
@@ -137,28 +123,29 @@ pub(crate) enum ExportError {
 /// [`ExportError`]. Nothing was written, unless it is [`ExportError::Write`] or the results were changed meanwhile.
 pub(crate) fn export<R: BufRead + Seek>(
     results: &mut Results<R>,
+    format: ExportFormat,
     options: &ExportOptions,
     to: impl Write,
 ) -> Result<Exported, ExportError> {
-    if options.format == ExportFormat::Txt && options.failed == FailedPrompts::Only {
+    if format == ExportFormat::Txt && options.failed == FailedPrompts::Only {
         return Err(ExportError::NoPlace);
     }
     let mut columns = Columns::default();
     let offsets = offsets(results, options.order, &mut columns).map_err(RereadError::from)?;
-    columns.input = options.columns_of(columns.input)?;
+    columns.choose(options.columns.as_deref())?;
     let mut exported = Exported {
         torn: results.torn,
         ..Exported::default()
     };
     results.seek(0).map_err(RereadError::Again)?;
-    let mut writer = RowWriter::new(options, columns, to)?;
+    let mut writer = RowWriter::new(format, options, columns, to)?;
     for offset in offsets {
         results.seek(offset).map_err(RereadError::Again)?;
         let line = results.next_line().map_err(RereadError::second)?;
         let line = line.ok_or(RereadError::Changed)?;
         let row: ExportRow<'_> = line.parse().map_err(|_| RereadError::Changed)?;
         exported.count(&row);
-        if options.wants(&row) {
+        if wants(format, options.failed, &row) {
             writer.write(&row)?;
         }
     }
@@ -198,28 +185,30 @@ fn add<'n>(columns: &mut Vec<String>, names: impl Iterator<Item = &'n String>) {
     }
 }
 
-impl ExportOptions {
-    /// The columns of the input to write, of those that were found: all, or those that were asked for.
-    fn columns_of(&self, mut found: Vec<String>) -> Result<Vec<String>, ExportError> {
-        let wanted = match &self.columns {
-            None => return Ok(Vec::new()),
-            Some(wanted) if wanted.is_empty() => return Ok(found),
-            Some(wanted) => wanted,
-        };
-        let missing = wanted.iter().find(|name| !found.contains(name));
-        let Some(name) = missing else {
-            return Ok(wanted.clone());
-        };
-        found.sort_unstable();
-        Err(ExportError::NoColumn(name.clone(), found.join(", ")))
-    }
-
-    fn wants(&self, row: &ExportRow<'_>) -> bool {
-        match self.failed {
-            FailedPrompts::Include => row.text.is_some() || self.format != ExportFormat::Txt,
-            FailedPrompts::Exclude => row.text.is_some(),
-            FailedPrompts::Only => row.text.is_none(),
+impl Columns {
+    /// Keeps those of the input that were asked for: none, or all for an empty list.
+    fn choose(&mut self, wanted: Option<&[String]>) -> Result<(), ExportError> {
+        let found = &mut self.input;
+        match wanted {
+            None => found.clear(),
+            Some([]) => {}
+            Some(wanted) => {
+                if let Some(missing) = wanted.iter().find(|name| !found.contains(name)) {
+                    found.sort_unstable();
+                    return Err(ExportError::NoColumn(missing.clone(), found.join(", ")));
+                }
+                *found = wanted.to_vec();
+            }
         }
+        Ok(())
+    }
+}
+
+fn wants(format: ExportFormat, failed: FailedPrompts, row: &ExportRow<'_>) -> bool {
+    match failed {
+        FailedPrompts::Include => row.text.is_some() || format != ExportFormat::Txt,
+        FailedPrompts::Exclude => row.text.is_some(),
+        FailedPrompts::Only => row.text.is_none(),
     }
 }
 
@@ -230,8 +219,7 @@ impl Exported {
             return;
         };
         self.answered += 1;
-        let flag = Flag::of(text, row.finish_reason.as_deref());
-        if let Some(flag) = flag {
+        if let Some(flag) = Flag::of(text, row.finish_reason.as_deref()) {
             self.flags.count(flag);
         }
     }

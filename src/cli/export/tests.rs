@@ -4,18 +4,6 @@ use super::*;
 use serde_json::{Value, json};
 use std::io::Cursor;
 
-/// These options, in the order of the input, with failed prompts, to the letter.
-fn with(format: ExportFormat) -> ExportOptions {
-    ExportOptions {
-        format,
-        order: ExportOrder::default(),
-        failed: FailedPrompts::default(),
-        spreadsheet: false,
-        columns: None,
-        price: None,
-    }
-}
-
 /// Out of order: an answer cut short, a failure, the failure's retry, an empty answer.
 fn results() -> String {
     let line = |line: u64, prompt: &str, rest: Value| {
@@ -46,19 +34,21 @@ fn results() -> String {
     .concat()
 }
 
-fn made(options: ExportOptions) -> (String, Exported) {
+fn made(format: ExportFormat, options: ExportOptions) -> (String, Exported) {
     let mut to = Vec::new();
-    let exported = export(&mut Results::new(Cursor::new(results())), &options, &mut to).unwrap();
+    let mut results = Results::new(Cursor::new(results()));
+    let exported = export(&mut results, format, &options, &mut to).unwrap();
     (String::from_utf8(to).unwrap(), exported)
 }
 
 fn plain(format: ExportFormat) -> String {
-    made(with(format)).0
+    made(format, ExportOptions::default()).0
 }
 
-fn error(text: &str, options: ExportOptions) -> (String, Vec<u8>) {
+fn error(text: &str, format: ExportFormat, options: ExportOptions) -> (String, Vec<u8>) {
     let mut to = Vec::new();
-    let error = export(&mut Results::new(Cursor::new(text)), &options, &mut to).unwrap_err();
+    let mut results = Results::new(Cursor::new(text));
+    let error = export(&mut results, format, &options, &mut to).unwrap_err();
     (error.to_string(), to)
 }
 
@@ -78,18 +68,16 @@ line-4,d,,stop,,,0
 fn a_table_for_a_spreadsheet_runs_no_formulas() {
     let options = ExportOptions {
         spreadsheet: true,
-        ..with(ExportFormat::Csv)
+        ..ExportOptions::default()
     };
-    let (text, exported) = made(options);
+    let (text, exported) = made(ExportFormat::Csv, options);
+    let (_, unsafe_export) = made(ExportFormat::Csv, ExportOptions::default());
     assert!(
         text.starts_with("\u{feff}custom_id,")
             && text.contains("\"'- one\n- two\",length,,200,2\r\n"),
         "{text}"
     );
-    assert_eq!(
-        (exported.formulas, made(with(ExportFormat::Csv)).1.formulas),
-        (1, 1)
-    );
+    assert_eq!((exported.formulas, unsafe_export.formulas), (1, 1));
 }
 
 #[test]
@@ -143,7 +131,7 @@ fn text_is_the_answers_with_a_blank_line_between() {
 
 #[test]
 fn everything_is_counted() {
-    let (_, exported) = made(with(ExportFormat::Txt));
+    let (_, exported) = made(ExportFormat::Txt, ExportOptions::default());
     let expected = Exported {
         answered: 3,
         flags: exported.flags,
@@ -160,9 +148,9 @@ fn everything_is_counted() {
 fn the_order_of_completion_is_that_of_the_last_records() {
     let options = ExportOptions {
         order: ExportOrder::Completion,
-        ..with(ExportFormat::Batch)
+        ..ExportOptions::default()
     };
-    let ids: Vec<_> = made(options)
+    let ids: Vec<_> = made(ExportFormat::Batch, options)
         .0
         .lines()
         .map(|line| line[10..11].to_owned())
@@ -173,13 +161,11 @@ fn the_order_of_completion_is_that_of_the_last_records() {
 #[test]
 fn failed_prompts_can_be_left_out_or_be_all_there_is() {
     let count = |failed| {
-        made(ExportOptions {
+        let options = ExportOptions {
             failed,
-            ..with(ExportFormat::Jsonl)
-        })
-        .0
-        .lines()
-        .count()
+            ..ExportOptions::default()
+        };
+        made(ExportFormat::Jsonl, options).0.lines().count()
     };
     assert_eq!(
         [
@@ -192,9 +178,10 @@ fn failed_prompts_can_be_left_out_or_be_all_there_is() {
     );
     let (error, _) = error(
         "",
+        ExportFormat::Txt,
         ExportOptions {
             failed: FailedPrompts::Only,
-            ..with(ExportFormat::Txt)
+            ..ExportOptions::default()
         },
     );
     assert!(
@@ -207,7 +194,8 @@ fn failed_prompts_can_be_left_out_or_be_all_there_is() {
 fn an_unfinished_last_line_is_left_out_and_counted() {
     let mut to = Vec::new();
     let mut results = Results::new(Cursor::new(results() + "{\"id\":\"pl_9"));
-    let exported = export(&mut results, &with(ExportFormat::Jsonl), &mut to).unwrap();
+    let options = ExportOptions::default();
+    let exported = export(&mut results, ExportFormat::Jsonl, &options, &mut to).unwrap();
     assert_eq!((exported.torn, exported.written), (11, 4));
 }
 
@@ -215,7 +203,8 @@ fn an_unfinished_last_line_is_left_out_and_counted() {
 fn a_broken_line_is_named_before_anything_is_written() {
     let (error, to) = error(
         &(results() + "{\"id\":1}\n" + &results()),
-        with(ExportFormat::Csv),
+        ExportFormat::Csv,
+        ExportOptions::default(),
     );
     assert!(
         error.starts_with("line 6 is not a whole record (invalid type: integer"),
@@ -238,7 +227,8 @@ fn a_pipe_that_nobody_reads_is_known_as_one_in_every_format() {
     for format in ExportFormat::value_variants() {
         let error = export(
             &mut Results::new(Cursor::new(results())),
-            &with(*format),
+            *format,
+            &ExportOptions::default(),
             Gone,
         )
         .unwrap_err();
@@ -263,11 +253,13 @@ fn no_cell_of_a_spreadsheet_begins_as_a_formula_of_any_kind() {
         let mut to = Vec::new();
         let options = ExportOptions {
             spreadsheet: true,
-            ..with(ExportFormat::Csv)
+            ..ExportOptions::default()
         };
         let mut results = Results::new(Cursor::new(format!("{record}\n")));
         assert_eq!(
-            export(&mut results, &options, &mut to).unwrap().formulas,
+            export(&mut results, ExportFormat::Csv, &options, &mut to)
+                .unwrap()
+                .formulas,
             1,
             "{start:?}"
         );
@@ -284,7 +276,7 @@ fn documents_and_text_hold_no_control_character_and_all_else_is_to_the_letter() 
     let made = |format| {
         let mut to = Vec::new();
         let mut results = Results::new(Cursor::new(format!("{record}\n")));
-        export(&mut results, &with(format), &mut to).unwrap();
+        export(&mut results, format, &ExportOptions::default(), &mut to).unwrap();
         String::from_utf8(to).unwrap()
     };
     for format in [ExportFormat::Md, ExportFormat::Txt] {

@@ -6,13 +6,13 @@ use std::io::{self, BufWriter, Write};
 
 use csv::{Terminator, WriterBuilder};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::markdown::section;
-use super::{Columns, ExportFormat, ExportOptions, ExportRow};
+use super::{Columns, ExportFormat, ExportRow};
 use crate::batch::Price;
-use crate::journal::RecordError;
+use crate::cli::args::ExportOptions;
+use crate::journal::{RecordError, ResponseUsage};
 use crate::text::{cleaned, cleaned_json};
 
 const COLUMNS: [&str; 7] = [
@@ -30,6 +30,7 @@ const FORMULA_STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝',
 
 /// An output that takes rows.
 pub(super) struct RowWriter<'a, W: Write> {
+    format: ExportFormat,
     options: &'a ExportOptions,
     /// Those that are written, too, where the format has a place for them.
     columns: Columns,
@@ -41,16 +42,21 @@ pub(super) struct RowWriter<'a, W: Write> {
 
 impl<'a, W: Write> RowWriter<'a, W> {
     /// Begins an output; a table with its heading.
-    pub(super) fn new(options: &'a ExportOptions, columns: Columns, to: W) -> io::Result<Self> {
-        let to = BufWriter::with_capacity(64 << 10, to);
+    pub(super) fn new(
+        format: ExportFormat,
+        options: &'a ExportOptions,
+        columns: Columns,
+        to: W,
+    ) -> io::Result<Self> {
         let mut writer = RowWriter {
+            format,
             options,
             columns,
-            to,
+            to: BufWriter::with_capacity(64 << 10, to),
             formulas: 0,
             written: 0,
         };
-        if options.format == ExportFormat::Csv {
+        if format == ExportFormat::Csv {
             writer.write_heading()?;
         }
         Ok(writer)
@@ -77,15 +83,14 @@ impl<'a, W: Write> RowWriter<'a, W> {
 
     /// Writes a row, after a blank line where the format has one between rows.
     pub(super) fn write(&mut self, row: &ExportRow<'_>) -> io::Result<()> {
-        let format = self.options.format;
-        let line = match format {
+        let line = match self.format {
             ExportFormat::Csv => self.table_row(row)?,
             ExportFormat::Jsonl => self.plain_line(row)?.into(),
             ExportFormat::Batch => batch_line(row)?.into(),
             ExportFormat::Md => section(row).into(),
             ExportFormat::Txt => answer(row).into(),
         };
-        if self.written > 0 && matches!(format, ExportFormat::Md | ExportFormat::Txt) {
+        if self.written > 0 && matches!(self.format, ExportFormat::Md | ExportFormat::Txt) {
             self.to.write_all(b"\n")?;
         }
         self.written += 1;
@@ -205,13 +210,13 @@ fn batch_line(row: &ExportRow<'_>) -> io::Result<String> {
     struct BatchLine<'a> {
         id: &'a str,
         custom_id: &'a str,
-        response: Option<&'a RawValue>,
+        response: Option<&'a ResponseUsage<'a>>,
         error: Option<&'a RecordError>,
     }
     json_line(&BatchLine {
         id: &row.id,
         custom_id: &row.custom_id,
-        response: row.response,
+        response: row.response.as_ref(),
         error: row.error.as_ref(),
     })
 }

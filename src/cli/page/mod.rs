@@ -1,14 +1,12 @@
 //! Pages that stand alone: one HTML file with its style and its charts in it, without a script and without network.
 //!
-//! A page is a template that extends `base.html` (see [`template::html`](super::template::html)); it draws a [`Chart`],
-//! which is plain data, with the macro of `chart.html`. Each chart says in words what it shows, for readers who cannot
-//! see it.
+//! A page is a template that extends `base.html` (see [`template::html`](super::template::html)); it draws charts with the
+//! macros of `chart.html`, from plain data and the [`Axis`] of each direction. Each chart says in words what it shows, for
+//! readers who cannot see it.
 
 mod axis;
-mod chart;
 
 pub(crate) use axis::Axis;
-pub(crate) use chart::Chart;
 
 /// The templates that every page may use, by name.
 pub(super) const TEMPLATES: [(&str, &str); 4] = [
@@ -23,19 +21,49 @@ mod tests {
     use super::*;
     use crate::cli::template::html;
 
+    /// A chart of 100 pixels and one second, with what these calls of macros draw.
+    fn chart(bars: &str) -> String {
+        let page = format!(
+            "{{% extends 'base.html' %}}{{% from 'chart.html' import bars, chart, pointer, word %}}
+            {{% block title %}}{{{{ about }}}}{{% endblock %}}
+            {{% block body %}}{{% set marks %}}{bars}{{% endset %}}{{{{ chart(axes, about, marks) }}}}{{% endblock %}}"
+        );
+        let (x, y) = (Axis::time(1000), Axis::rows(1));
+        let axes = serde_json::json!({"x": x, "y": y, "start": 500, "height": 100});
+        html(&page, &serde_json::json!({"about": "<b>", "axes": axes})).unwrap()
+    }
+
     #[test]
     fn a_page_asks_for_nothing_and_runs_nothing() {
-        let page = "{% extends 'base.html' %}{% from 'chart.html' import chart %}
-            {% block title %}{{ about }}{% endblock %}{% block body %}{{ chart(it) }}{% endblock %}";
-        let it = Chart::new("<s>", 100, Axis::time(1000.0), Axis::counts(5.0));
-        let values = serde_json::json!({"about": "<b>", "it": it});
-        let text = html(page, &values).unwrap().replace("url(#", "");
-        assert_eq!(text.matches("&lt;b&gt;").count(), 2, "{text}");
+        let text =
+            chart("{{ bars(axes, 'a', [[0, 1]], 0, 1, '<s>') }}{{ word(axes, 'y', 1, about) }}");
+        let text = text.replace("url(#", "");
+        assert_eq!(text.matches("&lt;b&gt;").count(), 4, "{text}");
         for foreign in [
             "http:", "https:", "src=", "@import", "url(", "<script", "<b>", "<s>",
         ] {
             assert!(!text.contains(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn bars_lie_where_their_values_say_and_are_never_too_small_to_see() {
+        let page = chart(
+            "{{ bars(axes, 'a', [[750, 1000]], 0, 0.5, 'one call') }}
+            {{ bars(axes, 'b', [[500, 600], [1000, 1000]], 0.5, 1) }}
+            {{ bars(axes, 'c', [[500, 1500]], 1, 1) }}{{ bars(axes, 'd', [], 0, 1) }}
+            {{ word(axes, 'y', 0.25, 'row') }}{{ pointer(axes, 250, 1, 'p50') }}",
+        );
+        for expected in [
+            "<path class=\"a\" d=\"M250.0 0.0h250.0v50.0h-250.0z\"><title>one call</title></path>",
+            "<path class=\"b\" d=\"M0.0 50.0h100.0v50.0h-100.0zM500.0 50.0h1.5v50.0h-1.5z\"></path>",
+            "<path class=\"c\" d=\"M0.0 98.5h1000.0v1.5h-1000.0z\"></path>",
+            "<span class=\"y\" style=\"top:25.0%\">row</span>",
+            "<span class=\"pointed\" style=\"left:25.0%;--row:1\">p50</span>",
+        ] {
+            assert!(page.contains(expected), "{expected} is not in {page}");
+        }
+        assert!(!page.contains("class=\"d\""), "nothing to draw is no mark");
     }
 
     /// Red, green and blue, from 0 to 1 and linear.

@@ -1,23 +1,33 @@
-//! What an earlier run teaches a plan: the latencies, the tokens for a text, and how often calls fail.
+//! What is known about calls: what an earlier run teaches, or else guesses. The latencies, the tokens for a text, and how
+//! often calls fail.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::forecast::FailureRates;
 use super::latencies::LatencyDistribution;
-use crate::api::{Ask, Usage};
+use crate::api::{ApiKind, Ask, Usage};
 use crate::batch::Density;
+use crate::cli::args::PlanArgs;
 use crate::cli::error::CommandError;
 use crate::cli::fields::RecordFields;
+use crate::cli::setup::PRACTICE_LATENCY;
 use crate::journal::{RecordAttempt, ResultLine, Results, ResultsError};
 use crate::outcome::CallOutcome;
+use crate::practice::Latency;
 
-/// What is known from an earlier run.
-pub(super) struct EarlierRun {
+/// The latency of a model about which nothing is known.
+const GUESSED_LATENCY: Latency = Latency::LogNormal(Duration::from_secs(2), 0.5);
+
+/// What is known about calls. Parts are from 0 to 1.
+#[derive(Clone, Debug)]
+pub(super) struct CallStatistics {
     pub(super) latency: LatencyDistribution,
     pub(super) density: Density,
-    pub(super) failures: FailureRates,
-    /// Answered calls, from which the latency is known.
+    /// The part of the calls that fail with a fault, after which the prompt is tried again.
+    pub(super) faults: f64,
+    /// The part of the calls that fail for good.
+    pub(super) rejected: f64,
+    /// Answered calls, from which the latency is known; 0 without an earlier run.
     pub(super) answers: u64,
     /// Whether answers reported their tokens.
     pub(super) has_tokens: bool,
@@ -26,8 +36,40 @@ pub(super) struct EarlierRun {
     pub(super) cache_write: f64,
 }
 
+impl CallStatistics {
+    /// With this latency, and a guess at the rest.
+    pub(super) fn with_latency(latency: Latency) -> Self {
+        CallStatistics {
+            latency: latency.into(),
+            density: Density::default(),
+            faults: 0.0,
+            rejected: 0.0,
+            answers: 0,
+            has_tokens: false,
+            cached: 0.0,
+            cache_write: 0.0,
+        }
+    }
+
+    /// Those of the earlier run that is named, or else guesses.
+    pub(super) fn of(args: &PlanArgs, ask: &dyn Ask) -> Result<Self, CommandError> {
+        if let Some(path) = &args.from {
+            return read(path, ask);
+        }
+        let usual = match args.run.calls.practice {
+            true => PRACTICE_LATENCY,
+            false => GUESSED_LATENCY,
+        };
+        let mut guess = CallStatistics::with_latency(args.latency.unwrap_or(usual));
+        if args.run.calls.server.api == ApiKind::Embeddings {
+            guess.density.output = 0.0; // a vector costs no tokens
+        }
+        Ok(guess)
+    }
+}
+
 /// Reads the results of an earlier run. The size of its requests is that of the request as it would be made now.
-pub(super) fn read(path: &Path, ask: &dyn Ask) -> Result<EarlierRun, CommandError> {
+fn read(path: &Path, ask: &dyn Ask) -> Result<CallStatistics, CommandError> {
     let failed = || CommandError::file("cannot read earlier results from", path);
     let mut results = Results::open(path).map_err(failed())?;
     let mut totals = EarlierTotals::default();
@@ -78,7 +120,7 @@ impl EarlierTotals {
     }
 
     /// `None` if nothing was answered.
-    fn finish(self) -> Option<EarlierRun> {
+    fn finish(self) -> Option<CallStatistics> {
         let density = match self.with_tokens {
             0 => Density::default(),
             answers => Density {
@@ -89,13 +131,11 @@ impl EarlierTotals {
         let part = |tokens: u64| tokens as f64 / self.usage.input.max(1) as f64;
         let answers = self.latencies.len() as u64;
         let calls = (answers + self.faults + self.rejected) as f64;
-        Some(EarlierRun {
+        Some(CallStatistics {
             latency: LatencyDistribution::measured(self.latencies)?,
             density,
-            failures: FailureRates {
-                faults: self.faults as f64 / calls,
-                rejected: self.rejected as f64 / calls,
-            },
+            faults: self.faults as f64 / calls,
+            rejected: self.rejected as f64 / calls,
             answers,
             has_tokens: self.with_tokens > 0,
             cached: part(self.usage.cached),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::latencies::LatencyDistribution;
+use super::earlier::CallStatistics;
 use super::workload::Workload;
 use super::{simulation, workers};
 use crate::batch::{Settings, workers_for};
@@ -22,19 +22,9 @@ pub(super) struct PlanInputs {
     pub(super) settings: Settings,
     pub(super) keys: usize,
     pub(super) load: Workload,
-    pub(super) latency: LatencyDistribution,
-    pub(super) failures: FailureRates,
+    pub(super) known: CallStatistics,
     /// A call that takes longer fails.
     pub(super) timeout: Duration,
-}
-
-/// How often calls fail, from 0 to 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct FailureRates {
-    /// With a fault, after which the prompt is tried again.
-    pub(super) faults: f64,
-    /// For good.
-    pub(super) rejected: f64,
 }
 
 /// What limits a batch.
@@ -83,7 +73,7 @@ impl Forecast {
     pub(super) fn of(inputs: &PlanInputs) -> Self {
         let count = inputs.sample();
         let run = simulation::run(inputs, inputs.settings, count);
-        let calls = inputs.load.count as f64 * run.calls as f64 / count.max(1) as f64;
+        let calls = inputs.load.count() as f64 * run.calls as f64 / count.max(1) as f64;
         let choices = workers::choices(inputs, count, calls);
         Forecast {
             took: run.took,
@@ -111,35 +101,29 @@ impl PlanInputs {
         const LEAST: u64 = 200;
         /// The requests of a sample, together.
         const BYTES: f64 = 32e6;
-        if self.settings.tokens.is_none() {
-            return self.load.count.min(MOST) as usize;
-        }
-        let bytes = self.load.mean_bytes().max(1.0);
-        self.load
-            .count
-            .min(((BYTES / bytes) as u64).clamp(LEAST, MOST)) as usize
+        let fitting = (BYTES / self.load.mean_bytes().max(1.0)) as u64;
+        let most = match self.settings.tokens {
+            Some(_) => fitting.clamp(LEAST, MOST),
+            None => MOST,
+        };
+        self.load.count().min(most) as usize
     }
 
     /// How long this many calls would take if there were one limit only, for each limit, the longest first.
     fn alone(&self, calls: f64) -> Vec<(Bottleneck, Duration)> {
-        let latency = self.latency.mean();
-        let workers = self
-            .settings
-            .workers
-            .map_or(self.most_workers(), NonZeroUsize::get);
+        let latency = self.known.latency.mean();
+        let wanted = self.settings.workers.map(NonZeroUsize::get);
+        let workers = wanted.unwrap_or_else(|| self.most_workers()) as f64;
         let limits = [
             (Bottleneck::Rate, self.by_rate(calls)),
             (Bottleneck::Tokens, self.by_tokens(calls)),
-            (
-                Bottleneck::Workers,
-                Some(latency.mul_f64(calls / workers as f64)),
-            ),
+            (Bottleneck::Workers, Some(latency.mul_f64(calls / workers))),
             (Bottleneck::Latency, Some(latency).filter(|_| calls > 0.0)),
         ];
-        let mut alone: Vec<_> = limits
+        let known = limits
             .into_iter()
-            .filter_map(|(limit, took)| Some((limit, took?)))
-            .collect();
+            .filter_map(|(limit, took)| Some((limit, took?)));
+        let mut alone: Vec<_> = known.collect();
         alone.sort_by_key(|(_, took)| Reverse(*took));
         alone
     }

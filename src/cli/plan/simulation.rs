@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::forecast::{FailureRates, PlanInputs};
+use super::earlier::CallStatistics;
+use super::forecast::PlanInputs;
 use crate::api::{Answer, Ask, CallError, Class, Counting, Usage};
-use crate::batch::{Batch, Density, RequestSize, Settings};
+use crate::batch::{Batch, RequestSize, Settings};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, SimClock};
-use crate::json::Json;
 use crate::prompts::{Prompt, PromptError};
 
 /// What became of a simulated batch.
@@ -41,7 +41,7 @@ pub(super) fn run(inputs: &PlanInputs, settings: Settings, count: usize) -> Simu
         Ok(())
     });
     let busiest = api.state.into_inner().busiest;
-    let rest = inputs.load.count.saturating_sub(count as u64) as f64;
+    let rest = inputs.load.count().saturating_sub(count as u64) as f64;
     SimulatedRun {
         took: summary.elapsed + steady(&done, busiest).mul_f64(rest),
         calls: summary.calls,
@@ -70,14 +70,11 @@ fn prompts(
     count: usize,
     sized: bool,
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send + '_ {
-    (1..)
-        .zip(inputs.load.sizes(count))
-        .map(move |(line, size)| {
-            Ok(Prompt {
-                body: Some(if sized { body(size) } else { String::new() }),
-                ..Prompt::new(line, "")
-            })
-        })
+    let prompt = move |(line, size)| Prompt {
+        body: Some(if sized { body(size) } else { String::new() }),
+        ..Prompt::new(line, "")
+    };
+    (1..).zip(inputs.load.sizes(count)).map(prompt).map(Ok)
 }
 
 fn body(size: RequestSize) -> String {
@@ -90,13 +87,10 @@ fn body(size: RequestSize) -> String {
 
 /// Answers after a latency drawn from the distribution.
 #[derive(Debug)]
-struct SimulatedApi {
+struct SimulatedApi<'a> {
+    inputs: &'a PlanInputs,
     clock: SimClock,
     latencies: Vec<Duration>,
-    density: Density,
-    counting: Counting,
-    failures: FailureRates,
-    timeout: Duration,
     state: Mutex<ApiState>,
 }
 
@@ -108,17 +102,14 @@ struct ApiState {
     random: StdRng,
 }
 
-impl SimulatedApi {
+impl<'a> SimulatedApi<'a> {
     const SEED: u64 = 1;
 
-    fn new(inputs: &PlanInputs, count: usize, clock: SimClock) -> Self {
+    fn new(inputs: &'a PlanInputs, count: usize, clock: SimClock) -> Self {
         SimulatedApi {
+            inputs,
             clock,
-            latencies: inputs.latency.sample(count, Self::SEED),
-            density: inputs.load.density,
-            counting: inputs.load.counting,
-            failures: inputs.failures,
-            timeout: inputs.timeout,
+            latencies: inputs.known.latency.sample(count, Self::SEED),
             state: Mutex::new(ApiState {
                 calls: 0,
                 in_flight: 0,
@@ -136,71 +127,51 @@ impl SimulatedApi {
         state.in_flight += 1;
         state.busiest = state.busiest.max(state.in_flight);
         let draw: f64 = state.random.random();
-        let FailureRates { faults, rejected } = self.failures;
-        let error = if latency > self.timeout {
-            Some(CallError {
-                code: "timeout".to_owned(),
-                maybe_billed: true,
-                ..error(Class::Fault, None)
-            })
-        } else if draw < faults {
-            Some(error(Class::Fault, Some(500)))
-        } else if draw < faults + rejected {
-            Some(error(Class::Rejected, Some(400)))
-        } else {
-            None
+        let CallStatistics {
+            faults, rejected, ..
+        } = self.inputs.known;
+        let error = |class, status| CallError {
+            status,
+            maybe_billed: status.is_none(),
+            ..CallError::new(class, "timeout", "")
         };
-        (latency.min(self.timeout), error)
+        let timeout = self.inputs.timeout;
+        let error = match draw {
+            _ if latency > timeout => Some(error(Class::Fault, None)),
+            _ if draw < faults => Some(error(Class::Fault, Some(500))),
+            _ if draw < faults + rejected => Some(error(Class::Rejected, Some(400))),
+            _ => None,
+        };
+        (latency.min(timeout), error)
     }
 
     fn answer(&self, request: &[u8]) -> Answer {
         let size = RequestSize::of(request);
+        let density = self.inputs.known.density;
         Answer {
-            text: String::new(),
-            finish_reason: None,
-            status: 200,
-            request_id: None,
             usage: Some(Usage {
-                input: size.input(self.density).round() as u64,
-                output: size.output(self.density).round() as u64,
+                input: size.input(density).round() as u64,
+                output: size.output(density).round() as u64,
                 ..Usage::default()
             }),
-            hints: Box::default(),
-            body: Json::default(),
+            ..Answer::new("")
         }
     }
 }
 
-fn error(class: Class, status: Option<u16>) -> CallError {
-    CallError {
-        class,
-        code: Default::default(),
-        message: Default::default(),
-        status,
-        request_id: None,
-        retry_after: None,
-        hints: Box::default(),
-        maybe_billed: false,
-        body: None,
-    }
-}
-
-impl Ask for SimulatedApi {
+impl Ask for SimulatedApi<'_> {
     fn request(&self, _prompt: &str) -> Vec<u8> {
         Vec::new() // every prompt brings its body
     }
 
     fn counting(&self) -> Counting {
-        self.counting
+        self.inputs.load.counting
     }
 
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
         let (latency, error) = self.arrive();
         self.clock.sleep_until(self.clock.now() + latency);
         self.state.lock().in_flight -= 1;
-        match error {
-            Some(error) => Err(error),
-            None => Ok(self.answer(request)),
-        }
+        error.map_or_else(|| Ok(self.answer(request)), Err)
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::workload::Workload;
 use crate::api::{Ask, Client, Usage};
-use crate::batch::{Density, FILE_BYTES, MOST_BYTES, RequestSize, body, record_id};
+use crate::batch::{Density, FILE_BYTES, RequestSize, body, record_id};
 use crate::cli::args::RunArgs;
 use crate::cli::error::CommandError;
 use crate::cli::input::Input;
@@ -36,8 +36,6 @@ pub(super) struct Survey {
     pub(super) counts: SurveyCounts,
     /// The calls.
     pub(super) load: Workload,
-    /// Prompts in the last call.
-    in_call: usize,
     pub(super) oversized: OversizedPrompts,
     /// The tokens of earlier runs.
     pub(super) spent: Usage,
@@ -53,7 +51,6 @@ impl Survey {
         let mut survey = Survey {
             counts: SurveyCounts::default(),
             load: Workload::new(density, client.counting()),
-            in_call: 0,
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),
             spent: index.usage,
         };
@@ -77,7 +74,6 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Adds a prompt, to the call of the one before it if there is room.
     fn add(&mut self, prompt: &Prompt, request: &[u8], per_call: usize) {
         let files = &prompt.row.files;
         self.counts.with_files += u64::from(!files.is_empty());
@@ -85,13 +81,7 @@ impl Survey {
         let elsewhere = files.iter().filter(|place| place.starts_with("http"));
         size.bytes += elsewhere.count() as u32 * FILE_BYTES;
         self.oversized.weigh(prompt.line, size);
-        let has_room = (1..per_call).contains(&self.in_call);
-        if has_room && self.load.add_to_last(size, MOST_BYTES as u32) {
-            self.in_call += 1;
-        } else {
-            self.load.add(size);
-            self.in_call = 1;
-        }
+        self.load.add(size, per_call);
     }
 
     fn is_to_send(&mut self, args: &RunArgs, index: &Index, id: &RecordId) -> bool {

@@ -54,14 +54,14 @@ fn candidates(inputs: &PlanInputs, calls: f64) -> Vec<usize> {
     let fastest: Option<Duration> = inputs.by_rate(calls).max(inputs.by_tokens(calls));
     let numbers: Vec<usize> = match fastest.filter(|took| !took.is_zero()) {
         Some(took) => {
-            let in_flight = calls * inputs.latency.mean().as_secs_f64() / took.as_secs_f64();
+            let in_flight = calls * inputs.known.latency.mean().as_secs_f64() / took.as_secs_f64();
             [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
                 .map(|part| (in_flight * part).ceil() as usize + 1)
                 .into()
         }
         None => (0..9).map(|power| 1 << power).collect(),
     };
-    let prompts = usize::try_from(inputs.load.count).unwrap_or(usize::MAX);
+    let prompts = usize::try_from(inputs.load.count()).unwrap_or(usize::MAX);
     let most = inputs.most_workers().min(prompts);
     let wanted = inputs.settings.workers.map(NonZeroUsize::get);
     let mut numbers: Vec<_> = numbers

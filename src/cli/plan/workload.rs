@@ -1,7 +1,7 @@
 //! What there is to send: the sizes of the requests, in their order.
 
 use crate::api::Counting;
-use crate::batch::{Density, RequestSize};
+use crate::batch::{Density, MOST_BYTES, RequestSize};
 
 /// The calls of a batch, by their sizes.
 #[derive(Clone, Debug)]
@@ -10,8 +10,6 @@ pub(super) struct Workload {
     pub(super) density: Density,
     /// Which tokens the server counts against its limit.
     pub(super) counting: Counting,
-    /// Calls.
-    pub(super) count: u64,
     /// Estimated input tokens.
     pub(super) input: f64,
     /// Estimated output tokens.
@@ -19,6 +17,8 @@ pub(super) struct Workload {
     /// Estimated tokens that count against the limit.
     pub(super) counted: f64,
     sizes: Vec<RequestSize>,
+    /// Prompts in the last call.
+    in_last: usize,
 }
 
 impl Workload {
@@ -27,49 +27,46 @@ impl Workload {
         Workload {
             density,
             counting,
-            count: 0,
             input: 0.0,
             output: 0.0,
             counted: 0.0,
             sizes: Vec::new(),
+            in_last: 0,
         }
     }
 
-    /// Adds a call with one prompt.
-    pub(super) fn add(&mut self, size: RequestSize) {
-        self.measure(size);
-        self.sizes.push(size);
-        self.count += 1;
-    }
-
-    /// Adds a prompt to the last call. False: that would have more than `most` bytes.
-    pub(super) fn add_to_last(&mut self, size: RequestSize, most: u32) -> bool {
-        let Some(last) = self.sizes.last_mut() else {
-            return false;
-        };
-        let bytes = last.bytes.saturating_add(size.bytes);
-        if bytes > most {
-            return false;
-        }
-        last.bytes = bytes;
-        self.measure(size);
-        true
-    }
-
-    fn measure(&mut self, size: RequestSize) {
+    /// Adds a prompt, to the last call if there is room. A call has at most this many prompts.
+    pub(super) fn add(&mut self, size: RequestSize, per_call: usize) {
         self.input += size.input(self.density);
         self.output += size.output(self.density);
         self.counted += size.counted(self.density, self.counting);
+        let last = self.sizes.last_mut().filter(|_| self.in_last < per_call);
+        let last = last.filter(|last| last.bytes.saturating_add(size.bytes) <= MOST_BYTES as u32);
+        match last {
+            Some(last) => {
+                last.bytes += size.bytes;
+                self.in_last += 1;
+            }
+            None => {
+                self.sizes.push(size);
+                self.in_last = 1;
+            }
+        }
+    }
+
+    /// Calls.
+    pub(super) fn count(&self) -> u64 {
+        self.sizes.len() as u64
     }
 
     /// The estimated bytes of a request.
     pub(super) fn mean_bytes(&self) -> f64 {
-        self.input / self.density.input.max(1e-9) / self.count.max(1) as f64
+        self.input / self.density.input.max(1e-9) / self.count().max(1) as f64
     }
 
     /// Tokens of a prompt that count against the limit, on average; `None` without prompts.
     pub(super) fn mean_counted(&self) -> Option<f64> {
-        (self.count > 0).then(|| self.counted / self.count as f64)
+        (self.count() > 0).then(|| self.counted / self.count() as f64)
     }
 
     /// `count` sizes, evenly from the whole and in its order.
@@ -95,8 +92,8 @@ mod tests {
             },
             Counting::Reserved,
         );
-        (0..1_000_000).for_each(|n| load.add(size(n)));
-        assert_eq!((load.count, load.output), (1_000_000, 1e7));
+        (0..1_000_000).for_each(|n| load.add(size(n), 1));
+        assert_eq!((load.count(), load.output), (1_000_000, 1e7));
         assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
         let sample: Vec<_> = load.sizes(1000).map(|size| size.bytes).collect();
         assert!(sample.is_sorted() && sample[0] == 0 && sample[999] > 990_000);
@@ -107,7 +104,7 @@ mod tests {
     #[test]
     fn a_sample_of_all_is_all() {
         let mut load = Workload::new(Density::default(), Counting::Reserved);
-        (0..100).for_each(|n| load.add(size(n)));
+        (0..100).for_each(|n| load.add(size(n), 1));
         assert!(load.sizes(100).map(|size| size.bytes).eq(0..100));
     }
 
@@ -120,14 +117,10 @@ mod tests {
             },
             Counting::Reserved,
         );
-        load.add(RequestSize {
-            bytes: 100,
-            most: Some(1000),
-        });
-        load.add(RequestSize {
-            bytes: 100,
-            most: Some(50),
-        });
+        for most in [1000, 50] {
+            let most = Some(most);
+            load.add(RequestSize { bytes: 100, most }, 1);
+        }
         assert_eq!(
             (load.input, load.output, load.counted),
             (50.0, 450.0, 1100.0)

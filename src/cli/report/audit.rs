@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::call::CallSummary;
 use super::numbers::{
-    AuditedLimit, BusiestMinute, Excess, Moment, RecordRef, SmallestGap, TooSoon,
+    AuditedLimit, BusiestMinute, Excess, KeyReport, Moment, RecordRef, SmallestGap, TooSoon,
 };
+use super::pauses;
 use crate::limiter::{Gcra, Rate};
 
 /// A minute, in milliseconds.
@@ -27,23 +28,30 @@ impl AuditedLimit {
     }
 }
 
-/// A record whose name is looked up later.
-pub(super) fn unnamed(record: u64) -> RecordRef {
-    RecordRef {
-        custom_id: String::new(),
-        asked: String::new(),
-        record,
+impl KeyReport {
+    /// Adds what the key's calls say together. They come in order of departure.
+    pub(super) fn audit(&mut self, calls: &[CallSummary], limit: Option<&AuditedLimit>) {
+        self.pauses.merge(pauses::silent(calls));
+        let paused = |from, until| self.pauses.length_within(from, until);
+        let waits = calls.iter().map(|call| paused(call.asked(), call.at));
+        self.times.paused_ms = waits.sum();
+        if let (Some(first), Some(last)) = (calls.first(), calls.last()) {
+            self.paused_ms = paused(first.at, last.ended_at());
+        }
+        self.smallest_gap = smallest_gap(calls);
+        self.busiest_minute = busiest(calls, MINUTE).unwrap_or_default();
+        self.excess = limit.map(|limit| excess(calls, limit));
     }
 }
 
 /// The first of the smallest gaps; none for fewer than two calls.
-pub(super) fn smallest_gap(calls: &[CallSummary]) -> Option<SmallestGap> {
+fn smallest_gap(calls: &[CallSummary]) -> Option<SmallestGap> {
     let gaps = calls.array_windows();
     let [from, to] = gaps.min_by_key(|[from, to]| to.at - from.at)?;
     Some(SmallestGap {
         ms: to.at - from.at,
-        from: unnamed(from.record.into()),
-        to: unnamed(to.record.into()),
+        from: RecordRef::of(from.record),
+        to: RecordRef::of(to.record),
     })
 }
 
@@ -70,7 +78,7 @@ pub(super) fn busiest(calls: &[CallSummary], length: u64) -> Option<BusiestMinut
 }
 
 /// Judges the calls as a server with this limit does that refuses those that come too soon: these do not count.
-pub(super) fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
+fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
     let start = calls.first().map_or(0, |call| call.at);
     // Only differences between instants count, so the first one does not matter.
     let origin = Instant::now();
@@ -98,7 +106,7 @@ impl Excess {
         self.too_soon += 1;
         if self.worst.as_ref().is_none_or(|worst| worst.by_ms < by_ms) {
             self.worst = Some(TooSoon {
-                call: unnamed(call.record.into()),
+                call: RecordRef::of(call.record),
                 by_ms,
             });
         }

@@ -1,18 +1,16 @@
 //! Takes in records one by one, and at the end makes a report of them.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
-use std::mem;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU32;
 
-use super::audit::{self, MINUTE, unnamed};
+use super::audit::{self, MINUTE};
 use super::call::{CallFate, CallSummary};
 use super::charts::Charts;
 use super::numbers::{
-    AuditedLimit, CallCounts, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts,
-    RankedPrompt, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
+    AuditedLimit, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts, RankedPrompt,
+    RecordRef, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
 };
-use super::pauses::{self, Pauses};
 use crate::batch::{Causes, FailureCause, Flag};
 use crate::cli::fields::RecordFields;
 use crate::cli::format::millis;
@@ -26,21 +24,16 @@ const RANKED: usize = 10;
 /// What was taken in so far: 24 bytes a call and 16 bytes a record.
 #[derive(Debug, Default)]
 pub(super) struct ReportBuilder {
+    /// What is known already. The causes have no counts until the last record of each prompt is known.
+    report: Report,
+    keys: BTreeMap<u16, KeyReport>,
     calls: Vec<CallSummary>,
     /// The line of the prompt, and its record.
     records: Vec<(u64, RecordEnd)>,
-    /// Without counts until the last record of each prompt is known.
-    causes: Causes,
-    /// What the last prompt was sent with, as it was written, and read.
+    /// What the last prompt was sent with, as it was written.
     settings: String,
-    sent_with: SentWith,
     /// The limit that the records name; `None` inside if some name none.
     limit: Option<Option<AuditedLimit>>,
-    counts: CallCounts,
-    keys: BTreeMap<u16, KeyTally>,
-    tokens: TokenCounts,
-    slowest: Vec<RankedPrompt>,
-    most_retried: Vec<RankedPrompt>,
 }
 
 /// What became of a prompt.
@@ -58,14 +51,6 @@ enum PromptEnd {
     Failed(Option<u8>),
 }
 
-/// What is summed up for a key.
-#[derive(Debug, Default)]
-struct KeyTally {
-    times: TimeSpent,
-    /// Pauses of a length that the server gave.
-    pauses: Vec<(u64, u64)>,
-}
-
 impl ReportBuilder {
     /// Takes in a record, by its line in the results and the line of its prompt.
     pub(super) fn add(
@@ -74,52 +59,67 @@ impl ReportBuilder {
         prompt: u64,
         fields: &RecordFields<'_, RecordAttempt>,
     ) {
+        let record = u32::try_from(record).unwrap_or(u32::MAX);
         let first = self.calls.len();
         for attempt in &fields.attempts {
             self.add_call(CallSummary::of(attempt, record), attempt);
         }
-        if let Some(tokens) = fields.tokens() {
-            self.tokens.usage += tokens;
-            self.tokens.stated_by += 1;
-            self.tokens.without_answer += fields.tokens_without_answer(tokens);
-        }
+        self.report.tokens.add(fields);
         if let Some(settings) = fields.settings.filter(|new| new.get() != self.settings) {
             self.note_settings(settings.get());
         }
         self.rank(first, prompt, record);
-        self.add_end(record, prompt, fields);
+        let causes = &mut self.report.prompts.causes;
+        let end = match &fields.text {
+            Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),
+            // The list is short: a place fits a byte.
+            None => PromptEnd::Failed(causes.place(fields.cause()).map(|place| place as u8)),
+        };
+        self.records.push((prompt, RecordEnd { record, end }));
     }
 
     /// Of several limits, as of a run that went on faster, the pace must keep the fastest.
     fn note_settings(&mut self, settings: &str) {
         settings.clone_into(&mut self.settings);
-        self.sent_with = serde_json::from_str(settings).unwrap_or_default();
-        let new = self.sent_with.limit();
+        let sent_with: SentWith = serde_json::from_str(settings).unwrap_or_default();
+        let new = sent_with.rpm.map(|calls_a_minute| AuditedLimit {
+            calls_a_minute,
+            burst: sent_with.burst.unwrap_or(NonZeroU32::MIN),
+        });
         self.limit = Some(match self.limit {
             None => new,
             Some(old) => old.zip(new).map(|(old, new)| old.max(new)),
         });
+        self.report.sent_with = sent_with;
     }
 
     fn add_call(&mut self, call: CallSummary, attempt: &RecordAttempt) {
-        self.calls.push(call);
-        self.counts.total += 1;
-        self.counts.retries += u64::from(attempt.n > 1);
-        self.counts.maybe_billed += u64::from(attempt.billed.is_some());
+        let counts = &mut self.report.calls;
+        counts.total += 1;
+        counts.retries += u64::from(attempt.n > 1);
+        counts.maybe_billed += u64::from(attempt.billed.is_some());
         if attempt.outcome != CallOutcome::Answered {
             let cause = FailureCause::new(attempt.outcome, attempt.status, "", "");
-            self.counts.failed.count("", cause);
+            counts.failed.count("", cause);
         }
+        self.report.times.add(attempt);
         let key = self.keys.entry(call.key).or_default();
-        key.times.add(&TimeSpent::of(attempt));
-        if let (CallFate::RateLimited, Some(wait)) = (call.end, attempt.retry_after) {
-            let from = call.ended_at();
-            key.pauses.push((from, from.saturating_add(millis(wait))));
+        key.key = call.key.into();
+        key.calls += 1;
+        key.times.add(attempt);
+        if call.end == CallFate::RateLimited {
+            key.rate_limited += 1;
+            let pause = attempt.retry_after.map(|wait| {
+                let from = call.ended_at();
+                (from, from.saturating_add(millis(wait)))
+            });
+            key.pauses.spans.extend(pause);
         }
+        self.calls.push(call);
     }
 
     /// Ranks a prompt by its calls, which are the last ones, from `first` on.
-    fn rank(&mut self, first: usize, line: u64, record: u64) {
+    fn rank(&mut self, first: usize, line: u64, record: u32) {
         let calls = &self.calls[first..];
         let begin = calls.iter().map(|call| call.at).min();
         let end = calls.iter().map(CallSummary::ended_at).max();
@@ -127,197 +127,119 @@ impl ReportBuilder {
             return;
         };
         let ranked = RankedPrompt {
-            prompt: unnamed(record),
+            prompt: RecordRef::of(record),
             line,
             took_ms: end - begin,
             retries: calls.len() as u64 - 1,
         };
+        offer(&mut self.report.slowest, &ranked, |ranked| ranked.took_ms);
         if ranked.retries > 0 {
-            offer(&mut self.most_retried, &ranked, |ranked| ranked.retries);
+            let list = &mut self.report.most_retried;
+            offer(list, &ranked, |ranked| ranked.retries);
         }
-        offer(&mut self.slowest, &ranked, |ranked| ranked.took_ms);
-    }
-
-    fn add_end(&mut self, record: u64, prompt: u64, fields: &RecordFields<'_, RecordAttempt>) {
-        let record = u32::try_from(record).unwrap_or(u32::MAX);
-        let end = match &fields.text {
-            Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),
-            // The list is short: a place fits a byte.
-            None => PromptEnd::Failed(self.causes.place(fields.cause()).map(|place| place as u8)),
-        };
-        self.records.push((prompt, RecordEnd { record, end }));
     }
 
     /// Makes the report: there are no more records.
-    pub(super) fn finish(mut self, given: Option<AuditedLimit>) -> Report {
-        let limit = given.or(self.limit.flatten());
-        let prompts = self.prompts();
-        self.calls
-            .sort_unstable_by_key(|call| (call.key, call.at, call.record));
-        let pauses = self.pauses();
-        let keys = self.keys(limit, &pauses);
-        let mut times = TimeSpent::default();
-        keys.iter().for_each(|key| times.add(&key.times));
-        self.calls
-            .sort_unstable_by_key(|call| (call.at, call.record));
-        let [all, answered] = [|_: &CallSummary| true, is_answer].map(|wanted| self.took(wanted));
-        let latency = if answered.is_empty() { &all } else { &answered };
-        let pauses: Vec<_> = pauses.into_values().collect();
-        Report {
-            sent_with: self.sent_with,
-            prompts,
-            calls: self.counts,
-            tokens: self.tokens,
-            cost: None,
-            cost_without_answer: None,
-            span: span(&self.calls),
-            limit,
-            limit_is_recorded: given.is_none() && limit.is_some(),
-            keys,
-            times,
-            latency: LatencySummary {
-                answered: Percentiles::of(&answered),
-                all: Percentiles::of(&all),
-            },
-            slowest: self.slowest,
-            most_retried: self.most_retried,
-            torn_bytes: 0,
-            charts: Charts::draw(&self.calls, &pauses, latency, limit),
+    pub(super) fn finish(self, given: Option<AuditedLimit>) -> Report {
+        let (mut report, mut calls) = (self.report, self.calls);
+        report.limit = given.or(self.limit.flatten());
+        report.limit_is_recorded = given.is_none() && report.limit.is_some();
+        report.prompts.count(self.records);
+        calls.sort_unstable_by_key(|call| (call.key, call.at, call.record));
+        report.keys = self.keys.into_values().collect();
+        let of_keys = calls.chunk_by(|one, next| one.key == next.key);
+        for (key, calls) in report.keys.iter_mut().zip(of_keys) {
+            key.audit(calls, report.limit.as_ref());
+            report.times.paused_ms = report.times.paused_ms.saturating_add(key.times.paused_ms);
         }
-    }
-
-    /// What became of the prompts, by the last record of each. The records are not needed any more.
-    fn prompts(&mut self) -> PromptCounts {
-        let mut records = mem::take(&mut self.records);
-        let all = records.len();
-        keep_last(&mut records);
-        let mut counts = PromptCounts {
-            superseded: (all - records.len()) as u64,
-            causes: mem::take(&mut self.causes),
-            ..PromptCounts::default()
+        calls.sort_unstable_by_key(|call| (call.at, call.record));
+        report.span = span(&calls);
+        let all = took(calls.iter());
+        let answered = took(calls.iter().filter(|call| call.end == CallFate::Answered));
+        report.latency = LatencySummary {
+            answered: Percentiles::of(&answered),
+            all: Percentiles::of(&all),
         };
-        counts.first_records = vec![Vec::new(); counts.causes.list.len()];
-        records.iter().for_each(|(_, last)| counts.add(*last));
-        counts.sort_causes();
-        counts
-    }
-
-    /// The pauses of each key. The calls are sorted by key.
-    fn pauses(&mut self) -> BTreeMap<u16, Pauses> {
-        let mut pauses = BTreeMap::new();
-        for calls in self.calls.chunk_by(|one, next| one.key == next.key) {
-            let key = calls[0].key;
-            if let Some(tally) = self.keys.get_mut(&key) {
-                let mut spans = mem::take(&mut tally.pauses);
-                spans.extend(pauses::silent(calls));
-                pauses.insert(key, Pauses::new(spans));
-            }
-        }
-        pauses
-    }
-
-    /// The pace of each key. The calls are sorted by key.
-    fn keys(&self, limit: Option<AuditedLimit>, pauses: &BTreeMap<u16, Pauses>) -> Vec<KeyReport> {
-        let keys = self.calls.chunk_by(|one, next| one.key == next.key);
-        keys.filter_map(|calls| {
-            let (first, last) = (calls.first()?, calls.last()?);
-            let pauses = pauses.get(&first.key)?;
-            let mut times = self.keys.get(&first.key)?.times;
-            let waits = calls
-                .iter()
-                .map(|call| pauses.length_within(call.asked(), call.at));
-            times.paused_ms = waits.sum();
-            Some(KeyReport {
-                key: first.key.into(),
-                calls: calls.len() as u64,
-                rate_limited: calls
-                    .iter()
-                    .filter(|call| call.end == CallFate::RateLimited)
-                    .count() as u64,
-                paused_ms: pauses.length_within(first.at, last.ended_at()),
-                smallest_gap: audit::smallest_gap(calls),
-                busiest_minute: audit::busiest(calls, MINUTE)?,
-                excess: limit.map(|limit| audit::excess(calls, &limit)),
-                times,
-            })
-        })
-        .collect()
-    }
-
-    /// How long calls took, in order.
-    fn took(&self, is_wanted: impl Fn(&CallSummary) -> bool) -> Vec<u32> {
-        let calls = self.calls.iter().filter(|call| is_wanted(call));
-        let mut took: Vec<_> = calls.map(|call| call.took_ms).collect();
-        took.sort_unstable();
-        took
-    }
-}
-
-impl SentWith {
-    fn limit(&self) -> Option<AuditedLimit> {
-        Some(AuditedLimit {
-            calls_a_minute: self.rpm?,
-            burst: self.burst.unwrap_or(NonZeroU32::MIN),
-        })
+        let latency = if answered.is_empty() { all } else { answered };
+        report.charts = Charts::draw(&calls, &report, &latency);
+        report
     }
 }
 
 impl PromptCounts {
+    /// Counts prompts by the last record of each; leaves out causes whose prompts were all run again.
+    fn count(&mut self, mut records: Vec<(u64, RecordEnd)>) {
+        let all = records.len();
+        keep_last(&mut records);
+        self.superseded = (all - records.len()) as u64;
+        for (_, last) in records {
+            self.add(last);
+        }
+        self.causes.list.retain(|cause| cause.count > 0);
+        self.causes.list.sort_by_key(|cause| Reverse(cause.count));
+    }
+
     fn add(&mut self, last: RecordEnd) {
-        match last.end {
+        let place = match last.end {
             PromptEnd::Answered(flag) => {
                 self.answered += 1;
-                if let Some(flag) = flag {
-                    self.flags.count(flag);
+                return flag.map_or((), |flag| self.flags.count(flag));
+            }
+            PromptEnd::Failed(place) => place,
+        };
+        self.failed += 1;
+        match place.map(|place| &mut self.causes.list[usize::from(place)]) {
+            None => self.causes.others += 1,
+            Some(cause) => {
+                cause.count += 1;
+                if cause.first.len() < Causes::IDS {
+                    cause.first.push(last.record.to_string()); // its name is looked up later
                 }
             }
-            PromptEnd::Failed(place) => {
-                self.failed += 1;
-                self.add_failure(place.map(usize::from), last.record.into());
-            }
         }
-    }
-
-    fn add_failure(&mut self, place: Option<usize>, record: u64) {
-        let Some(place) = place else {
-            self.causes.others += 1;
-            return;
-        };
-        self.causes.list[place].count += 1;
-        if self.first_records[place].len() < Causes::IDS {
-            self.first_records[place].push(record);
-        }
-    }
-
-    /// The most frequent cause first; without those whose prompts were all run again.
-    fn sort_causes(&mut self) {
-        let causes = mem::take(&mut self.causes.list).into_iter();
-        let mut both: Vec<_> = causes.zip(mem::take(&mut self.first_records)).collect();
-        both.retain(|(cause, _)| cause.count > 0);
-        both.sort_by_key(|(cause, _)| Reverse(cause.count));
-        (self.causes.list, self.first_records) = both.into_iter().unzip();
     }
 }
 
-fn is_answer(call: &CallSummary) -> bool {
-    call.end == CallFate::Answered
+impl TokenCounts {
+    fn add(&mut self, fields: &RecordFields<'_, RecordAttempt>) {
+        if let Some(tokens) = fields.tokens() {
+            self.usage += tokens;
+            self.stated_by += 1;
+            self.without_answer += fields.tokens_without_answer(tokens);
+        }
+    }
+}
+
+impl TimeSpent {
+    fn add(&mut self, attempt: &RecordAttempt) {
+        for (sum, time) in [
+            (&mut self.queued_ms, attempt.queued),
+            (&mut self.paced_ms, attempt.paced),
+            (&mut self.took_ms, attempt.took),
+            (&mut self.backoff_ms, attempt.backoff.unwrap_or_default()),
+        ] {
+            *sum = sum.saturating_add(millis(time));
+        }
+    }
+}
+
+/// How long calls took, in order.
+fn took<'c>(calls: impl Iterator<Item = &'c CallSummary>) -> Vec<u32> {
+    let mut took: Vec<_> = calls.map(|call| call.took_ms).collect();
+    took.sort_unstable();
+    took
 }
 
 /// Puts a prompt into a list of those with the most of something, the most first; of equals the one that came first.
 /// Each prompt is in the list once.
 fn offer(list: &mut Vec<RankedPrompt>, new: &RankedPrompt, of: impl Fn(&RankedPrompt) -> u64) {
-    let amount = of(new);
-    if list.len() == RANKED && of(&list[RANKED - 1]) >= amount {
+    if list.get(RANKED - 1).is_some_and(|last| of(last) >= of(new)) {
         return;
     }
-    if let Some(old) = list.iter().position(|ranked| ranked.line == new.line) {
-        if of(&list[old]) >= amount {
-            return;
-        }
-        list.remove(old);
-    }
-    let place = list.partition_point(|ranked| of(ranked) >= amount);
-    list.insert(place, new.clone());
+    list.push(new.clone());
+    list.sort_by_key(|ranked| Reverse(of(ranked)));
+    let mut lines = HashSet::new();
+    list.retain(|ranked| lines.insert(ranked.line));
     list.truncate(RANKED);
 }
 
@@ -337,7 +259,7 @@ fn span(calls: &[CallSummary]) -> Option<RunSpan> {
 
 impl Percentiles {
     /// Of durations in order, in milliseconds; none of nothing.
-    pub(super) fn of(took: &[u32]) -> Option<Self> {
+    fn of(took: &[u32]) -> Option<Self> {
         let percentile = |percent: usize| {
             let rank = (took.len() * percent).div_ceil(100);
             Some(u64::from(*took.get(rank.checked_sub(1)?)?))
@@ -348,26 +270,6 @@ impl Percentiles {
             p99_ms: percentile(99)?,
             longest_ms: percentile(100)?,
         })
-    }
-}
-
-impl TimeSpent {
-    fn of(attempt: &RecordAttempt) -> Self {
-        TimeSpent {
-            queued_ms: millis(attempt.queued),
-            paced_ms: millis(attempt.paced),
-            paused_ms: 0,
-            took_ms: millis(attempt.took),
-            backoff_ms: attempt.backoff.map_or(0, millis),
-        }
-    }
-
-    fn add(&mut self, other: &TimeSpent) {
-        self.queued_ms = self.queued_ms.saturating_add(other.queued_ms);
-        self.paced_ms = self.paced_ms.saturating_add(other.paced_ms);
-        self.paused_ms = self.paused_ms.saturating_add(other.paused_ms);
-        self.took_ms = self.took_ms.saturating_add(other.took_ms);
-        self.backoff_ms = self.backoff_ms.saturating_add(other.backoff_ms);
     }
 }
 
@@ -391,7 +293,7 @@ mod tests {
         let mut list = Vec::new();
         for (record, (prompt, amount)) in (1..).zip(amounts.into_iter().chain(more)) {
             let ranked = RankedPrompt {
-                prompt: unnamed(record),
+                prompt: RecordRef::of(record),
                 line: prompt,
                 took_ms: amount,
                 retries: 0,

@@ -2,27 +2,30 @@
 
 use std::time::SystemTime;
 
+use serde::Serialize;
+
 use crate::cli::format::millis;
 use crate::journal::RecordAttempt;
 use crate::outcome::CallOutcome;
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a call ended, as a class of the style sheet. They are drawn in this order, from below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum CallFate {
     Answered,
-    /// Status 429, 503 or 529, or an answer that says the same.
-    RateLimited,
     Failed,
+    /// Status 429, 503 or 529, or an answer that says the same.
+    #[serde(rename = "limited")]
+    RateLimited,
 }
 
 impl CallFate {
-    /// In the order in which they are drawn, from below.
     pub(super) const ALL: [CallFate; 3] =
         [CallFate::Answered, CallFate::Failed, CallFate::RateLimited];
 }
 
 /// One call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct CallSummary {
     /// When it left, in milliseconds since 1970.
     pub(super) at: u64,
@@ -42,13 +45,13 @@ impl CallSummary {
     /// Later instants count as this one (the year 6429), so that no sum of instants overflows.
     const LATEST: u64 = (1 << 47) - 1;
 
-    pub(super) fn of(attempt: &RecordAttempt, record: u64) -> Self {
+    pub(super) fn of(attempt: &RecordAttempt, record: u32) -> Self {
         let end = end_of(attempt);
         CallSummary {
             at: since_1970(attempt.started_at).min(Self::LATEST),
             took_ms: small(millis(attempt.took)),
             paced_ms: small(millis(attempt.paced)),
-            record: small(record),
+            record,
             key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
             end,
             is_silent: end == CallFate::RateLimited && attempt.retry_after.is_none(),
@@ -106,7 +109,7 @@ mod tests {
         assert_eq!(size_of::<CallSummary>(), 24);
         let attempt = r#"{"n":1,"key":70000,"started_at":"9999-01-01T00:00:00Z","paced_ms":9999999999,
             "took_ms":18446744073709551615,"outcome":"odd"}"#;
-        let call = CallSummary::of(&serde_json::from_str(attempt).unwrap(), u64::MAX);
+        let call = CallSummary::of(&serde_json::from_str(attempt).unwrap(), u32::MAX);
         assert_eq!((call.at, call.key), (CallSummary::LATEST, u16::MAX));
         assert_eq!(
             (call.took_ms, call.paced_ms, call.record),

@@ -37,23 +37,21 @@ fn read(args: &ReportArgs) -> Result<Report, CommandError> {
         burst: args.burst,
     });
     let report = Report::read(&mut results, limit);
-    let mut report = report.map_err(CommandError::file("", &args.results))?;
-    let cost = args.costs.cost.price;
-    report.cost = cost.map(|price| price.cost(report.tokens.usage));
-    report.cost_without_answer = cost.map(|price| price.cost(report.tokens.without_answer));
-    Ok(report)
+    let report = report.map_err(CommandError::file("", &args.results))?;
+    Ok(report.priced(args.costs.cost.price))
 }
 
 fn write(report: &Report, args: &ReportArgs, to: &mut dyn Write) -> io::Result<()> {
+    let currency = &args.costs.cost.currency;
     if args.html.is_some() {
         let name = args.results.file_name().unwrap_or(args.results.as_os_str());
-        let page = report.to_html(&name.to_string_lossy(), &args.costs.cost);
+        let page = report.to_html(&name.to_string_lossy(), currency);
         to.write_all(page?.as_bytes())
     } else if args.json {
         serde_json::to_writer(&mut *to, report)?;
         writeln!(to)
     } else {
-        let text = report.to_text(&args.costs.cost, TextLook::of_stdout())?;
+        let text = report.to_text(currency, TextLook::of_stdout())?;
         writeln!(to, "{text}")
     }
 }

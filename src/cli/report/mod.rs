@@ -25,6 +25,7 @@ use std::io::{BufRead, Seek};
 
 use super::fields::RecordFields;
 use super::output::RereadError;
+use crate::batch::Price;
 use crate::journal::{RecordAttempt, Results};
 use builder::ReportBuilder;
 use numbers::{AuditedLimit, Report};
@@ -35,7 +36,7 @@ impl Report {
     /// Reads results from their beginning, and checks the pace against a limit if there is one.
     ///
     /// A run may be writing them meanwhile: what is there is reported, without a last line that is unfinished.
-    pub(crate) fn read<R: BufRead + Seek>(
+    fn read<R: BufRead + Seek>(
         results: &mut Results<R>,
         limit: Option<AuditedLimit>,
     ) -> Result<Self, RereadError> {
@@ -48,6 +49,13 @@ impl Report {
         report.torn_bytes = results.torn;
         names::fill_in(&mut report, results)?;
         Ok(report)
+    }
+
+    /// Says what the tokens cost, if there is a price.
+    fn priced(mut self, price: Option<Price>) -> Self {
+        self.cost = price.map(|price| price.cost(self.tokens.usage));
+        self.cost_without_answer = price.map(|price| price.cost(self.tokens.without_answer));
+        self
     }
 }
 

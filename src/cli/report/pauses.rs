@@ -8,22 +8,22 @@ use super::call::CallSummary;
 /// The pauses of one key, in milliseconds since 1970.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pauses {
-    /// From and until: in order, and apart from each other.
-    spans: Vec<(u64, u64)>,
+    /// From and until. Since the last [`merge`](Pauses::merge) they are in order, and apart from each other.
+    pub(super) spans: Vec<(u64, u64)>,
 }
 
 impl Pauses {
-    /// Sorts pauses, and makes one of those that overlap.
-    pub(super) fn new(mut spans: Vec<(u64, u64)>) -> Self {
-        spans.sort_unstable();
-        spans.dedup_by(|later, earlier| {
+    /// Adds pauses, and makes one of those that overlap.
+    pub(super) fn merge(&mut self, more: impl IntoIterator<Item = (u64, u64)>) {
+        self.spans.extend(more);
+        self.spans.sort_unstable();
+        self.spans.dedup_by(|later, earlier| {
             let overlaps = later.0 <= earlier.1;
             if overlaps {
                 earlier.1 = earlier.1.max(later.1);
             }
             overlaps
         });
-        Pauses { spans }
     }
 
     /// The parts of the time between two instants that were paused, in order.
@@ -78,9 +78,15 @@ mod tests {
     use crate::cli::report::call::call_at;
     use proptest::prelude::*;
 
+    fn pauses(spans: Vec<(u64, u64)>) -> Pauses {
+        let mut pauses = Pauses::default();
+        pauses.merge(spans);
+        pauses
+    }
+
     #[test]
     fn a_wait_was_paused_as_far_as_it_lies_within_a_pause() {
-        let pauses = Pauses::new(vec![(300, 400), (100, 200)]);
+        let pauses = pauses(vec![(300, 400), (100, 200)]);
         let table = [
             (0, 100, 0),
             (0, 150, 50),
@@ -144,7 +150,7 @@ mod tests {
             let spans: Vec<_> = spans.iter().map(|(from, length)| (*from, from + length)).collect();
             let is_paused = |ms: &u64| spans.iter().any(|(from, until)| (*from..*until).contains(ms));
             let counted = (from..from + length).filter(is_paused).count() as u64;
-            prop_assert_eq!(Pauses::new(spans).length_within(from, from + length), counted);
+            prop_assert_eq!(pauses(spans).length_within(from, from + length), counted);
         }
     }
 }

@@ -1,28 +1,22 @@
 //! Many calls as a few bars: of equal time, and of equal latency. Instants are milliseconds since 1970.
 
+use serde::Serialize;
+
 use super::call::{CallFate, CallSummary};
 
 /// The calls that left in a part of the time.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct TimeSlice {
-    pub(super) from: u64,
-    pub(super) until: u64,
-    /// By [`CallFate`].
-    counts: [u64; CallFate::ALL.len()],
+    from: u64,
+    until: u64,
+    /// Calls by [`CallFate`].
+    pub(super) counts: [u64; CallFate::ALL.len()],
 }
 
 impl TimeSlice {
-    /// Calls that ended so.
-    pub(super) fn count(&self, end: CallFate) -> u64 {
-        self.counts[end as usize]
-    }
-
-    pub(super) fn calls(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// How many calls a minute this number of calls is.
-    pub(super) fn a_minute(&self, calls: u64) -> f64 {
+    /// How many calls a minute its calls are.
+    pub(super) fn a_minute(&self) -> f64 {
+        let calls: u64 = self.counts.iter().sum();
         calls as f64 * 60_000.0 / (self.until - self.from) as f64
     }
 }
@@ -88,9 +82,12 @@ mod tests {
         for gap in [6, 20, 100, 1000] {
             let slices = at((0..3_000).map(|n| 1_000_000 + n * gap));
             assert!((2..=150).contains(&slices.len()), "{}", slices.len());
-            assert_eq!(slices.iter().map(TimeSlice::calls).sum::<u64>(), 3_000);
+            assert_eq!(
+                slices.iter().flat_map(|slice| slice.counts).sum::<u64>(),
+                3_000
+            );
             for slice in &slices {
-                let (found, right) = (slice.a_minute(slice.calls()), 60_000.0 / gap as f64);
+                let (found, right) = (slice.a_minute(), 60_000.0 / gap as f64);
                 assert!((found / right - 1.0).abs() < 0.06, "{found} for {right}");
             }
         }
@@ -100,7 +97,7 @@ mod tests {
     fn a_gap_is_drawn_and_years_take_no_more_room() {
         let later = (0..100).map(|n| 60_000 + n * 100);
         let slices = at((0..100).map(|n| n * 100).chain(later));
-        assert!(slices.iter().any(|slice| slice.calls() == 0));
+        assert!(slices.iter().any(|slice| slice.counts == [0; 3]));
         assert!(at([0, 1 << 46]).len() <= 151);
         assert!(at([]).is_empty() && at([5]).len() == 1);
     }

@@ -5,7 +5,6 @@ mod page;
 
 use super::numbers::{Excess, Moment, Percentiles};
 use super::*;
-use crate::cli::args::CostArgs;
 use crate::cli::template::{self, TextLook};
 use serde_json::{Value, json};
 use std::io::{self, Cursor};
@@ -61,13 +60,11 @@ fn report_on(records: &[String], limit: Option<AuditedLimit>) -> Report {
 }
 
 fn text_of(report: &Report) -> String {
-    report
-        .to_text(&CostArgs::default(), TextLook::PLAIN)
-        .unwrap()
+    report.to_text("$", TextLook::PLAIN).unwrap()
 }
 
 fn page_of(report: &Report) -> String {
-    report.to_html("r", &CostArgs::default()).unwrap()
+    report.to_html("r", "$").unwrap()
 }
 
 fn report(records: &[String]) -> Report {
@@ -197,16 +194,12 @@ fn a_cause_is_told_with_its_class_status_code_message_first_prompts_and_advice()
 fn the_cost_is_told_if_a_price_is_given() {
     let usage = json!({"response": {"body": {"usage": {"prompt_tokens": 200_000, "completion_tokens": 10}}}});
     let report = report(&[record(1, &[call(1, 0, json!({}))], usage)]);
-    let cost = CostArgs {
-        price: "0.15,0.60".parse().ok(),
-        currency: "$".into(),
-        ..CostArgs::default()
-    };
-    let text = report.to_text(&cost, TextLook::PLAIN).unwrap();
+    let priced = report.clone().priced("0.15,0.60".parse().ok());
+    let text = priced.to_text("$", TextLook::PLAIN).unwrap();
     assert!(text.contains("cost              $0.03\n"), "{text}");
     assert!(
-        report
-            .to_html("r", &cost)
+        priced
+            .to_html("r", "$")
             .unwrap()
             .contains("<span>cost</span><b>$0.03</b>")
     );
@@ -232,12 +225,8 @@ fn the_cost_of_calls_without_an_answer_and_the_share_of_a_cache_are_told() {
         (all.usage.input, all.without_answer.input),
         (4_000_000, 2_000_000)
     );
-    let cost = CostArgs {
-        price: "1,2".parse().ok(),
-        currency: "$".into(),
-        ..CostArgs::default()
-    };
-    let page = report.to_html("r", &cost).unwrap();
+    let priced = report.clone().priced("1,2".parse().ok());
+    let page = priced.to_html("r", "$").unwrap();
     for words in [
         "<dt>all calls</dt><dd>$4.00</dd>",
         "<dt>calls without an answer</dt><dd>$2.00</dd>",
@@ -291,7 +280,7 @@ fn figures_of_a_narrow_terminal_stand_below_each_other_and_colour_is_a_choice() 
     )];
     let look = |width, colour| TextLook { width, colour };
     let report = report(&records);
-    let of = |look| report.to_text(&CostArgs::default(), look).unwrap();
+    let of = |look| report.to_text("$", look).unwrap();
     let narrow = of(look(50, false));
     assert!(
         narrow.lines().all(|line| line.chars().count() <= 50),

@@ -21,25 +21,24 @@ fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Pla
         workers: workers.and_then(NonZeroUsize::new),
         ..Settings::default()
     };
-    let mut load = Workload::new(
-        Density {
-            input: 0.25,
-            output: 100.0,
-        },
-        crate::api::Counting::Reserved,
-    );
-    (0..prompts).for_each(|_| {
-        load.add(RequestSize {
-            bytes: 400,
-            most: None,
-        })
-    });
+    let density = Density {
+        input: 0.25,
+        output: 100.0,
+    };
+    let mut load = Workload::new(density, crate::api::Counting::Reserved);
+    let size = RequestSize {
+        bytes: 400,
+        most: None,
+    };
+    (0..prompts).for_each(|_| load.add(size, 1));
     PlanInputs {
         settings,
         keys: 1,
         load,
-        latency: latency.into(),
-        failures: FailureRates::default(),
+        known: CallStatistics {
+            density,
+            ..CallStatistics::with_latency(latency)
+        },
         timeout: SECOND * 600,
     }
 }
@@ -144,10 +143,7 @@ fn nothing_to_send_takes_no_time() {
 #[test]
 fn faults_cost_calls_and_a_broken_server_is_said_to_stop_the_batch() {
     let mut case = case(2000, 600, None, Latency::Constant(SECOND));
-    case.failures = FailureRates {
-        faults: 0.05,
-        rejected: 0.01,
-    };
+    (case.known.faults, case.known.rejected) = (0.05, 0.01);
     let forecast = Forecast::of(&case);
     assert!(
         forecast.ends && (2060.0..2150.0).contains(&forecast.calls),
@@ -158,7 +154,7 @@ fn faults_cost_calls_and_a_broken_server_is_said_to_stop_the_batch() {
         (MS * 100).mul_f64(forecast.calls) + FILLING + SECOND, // the first call is alone
         0.01,
     );
-    case.failures.faults = 0.9;
+    case.known.faults = 0.9;
     assert!(!Forecast::of(&case).ends);
 }
 

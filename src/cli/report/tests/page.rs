@@ -19,9 +19,7 @@ fn nasty_failures() -> String {
     let records: Vec<_> = (1..40)
         .map(|line| record(line, &calls, rest.clone()))
         .collect();
-    report(&records)
-        .to_html(NASTY, &CostArgs::default())
-        .unwrap()
+    report(&records).to_html(NASTY, "$").unwrap()
 }
 
 #[test]
