@@ -321,16 +321,23 @@ impl<'a> Batch<'a> {
 
     /// Makes the records of prompts whose answers are there already: the rows of a provider's batch. No call is made, and
     /// nothing is paced or retried.
+    /// The batch stops where `row_of` says so.
     #[cfg(feature = "cli")]
     pub(crate) fn collect(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-        mut row_of: impl FnMut(&RecordId, &[u8]) -> CollectedRow,
+        mut row_of: impl FnMut(&RecordId, &[u8]) -> Result<CollectedRow, Stop>,
         write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
     ) -> Summary {
         let mut sink = Sink::new(write, &self.view, self.settings);
         for job in self.jobs(prompts) {
-            let row = row_of(&job.id, &job.request);
+            let row = match row_of(&job.id, &job.request) {
+                Ok(row) => row,
+                Err(reason) => {
+                    self.stop_for(reason);
+                    break;
+                }
+            };
             let now = self.clock.now();
             let run = PromptRun::new(&job, &self.view, now);
             let record = run.collected(self.asks[0], row, now);

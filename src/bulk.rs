@@ -7,7 +7,7 @@
 mod rows;
 mod state;
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -16,11 +16,20 @@ use crate::api::{ApiKind, CANCELLED, CallError, Class, Client, EXPIRED};
 use crate::backoff::{Backoff, Jitter};
 use crate::batch::Stop;
 use crate::cancel::CancelToken;
+use crate::clock::{Clock, SystemClock};
 use crate::json::in_one_line;
 use crate::retry::{GaveUp, Retry, RetryError};
 
 pub(crate) use rows::BulkRows;
 pub(crate) use state::{BulkState, Part};
+
+/// The most rows of a batch: OpenAI's limit. Anthropic takes twice as many.
+pub(crate) const MOST_ROWS: u64 = 50_000;
+/// The most bytes of a batch: OpenAI's limit, less a little for what is around the rows. Anthropic takes 256 MB.
+pub(crate) const MOST_BYTES: usize = 200_000_000 - 10_000;
+
+/// The longest wait between two looks at a batch, in times of the first: what `--poll` promises.
+const LONGEST_POLL: u32 = 10;
 
 /// Whose endpoint it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,22 +45,6 @@ impl BulkApi {
             ApiKind::Chat | ApiKind::Responses | ApiKind::Embeddings => Some(BulkApi::OpenAi),
             ApiKind::Messages => Some(BulkApi::Anthropic),
             ApiKind::Gemini => None,
-        }
-    }
-
-    /// The most rows of a batch, as its provider's reference says.
-    pub(crate) fn most_rows(self) -> u64 {
-        match self {
-            BulkApi::OpenAi => 50_000,
-            BulkApi::Anthropic => 100_000,
-        }
-    }
-
-    /// The most bytes of a batch, likewise, less a little for what is around the rows.
-    pub(crate) fn most_bytes(self) -> usize {
-        match self {
-            BulkApi::OpenAi => 200_000_000 - 10_000,
-            BulkApi::Anthropic => 256_000_000 - 10_000,
         }
     }
 
@@ -95,34 +88,49 @@ pub(crate) struct Bulk<'a> {
     pub(crate) client: &'a Client,
     /// How calls are repeated, and for how long at most.
     pub(crate) retry: Retry,
-    /// The first wait between two looks at a batch; the longest is ten times that.
+    /// The first wait between two looks at a batch; the longest is [`LONGEST_POLL`] times that.
     pub(crate) poll: Duration,
     pub(crate) cancel: &'a CancelToken,
 }
 
 impl Bulk<'_> {
     /// The waits between looks.
-    pub(crate) fn waits(&self) -> impl Iterator<Item = Duration> {
-        let backoff = Backoff::new().base(self.poll).max(self.poll * 10);
+    fn waits(&self) -> impl Iterator<Item = Duration> {
+        let backoff = Backoff::new().base(self.poll);
+        let backoff = backoff.max(self.poll * LONGEST_POLL);
         let jitter = Jitter::Additive(self.poll / 10);
         backoff.jitter(jitter).delays(rand::random())
     }
 
-    /// Submits the rows of a part, and returns the name of the batch.
+    /// What is to be submitted for the rows of a part. OpenAI takes them as a file, which is uploaded.
+    ///
+    /// # Errors
+    /// Why they cannot be uploaded. Nothing is submitted by that.
+    pub(crate) fn prepare(&self, part: &Part, rows: &[String]) -> Result<String, Stop> {
+        if self.api == BulkApi::Anthropic {
+            return Ok(format!("{{\"requests\":[{}]}}", rows.join(",\n")));
+        }
+        let boundary = format!("paceline-{}", part.name);
+        let form = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--{boundary}\r\n\
+             content-disposition: form-data; name=\"file\"; filename=\"{boundary}.jsonl\"\r\n\
+             content-type: application/jsonl\r\n\r\n{}\n\r\n--{boundary}--\r\n",
+            rows.join("\n")
+        );
+        let kind = format!("multipart/form-data; boundary={boundary}");
+        let content = Some((kind.as_str(), form.as_bytes()));
+        let file = self.again(|| id_of(&self.client.call_json("/files", content)?))?;
+        let endpoint = format!("/v1{}", self.client.path());
+        let batch = json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h",
+            "metadata": {"paceline": part.name}});
+        Ok(batch.to_string())
+    }
+
+    /// Submits what [`prepare`](Self::prepare) made of a part, and returns the name of the batch.
     ///
     /// # Errors
     /// Why it could not be submitted: nobody knows if it was, unless the server refused it.
-    pub(crate) fn submit(&self, part: &Part, rows: &[String]) -> Result<String, Stop> {
-        let body = match self.api {
-            BulkApi::Anthropic => format!("{{\"requests\":[{}]}}", rows.join(",\n")),
-            BulkApi::OpenAi => {
-                let endpoint = format!("/v1{}", self.client.path());
-                let file = self.upload(part, rows)?;
-                json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h",
-                    "metadata": {"paceline": part.name}})
-                .to_string()
-            }
-        };
+    pub(crate) fn submit(&self, part: &Part, body: &str) -> Result<String, Stop> {
         let mut was_tried = false;
         self.again(|| {
             // The call before may have arrived, though nothing came back.
@@ -135,26 +143,48 @@ impl Bulk<'_> {
         })
     }
 
-    /// Uploads the rows as a file, and returns its name.
-    fn upload(&self, part: &Part, rows: &[String]) -> Result<String, Stop> {
-        let boundary = format!("paceline-{}", part.name);
-        let form = format!(
-            "--{boundary}\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--{boundary}\r\n\
-             content-disposition: form-data; name=\"file\"; filename=\"{boundary}.jsonl\"\r\n\
-             content-type: application/jsonl\r\n\r\n{}\n\r\n--{boundary}--\r\n",
-            rows.join("\n")
-        );
-        let kind = format!("multipart/form-data; boundary={boundary}");
-        let content = Some((kind.as_str(), form.as_bytes()));
-        self.again(|| id_of(&self.client.call_json("/files", content)?))
-    }
-
-    /// Finds the batch of a part that may have been submitted.
+    /// Finds the batch of a part that may have been submitted by a program that was killed. Its request may still be on
+    /// its way, and the provider's list may lag behind: `None` is certain only some time after the note, and waits for that.
     ///
     /// # Errors
     /// As [`again`](Self::again).
-    pub(crate) fn find_again(&self, part: &Part) -> Result<Option<String>, Stop> {
-        self.again(|| self.find(part))
+    pub(crate) fn find_lost(&self, part: &Part) -> Result<Option<String>, Stop> {
+        let noted_at = UNIX_EPOCH + Duration::from_secs(part.noted_at.try_into().unwrap_or(0));
+        let mut waits = self.waits();
+        loop {
+            let age = SystemClock.wall().duration_since(noted_at);
+            let is_last = age.is_ok_and(|age| age >= self.poll * LONGEST_POLL);
+            let found = self.again(|| self.find(part))?;
+            if found.is_some() || is_last {
+                return Ok(found);
+            }
+            self.sleep(waits.next())?;
+        }
+    }
+
+    /// Looks at a batch, less and less often, until it has ended, and shows it to `look` each time.
+    ///
+    /// # Errors
+    /// As [`again`](Self::again).
+    pub(crate) fn ended(
+        &self,
+        batch: &str,
+        mut look: impl FnMut(&BulkStatus),
+    ) -> Result<BulkStatus, Stop> {
+        let mut waits = self.waits();
+        loop {
+            let status = self.again(|| self.status(batch))?;
+            look(&status);
+            if status.has_ended {
+                return Ok(status);
+            }
+            self.sleep(waits.next())?;
+        }
+    }
+
+    fn sleep(&self, wait: Option<Duration>) -> Result<(), Stop> {
+        let slept = self.cancel.sleep(wait.unwrap_or(self.poll));
+        slept.map_err(|_| Stop::Interrupted)
     }
 
     /// Finds the batch of a part in the provider's list, which begins with the newest.
@@ -198,7 +228,7 @@ impl Bulk<'_> {
         }
         let id = id_of(batch)?;
         for wait in self.waits() {
-            let status = self.status_once(&id)?;
+            let status = self.status(&id)?;
             if status.has_ended {
                 return rows::is_of(self.client, &status, part);
             }
@@ -209,20 +239,10 @@ impl Bulk<'_> {
     }
 
     /// How far a batch is.
-    ///
-    /// # Errors
-    /// As [`again`](Self::again).
-    pub(crate) fn status(&self, batch: &str) -> Result<BulkStatus, Stop> {
-        self.again(|| self.status_once(batch))
-    }
-
-    fn status_once(&self, batch: &str) -> Result<BulkStatus, CallError> {
+    fn status(&self, batch: &str) -> Result<BulkStatus, CallError> {
         let path = format!("{}/{batch}", self.api.path());
         let page = self.client.call_json(&path, None)?;
-        Ok(match self.api {
-            BulkApi::OpenAi => openai_status(&page),
-            BulkApi::Anthropic => anthropic_status(&page, &path),
-        })
+        Ok(BulkStatus::of(&page, self.api, &path))
     }
 
     /// Makes a call until it succeeds, or until it is clear that it will not.
@@ -238,39 +258,44 @@ impl Bulk<'_> {
     }
 }
 
-fn openai_status(page: &Value) -> BulkStatus {
-    let word = page["status"].as_str().unwrap_or("unknown");
-    let count = |name: &str| page["request_counts"][name].as_u64().unwrap_or(0);
-    let files = ["output_file_id", "error_file_id"].into_iter();
-    let files = files.filter_map(|name| page[name].as_str());
-    let error = &page["errors"]["data"][0];
-    let because = error["message"].as_str().unwrap_or("no reason is given");
-    let refused = || format!("the batch was not accepted: {because}");
-    let lost = match word {
-        "expired" => unasked(EXPIRED, "expired"),
-        "cancelled" => unasked(CANCELLED, "was cancelled"),
-        "failed" => CallError::new(Class::Rejected, CANCELLED, refused()),
-        _ => missing(),
-    };
-    BulkStatus {
-        word: word.to_owned(),
-        has_ended: matches!(word, "completed" | "expired" | "cancelled" | "failed"),
-        done: count("completed") + count("failed"),
-        files: files.map(|id| format!("/files/{id}/content")).collect(),
-        lost,
+impl BulkStatus {
+    /// Reads the page of a batch at this path.
+    fn of(page: &Value, api: BulkApi, path: &str) -> Self {
+        let word = page["status"]
+            .as_str()
+            .or(page["processing_status"].as_str());
+        let word = word.unwrap_or("unknown");
+        let counts = page["request_counts"].as_object().into_iter().flatten();
+        let done = counts.filter(|(name, _)| !matches!(name.as_str(), "total" | "processing"));
+        let ids = ["output_file_id", "error_file_id"].into_iter();
+        let ids = ids.filter_map(|name| page[name].as_str());
+        BulkStatus {
+            word: word.to_owned(),
+            has_ended: ["completed", "expired", "cancelled", "failed", "ended"].contains(&word),
+            done: done.filter_map(|(_, count)| count.as_u64()).sum(),
+            files: match api {
+                BulkApi::OpenAi => ids.map(|id| format!("/files/{id}/content")).collect(),
+                BulkApi::Anthropic => vec![format!("{path}/results")],
+            },
+            lost: lost(word, &page["errors"]["data"][0]),
+        }
     }
 }
 
-fn anthropic_status(page: &Value, path: &str) -> BulkStatus {
-    let word = page["processing_status"].as_str().unwrap_or("unknown");
-    let counts = page["request_counts"].as_object().into_iter().flatten();
-    let done = counts.filter(|(name, _)| *name != "processing");
-    BulkStatus {
-        word: word.to_owned(),
-        has_ended: word == "ended",
-        done: done.filter_map(|(_, count)| count.as_u64()).sum(),
-        files: vec![format!("{path}/results")],
-        lost: missing(),
+/// What became of a row without a result in a batch of this status; the error is that of the batch.
+fn lost(status: &str, error: &Value) -> CallError {
+    match status {
+        "expired" => unasked(EXPIRED, "expired"),
+        "cancelled" => unasked(CANCELLED, "was cancelled"),
+        "failed" => {
+            let because = error["message"].as_str().unwrap_or("no reason is given");
+            let refused = format!("the batch was not accepted: {because}");
+            CallError::new(Class::Rejected, CANCELLED, refused)
+        }
+        _ => {
+            let message = "the batch has no result for this prompt";
+            CallError::new(Class::Rejected, "batch_row_missing", message)
+        }
     }
 }
 
@@ -278,12 +303,6 @@ fn anthropic_status(page: &Value, path: &str) -> BulkStatus {
 fn unasked(code: &str, why: &str) -> CallError {
     let message = format!("the batch {why} before it came to this prompt");
     CallError::new(Class::Rejected, code, message)
-}
-
-/// A prompt that a batch that has ended says nothing about.
-fn missing() -> CallError {
-    let message = "the batch has no result for this prompt";
-    CallError::new(Class::Rejected, "batch_row_missing", message)
 }
 
 /// The name of a file or a batch.

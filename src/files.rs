@@ -1,7 +1,7 @@
 //! Files that several processes open: locking one, checking that it is still there, and making one that appears whole or
 //! not at all.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::Path;
@@ -52,14 +52,14 @@ pub(crate) fn write_whole<T, E: From<io::Error>>(
     target: &Path,
     write: impl FnOnce(&mut File) -> Result<T, E>,
 ) -> Result<T, E> {
+    remove_drafts(target);
     let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename);
     let mut hidden = OsString::from(".");
     hidden.push(name.map_err(io::Error::from)?);
     hidden.push(format!(".{}.part", std::process::id()));
     let draft = target.with_file_name(hidden);
-    // A process with the same number may have been killed and have left one.
-    let _ = fs::remove_file(&draft);
     let mut file = File::create_new(&draft)?;
+    let _ = file.try_lock(); // says that the draft is in use, where the file system can do that
     let published = write(&mut file).and_then(|done| {
         fs::rename(&draft, target)?;
         Ok(done)
@@ -68,6 +68,21 @@ pub(crate) fn write_whole<T, E: From<io::Error>>(
         let _ = fs::remove_file(&draft);
     }
     published
+}
+
+/// Removes what processes that were killed left of [`write_whole`]: drafts of this target that nobody has locked.
+pub(crate) fn remove_drafts(target: &Path) {
+    let (folder, name) = (target.parent(), target.file_name());
+    let text = |part: &OsStr| glob::Pattern::escape(&part.to_string_lossy());
+    let name = text(name.unwrap_or_default());
+    let folder = Path::new(&text(folder.unwrap_or(Path::new("")).as_os_str())).to_owned();
+    let drafts = glob::glob(&folder.join(format!(".{name}.*.part")).to_string_lossy());
+    for draft in drafts.into_iter().flatten().flatten() {
+        let is_free = File::open(&draft).and_then(|draft| Ok(draft.try_lock()?));
+        if is_free.is_ok() {
+            let _ = fs::remove_file(draft);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +108,26 @@ mod tests {
             1,
             "nothing is left behind"
         );
+    }
+
+    #[test]
+    fn a_draft_that_a_killed_process_left_goes_and_one_in_use_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out[1].csv");
+        let [left, used, other] = [
+            ".out[1].csv.1.part",
+            ".out[1].csv.2.part",
+            ".out1.csv.3.part",
+        ]
+        .map(|name| folder.path().join(name));
+        for path in [&left, &used, &other] {
+            fs::write(path, "half").unwrap();
+        }
+        let locked = File::open(&used).unwrap();
+        locked.lock().unwrap();
+        write_whole(&target, |_| Ok::<_, io::Error>(())).unwrap();
+        let is_there = [&target, &left, &used, &other].map(|path| path.exists());
+        assert_eq!(is_there, [true, false, true, true]);
     }
 
     #[test]

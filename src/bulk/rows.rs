@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,16 +14,21 @@ use serde_json::value::RawValue;
 
 use super::{Bulk, BulkStatus, Part, unasked};
 use crate::api::{Answer, CANCELLED, CallError, Class, Client, EXPIRED};
-use crate::batch::Stop;
+use crate::batch::{CollectedRow, Stop};
+use crate::clock::{Clock, SystemClock};
 use crate::http::HttpResponse;
 use crate::journal::RecordId;
 
 /// The code of an error of the disk.
 pub(super) const DISK: &str = "disk";
 
-/// The rows of a batch, in a file that is removed with this value.
+/// The rows of a batch that has ended.
 pub(crate) struct BulkRows {
-    path: PathBuf,
+    /// Its name and its times are those of each row.
+    batch: String,
+    started_at: SystemTime,
+    took: Duration,
+    /// It has no name any more, and goes with this value.
     file: File,
     /// Where the row of each prompt is, and its length in bytes.
     places: HashMap<RecordId, (u64, usize)>,
@@ -75,38 +82,47 @@ impl BulkRows {
             let message = format!("cannot write to {}: {error}", path.display());
             CallError::new(Class::Fatal, DISK, message)
         };
+        let started_at = UNIX_EPOCH + Duration::from_secs(part.noted_at.try_into().unwrap_or(0));
+        let took = SystemClock.wall().duration_since(started_at);
         bulk.again(|| {
-            let mut file = spool(path).map_err(disk)?;
-            for name in &status.files {
-                let body = bulk
-                    .client
-                    .call_beside(name, None)?
-                    .into_body()
-                    .into_reader();
-                let mut body = BufReader::new(body);
-                let mut line = Vec::new();
-                while body.read_until(b'\n', &mut line).map_err(broken)? > 0 {
-                    let hidden = bulk.client.hide(std::mem::take(&mut line));
-                    file.write_all(&hidden).map_err(disk)?;
-                }
-            }
-            let places = places(&mut file, part).map_err(disk)?;
-            let twins = places.iter().filter(|_| asks_once);
-            Ok(BulkRows {
-                twins: twins.map(|(id, place)| (id.digest, *place)).collect(),
-                places,
-                path: path.to_owned(),
-                file,
+            let mut rows = BulkRows {
+                batch: part.batch.clone().unwrap_or_default(),
+                started_at,
+                took: took.clone().unwrap_or_default(),
+                file: spool(path).map_err(disk)?,
+                places: HashMap::new(),
+                twins: HashMap::new(),
                 lost: status.lost.clone(),
-            })
+            };
+            let mut end = 0;
+            for name in &status.files {
+                each_line(bulk.client, name, |line| {
+                    let line = bulk.client.hide(line);
+                    if let Some(id) = id_in(&line, part) {
+                        let place = (end, line.len());
+                        rows.places.insert(id, place);
+                        rows.twins.extend(asks_once.then_some((id.digest, place)));
+                    }
+                    end += line.len() as u64;
+                    rows.file.write_all(&line).map_err(disk)?;
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+            Ok(rows)
         })
     }
 
     /// What became of a prompt.
-    ///
-    /// # Errors
-    /// Why it has no answer.
-    pub(crate) fn answer(
+    pub(crate) fn row(&mut self, client: &Client, id: &RecordId, request: &[u8]) -> CollectedRow {
+        CollectedRow {
+            batch: self.batch.clone(),
+            started_at: self.started_at,
+            took: self.took,
+            answer: self.answer(client, id, request),
+        }
+    }
+
+    fn answer(
         &mut self,
         client: &Client,
         id: &RecordId,
@@ -125,20 +141,13 @@ impl BulkRows {
     }
 }
 
+/// A file that is written and read back; its name is removed at once, so that nothing of it can be left behind.
 fn spool(path: &Path) -> io::Result<File> {
     let mut options = File::options();
-    options
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-}
-
-impl Drop for BulkRows {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
+    options.read(true).write(true).create(true).truncate(true);
+    let file = options.open(path)?;
+    fs::remove_file(path)?;
+    Ok(file)
 }
 
 impl ResultRow<'_> {
@@ -196,42 +205,40 @@ fn status_of(error: &str) -> u16 {
     }
 }
 
-/// Where the rows of a part are in a file of results.
-fn places(file: &mut File, part: &Part) -> io::Result<HashMap<RecordId, (u64, usize)>> {
-    file.rewind()?;
-    let mut reader = BufReader::new(file);
-    let mut places = HashMap::new();
-    let mut line = Vec::new();
-    let mut start = 0;
-    while reader.read_until(b'\n', &mut line)? > 0 {
-        if let Ok(row) = serde_json::from_slice::<ResultRow<'_>>(&line)
-            && let Some(id) = part.id_of(&row.custom_id)
-        {
-            places.insert(id, (start, line.len()));
+/// Gives each line of a file of results to `take`, until that has enough.
+fn each_line(
+    client: &Client,
+    file: &str,
+    mut take: impl FnMut(Vec<u8>) -> Result<ControlFlow<()>, CallError>,
+) -> Result<(), CallError> {
+    let body = client.call_beside(file, None)?.into_body();
+    for line in BufReader::new(body.into_reader()).split(b'\n') {
+        let mut line = line.map_err(|error| {
+            let message = format!("the connection broke while results came: {error}");
+            CallError::new(Class::Fault, "broken_connection", message)
+        })?;
+        line.push(b'\n');
+        if take(line)?.is_break() {
+            break;
         }
-        start += line.len() as u64;
-        line.clear();
     }
-    Ok(places)
+    Ok(())
+}
+
+/// The prompt of a row, if it is of this part.
+fn id_in(line: &[u8], part: &Part) -> Option<RecordId> {
+    let row = serde_json::from_slice::<ResultRow<'_>>(line).ok()?;
+    part.id_of(&row.custom_id)
 }
 
 /// Whether the first row of a batch that has ended is of this part.
 pub(super) fn is_of(client: &Client, status: &BulkStatus, part: &Part) -> Result<bool, CallError> {
+    let mut is_of = false;
     for name in &status.files {
-        let body = client.call_beside(name, None)?.into_body().into_reader();
-        let mut line = Vec::new();
-        BufReader::new(body)
-            .read_until(b'\n', &mut line)
-            .map_err(broken)?;
-        let row = serde_json::from_slice::<ResultRow<'_>>(&line);
-        if row.is_ok_and(|row| part.id_of(&row.custom_id).is_some()) {
-            return Ok(true);
-        }
+        each_line(client, name, |line| {
+            is_of |= id_in(&line, part).is_some();
+            Ok(ControlFlow::Break(()))
+        })?;
     }
-    Ok(false)
-}
-
-fn broken(error: io::Error) -> CallError {
-    let message = format!("the connection broke while results came: {error}");
-    CallError::new(Class::Fault, "broken_connection", message)
+    Ok(is_of)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_whole;
+use crate::files::{remove_drafts, write_whole};
 use crate::journal::RecordId;
 
 /// The batches that hold prompts of a results file.
@@ -61,6 +61,7 @@ impl BulkState {
     /// Those of the system.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         if self.parts.is_empty() {
+            remove_drafts(path);
             return match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -77,8 +78,8 @@ impl BulkState {
     }
 
     /// The part that holds the prompt of this line.
-    pub(crate) fn part_of(&mut self, line: u64) -> Option<&mut Part> {
-        self.parts.iter_mut().find(|part| part.has(line))
+    pub(crate) fn part_of(&self, line: u64) -> Option<&Part> {
+        self.parts.iter().find(|part| part.has(line))
     }
 }
 
@@ -99,6 +100,14 @@ impl Part {
             Some([_, last]) if *last + 1 == id.line => *last = id.line,
             _ => self.lines.insert(at, [id.line; 2]),
         }
+    }
+
+    /// How many prompts it has; those with equal requests may share a row.
+    pub(crate) fn prompts(&self) -> u64 {
+        self.lines
+            .iter()
+            .map(|[first, last]| last - first + 1)
+            .sum()
     }
 
     pub(crate) fn has(&self, line: u64) -> bool {

@@ -5,11 +5,10 @@
 //! The note goes when all records are on the disk.
 
 use std::collections::{HashMap, HashSet};
-use std::iter;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::Deserialize;
 
 use super::args::{RunArgs, command_line};
@@ -21,7 +20,7 @@ use super::results::ResultsWriter;
 use super::run::prepared;
 use super::session::Session;
 use crate::batch::{CollectedRow, Resume, Stop, Summary, Twins, body, record_id};
-use crate::bulk::{Bulk, BulkApi, BulkRows, BulkState, BulkStatus, Part, seconds};
+use crate::bulk::{Bulk, BulkApi, BulkRows, BulkState, MOST_BYTES, MOST_ROWS, Part, seconds};
 use crate::clock::{Clock, SystemClock};
 use crate::journal::RecordId;
 use crate::prompts::{Prompt, PromptError};
@@ -108,24 +107,10 @@ pub(super) struct BulkRun<'a> {
     twins: HashSet<u64>,
     /// What is to be submitted.
     unsent: Vec<Part>,
-}
-
-/// Why nothing more is submitted.
-enum NotSubmitted {
-    Stop(Stop),
-    Wrong(CommandError),
-}
-
-impl From<Stop> for NotSubmitted {
-    fn from(stop: Stop) -> Self {
-        NotSubmitted::Stop(stop)
-    }
-}
-
-impl From<CommandError> for NotSubmitted {
-    fn from(error: CommandError) -> Self {
-        NotSubmitted::Wrong(error)
-    }
+    /// Why nothing more is submitted.
+    stop: Option<Stop>,
+    /// The rows of the batches that have ended, by our names for these.
+    ended: HashMap<String, BulkRows>,
 }
 
 impl<'a> BulkRun<'a> {
@@ -168,99 +153,74 @@ impl<'a> BulkRun<'a> {
             failed: HashSet::new(),
             twins: HashSet::new(),
             unsent: Vec::new(),
+            stop: None,
+            ended: HashMap::new(),
         }))
     }
 
-    /// Submits what is to do, waits, and writes the records.
+    /// Submits what is to do, waits, and writes the records of these prompts, in their order. However many batches there
+    /// are, the input is read once to plan, once to submit and once to write.
     pub(super) fn carry_out(
         mut self,
         session: &Session<'_>,
         mut resume: Resume,
+        prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         count: Option<u64>,
         twins: Twins,
         mut writer: ResultsWriter,
     ) -> Result<Summary, CommandError> {
-        let not_submitted = match self.submit(&resume) {
-            Ok(()) => None,
-            Err(NotSubmitted::Stop(stop)) => Some(stop),
-            Err(NotSubmitted::Wrong(error)) => return Err(error),
-        };
+        match self.find_lost() {
+            Ok(()) => {
+                self.plan(&resume)?;
+                let prompts = self.input.prompts(self.bulk.cancel)?;
+                self.stop = self.submit(prompts).err();
+            }
+            Err(stop) => self.stop = Some(stop),
+        }
         resume.retry_failed = true; // rows of a batch are on record, or have been asked again
-        let expected = count.map(|count| count.saturating_sub(self.passed_over()));
-        let collector = Collector::new(&self);
+        let (failed, unsent) = (mem::take(&mut self.failed), mem::take(&mut self.unsent));
+        let passed_over = failed.len() as u64 + unsent.iter().map(Part::prompts).sum::<u64>();
+        let is_wanted = |prompt: &Prompt| {
+            let line = prompt.line;
+            !failed.contains(&line) && !unsent.iter().any(|part| part.has(line))
+        };
+        let prompts = prompts.filter(|prompt| prompt.as_ref().map_or(true, is_wanted));
+        let expected = count.map(|count| count.saturating_sub(passed_over));
         let mut summary = session.carry_out(
             |batch| prepared(batch, resume, twins, expected),
             |batch| {
-                let row = |id: &RecordId, request: &[u8]| collector.row(id, request);
-                batch.collect(collector.prompts(), row, |record| Ok(writer.write(record)?))
+                let row = |id: &RecordId, request: &[u8]| self.row(id, request);
+                batch.collect(prompts, row, |record| Ok(writer.write(record)?))
             },
         );
-        summary.end.before += self.failed.len() as u64;
-        summary.end.failed_before += self.failed.len() as u64;
+        summary.end.before += failed.len() as u64;
+        summary.end.failed_before += failed.len() as u64;
         summary.end.calls_a_minute = None; // of no interest here
-        if let Some(stop) = collector.stop() {
-            summary.stop = Some(stop);
-        }
         if let Err(error) = writer.finish() {
             summary.stop.get_or_insert(Stop::Sink(error.into()));
         }
         if summary.stop.is_none() {
-            summary.stop = self.forget().err().or(not_submitted);
+            summary.stop = self.forget().err().or(self.stop);
         }
         Ok(summary)
     }
 
-    /// Submits what is to do and in no batch yet.
-    fn submit(&mut self, resume: &Resume) -> Result<(), NotSubmitted> {
-        self.find_lost()?;
-        self.unsent = self.plan(resume)?;
-        while let Some(part) = self.unsent.first() {
-            let rows = self.rows_of(part)?;
-            self.submit_first(&rows)?;
-        }
-        Ok(())
-    }
-
-    /// How many prompts the batches do not bring.
-    fn passed_over(&self) -> u64 {
-        let unsent = self.unsent.iter().flat_map(|part| &part.lines);
-        let unsent = unsent.map(|[first, last]| last - first + 1).sum::<u64>();
-        self.failed.len() as u64 + unsent
-    }
-
     /// Finds the batch that was perhaps submitted when the program was killed. One that is not found was not.
     fn find_lost(&mut self) -> Result<(), Stop> {
-        let Some(n) = self
-            .state
-            .parts
-            .iter()
-            .position(|part| part.batch.is_none())
-        else {
+        let mut parts = self.state.parts.iter();
+        let Some(n) = parts.position(|part| part.batch.is_none()) else {
             return Ok(());
         };
-        let part = &self.state.parts[n];
-        let age = seconds(SystemClock.wall()).saturating_sub(part.noted_at);
-        let age = Duration::from_secs(u64::try_from(age).unwrap_or(0));
         inform("looking for a batch that may have been submitted");
-        let mut found = self.bulk.find_again(part)?;
-        if found.is_none() {
-            // A request that was on its way when the program was killed has arrived by then.
-            let wait = self.bulk.poll.saturating_sub(age);
-            self.bulk
-                .cancel
-                .sleep(wait)
-                .map_err(|_| Stop::Interrupted)?;
-            found = self.bulk.find_again(part)?;
-        }
-        match found {
+        match self.bulk.find_lost(&self.state.parts[n])? {
             Some(batch) => self.state.parts[n].batch = Some(batch),
             None => drop(self.state.parts.remove(n)),
         }
         self.save()
     }
 
-    /// The parts that are to be submitted. Checks that the prompts of the others are the same as then.
-    fn plan(&mut self, resume: &Resume) -> Result<Vec<Part>, CommandError> {
+    /// Finds out what is to be submitted. Checks that the prompts of batches under way are the same as then.
+    fn plan(&mut self, resume: &Resume) -> Result<(), CommandError> {
         let client = self.bulk.client;
         let retry_failed = resume.index.retries(resume.retry_failed);
         let mut plan = Plan::new(self.bulk.api);
@@ -291,7 +251,8 @@ impl<'a> BulkRun<'a> {
                 return Err(self.changed(part));
             }
         }
-        Ok(plan.parts)
+        self.unsent = plan.parts;
+        Ok(())
     }
 
     fn changed(&self, part: &Part) -> CommandError {
@@ -305,46 +266,57 @@ impl<'a> BulkRun<'a> {
         ))
     }
 
-    /// The rows of a part that is to be submitted.
-    fn rows_of(&self, part: &Part) -> Result<Vec<String>, NotSubmitted> {
+    /// Submits the parts, whose rows follow one another in the input.
+    fn submit(&mut self, prompts: PromptStream) -> Result<(), Stop> {
         let client = self.bulk.client;
         let mut rows = Vec::new();
-        for prompt in self.input.prompts(self.bulk.cancel)? {
+        for prompt in prompts {
+            let Some(part) = self.unsent.first() else {
+                return Ok(());
+            };
             let prompt = prompt.map_err(Stop::Input)?;
             if part.has(prompt.line) && !self.twins.contains(&prompt.line) {
                 let request = body(client, &prompt).map_err(Stop::Input)?;
                 let name = part.row_name(&record_id(client, prompt.line, &request));
                 rows.push(self.bulk.api.row(&name, client.path(), &request));
+                if rows.len() as u64 == part.rows {
+                    self.submit_first(&mem::take(&mut rows))?;
+                }
             }
         }
-        Ok(rows)
+        let announced = self.unsent.iter().map(|part| part.rows).sum::<u64>();
+        let missing = announced - rows.len() as u64;
+        match missing {
+            0 => Ok(()),
+            _ => Err(Stop::Missing { announced, missing }),
+        }
     }
 
     /// Submits the first part that is unsent, with a note before and after.
     fn submit_first(&mut self, rows: &[String]) -> Result<(), Stop> {
-        let part = Part {
+        let body = self.bulk.prepare(&self.unsent[0], rows)?;
+        let n = self.state.parts.len();
+        self.state.parts.push(Part {
             noted_at: seconds(SystemClock.wall()),
             ..self.unsent[0].clone()
-        };
-        self.state.parts.push(part.clone());
+        });
         self.save()?;
-        let submitted = self.bulk.submit(&part, rows);
-        if !matches!(submitted, Ok(_) | Err(Stop::Refused(_))) {
-            return submitted.map(drop); // nobody knows if it is under way
+        match self.bulk.submit(&self.state.parts[n], &body) {
+            Ok(batch) => {
+                let prompts = counted(rows.len() as u64, "prompt");
+                inform(format!(
+                    "submitted {prompts} as {batch}: at half the price, within 24 hours"
+                ));
+                self.unsent.remove(0);
+                self.state.parts[n].batch = Some(batch);
+                self.save()
+            }
+            Err(stop @ Stop::Refused(_)) => {
+                self.state.parts.pop();
+                self.save().and(Err(stop))
+            }
+            Err(stop) => Err(stop), // nobody knows if it is under way
         }
-        self.state.parts.pop();
-        let batch = match submitted {
-            Err(stop) => return self.save().and(Err(stop)),
-            Ok(batch) => batch,
-        };
-        let prompts = counted(part.rows, "prompt");
-        inform(format!(
-            "submitted {prompts} as {batch}: at half the price, within 24 hours"
-        ));
-        self.unsent.remove(0);
-        let batch = Some(batch);
-        self.state.parts.push(Part { batch, ..part });
-        self.save()
     }
 
     fn save(&self) -> Result<(), Stop> {
@@ -355,127 +327,47 @@ impl<'a> BulkRun<'a> {
     }
 
     /// Forgets the batches, whose rows are all on record.
-    fn forget(mut self) -> Result<(), Stop> {
+    fn forget(&mut self) -> Result<(), Stop> {
         self.state.parts.retain(|part| part.batch.is_none());
         self.save()
     }
-}
 
-/// Brings the rows of the batches to their prompts, as the batches end.
-struct Collector<'a> {
-    run: &'a BulkRun<'a>,
-    /// The batch whose prompts come now.
-    current: Mutex<Option<EndedBatch>>,
-    /// Why no more prompts come.
-    stop: Mutex<Option<Stop>>,
-}
-
-struct EndedBatch {
-    name: String,
-    rows: BulkRows,
-    submitted: SystemTime,
-    took: Duration,
-}
-
-impl<'a> Collector<'a> {
-    fn new(run: &'a BulkRun<'a>) -> Self {
-        Collector {
-            run,
-            current: Mutex::new(None),
-            stop: Mutex::new(None),
+    /// What its batch says about a prompt; waits for the end of that batch.
+    fn row(&mut self, id: &RecordId, request: &[u8]) -> Result<CollectedRow, Stop> {
+        let part = self.state.part_of(id.line);
+        let Some(part) = part.filter(|part| part.batch.is_some()) else {
+            return Err(self.stop.take().unwrap_or(Stop::Interrupted));
+        };
+        if !self.ended.contains_key(&part.name) {
+            let rows = self.rows_of(part)?;
+            self.ended.insert(part.name.clone(), rows);
         }
+        let rows = self.ended.get_mut(&part.name).expect("it is there by now");
+        Ok(rows.row(self.bulk.client, id, request))
     }
 
-    /// Why not all prompts came.
-    fn stop(self) -> Option<Stop> {
-        self.stop.into_inner()
-    }
-
-    /// The prompts that are answered already, then those of each batch when it has ended; without those that have failed
-    /// and stay so.
-    fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
-        let run = self.run;
-        let submitted = run.state.parts.iter().filter(|part| part.batch.is_some());
-        let mut waiting: Vec<&Part> = submitted.collect();
-        let ended = iter::from_fn(move || self.next_ended(&mut waiting));
-        let groups = iter::once(None).chain(ended.map(Some));
-        groups.flat_map(move |group| {
-            let is_in = move |line| match group {
-                Some(part) => part.has(line),
-                None => !run
-                    .state
-                    .parts
-                    .iter()
-                    .chain(&run.unsent)
-                    .any(|part| part.has(line)),
-            };
-            let is_wanted =
-                move |prompt: &Prompt| is_in(prompt.line) && !run.failed.contains(&prompt.line);
-            let prompts = self.noting(self.read_again());
-            let prompts = prompts.into_iter().flatten();
-            prompts.filter(move |prompt| prompt.as_ref().map_or(true, is_wanted))
-        })
-    }
-
-    fn read_again(&self) -> Result<PromptStream, Stop> {
-        let prompts = self.run.input.prompts(self.run.bulk.cancel);
-        let path = self.run.args.prompts.display();
-        prompts.map_err(|_| Stop::Lost(format!("cannot read {path} again")))
-    }
-
-    /// The value, or a reason to stop, which is kept.
-    fn noting<T>(&self, result: Result<T, Stop>) -> Option<T> {
-        result.map_err(|stop| *self.stop.lock() = Some(stop)).ok()
-    }
-
-    fn next_ended(&self, waiting: &mut Vec<&'a Part>) -> Option<&'a Part> {
-        *self.current.lock() = None; // its file makes room for the next
-        if waiting.is_empty() {
-            return None;
-        }
-        self.noting(self.wait_for_one(waiting))
-    }
-
-    /// Waits until one of the batches has ended, and fetches its rows.
-    fn wait_for_one(&self, waiting: &mut Vec<&'a Part>) -> Result<&'a Part, Stop> {
-        let bulk = &self.run.bulk;
-        let mut shown = HashMap::new();
-        let mut waits = bulk.waits();
-        loop {
-            for n in 0..waiting.len() {
-                let part = waiting[n];
-                let name = part.batch.as_deref().unwrap_or_default();
-                let status = bulk.status(name).map_err(|stop| self.gone(stop))?;
-                show(name, part, &status, &mut shown);
-                if status.has_ended {
-                    *self.current.lock() = Some(self.fetch(part, name, &status)?);
-                    return Ok(waiting.remove(n));
-                }
+    /// Waits until a batch has ended, and fetches its rows.
+    fn rows_of(&self, part: &Part) -> Result<BulkRows, Stop> {
+        let batch = part.batch.as_deref().unwrap_or_default();
+        let rows = counted(part.rows, "prompt");
+        let mut shown = None;
+        let status = self.bulk.ended(batch, |status| {
+            let line = format!("{batch} ({}): {} of {rows} done", status.word, status.done);
+            if shown.as_ref() != Some(&line) {
+                inform(&line);
+                shown = Some(line);
             }
-            let wait = waits.next().unwrap_or(bulk.poll);
-            bulk.cancel.sleep(wait).map_err(|_| Stop::Interrupted)?;
-        }
-    }
-
-    fn fetch(&self, part: &Part, name: &str, status: &BulkStatus) -> Result<EndedBatch, Stop> {
-        let path = self.run.results.with_extension("batch.rows");
-        let rows = BulkRows::fetch(&self.run.bulk, status, part, &path, self.run.args.dedupe)?;
-        let submitted = Duration::from_secs(u64::try_from(part.noted_at).unwrap_or(0));
-        let submitted = SystemTime::UNIX_EPOCH + submitted;
-        let took = SystemClock.wall().duration_since(submitted);
-        Ok(EndedBatch {
-            name: name.to_owned(),
-            rows,
-            submitted,
-            took: took.unwrap_or_default(),
-        })
+        });
+        let path = self.results.with_extension("batch.rows");
+        let status = status.map_err(|stop| self.gone(stop))?;
+        BulkRows::fetch(&self.bulk, &status, part, &path, self.args.dedupe)
     }
 
     /// A batch that the server does not know will not come back by itself.
     fn gone(&self, stop: Stop) -> Stop {
         match stop {
             Stop::Refused(mut error) if error.status == Some(404) => {
-                let path = BulkState::beside(&self.run.results);
+                let path = BulkState::beside(&self.results);
                 error.message += &format!(
                     " (is this the key and the address of the batch? If it is gone for good, remove {})",
                     path.display()
@@ -484,30 +376,6 @@ impl<'a> Collector<'a> {
             }
             stop => stop,
         }
-    }
-
-    /// What the current batch says about a prompt.
-    fn row(&self, id: &RecordId, request: &[u8]) -> CollectedRow {
-        let mut current = self.current.lock();
-        let batch = current.as_mut().expect("prompts come after their batch");
-        CollectedRow {
-            batch: batch.name.clone(),
-            started_at: batch.submitted,
-            took: batch.took,
-            answer: batch.rows.answer(self.run.bulk.client, id, request),
-        }
-    }
-}
-
-/// Tells people how far a batch is, if that has changed.
-fn show(name: &str, part: &Part, status: &BulkStatus, shown: &mut HashMap<String, BulkStatus>) {
-    if shown.get(name) != Some(status) {
-        let rows = counted(part.rows, "prompt");
-        inform(format!(
-            "{name} ({}): {} of {rows} done",
-            status.word, status.done
-        ));
-        shown.insert(name.to_owned(), status.clone());
     }
 }
 
@@ -538,8 +406,8 @@ impl Plan {
         self.check_model(request)?;
         let name = Part::new().row_name(id);
         let length = self.api.row(&name, path, request).len() + 2; // with what is between rows
-        let is_full = |part: &Part| part.rows == self.api.most_rows();
-        if self.parts.last().is_none_or(is_full) || self.bytes + length > self.api.most_bytes() {
+        let is_full = |part: &Part| part.rows == MOST_ROWS;
+        if self.parts.last().is_none_or(is_full) || self.bytes + length > MOST_BYTES {
             self.parts.push(Part::new());
             self.bytes = 0;
         }

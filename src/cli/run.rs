@@ -68,7 +68,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
     let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
     let summary = match bulk {
-        Some(bulk) => bulk.carry_out(&session, resume, count, twins, writer)?,
+        Some(bulk) => bulk.carry_out(&session, resume, prompts, count, twins, writer)?,
         None => {
             let prepare = |batch| prepared(batch, resume, twins, count);
             send(args, &session, prompts, prepare, writer)
