@@ -77,6 +77,7 @@ impl Hints {
         self.retry_after = self
             .retry_after
             .or_else(|| self.wait(headers, "retry-after-ms", milliseconds))
+            .or_else(|| self.wait(headers, "x-ms-retry-after-ms", milliseconds))
             .or_else(|| self.wait(headers, "retry-after", seconds));
         if let Some(should_retry) = header_named(headers, "x-should-retry") {
             self.should_retry = should_retry.trim().parse().ok();

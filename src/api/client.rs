@@ -267,6 +267,10 @@ impl Client {
         let error = match (ended, event) {
             (Ok(()), None) => return Ok(response(coming.into_body())),
             (Ok(()), Some(event)) => self.failure(&response(event.into_bytes())),
+            // A refusal whose explanation is cut is a refusal all the same.
+            (Err(_), _) if head.status.as_u16() >= 300 => {
+                return Err(self.failure(&response(coming.into_body())));
+            }
             (Err(error), _) if !is_stream => return Err(self.unreached(error)),
             (Err(error), _) => CallError {
                 status: Some(head.status.as_u16()),

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::error_body::{Cause, ErrorBody};
+use super::error_body::{Cause, ErrorBody, may_mean_the_key};
 use super::reading::usage_of;
 use super::{Answer, Usage, request_id};
 use crate::hints::Hints;
@@ -22,6 +22,9 @@ const TOO_LARGE: &str = "request_too_large";
 /// The codes of calls that may have been billed, also where a part of the response came.
 const TIMEOUT: &str = "timeout";
 const BROKEN: &str = "broken_connection";
+
+/// The code of an answer that is none of the API's, and explains nothing.
+const UNREADABLE: &str = "unreadable_body";
 
 /// The code of an answer that does not fit the schema.
 const MISFIT: &str = "schema";
@@ -229,8 +232,10 @@ impl CallError {
         bytes: &[u8],
     ) -> Self {
         let body = json(bytes);
-        let hints = Hints::read(headers, body.as_ref(), now);
-        let said = body.as_ref().map(ErrorBody::read).unwrap_or_default();
+        let plain = plain_text(came_with, bytes).filter(|_| body.is_none());
+        let explained = body.as_ref().or(plain.as_ref());
+        let hints = Hints::read(headers, explained, now);
+        let said = explained.map(ErrorBody::read).unwrap_or_default();
         let status = said.status_within(came_with);
         let reset = hints.until_reset();
         let cause = said.cause(status, hints.retry_after.or(reset).is_some());
@@ -238,7 +243,7 @@ impl CallError {
         let until_reset = reset.filter(|reset| *reset >= Self::WINDOW);
         let until_reset = until_reset.filter(|_| class == Class::RateLimited);
         let code = said.code.filter(|_| cause != Cause::TooLarge);
-        let text = said.message;
+        let text = said.message.filter(|_| body.is_some());
         CallError {
             class,
             code: code.unwrap_or_else(|| default_code(status, cause).to_owned()),
@@ -256,10 +261,21 @@ impl CallError {
     }
 
     /// Whether this prompt was refused in a way that may be meant for the key: a 402 or 403 that
-    /// names neither. If it goes on for other prompts, the key is useless.
+    /// names neither, or a 400 that speaks of keys. If it goes on for other prompts, the key is useless.
     #[must_use]
     pub(crate) fn may_be_the_key(&self) -> bool {
-        self.class == Class::Rejected && matches!(self.status, Some(402 | 403))
+        let is_meant = match self.status {
+            Some(402 | 403) => true,
+            Some(400) => may_mean_the_key(&self.message),
+            _ => false,
+        };
+        is_meant && self.class == Class::Rejected
+    }
+
+    /// Whether an answer came, but none of this API: a page of a web site, or of the network.
+    #[must_use]
+    pub(crate) fn is_of_another_server(&self) -> bool {
+        self.class == Class::Fault && self.code == UNREADABLE
     }
 }
 
@@ -285,7 +301,7 @@ impl From<TransportError> for CallError {
 /// The class of a response, by its status and by what its body is about.
 fn classify(status: u16, cause: Cause, hints: &Hints, is_empty: bool) -> Class {
     match (status, cause) {
-        (300..=399 | 401 | 407, _) => Class::Fatal,
+        (300..=399 | 401 | 407 | 511, _) => Class::Fatal,
         (402 | 403, Cause::Prompt) => Class::Rejected,
         (_, Cause::Credit) if status >= 400 => Class::Fatal,
         (400 | 403, Cause::Key) | (402, _) => Class::Fatal,
@@ -305,7 +321,7 @@ fn classify(status: u16, cause: Cause, hints: &Hints, is_empty: bool) -> Class {
 fn default_code(status: u16, cause: Cause) -> &'static str {
     match status {
         429 if cause == Cause::TooLarge => TOO_LARGE,
-        100..300 => "unreadable_body",
+        100..300 => UNREADABLE,
         300..=399 => "redirect",
         401 | 403 => "key_refused",
         407 => "proxy_refused",
@@ -326,6 +342,13 @@ fn json(body: &[u8]) -> Option<Value> {
     as_it_came
         .or_else(|_| serde_json::from_str(&repaired(body)))
         .ok()
+}
+
+/// The beginning of a failure's body, which may be a text or a page that says when to come back.
+fn plain_text(status: u16, body: &[u8]) -> Option<Value> {
+    const MOST: usize = 2 << 10; // as long as an explanation may be
+    let beginning = String::from_utf8_lossy(&body[..body.len().min(MOST)]);
+    (status >= 400).then(|| Value::from(beginning))
 }
 
 /// An answer that cannot be read was paid for: its text is kept.
@@ -352,13 +375,16 @@ fn describe(status: u16, headers: &[(String, String)], body: &[u8]) -> String {
     }
 }
 
-/// The beginning of a body, in one line.
+/// The beginning of a body, or the title of a page, in one line.
 fn excerpt(body: &[u8]) -> String {
     const MOST: usize = 200;
-    shortened(
-        &String::from_utf8_lossy(&body[..body.len().min(4 * MOST)]),
-        MOST,
-    )
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * MOST)]);
+    let title = text.split_once("<title>");
+    let title = title.and_then(|(_, rest)| rest.split_once("</title>"));
+    match title {
+        Some((title, _)) => format!("a web page: {}", shortened(title, MOST)),
+        None => shortened(&text, MOST),
+    }
 }
 
 #[cfg(test)]
@@ -632,6 +658,34 @@ mod tests {
             ),
             (402, json!({"detail": "Payment required"})),
             (
+                412,
+                json!({"error": {"message": "Account x is suspended, see billing."}}),
+            ),
+            (
+                429,
+                json!({"error": {"message": "Credit limit exceeded.", "type": "credit_limit"}}),
+            ),
+            (
+                403,
+                json!({"error": {"message": "Key limit exceeded (total limit)."}}),
+            ),
+            (
+                400,
+                json!({"error": {"message": "ExceededTokenBudget: Current spend: 0.5"}}),
+            ),
+            (
+                429,
+                json!({"error": {"message": "您的账户已欠费，请充值后重试。"}}),
+            ),
+            (
+                403,
+                json!({"error": {"message": "Your account has an overdue balance."}}),
+            ),
+            (
+                429,
+                json!({"error": {"message": "Your account has exhausted its free trial quota."}}),
+            ),
+            (
                 400,
                 json!({"error": {"message": "Your organization has been disabled."}}),
             ),
@@ -701,6 +755,49 @@ mod tests {
         let echo =
             json!({"error": {"message": "Bad prompt: 'Why is there a rate limit per day?'"}});
         assert_eq!(class(400, echo), Class::Rejected);
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_the_prompt_is_for_this_prompt() {
+        for echo in [
+            "Invalid prompt: explain rate limits, insufficient_quota and invalid api key",
+            "prompt too long: 'my credit balance is too low, insufficient balance'",
+            "Invalid value: your api key is in the prompt",
+        ] {
+            let echo = json!({"error": {"message": echo}}).to_string();
+            let error = error(400, &echo, &[]);
+            assert_eq!(error.class, Class::Rejected, "{echo}");
+            assert!(error.may_be_the_key(), "{echo}");
+        }
+    }
+
+    #[test]
+    fn a_text_or_a_page_says_what_it_is_about_and_when_to_come_back() {
+        let text = "Too many requests, please try again in 5 seconds.";
+        for body in [text.to_owned(), format!("<html><body>{text}</body></html>")] {
+            let error = error(429, &body, &[]);
+            assert_eq!(error.retry_after, Some(Duration::from_secs(5)));
+            assert_eq!(error.message, body);
+        }
+        assert_eq!(error(429, "Insufficient balance", &[]).class, Class::Fatal);
+        assert_eq!(error(500, "Queue is full", &[]).class, Class::RateLimited);
+        let page = "<!doctype html><html><head><title>Just a\n moment...</title></head>";
+        assert_eq!(
+            error(503, page, &[]).message,
+            "a web page: Just a moment..."
+        );
+    }
+
+    #[test]
+    fn a_page_in_place_of_an_answer_is_of_another_server() {
+        let is_of_another = |status, body| error(status, body, &[]).is_of_another_server();
+        assert!(is_of_another(200, "<html>Sign in</html>") && is_of_another(200, ""));
+        assert!(!is_of_another(
+            200,
+            r#"{"error":{"code":502,"message":"?"}}"#
+        ));
+        assert!(!is_of_another(502, "<html>Bad Gateway</html>"));
+        assert_eq!(error(511, "<html>Log in</html>", &[]).class, Class::Fatal);
     }
 
     #[test]

@@ -115,9 +115,11 @@ impl ErrorBody {
         }
         // Google says "quota" for its rate, too.
         let is_google = self.has_code("resource_exhausted");
+        // What is wrong with a request may repeat the prompt, which may be about keys and rate limits.
+        let may_repeat = matches!(status, 400 | 404 | 413 | 422);
         let says = |cause: Cause, text: &str| match cause {
-            Cause::Credit if is_google => !text.ends_with("current quota"),
-            // A 400 may repeat the prompt, which may be about rate limits.
+            Cause::Credit if is_google && text.ends_with("current quota") => false,
+            Cause::Credit | Cause::Key if may_repeat => self.begins_with(text),
             Cause::Busy if status == 400 => text == "throttlingexception",
             _ => true,
         };
@@ -156,6 +158,13 @@ impl ErrorBody {
         self.codes.iter().any(|known| known == code)
     }
 
+    /// Whether a text says this at once, as in `Your credit balance is too low`.
+    fn begins_with(&self, words: &str) -> bool {
+        const LATEST: usize = 12; // bytes: `You have reached your specified API usage limits` has 9
+        let mut texts = self.texts.lines();
+        texts.any(|text| text.find(words).is_some_and(|at| at <= LATEST))
+    }
+
     /// A quota for a day or a month, unless a wait is stated; Google's wait is for another quota.
     fn is_used_up_for_long(&self, has_wait: bool) -> bool {
         const WINDOWS: [&str; 6] = [
@@ -171,12 +180,20 @@ impl ErrorBody {
         is_googles || (is_said && !has_wait)
     }
 
-    /// `Limit 30000, Requested 50000`, or `Limit 5000, Used 0, Requested ~6000`.
+    /// `Limit 30000, Requested 50000`, or `Limit: 5000, Used: 0, Requested: ~6000`.
     fn is_larger_than_the_limit(&self) -> bool {
         let stated = |name: &str| number_after(&self.texts, name);
-        let stated = stated("limit ").zip(stated("requested "));
+        let stated = stated("limit").zip(stated("requested"));
         stated.is_some_and(|(limit, requested)| requested > limit)
     }
+}
+
+/// Whether a message has words that may be meant for the key.
+pub(super) fn may_mean_the_key(message: &str) -> bool {
+    let message = message.to_lowercase();
+    causes().any(|(cause, place, words)| {
+        matches!(cause, Cause::Credit | Cause::Key) && place == "text" && message.contains(words)
+    })
 }
 
 /// The error in a body: in a list, in a choice, in `error` or `errors`, or the body itself.
@@ -194,7 +211,7 @@ fn error_within(body: &Value) -> &Value {
 /// The whole number that follows a word; some servers estimate it: `~6000`.
 fn number_after(text: &str, word: &str) -> Option<u64> {
     let number = |at: usize| {
-        let rest = text[at + word.len()..].trim_start_matches('~');
+        let rest = text[at + word.len()..].trim_start_matches([' ', ':', '~']);
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != ',');
         let digits = &rest[..end.unwrap_or(rest.len())];
         digits.replace(',', "").parse().ok()
@@ -297,6 +314,7 @@ mod tests {
             "Rate limit reached for m on tokens per min (TPM): Limit 30000, Used 0, Requested 50000. Try again in 40s.",
             "Limit 30,000, Requested 342,389",
             "Limit 5000, Used 0, Requested ~6000. Please try again in 2s.",
+            "This exceeds the limit: Limit: 10,000, Requested: 12,000",
         ] {
             assert!(never(message), "{message}");
         }

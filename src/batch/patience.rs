@@ -59,10 +59,15 @@ impl PatienceRule {
     /// A call that left at `sent` has failed.
     pub(super) fn failed(&mut self, error: &CallError, sent: Instant, now: Instant) -> Meaning {
         let first_call = *self.first_call.get_or_insert(sent);
-        self.was_reached |= !error.is_unreachable();
+        let is_another = error.is_of_another_server();
+        self.was_reached |= !error.is_unreachable() && !is_another;
         let tried = now.saturating_duration_since(first_call);
         if !self.was_reached && error.class == Class::Fault && tried >= Self::TO_REACH {
-            return Meaning::Stop(Stop::Unreachable(Box::new(error.clone())));
+            let error = Box::new(error.clone());
+            return Meaning::Stop(match is_another {
+                true => Stop::Refused(error),
+                false => Stop::Unreachable(error),
+            });
         }
         match (error.class, error.retry_after) {
             (Class::RateLimited, more) => self.wait(error, more, now),

@@ -502,6 +502,22 @@ fn prompts_that_fail_for_two_reasons_or_are_few_or_not_the_first_stop_nothing() 
 }
 
 #[test]
+fn pages_in_place_of_answers_are_another_server_unless_one_prompt_was_answered() {
+    let page = || {
+        Err(CallError {
+            code: "unreadable_body".to_owned(),
+            ..error(Class::Fault, 200, None)
+        })
+    };
+    let ran = run(paced(6_000), 300, MS, move |_, _| page());
+    assert!(matches!(ran.summary.stop, Some(Stop::Refused(_))));
+    assert!(ran.clock.elapsed() < SECOND * 10);
+    let first = move |prompt: &str, _| if prompt == "1" { Ok("text") } else { page() };
+    let ran = run(paced(6_000), 300, MS, first);
+    assert!(!matches!(ran.summary.stop, Some(Stop::Refused(_))));
+}
+
+#[test]
 fn an_address_that_cannot_be_reached_is_known_within_ten_seconds() {
     let unreachable = |_: &str, _| {
         Err(CallError {

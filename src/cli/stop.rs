@@ -81,7 +81,10 @@ fn facts(
 ) -> (&'static str, String, Value) {
     match stop {
         Stop::Refused(error) => {
-            let outcome = CallOutcome::Fatal;
+            let outcome = match error.is_of_another_server() {
+                true => CallOutcome::Unreadable,
+                false => CallOutcome::Fatal,
+            };
             let cause = FailureCause::new(outcome, error.status, &error.code, &error.message);
             let more = json!({"advice": advice(&cause)});
             ("refused", error.to_string(), more)

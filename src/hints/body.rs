@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Hints, times};
 
 /// Deeper parts of a body are not looked at: gateways wrap an error at most a few times.
-const DEPTH: usize = 8;
+const DEPTH: usize = 16;
 
 impl Hints {
     /// Takes what the body says; a header that says the same wins.
@@ -21,41 +21,44 @@ impl Hints {
         }
     }
 
-    /// The wait in a field of this name: a number of seconds, or a duration such as `17s`; or in the
-    /// headers of the server behind a gateway.
+    /// The wait in a field of this name, however it is written: a number of seconds, a duration such as `17s`, or an
+    /// instant; or in the headers of the server behind a gateway.
     fn field(&mut self, name: &str, value: &Value, now: SystemTime) -> Option<Duration> {
-        let unit = match name {
-            "retryDelay"
-            | "retry_after"
-            | "retryAfter"
-            | "retry-after"
-            | "estimated_time"
-            | "retry_after_seconds" => Duration::from_secs(1),
-            "retry_after_ms" | "retryAfterMs" => Duration::from_millis(1),
+        let plain = name.to_lowercase().replace(['_', '-'], "");
+        let unit = match plain.as_str() {
+            "retrydelay" | "retryafter" | "retryafterseconds" | "retryin" | "estimatedtime"
+            | "quotaresetdelay" | "resetafter" | "resetsin" => Duration::from_secs(1),
+            "retryafterms" | "retryinms" => Duration::from_millis(1),
+            "resetat" | "resetsat" | "retryat" => {
+                let wait = times::reset(&text_of(value), now);
+                return self.known(name, wait);
+            }
             "headers" => {
                 self.read_headers(&headers_in(value), now);
                 return self.retry_after;
             }
             _ => return None,
         };
-        let wait = match value {
-            Value::Number(number) => times::number_of(&number.to_string(), unit),
-            Value::String(text) => times::units(text).or_else(|| times::number_of(text, unit)),
-            _ => None,
-        };
+        // A duration of Google's protocol may come in its parts.
+        let text = text_of(value.get("seconds").unwrap_or(value));
+        let wait = times::units(&text).or_else(|| times::number_of(&text, unit));
         self.known(name, wait)
+    }
+}
+
+/// A text or a number.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
 /// The fields of an object as headers.
 fn headers_in(fields: &Value) -> Vec<(String, String)> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
     let fields = fields.as_object().into_iter().flatten();
     fields
-        .map(|(name, value)| (name.to_lowercase(), text(value)))
+        .map(|(name, value)| (name.to_lowercase(), text_of(value)))
         .collect()
 }
 

@@ -117,7 +117,8 @@ pub(super) fn read(hints: &mut Hints, headers: &[(String, String)], now: SystemT
 
 /// What a header's name means; `None` if a word of it is unknown.
 fn quota_header(name: &str) -> Option<QuotaHeader<'_>> {
-    let (_, words) = name.split_once("ratelimit-")?;
+    let words = name.split_once("ratelimit-");
+    let (_, words) = words.or_else(|| name.split_once("rate-limit-"))?;
     let (mut part, mut unit, mut window) = (None, Unit::Requests, None);
     for word in words.split('-') {
         match word {
@@ -126,7 +127,7 @@ fn quota_header(name: &str) -> Option<QuotaHeader<'_>> {
             "input" => unit = Unit::InputTokens,
             "output" => unit = Unit::OutputTokens,
             "tokens" | "token" if unit == Unit::Requests => unit = Unit::Tokens,
-            "tokens" | "token" => {}
+            "tokens" | "token" | "after" => {}
             _ => window = Some(times::window(word)?),
         }
     }
@@ -134,17 +135,22 @@ fn quota_header(name: &str) -> Option<QuotaHeader<'_>> {
     Some(QuotaHeader { part, unit, window })
 }
 
-/// The IETF draft: `RateLimit: "default";r=50;t=30`, `RateLimit-Policy: "default";q=100;w=60`.
+/// The IETF draft: `RateLimit: "default";r=50;t=30`, `RateLimit-Policy: "default";q=100;w=60`. Up to its seventh version:
+/// `RateLimit: limit=100, remaining=50, reset=30`, `RateLimit-Policy: 100;w=60`.
 fn draft(hints: &mut Hints, headers: &[(String, String)]) -> Option<Quota> {
     let value = header_named(headers, "ratelimit")?;
-    let remaining = hints.known("ratelimit", parameter(value, "r"));
+    let older = format!(";{}", value.replace(',', ";"));
+    let part = |new, old| parameter(value, new).or_else(|| parameter(&older, old));
+    let remaining = hints.known("ratelimit", part("r", "remaining"));
     let policy = header_named(headers, "ratelimit-policy");
-    let limit = policy.and_then(|policy| hints.known("ratelimit-policy", parameter(policy, "q")));
+    let limit = parameter(&older, "limit").or_else(|| {
+        policy.and_then(|policy| hints.known("ratelimit-policy", parameter(policy, "q")))
+    });
     let window = policy.and_then(|policy| parameter(policy, "w"));
     Some(Quota {
         limit,
         remaining: Some(remaining?),
-        reset: parameter(value, "t").map(Duration::from_secs),
+        reset: part("t", "reset").map(Duration::from_secs),
         window: window.map(Duration::from_secs),
     })
 }

@@ -25,6 +25,15 @@ fn waits_are_read_in_every_form_and_what_cannot_be_read_is_named() {
         ("retry-after", " 1.5 ", Some(1500)),
         ("retry-after", "0", Some(0)),
         ("retry-after", "20s", Some(20_000)),
+        ("retry-after", "20 seconds", Some(20_000)),
+        ("retry-after", "20, 20", Some(20_000)),
+        ("retry-after", "\"20\"", Some(20_000)),
+        (
+            "retry-after",
+            "Sunday, 06-Nov-94 08:49:47 GMT",
+            Some(10_000),
+        ),
+        ("x-ms-retry-after-ms", "85", Some(85)),
         ("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT", Some(10_000)),
         ("retry-after", "Sun, 06 Nov 1994 08:49:27 GMT", Some(0)),
         ("retry-after-ms", "85", Some(85)),
@@ -438,6 +447,9 @@ fn a_wait_in_words_is_read_in_every_form_that_servers_use() {
         ("Retry your request in 5 seconds.", 5.0),
         ("come back in about 2 min", 120.0),
         ("Quota resets in 1m0.5s", 60.5),
+        ("Too Many Requests: retry after 7", 7.0),
+        ("Limit exceeded (retry after 7).", 7.0),
+        ("请求过于频繁，请在 7 秒后重试", 7.0),
     ] {
         assert_eq!(seconds(text), Some(expected), "{text}");
     }
@@ -446,6 +458,9 @@ fn a_wait_in_words_is_read_in_every_form_that_servers_use() {
         "try again later",
         "wait",
         "in 5 parts",
+        "try again after 3 failures",
+        "retry after 12:30",
+        "秒后",
     ] {
         assert_eq!(seconds(text), None, "{text}");
     }
@@ -457,5 +472,54 @@ fn a_limit_that_lets_nothing_through_or_is_no_number_is_ignored() {
         for name in ["x-ratelimit-limit-requests", "ratelimit-limit"] {
             assert_eq!(read(&[(name, limit)]).requests.rate(), None, "{limit}");
         }
+    }
+}
+
+#[test]
+fn resets_and_limits_are_read_under_the_names_of_all_gateways() {
+    let limits: [&[(&str, &str)]; 3] = [
+        &[
+            ("x-rate-limit-limit", "600"),
+            ("x-rate-limit-remaining", "0"),
+            ("x-rate-limit-reset", "784111782"),
+        ],
+        &[
+            ("x-ratelimit-limit", "600"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset-after", "5.0"),
+        ],
+        &[
+            ("ratelimit", "limit=600, remaining=0, reset=5"),
+            ("ratelimit-policy", "600;w=60"),
+        ],
+    ];
+    for headers in limits {
+        let hints = read(headers);
+        assert_eq!(
+            (hints.requests.limit, hints.until_reset()),
+            (Some(600), Some(SECOND * 5)),
+            "{headers:?}"
+        );
+        assert!(hints.unreadable.is_empty(), "{headers:?}");
+    }
+    let in_ms = read(&[("x-ratelimit-reset-ms", "5000")]);
+    assert_eq!(in_ms.requests, Quota::default(), "a unit is no window");
+}
+
+#[test]
+fn a_wait_is_found_in_fields_of_all_names_and_forms() {
+    let deep = json!({"error": {"details": [{"retryDelay": "5s"}]}});
+    let deep = json!({"error": {"message": deep.to_string()}});
+    for body in [
+        json!({"error": {"details": [{"metadata": {"quotaResetDelay": "5.000s"}}]}}),
+        json!({"error": {"details": [{"retryDelay": {"seconds": 5, "nanos": 0}}]}}),
+        json!({"retryAfterSeconds": 5}),
+        json!({"parameters": {"retry_in": "5"}}),
+        json!({"error": {"reset_at": "1994-11-06T08:49:42Z"}}),
+        json!({"error": {"resetAt": 784_111_782_000_u64}}),
+        json!({"error": {"message": deep.to_string()}}),
+    ] {
+        let wait = read_with(&[], Some(&body)).retry_after;
+        assert_eq!(wait, Some(SECOND * 5), "{body}");
     }
 }

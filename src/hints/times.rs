@@ -3,6 +3,8 @@
 
 use std::time::{Duration, SystemTime};
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// A longer wait is not believed.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -12,10 +14,12 @@ pub(super) fn number_of(value: &str, unit: Duration) -> Option<Duration> {
     believed(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// `retry-after`: a number of seconds or an HTTP date; some write `20s`.
+/// `retry-after`: a number of seconds or an HTTP date. Some write `20s`, quotes, or the number twice: `20, 20`.
 pub(super) fn seconds_or_date(value: &str, now: SystemTime) -> Option<Duration> {
-    number_of(value, Duration::from_secs(1))
-        .or_else(|| units(value))
+    let value = value.trim_matches('"');
+    let first = value.split(',').next().unwrap_or_default().trim();
+    number_of(first, SECOND)
+        .or_else(|| units(first))
         .or_else(|| until(httpdate::parse_http_date(value).ok()?, now))
 }
 
@@ -54,14 +58,32 @@ pub(super) fn in_words(text: &str) -> Option<Duration> {
     let after = |words: &&str| {
         let (_, time) = text.split_once(*words)?;
         let time = time.trim_start_matches("for ").trim_start_matches("about ");
-        leading_units(time).map(|(time, _)| time)
+        let time_of = leading_units(time).map(|(time, _)| time);
+        time_of.or_else(|| bare_seconds(time).filter(|_| words.ends_with("after ")))
     };
-    BEFORE.iter().find_map(after)
+    BEFORE.iter().find_map(after).or_else(|| in_chinese(&text))
 }
 
-/// The window that a word in a header's name means: `minute`, `1h`, `day`.
+/// A number at the end of a clause, as in `retry after 20.`
+fn bare_seconds(text: &str) -> Option<Duration> {
+    let (number, rest) = split_at_first(text, |c| !c.is_ascii_digit() && c != '.');
+    let is_clause = rest.is_empty() || rest.starts_with([',', ';', ')', '!', '"', '\n']);
+    number_of(number, SECOND).filter(|_| is_clause)
+}
+
+/// `请在 20 秒后重试`, as Chinese providers write.
+fn in_chinese(text: &str) -> Option<Duration> {
+    let (before, _) = text.split_once("秒后")?;
+    let number = before
+        .trim_end()
+        .rsplit(|c: char| !c.is_ascii_digit() && c != '.');
+    number_of(number.into_iter().next()?, SECOND)
+}
+
+/// The window that a word in a header's name means: `minute`, `1h`, `day`. A shorter one than a second is a unit.
 pub(super) fn window(word: &str) -> Option<Duration> {
-    unit(word).or_else(|| units(word))
+    let window = unit(word).or_else(|| units(word));
+    window.filter(|window| *window >= SECOND)
 }
 
 /// The duration that a text begins with, and the rest of the text.
@@ -96,7 +118,7 @@ fn unit(name: &str) -> Option<Duration> {
         "ns" => Duration::from_nanos(1),
         "us" | "µs" => Duration::from_micros(1),
         "ms" | "milliseconds" => Duration::from_millis(1),
-        "s" | "sec" | "secs" | "second" | "seconds" => Duration::from_secs(1),
+        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
         "m" | "min" | "mins" | "minute" | "minutes" => Duration::from_secs(60),
         "h" | "hr" | "hrs" | "hour" | "hours" => Duration::from_secs(3600),
         "d" | "day" | "days" => Duration::from_secs(86_400),

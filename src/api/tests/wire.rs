@@ -469,6 +469,21 @@ fn a_truncated_chunked_body_is_a_fault() {
 }
 
 #[test]
+fn a_refusal_whose_explanation_is_cut_is_a_refusal() {
+    let url = tcp::once(|mut stream| {
+        hear(&mut stream);
+        let head = "HTTP/1.1 429 \r\nretry-after: 7\r\ncontent-length: 500\r\n\r\n{\"error";
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let error = ask(&url).unwrap_err();
+    assert_eq!(
+        error.verdict(),
+        Verdict::RateLimited(Some(Duration::from_secs(7)))
+    );
+    assert!(!error.maybe_billed);
+}
+
+#[test]
 fn a_connection_that_is_reset_in_the_body_is_a_fault() {
     let url = tcp::once(|mut stream| {
         hear(&mut stream);
