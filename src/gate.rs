@@ -21,11 +21,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::api::{ApiKind, ExtraHeader, Key, Secrets, Usage};
+use crate::api::{Ask, Client, Key, Usage};
 use crate::batch::Estimate;
 use crate::cancel::CancelToken;
 use crate::hints::Hints;
-use crate::http::Http;
 use crate::pacing::{CallLimiter, CallReport, KeyLimits, PermitOutcome, RateLimit};
 use crate::practice::connections::{ClientPatience, Connections, Serve};
 use crate::practice::wire::{WireReply, WireRequest};
@@ -40,14 +39,13 @@ pub(crate) use stats::GateCounts;
 /// How the gate works: plain data.
 #[derive(Debug)]
 pub(crate) struct GateOptions {
-    pub(crate) api: ApiKind,
+    /// What makes the calls: one for each key, or the one that passes on each client's own.
+    pub(crate) clients: Vec<Client>,
     /// The address of the API, as for a batch.
     pub(crate) base_url: String,
-    /// The keys of the calls; without any, each client's own is passed on.
-    pub(crate) keys: Vec<Key>,
     /// The limits of each key.
     pub(crate) limits: KeyLimits,
-    /// What grants the permits for `keys` in place of the gate's own limiter.
+    /// What grants the permits for the gate's keys in place of its own limiter.
     pub(crate) limiter: Option<Arc<dyn CallLimiter>>,
     /// Its `within` bounds the whole of a call, the wait in line included.
     pub(crate) retry: Retry,
@@ -56,12 +54,7 @@ pub(crate) struct GateOptions {
     pub(crate) max_connections: usize,
     /// What clients must send; without it, web pages and names other than loopback's are refused.
     pub(crate) token: Option<Key>,
-    /// Headers that are added to each call.
-    pub(crate) headers: Vec<ExtraHeader>,
-    /// What is hidden in messages and records.
-    pub(crate) secrets: Secrets,
     pub(crate) record: Option<RecordFile>,
-    pub(crate) seed: u64,
 }
 
 /// A gate that is open until it is dropped: then it closes its connections and joins its threads.
@@ -76,7 +69,6 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 struct GateService {
     options: GateOptions,
-    http: Http,
     upstream: Upstream,
     keys: GateKeys,
     /// Ends with the gate.
@@ -95,13 +87,12 @@ impl Gate {
     ///
     /// # Errors
     /// If the address is in use, or there is no thread.
-    pub(crate) fn open(addr: SocketAddr, http: Http, options: GateOptions) -> io::Result<Self> {
+    pub(crate) fn open(addr: SocketAddr, options: GateOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
-        let estimate = Estimate::new(options.api.api().counting());
+        let estimate = Estimate::new(options.clients[0].counting());
         let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
             connections: Connections::new(options.max_connections),
-            http,
             upstream: Upstream::new(&options.base_url),
             cancel: CancelToken::new(),
             clients: Mutex::default(),
@@ -111,11 +102,12 @@ impl Gate {
         });
         let addr = listener.local_addr()?;
         let (accepting, watching) = (service.clone(), service.clone());
+        let accept = move || accepting.connections.accept(&listener, &*accepting);
+        let watch = move || watching.watch_clients();
+        let thread = |name: &str| thread::Builder::new().name(name.into());
         let threads = vec![
-            spawn("gate", move || {
-                accepting.connections.accept(&listener, &*accepting)
-            })?,
-            spawn("gate-clients", move || watching.watch_clients())?,
+            thread("gate").spawn(accept)?,
+            thread("gate-clients").spawn(watch)?,
         ];
         Ok(Gate {
             addr,
@@ -145,10 +137,6 @@ impl Gate {
     pub(crate) fn counts(&self) -> GateCounts {
         self.service.counts()
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(work)
 }
 
 impl Drop for Gate {
@@ -189,7 +177,7 @@ impl Serve for GateService {
 impl GateService {
     /// The answer to a client that must not call here, or asks for the page of the gate itself.
     fn own_reply(&self, request: &WireRequest) -> Option<WireReply> {
-        let passes_keys_on = self.options.keys.is_empty();
+        let passes_keys_on = !self.options.clients[0].has_key();
         let (status, why) = match &self.options.token {
             _ if self.cancel.is_cancelled() => (503, "this gate is being closed"),
             Some(token) if !keys::has_token(request, token, passes_keys_on) => (
@@ -245,7 +233,7 @@ impl GateService {
         let RateLimit::Fixed(rate) = self.options.limits.rate else {
             return None;
         };
-        let each = u32::try_from(waiting / self.keys.count()).unwrap_or(u32::MAX);
+        let each = u32::try_from(waiting / self.options.clients.len()).unwrap_or(u32::MAX);
         Some(rate.interval().saturating_mul(each))
     }
 }

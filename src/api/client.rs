@@ -1,6 +1,7 @@
 //! One API at one address with one key: it makes the calls of a batch over HTTP.
 
 use std::string::FromUtf8Error;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -10,14 +11,14 @@ use serde_json::{Value, json};
 use ureq::Body;
 use ureq::http::header::CONTENT_TYPE;
 use ureq::http::uri::InvalidUri;
-use ureq::http::{HeaderValue, Method, Request, Response, response};
+use ureq::http::{HeaderName, HeaderValue, Method, Request, Response, response};
 
 use super::header::ExtraHeader;
 use super::request::with_fields;
 #[cfg(feature = "cli")]
 use super::schema::Schema;
 use super::secrets::Secrets;
-use super::stream::{self, ComingBody};
+use super::stream::{self, ComingBody, StreamMeter};
 use super::{Answer, Api, ApiKind, Ask, CallError, Class, Completion, Counting, Key, Params, Row};
 use crate::hints::Hints;
 use crate::http::{
@@ -30,7 +31,7 @@ use crate::share;
 /// One API at one address with one key.
 #[derive(Debug)]
 pub struct Client {
-    http: Http,
+    pub(crate) http: Http,
     api: Box<dyn Api>,
     url: String,
     /// The address and the headers of the calls, or why no call can be made.
@@ -57,13 +58,14 @@ struct FlexTier {
     patience: Option<Duration>,
 }
 
-/// How long the parts of a streamed answer may take to come.
-#[derive(Clone, Copy, Debug)]
+/// How long the parts of a streamed answer may take to come, and what counts them.
+#[derive(Clone, Debug)]
 pub(crate) struct StreamLimits {
     /// From the request to the first token.
     pub(crate) first_token: Duration,
     /// From then on, between anything that comes.
     pub(crate) idle: Duration,
+    pub(crate) meter: Arc<StreamMeter>,
 }
 
 impl Client {
@@ -207,6 +209,27 @@ impl Client {
         share::name(&server.join("/"), self.key.as_ref().map_or("", Key::expose))
     }
 
+    /// Whether the calls carry a key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The headers that the user gave: those of the key, and others.
+    pub(crate) fn own_headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let usual = self.api.headers();
+        let all = self.target.iter().flat_map(Request::headers);
+        all.filter(move |(name, _)| {
+            **name != CONTENT_TYPE && !usual.iter().any(|(other, _)| other == name.as_str())
+        })
+    }
+
+    /// What a response means that is no answer; the secrets of the run, and these, are hidden in it first.
+    pub(crate) fn explain(&self, mut response: HttpResponse, others: &Secrets) -> CallError {
+        self.secrets.hide_in(&mut response);
+        others.hide_in(&mut response);
+        self.failure(&response)
+    }
+
     /// The path of the calls after the base URL, as in `/chat/completions`.
     #[must_use]
     pub(crate) fn path(&self) -> &str {
@@ -224,8 +247,9 @@ impl Client {
             .map_err(|error| unreached(error.clone()))?;
         let style = ApiKind::of_path(&self.path);
         let asking = self.asking(request);
+        let streams = self.stream.as_ref();
         let sent = || {
-            let limit = self.stream.map(|limits| limits.first_token);
+            let limit = streams.map(|limits| limits.first_token);
             limit_wait(limit.and_then(|limit| WaitLimit::new("the first token", limit)));
             sent();
         };
@@ -235,8 +259,13 @@ impl Client {
         let style = style.filter(|_| head.status.is_success());
         let mut coming = ComingBody::new(style, self.http.body_limit());
         let read = self.http.read_pieces(body, &mut |piece| {
+            let before = coming.text();
             coming.take(piece)?;
-            if let Some(limits) = self.stream.filter(|_| coming.has_begun() || coming.is_over) {
+            let Some(limits) = streams else {
+                return Ok(());
+            };
+            limits.meter.count(coming.text() - before);
+            if coming.has_begun() || coming.is_over {
                 let within = if coming.is_over { END } else { limits.idle };
                 limit_wait(WaitLimit::new("the next part of the stream", within));
             }
@@ -523,6 +552,9 @@ impl Ask for Client {
         let response = self.call(request, sent);
         limit_wait(None);
         let answer = response.and_then(|response| self.answer_to(request, response));
+        if let (Some(limits), Ok(answer)) = (&self.stream, &answer) {
+            limits.meter.learn(answer);
+        }
         answer.map_err(|error| match self.flex {
             Some(_) => error.at_flex(),
             None => error,

@@ -49,11 +49,6 @@ impl ExtraHeader {
         Ok(ExtraHeader { name: known, value })
     }
 
-    /// Its name and its value.
-    pub(crate) fn parts(&self) -> (HeaderName, HeaderValue) {
-        (self.name.clone(), self.value.clone())
-    }
-
     /// Whether it has this name, in upper or lower case.
     pub(crate) fn is(&self, name: &str) -> bool {
         self.name.as_str().eq_ignore_ascii_case(name)

@@ -46,6 +46,7 @@ pub(crate) use self::{
     header::{ExtraHeader, OF_A_CONNECTION},
     row::is_url,
     secrets::Secrets,
+    stream::{ComingBody, StreamMeter},
 };
 
 /// What every prompt of a batch is sent with: plain data.
@@ -191,27 +192,19 @@ pub struct Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
-        *self = self.with(more, u64::saturating_add);
+        let add = u64::saturating_add;
+        *self = Usage {
+            input: add(self.input, more.input),
+            cached: add(self.cached, more.cached),
+            cache_write: add(self.cache_write, more.cache_write),
+            output: add(self.output, more.output),
+            reasoning: add(self.reasoning, more.reasoning),
+            half: std::array::from_fn(|kind| add(self.half[kind], more.half[kind])),
+        };
     }
 }
 
 impl Usage {
-    /// The larger count of each kind: of what a stream states several times, the last.
-    pub(crate) fn most(self, other: Usage) -> Usage {
-        self.with(other, u64::max)
-    }
-
-    fn with(self, other: Usage, join: fn(u64, u64) -> u64) -> Usage {
-        Usage {
-            input: join(self.input, other.input),
-            cached: join(self.cached, other.cached),
-            cache_write: join(self.cache_write, other.cache_write),
-            output: join(self.output, other.output),
-            reasoning: join(self.reasoning, other.reasoning),
-            half: std::array::from_fn(|kind| join(self.half[kind], other.half[kind])),
-        }
-    }
-
     /// The tokens in the order of their prices: uncached input, cached, cache writes and output.
     pub(crate) fn by_price(self) -> [u64; 4] {
         let in_a_cache = self.cached.saturating_add(self.cache_write);

@@ -4,10 +4,11 @@
 //! Pure: bytes in, a body out. [`Client`](super::Client) reads the bytes, and watches the time. A body that is no stream
 //! is kept as it is, so a server may ignore that a stream was asked for.
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::ApiKind;
 use super::reading::items;
+use super::{Answer, ApiKind};
 use crate::http::{TransportError, TransportFault};
 use crate::json::repaired;
 
@@ -40,7 +41,7 @@ pub(super) fn asking(api: ApiKind) -> Value {
 
 /// The body of a response as it comes.
 #[derive(Debug, Default)]
-pub(super) struct ComingBody {
+pub(crate) struct ComingBody {
     style: Option<ApiKind>,
     /// The most bytes of a body, of a line, and of what an answer is put together to.
     limit: usize,
@@ -61,12 +62,54 @@ pub(super) struct ComingBody {
     pub(super) is_over: bool,
 }
 
+/// Counts the tokens of streams as they come, by the bytes of their texts.
+#[derive(Debug, Default)]
+pub(crate) struct StreamMeter(Mutex<MeteredTokens>);
+
+#[derive(Debug, Default)]
+struct MeteredTokens {
+    come: f64,
+    /// The tokens of the answers so far, and the bytes of their texts.
+    answer_tokens: f64,
+    answer_bytes: f64,
+}
+
+impl StreamMeter {
+    /// Tokens that have come so far, about.
+    pub(crate) fn so_far(&self) -> f64 {
+        self.0.lock().come
+    }
+
+    /// So many bytes of text have come.
+    pub(super) fn count(&self, bytes: usize) {
+        /// English text has about four bytes for each token.
+        const BEFORE_THE_FIRST_ANSWER: f64 = 0.25;
+        let mut all = self.0.lock();
+        let density = match all.answer_bytes > 0.0 {
+            true => all.answer_tokens / all.answer_bytes,
+            false => BEFORE_THE_FIRST_ANSWER,
+        };
+        all.come += bytes as f64 * density;
+    }
+
+    /// Learns from an answer how many tokens a text has. Those that the model thought are not in its text.
+    pub(super) fn learn(&self, answer: &Answer) {
+        if let Some(usage) = answer.usage.filter(|_| !answer.text.is_empty()) {
+            let mut all = self.0.lock();
+            all.answer_tokens += usage.output.saturating_sub(usage.reasoning) as f64;
+            all.answer_bytes += answer.text.len() as f64;
+        }
+    }
+}
+
 /// What the events have brought so far.
 #[derive(Debug, Default)]
 struct StreamedParts {
     body: Value,
     /// About the bytes of the body.
     size: usize,
+    /// The bytes of its texts.
+    text: usize,
     has_begun: bool,
 }
 
@@ -80,9 +123,25 @@ impl ComingBody {
         }
     }
 
+    /// The answer of a server to a request with this path, whatever stands before it.
+    pub(crate) fn at(path: &str, limit: usize) -> Self {
+        let path = path.split('?').next().unwrap_or_default();
+        let path = path.replace(":streamGenerateContent", ":generateContent");
+        let mut ends = path.rmatch_indices('/').take(2);
+        ComingBody::new(
+            ends.find_map(|(at, _)| ApiKind::of_path(&path[at..])),
+            limit,
+        )
+    }
+
     /// Whether a part of the answer itself has come.
     pub(super) fn has_begun(&self) -> bool {
         self.parts.has_begun
+    }
+
+    /// The bytes of text that have come.
+    pub(super) fn text(&self) -> usize {
+        self.parts.text
     }
 
     pub(super) fn is_stream(&self) -> bool {
@@ -93,7 +152,7 @@ impl ComingBody {
     ///
     /// # Errors
     /// The body, a line or the answer is larger than the limit, or an event cannot be read.
-    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), TransportError> {
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), TransportError> {
         if self.is_stream() {
             return self.take_events(piece);
         }
@@ -168,7 +227,7 @@ impl ComingBody {
     ///
     /// # Errors
     /// The body is not whole.
-    pub(super) fn end(&mut self, read: Result<(), TransportError>) -> Result<(), TransportError> {
+    pub(crate) fn end(&mut self, read: Result<(), TransportError>) -> Result<(), TransportError> {
         if !self.is_stream() {
             return read;
         }
@@ -182,7 +241,7 @@ impl ComingBody {
     }
 
     /// The body that the call would have brought without a stream.
-    pub(super) fn into_body(mut self) -> Vec<u8> {
+    pub(crate) fn into_body(mut self) -> Vec<u8> {
         if !self.is_stream() {
             return self.plain;
         }
@@ -328,6 +387,7 @@ impl StreamedParts {
             }
             (Value::String(there), Value::String(part)) if IN_PARTS.contains(&name) => {
                 self.size += part.len();
+                self.text += part.len();
                 self.has_begun |= !part.is_empty();
                 there.push_str(&part);
             }

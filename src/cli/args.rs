@@ -29,9 +29,9 @@ pub(super) use practice::PracticeArgs;
 #[cfg(feature = "redis")]
 pub(super) use queue::{PullArgs, PushArgs, QueueAction, QueueUrl, StatusArgs, WorkArgs};
 pub(super) use report::ReportArgs;
-pub(super) use run::{CallArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs, StreamArgs};
-pub(super) use tips::{command_line, parse, quoted};
-pub(super) use values::{AutoOr, LogFormat, ShowProgress, jitter};
+pub(super) use run::{CallArgs, RateArgs, ReadingArgs, RunArgs, ServerArgs};
+pub(super) use tips::{command_line, from_here, parse, quoted};
+pub(super) use values::{LogFormat, RpmArg, ShowProgress, jitter};
 
 /// Runs a file of prompts through an LLM API at the rate that the API allows.
 #[derive(Debug, Parser)]

@@ -5,16 +5,16 @@
 
 use std::env;
 
-use ureq::Proxy;
 use ureq::http::Uri;
 
 use super::args::ServerArgs;
 use super::error::CommandError;
-use crate::api::{Api, ExtraHeader, Key, Secrets, masked, secrets_of};
+use crate::api::{Api, Client, ExtraHeader, Key, Params, Secrets, masked, secrets_of};
 use crate::http::{Http, HttpOptions, is_loopback, proxy};
+use crate::practice::Server;
 
 /// An address and its key.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Endpoint {
     /// `None` is the API's own address.
     pub(super) base_url: Option<String>,
@@ -22,45 +22,70 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn without_key(base_url: String) -> Self {
-        Endpoint {
-            base_url: Some(base_url),
-            key: None,
-        }
-    }
-
-    /// An HTTP client for this server that keeps this number of idle connections.
-    pub(super) fn http(&self, args: &ServerArgs, connections: usize) -> Result<Http, CommandError> {
+    /// A client for this server that keeps this number of idle connections.
+    pub(super) fn client(
+        &self,
+        args: &ServerArgs,
+        params: Params,
+        connections: usize,
+    ) -> Result<Client, CommandError> {
+        let api = args.api.api();
+        let url = self.base_url.as_deref().unwrap_or(api.base_url());
+        // A server on this machine has no proxy.
+        let far = url.parse().ok().filter(|url| !is_near(url));
+        let proxy = match far {
+            Some(url) => {
+                proxy::of(&url, |name| env::var(name).ok()).map_err(CommandError::usage)?
+            }
+            None => None,
+        };
         let options = HttpOptions {
             timeout: args.timeout,
             connections,
             ca_cert: args.ca_cert.clone(),
-            proxy: self.proxy(&*args.api.api())?,
+            proxy,
             ..HttpOptions::default()
         };
-        Http::new(&options).map_err(CommandError::usage)
-    }
-
-    /// The proxy that the environment names for this server. A server on this machine has none.
-    fn proxy(&self, api: &dyn Api) -> Result<Option<Proxy>, CommandError> {
-        let url = self.base_url.as_deref().unwrap_or(api.base_url());
-        let Some(url) = url.parse().ok().filter(|url| !is_near(url)) else {
-            return Ok(None);
-        };
-        proxy::of(&url, |name| env::var(name).ok()).map_err(CommandError::usage)
+        let http = Http::new(&options).map_err(CommandError::usage)?;
+        let (url, key) = (self.base_url.as_deref(), self.key.as_ref());
+        Ok(Client::over(http, api, url, key, params))
     }
 }
 
-/// The endpoints that the arguments and the environment name.
-pub(super) fn of(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
-    let has_pairs = args.base_url.len() > 1 || args.base_url.iter().any(|url| pair(url).is_some());
-    let endpoints = match has_pairs {
-        true => pairs(args)?,
-        false => keys_at_one_address(args, api)?,
+/// A client for each endpoint, with the headers that the arguments name. Each hides the secrets of all.
+pub(super) fn clients(
+    args: &ServerArgs,
+    endpoints: &[Endpoint],
+    params: &Params,
+    connections: usize,
+) -> Result<Vec<Client>, CommandError> {
+    let headers = headers(args, endpoints)?;
+    let secrets = secrets(endpoints, &headers);
+    let client = |endpoint: &Endpoint| {
+        let client = endpoint.client(args, params.clone(), connections)?;
+        Ok(client.with_headers(&headers).hiding(secrets.clone()))
     };
-    match same_twice(&endpoints) {
-        Some((one, other)) => {
-            let message = format!("keys {one} and {other} are the same key at the same address");
+    endpoints.iter().map(client).collect()
+}
+
+/// The endpoints that the arguments and the environment name, or the practice server.
+pub(super) fn of(
+    args: &ServerArgs,
+    practice: Option<&Server>,
+    needs_key: bool,
+) -> Result<Vec<Endpoint>, CommandError> {
+    let has_pairs = args.base_url.len() > 1 || args.base_url.iter().any(|url| pair(url).is_some());
+    let endpoints = match practice {
+        Some(server) => vec![Endpoint {
+            base_url: Some(server.url()),
+            key: None,
+        }],
+        None if has_pairs => pairs(args)?,
+        None => keys_at_one_address(args, &*args.api.api(), needs_key)?,
+    };
+    match (1..endpoints.len()).find(|n| endpoints[..*n].contains(&endpoints[*n])) {
+        Some(n) => {
+            let message = format!("key {n} is the same key at the same address as an earlier one");
             let help = "leave one of them out: together they would exceed its rate";
             Err(CommandError::usage(message).help(help))
         }
@@ -69,11 +94,7 @@ pub(super) fn of(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, Comm
 }
 
 /// The headers that the arguments name, for every call.
-pub(super) fn headers(
-    args: &ServerArgs,
-    api: &dyn Api,
-    has_key: bool,
-) -> Result<Vec<ExtraHeader>, CommandError> {
+fn headers(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<Vec<ExtraHeader>, CommandError> {
     let plain = args.header.iter().map(|text| {
         let (name, value) = text.split_once(':').ok_or_else(|| {
             CommandError::usage("a --header has no colon: give it as 'NAME: VALUE'")
@@ -93,8 +114,9 @@ pub(super) fn headers(
             .map_err(|why| unusable("--header-env", text, &why))
     });
     let headers: Vec<_> = plain.chain(secret).collect::<Result<_, _>>()?;
-    let of_the_key = Key::new("key").map(|key| api.key_header(&key).0);
-    match of_the_key.filter(|name| has_key && headers.iter().any(|header| header.is(name))) {
+    let key = endpoints.iter().find_map(|endpoint| endpoint.key.as_ref());
+    let of_the_key = key.map(|key| args.api.api().key_header(key).0);
+    match of_the_key.filter(|name| headers.iter().any(|header| header.is(name))) {
         Some(name) => Err(unusable("--header", &name, "carries the key already")),
         None => Ok(headers),
     }
@@ -105,7 +127,7 @@ fn unusable(option: &str, given: &str, why: &str) -> CommandError {
 }
 
 /// All that is hidden in what the servers of a run say.
-pub(super) fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secrets {
+fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secrets {
     let keys = endpoints
         .iter()
         .filter_map(|endpoint| endpoint.key.as_ref());
@@ -122,28 +144,15 @@ pub(super) fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secret
     )
 }
 
-/// The endpoints of a gate: one address, with the keys that are named or set. Without any, clients bring their own.
-pub(super) fn of_gate(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
-    if args.base_url.len() > 1 {
-        return Err(CommandError::usage(
-            "a gate has one API behind it: give one --base-url, and start another gate for another API",
-        ));
-    }
-    let has_key = !args.key_env.is_empty() || env::var_os(api.key_env()).is_some();
-    if has_key || args.base_url.iter().any(|url| pair(url).is_some()) {
-        return of(args, api);
-    }
-    Ok(vec![Endpoint {
-        base_url: base_url(args, api)?,
-        key: None,
-    }])
-}
-
 /// One address, with as many keys as are named.
-fn keys_at_one_address(args: &ServerArgs, api: &dyn Api) -> Result<Vec<Endpoint>, CommandError> {
+fn keys_at_one_address(
+    args: &ServerArgs,
+    api: &dyn Api,
+    needs_key: bool,
+) -> Result<Vec<Endpoint>, CommandError> {
     let base_url = base_url(args, api)?;
     if args.key_env.is_empty() {
-        let key = default_key(api.key_env(), base_url.is_some())?;
+        let key = default_key(api.key_env(), needs_key && base_url.is_none())?;
         return Ok(vec![Endpoint { base_url, key }]);
     }
     let endpoint = |name: &String| {
@@ -186,22 +195,11 @@ fn pair(text: &str) -> Option<(&str, &str)> {
         .filter(|(url, name)| is_name(name) && !url.contains('?'))
 }
 
-/// The positions of two endpoints that are the same.
-fn same_twice(endpoints: &[Endpoint]) -> Option<(usize, usize)> {
-    let same =
-        |one: &Endpoint, other: &Endpoint| one.base_url == other.base_url && one.key == other.key;
-    (1..endpoints.len()).find_map(|other| {
-        let mut before = endpoints[..other].iter();
-        let one = before.position(|one| same(one, &endpoints[other]))?;
-        Some((one, other))
-    })
-}
-
 /// The key in the API's usual variable. The provider's own server needs one; another server may do without.
-fn default_key(name: &str, has_base_url: bool) -> Result<Option<Key>, CommandError> {
+fn default_key(name: &str, is_needed: bool) -> Result<Option<Key>, CommandError> {
     match env::var_os(name).filter(|text| !text.is_empty()) {
         Some(_) => key_in(name).map(Some),
-        None if has_base_url => Ok(None),
+        None if !is_needed => Ok(None),
         None => Err(
             CommandError::usage(format!("there is no API key in ${name}"))
                 .help(format!("set the key:                    export {name}=..."))
@@ -296,21 +294,5 @@ mod tests {
         ] {
             assert_eq!(pair(plain), None, "{plain}");
         }
-    }
-
-    #[test]
-    fn the_same_key_at_the_same_address_is_found() {
-        let endpoint = |url: &str, key| Endpoint {
-            base_url: Some(url.into()),
-            key: Key::new(key),
-        };
-        assert_eq!(
-            same_twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "l")]),
-            None
-        );
-        assert_eq!(
-            same_twice(&[endpoint("a", "k"), endpoint("b", "k"), endpoint("a", "k")]),
-            Some((0, 2))
-        );
     }
 }

@@ -43,6 +43,17 @@ impl CommandError {
         CommandError::new(Exit::Usage, message)
     }
 
+    /// Standard output cannot be written. A reader that has left, as `head` does, has seen enough.
+    pub(super) fn stdout(source: &io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe => CommandError {
+                exit: Exit::Answered,
+                wrong: Vec::new(),
+            },
+            _ => CommandError::output("standard output", source),
+        }
+    }
+
     /// The output cannot be written: the command is right, and stops.
     pub(super) fn output(to: impl Display, source: &io::Error) -> Self {
         CommandError::new(Exit::Stopped, format!("cannot write to {to}: {source}"))
@@ -134,13 +145,10 @@ impl Checks {
     }
 }
 
-/// Writes text to standard output. A reader that has left, as `head` does, is no error.
+/// Writes text to standard output.
 pub(super) fn print(text: impl AsRef<[u8]>) -> Result<Exit, CommandError> {
     let mut to = io::stdout().lock();
-    match to.write_all(text.as_ref()).and_then(|()| to.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CommandError::output("standard output", &error))
-        }
-        _ => Ok(Exit::Answered),
-    }
+    let written = to.write_all(text.as_ref()).and_then(|()| to.flush());
+    written.map_err(|error| CommandError::stdout(&error))?;
+    Ok(Exit::Answered)
 }

@@ -1,31 +1,31 @@
-//! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C.
+//! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C. The words are in the templates.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use console::Term;
+use serde_json::json;
 
-use super::args::{AutoOr, GateArgs};
-use super::endpoints::{self, Endpoint};
+use super::args::{GateArgs, RpmArg};
+use super::endpoints;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::{countdown, counted, number};
-use super::logging::{inform, is_quiet, screen};
+use super::logging::{inform, is_quiet, render, screen};
 use super::progress::can_draw;
 use super::results::cannot_open;
 use super::setup;
 use super::share;
 use super::signals::watch_for_interrupts;
 use super::stop::Destination;
-use crate::api::{Api, ApiKind, Client, Params};
+use crate::api::{ApiKind, Params, masked};
 use crate::cancel::CancelToken;
 use crate::clock::SystemClock;
-use crate::gate::{Gate, GateCounts, GateOptions, RecordFile};
-use crate::http::Http;
+use crate::gate::{Gate, GateOptions, RecordFile};
 use crate::journal::{Durability, Journal};
 use crate::pacing::KeyLimits;
+use crate::practice::Server;
 use crate::retry::Retry;
 use crate::text::shortened;
 
@@ -33,128 +33,96 @@ use crate::text::shortened;
 const CONNECTIONS: usize = 256;
 
 pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
+    let rpm = args.rate.rpm.and_then(RpmArg::number);
     let practice = args
         .practice
-        .then(|| setup::start_practice(rpm(args), &args.rate));
+        .then(|| setup::start_practice(rpm, &args.rate));
     let practice = practice.transpose()?;
-    let api = args.server.api.api();
-    let endpoints = match &practice {
-        Some(server) => vec![Endpoint::without_key(server.base_url())],
-        None => endpoints::of_gate(&args.server, &*api)?,
-    };
-    let base_url = endpoints[0].base_url.as_deref();
-    let base_url = base_url.unwrap_or(api.base_url()).to_owned();
-    let connections = CONNECTIONS.min(args.max_connections.max(1));
-    let http = endpoints[0].http(&args.server, connections)?;
-    let addr = args
-        .listen
-        .unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)));
-    let options = options(args, &*api, endpoints, &base_url, &http)?;
-    let has_key = !options.keys.is_empty();
-    let gate = Gate::open(addr, http, options)
+    let options = options(args, practice.as_ref())?;
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    let addr = args.listen.unwrap_or(to);
+    let start = json!({
+        "api": masked(&options.base_url),
+        "rpm": rpm,
+        "has_no_limit": args.rate.has_no_limit(),
+        "has_key": options.clients[0].has_key(),
+        "variable": args.server.api.api().base_url_env(),
+    });
+    let gate = Gate::open(addr, options)
         .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
-    inform(welcome(args, &gate, &base_url, has_key));
-    show(&gate, &cancel);
+    inform(welcome(args, &gate, start)?);
+    show(&gate, &cancel)?;
     gate.close();
-    inform(ending(&gate.counts()));
+    inform(render(include_str!("gate/end.txt"), &gate.counts())?);
     Ok(Exit::Answered)
 }
 
-fn rpm(args: &GateArgs) -> Option<NonZeroU32> {
-    args.rate.rpm.and_then(AutoOr::number).flatten()
-}
-
-fn options(
-    args: &GateArgs,
-    api: &dyn Api,
-    endpoints: Vec<Endpoint>,
-    base_url: &str,
-    http: &Http,
-) -> Result<GateOptions, CommandError> {
-    let rate = setup::rate_limit(rpm(args), &args.rate)?;
-    let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
-    let headers = endpoints::headers(&args.server, api, has_key)?;
-    let secrets = endpoints::secrets(&endpoints, &headers);
-    let keys: Vec<_> = endpoints
-        .into_iter()
-        .filter_map(|endpoint| endpoint.key)
-        .collect();
-    if args.rate.share.is_some() && !has_key {
+fn options(args: &GateArgs, practice: Option<&Server>) -> Result<GateOptions, CommandError> {
+    if args.server.base_url.len() > 1 {
+        let problem = "a gate has one API behind it";
+        let help = "give one --base-url, and start another gate for another API";
+        return Err(CommandError::usage(problem).help(help));
+    }
+    let api = args.server.api.api();
+    let endpoints = endpoints::of(&args.server, practice, false)?;
+    let connections = CONNECTIONS.min(args.max_connections.max(1));
+    let params = Params::default();
+    let clients = endpoints::clients(&args.server, &endpoints, &params, connections)?;
+    if args.rate.share.is_some() && !clients[0].has_key() {
         let help = format!("name it with --key-env, or set ${}", api.key_env());
         let problem = "--share paces a key of the gate's own, and it has none";
         return Err(CommandError::usage(problem).help(help));
     }
-    let pace_name = |key| {
-        let (api, params) = (args.server.api.api(), Params::default());
-        Client::over(http.clone(), api, Some(base_url), Some(key), params).pace_name()
+    let rate = setup::rate_limit(args.rate.rpm.and_then(RpmArg::number), &args.rate)?;
+    let (wait, clock) = (args.max_wait, Arc::new(SystemClock));
+    let base_url = match practice {
+        Some(server) => server.base_url(),
+        None => (endpoints[0].base_url.clone()).unwrap_or_else(|| api.base_url().to_owned()),
     };
-    let names = keys.iter().map(pace_name).collect();
-    let clock = Arc::new(SystemClock);
-    let limiter = share::connect(&args.rate, names, rate, args.max_wait, clock)?;
+    let token = args.token_env.as_deref().map(endpoints::key_in);
     Ok(GateOptions {
-        api: args.server.api,
-        base_url: base_url.to_owned(),
-        keys,
+        base_url,
         limits: KeyLimits {
             rate,
             tokens: args.rate.tpm,
         },
-        limiter,
+        limiter: share::connect(&args.rate, &clients, rate, wait, clock)?,
+        clients,
         retry: Retry::new()
             .retries(args.max_retries)
-            .within(args.max_wait)
-            .patience(args.max_wait),
+            .within(wait)
+            .patience(wait),
         max_waiting: args.max_waiting,
         max_connections: args.max_connections,
-        token: args
-            .token_env
-            .as_deref()
-            .map(endpoints::key_in)
-            .transpose()?,
-        headers,
-        secrets,
+        token: token.transpose()?,
         record: record(args)?,
-        seed: rand::random(),
     })
 }
 
 fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
-    let open = |path| Journal::open(path, Durability::Interval).map_err(cannot_open);
-    let opened = args.record.as_deref().map(open).transpose()?;
-    Ok(
-        opened
-            .map(|opened| RecordFile::new(opened.journal, opened.index.len(), args.record_bodies)),
-    )
+    let Some(path) = &args.record else {
+        return Ok(None);
+    };
+    let opened = Journal::open(path, Durability::Interval).map_err(cannot_open)?;
+    let file = RecordFile::new(opened.journal, opened.index.len(), args.record_bodies);
+    Ok(Some(file))
 }
 
-/// The first lines: where the gate is, what is behind it, and how a program gets through it.
-fn welcome(args: &GateArgs, gate: &Gate, base_url: &str, has_key: bool) -> String {
-    let api = args.server.api.api();
-    let (url, variable) = (gate.url(), api.base_url_env());
-    let rate = match rpm(args) {
-        Some(rpm) => format!("at {rpm} calls a minute"),
-        None if args.rate.has_no_limit() => "without a limit on the rate".to_owned(),
-        None => "at the rate that the API allows".to_owned(),
-    };
-    let key = match has_key {
-        true => "with the gate's own key",
-        false => "with each client's own key",
-    };
+/// The first lines. `start` is what the options say.
+fn welcome(args: &GateArgs, gate: &Gate, mut start: serde_json::Value) -> io::Result<String> {
+    start["url"] = gate.url().into();
     // Anthropic's and Google's programs add the version themselves.
-    let version = match args.server.api {
-        ApiKind::Messages | ApiKind::Gemini => "",
-        _ => gate.version(),
+    start["version"] = match args.server.api {
+        ApiKind::Messages | ApiKind::Gemini => "".into(),
+        _ => gate.version().into(),
     };
-    format!(
-        "gate at {url} -> {}, {rate}, {key}\nto use it: {variable}={url}{version}; the counts are at {url}/paceline/stats",
-        crate::api::masked(base_url)
-    )
+    render(include_str!("gate/welcome.txt"), &start)
 }
 
 /// Shows what goes on until Ctrl-C: drawn on a terminal, elsewhere a line when something has happened.
-fn show(gate: &Gate, cancel: &CancelToken) {
+fn show(gate: &Gate, cancel: &CancelToken) -> io::Result<()> {
     const FRAME: Duration = Duration::from_millis(500);
     const PERIOD: Duration = Duration::from_secs(10);
     let is_live = can_draw() && !is_quiet();
@@ -163,59 +131,15 @@ fn show(gate: &Gate, cancel: &CancelToken) {
     }
     let mut last = String::new();
     while cancel.sleep(if is_live { FRAME } else { PERIOD }).is_ok() {
-        let now = lines(&gate.counts());
+        let now = render(include_str!("gate/now.txt"), &gate.counts())?;
         if is_live {
             let width = usize::from(Term::stderr().size().1).saturating_sub(1);
-            let fits = |line: String| shortened(&line, width);
-            screen().draw(now.into_iter().map(fits).collect());
-        } else if now.join("; ") != last {
-            last = now.join("; ");
-            inform(last.as_str());
+            screen().draw(now.lines().map(|line| shortened(line, width)).collect());
+        } else if now != last {
+            inform(now.replace('\n', "; "));
+            last = now;
         }
     }
     screen().clear();
-}
-
-/// What goes on, in one line, and a second one while the API keeps everyone waiting.
-fn lines(counts: &GateCounts) -> Vec<String> {
-    let mut line = format!(
-        "{} answered, {} in flight, {} waiting",
-        counts.answered, counts.in_flight, counts.waiting
-    );
-    if let Some(rate) = counts.found_rpm {
-        line += &format!(", {} calls a minute found", number(rate));
-    }
-    for (count, what) in [
-        (counts.rate_limited, "rate limited"),
-        (counts.failed, "failed"),
-        (counts.gone, "gone"),
-    ] {
-        if count > 0 {
-            line += &format!(", {count} {what}");
-        }
-    }
-    let mut lines = vec![line];
-    if let Some(why) = &counts.paused_because {
-        let left = countdown(counts.paused);
-        lines.push(format!("paused for {left}: {why}"));
-    }
-    lines
-}
-
-fn ending(counts: &GateCounts) -> String {
-    let waited = counts.waited / u32::try_from(counts.calls).unwrap_or(u32::MAX).max(1);
-    let mut text = format!(
-        "{} came, {} answered, {} to the API; a call waited for {} on average",
-        counted(counts.came, "request"),
-        counts.answered,
-        counted(counts.calls, "call"),
-        super::format::duration(waited)
-    );
-    if counts.rate_limited > 0 {
-        text += &format!(
-            "; {} rate limited, and no client saw one",
-            counts.rate_limited
-        );
-    }
-    text
+    Ok(())
 }

@@ -131,7 +131,7 @@ fn for_terminal(text: String) -> String {
 }
 
 /// Lines broken at spaces, but for commands, which people paste. What follows is indented.
-fn folded(text: &str, width: usize) -> String {
+pub(super) fn folded(text: &str, width: usize) -> String {
     const INDENT: usize = 2;
     let mut folded = Vec::new();
     for line in text.lines() {

@@ -14,10 +14,9 @@ use crate::journal::{Results, ResultsError};
 
 /// The end of a command whose output to `to` failed. A reader that has left, as `head` does, is no error.
 pub(super) fn write_failed(to: &Path, source: &io::Error) -> Result<Exit, CommandError> {
-    match (is_dash(to), source.kind()) {
-        (true, io::ErrorKind::BrokenPipe) => Ok(Exit::Answered),
-        (true, _) => Err(CommandError::output("standard output", source)),
-        (false, _) => Err(CommandError::output(to.display(), source)),
+    match is_dash(to) {
+        true => Err(CommandError::stdout(source)),
+        false => Err(CommandError::output(to.display(), source)),
     }
 }
 

@@ -6,6 +6,7 @@
 mod eta;
 mod lines;
 
+use std::collections::VecDeque;
 use std::env;
 use std::io::{self, IsTerminal, stderr};
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use console::Term;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
-use super::args::{CallArgs, CostArgs, LogFormat, ShowProgress};
+use super::args::{CallArgs, LogFormat, ShowProgress};
 use super::logging::{is_quiet, screen, tell};
-use crate::batch::{Event, Snapshot, View};
+use crate::api::StreamMeter;
+use crate::batch::{Event, View};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
 
@@ -62,19 +64,24 @@ enum DisplayMessage {
 }
 
 impl ProgressDisplay {
-    /// Starts to show the batch of this view. If the system has no thread for it, nothing is shown.
-    pub(super) fn start(args: &CallArgs, view: Arc<View>) -> Self {
+    /// Starts to show the batch of this view, whose streams the meter counts. If the system has no thread for it, nothing is
+    /// shown.
+    pub(super) fn start(args: &CallArgs, view: Arc<View>, meter: Option<Arc<StreamMeter>>) -> Self {
         let (show, log) = (args.watch.progress, args.watch.log_format);
         let mode = DisplayMode::choose(show, log, is_quiet(), can_draw());
         let (messages, receiver) = bounded(16);
         let (shown, cost) = (view.clone(), args.cost.clone());
-        let show = move || {
-            let now = || shown.at(SystemClock.now());
-            match mode {
-                DisplayMode::Live => draw(&now, &cost, &receiver),
-                DisplayMode::Lines { pauses } => print_lines(&now, &cost, &receiver, pauses),
-                DisplayMode::Never => {}
-            }
+        let now = move || shown.at(SystemClock.now());
+        let mut rate = StreamRate::default();
+        let mut streamed = move || Some(rate.a_second(meter.as_ref()?.so_far(), Instant::now()));
+        let show = move || match mode {
+            DisplayMode::Live => draw(&receiver, || {
+                lines::screen(&now(), &cost, streamed(), look())
+            }),
+            DisplayMode::Lines { pauses } => print_lines(&receiver, pauses, || {
+                lines::one_line(&now(), &cost, streamed())
+            }),
+            DisplayMode::Never => {}
         };
         let thread = thread::Builder::new().name("display".into()).spawn(show);
         ProgressDisplay {
@@ -117,12 +124,12 @@ pub(super) fn can_draw() -> bool {
     stderr().is_terminal() && !is_dumb
 }
 
-fn draw(now: &dyn Fn() -> Snapshot, cost: &CostArgs, messages: &Receiver<DisplayMessage>) {
+fn draw(messages: &Receiver<DisplayMessage>, mut lines: impl FnMut() -> Vec<String>) {
     /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
     const FRAME: Duration = Duration::from_millis(250);
     screen().start();
     loop {
-        screen().draw(lines::screen(&now(), cost, look()));
+        screen().draw(lines());
         match messages.recv_timeout(FRAME) {
             Ok(DisplayMessage::Paused(_)) | Err(RecvTimeoutError::Timeout) => {}
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
@@ -131,10 +138,9 @@ fn draw(now: &dyn Fn() -> Snapshot, cost: &CostArgs, messages: &Receiver<Display
 }
 
 fn print_lines(
-    now: &dyn Fn() -> Snapshot,
-    cost: &CostArgs,
     messages: &Receiver<DisplayMessage>,
     pauses: bool,
+    mut line: impl FnMut() -> String,
 ) {
     /// Six lines a minute: enough to see that it lives, few enough to keep in a log.
     const PERIOD: Duration = Duration::from_secs(10);
@@ -144,10 +150,39 @@ fn print_lines(
             Ok(DisplayMessage::Paused(pause)) if pauses => tell(pause),
             Ok(DisplayMessage::Paused(_)) => {}
             Err(RecvTimeoutError::Timeout) => {
-                tell(lines::one_line(&now(), cost));
+                tell(line());
                 next += PERIOD;
             }
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// How fast a number grows, over the last seconds.
+#[derive(Debug, Default)]
+struct StreamRate(VecDeque<(Instant, f64)>);
+
+impl StreamRate {
+    /// Long enough that the pieces of a few streams make a steady number, short enough to see a change.
+    const WINDOW: Duration = Duration::from_secs(5);
+
+    /// The rate now that the number is `count`.
+    fn a_second(&mut self, count: f64, now: Instant) -> f64 {
+        self.0.push_back((now, count));
+        // The second one may be the oldest: then the first is not needed.
+        while self
+            .0
+            .get(1)
+            .is_some_and(|(at, _)| now - *at >= Self::WINDOW)
+        {
+            self.0.pop_front();
+        }
+        let (since, before) = self.0[0];
+        let seconds = (now - since).as_secs_f64();
+        if seconds > 0.0 {
+            (count - before) / seconds
+        } else {
+            0.0
         }
     }
 }
@@ -250,5 +285,27 @@ mod tests {
         assert_eq!(text(ShowProgress::Never, false, true), DisplayMode::Never);
         let json = DisplayMode::choose(ShowProgress::Auto, LogFormat::Json, false, false);
         assert_eq!(json, DisplayMode::Lines { pauses: false });
+    }
+
+    #[test]
+    fn the_rate_of_streams_is_that_of_the_last_seconds() {
+        let start = Instant::now();
+        let mut rate = StreamRate::default();
+        let mut at = |ms: u64, count: f64| {
+            rate.a_second(count, start + Duration::from_millis(ms))
+                .round()
+        };
+        assert_eq!(at(0, 0.0), 0.0, "nothing is known yet");
+        assert_eq!(at(500, 50.0), 100.0);
+        assert_eq!(at(5_000, 500.0), 100.0);
+        let steady: Vec<_> = (21..80)
+            .map(|n| at(n * 250, 500.0 + (n - 20) as f64 * 10.0))
+            .collect();
+        assert_eq!(
+            steady.last(),
+            Some(&40.0),
+            "the first seconds are forgotten"
+        );
+        assert_eq!(at(60_000, 1_100.0), 0.0, "nothing comes any more");
     }
 }

@@ -103,7 +103,7 @@ impl PulledRecords {
             let now = cancel.clock().now();
             self.journal.sync_if_due(now)?;
         }
-        Err(QueueStop::Interrupted)
+        Err(QueueStop::interrupted())
     }
 
     fn write(&mut self, record: &Record) -> Result<(), QueueStop> {

@@ -23,7 +23,10 @@ pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     let checked = input.check(|_| ())?;
     watch_for_interrupts(&cancel, Destination::Pushed)?;
     let prompts = input.check_first(input.prompts(&cancel)?)?;
-    let mut push = queue.push().map_err(queue::explain)?;
+    let mut push = match queue::first(queue.push(), &cancel) {
+        Ok(push) => push,
+        Err(stop) => return queue::end(stop, Destination::Pushed),
+    };
     checked.notes.iter().for_each(inform);
     let count = checked.count;
     let count = count.map_or_else(|| "prompts".to_owned(), |count| counted(count, "prompt"));
@@ -51,7 +54,7 @@ fn add_all(push: &mut Push, prompts: PromptStream, cancel: &CancelToken) -> Resu
     loop {
         let next = receiver.recv_timeout(LOOK);
         if cancel.is_cancelled() {
-            return Err(QueueStop::Interrupted);
+            return Err(QueueStop::interrupted());
         }
         let now = cancel.clock().now();
         let is_quiet = next.is_err();

@@ -23,14 +23,16 @@ use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
 
 /// Why a command ends early.
 pub(super) enum QueueStop {
-    /// The queue, the input or the results cannot be used any further: which, and why.
-    Failed(&'static str, String),
-    /// The queue no longer exists.
-    Gone(String),
+    /// The queue, the input or the results cannot be used any further: which, and why. Or it was interrupted.
+    Stopped(&'static str, String),
     /// The command does not fit the queue, or the file.
     Wrong(CommandError),
-    Output(io::Error),
-    Interrupted,
+}
+
+impl QueueStop {
+    pub(super) fn interrupted() -> Self {
+        QueueStop::Stopped("interrupted", String::new())
+    }
 }
 
 pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
@@ -58,6 +60,9 @@ pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
     Ok(Queue(redis::url(&url.url)?))
 }
 
+/// The kind of a stop where the queue no longer exists.
+const GONE: &str = "gone";
+
 /// How long Redis may be away: as long as the default of `--max-wait`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -77,18 +82,27 @@ pub(super) fn explain(error: QueueError) -> CommandError {
     }
 }
 
+/// What the first request to a queue brings: its error is a mistake, unless somebody interrupted it.
+pub(super) fn first<T>(
+    answer: Result<T, QueueError>,
+    cancel: &CancelToken,
+) -> Result<T, QueueStop> {
+    answer.map_err(|error| match cancel.is_cancelled() {
+        true => QueueStop::interrupted(),
+        false => QueueStop::Wrong(explain(error)),
+    })
+}
+
 /// Tells why a command ends early, and how to go on.
 pub(super) fn end(stop: QueueStop, to: Destination) -> Result<Exit, CommandError> {
-    let (kind, why, to) = match stop {
+    let (kind, why) = match stop {
         QueueStop::Wrong(error) => return Err(error),
-        // A reader that has left, as `head` does, has seen enough.
-        QueueStop::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            return Ok(Exit::Answered);
-        }
-        QueueStop::Output(error) => return Err(CommandError::output("standard output", &error)),
-        QueueStop::Interrupted => ("interrupted", String::new(), to),
-        QueueStop::Failed(kind, why) => (kind, why, to),
-        QueueStop::Gone(why) => ("queue", why, Destination::GoneQueue),
+        QueueStop::Stopped(kind, why) => (kind, why),
+    };
+    let to = if kind == GONE {
+        Destination::GoneQueue
+    } else {
+        to
     };
     tell_stop(kind, &why, to);
     Ok(match kind {
@@ -102,7 +116,9 @@ fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = at(&args.queue)?;
     watch_for_interrupts(&cancel, Destination::Watched)?;
-    queue.status().map_err(explain)?;
+    if let Err(stop) = first(queue.status(), &cancel) {
+        return end(stop, Destination::Watched);
+    }
     let in_place = !args.json && stdout().is_terminal() && can_draw();
     let last = match in_place {
         true => watch_in_place(&queue, &cancel),
@@ -111,7 +127,7 @@ fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     match last {
         Ok(QueueState::BrokenOff) => Ok(Exit::Stopped),
         Ok(_) => Ok(Exit::Answered),
-        Err(QueueStop::Interrupted) => Ok(Exit::Interrupted),
+        Err(QueueStop::Stopped("interrupted", _)) => Ok(Exit::Interrupted),
         Err(stop) => end(stop, Destination::Watched),
     }
 }
@@ -178,7 +194,7 @@ fn follow(
             return Ok(status.state());
         }
         if cancel.sleep(PERIOD).is_err() {
-            return Err(QueueStop::Interrupted);
+            return Err(QueueStop::interrupted());
         }
     }
 }
@@ -245,29 +261,32 @@ fn state(status: &Status) -> &'static str {
 
 impl From<QueueError> for QueueStop {
     fn from(error: QueueError) -> Self {
-        match error {
-            QueueError::Cancelled => QueueStop::Interrupted,
-            QueueError::Changed { .. } | QueueError::TooFar(_) => QueueStop::Wrong(explain(error)),
-            QueueError::Removed(_) => QueueStop::Gone(error.to_string()),
-            error => QueueStop::Failed("queue", error.to_string()),
-        }
+        let kind = match error {
+            QueueError::Cancelled => return QueueStop::interrupted(),
+            QueueError::Changed { .. } | QueueError::TooFar(_) => {
+                return QueueStop::Wrong(explain(error));
+            }
+            QueueError::Removed(_) => GONE,
+            _ => "queue",
+        };
+        QueueStop::Stopped(kind, error.to_string())
     }
 }
 
 impl From<JournalError> for QueueStop {
     fn from(error: JournalError) -> Self {
-        QueueStop::Failed("results", error.to_string())
+        QueueStop::Stopped("results", error.to_string())
     }
 }
 
 impl From<PromptError> for QueueStop {
     fn from(error: PromptError) -> Self {
-        QueueStop::Failed("input", error.to_string())
+        QueueStop::Stopped("input", error.to_string())
     }
 }
 
 impl From<io::Error> for QueueStop {
     fn from(error: io::Error) -> Self {
-        QueueStop::Output(error)
+        QueueStop::Wrong(CommandError::stdout(&error))
     }
 }

@@ -236,7 +236,10 @@ fn check_belongs(
     let gone = diff.gone + beyond;
     let notes = [
         (gone, "on record, but no longer in the input"),
-        (diff.unanswered, "never answered, and sent otherwise now"),
+        (
+            diff.unanswered,
+            "failed before, with another text, model or parameter: sent again now",
+        ),
     ];
     let notes = notes.into_iter().filter(|(count, _)| *count > 0);
     Ok(notes
@@ -249,7 +252,7 @@ fn settings_of(args: &RunArgs, client: &Client) -> Json {
     let request = &args.calls.request;
     let digest = |text: String| format!("{:08x}", RecordId::of(1, text.as_bytes()).digest >> 32);
     let parameters = request.param.iter();
-    let parameters = parameters.map(|param| format!("{}={}", param.name, param.value));
+    let parameters = parameters.map(|(name, value)| format!("{name}={value}"));
     let most = request.max_tokens.map(|most| format!("max_tokens={most}"));
     let temperature = request.temperature.map(|t| format!("temperature={t}"));
     let parameters: Vec<_> = parameters.chain(most).chain(temperature).collect();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::args::{RunArgs, command_line, quoted};
+use super::args::{RunArgs, command_line, from_here, quoted};
 use super::bulk::{self, BulkRun};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
@@ -13,7 +13,7 @@ use super::oversize::{self, OversizedPrompts};
 use super::results::{self, ResultsWriter, RunResults};
 use super::session::Session;
 use super::setup;
-use super::stop::Destination;
+use super::stop::{self, Destination};
 use super::summary::{self, EndLine};
 use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
@@ -63,7 +63,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     notes.extend(oversized.warning());
     notes.extend(twins_note(&twins));
     notes.push(summary::beginning(&session.setup, None, count, &resume)?);
-    notes.extend(share::note(calls));
+    notes.extend(share::note(&calls.rate));
     notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
     let prompts = oversize::warn_as_they_come(prompts, unchecked, client);
@@ -126,16 +126,18 @@ fn records(args: &RunArgs, output: Option<&Path>, summary: &Summary) -> Vec<EndL
     if bytes == 0 {
         return Vec::new();
     }
+    let path = from_here(path);
     let mut lines = vec![("results", format!("{} ({})", path.display(), size(bytes)))];
     if summary.stop.is_none() {
-        let next = next(args, path, summary.failed + summary.failed_before);
+        let next = next(args, path, summary);
         lines.extend(["next", "", ""].into_iter().zip(next));
     }
     lines
 }
 
 /// Commands that people may want to run now.
-fn next(args: &RunArgs, results: &Path, failed: u64) -> Vec<String> {
+fn next(args: &RunArgs, results: &Path, summary: &Summary) -> Vec<String> {
+    let failed = summary.failed + summary.failed_before;
     let to = |command: &str, option: &str, ending: &str| {
         let file = results.with_extension(ending);
         let words = quoted(&[results, Path::new(option), &file]);
@@ -145,9 +147,13 @@ fn next(args: &RunArgs, results: &Path, failed: u64) -> Vec<String> {
     if failed == 0 {
         return vec![export];
     }
+    let report = to("report", "--html", "html");
+    if stop::all_failed_for(summary).is_some() {
+        return vec![report]; // the same command would fail again
+    }
     let again = command_line(&args.prompts, "--retry-failed");
     let again = format!("{again}   the {failed} once more");
-    vec![again, export, to("report", "--html", "html")]
+    vec![again, export, report]
 }
 
 fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {

@@ -33,7 +33,13 @@ impl<'a> Session<'a> {
     pub(super) fn new(calls: &'a CallArgs) -> Result<Self, CommandError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let setup = Setup::new(calls)?;
-        let limiter = share::limiter(calls, &setup, &clock)?;
+        let limiter = share::connect(
+            &calls.rate,
+            &setup.clients,
+            setup.settings.rate,
+            calls.bounds.max_wait,
+            clock.clone(),
+        )?;
         Ok(Session {
             calls,
             setup,
@@ -55,7 +61,8 @@ impl<'a> Session<'a> {
         if let Some(limiter) = &self.limiter {
             batch = batch.limited_by(limiter.clone());
         }
-        let display = ProgressDisplay::start(self.calls, batch.view());
+        let meter = self.setup.meter.clone();
+        let display = ProgressDisplay::start(self.calls, batch.view(), meter);
         run(batch.watched_by(display.watch()))
     }
 
@@ -70,9 +77,9 @@ impl<'a> Session<'a> {
             let keys = self.setup.clients.len() as u64;
             let limit = self.setup.rpm.map(|rpm| u64::from(rpm.get()) * keys);
             let mut text = summary::end(self.calls, limit, summary, records)?;
-            if let Some(stop) = &summary.stop {
+            if let Some(more) = stop::explain(summary, self.calls, destination)? {
                 text += "\n";
-                text += &stop::explain(stop, summary, self.calls, destination)?;
+                text += &more;
             }
             let fields = summary::fields(self.calls, summary);
             say(Level::Info, "ended", text, fields);

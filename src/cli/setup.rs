@@ -1,16 +1,17 @@
 //! What the options of a run come to. Everything that can be wrong with them is found here, before anything is sent.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::warn;
 
-use super::args::{AutoOr, CallArgs, RateArgs, StreamArgs};
+use super::args::{CallArgs, RateArgs, RpmArg};
 use super::endpoints::{self, Endpoint};
 use super::error::{Checks, CommandError};
 use super::format::counted;
 use super::{limits, schema};
-use crate::api::{ApiKind, Client, Params, StreamLimits};
+use crate::api::{ApiKind, Client, Params, StreamLimits, StreamMeter};
 use crate::backoff::Backoff;
 use crate::batch::{MaxCost, Settings, workers_for};
 use crate::limiter::Rate;
@@ -39,6 +40,8 @@ pub(super) struct Setup {
     pub(super) rpm: Option<NonZeroU32>,
     /// It serves as long as this lives.
     pub(super) practice: Option<Server>,
+    /// Counts the tokens of streams, if answers are streams.
+    pub(super) meter: Option<Arc<StreamMeter>>,
     /// Prompts go through the provider's batch endpoint.
     pub(super) is_bulk: bool,
 }
@@ -47,34 +50,24 @@ impl Setup {
     pub(super) fn new(args: &CallArgs) -> Result<Self, CommandError> {
         let mut checks = Checks::default();
         let settings = checks.of(settings(args));
-        let api = args.server.api.api();
-        let practice = args
-            .practice
-            .then(|| start_practice(rpm(args), &args.rate))
-            .transpose()?;
-        let endpoints = match &practice {
-            Some(server) => Some(vec![Endpoint::without_key(server.url())]),
-            None => checks.of(endpoints::of(&args.server, &*api)),
-        };
+        let practice = args.practice.then(|| start_practice(rpm(args), &args.rate));
+        let practice = practice.transpose()?;
+        let endpoints = checks.of(endpoints::of(&args.server, practice.as_ref(), true));
         let (Some(mut settings), Some(endpoints)) = (settings, endpoints) else {
             return Err(checks.error());
         };
         let connections = limit_workers(&mut settings, args, endpoints.len())?;
-        let has_key = endpoints.iter().any(|endpoint| endpoint.key.is_some());
-        let headers = endpoints::headers(&args.server, &*api, has_key)?;
-        let secrets = endpoints::secrets(&endpoints, &headers);
-        let clients = endpoints
-            .iter()
-            .map(|endpoint| {
-                let client = client(args, endpoint, connections)?;
-                Ok(client.with_headers(&headers).hiding(secrets.clone()))
-            })
-            .collect::<Result<_, CommandError>>()?;
+        let meter = Arc::default();
+        let clients = endpoints::clients(&args.server, &endpoints, &params(args), connections)?;
+        let clients = clients.into_iter();
         Ok(Setup {
-            clients,
+            clients: clients
+                .map(|client| completed(args, client, &meter))
+                .collect::<Result<_, _>>()?,
             settings,
             rpm: rpm(args),
             practice,
+            meter: args.streams.stream.then_some(meter),
             is_bulk: false,
         })
     }
@@ -117,7 +110,7 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
     Ok(Settings {
         rate: rate_limit(rpm(args), rate_args)?,
         tokens: rate_args.tpm,
-        workers: args.bounds.workers.number(),
+        workers: args.bounds.workers.0,
         most_workers: Settings::default().most_workers,
         retry: Retry::new().retries(retries.max_retries).backoff(
             Backoff::new()
@@ -129,25 +122,20 @@ pub(super) fn settings(args: &CallArgs) -> Result<Settings, CommandError> {
         schema_retries: retries.schema_retries,
         max_wait: args.bounds.max_wait,
         halt: args.halt,
-        max_cost: max_cost(args),
+        max_cost: args
+            .cost
+            .price
+            .zip(args.max_cost)
+            .map(|(price, most)| MaxCost { price, most }),
         keep_going: args.keep_going,
         seed: rand::random(),
     })
 }
 
-fn max_cost(args: &CallArgs) -> Option<MaxCost> {
-    Some(MaxCost {
-        price: args.cost.price?,
-        most: args.max_cost?,
-    })
-}
-
 /// The calls a minute that are asked for, or that practice has.
 pub(super) fn rpm(args: &CallArgs) -> Option<NonZeroU32> {
-    match args.rate.rpm {
-        Some(rpm) => AutoOr::number(rpm).flatten(),
-        None => args.practice.then_some(PRACTICE_RPM),
-    }
+    let usual = args.practice.then_some(PRACTICE_RPM);
+    args.rate.rpm.map_or(usual, RpmArg::number)
 }
 
 /// The rate of `--rpm` and `--burst`, which has to be found if it is not stated.
@@ -214,21 +202,23 @@ pub(super) fn cannot_start(error: std::io::Error) -> CommandError {
 
 /// A client that makes the requests of a run and needs no key, because nothing is sent.
 pub(super) fn draft_client(args: &CallArgs) -> Result<Client, CommandError> {
-    client(args, &Endpoint::default(), 1)
+    let client = Endpoint::default().client(&args.server, params(args), 1)?;
+    completed(args, client, &Arc::default())
 }
 
-fn client(
+/// A client that asks for streams, and for a schema, if the arguments do.
+fn completed(
     args: &CallArgs,
-    endpoint: &Endpoint,
-    connections: usize,
+    mut client: Client,
+    meter: &Arc<StreamMeter>,
 ) -> Result<Client, CommandError> {
-    let http = endpoint.http(&args.server, connections)?;
-    let Endpoint { base_url, key } = endpoint;
-    let api = args.server.api.api();
-    let params = params(args);
-    let mut client = Client::over(http, api, base_url.as_deref(), key.as_ref(), params);
-    if args.streams.stream {
-        let limits = stream_limits(&args.streams, args.server.timeout);
+    let (streams, timeout) = (&args.streams, args.server.timeout);
+    if streams.stream {
+        let limits = StreamLimits {
+            first_token: streams.first_token_timeout.unwrap_or(timeout),
+            idle: streams.idle_timeout,
+            meter: meter.clone(),
+        };
         client = client.streaming(limits).map_err(|why| {
             CommandError::usage(format!("--stream: {why}")).help("leave --stream out")
         })?;
@@ -244,15 +234,6 @@ fn client(
     }
 }
 
-fn stream_limits(args: &StreamArgs, timeout: Duration) -> StreamLimits {
-    /// Longer than models think in the middle of an answer.
-    const IDLE: Duration = Duration::from_secs(120);
-    StreamLimits {
-        first_token: args.first_token_timeout.unwrap_or(timeout),
-        idle: args.idle_timeout.unwrap_or(IDLE),
-    }
-}
-
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) checks it.
 fn params(args: &CallArgs) -> Params {
     let request = &args.request;
@@ -261,16 +242,11 @@ fn params(args: &CallArgs) -> Params {
         true => practice::MODEL.to_owned(),
         false => request.model.clone().unwrap_or_default(),
     };
-    let extra = request
-        .param
-        .iter()
-        .map(|param| (param.name.clone(), param.value.clone()))
-        .collect();
     Params {
         model,
         system: request.system.clone(),
         max_tokens: request.max_tokens,
         temperature: request.temperature,
-        extra,
+        extra: request.param.iter().cloned().collect(),
     }
 }

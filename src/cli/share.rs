@@ -3,43 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::{CallArgs, RateArgs};
+use super::args::RateArgs;
 use super::error::CommandError;
 use super::redis;
-use super::setup::Setup;
+use crate::api::Client;
 use crate::clock::Clock;
 use crate::pacing::{CallLimiter, RateLimit};
 use crate::share::ShareOptions;
 
-/// The shared rate of a run; `None` without `--share`.
-pub(super) fn limiter(
-    args: &CallArgs,
-    setup: &Setup,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Arc<dyn CallLimiter>>, CommandError> {
-    if args.practice && args.rate.share.is_some() {
-        let problem =
-            "--share cannot be used with --practice, whose server belongs to this process";
-        let help =
-            "start one with paceline practice, and point every process at it with --base-url";
-        return Err(CommandError::usage(problem).help(help));
-    }
-    let clients = setup.clients.iter();
-    let names = clients.map(|client| client.pace_name()).collect();
-    let patience = args.bounds.max_wait;
-    connect(
-        &args.rate,
-        names,
-        setup.settings.rate,
-        patience,
-        clock.clone(),
-    )
-}
-
-/// The rate that is shared by the names of the keys; the place itself may be away for as long as the patience.
+/// The rate that the keys of these clients share with other processes; `None` without `--share`. The place itself may be
+/// away for as long as the patience.
 pub(super) fn connect(
     args: &RateArgs,
-    names: Vec<String>,
+    clients: &[Client],
     rate: RateLimit,
     patience: Duration,
     clock: Arc<dyn Clock>,
@@ -58,7 +34,7 @@ pub(super) fn connect(
     let options = ShareOptions {
         place: place.clone(),
         password: redis::password(),
-        names,
+        names: clients.iter().map(Client::pace_name).collect(),
         rate,
         tokens: args.tpm,
         patience,
@@ -67,9 +43,9 @@ pub(super) fn connect(
 }
 
 /// A line for the beginning of a run.
-pub(super) fn note(args: &CallArgs) -> Option<String> {
-    let place = args.rate.share.as_ref()?;
-    let alone = match args.rate.tpm {
+pub(super) fn note(args: &RateArgs) -> Option<String> {
+    let place = args.share.as_ref()?;
+    let alone = match args.tpm {
         Some(_) => "; --tpm holds for this process alone",
         None => "",
     };

@@ -45,7 +45,8 @@ fn lines(kind: &str, said: &str, to: Destination, more: Value) -> io::Result<Str
     if let (Some(view), Value::Object(more)) = (view.as_object_mut(), more) {
         view.extend(more);
     }
-    render(include_str!("stop/text.txt"), &view)
+    let text = render(include_str!("stop/text.txt"), &view)?;
+    Ok(text.trim_start_matches('\n').to_owned())
 }
 
 /// Tells why a command ends that runs no batch, and how to go on. The kind is `at_once`, `interrupted`, `input` or `queue`.
@@ -56,20 +57,33 @@ pub(super) fn tell_stop(kind: &str, said: &str, to: Destination) {
     say(Level::Info, "stopped", text, Fields::new());
 }
 
-/// Why a batch stopped, what helps, and what to do then.
+/// How a batch ended, if that needs more than its figures: why it stopped, or what all its prompts failed for; what helps,
+/// and what to do then.
 pub(super) fn explain(
-    stop: &Stop,
     summary: &Summary,
     args: &CallArgs,
     to: Destination,
-) -> io::Result<String> {
+) -> io::Result<Option<String>> {
     let key = match args.server.key_env.as_slice() {
         [] => format!("${}", args.server.api.api().key_env()),
         names => format!("${}", names.join(", $")),
     };
     let advice = |cause: &FailureCause| advice(cause, args.request.model.as_deref(), &key);
-    let (kind, said, more) = facts(stop, summary, args, advice);
-    lines(kind, &said, to, more)
+    let (kind, said, more) = match (&summary.stop, all_failed_for(summary)) {
+        (Some(stop), _) => facts(stop, summary, args, advice),
+        // Its cause stands among the figures.
+        (None, Some(cause)) => ("alike", String::new(), json!({"advice": advice(cause)})),
+        (None, None) => return Ok(None),
+    };
+    lines(kind, &said, to, more).map(Some)
+}
+
+/// Why all prompts failed, if that is one reason for several. They were too few to stop for it.
+pub(super) fn all_failed_for(summary: &Summary) -> Option<&FailureCause> {
+    match summary.failed_prompts.list.as_slice() {
+        [cause] if summary.answered == 0 && summary.failed > 1 => Some(cause),
+        _ => None,
+    }
 }
 
 /// The kind of a stop, its own words, and what else its text needs.
@@ -144,16 +158,6 @@ fn unwritten(error: &(dyn Error + 'static)) -> &'static str {
     }
 }
 
-/// If all prompts failed for one reason, but were too few to stop for: what to check.
-pub(super) fn if_all_failed_alike(summary: &Summary, args: &CallArgs) -> Option<String> {
-    match summary.failed_prompts.list.as_slice() {
-        [cause] if summary.answered == 0 && summary.failed > 1 => {
-            Some(advice(cause, args.request.model.as_deref(), ""))
-        }
-        _ => None,
-    }
-}
-
 /// What to check when prompts of this model, or calls with this key, fail in this way.
 pub(super) fn advice(cause: &FailureCause, model: Option<&str>, key: &str) -> String {
     let view = json!({
@@ -187,12 +191,16 @@ mod tests {
         args.calls
     }
 
-    fn explained(stop: &Stop, summary: &Summary, destination: Destination) -> String {
-        explain(stop, summary, &args(), destination).unwrap()
+    fn explained(summary: &Summary, destination: Destination) -> String {
+        explain(summary, &args(), destination).unwrap().unwrap()
     }
 
-    fn said(stop: &Stop, destination: Destination) -> String {
-        explained(stop, &Summary::default(), destination)
+    fn said(stop: Stop, destination: Destination) -> String {
+        let summary = Summary {
+            stop: Some(stop),
+            ..Summary::default()
+        };
+        explained(&summary, destination)
     }
 
     fn error(status: Option<u16>, code: &str) -> Box<CallError> {
@@ -218,28 +226,28 @@ mod tests {
         let expected = "error: stopped: the answers have cost $0.11, and --max-cost is $0.1\n  \
                         help: a further run may spend as much again; --max-cost sets another amount\n  \
                         then: run the same command again; it continues where it stopped";
-        assert_eq!(said(&stop, Destination::File), expected);
+        assert_eq!(said(stop, Destination::File), expected);
     }
 
     #[test]
     fn a_halt_names_its_rule_and_the_way_to_try_the_failed_again() {
-        let stop = Stop::Halted {
+        let stop = || Stop::Halted {
             failed: 5,
             finished: 40,
             halt: "5".parse().unwrap(),
         };
-        let text = said(&stop, Destination::File);
+        let text = said(stop(), Destination::File);
         let expected = "error: stopped: 5 of 40 prompts have failed, and --halt is 5\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("--retry-failed"), "{text}");
-        let text = said(&stop, Destination::Queue);
+        let text = said(stop(), Destination::Queue);
         let end = "unfinished prompts are back in the queue";
         assert!(text.ends_with(end), "{text}");
     }
 
     #[test]
     fn results_on_standard_output_cannot_be_continued() {
-        let text = said(&Stop::Interrupted, Destination::Stdout);
+        let text = said(Stop::Interrupted, Destination::Stdout);
         let is_right = text.contains("-o FILE") && !text.contains("continues");
         assert!(
             text.starts_with("stopped: interrupted\n") && is_right,
@@ -254,7 +262,7 @@ mod tests {
             more,
             error: error(Some(429), "rate_limit_exceeded"),
         };
-        let text = said(&held(Some(Duration::from_secs(20))), Destination::File);
+        let text = said(held(Some(Duration::from_secs(20))), Destination::File);
         let reason = "no answer for 15 min, and asks us to wait another 20 s";
         assert!(text.contains(reason), "{text}");
         let help = " (in 20 s), or wait longer with --max-wait";
@@ -262,9 +270,9 @@ mod tests {
             text.contains("  help: come back at ") && text.contains(help),
             "{text}"
         );
-        let text = said(&held(None), Destination::File);
+        let text = said(held(None), Destination::File);
         assert!(text.contains("  help: come back later, or"), "{text}");
-        let text = said(&held(Some(Duration::MAX)), Destination::File);
+        let text = said(held(Some(Duration::MAX)), Destination::File);
         assert!(text.contains("  help: come back in "), "{text}");
     }
 
@@ -281,7 +289,7 @@ mod tests {
             (None, "untrusted", "--ca-cert FILE"),
         ];
         for (status, code, expected) in table {
-            let text = said(&Stop::Refused(error(status, code)), Destination::File);
+            let text = said(Stop::Refused(error(status, code)), Destination::File);
             assert!(text.contains(expected), "{text}");
         }
     }
@@ -297,6 +305,7 @@ mod tests {
             cause: missing.to_string(),
         };
         let mut summary = Summary {
+            stop: Some(stop),
             left: Some(1_280),
             ..Summary::default()
         };
@@ -306,7 +315,15 @@ mod tests {
              see: docs/troubleshooting.md#the-first-20-prompts-all-failed-for-one-reason\n  \
              then: run the same command with that mended; it continues by itself \
              (--keep-going sends the rest all the same)";
-        assert_eq!(explained(&stop, &summary, Destination::File), expected);
+        assert_eq!(explained(&summary, Destination::File), expected);
+        summary.stop = None; // they were too few to stop for
+        summary.end.failed = 20;
+        let expected = "  help: is -m gpt-9 right?\n  \
+             see: docs/troubleshooting.md#the-first-20-prompts-all-failed-for-one-reason\n  \
+             then: run the same command with that mended; it sends them again";
+        assert_eq!(explained(&summary, Destination::File), expected);
+        summary.end.answered = 1;
+        assert_eq!(explain(&summary, &args(), Destination::File).unwrap(), None);
         let no_page = cause(CallOutcome::Rejected, 404, "no such page");
         let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
         let html = cause(CallOutcome::Unreadable, 200, "<html>");
@@ -370,7 +387,7 @@ mod tests {
             File, Stdout, Callers, Queue, GoneQueue, Pushed, Pulled, Watched,
         ] {
             for stop in stops() {
-                let text = said(&stop, to);
+                let text = said(stop, to);
                 assert_eq!(text.matches("\n  then: ").count(), 1, "{text}");
             }
         }

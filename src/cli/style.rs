@@ -1,4 +1,4 @@
-//! Text for people, in pieces: each has a meaning, which a terminal shows as a colour.
+//! Text for people: what it means, a terminal shows as a colour.
 //!
 //! Control characters are cleaned away here, so that no text from outside reaches a terminal with one.
 
@@ -6,27 +6,22 @@ use console::Style;
 
 use super::format::cleaned;
 
-/// What a piece of text means.
+/// What a text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Emphasis {
     Good,
     Bad,
     Paused,
-    Plain,
     Minor,
     /// The word at the beginning of an error.
     Alarm,
 }
-
-/// A piece of text with one meaning.
-pub(super) type Piece = (Emphasis, String);
 
 /// The text in the colour of its meaning.
 pub(super) fn paint(meaning: Emphasis, text: &str, colour: bool) -> String {
     let text = cleaned(text);
     let style = Style::new().force_styling(colour);
     let style = match meaning {
-        Emphasis::Plain => return text.into_owned(),
         Emphasis::Good => style.green(),
         Emphasis::Bad => style.red(),
         Emphasis::Paused => style.yellow(),
@@ -46,6 +41,5 @@ mod tests {
         assert_eq!(paint(Emphasis::Bad, text, false), "1 failed\u{fffd}[2J");
         let painted = "\u{1b}[31m1 failed\u{fffd}[2J\u{1b}[0m";
         assert_eq!(paint(Emphasis::Bad, text, true), painted);
-        assert_eq!(paint(Emphasis::Plain, text, true), "1 failed\u{fffd}[2J");
     }
 }

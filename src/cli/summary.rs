@@ -11,7 +11,6 @@ use super::exit::Exit;
 use super::format::{grouped, millis, shortened};
 use super::logging::{Fields, render};
 use super::setup::Setup;
-use super::stop;
 use crate::api::Usage;
 use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
 use crate::outcome::CallOutcome;
@@ -58,10 +57,6 @@ pub(super) fn end(
     let calls = &summary.failed_calls;
     let calls = (calls.total() > 0)
         .then(|| call_counts(summary.calls, summary.retried, calls, summary.maybe_billed));
-    let help = match summary.stop {
-        None => stop::if_all_failed_alike(summary, args),
-        Some(_) => None,
-    };
     let (rows, other_failed) = failed(&summary.failed_prompts);
     let view = json!({
         "run": figures(args, summary),
@@ -77,7 +72,6 @@ pub(super) fn end(
         "limit": limit,
         "is_shared": args.rate.share.is_some(),
         "records": records,
-        "help": help,
     });
     render(include_str!("summary/end.txt"), &view)
 }
@@ -86,6 +80,8 @@ pub(super) fn end(
 fn failed(causes: &Causes) -> (Vec<Value>, u64) {
     const CAUSES: usize = 5;
     const NAMES: usize = 2;
+    // The only cause may take more than a line; several are a table.
+    let message = if causes.list.len() == 1 { 200 } else { 40 };
     let mut list: Vec<&FailureCause> = causes.list.iter().collect();
     list.sort_by_key(|cause| Reverse(cause.count));
     let others = list.iter().skip(CAUSES).map(|cause| cause.count);
@@ -103,7 +99,7 @@ fn failed(causes: &Causes) -> (Vec<Value>, u64) {
         json!({
             "count": grouped(cause.count),
             "label": status.unwrap_or_else(|| cause.label()),
-            "message": shortened(&cause.message, 40),
+            "message": shortened(&cause.message, message),
             "names": names.join(", ") + more,
         })
     };

@@ -1,11 +1,12 @@
 //! Jinja templates of the program's own texts: what is laid out for people is a template, what it shows is plain data.
 //!
-//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration), `local` (an instant),
+//! The filters write figures as everywhere in the program: `n` (a count), `rate`, `short`, `decimal`, `ms` (a duration), `countdown`, `local` (an instant),
 //! `counted(noun)`, `money(currency)`, and `cut(length)` for texts from outside. In texts for a terminal, `left(columns)` and
 //! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `alarm`, `paused` and `dim` give colour.
 
 use std::io;
 use std::mem;
+use std::time::Duration;
 
 use console::{Term, truncate_str};
 use minijinja::value::Serde;
@@ -151,6 +152,9 @@ fn environment() -> Environment<'static> {
     environment.add_filter("short", format::short_number);
     environment.add_filter("decimal", |number: f64| format!("{number:.1}"));
     environment.add_filter("ms", format::milliseconds);
+    environment.add_filter("countdown", |ms| {
+        format::countdown(Duration::from_millis(ms))
+    });
     environment.add_filter("local", local_time);
     environment.add_filter("counted", |count: u64, noun: &str| {
         format::counted(count, noun)

@@ -28,7 +28,7 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     let resume = Resume::default();
     let beginning = summary::beginning(setup, Some(queue.to_string()), None, &resume)?;
     inform(beginning);
-    share::note(calls).into_iter().for_each(inform);
+    share::note(&calls.rate).into_iter().for_each(inform);
     let prompts = oversize::warn_as_they_come(worker.prompts(), calls.rate.tpm, &setup.clients[0]);
     let mut summary = session.carry_out(
         |batch| batch.guarded(&worker),
@@ -87,6 +87,7 @@ fn join(
                     return Ok(None);
                 }
             }
+            Err(_) if cancel.is_cancelled() => return Ok(None),
             Err(error) => return Err(queue::explain(error)),
         }
     }

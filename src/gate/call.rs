@@ -10,9 +10,8 @@ use ureq::Body;
 use ureq::http::{Response, header};
 
 use super::headers::ReplyHead;
-use super::record::KeptBody;
 use super::{GateService, error_reply, keys, tokens};
-use crate::api::{CallError, Class, Usage, request_id};
+use crate::api::{CallError, Class, ComingBody, Usage, request_id, usage_of};
 use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
@@ -94,34 +93,27 @@ impl<'a> GateCall<'a> {
         let watched = (self.stream.try_clone()?, client.clone());
         service.clients.lock().insert(self.number, watched);
         service.count(|counts| counts.came += 1);
-        let result = self.call(&client);
-        service.clients.lock().remove(&self.number); // from here on the connection is ours again
-        if client.is_cancelled() && !service.cancel.is_cancelled() {
-            self.answered(&[], None);
-            self.end(Some(failure(CLIENT_GONE, "the client went away")));
-            return Ok(false);
-        }
-        match (self.reply.take(), result) {
-            (Some(reply), result) => self.pass(reply, result.err().flatten()),
-            (None, result) => {
-                let last = result.err().flatten();
-                self.explain(last.unwrap_or(NoKeyPermit::Cancelled.into()))
-            }
-        }
-    }
-
-    /// Makes the call, and makes it again where that is safe. The error is the last failure, if there was an attempt.
-    fn call(&mut self, client: &CancelToken) -> Result<(), Option<FailedAttempt>> {
-        let options = &self.service.options;
-        let seed = options.seed ^ self.number;
         let judge = |failed: &FailedAttempt| failed.verdict;
-        let call = options
-            .retry
-            .call(judge, |attempt| self.attempt(attempt.token()));
-        let ended = call.cancel(client).seed(seed).run();
-        ended.map_err(|gave_up| gave_up.last)
+        let retry = &service.options.retry;
+        let call = retry.call(judge, |attempt| self.attempt(attempt.token()));
+        let failed = call
+            .cancel(&client)
+            .run()
+            .err()
+            .and_then(|ended| ended.last);
+        service.clients.lock().remove(&self.number); // from here on the connection is ours again
+        match self.reply.take() {
+            _ if client.is_cancelled() && !service.cancel.is_cancelled() => {
+                self.answered(&[], None);
+                self.end(Some(failure(CLIENT_GONE, "the client went away")));
+                Ok(false)
+            }
+            Some(reply) => self.pass(reply, failed),
+            None => self.explain(failed.unwrap_or(NoKeyPermit::Cancelled.into())),
+        }
     }
 
+    /// Waits for a permit, makes the call, and makes a note of it.
     fn attempt(&mut self, token: &CancelToken) -> Result<(), FailedAttempt> {
         let service = self.service;
         self.reply = None;
@@ -152,11 +144,9 @@ impl<'a> GateCall<'a> {
 
     /// Waits in line for a permit; one of the class `batch` waits behind all others.
     fn acquire(&self, token: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let service = self.service;
-        let estimate = service.estimate.as_ref();
-        let tokens = estimate.map_or(0, |estimate| {
-            tokens(estimate.lock().cost(&self.request.body))
-        });
+        let estimate = self.service.estimate.as_ref();
+        let cost = estimate.map(|estimate| estimate.lock().cost(&self.request.body));
+        let tokens = cost.map_or(0, tokens);
         match self.request.header("x-paceline-priority") {
             Some("batch") => self.limiter.acquire_behind(tokens, token),
             _ => self.limiter.acquire(tokens, token),
@@ -166,29 +156,21 @@ impl<'a> GateCall<'a> {
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
     fn send(&mut self, permit: &KeyPermit) -> Result<Response<Body>, CallError> {
         let service = self.service;
-        let (key, extra) = (
-            service.keys.headers.get(permit.key()),
-            &service.options.headers,
-        );
-        let mut head = service.upstream.request(self.request, key, extra)?;
+        let client = &service.options.clients[permit.key()];
+        let mut head = service.upstream.request(self.request, client)?;
         if service.reads_answers() {
             head.headers_mut().remove(header::ACCEPT_ENCODING); // the answer is read, too
         }
         let sent = || self.limiter.sent(permit);
-        let response = service.http.send(head, &self.request.body, &sent)?;
+        let response = client.http.send(head, &self.request.body, &sent)?;
         if response.status().as_u16() < 400 {
             return Ok(response);
         }
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut response = service.http.read(response)?;
-        let mut reply = Response::new(Body::builder().data(response.body.clone()));
-        *reply.status_mut() = status;
-        *reply.headers_mut() = headers;
-        self.reply = Some(reply);
-        service.options.secrets.hide_in(&mut response);
-        keys::secrets(self.request).hide_in(&mut response);
-        let api = service.options.api.api();
-        Err(api.failure(response.status, &response.headers, &response.body))
+        let (head, body) = response.into_parts();
+        let read = client.http.read(Response::from_parts(head.clone(), body))?;
+        let body = Body::builder().data(read.body.clone());
+        self.reply = Some(Response::from_parts(head, body));
+        Err(client.explain(read, &keys::secrets(self.request)))
     }
 
     /// Reports a failure to the limiter, which pauses or retires the key. The verdict: a call is made again if the API was
@@ -218,15 +200,16 @@ impl<'a> GateCall<'a> {
             self.reply = None;
             service.paused(reaction.paused_until, &error.message);
         }
-        let error = Box::new(error);
-        FailedAttempt { error, verdict }
+        FailedAttempt {
+            error: Box::new(error),
+            verdict,
+        }
     }
 
     /// When the server asks us to come back, plus jitter: other programs may have been asked the same.
     fn come_back_at(&self, error: &CallError) -> Option<Instant> {
         let wait = error.retry_after?;
-        let options = &self.service.options;
-        let mut delays = options.retry.backoff.delays(options.seed ^ self.number);
+        let mut delays = self.service.options.retry.backoff.delays(rand::random());
         Some(after(Instant::now(), delays.wait(Some(wait))))
     }
 
@@ -235,12 +218,11 @@ impl<'a> GateCall<'a> {
         let service = self.service;
         if let Some(permit) = self.permit.take() {
             let hints = Hints::read(headers, None, SystemTime::now());
+            let learned = usage.zip(service.estimate.as_ref());
+            let learned =
+                learned.map(|(usage, estimate)| estimate.lock().learn(&self.request.body, usage));
             let report = CallReport {
-                tokens: usage
-                    .zip(service.estimate.as_ref())
-                    .map(|(usage, estimate)| {
-                        tokens(estimate.lock().learn(&self.request.body, usage))
-                    }),
+                tokens: learned.map(tokens),
                 ..service.report(PermitOutcome::Answered, &hints)
             };
             let _ = self.limiter.report(&permit, &report);
@@ -250,6 +232,8 @@ impl<'a> GateCall<'a> {
     /// Passes an answer back; true if the connection can be used for another request. With a limit on tokens, the answer
     /// is reported when its tokens are known.
     fn pass(mut self, reply: Response<Body>, failed: Option<FailedAttempt>) -> io::Result<bool> {
+        /// As much of an answer as is read, too, in bytes: longer than those of chat models.
+        const MOST: usize = 1 << 20;
         let headers = text_headers(reply.headers());
         let status_code = reply.status().as_u16();
         if let Some(failed) = failed {
@@ -259,9 +243,15 @@ impl<'a> GateCall<'a> {
         if self.service.estimate.is_none() {
             self.answered(&headers, None);
         }
-        let mut kept = KeptBody::default();
-        let copied = self.copy(reply, &mut kept);
-        let usage = kept.usage();
+        let reads = self.service.reads_answers();
+        let mut coming = reads.then(|| ComingBody::at(&self.request.path, MOST));
+        let copied = self.copy(reply, &mut coming);
+        let body = coming.map(|mut coming| {
+            let _ = coming.end(Ok(())); // what came is what there is
+            coming.into_body()
+        });
+        let body = String::from_utf8(body.unwrap_or_default()).unwrap_or_default();
+        let usage = usage_of(&body);
         self.answered(&headers, usage);
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.usage = usage.or(attempt.usage);
@@ -270,7 +260,7 @@ impl<'a> GateCall<'a> {
         self.record.response = Some(RecordResponse {
             status_code,
             request_id: request_id(&headers),
-            body: file.and_then(|file| file.body(kept)),
+            body: file.and_then(|file| file.body(&body)),
         });
         let keep_alive = *copied.as_ref().unwrap_or(&false);
         self.end(copied.err());
@@ -279,7 +269,11 @@ impl<'a> GateCall<'a> {
 
     /// Sends the head, and each piece of the body as it comes. If the server breaks it off, so do we: the client sees a body
     /// without an end.
-    fn copy(&self, reply: Response<Body>, kept: &mut KeptBody) -> Result<bool, RecordError> {
+    fn copy(
+        &self,
+        reply: Response<Body>,
+        coming: &mut Option<ComingBody>,
+    ) -> Result<bool, RecordError> {
         /// As much as a kernel hands over at once.
         const PIECE: usize = 16 << 10;
         let gone = |_| failure(CLIENT_GONE, "the client went away during the answer");
@@ -292,9 +286,7 @@ impl<'a> GateCall<'a> {
         loop {
             let length = body.read(&mut buffer).map_err(broken)?;
             let piece = &buffer[..length];
-            if self.service.reads_answers() {
-                kept.keep(piece);
-            }
+            coming.take_if(|coming| coming.take(piece).is_err());
             let sent = match head.is_chunked {
                 // A chunk of length 0 ends the body.
                 true => stream
@@ -312,16 +304,14 @@ impl<'a> GateCall<'a> {
     fn explain(mut self, failed: FailedAttempt) -> io::Result<bool> {
         let service = self.service;
         let error = failed.error;
-        let unanswered = |error: &CallError| format!("no answer from the API: {}", error.message);
-        let (status, why) = match error.code.as_str() {
+        let (status, why) = match (error.code.as_str(), error.class) {
             _ if service.cancel.is_cancelled() => (503, "the gate is being closed".to_owned()),
-            NO_PERMIT => (503, error.message),
-            _ if error.class == Class::RateLimited => {
-                (503, format!("the API limits the rate: {}", error.message))
+            (NO_PERMIT, _) => (503, error.message),
+            (_, Class::RateLimited) => (503, format!("the API limits the rate: {}", error.message)),
+            (code, _) => {
+                let status = [502, 504][usize::from(code == "timeout")];
+                (status, format!("no answer from the API: {}", error.message))
             }
-            "timeout" => (504, unanswered(&error)),
-            "unsendable" => (400, unanswered(&error)),
-            _ => (502, unanswered(&error)),
         };
         let in_line = || service.time_in_line(self.limiter.waiting() + 1);
         let reply = match status {
@@ -329,7 +319,7 @@ impl<'a> GateCall<'a> {
             _ => error_reply(status, &why),
         };
         self.record.response = Some(RecordResponse {
-            status_code: reply.status,
+            status_code: status,
             request_id: error.request_id,
             body: None,
         });

@@ -6,7 +6,7 @@ use ureq::http::uri::Authority;
 use ureq::http::{Request, Response};
 
 use super::keys::KEY_HEADERS;
-use crate::api::{ExtraHeader, OF_A_CONNECTION};
+use crate::api::{Client, OF_A_CONNECTION};
 use crate::http::{TransportError, is_loopback, unsendable};
 use crate::practice::wire::WireRequest;
 
@@ -14,20 +14,20 @@ use crate::practice::wire::WireRequest;
 fn travelling<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
     let headers: Vec<_> = headers.collect();
     let connection = headers.iter().filter(|(name, _)| *name == "connection");
-    let named: Vec<_> = connection
-        .filter_map(|(_, value)| std::str::from_utf8(value).ok())
-        .flat_map(|value| value.split(',').map(str::trim))
-        .collect();
+    let named = connection.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+    let named: Vec<_> = named.map(<[u8]>::trim_ascii).collect();
     let stays = |name: &str| {
         OF_A_CONNECTION.contains(&name)
             || name.starts_with("x-paceline-")
-            || named.iter().any(|other| other.eq_ignore_ascii_case(name))
+            || named
+                .iter()
+                .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
     };
-    let travels = headers.iter().filter(|(name, _)| !stays(name));
     let parsed = |(name, value): &(&str, &[u8])| {
         let name = HeaderName::try_from(*name).ok()?;
         Some((name, HeaderValue::from_bytes(value).ok()?))
     };
+    let travels = headers.iter().filter(|(name, _)| !stays(name));
     travels.filter_map(parsed).collect()
 }
 
@@ -45,48 +45,46 @@ pub(super) struct Upstream {
 impl Upstream {
     /// Reads the address of an API.
     pub(super) fn new(base_url: &str) -> Self {
-        let (base, query) = base_url.split_once('?').unwrap_or((base_url, ""));
-        let base = base.trim_end_matches('/');
-        let is_version = |at: &usize| {
-            let digit = base[*at..]
-                .strip_prefix("/v")
-                .and_then(|rest| rest.chars().next());
-            let is_host = base[..*at].ends_with('/');
-            !is_host && digit.is_some_and(|first| first.is_ascii_digit())
+        let (address, query) = base_url.split_once('?').unwrap_or((base_url, ""));
+        let address = address.trim_end_matches('/');
+        let is_version = |part: &str| {
+            let number = part.strip_prefix('v').unwrap_or_default();
+            number.starts_with(|first: char| first.is_ascii_digit())
         };
-        let end = base.rfind('/').filter(is_version).unwrap_or(base.len());
+        let base = match address.rsplit_once('/') {
+            Some((base, last)) if is_version(last) && !base.ends_with('/') => base,
+            _ => address,
+        };
         Upstream {
-            base: base[..end].to_owned(),
-            version: base[end..].to_owned(),
+            base: base.to_owned(),
+            version: address[base.len()..].to_owned(),
             query: query.to_owned(),
         }
     }
 
-    /// The request as it is sent on, without its body. `replacing` replaces what the client sent under these names, and
-    /// with a key of the gate's own all keys of the client: one may be the gate's token.
+    /// The request as it is sent on, without its body. The headers of this client replace those of the same name, and with
+    /// a key of the gate's own all keys that came: one may be the gate's token.
     ///
     /// # Errors
     /// [`TransportError`] if the address is none.
-    pub(super) fn request<'a>(
+    pub(super) fn request(
         &self,
         request: &WireRequest,
-        key: Option<&'a ExtraHeader>,
-        extra: &'a [ExtraHeader],
+        client: &Client,
     ) -> Result<Request<()>, TransportError> {
         let mut address = format!("{}{}", self.base, request.path);
         if !self.query.is_empty() && !address.contains('?') {
             address += &format!("?{}", self.query);
         }
-        let headers = request.headers.iter();
-        let mut headers =
-            travelling(headers.map(|(name, value)| (name.as_str(), value.as_slice())));
-        if key.is_some() {
+        let came = request.headers.iter();
+        let mut headers = travelling(came.map(|(name, value)| (name.as_str(), value.as_slice())));
+        if client.has_key() {
             for name in KEY_HEADERS {
                 headers.remove(name);
             }
         }
-        for (name, value) in key.into_iter().chain(extra).map(ExtraHeader::parts) {
-            headers.insert(name, value);
+        for (name, value) in client.own_headers() {
+            headers.insert(name, value.clone());
         }
         let builder = Request::builder().method(request.method.as_str());
         let mut sent = builder.uri(address).body(()).map_err(unsendable)?;
@@ -106,13 +104,9 @@ impl ReplyHead {
     /// The end of the body is known by its length, or else by the last chunk, or where the client reads no chunks by the
     /// end of the connection.
     pub(super) fn of(reply: &Response<Body>, request: &WireRequest) -> Self {
-        let headers = reply.headers();
-        let mut kept = travelling(
-            headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_bytes())),
-        );
-        let status = reply.status().as_u16();
+        let (status, headers) = (reply.status().as_u16(), reply.headers());
+        let came = headers.iter();
+        let mut kept = travelling(came.map(|(name, value)| (name.as_str(), value.as_bytes())));
         let is_bodyless = request.method == "HEAD" || matches!(status, 204 | 304);
         let length = match is_bodyless {
             true => headers.get(header::CONTENT_LENGTH).cloned(),
@@ -121,14 +115,15 @@ impl ReplyHead {
         let has_end = is_bodyless || length.is_some();
         let is_chunked = !has_end && request.is_http_11;
         let keep_alive = request.keep_alive && (has_end || is_chunked);
-        let chunked = is_chunked.then(|| HeaderValue::from_static("chunked"));
-        let close = (!keep_alive).then(|| HeaderValue::from_static("close"));
-        for (name, value) in [
-            (header::CONTENT_LENGTH, length),
-            (header::TRANSFER_ENCODING, chunked),
-            (header::CONNECTION, close),
-        ] {
-            kept.extend(value.map(|value| (name, value)));
+        kept.extend(length.map(|length| (header::CONTENT_LENGTH, length)));
+        if is_chunked {
+            kept.insert(
+                header::TRANSFER_ENCODING,
+                HeaderValue::from_static("chunked"),
+            );
+        }
+        if !keep_alive {
+            kept.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let mut bytes = format!("HTTP/1.1 {status} \r\n").into_bytes();
         for (name, value) in &kept {
@@ -152,7 +147,18 @@ pub(super) fn names_loopback(request: &WireRequest) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::{ApiKind, ExtraHeader, Key, Params};
     use std::time::Instant;
+
+    /// What is sent on to this address.
+    fn sent(base_url: &str, request: &WireRequest, client: &Client) -> Request<()> {
+        Upstream::new(base_url).request(request, client).unwrap()
+    }
+
+    fn client(key: Option<&str>) -> Client {
+        let key = key.and_then(Key::new);
+        Client::new(ApiKind::Chat.api(), None, key.as_ref(), Params::default())
+    }
 
     fn request(path: &str, headers: &[(&str, &str)]) -> WireRequest {
         let headers = headers.iter();
@@ -185,14 +191,9 @@ mod tests {
             ("https://v2", "", "https://v2/v1/chat"),
         ];
         for (base_url, version, address) in table {
-            let upstream = Upstream::new(base_url);
-            let sent = upstream
-                .request(&request("/v1/chat", &[]), None, &[])
-                .unwrap();
-            assert_eq!(
-                (upstream.version.as_str(), sent.uri().to_string().as_str()),
-                (version, address)
-            );
+            let sent = sent(base_url, &request("/v1/chat", &[]), &client(None));
+            let is = (Upstream::new(base_url).version, sent.uri().to_string());
+            assert_eq!(is, (version.to_owned(), address.to_owned()));
         }
     }
 
@@ -211,11 +212,9 @@ mod tests {
             ("cookie", "a"),
             ("cookie", "b"),
         ];
-        let key = ExtraHeader::new("authorization", "Bearer ours", true).unwrap();
         let extra = [ExtraHeader::new("cookie", "c", true).unwrap()];
-        let sent = Upstream::new("https://h")
-            .request(&request("/", &came), Some(&key), &extra)
-            .unwrap();
+        let client = client(Some("ours")).with_headers(&extra);
+        let sent = sent("https://h", &request("/", &came), &client);
         let sent = sent
             .headers()
             .iter()

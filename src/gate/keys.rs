@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::GateOptions;
-use crate::api::{ExtraHeader, Key, Secrets};
+use crate::api::{Key, Secrets};
 use crate::clock::SystemClock;
 use crate::pacing::{CallLimiter, KeyLimiter, KeyLimits};
 use crate::practice::wire::WireRequest;
@@ -16,13 +16,11 @@ use crate::practice::wire::WireRequest;
 pub(super) const KEY_HEADERS: [&str; 4] =
     ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
 
-/// The keys and their limiters.
+/// The limiters of the keys.
 #[derive(Debug)]
 pub(super) struct GateKeys {
-    /// The header of each of the gate's own keys, which replaces the client's; none if clients bring theirs.
-    pub(super) headers: Vec<ExtraHeader>,
-    /// What grants permits for them.
-    own: Arc<dyn CallLimiter>,
+    /// What grants permits for the gate's own keys; `None` if clients bring theirs.
+    own: Option<Arc<dyn CallLimiter>>,
     /// The own keys that are not retired.
     open: Mutex<BTreeSet<usize>>,
     limits: KeyLimits,
@@ -35,19 +33,16 @@ impl GateKeys {
     const MOST_CLIENTS: usize = 1000;
 
     pub(super) fn new(options: &GateOptions) -> Self {
-        let api = options.api.api();
+        let keys = options.clients.iter().filter(|client| client.has_key());
+        let keys = keys.count();
         let own = || {
-            let keys = options.keys.len().max(1);
-            Arc::new(KeyLimiter::new(SystemClock, vec![options.limits; keys]))
-        };
-        let header = |key: &Key| {
-            let (name, value) = api.key_header(key);
-            ExtraHeader::new(&name, &value, true).expect("a key can be sent")
+            let limits = vec![options.limits; keys];
+            let own: Arc<dyn CallLimiter> = Arc::new(KeyLimiter::new(SystemClock, limits));
+            (keys > 0).then_some(own)
         };
         GateKeys {
-            headers: options.keys.iter().map(header).collect(),
-            own: options.limiter.clone().unwrap_or_else(|| own()),
-            open: Mutex::new((0..options.keys.len()).collect()),
+            own: options.limiter.clone().or_else(own),
+            open: Mutex::new((0..keys).collect()),
             limits: options.limits,
             clients: Mutex::default(),
         }
@@ -55,27 +50,18 @@ impl GateKeys {
 
     /// What grants the permit for this request.
     pub(super) fn limiter(&self, request: &WireRequest) -> Arc<dyn CallLimiter> {
-        if !self.headers.is_empty() {
-            return self.own.clone();
+        if let Some(own) = &self.own {
+            return own.clone();
         }
-        let mut hash = Sha256::new();
-        for name in KEY_HEADERS {
-            hash.update(request.header(name).unwrap_or_default());
-            hash.update([0]);
-        }
+        let sent = KEY_HEADERS.map(|name| request.header(name).unwrap_or_default());
         let mut clients = self.clients.lock();
         if clients.len() >= Self::MOST_CLIENTS {
             clients.retain(|_, limiter| Arc::strong_count(limiter) > 1);
         }
         let limiter = clients
-            .entry(hash.finalize().into())
+            .entry(Sha256::digest(sent.join("\0")).into())
             .or_insert_with(|| Arc::new(KeyLimiter::new(SystemClock, [self.limits])));
         limiter.clone()
-    }
-
-    /// How many keys share one line.
-    pub(super) fn count(&self) -> usize {
-        self.headers.len().max(1)
     }
 
     /// Retires a key, unless it is the last one. True if the caller may try another.
@@ -91,12 +77,15 @@ impl GateKeys {
     pub(super) fn waiting(&self) -> usize {
         let clients = self.clients.lock();
         let clients = clients.values().map(|limiter| limiter.waiting());
-        self.own.waiting() + clients.sum::<usize>()
+        let own = self.own.iter().map(|limiter| limiter.waiting());
+        own.chain(clients).sum()
     }
 
     /// Calls a minute that the gate's own keys were found to allow.
     pub(super) fn found(&self) -> Option<f64> {
-        let found = (0..self.count()).filter_map(|key| self.own.found(key));
+        let own = self.own.as_ref()?;
+        let open = self.open.lock();
+        let found = open.iter().filter_map(|key| own.found(*key));
         found.reduce(|one, other| one + other)
     }
 }

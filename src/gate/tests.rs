@@ -7,31 +7,34 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::*;
+use crate::api::{ApiKind, Params};
 use crate::batch::Estimate;
-use crate::http::HttpOptions;
 use crate::journal::{Durability, Journal};
 use crate::limiter::Rate;
 use crate::practice::{Faults, Limits, Reply, Server, ServerOptions};
 
 fn open(base_url: &str, change: impl FnOnce(&mut GateOptions)) -> Gate {
     let mut options = GateOptions {
-        api: ApiKind::Chat,
+        clients: clients(&[None]),
         base_url: base_url.to_owned(),
-        keys: Vec::new(),
         limits: KeyLimits::default(),
         limiter: None,
         retry: Retry::new().retries(2).within(Duration::from_secs(600)),
         max_waiting: 1000,
         max_connections: 1000,
         token: None,
-        headers: Vec::new(),
-        secrets: Secrets::new(Vec::<&str>::new()),
         record: None,
-        seed: 7,
     };
     change(&mut options);
-    let http = Http::new(&HttpOptions::default()).unwrap();
-    Gate::open((Ipv4Addr::LOCALHOST, 0).into(), http, options).unwrap()
+    Gate::open((Ipv4Addr::LOCALHOST, 0).into(), options).unwrap()
+}
+
+fn clients(keys: &[Option<&str>]) -> Vec<Client> {
+    let client = |key: &Option<&str>| {
+        let key = key.and_then(Key::new);
+        Client::new(ApiKind::Chat.api(), None, key.as_ref(), Params::default())
+    };
+    keys.iter().map(client).collect()
 }
 
 /// Sends a request as it stands on a connection of its own, and reads all that comes back.
@@ -83,7 +86,7 @@ fn an_answer_comes_back_with_the_gates_key_and_what_the_client_sent_goes_on() {
     let api = Server::start().unwrap();
     api.next(Reply::new(200, "{\"odd\":  1}\n").header("x-request-id", "req_1"));
     let gate = open(&api.base_url(), |options| {
-        options.keys = vec![Key::new("ours").unwrap()];
+        options.clients = clients(&[Some("ours")]);
     });
     let answer = exchange(&gate, &post("x-custom: yes\r\n", QUESTION));
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
@@ -356,7 +359,7 @@ fn web_pages_and_other_names_are_refused_unless_there_is_a_token() {
     assert!(renamed.starts_with("HTTP/1.1 403 "), "{renamed}");
     let gate = open(&api.base_url(), |options| {
         options.token = Key::new("secret");
-        options.keys = vec![Key::new("ours").unwrap()];
+        options.clients = clients(&[Some("ours")]);
     });
     let status = |more: &str| exchange(&gate, &post(more, QUESTION))[9..12].to_owned();
     assert_eq!(status(""), "401");
@@ -387,14 +390,14 @@ fn with_several_keys_a_useless_one_is_retired_and_the_last_one_never() {
     };
     let api = Server::start_with(options).unwrap();
     let gate = open(&api.base_url(), |options| {
-        options.keys = ["one", "two"].map(|key| Key::new(key).unwrap()).into();
+        options.clients = clients(&[Some("one"), Some("two")]);
     });
     for _ in 0..3 {
         assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 200 "));
     }
     assert_eq!(api.requests().len(), 4);
     let gate = open(&api.base_url(), |options| {
-        options.keys = vec![Key::new("one").unwrap()]
+        options.clients = clients(&[Some("one")])
     });
     for _ in 0..2 {
         assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 429 "));
@@ -404,9 +407,7 @@ fn with_several_keys_a_useless_one_is_retired_and_the_last_one_never() {
 #[test]
 fn a_key_that_fails_for_several_calls_at_once_is_retired_once() {
     let gate = open("http://127.0.0.1:9/v1", |options| {
-        options.keys = ["one", "two", "three"]
-            .map(|key| Key::new(key).unwrap())
-            .into();
+        options.clients = clients(&["one", "two", "three"].map(Some));
     });
     let keys = &gate.service.keys;
     assert!(keys.retire(0) && keys.retire(0), "two calls with one key");
@@ -459,22 +460,27 @@ fn each_call_has_a_record_without_keys_and_bodies() {
 }
 
 #[test]
-fn a_streamed_answer_is_recorded_as_a_text_if_bodies_are() {
+fn a_streamed_answer_is_recorded_as_the_answer_that_its_parts_make_if_bodies_are() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calls.jsonl");
-    let stream =
-        "data: {\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n";
+    let part = |text: &str| json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+    let usage = json!({"prompt_tokens": 9, "completion_tokens": 3});
+    let last = json!({"choices": [], "usage": usage});
+    let events = [part("Because "), part("of the air."), last];
+    let stream = events.map(|event| format!("data: {event}\n\n")).concat() + "data: [DONE]\n\n";
     let api = Server::start().unwrap();
-    api.next(Reply::new(200, stream).header("content-type", "text/event-stream"));
+    api.next(Reply::new(200, stream.as_str()).header("content-type", "text/event-stream"));
     let gate = open(&api.base_url(), |options| {
         let journal = Journal::open(&path, Durability::Never).unwrap().journal;
         options.record = Some(RecordFile::new(journal, 0, true));
     });
-    exchange(&gate, &post("", QUESTION));
+    let answer = exchange(&gate, &post("", QUESTION));
+    assert!(answer.ends_with(&stream), "{answer}");
     drop(gate);
     let text = std::fs::read_to_string(path).unwrap();
     let record: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(record["response"]["body"], stream);
+    let message = &record["response"]["body"]["choices"][0]["message"];
+    assert_eq!(message["content"], "Because of the air.");
     assert_eq!(record["attempts"][0]["usage"]["input"], 9);
     assert_eq!(record["prompt"], QUESTION);
 }

@@ -145,8 +145,9 @@ fn a_prompt_that_failed_and_was_changed_is_sent_again() {
     let ran = bench.run(&[]);
     assert_eq!((ran.exit, bench.sent().len()), (1, 1), "{ran}");
     assert!(
-        ran.stderr
-            .contains("1 prompt never answered, and sent otherwise now"),
+        ran.stderr.contains(
+            "1 prompt failed before, with another text, model or parameter: sent again now"
+        ),
         "{ran}"
     );
     assert_eq!(ran.record("line-2")["prompt"], "bad two", "kept");

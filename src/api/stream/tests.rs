@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::request::with_fields;
 use super::*;
+use crate::api::{Usage, usage_of};
 
 const CHAT: &str = "/chat/completions";
 const RESPONSES: &str = "/responses";
@@ -160,6 +161,60 @@ fn every_way_to_write_events_is_read() {
         let text = body["choices"][0]["message"]["content"].as_str().unwrap();
         assert_eq!(text.trim_end_matches('!'), "Well done", "{n}");
     }
+}
+
+#[test]
+fn an_api_is_known_by_the_end_of_the_path_of_a_request() {
+    let usage = |path: &str, event: Value| {
+        let mut coming = ComingBody::at(path, 1 << 20);
+        coming.take(events(&[event]).as_bytes()).unwrap();
+        let _ = coming.end(Ok(())); // a part of a stream is enough
+        let body = String::from_utf8(coming.into_body()).unwrap();
+        usage_of(&body).map(|usage| (usage.input, usage.output))
+    };
+    let chat = json!({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 3}});
+    for path in [
+        "/v1/chat/completions",
+        "/deployments/x/chat/completions?api-version=1",
+    ] {
+        assert_eq!(usage(path, chat.clone()), Some((9, 3)), "{path}");
+    }
+    let counts = json!({"input_tokens": 9, "output_tokens": 3});
+    let start = json!({"type": "message_start", "message": {"usage": counts}});
+    assert_eq!(usage("/v1/messages", start), Some((9, 3)));
+    let done = json!({"type": "response.completed", "response": {"usage": counts}});
+    assert_eq!(usage("/v1/responses", done), Some((9, 3)));
+    let counts = json!({"promptTokenCount": 9, "candidatesTokenCount": 3});
+    let path = "/v1beta/models/g:streamGenerateContent?alt=sse";
+    assert_eq!(
+        usage(path, json!({"candidates": [], "usageMetadata": counts})),
+        Some((9, 3))
+    );
+    assert_eq!(usage("/v1/files", chat), None);
+}
+
+#[test]
+fn tokens_of_a_stream_are_counted_by_their_bytes_and_answers_teach_how_many() {
+    let meter = StreamMeter::default();
+    meter.count(400);
+    assert_eq!(
+        meter.so_far(),
+        100.0,
+        "four bytes each, before the first answer"
+    );
+    let usage = Usage {
+        output: 1_200,
+        reasoning: 200, // which the text does not have
+        ..Usage::default()
+    };
+    let answer = Answer {
+        usage: Some(usage),
+        ..Answer::new("x".repeat(2_000))
+    };
+    meter.learn(&answer);
+    meter.learn(&Answer::new("no usage"));
+    meter.count(400);
+    assert_eq!(meter.so_far(), 300.0);
 }
 
 #[test]

@@ -4,9 +4,12 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::CostArgs;
 use super::values::{
-    AutoOr, LogFormat, Param, ShowProgress, amount, auto_or, duration, finite, rpm, up_to,
+    LogFormat, RpmArg, ShowProgress, WorkersArg, amount, duration, finite, param, rpm, up_to,
+    workers,
 };
 use crate::api::ApiKind;
 use crate::backoff::Jitter;
@@ -144,7 +147,7 @@ pub(in crate::cli) struct CallArgs {
     /// Use the built-in practice server: no key, no network
     ///
     /// It makes its answers up: there is no model.
-    #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert"])]
+    #[arg(long, conflicts_with_all = ["base_url", "key_env", "ca_cert", "share"])]
     pub(in crate::cli) practice: bool,
 
     #[command(flatten)]
@@ -200,8 +203,8 @@ pub(in crate::cli) struct RequestArgs {
     /// Any other field of the body, such as top_p=0.9 (repeatable)
     ///
     /// Objects are merged, as in generationConfig={"topP":0.9}.
-    #[arg(long, value_name = "KEY=JSON")]
-    pub(in crate::cli) param: Vec<Param>,
+    #[arg(long, value_name = "KEY=JSON", value_parser = param)]
+    pub(in crate::cli) param: Vec<(String, Value)>,
 
     /// Ask for JSON that fits a schema, and check each answer
     ///
@@ -271,11 +274,11 @@ pub(in crate::cli) struct StreamArgs {
     #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
     pub(in crate::cli) first_token_timeout: Option<Duration>,
 
-    /// The longest wait for more of a stream [default: 2m]
+    /// The longest wait for more of a stream
     ///
-    /// It counts from the first token.
-    #[arg(long, value_name = "DUR", requires = "stream", value_parser = duration)]
-    pub(in crate::cli) idle_timeout: Option<Duration>,
+    /// It counts from the first token. Models think for less than the default in the middle of an answer.
+    #[arg(long, value_name = "DUR", default_value = "2m", requires = "stream", value_parser = duration)]
+    pub(in crate::cli) idle_timeout: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -312,7 +315,7 @@ pub(in crate::cli) struct RateArgs {
     /// auto follows the limit in the server's headers. If there is none, it starts slowly and finds the limit. none means
     /// that the server has no limit, as a server of your own: then only the calls in flight are limited.
     #[arg(long, value_name = "N", value_parser = rpm)]
-    pub(in crate::cli) rpm: Option<AutoOr<Option<NonZeroU32>>>,
+    pub(in crate::cli) rpm: Option<RpmArg>,
 
     /// Tokens a minute with each key [default: as the headers say]
     ///
@@ -339,7 +342,7 @@ pub(in crate::cli) struct RateArgs {
 impl RateArgs {
     /// Whether the server has no limit: `--rpm none`.
     pub(in crate::cli) fn has_no_limit(&self) -> bool {
-        self.rpm == Some(AutoOr::Number(None))
+        self.rpm == Some(RpmArg::None)
     }
 }
 
@@ -347,8 +350,8 @@ impl RateArgs {
 #[command(next_help_heading = "The rate")]
 pub(in crate::cli) struct BoundArgs {
     /// Calls in flight at once; auto is what the rate needs
-    #[arg(short, long, value_name = "N", default_value = "auto", value_parser = auto_or::<10_000, NonZeroUsize>)]
-    pub(in crate::cli) workers: AutoOr<NonZeroUsize>,
+    #[arg(short, long, value_name = "N", default_value = "auto", value_parser = workers)]
+    pub(in crate::cli) workers: WorkersArg,
 
     /// Stop after this long without an answer
     ///

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::iter;
 use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -52,10 +53,17 @@ fn with_tip<W: AsRef<OsStr>>(mut error: clap::Error, words: &[W]) -> clap::Error
 /// The command of this process with one more option, to be pasted into a shell. It is shortened if a word of it may
 /// hold a secret.
 pub(in crate::cli) fn command_line(prompts: &Path, option: &str) -> String {
-    let words: Vec<_> = env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    again(&words, &prompts.to_string_lossy(), option)
+    let words = env::args_os().skip(1);
+    let words = words.map(|word| from_here(Path::new(&word)).to_string_lossy().into_owned());
+    let words: Vec<_> = iter::once("paceline".to_owned()).chain(words).collect();
+    again(&words, &from_here(prompts).to_string_lossy(), option)
+}
+
+/// A path as it is typed in the current folder.
+pub(in crate::cli) fn from_here(path: &Path) -> &Path {
+    let here = env::current_dir();
+    let near = here.ok().and_then(|here| path.strip_prefix(here).ok());
+    near.filter(|near| *near != Path::new("")).unwrap_or(path)
 }
 
 fn again(words: &[String], prompts: &str, option: &str) -> String {
@@ -136,6 +144,19 @@ mod tests {
     fn commands_of_earlier_versions_point_to_their_place() {
         let said = said(&["push", "p.txt"]);
         assert!(said.contains("tip: paceline queue push"), "{said}");
+    }
+
+    #[test]
+    fn a_path_is_as_short_as_it_can_be_from_here() {
+        let here = env::current_dir().unwrap();
+        assert_eq!(from_here(&here.join("a/b.txt")), Path::new("a/b.txt"));
+        for path in [
+            here.as_path(),
+            Path::new("a.txt"),
+            Path::new("/elsewhere/a.txt"),
+        ] {
+            assert_eq!(from_here(path), path);
+        }
     }
 
     #[test]

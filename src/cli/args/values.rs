@@ -1,7 +1,6 @@
 //! Values as people type them.
 
-use std::num::NonZeroU32;
-use std::str::FromStr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -10,22 +9,29 @@ use serde_json::Value;
 use crate::backoff::{Backoff, Jitter};
 use crate::practice::Outage;
 
-/// A number, or `auto`.
+/// Calls a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum AutoOr<N> {
+pub(in crate::cli) enum RpmArg {
+    /// The server's limit is followed, or found.
     Auto,
-    Number(N),
+    /// The server has none.
+    None,
+    Limit(NonZeroU32),
 }
 
-impl<N> AutoOr<N> {
-    /// The number; `None` is `auto`.
-    pub(in crate::cli) fn number(self) -> Option<N> {
+impl RpmArg {
+    /// The number, if it is one.
+    pub(in crate::cli) fn number(self) -> Option<NonZeroU32> {
         match self {
-            AutoOr::Auto => None,
-            AutoOr::Number(number) => Some(number),
+            RpmArg::Limit(rpm) => Some(rpm),
+            RpmArg::Auto | RpmArg::None => None,
         }
     }
 }
+
+/// The number of workers; `None` is `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct WorkersArg(pub(in crate::cli) Option<NonZeroUsize>);
 
 /// A jitter by its name.
 pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
@@ -39,26 +45,21 @@ pub(in crate::cli) fn jitter(name: &str) -> Result<Jitter, String> {
     }
 }
 
-/// `auto`, a number of calls a minute, or `none`, which is no limit.
-pub(super) fn rpm(text: &str) -> Result<AutoOr<Option<NonZeroU32>>, String> {
+pub(super) fn rpm(text: &str) -> Result<RpmArg, String> {
     match text {
-        "auto" => Ok(AutoOr::Auto),
-        "none" => Ok(AutoOr::Number(None)),
+        "auto" => Ok(RpmArg::Auto),
+        "none" => Ok(RpmArg::None),
         _ => up_to::<{ u32::MAX }, _>(text)
-            .map(|rpm| AutoOr::Number(Some(rpm)))
+            .map(RpmArg::Limit)
             .map_err(|error| format!("{error}, auto or none")),
     }
 }
 
-/// `auto`, or a number from 1 to `MOST`.
-pub(super) fn auto_or<const MOST: u32, N>(text: &str) -> Result<AutoOr<N>, String>
-where
-    N: TryFrom<NonZeroU32>,
-{
+pub(super) fn workers(text: &str) -> Result<WorkersArg, String> {
     match text {
-        "auto" => Ok(AutoOr::Auto),
-        _ => up_to::<MOST, N>(text)
-            .map(AutoOr::Number)
+        "auto" => Ok(WorkersArg(None)),
+        _ => up_to::<10_000, _>(text)
+            .map(|workers| WorkersArg(Some(workers)))
             .map_err(|error| format!("{error}, or auto")),
     }
 }
@@ -79,28 +80,15 @@ pub(in crate::cli) enum LogFormat {
 }
 
 /// A field of the request's body.
-#[derive(Clone, Debug)]
-pub(in crate::cli) struct Param {
-    pub(in crate::cli) name: String,
-    pub(in crate::cli) value: Value,
-}
-
-impl FromStr for Param {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, json) = text
-            .split_once('=')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or("give KEY=JSON")?;
-        let value = serde_json::from_str(json).map_err(|error| {
-            format!("the value is not JSON ({error}); a text needs quotes: '{name}=\"…\"'")
-        })?;
-        Ok(Param {
-            name: name.to_owned(),
-            value,
-        })
-    }
+pub(super) fn param(text: &str) -> Result<(String, Value), String> {
+    let (name, json) = text
+        .split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("give KEY=JSON")?;
+    let value = serde_json::from_str(json).map_err(|error| {
+        format!("the value is not JSON ({error}); a text needs quotes: '{name}=\"…\"'")
+    })?;
+    Ok((name.to_owned(), value))
 }
 
 /// A number from 1 to `MOST`.
@@ -201,16 +189,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_a_minute_are_a_number_or_auto() {
-        let rpm = |text| auto_or::<1000, NonZeroU32>(text).map(AutoOr::number);
-        assert_eq!(rpm("auto"), Ok(None));
-        assert_eq!(rpm("60"), Ok(NonZeroU32::new(60)));
-        for bad in ["", "0", "-1", "1001", "fast", "1.5"] {
-            assert!(rpm(bad).is_err(), "{bad}");
+    fn calls_a_minute_are_a_number_or_auto_or_none() {
+        assert_eq!(rpm("auto"), Ok(RpmArg::Auto));
+        assert_eq!(rpm("none"), Ok(RpmArg::None));
+        assert_eq!(rpm("60").map(RpmArg::number), Ok(NonZeroU32::new(60)));
+        assert_eq!(workers("auto"), Ok(WorkersArg(None)));
+        assert_eq!(workers("60"), Ok(WorkersArg(NonZeroUsize::new(60))));
+        for bad in ["", "0", "-1", "10001", "fast", "1.5"] {
+            assert!(workers(bad).is_err(), "{bad}");
         }
-        assert_eq!(super::rpm("60"), Ok(AutoOr::Number(NonZeroU32::new(60))));
-        assert_eq!(super::rpm("none"), Ok(AutoOr::Number(None)));
-        assert!(super::rpm("0").is_err_and(|error| error.contains("none")));
+        assert!(rpm("0").is_err_and(|error| error.contains("none")));
     }
 
     #[test]
@@ -250,14 +238,14 @@ mod tests {
 
     #[test]
     fn parameters_are_json() {
-        let param: Param = "stop=[\"a=b\"]".parse().unwrap();
+        let field = |name: &str, value| Ok((name.to_owned(), value));
         assert_eq!(
-            (param.name.as_str(), param.value),
-            ("stop", serde_json::json!(["a=b"]))
+            param("stop=[\"a=b\"]"),
+            field("stop", serde_json::json!(["a=b"]))
         );
-        let error = "user=me".parse::<Param>().unwrap_err();
+        let error = param("user=me").unwrap_err();
         assert!(error.contains("'user=\"…\"'"), "{error}");
-        assert!("=1".parse::<Param>().is_err());
+        assert!(param("=1").is_err());
     }
 
     #[test]

@@ -6,6 +6,14 @@ use crate::batch::{Causes, Pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+fn screen(now: &Snapshot, cost: &CostArgs, look: TerminalLook) -> Vec<String> {
+    super::screen(now, cost, None, look)
+}
+
+fn one_line(now: &Snapshot, cost: &CostArgs) -> String {
+    super::one_line(now, cost, None)
+}
+
 fn steady() -> Snapshot {
     Snapshot {
         elapsed: SECOND * 75,
@@ -203,9 +211,48 @@ fn on_forty_columns() {
         "  740 answered   3 failed   9 retried",
         "  rate   paused, 12 s of 20 s",
         "  used   12.3k tokens in, 3.46M out",
-        "  ! 429 rate_limit_exceeded: Try again ",
+        "  ! 429 rate_limit_exceeded: Try again",
+        "    in 20s.",
     ];
     assert_eq!(screen(&paused(), &free(), narrow), expected);
+}
+
+#[test]
+fn what_goes_wrong_is_told_in_whole_words_and_in_three_lines_at_most() {
+    let narrow = TerminalLook { width: 40, ..PLAIN };
+    let dead = Snapshot {
+        answered: 0,
+        calls: 1,
+        failed_calls: causes(
+            None,
+            "no_connection",
+            &"nothing listens at http://127.0.0.1:8321 (connection refused) ".repeat(9),
+        ),
+        ..steady()
+    };
+    let lines = screen(&dead, &free(), narrow);
+    let expected = [
+        "  ! 1 of 1 call: nothing listens at",
+        "    http://127.0.0.1:8321 (connection",
+        "    refused) nothing listens at",
+    ];
+    assert!(lines.ends_with(&expected.map(str::to_owned)), "{lines:#?}");
+}
+
+#[test]
+fn tokens_a_second_are_shown_where_answers_are_streams_at_every_width() {
+    for width in [50, 80, 200] {
+        let look = TerminalLook { width, ..PLAIN };
+        let lines = super::screen(&steady(), &cost(), Some(1234.4), look);
+        assert_eq!(lines[4], "  stream 1,234 tokens a second", "{lines:#?}");
+    }
+    let line = super::one_line(&steady(), &cost(), Some(0.0));
+    assert!(line.ends_with("; 0 tokens a second"), "{line}");
+    assert!(
+        !screen(&steady(), &cost(), PLAIN)
+            .join("")
+            .contains("a second")
+    );
 }
 
 #[test]
