@@ -64,7 +64,7 @@ pub(super) fn end(
         "rows": rows,
         "other_failed": other_failed,
         "tokens": tokens(summary.tokens),
-        "is_half": summary.tokens.half == summary.tokens.by_price(),
+        "is_half": summary.tokens.half != [0; 4] && summary.tokens.half == summary.tokens.by_price(),
         "cost": args.cost.of(summary.tokens),
         "tokens_in_all": tokens_in_all,
         "cost_in_all": args.cost.of(all),
