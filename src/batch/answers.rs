@@ -25,6 +25,8 @@ impl Flag {
         match finish_reason {
             Some("length") => Some(Flag::Cut),
             Some("not_json") => Some(Flag::NotJson),
+            // A gate passes answers on without a look at their texts.
+            Some("not_read") => None,
             Some("content_filter" | "refusal") => Some(Flag::Filtered),
             None | Some("stop") => text.trim().is_empty().then_some(Flag::Empty),
             Some(_) => Some(Flag::Other),

@@ -12,18 +12,13 @@ pub(crate) use crate::text::{cleaned, one_line, shortened};
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let whole = seconds.round() as u64;
-    if time.is_zero() {
-        "0 s".to_owned()
-    } else if seconds < 0.9995 {
-        format!("{} ms", three_figures(seconds * 1e3))
-    } else if seconds < 59.95 {
-        format!("{} s", three_figures(seconds))
-    } else if whole < 3_600 {
-        two_units(whole, (60, "min"), (1, "s"))
-    } else if whole < 360_000 {
-        two_units(whole, (3_600, "h"), (60, "min"))
-    } else {
-        two_units(whole, (86_400, "d"), (3_600, "h"))
+    match seconds {
+        0.0 => "0 s".to_owned(),
+        ..0.9995 => three_figures(seconds * 1e3) + " ms",
+        ..59.95 => three_figures(seconds) + " s",
+        ..3_599.5 => two_units(whole, (60, "min"), (1, "s")),
+        ..359_999.5 => two_units(whole, (3_600, "h"), (60, "min")),
+        _ => two_units(whole, (86_400, "d"), (3_600, "h")),
     }
 }
 
@@ -48,24 +43,18 @@ fn two_units(seconds: u64, large: (u64, &str), small: (u64, &str)) -> String {
     let rounded = seconds.saturating_add(small.0 / 2) / small.0 * small.0;
     let rest = rounded % large.0 / small.0;
     let first = format!("{} {}", grouped(rounded / large.0), large.1);
-    if rest == 0 {
-        first
-    } else {
-        format!("{first} {rest} {}", small.1)
+    match rest {
+        0 => first,
+        _ => format!("{first} {rest} {}", small.1),
     }
 }
 
 /// A number with a comma at each thousand: `1,234,567`.
 pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    match number {
+        0..1_000 => number.to_string(),
+        _ => format!("{},{:03}", grouped(number / 1_000), number % 1_000),
     }
-    text
 }
 
 /// A measured number: grouped and whole from 100 on, below that with one decimal if it is not whole.
@@ -152,13 +141,10 @@ fn three_figures(number: f64) -> String {
 
 /// Without zeros at the end of a fraction.
 fn trimmed(number: String) -> String {
-    if !number.contains('.') {
-        return number;
+    match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.').into(),
+        false => number,
     }
-    number
-        .trim_end_matches('0')
-        .trim_end_matches('.')
-        .to_owned()
 }
 
 #[cfg(test)]

@@ -90,15 +90,10 @@ fn answer(request: &WireRequest) -> WireReply {
 }
 
 fn page() -> WireReply {
-    let headers = [
-        ("content-type", "text/html; charset=utf-8"),
-        ("content-security-policy", POLICY),
-        ("cache-control", "no-store"),
-    ];
-    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let mut reply = WireReply::new(200, PAGE);
-    reply.headers.extend(headers.map(owned));
-    reply
+    WireReply::new(200, PAGE)
+        .header("content-type", "text/html; charset=utf-8")
+        .header("content-security-policy", POLICY)
+        .header("cache-control", "no-store")
 }
 
 /// What stands behind the `?`: names and values without escapes.
@@ -116,10 +111,7 @@ impl LearnQuery<'_> {
         N: FromStr + PartialOrd + Display + Copy,
     {
         let [least, most] = bounds;
-        let Some(text) = self.get(name) else {
-            return Ok(usual);
-        };
-        let number = text.parse().ok();
+        let number = self.get(name).map_or(Some(usual), |text| text.parse().ok());
         number
             .filter(|number| least <= *number && *number <= most)
             .ok_or_else(|| format!("{name}: give a number from {least} to {most}"))
@@ -156,13 +148,6 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
     let strategy = Strategy::named(name, jitter, &scenario)
         .ok_or("strategy: give naive, sleep-5, sleep-30, backoff or pool")?;
     let result = strategy.run(&scenario);
-    let count = |status| {
-        result
-            .calls
-            .iter()
-            .filter(|call| call.status == status)
-            .count()
-    };
     let calls: Vec<_> = result.calls.iter().map(row).collect();
     Ok(json!({
         "figures": result.figures(),
@@ -170,8 +155,8 @@ fn run(query: &LearnQuery<'_>) -> Result<Value, String> {
         "threads": scenario.workers,
         "interval_ms": millis(scenario.interval()),
         "best_ms": millis(scenario.last_call_at_best()),
-        "answered": count(200),
-        "failed": count(503),
+        "answered": result.count(200),
+        "failed": result.count(503),
         "is_cut": result.calls.len() >= MOST_CALLS,
         "calls": calls,
     }))

@@ -1,7 +1,7 @@
 //! What `report` and `export` have in common: they read results, often twice, and write something that is made of them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Seek, Write};
 use std::path::Path;
 
 use thiserror::Error;
@@ -10,7 +10,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::format::counted;
 use crate::files::write_whole;
-use crate::journal::{Results, ResultsError};
+use crate::journal::{ResultLine, Results, ResultsError};
 
 /// The end of a command whose output to `to` failed. A reader that has left, as `head` does, is no error.
 pub(super) fn write_failed(to: &Path, source: &io::Error) -> Result<Exit, CommandError> {
@@ -96,14 +96,22 @@ pub(super) enum RereadError {
     Changed,
 }
 
-impl RereadError {
-    /// An error of the second reading. The first one found nothing wrong with the results.
-    pub(super) fn second(error: ResultsError) -> Self {
-        match error {
-            ResultsError::Read { source, .. } => RereadError::Again(source),
-            _ => RereadError::Changed,
-        }
+/// Reads again a line that comes this many lines after the one at this offset. The first reading found nothing wrong.
+pub(super) fn read_again<R: BufRead + Seek>(
+    results: &mut Results<R>,
+    offset: u64,
+    lines: u64,
+) -> Result<ResultLine<'_>, RereadError> {
+    let second = |error| match error {
+        ResultsError::Read { source, .. } => RereadError::Again(source),
+        _ => RereadError::Changed,
+    };
+    results.seek(offset).map_err(RereadError::Again)?;
+    for _ in 0..lines {
+        results.next_line().map_err(second)?;
     }
+    let line = results.next_line().map_err(second)?;
+    line.ok_or(RereadError::Changed)
 }
 
 /// Of each prompt keeps the last record, in order of the prompts. Entries are the line of a prompt and something about a

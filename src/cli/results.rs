@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::json;
 
 use super::args::RunArgs;
 use super::error::CommandError;
@@ -145,7 +145,6 @@ pub(super) fn open(
     if resume.index.len() > 0 {
         notes.extend(check_belongs(
             args,
-            output,
             input,
             client,
             &mut journal,
@@ -201,7 +200,6 @@ fn restart(args: &RunArgs, path: &Path, notes: &mut Vec<String>) -> Result<Journ
 /// them. The prompts of a pipe are compared as they come.
 fn check_belongs(
     args: &RunArgs,
-    output: Option<&Path>,
     input: &Input<'_>,
     client: &Client,
     journal: &mut Journal,
@@ -218,15 +216,15 @@ fn check_belongs(
     }))?;
     resume.is_compared = diff.changed() + diff.unanswered == 0;
     if diff.changed() > 0 && !args.keep {
-        let path = output.unwrap_or(Path::new(""));
+        let path = output_of(args)?.unwrap_or_default();
         if let (Some(first), Some(mut results)) = (&mut diff.first, read_back(journal)?) {
             let what = "cannot read results from";
             first
                 .look_up(&mut results, resume.settings.as_ref())
-                .map_err(CommandError::file(what, path))?;
+                .map_err(CommandError::file(what, &path))?;
         }
         let help = "keep the earlier answers with --keep, or start again with --restart, which keeps the old file aside";
-        let error = CommandError::usage(describe_changes(&diff, path)).help(help);
+        let error = CommandError::usage(describe_changes(&diff, &path)).help(help);
         return Err(error.see("docs/troubleshooting.md#would-be-sent-differently-now"));
     }
     let beyond = match args.reading.limit {
@@ -234,17 +232,20 @@ fn check_belongs(
         Some(_) => 0,
     };
     let gone = diff.gone + beyond;
-    let notes = [
-        (gone, "on record, but no longer in the input"),
+    let notes = told([
+        (gone, " on record, but no longer in the input"),
         (
             diff.unanswered,
-            "failed before, with another text, model or parameter: sent again now",
+            " failed before, with another text, model or parameter: sent again now",
         ),
-    ];
-    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
-    Ok(notes
-        .map(|(count, note)| format!("{} {note}", counted(count, "prompt")))
-        .collect())
+    ]);
+    Ok(notes.collect())
+}
+
+/// Numbers of prompts and what is odd about them, without zeros.
+fn told(odd: [(u64, &str); 2]) -> impl Iterator<Item = String> {
+    let odd = odd.into_iter().filter(|(count, _)| *count > 0);
+    odd.map(|(count, note)| counted(count, "prompt") + note)
 }
 
 /// What the prompts are sent with, in parts. Only the model is stored in words: the others may be long, or private.
@@ -262,33 +263,23 @@ fn settings_of(args: &RunArgs, client: &Client) -> Json {
         true => (Some(practice::MODEL), "the practice server".to_owned()),
         false => (request.model.as_deref(), host(client.url())),
     };
-    let parts = [
-        ("model", model.map(|model| shortened(model, 200))),
-        ("system message", request.system.clone().map(digest)),
-        (
-            "parameter",
-            (!parameters.is_empty()).then(|| digest(parameters.join(" "))),
-        ),
-        ("template", template.map(digest)),
-        (
-            "schema",
-            request.schema.as_deref().map(schema::text).map(digest),
-        ),
-        ("api", Some(args.calls.server.api.to_string())),
-        ("server", Some(server)),
-    ];
-    let there = parts
-        .into_iter()
-        .filter_map(|(part, value)| Some((part.to_owned(), value?.into())));
-    Json::from(Value::Object(there.chain(limit_of(args)).collect()))
-}
-
-/// The limit, with which a report checks the pace.
-fn limit_of(args: &RunArgs) -> impl Iterator<Item = (String, Value)> {
     let rpm = setup::rpm(&args.calls);
-    let burst = rpm.map(|_| args.calls.rate.burst);
-    let parts = [("rpm", rpm), ("burst", burst)].into_iter();
-    parts.filter_map(|(part, number)| Some((part.to_owned(), number?.get().into())))
+    let mut parts = json!({
+        "model": model.map(|model| shortened(model, 200)),
+        "system message": request.system.clone().map(digest),
+        "parameter": (!parameters.is_empty()).then(|| digest(parameters.join(" "))),
+        "template": template.map(digest),
+        "schema": request.schema.as_deref().map(schema::text).map(digest),
+        "api": args.calls.server.api.to_string(),
+        "server": server,
+        // The limit, with which a report checks the pace.
+        "rpm": rpm,
+        "burst": rpm.map(|_| args.calls.rate.burst),
+    });
+    if let Some(parts) = parts.as_object_mut() {
+        parts.retain(|_, part| !part.is_null());
+    }
+    Json::from(parts)
 }
 
 /// The host of an address, with its port: no password, and nothing that a path or query may hide.
@@ -302,26 +293,20 @@ fn host(url: &str) -> String {
 }
 
 fn describe_changes(diff: &ResumeDiff, path: &Path) -> String {
-    let kinds = [
-        (diff.other_text, "another text"),
-        (
-            diff.other_settings,
-            "the same text, but another model, system message or parameter",
-        ),
-    ];
-    let mut text = format!(
+    let heading = format!(
         "{} of the {} prompts on record in {} would be sent differently now:",
         diff.changed(),
         diff.recorded,
         path.display()
     );
-    for (count, change) in kinds.into_iter().filter(|(count, _)| *count > 0) {
-        text += &format!("\n  {}: {change}", counted(count, "prompt"));
-    }
-    if let Some(first) = &diff.first {
-        text += &format!("\n  {first}");
-    }
-    text
+    let settings = ": the same text, but another model, system message or parameter";
+    let kinds = told([
+        (diff.other_text, ": another text"),
+        (diff.other_settings, settings),
+    ]);
+    let first = diff.first.as_ref().map(ToString::to_string);
+    let lines: Vec<_> = [heading].into_iter().chain(kinds).chain(first).collect();
+    lines.join("\n  ")
 }
 
 fn read_back(journal: &mut Journal) -> Result<Option<Results<impl BufRead>>, CommandError> {

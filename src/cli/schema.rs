@@ -26,31 +26,24 @@ pub(super) fn text(given: &str) -> String {
 fn read(given: &str) -> Result<Value, String> {
     let is_json = given.trim_start().starts_with('{');
     let path = Path::new(given);
-    let means_a_file =
-        !is_json && (path.extension().is_some_and(|end| end == "json") || path.exists());
-    if means_a_file {
-        let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-        return serde_json::from_str(&text).map_err(|error| format!("it is not JSON: {error}"));
-    }
-    if is_json {
-        return serde_json::from_str(given).map_err(|error| format!("it is not JSON: {error}"));
-    }
-    short_form(given)
+    let is_named_like_one = path.extension().is_some_and(|end| end == "json");
+    let text = match given {
+        _ if is_json => given.to_owned(),
+        _ if is_named_like_one || path.exists() => {
+            fs::read_to_string(path).map_err(|error| error.to_string())?
+        }
+        _ => return short_form(given),
+    };
+    serde_json::from_str(&text).map_err(|error| format!("it is not JSON: {error}"))
 }
 
 /// `name, age int: in years, tags [str]`. Lines are fields as well; then a description may have commas.
 fn short_form(given: &str) -> Result<Value, String> {
-    let separator = if given.trim().contains('\n') {
-        '\n'
-    } else {
-        ','
-    };
+    let given = given.trim();
+    let separator = if given.contains('\n') { '\n' } else { ',' };
+    let fields = given.split(separator).map(str::trim);
     let mut properties = Map::new();
-    for field in given
-        .split(separator)
-        .map(str::trim)
-        .filter(|field| !field.is_empty())
-    {
+    for field in fields.filter(|field| !field.is_empty()) {
         let (name, schema) = named(field)?;
         if properties.insert(name.to_owned(), schema).is_some() {
             return Err(format!("the field {name} is there twice"));
@@ -70,42 +63,37 @@ fn named(field: &str) -> Result<(&str, Value), String> {
         Some((declared, about)) => (declared.trim(), Some(about.trim())),
         None => (field, None),
     };
-    let (name, kind) = declared
-        .split_once(char::is_whitespace)
-        .unwrap_or((declared, "str"));
+    let split = declared.split_once(char::is_whitespace);
+    let (name, kind) = split.unwrap_or((declared, "str"));
+    if name.is_empty() {
+        return Err(format!("the field {field:?} has no name"));
+    }
     let mut schema = kind_of(kind.trim()).ok_or_else(|| {
-        format!(
-            "the field {name:?} has the type {kind:?}: give str, int, num, bool, good|bad or [str]"
-        )
+        let kinds = "str, int, num, bool, good|bad or [str]";
+        format!("the field {name:?} has the type {kind:?}: give {kinds}")
     })?;
     if let Some(about) = about {
         schema["description"] = about.into();
     }
-    match name {
-        "" => Err(format!("the field {field:?} has no name")),
-        _ => Ok((name, schema)),
-    }
+    Ok((name, schema))
 }
 
 fn kind_of(kind: &str) -> Option<Value> {
-    if let Some(items) = kind
+    let within = kind
         .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return Some(json!({"type": "array", "items": kind_of(items.trim())?}));
-    }
-    if kind.contains('|') {
-        let words: Vec<_> = kind.split('|').map(str::trim).collect();
-        return Some(json!({"type": "string", "enum": words}));
-    }
-    let name = match kind {
-        "str" | "string" => "string",
-        "int" | "integer" => "integer",
-        "num" | "number" | "float" => "number",
-        "bool" | "boolean" => "boolean",
+        .and_then(|rest| rest.strip_suffix(']'));
+    Some(match kind {
+        "str" | "string" => json!({"type": "string"}),
+        "int" | "integer" => json!({"type": "integer"}),
+        "num" | "number" | "float" => json!({"type": "number"}),
+        "bool" | "boolean" => json!({"type": "boolean"}),
+        _ if within.is_some() => json!({"type": "array", "items": kind_of(within?.trim())?}),
+        _ if kind.contains('|') => {
+            let words: Vec<_> = kind.split('|').map(str::trim).collect();
+            json!({"type": "string", "enum": words})
+        }
         _ => return None,
-    };
-    Some(json!({"type": name}))
+    })
 }
 
 #[cfg(test)]

@@ -51,29 +51,31 @@ pub(super) fn end(
     summary: &Summary,
     records: &[EndLine],
 ) -> io::Result<String> {
-    let mut all = summary.tokens;
-    all += summary.earlier_tokens;
-    let tokens_in_all = (all != summary.tokens).then(|| tokens(all));
-    let calls = &summary.failed_calls;
-    let calls = (calls.total() > 0)
-        .then(|| call_counts(summary.calls, summary.retried, calls, summary.maybe_billed));
+    let (retried, unsure) = (summary.retried, summary.maybe_billed);
     let (rows, other_failed) = failed(&summary.failed_prompts);
+    let half = summary.tokens.half;
     let view = json!({
         "run": figures(args, summary),
+        "currency": args.cost.currency,
         "flags": summary.flags.to_string(),
         "rows": rows,
         "other_failed": other_failed,
-        "tokens": tokens(summary.tokens),
-        "is_half": summary.tokens.half != [0; 4] && summary.tokens.half == summary.tokens.by_price(),
-        "cost": args.cost.of(summary.tokens),
-        "tokens_in_all": tokens_in_all,
-        "cost_in_all": args.cost.of(all),
-        "calls": calls,
+        "tokens": summary.tokens,
+        "all_tokens": in_all(summary),
+        "is_half": half != [0; 4] && half == summary.tokens.by_price(),
+        "calls": call_counts(summary.calls, retried, &summary.failed_calls, unsure),
         "limit": limit,
         "is_shared": args.rate.share.is_some(),
         "records": records,
     });
     render(include_str!("summary/end.txt"), &view)
+}
+
+/// The tokens of this run and of earlier ones.
+fn in_all(summary: &Summary) -> Usage {
+    let mut all = summary.tokens;
+    all += summary.earlier_tokens;
+    all
 }
 
 /// Why prompts failed, the most frequent causes first, and how many failed for others. More are in the report.
@@ -87,32 +89,19 @@ fn failed(causes: &Causes) -> (Vec<Value>, u64) {
     let others = list.iter().skip(CAUSES).map(|cause| cause.count);
     let others = causes.others + others.sum::<u64>();
     let row = |cause: &&FailureCause| {
-        let has_status = cause.outcome != CallOutcome::Misfit;
-        let status = cause.status.filter(|_| has_status);
+        let status = cause
+            .status
+            .filter(|_| cause.outcome != CallOutcome::Misfit);
         let status = status.map(|status| format!("status {status}"));
-        let more = if cause.count > NAMES as u64 {
-            ", …"
-        } else {
-            ""
-        };
-        let names: Vec<_> = cause.first.iter().take(NAMES).map(String::as_str).collect();
         json!({
             "count": grouped(cause.count),
             "label": status.unwrap_or_else(|| cause.label()),
             "message": shortened(&cause.message, message),
-            "names": names.join(", ") + more,
+            "names": cause.first.iter().take(NAMES).collect::<Vec<_>>(),
+            "has_more": cause.count > NAMES as u64,
         })
     };
     (list.iter().take(CAUSES).map(row).collect(), others)
-}
-
-/// `1,000 tokens in (800 cached), 50 out`.
-fn tokens(usage: Usage) -> String {
-    let [input, cached, output] = [usage.input, usage.cached, usage.output].map(grouped);
-    match usage.cached {
-        0 => format!("{input} tokens in, {output} out"),
-        _ => format!("{input} tokens in ({cached} cached), {output} out"),
-    }
 }
 
 /// The number of calls: how many were retries, how many failed with which status, and how many may have been billed.
@@ -142,16 +131,15 @@ pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed:
 
 /// The figures of the last event, for tools: those that are there.
 pub(super) fn fields(args: &CallArgs, summary: &Summary) -> Fields {
-    let figures = figures(args, summary);
-    let figures = figures.as_object().cloned().unwrap_or_default();
-    let there = figures.into_iter().filter(|(_, value)| !value.is_null());
-    there.collect()
+    let Value::Object(mut figures) = figures(args, summary) else {
+        return Fields::new();
+    };
+    figures.retain(|_, value| !value.is_null());
+    figures
 }
 
 fn figures(args: &CallArgs, summary: &Summary) -> Value {
     let cost = |usage: Usage| args.cost.price.map(|price| price.cost(usage));
-    let mut all = summary.tokens;
-    all += summary.earlier_tokens;
     json!({
         "answered": summary.answered,
         "failed": summary.failed,
@@ -173,7 +161,7 @@ fn figures(args: &CallArgs, summary: &Summary) -> Value {
         "tokens_cached": summary.tokens.cached,
         "unmetered": summary.unmetered,
         "cost": cost(summary.tokens),
-        "cost_in_all": cost(all),
+        "cost_in_all": cost(in_all(summary)),
         "stopped": summary.stop.is_some().then_some(true),
         "failed_calls": summary.failed_calls.list,
         "failed_prompts": summary.failed_prompts.list,

@@ -60,7 +60,7 @@ impl RecordFile {
         };
         if record.error.is_none() {
             record.text = Some(String::new());
-            record.finish_reason = Some("stop".to_owned());
+            record.finish_reason = Some("not_read".to_owned());
         }
         self.journal.lock().append(&record)
     }

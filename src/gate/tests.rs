@@ -447,6 +447,7 @@ fn each_call_has_a_record_without_keys_and_bodies() {
     };
     assert_eq!(outcomes(0), ["rate_limited", "answered"]);
     assert_eq!(records[0]["prompt"], "POST /v1/chat/completions");
+    assert_eq!(records[0]["finish_reason"], "not_read");
     assert!(
         records[0]["attempts"][1]["usage"]["input"].as_u64() > Some(0),
         "{text}"

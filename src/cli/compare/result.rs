@@ -63,10 +63,15 @@ pub(in crate::cli) struct StrategyFigures {
 }
 
 impl StrategyResult {
+    /// The calls that were answered with this status.
+    pub(in crate::cli) fn count(&self, status: u16) -> usize {
+        let calls = self.calls.iter();
+        calls.filter(|call| call.status == status).count()
+    }
+
     pub(in crate::cli) fn figures(&self) -> StrategyFigures {
-        let refusals = self.calls.iter().filter(|call| !call.is_accepted());
         let mut by_prompt = HashMap::<u32, usize>::new();
-        for call in refusals.clone() {
+        for call in self.calls.iter().filter(|call| !call.is_accepted()) {
             *by_prompt.entry(call.prompt).or_default() += 1;
         }
         let given_up = by_prompt.values().filter(|count| **count > USUAL_RETRIES);
@@ -75,7 +80,7 @@ impl StrategyResult {
             time_ms: millis(self.time),
             last_call_ms: self.calls.last().map_or(0, |call| millis(call.at)),
             call_count: self.calls.len(),
-            rate_limited: refusals.count(),
+            rate_limited: self.count(429),
             largest_wave: self.largest_wave(),
             most_for_a_prompt: by_prompt.values().max().copied().unwrap_or(0),
             given_up: given_up.count(),

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::args::ExportOptions;
 use super::fields::RecordFields;
-use super::output::{RereadError, keep_last};
+use super::output::{RereadError, keep_last, read_again};
 use crate::batch::{Flag, Flags};
 use crate::journal::{AttemptUsage, Results, ResultsError};
 use crate::prompts::in_order;
@@ -137,12 +137,9 @@ pub(crate) fn export<R: BufRead + Seek>(
         torn: results.torn,
         ..Exported::default()
     };
-    results.seek(0).map_err(RereadError::Again)?;
     let mut writer = RowWriter::new(format, options, columns, to)?;
     for offset in offsets {
-        results.seek(offset).map_err(RereadError::Again)?;
-        let line = results.next_line().map_err(RereadError::second)?;
-        let line = line.ok_or(RereadError::Changed)?;
+        let line = read_again(results, offset, 0)?;
         let row: ExportRow<'_> = line.parse().map_err(|_| RereadError::Changed)?;
         exported.count(&row);
         if wants(format, options.failed, &row) {

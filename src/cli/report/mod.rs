@@ -2,8 +2,8 @@
 //!
 //! The numbers are plain data ([`Report`]), shown as text, as a page, and by `serde` as JSON.
 //!
-//! The results are read once for the numbers, in 24 bytes a call and 16 bytes a record; and once more, without a look at
-//! most of them, for the names of the few records that the numbers point to. A prompt's last record says what became of
+//! The results are read once for the numbers, in 24 bytes a call and 16 bytes a record; then the few records that the
+//! numbers point to are read again for their names. A prompt's last record says what became of
 //! it; the calls of all its records count, because they were all made.
 //!
 //! **What the pace is judged by.** A call is dated by `started_at`, the instant of its permit, in whole milliseconds: a
@@ -28,6 +28,7 @@ use super::output::RereadError;
 use crate::batch::Price;
 use crate::journal::{RecordAttempt, Results};
 use builder::ReportBuilder;
+use names::RecordPlaces;
 use numbers::{AuditedLimit, Report};
 
 pub(super) use command::run;
@@ -41,13 +42,15 @@ impl Report {
         limit: Option<AuditedLimit>,
     ) -> Result<Self, RereadError> {
         let mut builder = ReportBuilder::default();
+        let mut places = RecordPlaces::default();
         while let Some(line) = results.next_line()? {
             let fields: RecordFields<'_, RecordAttempt> = line.parse()?;
+            places.add(&line);
             builder.add(line.number, line.id(&fields.id)?.line, &fields);
         }
         let mut report = builder.finish(limit);
         report.torn_bytes = results.torn;
-        names::fill_in(&mut report, results)?;
+        names::fill_in(&mut report, results, &places)?;
         Ok(report)
     }
 

@@ -5,6 +5,7 @@ mod page;
 
 use super::numbers::{Excess, Moment, Percentiles};
 use super::*;
+use crate::batch::Flags;
 use crate::cli::template::{self, TextLook};
 use serde_json::{Value, json};
 use std::io::{self, Cursor};
@@ -102,6 +103,22 @@ fn the_last_record_of_a_prompt_says_what_became_of_it_and_the_calls_of_all_count
         (2, 0),
         "the first call of another run is no retry"
     );
+}
+
+#[test]
+fn an_answer_that_a_gate_passed_on_unread_is_not_said_to_be_empty() {
+    let passed = |reason| json!({"text": "", "finish_reason": reason});
+    let flags = |reason| report(&[record(1, &[], passed(reason))]).prompts.flags;
+    assert_eq!(
+        (flags("stop").empty, flags("not_read")),
+        (1, Flags::default())
+    );
+}
+
+#[test]
+fn a_failure_without_code_and_message_is_told_too() {
+    let report = report(&[failed(1, "", "")]);
+    assert!(text_of(&report).contains("1 failed") && page_of(&report).contains("1 failed"));
 }
 
 #[test]
