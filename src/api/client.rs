@@ -1,8 +1,8 @@
 //! One API at one address with one key: it makes the calls of a batch over HTTP.
 
 use std::string::FromUtf8Error;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use log::warn;
@@ -39,6 +39,9 @@ pub struct Client {
     path: String,
     key: Option<Key>,
     params: Params,
+    /// What stands before and after the prompt in each request; `None` inside if requests differ in more. To make a body
+    /// anew for each of a million prompts takes longer than all else about a prompt that is done.
+    frame: OnceLock<Option<[String; 2]>>,
     secrets: Secrets,
     /// Whether a limit that cannot be read was warned of.
     warned: AtomicBool,
@@ -108,6 +111,7 @@ impl Client {
             path,
             key: key.cloned(),
             params,
+            frame: OnceLock::new(),
             secrets: Secrets::new(key.map(Key::expose).into_iter().chain(secrets_of(&url))),
             warned: AtomicBool::new(false),
             #[cfg(feature = "cli")]
@@ -189,6 +193,16 @@ impl Client {
             }
         }
         self
+    }
+
+    /// Finds where the prompt stands in a request. An API of somebody's own may do anything to it.
+    fn frame(&self) -> Option<[String; 2]> {
+        const PROMPT: &str = " \u{1}Prompt\u{1} ";
+        ApiKind::of_path(&self.path)?;
+        let request = self.api.body(PROMPT, &self.params).to_string();
+        let prompt = Value::from(PROMPT).to_string();
+        let (before, after) = request.split_once(&prompt)?;
+        (!after.contains(&prompt)).then(|| [before.to_owned(), after.to_owned()])
     }
 
     /// Hides the secrets of the whole run: those of the other keys, too.
@@ -536,12 +550,19 @@ pub(crate) fn request_id(headers: &[(String, String)]) -> Option<String> {
 
 impl Ask for Client {
     fn request(&self, prompt: &str) -> Vec<u8> {
-        serde_json::to_vec(&self.api.body(prompt, &self.params)).expect("a value can be written")
+        let Some([before, after]) = self.frame.get_or_init(|| self.frame()) else {
+            return self.api.body(prompt, &self.params).to_string().into_bytes();
+        };
+        let mut request = Vec::with_capacity(before.len() + prompt.len() + after.len() + 16);
+        request.extend_from_slice(before.as_bytes());
+        serde_json::to_writer(&mut request, prompt).expect("a text can be written");
+        request.extend_from_slice(after.as_bytes());
+        request
     }
 
     fn request_row(&self, prompt: &str, row: &Row) -> Result<Vec<u8>, String> {
         let body = row.body(&*self.api, &self.path, prompt, &self.params)?;
-        Ok(serde_json::to_vec(&body).expect("a value can be written"))
+        Ok(body.to_string().into_bytes())
     }
 
     fn ask(&self, request: &[u8]) -> Result<Answer, CallError> {
@@ -605,6 +626,28 @@ mod tests {
             Params::default(),
         );
         assert!(!format!("{client:?}").contains("sk-secret"));
+    }
+
+    #[test]
+    fn a_request_is_the_body_of_the_api_whatever_the_prompt_is() {
+        let params = Params {
+            model: "m".to_owned(),
+            system: Some("\"Be\" brief.".to_owned()),
+            ..Params::default()
+        };
+        for api in ["chat", "responses", "messages", "gemini", "embeddings"] {
+            let api: ApiKind = api.parse().unwrap();
+            let client = Client::new(api.api(), None, None, params.clone());
+            for prompt in [
+                "",
+                "Why?",
+                "\"\n\u{1}Prompt\u{1} é\u{2028}",
+                " \u{1}Prompt\u{1} ",
+            ] {
+                let expected = api.body(prompt, &params).to_string();
+                assert_eq!(client.request(prompt), expected.into_bytes());
+            }
+        }
     }
 
     #[test]

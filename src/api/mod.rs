@@ -44,7 +44,7 @@ pub(crate) use self::{
     client::{StreamLimits, masked, request_id, secrets_of},
     error::{CANCELLED, EXPIRED},
     header::{ExtraHeader, OF_A_CONNECTION},
-    row::is_url,
+    row::{is_url, text_of},
     secrets::Secrets,
     stream::{ComingBody, StreamMeter},
 };

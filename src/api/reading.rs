@@ -234,12 +234,8 @@ fn usage_in(usage: &Value, gemini: &Value, tier: &Value) -> Option<Usage> {
 /// thoughts apart from the answer; the others count them in.
 fn counted(usage: &Value) -> Option<Usage> {
     // Plainer than a JSON pointer, whose escapes cost a tenth of a report.
-    let within = |path: &str| {
-        path[1..]
-            .split('/')
-            .try_fold(usage, |at, name| at.get(name))
-    };
-    let count = |path: &&str| tokens(within(path)?);
+    let part = |path: &str| path.split('/').try_fold(usage, |part, name| part.get(name));
+    let count = |path: &&str| tokens(part(path)?);
     let first = |paths: &[&str]| paths.iter().find_map(count).unwrap_or(0);
     // The first name that is there counts, with those that have to be added.
     let total = |ways: [&[&str]; 3]| {
@@ -247,40 +243,40 @@ fn counted(usage: &Value) -> Option<Usage> {
         ways.iter().find_map(sum)
     };
     let input = total([
-        &["/prompt_tokens"],
+        &["prompt_tokens"],
         &[
-            "/input_tokens",
-            "/cache_creation_input_tokens",
-            "/cache_read_input_tokens",
+            "input_tokens",
+            "cache_creation_input_tokens",
+            "cache_read_input_tokens",
         ],
-        &["/promptTokenCount", "/toolUsePromptTokenCount"],
+        &["promptTokenCount", "toolUsePromptTokenCount"],
     ]);
     let output = total([
-        &["/completion_tokens"],
-        &["/output_tokens"],
-        &["/candidatesTokenCount", "/thoughtsTokenCount"],
+        &["completion_tokens"],
+        &["output_tokens"],
+        &["candidatesTokenCount", "thoughtsTokenCount"],
     ]);
     if input.is_none() && output.is_none() {
         return None;
     }
     let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
     let cached = first(&[
-        "/prompt_tokens_details/cached_tokens",
-        "/input_tokens_details/cached_tokens",
-        "/cache_read_input_tokens",
-        "/prompt_cache_hit_tokens",
-        "/cachedContentTokenCount",
+        "prompt_tokens_details/cached_tokens",
+        "input_tokens_details/cached_tokens",
+        "cache_read_input_tokens",
+        "prompt_cache_hit_tokens",
+        "cachedContentTokenCount",
     ]);
     let reasoning = first(&[
-        "/completion_tokens_details/reasoning_tokens",
-        "/output_tokens_details/reasoning_tokens",
-        "/thoughtsTokenCount",
+        "completion_tokens_details/reasoning_tokens",
+        "output_tokens_details/reasoning_tokens",
+        "thoughtsTokenCount",
     ]);
     let cached = cached.min(input);
     Some(Usage {
         input,
         cached,
-        cache_write: first(&["/cache_creation_input_tokens"]).min(input - cached),
+        cache_write: first(&["cache_creation_input_tokens"]).min(input - cached),
         output,
         reasoning: reasoning.min(output),
         ..Usage::default()

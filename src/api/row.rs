@@ -136,8 +136,8 @@ fn is_of_the_system(message: &Value) -> bool {
     matches!(message["role"].as_str(), Some("system" | "developer"))
 }
 
-/// The text of a message, which may have several parts.
-fn text_of(content: &Value) -> String {
+/// The text of a message, which may have several parts, some of them pictures.
+pub(crate) fn text_of(content: &Value) -> String {
     let Value::Array(parts) = content else {
         return content.as_str().unwrap_or_default().to_owned();
     };

@@ -17,18 +17,21 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// What tells a stream from another body is at most this long, in bytes: a byte order mark, and `event:`.
 const LONGEST_FIELD: usize = 9;
 
-/// The fields whose texts come in parts. Other texts are replaced by later ones.
-const IN_PARTS: [&str; 9] = [
-    "arguments",
-    "content",
-    "partial_json",
-    "reasoning",
-    "reasoning_content",
-    "refusal",
-    "signature",
-    "text",
-    "thinking",
-];
+/// Whether a text of this field comes in parts. Other texts are replaced by later ones.
+fn is_in_parts(field: &str) -> bool {
+    matches!(
+        field,
+        "arguments"
+            | "content"
+            | "partial_json"
+            | "reasoning"
+            | "reasoning_content"
+            | "refusal"
+            | "signature"
+            | "text"
+            | "thinking"
+    )
+}
 
 /// The fields of a request that ask for a stream, with its usage.
 pub(super) fn asking(api: ApiKind) -> Value {
@@ -183,11 +186,11 @@ impl ComingBody {
     }
 
     fn fits(&self, size: usize) -> Result<(), TransportError> {
-        let text = format!("the body is larger than {} bytes", self.limit);
-        match size > self.limit {
-            true => Err(TransportError::new(TransportFault::TooLarge, &text)),
-            false => Ok(()),
+        if size <= self.limit {
+            return Ok(());
         }
+        let text = format!("the body is larger than {} bytes", self.limit);
+        Err(TransportError::new(TransportFault::TooLarge, &text))
     }
 
     /// Takes a line. Comments and other fields than the data are skipped.
@@ -302,11 +305,7 @@ impl ComingBody {
                 self.parts.add(json!({"output": [event["item"]]}));
             }
             "response.output_text.delta" | "response.refusal.delta" => {
-                let name = if kind.contains("text") {
-                    "text"
-                } else {
-                    "refusal"
-                };
+                let name = ["refusal", "text"][usize::from(kind.contains("text"))];
                 let part = json!({"index": event["content_index"], name: event["delta"]});
                 let item = json!({"index": index, "content": [part]});
                 self.parts.add(json!({"output": [item]}));
@@ -365,13 +364,11 @@ impl StreamedParts {
 
     /// Puts a part into what is there. What is null changes nothing.
     fn merge(&mut self, name: &str, there: &mut Value, part: Value) {
-        if there.is_null() {
-            *there = match &part {
-                Value::Object(_) => json!({}),
-                Value::Array(_) => json!([]),
-                Value::String(_) => json!(""),
-                _ => Value::Null,
-            };
+        match &part {
+            Value::Object(_) if there.is_null() => *there = json!({}),
+            Value::Array(_) if there.is_null() => *there = json!([]),
+            Value::String(_) if there.is_null() => *there = json!(""),
+            _ => {}
         }
         match (there, part) {
             (Value::Object(there), Value::Object(part)) => {
@@ -385,7 +382,7 @@ impl StreamedParts {
                     self.merge_item(name, there, part);
                 }
             }
-            (Value::String(there), Value::String(part)) if IN_PARTS.contains(&name) => {
+            (Value::String(there), Value::String(part)) if is_in_parts(name) => {
                 self.size += part.len();
                 self.text += part.len();
                 self.has_begun |= !part.is_empty();

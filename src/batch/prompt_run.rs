@@ -114,15 +114,14 @@ impl<'a> PromptRun<'a> {
         if answer.as_ref().is_err_and(CallError::is_without_capacity) {
             self.starved_since.get_or_insert(now);
         }
-        let ended = answer.as_ref();
-        let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
+        let attempt = attempt_of(started_at, answer);
         let attempt = RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             key: granted.permit.key(),
             queued: std::mem::take(&mut self.queued),
             paced: granted.paced,
             took: now - granted.permit.granted_at(),
-            ..RecordAttempt::of(started_at, ended)
+            ..attempt
         };
         self.view.called(&self.job.prompt, &attempt, answer, now);
         self.attempts.push(attempt);
@@ -219,9 +218,7 @@ impl<'a> PromptRun<'a> {
             Err(error) if error.is_fatal() => error.class = Class::Rejected,
             Err(_) => {}
         }
-        let ended = answer.as_ref();
-        let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
-        let attempt = RecordAttempt::of(row.started_at, ended);
+        let attempt = attempt_of(row.started_at, &answer);
         let attempt = RecordAttempt {
             took: row.took,
             batch: Some(row.batch),
@@ -252,6 +249,15 @@ impl<'a> PromptRun<'a> {
             ..failed(self.job, error.code, error.message)
         })
     }
+}
+
+/// An attempt that ended like this, with its tokens: a resume need not look for them in the response.
+fn attempt_of(started_at: SystemTime, answer: &Result<Answer, CallError>) -> RecordAttempt {
+    let ended = answer.as_ref();
+    let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
+    let attempt = RecordAttempt::of(started_at, ended);
+    let usage = answer.as_ref().map_or(attempt.usage, |answer| answer.usage);
+    RecordAttempt { usage, ..attempt }
 }
 
 /// A record of this prompt without an answer.

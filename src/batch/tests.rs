@@ -224,6 +224,35 @@ fn a_prompt_without_capacity_waits_alone_and_is_asked_at_full_price_when_its_pat
     assert!(before.iter().all(|outcome| *outcome == "no_capacity"));
 }
 
+/// Makes no request: whoever asks for one reads a prompt's files.
+#[derive(Debug)]
+struct NoRequests;
+
+impl Ask for NoRequests {
+    fn request(&self, _: &str) -> Vec<u8> {
+        panic!("this prompt is done")
+    }
+
+    fn ask(&self, _: &[u8]) -> Result<Answer, CallError> {
+        panic!("this prompt is done")
+    }
+}
+
+#[test]
+fn a_prompt_that_was_compared_and_is_done_is_skipped_without_its_request() {
+    let done = (1..=3).map(|line| (RecordId::of(line, b"request"), true));
+    let resume = Resume {
+        index: done.collect(),
+        is_compared: true,
+        ..Resume::default()
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SimClock::new());
+    let cancel = CancelToken::on(clock.clone());
+    let batch = Batch::new(paced(60), [&NoRequests as &dyn Ask], clock, cancel);
+    let summary = batch.resuming(resume).run(prompts(3), |_| Ok(()));
+    assert_eq!((summary.before, summary.calls), (3, 0));
+}
+
 #[test]
 fn the_articles_batch_takes_its_twenty_minutes_and_every_prompt_is_answered() {
     let ran = run(with_workers(paced(10), 4), 200, SECOND * 2, |_, _| {

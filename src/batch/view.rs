@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use super::event::{Event, PauseReason};
 use super::meter::{Latencies, RecentCalls};
 use super::snapshot::{Allowed, Pause, Snapshot};
-use crate::api::{Answer, CallError, Class};
+use crate::api::{Answer, CallError};
 use crate::journal::RecordAttempt;
 use crate::limiter::Rate;
+use crate::outcome::CallOutcome;
 use crate::pacing::RateLimit;
 use crate::prompts::Prompt;
 
@@ -181,19 +182,15 @@ impl View {
         counts.calls += 1;
         counts.retried += u64::from(attempt.n > 1);
         counts.maybe_billed += u64::from(attempt.billed.is_some());
-        let usage = match answer {
-            Ok(answer) => answer.usage,
-            Err(_) => attempt.usage,
-        };
-        counts.tokens += usage.unwrap_or_default();
-        match answer {
-            Ok(_) => counts.unmetered += u64::from(usage.is_none()),
-            Err(error) => {
-                let is_limited = error.class == Class::RateLimited;
-                counts.rate_limited += u64::from(is_limited);
-                counts.faults += u64::from(!is_limited);
-                counts.failed_calls.count_call(&prompt.custom_id, error);
-            }
+        counts.tokens += attempt.usage.unwrap_or_default();
+        match attempt.outcome {
+            CallOutcome::Answered => counts.unmetered += u64::from(attempt.usage.is_none()),
+            CallOutcome::RateLimited => counts.rate_limited += 1,
+            CallOutcome::NoCapacity => {}
+            _ => counts.faults += 1,
+        }
+        if let Err(error) = answer {
+            counts.failed_calls.count_call(&prompt.custom_id, error);
         }
     }
 

@@ -77,7 +77,9 @@ impl RecordFields<'_, RecordAttempt> {
             return all;
         }
         let mut sum = Usage::default();
-        let stated = self.attempts.iter().filter_map(|attempt| attempt.usage);
+        let calls = self.attempts.iter();
+        let without = calls.filter(|attempt| attempt.outcome != CallOutcome::Answered);
+        let stated = without.filter_map(|attempt| attempt.usage);
         stated.for_each(|usage| sum += usage);
         sum
     }

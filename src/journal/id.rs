@@ -41,16 +41,18 @@ impl FromStr for RecordId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let read = || {
             let (line, digits) = text.strip_prefix("pl_")?.split_once('_')?;
-            Some(RecordId {
+            let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+            let is_written_so = digits.len() == 16
+                && digits.bytes().all(is_digit)
+                && line.starts_with(|first: char| matches!(first, '1'..='9'));
+            is_written_so.then_some(RecordId {
                 line: line.parse().ok()?,
                 digest: u64::from_str_radix(digits, 16).ok()?,
             })
         };
-        read()
-            .filter(|id| id.line > 0 && id.to_string() == text)
-            .ok_or(
-                "not the id of a record, which is pl_, a line number, _ and 16 hexadecimal digits",
-            )
+        read().ok_or(
+            "not the id of a record, which is pl_, a line number, _ and 16 hexadecimal digits",
+        )
     }
 }
 

@@ -115,8 +115,7 @@ pub struct RecordAttempt {
     /// Whether it was billed, if that is in doubt: there was no answer, but the request was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) billed: Option<Billed>,
-    /// The tokens that the server stated, where the record's response does not: of a call that brought no answer, or one
-    /// through a gate.
+    /// The tokens that the server stated. Older versions left them out where the record's response states them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
     /// What came of an answer that broke off.

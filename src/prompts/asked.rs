@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{InputRow, Reading, short};
-use crate::api::{Row, is_url};
+use crate::api::{Row, is_url, text_of};
 
 /// Parameters that a row may have of its own.
 const SETTINGS: [&str; 4] = ["model", "system", "max_tokens", "temperature"];
@@ -148,17 +148,5 @@ fn checked(messages: &[Value]) -> Result<Vec<Value>, String> {
 pub(super) fn question(messages: &[Value]) -> Option<String> {
     let mut said = messages.iter().rev();
     let last = said.find(|message| message["role"] == "user")?;
-    Some(text_of(&last["content"])?).filter(|text| !text.trim().is_empty())
-}
-
-/// The text of a message, which may have several parts, some of them pictures.
-fn text_of(content: &Value) -> Option<String> {
-    let Value::Array(parts) = content else {
-        return content.as_str().map(str::to_owned);
-    };
-    let texts: Vec<_> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
-    Some(texts.join("\n"))
+    Some(text_of(&last["content"])).filter(|text| !text.trim().is_empty())
 }
