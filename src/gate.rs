@@ -126,6 +126,10 @@ impl Gate {
         &self.service.upstream.version
     }
 
+    pub(crate) fn options(&self) -> &GateOptions {
+        &self.service.options
+    }
+
     /// Lets nobody in any more, sends those in line away, and returns when no call is on its way.
     pub(crate) fn close(&self) {
         const GLANCE: Duration = Duration::from_millis(50);

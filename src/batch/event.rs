@@ -180,13 +180,32 @@ fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallErro
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)));
     let there: Vec<_> = there.collect();
-    let colon = if error.is_some() { " failed: " } else { "" };
-    let why = error.map(ToString::to_string).unwrap_or_default();
+    let text = attempt_text(prompt, attempt, error);
     let record = &mut log::Record::builder();
     let fields = there.as_slice();
     let record = record
         .level(Level::Info)
         .target(module_path!())
         .key_values(&fields);
-    log::logger().log(&record.args(format_args!("call{colon}{why}")).build());
+    log::logger().log(&record.args(format_args!("{text}")).build());
+}
+
+/// The prompt, the status, how long it took, and if it failed why, and when it is made again.
+fn attempt_text(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallError>) -> String {
+    let outcome = || attempt.outcome.name().to_owned();
+    let outcome = attempt
+        .status
+        .map_or_else(outcome, |status| status.to_string());
+    let took = attempt.took.as_secs_f64();
+    let why = error.map_or_else(String::new, |error| match error.status {
+        Some(_) => format!("  {}: {}", error.code, error.message),
+        None => format!("  {}", error.message),
+    });
+    let again = attempt
+        .backoff
+        .map_or_else(String::new, |wait| match wait.as_secs() {
+            0 => format!("  (again in {} ms)", wait.as_millis()),
+            _ => format!("  (again in {:.1} s)", wait.as_secs_f64()),
+        });
+    format!("{}  {outcome}  {took:.2} s{why}{again}", prompt.custom_id)
 }

@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use console::Term;
 use serde_json::json;
 
 use super::args::{GateArgs, RpmArg};
@@ -27,7 +26,6 @@ use crate::journal::{Durability, Journal};
 use crate::pacing::KeyLimits;
 use crate::practice::Server;
 use crate::retry::Retry;
-use crate::text::shortened;
 
 /// Idle connections that are kept open to the API: as many calls may be in flight without a new handshake.
 const CONNECTIONS: usize = 256;
@@ -38,21 +36,13 @@ pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
         .practice
         .then(|| setup::start_practice(rpm, &args.rate));
     let practice = practice.transpose()?;
-    let options = options(args, practice.as_ref())?;
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let addr = args.listen.unwrap_or(to);
-    let start = json!({
-        "api": masked(&options.base_url),
-        "rpm": rpm,
-        "has_no_limit": args.rate.has_no_limit(),
-        "has_key": options.clients[0].has_key(),
-        "variable": args.server.api.api().base_url_env(),
-    });
-    let gate = Gate::open(addr, options)
+    let gate = Gate::open(addr, options(args, practice.as_ref())?)
         .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
-    inform(welcome(args, &gate, start)?);
+    inform(welcome(args, &gate)?);
     show(&gate, &cancel)?;
     gate.close();
     inform(render(include_str!("gate/end.txt"), &gate.counts())?);
@@ -110,15 +100,24 @@ fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
     Ok(Some(file))
 }
 
-/// The first lines. `start` is what the options say.
-fn welcome(args: &GateArgs, gate: &Gate, mut start: serde_json::Value) -> io::Result<String> {
-    start["url"] = gate.url().into();
-    // Anthropic's and Google's programs add the version themselves.
-    start["version"] = match args.server.api {
-        ApiKind::Messages | ApiKind::Gemini => "".into(),
-        _ => gate.version().into(),
+/// The first lines.
+fn welcome(args: &GateArgs, gate: &Gate) -> io::Result<String> {
+    let options = gate.options();
+    let version = match args.server.api {
+        // Anthropic's and Google's programs add the version themselves.
+        ApiKind::Messages | ApiKind::Gemini => "",
+        _ => gate.version(),
     };
-    render(include_str!("gate/welcome.txt"), &start)
+    let view = json!({
+        "url": gate.url(),
+        "version": version,
+        "api": masked(&options.base_url),
+        "rpm": args.rate.rpm.and_then(RpmArg::number),
+        "has_no_limit": args.rate.has_no_limit(),
+        "has_key": options.clients[0].has_key(),
+        "variable": args.server.api.api().base_url_env(),
+    });
+    render(include_str!("gate/welcome.txt"), &view)
 }
 
 /// Shows what goes on until Ctrl-C: drawn on a terminal, elsewhere a line when something has happened.
@@ -133,8 +132,7 @@ fn show(gate: &Gate, cancel: &CancelToken) -> io::Result<()> {
     while cancel.sleep(if is_live { FRAME } else { PERIOD }).is_ok() {
         let now = render(include_str!("gate/now.txt"), &gate.counts())?;
         if is_live {
-            let width = usize::from(Term::stderr().size().1).saturating_sub(1);
-            screen().draw(now.lines().map(|line| shortened(line, width)).collect());
+            screen().draw_text(&now);
         } else if now != last {
             inform(now.replace('\n', "; "));
             last = now;

@@ -189,9 +189,8 @@ struct SeenRows {
     shared: u64,
     /// The first id that comes again, and its line.
     first: Option<(String, u64)>,
-    /// How many rows have each parameter, and how many have files.
+    /// How many rows have each parameter, or files.
     own: BTreeMap<String, u64>,
-    with_files: u64,
 }
 
 impl SeenRows {
@@ -205,10 +204,10 @@ impl SeenRows {
             self.first
                 .get_or_insert_with(|| (prompt.custom_id.clone(), prompt.line));
         }
-        for name in prompt.row.settings.keys() {
-            *self.own.entry(name.clone()).or_default() += 1;
+        let files = (!prompt.row.files.is_empty()).then(|| "files".to_owned());
+        for name in prompt.row.settings.keys().cloned().chain(files) {
+            *self.own.entry(name).or_default() += 1;
         }
-        self.with_files += u64::from(!prompt.row.files.is_empty());
     }
 
     fn notes(&self, has_template: bool) -> Vec<String> {
@@ -235,9 +234,6 @@ impl SeenRows {
             .collect();
         if !own.is_empty() {
             notes.push(format!("rows have their own {}", own.join(", ")));
-        }
-        if self.with_files > 0 {
-            notes.push(format!("{} with files", counted(self.with_files, "row")));
         }
         notes
     }

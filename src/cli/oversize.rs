@@ -20,8 +20,8 @@ pub(super) struct OversizedPrompts {
     limit: Option<NonZeroU32>,
     counting: Counting,
     count: u64,
-    /// The lines of the first few, and about how many tokens each needs.
-    first: Vec<(u64, f64)>,
+    /// The line of the first one, and about how many tokens it needs.
+    first: Option<String>,
 }
 
 impl OversizedPrompts {
@@ -30,7 +30,7 @@ impl OversizedPrompts {
             limit,
             counting,
             count: 0,
-            first: Vec::new(),
+            first: None,
         }
     }
 
@@ -45,32 +45,28 @@ impl OversizedPrompts {
 
     /// Looks at the request of a line.
     pub(super) fn weigh(&mut self, line: u64, size: RequestSize) {
-        const SHOWN: usize = 3;
         let least = size.least(self.counting);
-        let is_too_large = |limit: NonZeroU32| least > f64::from(limit.get());
-        if self.limit.is_some_and(is_too_large) {
+        if self
+            .limit
+            .is_some_and(|limit| least > f64::from(limit.get()))
+        {
             self.count += 1;
-            if self.first.len() < SHOWN {
-                self.first.push((input_line(line), least));
-            }
+            let line = input_line(line);
+            let named = || format!("line {line} (about {least:.0} tokens)");
+            self.first.get_or_insert_with(named);
         }
     }
 
     /// The warning; `None` if all prompts fit.
     pub(super) fn warning(&self) -> Option<String> {
-        let limit = self.limit.filter(|_| self.count > 0)?;
-        let first = self.first.iter();
-        let lines: Vec<_> = first
-            .map(|(line, least)| format!("line {line} (about {least:.0} tokens)"))
-            .collect();
-        let more = match self.count - self.first.len() as u64 {
-            0 => String::new(),
-            more => format!(" and {more} more"),
+        let (limit, first) = (self.limit?, self.first.as_ref()?);
+        let more = match self.count {
+            1 => String::new(),
+            count => format!(" and {} more", count - 1),
         };
         Some(format!(
-            "{} can never be accepted by a server that keeps to --tpm {limit}, being larger than that: {}{more}",
+            "{} can never be accepted by a server that keeps to --tpm {limit}, being larger than that: {first}{more}",
             counted(self.count, "prompt"),
-            lines.join(", ")
         ))
     }
 }
@@ -97,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prompts_that_can_never_be_accepted_are_named_by_their_first_lines() {
+    fn prompts_that_can_never_be_accepted_are_counted_and_the_first_is_named() {
         let mut oversized = OversizedPrompts::new(NonZeroU32::new(1000), Counting::Reserved);
         let size = |bytes, most| RequestSize { bytes, most };
         oversized.weigh(1, size(400, Some(900)));
@@ -113,7 +109,7 @@ mod tests {
         let said = oversized.warning().unwrap();
         assert!(
             said.starts_with("7 prompts can never")
-                && said.ends_with(", line 4 (about 2000 tokens) and 4 more")
+                && said.ends_with(": line 2 (about 1001 tokens) and 6 more")
         );
     }
 

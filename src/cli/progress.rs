@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use console::Term;
+use console::{Term, truncate_str};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
@@ -235,6 +235,18 @@ impl Screen {
             let _ = redraw(drawn, &lines);
             *drawn = lines;
         }
+    }
+
+    /// Draws as much of a text as the terminal has room for.
+    pub(super) fn draw_text(&self, text: &str) {
+        let (rows, columns) = Term::stderr().size();
+        let width = usize::from(columns).saturating_sub(1);
+        let lines = text.lines().take(usize::from(rows).saturating_sub(1));
+        self.draw(
+            lines
+                .map(|line| truncate_str(line, width, "…").into())
+                .collect(),
+        );
     }
 
     /// Takes the drawing away for good.

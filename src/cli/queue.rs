@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal, Write, stdout};
 use std::time::Duration;
 
-use console::{Term, truncate_str};
 use serde_json::json;
 
 use super::args::{QueueAction, QueueUrl, StatusArgs};
@@ -137,14 +136,7 @@ fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, Que
     let mut last = String::new();
     let watched = follow(queue, cancel, |status| {
         last = describe(queue, status)?;
-        let (rows, columns) = Term::stderr().size();
-        let lines = last.lines().take(usize::from(rows).saturating_sub(1));
-        let width = usize::from(columns).saturating_sub(1);
-        screen().draw(
-            lines
-                .map(|line| truncate_str(line, width, "…").into())
-                .collect(),
-        );
+        screen().draw_text(&last);
         Ok(())
     });
     screen().clear();

@@ -2,6 +2,8 @@
 //!
 //! Nobody may be reading standard error. So what is said here never keeps a signal waiting.
 
+#[cfg(unix)]
+use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::panic;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +31,8 @@ pub(super) fn prepare() {
 
 /// Without a terminal, ignores SIGHUP, as `nohup` asks: watching for signals would undo that. To be called before there
 /// are other threads, which inherit it.
-#[cfg(unix)]
 pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
-    use std::io::{IsTerminal, stderr, stdin, stdout};
+    #[cfg(unix)]
     if !stdin().is_terminal() && !stdout().is_terminal() && !stderr().is_terminal() {
         block(nix::sys::signal::Signal::SIGHUP)?;
     }
@@ -41,11 +42,6 @@ pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
 #[cfg(unix)]
 fn block(signal: nix::sys::signal::Signal) -> nix::Result<()> {
     nix::sys::signal::SigSet::from(signal).thread_block()
-}
-
-#[cfg(not(unix))]
-pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
-    Ok(())
 }
 
 /// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. In both cases the
@@ -79,17 +75,14 @@ pub(super) fn watch_for_interrupts(
 
 /// Signals go to the handler's own thread alone: a read of this thread, or of one that it makes, does not end with
 /// "interrupted system call".
-#[cfg(unix)]
 fn leave_signals_to_the_handler() -> Result<(), CommandError> {
-    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        block(signal)?;
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            block(signal)?;
+        }
     }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn leave_signals_to_the_handler() -> Result<(), CommandError> {
     Ok(())
 }
 

@@ -69,13 +69,14 @@ pub(super) fn explain(
         names => format!("${}", names.join(", $")),
     };
     let advice = |cause: &FailureCause| advice(cause, args.request.model.as_deref(), &key);
-    let (kind, said, more) = match (&summary.stop, all_failed_for(summary)) {
+    let (kind, more) = match (&summary.stop, all_failed_for(summary)) {
         (Some(stop), _) => facts(stop, summary, args, advice),
         // Its cause stands among the figures.
-        (None, Some(cause)) => ("alike", String::new(), json!({"advice": advice(cause)})),
+        (None, Some(cause)) => ("alike", json!({"advice": advice(cause)})),
         (None, None) => return Ok(None),
     };
-    lines(kind, &said, to, more).map(Some)
+    let said = summary.stop.as_ref().map(Stop::to_string);
+    lines(kind, &said.unwrap_or_default(), to, more).map(Some)
 }
 
 /// Why all prompts failed, if that is one reason for several. They were too few to stop for it.
@@ -86,13 +87,14 @@ pub(super) fn all_failed_for(summary: &Summary) -> Option<&FailureCause> {
     }
 }
 
-/// The kind of a stop, its own words, and what else its text needs.
+/// The kind of a stop, and what its text needs beside the stop's own words.
 fn facts(
     stop: &Stop,
     summary: &Summary,
     args: &CallArgs,
     advice: impl Fn(&FailureCause) -> String,
-) -> (&'static str, String, Value) {
+) -> (&'static str, Value) {
+    let money = |amount: &f64| args.cost.money(*amount);
     match stop {
         Stop::Refused(error) => {
             let outcome = match error.is_of_another_server() {
@@ -100,8 +102,7 @@ fn facts(
                 false => CallOutcome::Fatal,
             };
             let cause = FailureCause::new(outcome, error.status, &error.code, &error.message);
-            let more = json!({"advice": advice(&cause)});
-            ("refused", error.to_string(), more)
+            ("refused", json!({"advice": advice(&cause)}))
         }
         Stop::Held {
             waited,
@@ -109,43 +110,35 @@ fn facts(
             error,
         } => {
             let back = more.map_or_else(|| "later".to_owned(), time_of_day);
-            let (waited, more) = (millis(*waited), more.map(millis));
-            let more = json!({"waited_ms": waited, "more_ms": more, "back": back});
-            ("held", error.to_string(), more)
+            let (waited, more, why) = (millis(*waited), more.map(millis), error.to_string());
+            let more = json!({"waited_ms": waited, "more_ms": more, "back": back, "why": why});
+            ("held", more)
         }
         Stop::AllAlike { count, cause } => {
             let more = json!({
                 "count": count,
+                "why": cause,
                 "advice": summary.failed_prompts.list.first().map(advice),
                 "left": summary.left,
                 "answered_before": summary.before - summary.failed_before,
             });
-            ("all_alike", cause.to_string(), more)
+            ("all_alike", more)
         }
-        Stop::Missing { announced, missing } => {
-            let more = json!({"announced": announced, "missing": missing});
-            ("missing", String::new(), more)
-        }
-        Stop::Halted {
-            failed,
-            finished,
-            halt,
-        } => {
-            let more = json!({"failed": failed, "finished": finished, "halt": halt.to_string()});
-            ("halted", String::new(), more)
-        }
+        Stop::Missing { announced, missing } => (
+            "missing",
+            json!({"announced": announced, "missing": missing}),
+        ),
+        Stop::Halted { .. } => ("halted", Value::Null),
         Stop::Spent { spent, most } => {
-            let money = |amount: &f64| args.cost.money(*amount);
-            let more = json!({"spent": money(spent), "most": money(most)});
-            ("spent", String::new(), more)
+            ("spent", json!({"spent": money(spent), "most": money(most)}))
         }
-        Stop::Unreachable(error) => ("unreachable", error.message.clone(), json!({})),
-        Stop::Sink(error) => (unwritten(&**error), error.to_string(), json!({})),
-        Stop::Broken(_) => ("broken", stop.to_string(), json!({})),
-        Stop::Lost(why) => ("lost", why.clone(), json!({})),
-        Stop::Changed { .. } => ("changed", stop.to_string(), json!({})),
-        Stop::Input(error) => ("input", error.to_string(), json!({})),
-        Stop::Interrupted => ("interrupted", String::new(), json!({})),
+        Stop::Unreachable(_) => ("unreachable", Value::Null),
+        Stop::Sink(error) => (unwritten(&**error), Value::Null),
+        Stop::Broken(_) => ("broken", Value::Null),
+        Stop::Lost(_) => ("lost", Value::Null),
+        Stop::Changed { .. } => ("changed", Value::Null),
+        Stop::Input(_) => ("input", Value::Null),
+        Stop::Interrupted => ("interrupted", Value::Null),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The record of a call: a line in the format of a results file, which `paceline report` reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -16,8 +15,6 @@ pub(crate) struct RecordFile {
     journal: Mutex<Journal>,
     /// Whether requests and answers are recorded as well.
     bodies: bool,
-    /// Tells the lines of one gate from those of another that wrote the same file.
-    started: u128,
     /// The number of the next line.
     next: AtomicU64,
 }
@@ -25,11 +22,9 @@ pub(crate) struct RecordFile {
 impl RecordFile {
     /// Continues a file with `written` lines.
     pub(crate) fn new(journal: Journal, written: usize, bodies: bool) -> Self {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH);
         RecordFile {
             journal: Mutex::new(journal),
             bodies,
-            started: started.unwrap_or_default().as_millis(),
             next: AtomicU64::new(written as u64 + 1),
         }
     }
@@ -51,7 +46,8 @@ impl RecordFile {
         mut record: Record,
     ) -> Result<(), JournalError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        record.id = RecordId::of(number, &self.started.to_le_bytes()).to_string();
+        // Another gate may have written a line of this number.
+        record.id = RecordId::of(number, &rand::random::<[u8; 8]>()).to_string();
         record.custom_id = format!("call-{number}");
         let path = request.path.split('?').next().unwrap_or_default(); // a query may hold a key
         record.prompt = match self.bodies {

@@ -8,24 +8,8 @@ use super::RunArgs;
 use crate::practice::Latency;
 
 /// Options of `run` that change no plan. They are accepted and not listed.
-const IRRELEVANT: &[&str] = &[
-    "out_dir",
-    "sync",
-    "halt",
-    "header",
-    "header_env",
-    "ca_cert",
-    "temperature",
-    "max_wait",
-    "base_delay",
-    "max_delay",
-    "jitter",
-    "keep",
-    "progress",
-    "log_format",
-    "max_cost",
-    "poll",
-];
+const IRRELEVANT: &str = "base_delay ca_cert halt header header_env jitter keep log_format max_cost max_delay \
+                          max_wait out_dir poll progress sync temperature";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -53,6 +37,6 @@ pub(in crate::cli) struct PlanArgs {
 }
 
 fn hide_irrelevant(arg: Arg) -> Arg {
-    let hide = IRRELEVANT.contains(&arg.get_id().as_str());
-    if hide { arg.hide(true) } else { arg }
+    let is_irrelevant = IRRELEVANT.split(' ').any(|name| arg.get_id() == name);
+    arg.hide(is_irrelevant)
 }

@@ -27,7 +27,7 @@ pub(super) fn object(level: Level, fields: Fields, message: String, now: Timesta
 }
 
 /// The fields of a log record.
-pub(super) fn fields(record: &Record<'_>) -> Fields {
+fn fields(record: &Record<'_>) -> Fields {
     let mut fields = FieldVisitor(Map::new());
     // It cannot fail: the visitor does not.
     let _ = record.key_values().visit(&mut fields);
