@@ -104,7 +104,12 @@ fn a_batch_costs_half_and_every_later_look_says_so() {
     );
     assert!(half.stderr.contains("at half the price: "), "{half}");
     let results = "prompts.results.jsonl";
-    let report = cli.paceline(&[&["report", results], &price[..]].concat());
+    let report = cli.paceline(&[&["report", results, "--rpm", "1"], &price[..]].concat());
+    assert!(
+        report.stdout.contains("4 rows, at half the price"),
+        "{report}"
+    );
+    assert!(report.stdout.contains("no calls are on record"), "{report}");
     let export = cli.paceline(&[&["export", results, "-f", "jsonl"], &price[..]].concat());
     assert!(
         (cost(&report.stdout) - full / 2.0).abs() < 0.011,

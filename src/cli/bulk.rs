@@ -169,6 +169,8 @@ impl<'a> BulkRun<'a> {
         twins: Twins,
         mut writer: ResultsWriter,
     ) -> Result<Summary, CommandError> {
+        let clock = self.bulk.cancel.clock();
+        let began = clock.now();
         match self.find_lost() {
             Ok(()) => {
                 self.plan(&resume)?;
@@ -196,6 +198,7 @@ impl<'a> BulkRun<'a> {
         summary.end.before += failed.len() as u64;
         summary.end.failed_before += failed.len() as u64;
         summary.end.calls_a_minute = None; // of no interest here
+        summary.end.elapsed = clock.now() - began; // most of it was waiting for the batch
         if let Err(error) = writer.finish() {
             summary.stop.get_or_insert(Stop::Sink(error.into()));
         }

@@ -62,7 +62,10 @@ impl ReportBuilder {
         let record = u32::try_from(record).unwrap_or(u32::MAX);
         let first = self.calls.len();
         for attempt in &fields.attempts {
-            self.add_call(CallSummary::of(attempt, record), attempt);
+            match attempt.batch {
+                Some(_) => self.report.calls.batch_rows += 1, // the provider called when it liked
+                None => self.add_call(CallSummary::of(attempt, record), attempt),
+            }
         }
         self.report.tokens.add(fields);
         if let Some(settings) = fields.settings.filter(|new| new.get() != self.settings) {

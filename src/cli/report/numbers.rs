@@ -97,6 +97,8 @@ pub(super) struct CallCounts {
     pub(super) retries: u64,
     /// Calls without an answer that may have been billed.
     pub(super) maybe_billed: u64,
+    /// Rows of the provider's batches, which are no calls of ours.
+    pub(super) batch_rows: u64,
     /// How calls failed: by outcome and status, without codes and names.
     pub(super) failed: Causes,
 }
