@@ -4,19 +4,14 @@
 //! written before the prompt counts as done. A thread that finds a reason to stop the batch stores it and cancels: waits
 //! end, calls in flight finish and are written, and unfinished prompts get no record, so that another run can send them.
 
-mod allowance;
 mod answers;
-mod budget;
+mod calls;
 mod causes;
 mod dedupe;
-mod estimate;
 mod event;
-mod guard;
-mod halt;
+mod failures;
 mod joined;
 mod meter;
-mod pacer;
-mod patience;
 mod price;
 mod prompt_run;
 mod resume;
@@ -25,63 +20,59 @@ mod resume;
 #[doc(hidden)]
 #[path = "../tests/simulation/mod.rs"]
 pub mod simulation;
-mod sink;
-mod size;
 mod snapshot;
 mod stop;
+mod tokens;
 mod view;
 
 use std::cell::RefCell;
 use std::error::Error;
+use std::fmt::Debug;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use log::info;
 use parking_lot::Mutex;
 
-use crate::api::{Answer, Ask, CallError};
-use crate::cancel::CancelToken;
+use crate::api::Ask;
+use crate::cancel::{CancelToken, WaitError};
 use crate::clock::Clock;
-use crate::journal::{Record, RecordId};
-use crate::pacing::{CallLimiter, InFlight, KeyPermit, NoKeyPermit, RateLimit};
+use crate::journal::{JournalError, Record, RecordId};
+use crate::pacing::{CallLimiter, InFlight, KeyLimiter, KeyLimits, RateLimit};
 use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
-use crate::retry::{Attempt, Retry, Verdict};
+use crate::retry::{Attempt, Retry};
 
 pub(crate) use self::{
     answers::{Flag, Flags},
     causes::{Causes, FailureCause},
-    guard::Guard,
     joined::MOST_BYTES,
     price::amount,
-    size::{Density, FILE_BYTES, RequestSize},
     snapshot::Allowed,
+    tokens::{Density, FILE_BYTES, RequestSize},
 };
 pub use self::{
     event::{Event, PauseReason},
-    halt::Halt,
     price::{MaxCost, Price},
     resume::Resume,
     snapshot::{Snapshot, Summary},
-    stop::Stop,
+    stop::{Halt, Stop},
     view::View,
 };
 pub(crate) use dedupe::Twins;
-#[cfg(feature = "cli")]
-pub(crate) use estimate::Estimate;
-use joined::Parts;
-use pacer::{Granted, Pacer};
-use patience::Meaning;
+use failures::Failures;
 #[cfg(feature = "cli")]
 pub(crate) use prompt_run::CollectedRow;
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, failed};
-use sink::Sink;
 #[cfg(test)]
 pub(crate) use snapshot::Pause;
+#[cfg(feature = "cli")]
+pub(crate) use tokens::Estimate;
+use tokens::TokenMeter;
 
 /// How to run a batch: plain data.
 ///
@@ -146,6 +137,39 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Whether too many prompts have failed, or the answers have cost too much.
+    fn check(&self, counts: &Snapshot) -> Result<(), Stop> {
+        /// A few prompts may fail alike by chance; 20 cost little.
+        const SAMPLE: u64 = 20;
+        let (answered, failed) = (counts.answered, counts.failed);
+        // If the first prompts all failed for one reason, so will the others: a wrong model, path or parameter.
+        if let [cause] = counts.failed_prompts.list.as_slice()
+            && (answered, failed) == (0, SAMPLE)
+            && !self.keep_going
+        {
+            let cause = cause.to_string();
+            return Err(Stop::AllAlike {
+                count: failed,
+                cause,
+            });
+        }
+        let spent = self.max_cost.and_then(|limit| limit.spent(counts.tokens));
+        if let (Some(spent), Some(MaxCost { most, .. })) = (spent, self.max_cost) {
+            return Err(Stop::Spent { spent, most });
+        }
+        let finished = failed + answered;
+        match self.halt {
+            Some(halt) if halt.is_reached(failed, finished) => Err(Stop::Halted {
+                failed,
+                finished,
+                halt,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How many workers a batch starts with, and how many it may have: those that a rate needs for all keys together: rate x latency (Little's law) for a latency of one second, plus
 /// one that waits in line, but 8 at most at the start. The batch adds workers while nobody waits for a permit and more
 /// calls may be in flight.
@@ -173,13 +197,36 @@ fn ahead(rate: &RateLimit) -> usize {
     leave.min(MOST) as usize
 }
 
+/// An error of the function that takes the records.
+type SinkError = Box<dyn Error + Send + Sync>;
+
+/// Decides whether a call may leave, so that no call is made whose answer could not be stored.
+pub(crate) trait Guard: Debug + Sync {
+    /// Waits until calls may be made.
+    ///
+    /// # Errors
+    /// [`WaitError`] if the token ends first.
+    fn ready(&self, cancel: &CancelToken) -> Result<(), WaitError>;
+
+    /// The call of this prompt has its permit and is about to leave. Returns false if it must not leave now; the permit is
+    /// given up, and the guard is asked again.
+    fn begin(&self, prompt: &Prompt) -> bool;
+
+    /// A call of this prompt failed. The prompt may wait a while for its retry.
+    fn failed(&self, prompt: &Prompt);
+}
+
 /// A batch, ready to run.
 #[derive(Debug)]
 pub struct Batch<'a> {
     settings: Settings,
     /// One client per key; they differ in nothing else.
     asks: Vec<&'a dyn Ask>,
-    pacer: Pacer,
+    limiter: Arc<dyn CallLimiter>,
+    /// The limit of the calls in flight; `None` if the settings give the number of workers, which is the limit then.
+    in_flight: Option<InFlight>,
+    tokens: Mutex<TokenMeter>,
+    failures: Mutex<Failures>,
     cancel: CancelToken,
     clock: Arc<dyn Clock>,
     resume: Resume,
@@ -206,18 +253,25 @@ impl<'a> Batch<'a> {
     ) -> Self {
         let asks: Vec<_> = asks.into_iter().collect();
         assert!(!asks.is_empty(), "a batch needs at least one API client");
-        let view = Arc::new(View::new(clock.now(), settings.rate, asks.len()));
-        let pacer = Pacer::new(settings, &asks, clock.clone(), view.clone());
+        let keys = asks.len();
+        let limits = KeyLimits {
+            rate: settings.rate,
+            tokens: settings.tokens,
+        };
+        let tokens = TokenMeter::new(asks[0].counting(), settings.tokens, keys);
         Batch {
             settings,
+            limiter: Arc::new(KeyLimiter::new(clock.clone(), vec![limits; keys])),
+            in_flight: (settings.workers.is_none()).then(|| InFlight::new(clock.clone())),
+            tokens: Mutex::new(tokens),
+            failures: Mutex::new(Failures::new(settings, keys)),
+            view: Arc::new(View::new(clock.clone(), settings.rate, keys)),
             asks,
-            pacer,
             cancel,
             clock,
             resume: Resume::default(),
             twins: Twins::default(),
             per_call: 1,
-            view,
             guard: None,
             stop: Mutex::new(None),
         }
@@ -247,7 +301,7 @@ impl<'a> Batch<'a> {
     /// ```
     #[must_use]
     pub fn watched_by(self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.view.show(watch);
+        self.view.watch(watch);
         self
     }
 
@@ -281,7 +335,7 @@ impl<'a> Batch<'a> {
     /// must be on the same clock and have one key for each of the `asks`.
     #[must_use]
     pub fn limited_by(mut self, limiter: Arc<dyn CallLimiter>) -> Self {
-        self.pacer.limiter = limiter;
+        self.limiter = limiter;
         self
     }
 
@@ -298,11 +352,11 @@ impl<'a> Batch<'a> {
     pub fn run(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-        write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>> + Send,
+        write: impl FnMut(&Record) -> Result<(), SinkError> + Send,
     ) -> Summary {
         let (workers, most) = self.workers().into_inner();
-        self.view.workers_added(workers);
-        let mut sink = Sink::new(write, &self.view, self.settings);
+        self.view.count(|counts| counts.workers = workers as u64);
+        let mut write = self.writer(write);
         let groups = joined::groups(self.jobs(prompts), self.per_call);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
         let pool = Pool::new(workers).queue(self.queue(workers));
@@ -310,10 +364,7 @@ impl<'a> Batch<'a> {
         thread::scope(|scope| {
             for (_, group) in pool.start(scope, most, groups, work, false) {
                 let group = group.unwrap_or_else(|panic| panic.resume());
-                for (prompt, record) in group.iter().flat_map(Finished::records) {
-                    let written = sink.write(prompt, &record);
-                    written.unwrap_or_else(|reason| self.stop_for(reason));
-                }
+                group.iter().for_each(&mut write);
             }
         });
         self.sum_up()
@@ -327,9 +378,9 @@ impl<'a> Batch<'a> {
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         mut row_of: impl FnMut(&RecordId, &[u8]) -> Result<CollectedRow, Stop>,
-        write: impl FnMut(&Record) -> Result<(), Box<dyn Error + Send + Sync>>,
+        write: impl FnMut(&Record) -> Result<(), SinkError>,
     ) -> Summary {
-        let mut sink = Sink::new(write, &self.view, self.settings);
+        let mut write = self.writer(write);
         for job in self.jobs(prompts) {
             let row = match row_of(&job.id, &job.request) {
                 Ok(row) => row,
@@ -338,16 +389,43 @@ impl<'a> Batch<'a> {
                     break;
                 }
             };
-            let now = self.clock.now();
-            let run = PromptRun::new(&job, &self.view, now);
-            let record = run.collected(self.asks[0], row, now);
-            let finished = Finished { job, record };
-            for (prompt, record) in finished.records() {
-                let written = sink.write(prompt, &record);
-                written.unwrap_or_else(|reason| self.stop_for(reason));
-            }
+            let run = PromptRun::new(&job, &self.view, self.clock.now());
+            let record = run.collected(self.asks[0], row);
+            write(&Finished { job, record });
         }
         self.sum_up()
+    }
+
+    /// Writes and counts the records of finished prompts, one at a time, on the thread that owns the results.
+    ///
+    /// The pool hands over the next prompt only after this one is written. So at any instant, unwritten answers are only
+    /// those that workers hold, and the one that is being written.
+    fn writer(
+        &self,
+        mut write: impl FnMut(&Record) -> Result<(), SinkError>,
+    ) -> impl FnMut(&Finished) {
+        // After a record that could not be written no others are, or records would be missing in the middle.
+        let mut is_broken = false;
+        move |finished| {
+            for (prompt, record) in finished.records() {
+                if is_broken {
+                    return;
+                }
+                let written = write(&record);
+                // If only the answer's own file could not be written, its record is in the journal, and others can follow.
+                is_broken = written.as_ref().is_err_and(|error| {
+                    !matches!(error.downcast_ref(), Some(JournalError::Folder { .. }))
+                });
+                if !is_broken {
+                    self.view.count(|counts| counts.written(&record));
+                    let answered = record.text.is_some();
+                    self.view.tell(Event::Done { prompt, answered });
+                }
+                let checked = || self.view.count(|counts| self.settings.check(counts));
+                let checked = written.map_err(Stop::Sink).and_then(|()| checked());
+                checked.unwrap_or_else(|reason| self.stop_for(reason));
+            }
+        }
     }
 
     /// How many workers it starts with, and how many it may have.
@@ -369,10 +447,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn sum_up(self) -> Summary {
+    fn sum_up(&self) -> Summary {
         let end = self.view.at(self.clock.now());
         let interrupted = self.cancel.is_cancelled().then_some(Stop::Interrupted);
-        let mut stop = self.stop.into_inner().or(interrupted);
+        let mut stop = self.stop.lock().take().or(interrupted);
         let left = end.left();
         match (left, end.total) {
             // If the last prompt made the batch stop, nothing was left to stop.
@@ -384,10 +462,11 @@ impl<'a> Batch<'a> {
             }
             _ => {}
         }
-        let found = self.pacer.found(self.asks.len());
+        let found = (0..self.asks.len()).filter_map(|key| self.limiter.found(key));
+        let found: Vec<_> = found.collect();
         Summary {
             end,
-            found,
+            found: (!found.is_empty()).then(|| found.iter().sum()),
             left,
             stop,
         }
@@ -446,16 +525,17 @@ impl<'a> Batch<'a> {
             return jobs.map(|job| self.finish(job, add)).collect();
         }
         let whole = self.finish(joined::join(&group), add).record;
-        match joined::take_apart(whole, &group) {
-            Parts::Records(records) => joined::finished(group, records),
-            Parts::Unknown(whole) => {
-                let rest = group.split_off(group.len() / 2);
-                let mut finished = self.finish_group(group, add);
-                finished.extend(self.finish_group(rest, add));
-                joined::add_calls(finished.first_mut(), *whole);
-                finished
-            }
+        if let Some(records) = joined::take_apart(whole.as_ref(), &group) {
+            let parts = group.into_iter().zip(records);
+            return parts
+                .map(|(job, record)| Finished { job, record })
+                .collect();
         }
+        let rest = group.split_off(group.len() / 2);
+        let mut finished = self.finish_group(group, add);
+        finished.extend(self.finish_group(rest, add));
+        joined::add_calls(finished.first_mut(), whole);
+        finished
     }
 
     /// Runs one prompt and makes its record. A panic fails this prompt only; its attempts are lost.
@@ -473,16 +553,16 @@ impl<'a> Batch<'a> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
         let mut again = None;
         let attempt = |_: &Attempt<'_>| {
-            let starved = run.borrow().starved_for(self.clock.now());
-            let asked = again.as_ref().unwrap_or(&job.request);
-            if let Some(other) = starved.and_then(|time| self.asks[0].fallback(asked, time)) {
-                again = Some(other);
+            let starved = run.borrow().starved_since;
+            if let Some(since) = starved {
+                let asked = again.as_ref().unwrap_or(&job.request);
+                let other = self.asks[0].fallback(asked, self.clock.now() - since);
+                again = other.or(again.take());
             }
             let request = again.as_ref().unwrap_or(&job.request);
-            let mut granted = self.acquire(job, request)?;
+            let granted = self.acquire(job, request)?;
             self.add_worker_if_short(add);
-            let answer = self.call(request, &mut granted, &run);
-            let answer = self.report(&granted.permit, &run.borrow(), request, answer)?;
+            let answer = self.call(request, granted, &run)?;
             let Some(misfit) = self.asks[0].misfit(&answer) else {
                 return Ok(answer);
             };
@@ -497,106 +577,17 @@ impl<'a> Batch<'a> {
         run.into_inner().finish(ended)
     }
 
-    /// Takes a permit that the guard agrees to.
-    fn acquire(&self, job: &Job, request: &[u8]) -> Result<Granted<'_>, NoAnswer> {
-        loop {
-            if let Some(guard) = self.guard {
-                guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
-            }
-            let granted = self.pacer.acquire(request, &self.cancel);
-            let granted = granted.inspect_err(|none| {
-                if let NoKeyPermit::Unreachable(why) = none {
-                    self.stop_for(Stop::Lost(why.clone()));
-                }
-            })?;
-            if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
-                return Ok(granted);
-            }
-            self.pacer.not_sent(&granted.permit);
-        }
-    }
-
-    /// Makes one call.
-    fn call(
-        &self,
-        request: &[u8],
-        granted: &mut Granted<'_>,
-        run: &RefCell<PromptRun<'_>>,
-    ) -> Result<Answer, CallError> {
-        let permit = &granted.permit;
-        let started_at = self.wall_at(permit.granted_at());
-        let in_flight = self.view.calls(permit.granted_at());
-        let ask = self.asks[permit.key()];
-        let answer = ask.ask_reporting(request, &|| self.pacer.limiter.sent(permit));
-        drop(in_flight);
-        let now = self.clock.now();
-        run.borrow_mut().called(granted, started_at, now, &answer);
-        self.pacer.ended(granted, now, &answer);
-        answer
-    }
-
-    /// Wall time at `instant`. It is not read when the call starts: a thread that is slow to read it would make two calls
-    /// look closer than they were.
-    fn wall_at(&self, instant: Instant) -> SystemTime {
-        self.clock.wall() - (self.clock.now() - instant)
-    }
-
-    /// Adds a worker if prompts wait but no worker waits for the next permit: it would go unused.
+    /// Adds a worker if prompts wait but no worker waits for the next permit, which would go unused, or until another
+    /// call may be in flight.
     fn add_worker_if_short(&self, add: &AddWorker<'_>) {
-        if self.pacer.wants_workers() && add() {
-            let workers = self.view.workers_added(1);
+        let in_flight = self.in_flight.as_ref();
+        let is_idle = in_flight.is_some_and(|calls| calls.waiting() == 0);
+        if is_idle && self.limiter.waiting() == 0 && add() {
+            let workers = self.view.count(|counts| {
+                counts.workers += 1;
+                counts.workers
+            });
             self.view.tell(Event::WorkerAdded { workers });
-        }
-    }
-
-    /// Reports an answer or a failure to the limiter, and returns what it means for the prompt.
-    fn report(
-        &self,
-        permit: &KeyPermit,
-        run: &PromptRun<'_>,
-        request: &[u8],
-        answer: Result<Answer, CallError>,
-    ) -> Result<Answer, NoAnswer> {
-        let error = match answer {
-            Ok(answer) => {
-                self.pacer.answered(permit, request, &answer);
-                self.mind_the_cost();
-                return Ok(answer);
-            }
-            Err(error) => error,
-        };
-        if let Some(guard) = self.guard {
-            guard.failed(&run.job.prompt);
-        }
-        let mut verdict = run.verdict(&error, self.settings.timeout_retries);
-        match self.pacer.failed(permit, &error) {
-            Meaning::Prompt => {}
-            Meaning::Retired => verdict = Verdict::RateLimited(Some(Duration::ZERO)),
-            Meaning::WaitTooLong => verdict = Verdict::Stop,
-            Meaning::Stop(reason) => self.stop_for(reason),
-        }
-        let error = Some(Box::new(error));
-        Err(NoAnswer { error, verdict })
-    }
-
-    /// An answer that does not fit the schema is as good as none, but it is paid for.
-    fn misfit(&self, answer: Answer, misfit: String, run: &mut PromptRun<'_>) -> NoAnswer {
-        let error = Box::new(CallError::misfit(answer, misfit));
-        if let Some(guard) = self.guard {
-            guard.failed(&run.job.prompt);
-        }
-        NoAnswer {
-            verdict: run.misfit(&error, self.settings.schema_retries),
-            error: Some(error),
-        }
-    }
-
-    /// Stops the batch once the answers have reached the cost limit.
-    fn mind_the_cost(&self) {
-        let limit = self.settings.max_cost;
-        let spent = limit.and_then(|limit| limit.spent(self.view.count(|counts| counts.tokens)));
-        if let (Some(spent), Some(MaxCost { most, .. })) = (spent, limit) {
-            self.stop_for(Stop::Spent { spent, most });
         }
     }
 

@@ -16,14 +16,15 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use thiserror::Error;
+
 use crate::cancel::{CancelToken, WaitError};
 use crate::clock::Clock;
 use crate::limiter::{Line, Rate, Schedule};
 
 use adaptive::AdaptiveRate;
-pub(crate) use concurrency::CallEnd;
 pub(crate) use in_flight::{InFlight, InFlightPlace};
-use key_state::KeyState;
+pub(crate) use key_state::KeyState;
 use tokens::TokenWindow;
 
 /// The rate of calls: plain data.
@@ -212,28 +213,19 @@ pub struct Reaction {
 }
 
 /// Why there is no permit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NoKeyPermit {
     /// The token ended first.
+    #[error("the wait for a permit was cancelled")]
     Cancelled,
     /// Every key is retired.
+    #[error("no key is left")]
     NoKeyLeft,
     /// What grants the permits cannot be reached, with the reason.
+    #[error("{0}")]
     Unreachable(String),
 }
-
-impl fmt::Display for NoKeyPermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoKeyPermit::Cancelled => f.write_str("the wait for a permit was cancelled"),
-            NoKeyPermit::NoKeyLeft => f.write_str("no key is left"),
-            NoKeyPermit::Unreachable(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for NoKeyPermit {}
 
 impl From<WaitError> for NoKeyPermit {
     fn from(_: WaitError) -> Self {
@@ -301,23 +293,12 @@ impl KeyLimiter {
         permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
-    /// Sets when the permit of this key that is reserved elsewhere is due; `None`: none is reserved.
-    pub(crate) fn reserve(&self, key: usize, due: Option<Instant>) {
-        self.line.update(|keys, _| keys.keys[key].reserved = due);
-    }
-
-    /// Pauses this key until `until`. The pause also binds the thread that is already asleep at the front.
+    /// Changes the state of this key. A pause also binds the thread that is already asleep at the front.
     ///
     /// # Panics
     /// If the key does not exist.
-    pub(crate) fn pause_key(&self, key: usize, until: Instant) {
-        self.line
-            .update(|keys, _| keys.keys[key].pause_until(until));
-    }
-
-    /// The end of this key's latest pause.
-    pub(crate) fn paused_until(&self, key: usize) -> Instant {
-        self.line.look(|keys, _| keys.keys[key].paused_until())
+    pub(crate) fn update_key<T>(&self, key: usize, change: impl FnOnce(&mut KeyState) -> T) -> T {
+        self.line.update(|keys, _| change(&mut keys.keys[key]))
     }
 }
 
@@ -369,26 +350,8 @@ impl Keys {
     }
 
     fn report(&mut self, now: Instant, permit: &KeyPermit, report: &CallReport) -> Reaction {
-        let key = &mut self.keys[permit.key];
-        if let Some(rate) = report.stated {
-            key.state_rate(rate);
-        }
-        if let Some(limit) = report.stated_tokens {
-            key.state_tokens(limit, now);
-        }
-        if let Some(tokens) = report.tokens {
-            key.correct(permit.ticket, tokens);
-        }
-        let paused_until = match report.outcome {
-            PermitOutcome::Answered => key.answered(now, permit.granted_at, permit.pauses),
-            PermitOutcome::Failed => key.failed(permit.pauses),
-            PermitOutcome::RateLimited(until) => {
-                key.rate_limited(now, permit.granted_at, permit.pauses, until)
-            }
-            PermitOutcome::Fatal => key.retire(),
-        };
         Reaction {
-            paused_until,
+            paused_until: self.keys[permit.key].report(now, permit, report),
             keys_left: self.keys.iter().filter(|key| !key.retired).count(),
         }
     }

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::iter;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
 use super::prompt_run::{Finished, Job, unanswered};
-use crate::journal::{Record, RecordAttempt, RecordResponse};
+use crate::journal::Record;
 use crate::json::Json;
 use crate::outcome::CallOutcome;
 
@@ -67,106 +67,69 @@ pub(super) fn join(group: &[Job]) -> Job {
     }
 }
 
-/// What a record of a whole group means for its prompts.
-pub(super) enum Parts {
-    /// A record for each, or none at all.
-    Records(Vec<Option<Record>>),
-    /// One of them may be the cause: they are to be asked in smaller groups.
-    Unknown(Box<Record>),
-}
-
-/// Takes the record of a group apart.
-pub(super) fn take_apart(record: Option<Record>, group: &[Job]) -> Parts {
-    let Some(whole) = record else {
-        return Parts::Records(group.iter().map(|_| None).collect());
+/// Takes the record of a whole group apart: a record for each prompt, or none at all. `None` if one of the prompts may be
+/// the cause of a failure: they are to be asked in smaller groups.
+pub(super) fn take_apart(whole: Option<&Record>, group: &[Job]) -> Option<Vec<Option<Record>>> {
+    let Some(whole) = whole else {
+        return Some(vec![None; group.len()]);
     };
-    let is_rejected = |record: &Record| {
-        let last = record.attempts.last();
-        last.is_some_and(|attempt| attempt.outcome == CallOutcome::Rejected)
+    let vectors = match &whole.text {
+        Some(text) => {
+            let vectors: Vec<Box<RawValue>> = serde_json::from_str(text).ok()?;
+            Some(vectors).filter(|vectors| vectors.len() == group.len())?
+        }
+        None if whole.attempts.last()?.outcome == CallOutcome::Rejected => return None,
+        None => Vec::new(),
     };
-    match whole
-        .text
-        .as_deref()
-        .map(serde_json::from_str::<Vec<Box<RawValue>>>)
-    {
-        Some(Ok(vectors)) if vectors.len() == group.len() => {
-            let parts = group.iter().zip(vectors).enumerate();
-            let records = parts.map(|(at, (job, vector))| Some(answered(&whole, job, &vector, at)));
-            Parts::Records(records.collect())
-        }
-        Some(_) => Parts::Unknown(Box::new(whole)),
-        None if is_rejected(&whole) => Parts::Unknown(Box::new(whole)),
-        None => {
-            let records = group.iter().enumerate().map(|(at, job)| {
-                Some(Record {
-                    response: whole.response.clone(),
-                    error: whole.error.clone(),
-                    attempts: attempts(&whole, at),
-                    ..unanswered(job)
-                })
-            });
-            Parts::Records(records.collect())
-        }
-    }
+    let jobs = group.iter().enumerate();
+    let vector = |at: usize| Some(vectors.get(at)?.get());
+    let records = jobs.map(|(at, job)| Some(part(whole, job, at, vector(at))));
+    Some(records.collect())
 }
 
-/// The calls of a group are on record with its first prompt.
-fn attempts(whole: &Record, at: usize) -> Vec<RecordAttempt> {
-    match at {
-        0 => whole.attempts.clone(),
-        _ => Vec::new(),
+/// The record of one prompt. The calls of the group are on record with its first.
+fn part(whole: &Record, job: &Job, at: usize, vector: Option<&str>) -> Record {
+    let mut response = whole.response.clone();
+    if let (Some(response), Some(vector)) = (&mut response, vector) {
+        let body = response.body.as_ref();
+        response.body = body.map(|body| body_of(body, vector, at));
     }
-}
-
-fn answered(whole: &Record, job: &Job, vector: &RawValue, at: usize) -> Record {
-    let text = vector.get();
-    let response = whole.response.as_ref().map(|response| RecordResponse {
-        body: response.body.as_ref().map(|body| body_of(body, text, at)),
-        ..response.clone()
-    });
+    let text = |vector: &str| serde_json::from_str(vector).unwrap_or_else(|_| vector.to_owned());
     Record {
-        text: Some(serde_json::from_str(text).unwrap_or_else(|_| text.to_owned())),
+        text: vector.map(text),
         finish_reason: whole.finish_reason.clone(),
         response,
-        attempts: attempts(whole, at),
+        error: whole.error.clone(),
+        attempts: match at {
+            0 => whole.attempts.clone(),
+            _ => Vec::new(),
+        },
         ..unanswered(job)
     }
 }
 
 /// The body with one vector, as it was written. The tokens of all are on record with the first.
 fn body_of(whole: &Json, vector: &str, at: usize) -> Json {
-    let mut fields: BTreeMap<&str, &RawValue> =
-        serde_json::from_str(whole.as_str()).unwrap_or_default();
-    fields.remove("data");
+    let fields = serde_json::from_str(whole.as_str());
+    let mut fields: BTreeMap<String, Box<RawValue>> = fields.unwrap_or_default();
+    let mut put = |name: &str, json: &str| {
+        let value = RawValue::from_string(json.to_owned());
+        fields.extend(value.ok().map(|value| (name.to_owned(), value)));
+    };
+    let data = format!(r#"[{{"object":"embedding","index":0,"embedding":{vector}}}]"#);
+    put("data", &data);
     if at > 0 {
-        fields.remove("usage");
+        put("usage", r#"{"prompt_tokens":0,"total_tokens":0}"#);
     }
-    let mut parts: Vec<_> = fields
-        .iter()
-        .map(|(name, value)| format!("{}:{}", json!(name), value.get()))
-        .collect();
-    parts.push(format!(
-        r#""data":[{{"object":"embedding","index":0,"embedding":{vector}}}]"#
-    ));
-    if at > 0 {
-        parts.push(r#""usage":{"prompt_tokens":0,"total_tokens":0}"#.to_owned());
-    }
-    let body = format!("{{{}}}", parts.join(","));
-    Json::read(body).unwrap_or_default()
-}
-
-/// The prompts of a group with their records.
-pub(super) fn finished(group: Vec<Job>, records: Vec<Option<Record>>) -> Vec<Finished> {
-    let pairs = group.into_iter().zip(records);
-    pairs
-        .map(|(job, record)| Finished { job, record })
-        .collect()
+    let body = serde_json::to_string(&fields).ok();
+    body.and_then(|body| Json::read(body).ok())
+        .unwrap_or_default()
 }
 
 /// Puts the calls of a whole group before those of its first prompt.
-pub(super) fn add_calls(first: Option<&mut Finished>, whole: Record) {
+pub(super) fn add_calls(first: Option<&mut Finished>, whole: Option<Record>) {
     let record = first.and_then(|finished| finished.record.as_mut());
-    if let Some(record) = record {
+    if let (Some(record), Some(whole)) = (record, whole) {
         record.attempts.splice(0..0, whole.attempts);
         for (n, attempt) in record.attempts.iter_mut().enumerate() {
             attempt.n = n as u32 + 1;

@@ -6,11 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::dedupe;
 use super::event::Event;
-use super::pacer::Granted;
 use super::view::View;
-use crate::api::{Answer, CallError};
+use crate::api::{Answer, CallError, Usage};
 #[cfg(feature = "cli")]
-use crate::api::{Ask, Class, Usage};
+use crate::api::{Ask, Class};
 use crate::journal::{Record, RecordAttempt, RecordError, RecordId, RecordResponse};
 use crate::json::Json;
 use crate::outcome::CallOutcome;
@@ -66,7 +65,7 @@ pub(super) struct PromptRun<'a> {
     queued: Duration,
     attempts: Vec<RecordAttempt>,
     /// Since when the server has had no capacity for it.
-    starved_since: Option<Instant>,
+    pub(super) starved_since: Option<Instant>,
 }
 
 /// A prompt that a worker is done with.
@@ -98,50 +97,25 @@ impl<'a> PromptRun<'a> {
         }
     }
 
-    /// How long the server has had no capacity for the prompt.
-    pub(super) fn starved_for(&self, now: Instant) -> Option<Duration> {
-        Some(now - self.starved_since?)
-    }
-
-    /// A call has ended now.
-    pub(super) fn called(
-        &mut self,
-        granted: &Granted<'_>,
-        started_at: SystemTime,
-        now: Instant,
-        answer: &Result<Answer, CallError>,
-    ) {
-        if answer.as_ref().is_err_and(CallError::is_without_capacity) {
-            self.starved_since.get_or_insert(now);
-        }
-        let attempt = attempt_of(started_at, answer);
-        let attempt = RecordAttempt {
+    /// A call has ended.
+    pub(super) fn called(&mut self, call: RecordAttempt) {
+        self.attempts.push(RecordAttempt {
             n: self.attempts.len() as u32 + 1,
-            key: granted.permit.key(),
             queued: std::mem::take(&mut self.queued),
-            paced: granted.paced,
-            took: now - granted.permit.granted_at(),
-            ..attempt
-        };
-        self.view.called(&self.job.prompt, &attempt, answer, now);
-        self.attempts.push(attempt);
+            ..call
+        });
     }
 
     /// The answer that has just come does not fit the schema. The prompt is asked again at once, at most `schema_retries`
     /// times; that spends no other retries.
     pub(super) fn misfit(&mut self, error: &CallError, schema_retries: u32) -> Verdict {
-        let name = &self.job.prompt.custom_id;
-        self.view
-            .count(|counts| counts.failed_calls.count_call(name, error));
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.outcome = error.outcome();
             attempt.usage = error.usage();
         }
-        let misfits = self
-            .attempts
-            .iter()
-            .filter(|call| call.outcome == CallOutcome::Misfit);
-        match misfits.count() > schema_retries as usize {
+        let is_misfit = |call: &&RecordAttempt| call.outcome == CallOutcome::Misfit;
+        let misfits = self.attempts.iter().filter(is_misfit).count();
+        match misfits > schema_retries as usize {
             true => Verdict::Stop,
             false => Verdict::RateLimited(Some(Duration::ZERO)),
         }
@@ -168,9 +142,8 @@ impl<'a> PromptRun<'a> {
 
     fn tell(&self, error: Option<&CallError>) {
         if let Some(attempt) = self.attempts.last() {
-            let prompt = &self.job.prompt;
             self.view.tell(Event::Attempt {
-                prompt,
+                prompt: &self.job.prompt,
                 attempt,
                 error,
             });
@@ -179,57 +152,27 @@ impl<'a> PromptRun<'a> {
 
     /// Makes the record after the last attempt; `None` if the batch was stopped before the prompt was done.
     pub(super) fn finish(self, ended: Result<Answer, RetryError<NoAnswer>>) -> Option<Record> {
-        let answer = match ended {
-            Ok(answer) => answer,
+        match ended {
+            Ok(answer) => Some(self.answered(answer)),
             // The failure was reported when its backoff began.
-            Err(ended) if ended.why == GaveUp::Cancelled => return None,
-            Err(ended) => return self.failed(*ended.last?.error?),
-        };
+            Err(ended) if ended.why == GaveUp::Cancelled => None,
+            Err(ended) => self.failed(*ended.last?.error?),
+        }
+    }
+
+    fn answered(self, answer: Answer) -> Record {
         self.tell(None);
         let response = RecordResponse {
             status_code: answer.status,
             request_id: answer.request_id,
             body: Some(answer.body),
         };
-        Some(Record {
+        Record {
             text: Some(answer.text),
             finish_reason: answer.finish_reason,
             response: Some(response),
             attempts: self.attempts,
             ..unanswered(self.job)
-        })
-    }
-
-    /// Makes the record of a row of a provider's batch, which costs half.
-    #[cfg(feature = "cli")]
-    pub(super) fn collected(
-        mut self,
-        ask: &dyn Ask,
-        row: CollectedRow,
-        now: Instant,
-    ) -> Option<Record> {
-        let mut answer = row.answer.and_then(|answer| match ask.misfit(&answer) {
-            Some(misfit) => Err(CallError::misfit(answer, misfit)),
-            None => Ok(answer),
-        });
-        match &mut answer {
-            Ok(answer) => answer.usage = answer.usage.map(Usage::at_half),
-            // It says nothing about other rows.
-            Err(error) if error.is_fatal() => error.class = Class::Rejected,
-            Err(_) => {}
-        }
-        let attempt = attempt_of(row.started_at, &answer);
-        let attempt = RecordAttempt {
-            took: row.took,
-            batch: Some(row.batch),
-            usage: attempt.usage.map(Usage::at_half),
-            ..attempt
-        };
-        self.view.called(&self.job.prompt, &attempt, &answer, now);
-        self.attempts.push(attempt);
-        match answer {
-            Ok(answer) => self.finish(Ok(answer)),
-            Err(error) => self.failed(error),
         }
     }
 
@@ -249,10 +192,37 @@ impl<'a> PromptRun<'a> {
             ..failed(self.job, error.code, error.message)
         })
     }
+
+    /// Makes the record of a row of a provider's batch, which costs half.
+    #[cfg(feature = "cli")]
+    pub(super) fn collected(mut self, ask: &dyn Ask, row: CollectedRow) -> Option<Record> {
+        let mut answer = row.answer.and_then(|answer| match ask.misfit(&answer) {
+            Some(misfit) => Err(CallError::misfit(answer, misfit)),
+            None => Ok(answer),
+        });
+        match &mut answer {
+            Ok(answer) => answer.usage = answer.usage.map(Usage::at_half),
+            // It says nothing about other rows.
+            Err(error) if error.is_fatal() => error.class = Class::Rejected,
+            Err(_) => {}
+        }
+        let call = attempt(row.started_at, &answer);
+        let call = RecordAttempt {
+            took: row.took,
+            batch: Some(row.batch),
+            usage: call.usage.map(Usage::at_half),
+            ..call
+        };
+        self.called(call);
+        match answer {
+            Ok(answer) => Some(self.answered(answer)),
+            Err(error) => self.failed(error),
+        }
+    }
 }
 
 /// An attempt that ended like this, with its tokens: a resume need not look for them in the response.
-fn attempt_of(started_at: SystemTime, answer: &Result<Answer, CallError>) -> RecordAttempt {
+pub(super) fn attempt(started_at: SystemTime, answer: &Result<Answer, CallError>) -> RecordAttempt {
     let ended = answer.as_ref();
     let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
     let attempt = RecordAttempt::of(started_at, ended);

@@ -3,10 +3,11 @@
 mod watch;
 
 use super::*;
-use crate::api::{Answer, Class};
+use crate::api::{Answer, CallError, Class};
 use crate::clock::SimClock;
 use crate::json::Json;
 use crate::limiter::Rate;
+use std::time::SystemTime;
 
 mod guard;
 mod tokens;
@@ -900,14 +901,20 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
 #[test]
 fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_within_a_second() {
     const LATENCY: Duration = Duration::from_millis(100);
-    for workers in [8, 1000] {
+    let faults = (Class::Fault, 503);
+    for (workers, (class, status)) in [
+        (8, (Class::RateLimited, 429)),
+        (1000, (Class::RateLimited, 429)),
+        (8, faults),
+        (1000, faults),
+    ] {
         let clock = SimClock::new();
         let at = clock.clone();
         let refusing = move |_: &str, _| {
             let arrived = at.elapsed() - LATENCY;
             let is_out = (SECOND * 5..SECOND * 15).contains(&arrived);
             if is_out {
-                Err(error(Class::RateLimited, 429, None))
+                Err(error(class, status, None))
             } else {
                 Ok("text")
             }
@@ -937,12 +944,12 @@ fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_wit
         };
         assert!(
             within(SECOND * 5, SECOND * 15) <= 8 + 10,
-            "{workers} workers: {calls:?}"
+            "{workers} workers, {status}: {calls:?}"
         );
         assert_eq!(
             within(SECOND * 16, SECOND * 17),
             10,
-            "{workers} workers: back at the limit"
+            "{workers} workers, {status}: back at the limit"
         );
     }
 }

@@ -3,15 +3,17 @@
 //! One lock guards all of it, and nothing waits while it is held. Events are reported after it is released, so that a
 //! watcher may read the view.
 
-use std::sync::OnceLock;
-use std::time::{Duration, Instant, SystemTime};
+use std::mem;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::event::{Event, PauseReason};
 use super::meter::{Latencies, RecentCalls};
 use super::snapshot::{Allowed, Pause, Snapshot};
-use crate::api::{Answer, CallError};
+use crate::api::CallError;
+use crate::clock::Clock;
 use crate::journal::RecordAttempt;
 use crate::limiter::Rate;
 use crate::outcome::CallOutcome;
@@ -20,6 +22,7 @@ use crate::prompts::Prompt;
 
 /// A live view of a batch, from [`Batch::view`](super::Batch::view). It stays valid after the batch has ended.
 pub struct View {
+    clock: Arc<dyn Clock>,
     start: Instant,
     watch: OnceLock<Box<Watch>>,
     state: Mutex<ViewState>,
@@ -58,27 +61,17 @@ struct KeyView {
 type Counter = fn(&mut Snapshot) -> &mut u64;
 
 /// Keeps a counter one higher until it is dropped.
-pub(super) struct Counted<'a> {
-    view: &'a View,
-    counter: Counter,
-}
-
-impl<'a> Counted<'a> {
-    fn new(view: &'a View, counter: Counter) -> Self {
-        view.count(|counts| *counter(counts) += 1);
-        Counted { view, counter }
-    }
-}
+pub(super) struct Counted<'a>(&'a View, Counter);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.view.count(|counts| *(self.counter)(counts) -= 1);
+        self.0.count(|counts| *(self.1)(counts) -= 1);
     }
 }
 
 impl View {
     /// The view of a batch that is about to start.
-    pub(super) fn new(start: Instant, rate: RateLimit, keys: usize) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, rate: RateLimit, keys: usize) -> Self {
         let per_minute = match rate {
             RateLimit::Fixed(rate) => a_minute(rate),
             RateLimit::Adaptive => 0.0,
@@ -93,7 +86,8 @@ impl View {
             ..ViewState::default()
         };
         View {
-            start,
+            start: clock.now(),
+            clock,
             watch: OnceLock::new(),
             state: Mutex::new(state),
         }
@@ -104,12 +98,10 @@ impl View {
     pub fn at(&self, now: Instant) -> Snapshot {
         let elapsed = now.saturating_duration_since(self.start);
         let state = self.state.lock();
-        let since_failure = state
-            .last_failure
-            .map(|at| now.saturating_duration_since(at));
+        let since = |at| now.saturating_duration_since(at);
         Snapshot {
             elapsed,
-            since_failure,
+            since_failure: state.last_failure.map(since),
             latency: state.latencies.quantile(0.5),
             latency_p95: state.latencies.quantile(0.95),
             paused: state.paused(now),
@@ -128,108 +120,35 @@ impl View {
     }
 
     /// Sets the watcher. Only the first one counts.
-    pub(super) fn show(&self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    pub(super) fn watch(&self, watch: impl Fn(&Event<'_>) + Send + Sync + 'static) {
         let _ = self.watch.set(Box::new(watch));
     }
 
-    /// Logs an event and passes it to the watcher.
+    /// Takes in an event; if it is news, logs it and passes it to the watcher.
     pub(super) fn tell(&self, event: Event<'_>) {
-        event.log();
-        if let Some(watch) = self.watch.get() {
-            watch(&event);
+        let is_news = self.state.lock().take_in(&event, self.clock.now());
+        if is_news {
+            event.log();
+            if let Some(watch) = self.watch.get() {
+                watch(&event);
+            }
         }
     }
 
-    /// Counts new workers. Returns the number of all workers.
-    pub(super) fn workers_added(&self, workers: usize) -> u64 {
-        self.count(|counts| {
-            counts.workers += workers as u64;
-            counts.workers
-        })
+    /// Counts one more until the value is dropped.
+    pub(super) fn counted(&self, counter: Counter) -> Counted<'_> {
+        self.count(|counts| *counter(counts) += 1);
+        Counted(self, counter)
     }
 
-    /// A worker waits for a permit, until the value is dropped.
-    pub(super) fn waits(&self) -> Counted<'_> {
-        Counted::new(self, |counts| &mut counts.waiting)
-    }
-
-    /// A call is in flight, until the value is dropped.
-    pub(super) fn calls(&self, now: Instant) -> Counted<'_> {
+    /// A call left at `at`, and is in flight until the value is dropped.
+    pub(super) fn calls(&self, at: Instant) -> Counted<'_> {
         let mut state = self.state.lock();
-        state
-            .recent
-            .count(now.saturating_duration_since(self.start));
-        let (first, last) = state.sent.unwrap_or((now, now));
-        state.sent = Some((first.min(now), last.max(now)));
+        state.recent.count(at.saturating_duration_since(self.start));
+        let (first, last) = state.sent.unwrap_or((at, at));
+        state.sent = Some((first.min(at), last.max(at)));
         drop(state);
-        Counted::new(self, |counts| &mut counts.in_flight)
-    }
-
-    /// A call of this prompt has ended now.
-    pub(super) fn called(
-        &self,
-        prompt: &Prompt,
-        attempt: &RecordAttempt,
-        answer: &Result<Answer, CallError>,
-        now: Instant,
-    ) {
-        let mut state = self.state.lock();
-        state.last_failure = answer.as_ref().err().map(|_| now).or(state.last_failure);
-        if answer.is_ok() {
-            state.latencies.count(attempt.took);
-        }
-        let counts = &mut state.counts;
-        counts.calls += 1;
-        counts.retried += u64::from(attempt.n > 1);
-        counts.maybe_billed += u64::from(attempt.billed.is_some());
-        counts.tokens += attempt.usage.unwrap_or_default();
-        match attempt.outcome {
-            CallOutcome::Answered => counts.unmetered += u64::from(attempt.usage.is_none()),
-            CallOutcome::RateLimited => counts.rate_limited += 1,
-            CallOutcome::NoCapacity => {}
-            _ => counts.faults += 1,
-        }
-        if let Err(error) = answer {
-            counts.failed_calls.count_call(&prompt.custom_id, error);
-        }
-    }
-
-    /// The rate of a key in calls per minute: it was found, or the server states it, as it does with every answer.
-    pub(super) fn rate_known(&self, key: usize, per_minute: f64, found: bool) {
-        let mut state = self.state.lock();
-        state.keys[key].found = found;
-        let before = std::mem::replace(&mut state.keys[key].per_minute, per_minute);
-        drop(state);
-        if before != per_minute {
-            self.tell(Event::RateKnown {
-                key,
-                per_minute,
-                found,
-            });
-        }
-    }
-
-    /// A pause of a key begins; `now` is the instant and the wall time.
-    pub(super) fn held(
-        &self,
-        key: usize,
-        now: (Instant, SystemTime),
-        wait: Duration,
-        why: PauseReason,
-    ) {
-        let (instant, wall) = now;
-        let mut state = self.state.lock();
-        state.keys[key].pause = Some((instant + wait, why));
-        if state.pause(instant).is_some() {
-            state.all_paused_since.get_or_insert(instant);
-        }
-        drop(state);
-        self.tell(Event::Paused {
-            key,
-            wait,
-            until: wall + wait,
-            why,
-        });
+        self.counted(|counts| &mut counts.in_flight)
     }
 
     /// Extends a pause that is in force, if `until` is later than its end.
@@ -240,31 +159,75 @@ impl View {
             *end = until.max(*end);
         }
     }
-
-    /// A permit was granted with this key, so its pause is over.
-    pub(super) fn passed(&self, key: usize, at: Instant) {
-        let mut state = self.state.lock();
-        let ended = state.keys[key].pause.take_if(|(until, _)| *until <= at);
-        if let Some((until, _)) = ended {
-            state.counts.paused = state.paused(until);
-            state.all_paused_since = None;
-        }
-        drop(state);
-        if ended.is_some() {
-            self.tell(Event::Resumed { key });
-        }
-    }
-
-    /// A key is retired. Each call in flight with it may report that; only the first report is an event.
-    pub(super) fn retired(&self, key: usize, error: &CallError) {
-        let was_retired = std::mem::replace(&mut self.state.lock().keys[key].retired, true);
-        if !was_retired {
-            self.tell(Event::Retired { key, error });
-        }
-    }
 }
 
 impl ViewState {
+    /// Takes in an event, and returns whether it is news: many are told again and again.
+    fn take_in(&mut self, event: &Event<'_>, now: Instant) -> bool {
+        match *event {
+            Event::Attempt {
+                prompt,
+                attempt,
+                error,
+            } => self.attempt(prompt, attempt, error, now),
+            Event::Paused { key, wait, why, .. } => {
+                self.keys[key].pause = Some((now + wait, why));
+                if self.pause(now).is_some() {
+                    self.all_paused_since.get_or_insert(now);
+                }
+            }
+            Event::Resumed { key } => {
+                let ended = self.keys[key].pause.take_if(|(until, _)| *until <= now);
+                if let Some((until, _)) = ended {
+                    self.counts.paused = self.paused(until);
+                    self.all_paused_since = None;
+                }
+                return ended.is_some();
+            }
+            Event::RateKnown {
+                key,
+                per_minute,
+                found,
+            } => {
+                let key = &mut self.keys[key];
+                key.found = found;
+                return mem::replace(&mut key.per_minute, per_minute) != per_minute;
+            }
+            Event::Retired { key, .. } => {
+                return !mem::replace(&mut self.keys[key].retired, true);
+            }
+            Event::WorkerAdded { .. } | Event::Done { .. } => {}
+        }
+        true
+    }
+
+    fn attempt(
+        &mut self,
+        prompt: &Prompt,
+        attempt: &RecordAttempt,
+        error: Option<&CallError>,
+        now: Instant,
+    ) {
+        let counts = &mut self.counts;
+        counts.calls += 1;
+        counts.retried += u64::from(attempt.n > 1);
+        counts.maybe_billed += u64::from(attempt.billed.is_some());
+        counts.tokens += attempt.usage.unwrap_or_default();
+        match attempt.outcome {
+            CallOutcome::Answered => {
+                self.latencies.count(attempt.took);
+                counts.unmetered += u64::from(attempt.usage.is_none());
+            }
+            CallOutcome::RateLimited => counts.rate_limited += 1,
+            CallOutcome::NoCapacity => {}
+            _ => counts.faults += 1,
+        }
+        if let Some(error) = error {
+            counts.failed_calls.count_call(&prompt.custom_id, error);
+            self.last_failure = Some(now);
+        }
+    }
+
     fn open(&self) -> impl Iterator<Item = &KeyView> {
         self.keys.iter().filter(|key| !key.retired)
     }

@@ -2,8 +2,8 @@
 //!
 //! This is congestion control, as in TCP and in the *adaptive* retry mode of the AWS SDKs. Until the first 429 each
 //! success raises the rate, so that it doubles about every second. A 429 cuts the rate. It then follows a cubic curve:
-//! fast at first, flat near the rate that was limited, and faster again to test whether the limit is higher now. Pure:
-//! `now` is an argument.
+//! fast at first, flat near the rate that was limited, and faster again to test whether the limit is higher now. Each test
+//! ends in a 429, so once the limit is known the rate first stays just below it for a while. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,11 @@ impl AdaptiveRate {
     const CUT_KNOWN: f64 = 0.93;
     /// With answers as quick as this, in seconds, a 429 is heard before much more is sent: the rate may grow faster.
     const QUICK: f64 = 0.04;
+    /// For how many recoveries the rate stays just below a known limit. With more, a limit that doubles is used to less
+    /// than 90 % in the two minutes after that (simulated).
+    const HOLD: f64 = 2.5;
+    /// The part of a known limit that is used meanwhile, so that the server's burst fills again.
+    const PART: f64 = 0.98;
     /// See [`RECOVERY`](AdaptiveRate::RECOVERY).
     const RECOVERY_CALLS: f64 = 20.0;
     /// Fewer successes than this say little about the limit.
@@ -183,30 +188,75 @@ impl AdaptiveRate {
         self.successes >= Self::SAMPLE
     }
 
-    /// Successes per second in this count.
+    /// Successes per second in this count. A short pause before them counts, because what the server saved up in it was
+    /// used; a long one does not, because most of it was not.
     fn mean(&self) -> f64 {
-        let span = (self.last_success - self.first_success).as_secs_f64();
-        f64::from(self.successes - 1) / span.max(0.1)
+        const SHORT: Duration = Duration::from_secs(2);
+        let pause = (self.first_success - self.counted_from).min(SHORT);
+        let span = (self.last_success - self.first_success + pause).as_secs_f64();
+        f64::from(self.successes) / span.max(0.1)
     }
 
-    /// Estimates the rate that the server allows, in calls per second. It is less than the best second, which may have
-    /// used up a burst, and more than the mean, which includes the time of growth. With too few successes the earlier
-    /// estimate stays: a server that answers only 429 for a while has the same limit afterwards.
+    /// Estimates the rate that the server allows, in calls per second.
+    ///
+    /// Without enough successes the earlier estimate stays, a little lower if there were some: a server that answers only
+    /// 429 for a while has the same limit afterwards. At a known limit, if hardly a call went beyond it, the server has no
+    /// burst to use up, and the last rate is its limit. With a burst it is the mean, because the burst is as empty as after
+    /// the last 429. Otherwise it is less than the best second, which may have used up a burst, and more than the mean,
+    /// which includes the time of growth. The weights are those with the fewest 429s (simulated).
     fn allowed(&self, now: Instant, rate: f64) -> f64 {
-        match self.phase {
-            Phase::Finding { .. } => self.meter.rate(now).max(rate / 2.0).min(rate),
-            Phase::Cubic { limit, .. } if !self.has_sample() => limit,
-            Phase::Cubic { .. } => ((self.mean() + self.meter.rate(now)) / 2.0).min(rate),
-        }
+        let best = self.meter.rate(now);
+        let limit = match self.phase {
+            Phase::Finding { .. } => (best / 1.5).max(rate / 2.5),
+            Phase::Cubic { limit, .. } if !self.has_sample() => {
+                match self.last_success > self.began {
+                    true => return limit * Self::CUT,
+                    false => return limit,
+                }
+            }
+            Phase::Cubic { limit, .. } if self.is_known() && rate < 1.5 * limit => {
+                let grown = self.recoveries(now, limit) - 1.0 - Self::HOLD;
+                let beyond = grown * self.recovery(limit) * (rate - limit) / 4.0;
+                if (0.0..2.0).contains(&beyond) {
+                    rate
+                } else {
+                    self.mean()
+                }
+            }
+            Phase::Cubic { .. } => 0.485 * rate + 0.25 * (self.mean() + best),
+        };
+        limit.min(rate)
+    }
+
+    /// Whether estimates of the limit agree.
+    fn is_known(&self) -> bool {
+        self.recovery >= Self::RECOVERY
+    }
+
+    /// Seconds until the rate is back at this limit.
+    fn recovery(&self, limit: f64) -> f64 {
+        let heard = (5.0 * self.latency).min(Self::RECOVERY);
+        self.recovery.max(heard).max(Self::RECOVERY_CALLS / limit)
+    }
+
+    /// The time since the last cut, in recoveries.
+    fn recoveries(&self, now: Instant, limit: f64) -> f64 {
+        (now - self.began).as_secs_f64() / self.recovery(limit)
     }
 
     fn rate(&self, now: Instant) -> f64 {
         let rate = match self.phase {
             Phase::Finding { rate } => rate,
             Phase::Cubic { start, limit } => {
-                let heard = (5.0 * self.latency).min(Self::RECOVERY);
-                let recovery = self.recovery.max(heard).max(Self::RECOVERY_CALLS / limit);
-                cubic(start, limit, (now - self.began).as_secs_f64() / recovery)
+                let passed = self.recoveries(now, limit);
+                match self.is_known() {
+                    true => {
+                        let limit = limit * Self::PART;
+                        let held = (passed - 1.0).clamp(0.0, Self::HOLD);
+                        cubic(start.min(limit), limit, passed - held)
+                    }
+                    false => cubic(start, limit, passed),
+                }
             }
         };
         // A rate far above that of the calls really sent says nothing about the limit.

@@ -8,14 +8,7 @@
 
 use std::time::Duration;
 
-/// How a call ended, as far as it tells how busy the server is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CallEnd {
-    Answered,
-    TimedOut,
-    /// A refusal or a failure, which says nothing.
-    Other,
-}
+use crate::outcome::CallOutcome;
 
 /// A call that has left.
 #[derive(Clone, Copy, Debug)]
@@ -165,12 +158,12 @@ impl Concurrency {
     }
 
     /// A call has ended, or gives up its place unsent.
-    pub(super) fn left(&mut self, call: Option<Departure>, latency: Duration, end: CallEnd) {
+    pub(super) fn left(&mut self, call: Option<Departure>, latency: Duration, end: CallOutcome) {
         self.places -= 1;
         let Some(call) = call else { return };
         self.in_flight -= 1;
         let latency = latency.as_secs_f64();
-        if end == CallEnd::Answered {
+        if end == CallOutcome::Answered {
             self.latest = Some(latency);
             self.learn_base(call, latency);
         }
@@ -179,9 +172,9 @@ impl Concurrency {
         }
         self.round.is_complete |= call.fills;
         match end {
-            CallEnd::Answered if call.ahead + 1 >= self.crowd() => self.answered(latency),
-            CallEnd::TimedOut => self.timed_out(latency),
-            CallEnd::Answered | CallEnd::Other => {}
+            CallOutcome::Answered if call.ahead + 1 >= self.crowd() => self.answered(latency),
+            CallOutcome::Timeout => self.timed_out(latency),
+            _ => {} // a refusal or a failure says nothing
         }
     }
 

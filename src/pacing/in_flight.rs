@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::NoKeyPermit;
-use super::concurrency::{CallEnd, Concurrency, Departure};
+use super::concurrency::{Concurrency, Departure};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, after};
 use crate::limiter::{Line, Schedule};
+use crate::outcome::CallOutcome;
 
 /// The calls in flight, and those that wait until there are fewer.
 #[derive(Debug)]
@@ -23,7 +24,8 @@ pub(crate) struct InFlightPlace<'a> {
     in_flight: &'a InFlight,
     /// `None` before the call leaves.
     departure: Option<Departure>,
-    ended: (CallEnd, Duration),
+    /// How it ended, and its latency; `None` if it was not made.
+    ended: Option<(CallOutcome, Duration)>,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl InFlight {
         Ok(InFlightPlace {
             in_flight: self,
             departure: None,
-            ended: (CallEnd::Other, Duration::ZERO),
+            ended: None,
         })
     }
 
@@ -78,14 +80,14 @@ impl InFlightPlace<'_> {
     }
 
     /// The call has ended, after this latency.
-    pub(crate) fn ended(mut self, end: CallEnd, latency: Duration) {
-        self.ended = (end, latency);
+    pub(crate) fn ended(mut self, end: CallOutcome, latency: Duration) {
+        self.ended = Some((end, latency));
     }
 }
 
 impl Drop for InFlightPlace<'_> {
     fn drop(&mut self) {
-        let (end, latency) = self.ended;
+        let (end, latency) = (self.ended).unwrap_or((CallOutcome::Unknown, Duration::ZERO));
         self.in_flight
             .line
             .update(|gate, _| gate.concurrency.left(self.departure, latency, end));

@@ -1,14 +1,15 @@
 //! One key at one server, with its rate, its pauses and its token limit. Pure: `now` is an argument.
 
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
-use super::{AdaptiveRate, KeyLimits, RateLimit, TokenWindow};
+use super::{
+    AdaptiveRate, CallReport, KeyLimits, KeyPermit, PermitOutcome, RateLimit, TokenWindow,
+};
 use crate::limiter::{Gcra, Rate};
 
 /// When the next call with this key is due, and what changes when calls are answered or rate limited.
 #[derive(Debug)]
-pub(super) struct KeyState {
+pub(crate) struct KeyState {
     gcra: Gcra,
     /// How often a call came slightly early although the rate was kept.
     early: u32,
@@ -22,7 +23,7 @@ pub(super) struct KeyState {
     adaptive: Option<AdaptiveRate>,
     outage: Option<SilentOutage>,
     /// When the permit that is reserved with other processes is due.
-    pub(super) reserved: Option<Instant>,
+    pub(crate) reserved: Option<Instant>,
     /// How many pauses have begun.
     pub(super) pauses: u64,
     /// The server accepts no calls with this key.
@@ -192,34 +193,56 @@ impl KeyState {
         self.gcra.sent(now);
     }
 
-    /// A call that was sent at `sent` was answered. No pause begins.
-    pub(super) fn answered(&mut self, now: Instant, sent: Instant, pauses: u64) -> Option<Instant> {
+    /// The outcome of a call. Returns the end of the pause that this begins, if it does.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        permit: &KeyPermit,
+        report: &CallReport,
+    ) -> Option<Instant> {
+        if let Some(rate) = report.stated {
+            self.state_rate(rate);
+        }
+        if let Some(limit) = report.stated_tokens {
+            let window = || TokenWindow::per_minute(limit, now);
+            self.tokens.get_or_insert_with(window).set_limit(limit);
+        }
+        if let (Some(tokens), Some(window)) = (report.tokens, &mut self.tokens) {
+            window.correct(permit.ticket, tokens);
+        }
+        let (sent, pauses) = (permit.granted_at, permit.pauses);
+        match report.outcome {
+            PermitOutcome::Answered => self.answered(now, sent, pauses),
+            PermitOutcome::Failed => self.failed(pauses),
+            PermitOutcome::RateLimited(until) => {
+                return self.rate_limited(now, sent, pauses, until);
+            }
+            PermitOutcome::Fatal => self.retired = true,
+        }
+        None
+    }
+
+    /// A call that was sent at `sent` was answered.
+    fn answered(&mut self, now: Instant, sent: Instant, pauses: u64) {
         if pauses == self.pauses {
             self.doubts.answered(); // not by a call from before an outage
         }
         if let Some(adaptive) = &mut self.adaptive {
             adaptive.succeeded(now, now - sent);
         }
-        self.failed(pauses)
+        self.failed(pauses);
     }
 
-    /// A call failed, but was not rate limited: an outage is over. No pause begins.
-    pub(super) fn failed(&mut self, pauses: u64) -> Option<Instant> {
+    /// A call failed, but was not rate limited: an outage is over.
+    fn failed(&mut self, pauses: u64) {
         if pauses == self.pauses {
             self.outage = None;
         }
-        None
-    }
-
-    /// Retires the key. No pause begins.
-    pub(super) fn retire(&mut self) -> Option<Instant> {
-        self.retired = true;
-        None
     }
 
     /// A call that was sent at `sent`, when `pauses` had begun, was answered 429. Returns the end of the pause that this
     /// begins, if it does.
-    pub(super) fn rate_limited(
+    fn rate_limited(
         &mut self,
         now: Instant,
         sent: Instant,
@@ -283,17 +306,17 @@ impl KeyState {
         until.max(now)
     }
 
-    pub(super) fn pause_until(&mut self, until: Instant) {
+    pub(crate) fn pause_until(&mut self, until: Instant) {
         self.pauses += 1;
         self.gcra.pause_until(until);
     }
 
-    pub(super) fn paused_until(&self) -> Instant {
+    pub(crate) fn paused_until(&self) -> Instant {
         self.gcra.paused_until()
     }
 
     /// The server has stated its rate limit, which replaces any other rate, unless 429s contradict it.
-    pub(super) fn state_rate(&mut self, rate: Rate) {
+    fn state_rate(&mut self, rate: Rate) {
         if self.limit != Some(rate) {
             self.doubts = Doubts::default();
         } else if self.adaptive.is_some() {
@@ -302,20 +325,6 @@ impl KeyState {
         self.limit = Some(rate);
         self.adaptive = None;
         self.gcra.set_rate(self.with_margin(rate));
-    }
-
-    /// The server has stated its token limit.
-    pub(super) fn state_tokens(&mut self, limit: NonZeroU32, now: Instant) {
-        let window = self
-            .tokens
-            .get_or_insert_with(|| TokenWindow::per_minute(limit, now));
-        window.set_limit(limit);
-    }
-
-    pub(super) fn correct(&mut self, ticket: u64, tokens: u32) {
-        if let Some(window) = &mut self.tokens {
-            window.correct(ticket, tokens);
-        }
     }
 
     /// Calls per minute that the key was found to allow; `None` if the rate was given and holds, or is not known yet.
@@ -358,10 +367,10 @@ mod tests {
                 Some(at) => {
                     let (ended, at, pauses, good) = under_way.remove(at);
                     now = ended;
-                    _ = match good {
+                    match good {
                         true => key.answered(now, at, pauses),
-                        false => key.rate_limited(now, at, pauses, None),
-                    };
+                        false => _ = key.rate_limited(now, at, pauses, None),
+                    }
                 }
                 None => {
                     now = key.due(1).max(now);
@@ -542,10 +551,10 @@ mod tests {
             let now = start + MS * 100 * n;
             let pauses = key.pauses - u64::from((100..150).contains(&n) && n % 2 == 1);
             match n {
-                100..150 if n % 2 == 1 => _ = key.answered(now, now, pauses), // sent before the outage
+                100..150 if n % 2 == 1 => key.answered(now, now, pauses), // sent before the outage
                 100..150 => _ = key.rate_limited(now, now, pauses, None),
                 _ if n % 30 == 0 => _ = key.rate_limited(now, now, pauses, None),
-                _ => _ = key.answered(now, now, pauses),
+                _ => key.answered(now, now, pauses),
             }
         }
         assert!(key.adaptive.is_none());
@@ -598,5 +607,59 @@ mod tests {
         assert_eq!(key.due(1), paused + SilentOutage::PROBE);
         key.failed(1);
         assert_eq!(key.due(1), paused + MS * 100);
+    }
+
+    /// Makes calls at an adaptive rate to a server that does not state its limit. Returns the 429s, and the time in parts of
+    /// the ideal one.
+    fn unstated(calls: u32, rpm: u32, burst: u32, latency: Duration) -> (u32, f64) {
+        let start = Instant::now();
+        let rate = RateLimit::Adaptive;
+        let mut key = KeyState::new(KeyLimits { rate, tokens: None }, start);
+        let mut server = Gcra::new(Rate::per_minute(rpm).exact().burst(burst), start);
+        let mut under_way: Vec<(Instant, Instant, u64, bool)> = Vec::new();
+        let (mut now, mut answered, mut limited) = (start, 0, 0);
+        while answered < calls {
+            let due = key.due(1).max(now);
+            let next = (0..under_way.len()).min_by_key(|at| under_way[*at].0);
+            if let Some(next) = next.filter(|at| under_way[*at].0 <= due) {
+                let (ended, sent, pauses, good) = under_way.remove(next);
+                now = ended;
+                match good {
+                    true => key.answered(now, sent, pauses),
+                    false => _ = key.rate_limited(now, sent, pauses, None),
+                }
+                answered += u32::from(good);
+                limited += u32::from(!good);
+                continue;
+            }
+            now = due;
+            let good = server.due(1) <= now;
+            if good {
+                server.take(now, 1);
+            }
+            key.take(now, 0, 1);
+            let takes = if good { latency } else { MS };
+            under_way.push((now + takes, now, key.pauses, good));
+        }
+        let ideal = f64::from(calls - burst) * 60.0 / f64::from(rpm) + latency.as_secs_f64();
+        (limited, (now - start).as_secs_f64() / ideal)
+    }
+
+    #[test]
+    fn a_limit_that_is_not_stated_costs_ten_429s_in_2000_calls_and_little_time() {
+        for latency in [50, 300, 400, 600, 800] {
+            let (limited, time) = unstated(2000, 600, 20, MS * latency);
+            assert!(
+                limited <= 10 && time <= 1.06,
+                "{latency} ms: {limited} 429s, {time}"
+            );
+        }
+        for (rpm, burst) in [(600, 1), (600, 5), (600, 40), (3000, 50)] {
+            let (limited, time) = unstated(2000, rpm, burst, MS * 400);
+            assert!(
+                limited <= 12 && time <= 1.1,
+                "{rpm}, burst {burst}: {limited} 429s, {time}"
+            );
+        }
     }
 }

@@ -164,7 +164,7 @@ impl SharedLimiter {
             remote.quickest = Some(remote.quickest.map_or(took, |quickest| quickest.min(took)));
         }
         drop(remote);
-        self.local.reserve(key, due);
+        self.local.update_key(key, |local| local.reserved = due);
         Ok(reply.taken.is_some())
     }
 
@@ -208,7 +208,7 @@ impl SharedLimiter {
         // A new pause counts even if it is over already.
         if reply.pauses > known {
             let until = self.clock.now() + Duration::from_micros(reply.paused_for);
-            self.local.pause_key(key, until);
+            self.local.update_key(key, |local| local.pause_until(until));
         }
         if warn {
             let rpm = 60e6 / reply.interval as f64;
@@ -224,7 +224,7 @@ impl SharedLimiter {
             if self.local.waiting() == 0 && remote.lock().reserved.is_some() {
                 let _ = self.exchange(key, Purpose::GiveBack, None);
                 remote.lock().reserved = None;
-                self.local.reserve(key, None);
+                self.local.update_key(key, |local| local.reserved = None);
             }
         }
     }
@@ -284,9 +284,10 @@ impl CallLimiter for SharedLimiter {
         }
         // Another process may have reported the same pause: then this 429 begins none. Errors do not matter here.
         let _ = self.exchange(key, Purpose::Look, None);
-        let before = self.local.paused_until(key);
+        let paused_until = || self.local.update_key(key, |local| local.paused_until());
+        let before = paused_until();
         let reaction = self.local.report(permit, &report);
-        let after = self.local.paused_until(key);
+        let after = paused_until();
         if after > before {
             self.keys[key].lock().unsent = Some(after);
             let _ = self.exchange(key, Purpose::Look, None); // if this fails, the next request sends it

@@ -20,11 +20,13 @@ mod storeys {
     pub mod cancel;
     pub mod clock;
     pub mod limiter;
+    pub mod names;
+    pub mod outcome;
     pub mod pacing;
     pub mod pool;
     pub mod retry;
 }
-use storeys::{backoff, cancel, clock, limiter, pacing, pool, retry};
+use storeys::{backoff, cancel, clock, limiter, names, outcome, pacing, pool, retry};
 
 use std::time::Instant;
 

@@ -478,7 +478,8 @@ fn paused_for_too_long() {
 
 fn retiring(waiting: usize) {
     let case = keys([fixed(each_second())]);
-    case.limiter.pause_key(0, case.at(10));
+    let until = case.at(10);
+    case.limiter.update_key(0, |key| key.pause_until(until));
     for _ in 0..waiting {
         case.with(|case| {
             let nobody = CancelToken::on(case.clock.clone());

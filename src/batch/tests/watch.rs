@@ -134,16 +134,25 @@ fn an_added_worker_is_an_event_and_is_counted() {
 
 #[test]
 fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
-    let start = Instant::now();
-    let wall = SystemTime::now();
-    let view = View::new(start, RateLimit::Adaptive, 2);
+    let clock = SimClock::new();
+    let start = clock.now();
+    let view = View::new(Arc::new(clock.clone()), RateLimit::Adaptive, 2);
+    let paused = |key, wait, why| {
+        let until = clock.wall() + wait;
+        view.tell(Event::Paused {
+            key,
+            wait,
+            until,
+            why,
+        });
+    };
     assert_eq!(
         (view.at(start).allowed, view.at(start).pause),
         (Allowed::Unknown, None)
     );
-    view.held(0, (start, wall), SECOND * 9, PauseReason::Ordered);
+    paused(0, SECOND * 9, PauseReason::Ordered);
     assert_eq!(view.at(start).pause, None, "the other key is free");
-    view.held(1, (start, wall), SECOND * 5, PauseReason::RateLimited);
+    paused(1, SECOND * 5, PauseReason::RateLimited);
     assert_eq!(
         view.at(start + SECOND).pause,
         Some(Pause {
@@ -161,22 +170,32 @@ fn the_view_of_a_paused_batch_says_why_and_for_how_long() {
             why: PauseReason::Ordered
         })
     );
-    view.retired(0, &error(Class::Fatal, 401, None));
+    let error = &error(Class::Fatal, 401, None);
+    view.tell(Event::Retired { key: 0, error });
     assert_eq!(
         (view.at(start).pause.unwrap().left, view.at(start).keys),
         (SECOND * 20, 1)
     );
-    view.passed(1, start + SECOND * 21);
+    clock.sleep_until(start + SECOND * 21);
+    view.tell(Event::Resumed { key: 1 });
     assert_eq!(view.at(start).pause, None);
 }
 
 #[test]
 fn a_rate_is_an_event_only_when_it_changes() {
-    let start = Instant::now();
-    let view = View::new(start, RateLimit::Adaptive, 1);
+    let clock = SimClock::new();
+    let start = clock.now();
+    let view = View::new(Arc::new(clock), RateLimit::Adaptive, 1);
+    let rate_known = |per_minute, found| {
+        view.tell(Event::RateKnown {
+            key: 0,
+            per_minute,
+            found,
+        });
+    };
     let paces = Arc::new(Mutex::new(Vec::new()));
     let notes = paces.clone();
-    view.show(move |event: &Event<'_>| {
+    view.watch(move |event: &Event<'_>| {
         if let Event::RateKnown {
             per_minute, found, ..
         } = event
@@ -184,10 +203,10 @@ fn a_rate_is_an_event_only_when_it_changes() {
             notes.lock().push((*per_minute, *found));
         }
     });
-    view.rate_known(0, 590.0, true);
+    rate_known(590.0, true);
     assert_eq!(view.at(start).allowed, Allowed::Found(590.0));
-    (0..3).for_each(|_| view.rate_known(0, 600.0, false));
-    view.rate_known(0, 300.0, false);
+    (0..3).for_each(|_| rate_known(600.0, false));
+    rate_known(300.0, false);
     assert_eq!(view.at(start).allowed, Allowed::Stated(300.0));
     let expected = [(590.0, true), (600.0, false), (300.0, false)];
     assert_eq!(*paces.lock(), expected);

@@ -179,7 +179,7 @@ mod runner {
         }
 
         fn pause_until(&self, until: Instant) {
-            (0..self.1).for_each(|key| self.0.pause_key(key, until));
+            (0..self.1).for_each(|key| self.0.update_key(key, |state| state.pause_until(until)));
         }
 
         fn waiting(&self) -> usize {

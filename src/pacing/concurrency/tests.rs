@@ -119,13 +119,13 @@ impl Trial {
             timeouts += usize::from(!is_answered);
             left += usize::from(!is_answered);
             let end = if is_answered {
-                CallEnd::Answered
+                CallOutcome::Answered
             } else {
-                CallEnd::TimedOut
+                CallOutcome::Timeout
             };
             let latency = Duration::from_secs_f64(now - call.sent);
             match fixed {
-                Some(_) => client.left(None, latency, CallEnd::Other),
+                Some(_) => client.left(None, latency, CallOutcome::RateLimited),
                 None => client.left(Some(call.departure), latency, end),
             }
         }
@@ -252,7 +252,7 @@ fn a_limit_that_is_not_needed_does_not_grow() {
         client.enter();
         let departure = client.sent();
         let second = Duration::from_secs(1);
-        client.left(Some(departure), second, CallEnd::Answered);
+        client.left(Some(departure), second, CallOutcome::Answered);
     }
     assert_eq!(client.limit(), 3, "the first call alone fills it");
 }
