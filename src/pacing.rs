@@ -131,6 +131,8 @@ pub trait CallLimiter: Send + Sync + fmt::Debug {
 #[must_use = "a permit is for one call"]
 pub struct KeyPermit {
     granted_at: Instant,
+    /// When it was due.
+    due: Instant,
     key: usize,
     /// Serial number, by which the tokens of the call are corrected later.
     ticket: u64,
@@ -143,6 +145,7 @@ impl KeyPermit {
     pub fn new(granted_at: Instant, key: usize) -> Self {
         KeyPermit {
             granted_at,
+            due: granted_at,
             key,
             ticket: 0,
             pauses: 0,
@@ -153,6 +156,11 @@ impl KeyPermit {
     #[must_use]
     pub fn granted_at(&self) -> Instant {
         self.granted_at
+    }
+
+    /// When it was due; not before the call asked for it.
+    pub(crate) fn due(&self) -> Instant {
+        self.due
     }
 
     /// The key that the call must use, from 0.
@@ -315,7 +323,7 @@ impl CallLimiter for KeyLimiter {
 
     fn sent(&self, permit: &KeyPermit) {
         self.line
-            .update(|keys, now| keys.keys[permit.key].sent(now));
+            .update(|keys, now| keys.keys[permit.key].sent(now, permit.due));
     }
 
     fn report(&self, permit: &KeyPermit, report: &CallReport) -> Reaction {
@@ -396,13 +404,14 @@ impl Schedule for Keys {
         self.next_ticket += 1;
         let first = self.first(tokens).map_or(0, |(key, _)| key);
         let key = self.agreed.take().unwrap_or(first);
-        if !waited.is_zero() {
-            let late = now.saturating_duration_since(self.keys[key].due(tokens));
-            self.keys[key].left_late(late);
-        }
+        let due = match waited.is_zero() {
+            true => now,
+            false => self.keys[key].due(tokens),
+        };
         self.keys[key].take(now, ticket, tokens);
         KeyPermit {
             granted_at: now,
+            due,
             key,
             ticket,
             pauses: self.keys[key].pauses,

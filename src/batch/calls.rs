@@ -2,7 +2,7 @@
 //!
 //! It translates the server's answers for the limiter. `failures` and `tokens` decide.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, PauseReason};
@@ -83,12 +83,17 @@ impl Batch<'_> {
         let started_at = self.wall_at(left);
         let in_flight = self.view.calls(left);
         let ask = self.asks[permit.key()];
-        let answer = ask.ask_reporting(request, &|| self.limiter.sent(permit));
+        let sent = Cell::new(left);
+        let answer = ask.ask_reporting(request, &|| {
+            sent.set(self.clock.now());
+            self.limiter.sent(permit);
+        });
         drop(in_flight);
         let took = self.clock.now() - left;
         let call = RecordAttempt {
             key: permit.key(),
             paced: granted.paced,
+            late: sent.get().saturating_duration_since(permit.due()),
             took,
             ..attempt(started_at, &answer)
         };

@@ -111,7 +111,6 @@ impl<'a> PromptRun<'a> {
     pub(super) fn misfit(&mut self, error: &CallError, schema_retries: u32) -> Verdict {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.outcome = error.outcome();
-            attempt.usage = error.usage();
         }
         let is_misfit = |call: &&RecordAttempt| call.outcome == CallOutcome::Misfit;
         let misfits = self.attempts.iter().filter(is_misfit).count();

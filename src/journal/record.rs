@@ -101,6 +101,14 @@ pub struct RecordAttempt {
     /// How long it waited for its permit.
     #[serde(rename = "paced_ms", with = "millis", default)]
     pub paced: Duration,
+    /// How late it left: from the instant that its permit was due, in milliseconds with three decimal places.
+    #[serde(
+        rename = "late_ms",
+        with = "fine_millis",
+        default,
+        skip_serializing_if = "Duration::is_zero"
+    )]
+    pub(crate) late: Duration,
     /// How long the call took.
     #[serde(rename = "took_ms", with = "millis", default)]
     pub took: Duration,
@@ -156,6 +164,7 @@ impl RecordAttempt {
             started_at,
             queued: Duration::ZERO,
             paced: Duration::ZERO,
+            late: Duration::ZERO,
             took: Duration::ZERO,
             outcome: error.map_or(CallOutcome::Answered, |error| error.outcome()),
             billed: error.and_then(|error| error.may_be_billed().then_some(Billed::Unknown)),
@@ -207,6 +216,25 @@ mod rfc3339 {
     }
 }
 
+/// Milliseconds with three decimal places.
+mod fine_millis {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(time.as_micros() as f64 / 1e3)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        let millis = f64::deserialize(deserializer)?;
+        Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default())
+    }
+}
+
 /// Whole milliseconds, for a `Duration` and for an `Option` of one.
 pub(crate) mod millis {
     use super::*;
@@ -244,6 +272,7 @@ pub(super) mod tests {
             started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_687_200_123),
             queued: Duration::ZERO,
             paced: Duration::from_millis(412),
+            late: Duration::from_micros(131),
             took: Duration::from_millis(655),
             status: Some(429),
             outcome: CallOutcome::RateLimited,
@@ -283,7 +312,7 @@ pub(super) mod tests {
             "response": {"status_code": 429, "request_id": null, "body": null},
             "error": {"code": "rate_limited", "message": "slow down"},
             "attempts": [{"n": 1, "key": 0, "started_at": "2026-11-26T10:00:00.123Z", "queued_ms": 0,
-                "paced_ms": 412, "took_ms": 655, "status": 429, "outcome": "rate_limited", "billed": "unknown",
+                "paced_ms": 412, "late_ms": 0.131, "took_ms": 655, "status": 429, "outcome": "rate_limited", "billed": "unknown",
                 "retry_after_ms": 1000, "backoff_ms": 1204, "request_id": "req_1"}],
         })
     }

@@ -13,8 +13,8 @@ pub(crate) struct KeyState {
     gcra: Gcra,
     /// How often a call came slightly early although the rate was kept.
     early: u32,
-    /// Permits that were taken on time; half of them count no more when one is taken late.
-    punctual: u32,
+    /// How late calls leave at most, of late: the worst one counts less with each call.
+    lateness: Duration,
     tokens: Option<TokenWindow>,
     /// The rate in the settings, or the one that the server states.
     limit: Option<Rate>,
@@ -115,11 +115,11 @@ impl KeyState {
     const MARGIN_PART: u32 = 256;
     /// at most this often: from 1.8 % to 3.7 %. Wider margins waste more than the 429s cost.
     const EARLY_MOST: u32 = 5;
-    /// This number of punctual permits narrows the margin by a ninth, until a call comes early,
-    const PUNCTUAL: u32 = 32;
-    /// at most this often: from 1.8 % to 0.8 % after 16 s at 600 calls a minute. A thread that wakes later than a quarter of
-    /// the margin shows that this machine is busy, and calls may be late on their way as well.
-    const NARROW_MOST: u32 = 5;
+    /// The margin is this many times the lateness, between 0.7 % and the usual 1.8 %: a call that leaves late shows that this
+    /// machine is busy, and calls may be as late on their way.
+    const LATENESSES: u32 = 3;
+    /// The number of calls after which a lateness counts for a third: the margin is narrow after 6 s at 600 calls a minute.
+    const MEMORY: u32 = 64;
 
     pub(super) fn new(limits: KeyLimits, start: Instant) -> Self {
         let (rate, adaptive) = match limits.rate {
@@ -129,7 +129,7 @@ impl KeyState {
         KeyState {
             gcra: Gcra::new(rate, start),
             early: 0,
-            punctual: 0,
+            lateness: rate.margin / Self::LATENESSES,
             tokens: limits
                 .tokens
                 .map(|limit| TokenWindow::per_minute(limit, start)),
@@ -167,16 +167,6 @@ impl KeyState {
         }
     }
 
-    /// A call that waited took its permit this late.
-    pub(super) fn left_late(&mut self, late: Duration) {
-        let is_punctual = late <= self.gcra.rate().margin / 4;
-        self.punctual = match is_punctual {
-            true => (self.punctual + 1).min(Self::PUNCTUAL * Self::NARROW_MOST),
-            false => self.punctual / 2,
-        };
-        self.set_margin();
-    }
-
     /// Gives the rate the margin that the calls so far call for.
     fn set_margin(&mut self) {
         let (Some(rate), None) = (self.limit, &self.adaptive) else {
@@ -188,9 +178,12 @@ impl KeyState {
         }
     }
 
-    /// A call leaves only now, after its connection was made.
-    pub(super) fn sent(&mut self, now: Instant) {
+    /// A call whose permit was due at `due` leaves only now, after its connection was made.
+    pub(super) fn sent(&mut self, now: Instant, due: Instant) {
+        let late = now.saturating_duration_since(due);
+        self.lateness = late.max(self.lateness * (Self::MEMORY - 1) / Self::MEMORY);
         self.gcra.sent(now);
+        self.set_margin();
     }
 
     /// The outcome of a call. Returns the end of the pause that this begins, if it does.
@@ -285,7 +278,10 @@ impl KeyState {
     fn with_margin(&self, rate: Rate) -> Rate {
         match (self.early, rate.margin) {
             (_, Duration::ZERO) => rate,
-            (0, margin) => rate.margin(margin - margin / 9 * (self.punctual / Self::PUNCTUAL)),
+            (0, margin) => {
+                let least = margin * 2 / 5;
+                rate.margin((self.lateness * Self::LATENESSES).clamp(least, margin))
+            }
             (early, margin) => rate.margin(margin + rate.interval() / Self::MARGIN_PART * early),
         }
     }
@@ -321,6 +317,9 @@ impl KeyState {
             self.doubts = Doubts::default();
         } else if self.adaptive.is_some() {
             return;
+        }
+        if self.limit != Some(rate) {
+            self.lateness = rate.margin / Self::LATENESSES;
         }
         self.limit = Some(rate);
         self.adaptive = None;
@@ -437,15 +436,21 @@ mod tests {
         let rate = Rate::per_minute(600);
         let mut key = fixed(rate, start);
         let margin = |key: &KeyState| key.gcra.rate().margin;
-        (0..1000).for_each(|_| key.left_late(MS / 10));
-        assert_eq!(margin(&key), rate.margin - rate.margin / 9 * 5);
-        key.left_late(MS * 5);
-        assert_eq!(margin(&key), rate.margin - rate.margin / 9 * 2, "busy");
+        let sent = |key: &mut KeyState, late| {
+            (0..1000).for_each(|_| key.sent(start + late, start));
+        };
+        assert_eq!(margin(&key), rate.margin);
+        sent(&mut key, MS / 10);
+        assert_eq!(margin(&key), rate.margin * 2 / 5);
+        sent(&mut key, MS / 2);
+        assert_eq!(margin(&key), MS * 3 / 2, "busy");
+        key.sent(start + MS * 5, start);
+        assert_eq!(margin(&key), rate.margin, "never wider than usual");
         key.rate_limited(start, start, 0, Some(start + MS * 3));
-        (0..1000).for_each(|_| key.left_late(MS / 10));
+        sent(&mut key, MS / 10);
         assert_eq!(margin(&key), rate.margin + rate.interval() / 256);
         let mut exact = fixed(rate.exact(), start);
-        (0..1000).for_each(|_| exact.left_late(MS / 10));
+        sent(&mut exact, MS / 10);
         assert_eq!(exact.gcra.rate(), rate.exact());
     }
 

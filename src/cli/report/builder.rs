@@ -8,8 +8,8 @@ use super::audit::{self, MINUTE};
 use super::call::{CallFate, CallSummary};
 use super::charts::Charts;
 use super::numbers::{
-    AuditedLimit, KeyReport, LatencySummary, Moment, Percentiles, PromptCounts, RankedPrompt,
-    RecordRef, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
+    AuditedLimit, KeyReport, LatencySummary, LatenessSummary, Moment, Percentiles, PromptCounts,
+    RankedPrompt, RecordRef, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
 };
 use crate::batch::{Causes, FailureCause, Flag};
 use crate::cli::fields::RecordFields;
@@ -28,6 +28,8 @@ pub(super) struct ReportBuilder {
     report: Report,
     keys: BTreeMap<u16, KeyReport>,
     calls: Vec<CallSummary>,
+    /// How late calls left, in microseconds; of those on record.
+    lateness: Vec<u32>,
     /// The line of the prompt, and its record.
     records: Vec<(u64, RecordEnd)>,
     /// What the last prompt was sent with, as it was written.
@@ -106,6 +108,10 @@ impl ReportBuilder {
             counts.failed.count("", cause);
         }
         self.report.times.add(attempt);
+        if !attempt.late.is_zero() {
+            let late = attempt.late.as_micros();
+            self.lateness.push(late.try_into().unwrap_or(u32::MAX));
+        }
         let key = self.keys.entry(call.key).or_default();
         key.key = call.key.into();
         key.calls += 1;
@@ -143,7 +149,12 @@ impl ReportBuilder {
     }
 
     /// Makes the report: there are no more records.
-    pub(super) fn finish(self, given: Option<AuditedLimit>) -> Report {
+    pub(super) fn finish(mut self, given: Option<AuditedLimit>) -> Report {
+        self.lateness.sort_unstable();
+        self.report.lateness = Percentiles::of(&self.lateness).map(|micros| LatenessSummary {
+            p50_ms: micros.p50_ms as f64 / 1e3,
+            p99_ms: micros.p99_ms as f64 / 1e3,
+        });
         let (mut report, mut calls) = (self.report, self.calls);
         report.limit = given.or(self.limit.flatten());
         report.limit_is_recorded = given.is_none() && report.limit.is_some();

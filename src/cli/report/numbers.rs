@@ -32,6 +32,8 @@ pub(super) struct Report {
     /// Where the time went, all keys together.
     pub(super) times: TimeSpent,
     pub(super) latency: LatencySummary,
+    /// How late calls left, from the instant that their permit was due; none if no call says so.
+    pub(super) lateness: Option<LatenessSummary>,
     /// The ten prompts that took longest, the slowest first.
     pub(super) slowest: Vec<RankedPrompt>,
     /// The ten prompts that were retried most, if any was.
@@ -240,6 +242,13 @@ pub(super) struct LatencySummary {
     pub(super) answered: Option<Percentiles>,
     /// All calls.
     pub(super) all: Option<Percentiles>,
+}
+
+/// How late calls left: half of them no later than the one, 99 % no later than the other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(super) struct LatenessSummary {
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
 }
 
 /// How long calls took: this part of them no longer than that.

@@ -589,7 +589,7 @@ fn a_file_that_shrinks_between_the_two_readings_is_noticed() {
 fn a_report_reads_so() {
     let usage =
         json!({"response": {"body": {"usage": {"prompt_tokens": 12, "completion_tokens": 80}}}});
-    let times = json!({"queued_ms": 3, "paced_ms": 90, "took_ms": 1250});
+    let times = json!({"queued_ms": 3, "paced_ms": 90, "late_ms": 0.131, "took_ms": 1250});
     let waited = json!({"paced_ms": 700, "took_ms": 65_000, "key": 1});
     let records = [
         record(
@@ -638,6 +638,7 @@ Time
   took              1 min 5 s
   on average        281 calls a minute
   busiest 60 s      4 calls, from 2026-11-24T10:00:00.000Z
+  left late by      0.131 ms (p50), 0.131 ms (p99) after they were due
 
 Pace of key 0
   calls             3
