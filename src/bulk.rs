@@ -191,14 +191,18 @@ impl Bulk<'_> {
     fn find(&self, part: &Part) -> Result<Option<String>, CallError> {
         /// Clocks may differ by this much, in seconds.
         const SKEW: i64 = 3600;
+        /// Each has up to 100 batches: nobody submits so many in an hour.
+        const MOST_PAGES: usize = 200;
         let parameter = match self.api {
             BulkApi::OpenAi => "after",
             BulkApi::Anthropic => "after_id",
         };
         let mut path = format!("{}?limit=100", self.api.path());
-        loop {
+        let wrong = |what| CallError::new(Class::Rejected, "unreadable_body", what);
+        for _ in 0..MOST_PAGES {
             let page = self.client.call_json(&path, None)?;
-            let batches = page["data"].as_array().map_or(&[][..], Vec::as_slice);
+            let batches = page["data"].as_array();
+            let batches = batches.ok_or_else(|| wrong("the list of batches is no list"))?;
             for batch in batches {
                 if created(batch).is_some_and(|at| at < part.noted_at - SKEW) {
                     return Ok(None);
@@ -213,6 +217,7 @@ impl Bulk<'_> {
             let last = id_of(last)?;
             path = format!("{}?limit=100&{parameter}={last}", self.api.path());
         }
+        Err(wrong("the list of batches has no end"))
     }
 
     /// Whether a batch of the list is that of a part. Anthropic's batches have no names: one of the same size is asked for its
@@ -342,3 +347,6 @@ fn stop_of(failed: RetryError<CallError>) -> Stop {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,14 @@ pub(crate) mod proxy;
 mod socket;
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use ureq::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request,
 };
@@ -90,6 +91,7 @@ impl TransportError {
                 format!("the proxy refuses: {text}; see $HTTPS_PROXY and $HTTP_PROXY")
             }
             TransportFault::Broken => format!("broken connection: {text}"),
+            TransportFault::Garbled => format!("the response is not correct HTTP: {text}"),
             TransportFault::Untrusted => format!("no trust: {}", untrusted(&text)),
             TransportFault::Unsendable => format!("bad request: {text}"),
             TransportFault::Unreachable | TransportFault::TooLarge => text,
@@ -112,8 +114,10 @@ pub(crate) enum TransportFault {
     ProxyRefused,
     /// There is no connection: unknown host, connection refused, proxy down.
     Unreachable,
-    /// The connection broke, or the response was not HTTP.
+    /// The connection broke.
     Broken,
+    /// The response was not HTTP.
+    Garbled,
     /// The body was larger than [`HttpOptions::body_limit`].
     TooLarge,
     /// The server's certificate is not trusted, or TLS failed in another way.
@@ -168,6 +172,32 @@ pub(crate) fn unsendable(error: ureq::http::Error) -> TransportError {
 pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// A body without the compression that its first bytes show: servers compress unasked, and do not always say so.
+pub(crate) fn decompressed<'a>(body: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+    /// As much as a record of TLS holds.
+    const PIECE: usize = 16 << 10;
+    let mut body = BufReader::with_capacity(PIECE, body);
+    Ok(match body.fill_buf()? {
+        // No text begins with this control character, and none of JSON or of a page with these.
+        [0x1f, ..] => Box::new(BufReader::new(MultiGzDecoder::new(body))),
+        [b'x', 0x01 | 0x9c | 0xda, ..] => Box::new(BufReader::new(ZlibDecoder::new(body))),
+        _ => Box::new(body),
+    })
+}
+
+impl HttpResponse {
+    /// The response without the compression of its body, as far as that can be read.
+    pub(crate) fn decompressed(mut self) -> Self {
+        /// In bytes; the largest explanation of a failure is much shorter.
+        const MOST: u64 = 32 << 20;
+        let body = std::mem::take(&mut self.body);
+        if let Ok(reader) = decompressed(&*body) {
+            let _ = reader.take(MOST).read_to_end(&mut self.body); // what has come counts
+        }
+        self
+    }
 }
 
 /// The client: cheap to clone, shared by all threads, keeps connections open.
@@ -277,6 +307,7 @@ impl Http {
         sent: &dyn Fn(),
     ) -> Result<Response<Body>, TransportError> {
         let uri = head.uri().clone();
+        Self::fits(&head)?;
         let mut body = ReportedBody {
             rest: body,
             sent: Some(sent),
@@ -287,6 +318,23 @@ impl Http {
                 is_sent: body.sent.is_none() && body.rest.is_empty(),
                 ..self.explain(error, &uri)
             }),
+        }
+    }
+
+    /// Whether each line of the head fits into the output buffer: ureq tries for ever to send a longer one.
+    fn fits(head: &Request<()>) -> Result<(), TransportError> {
+        const MOST: usize = Http::OUTPUT - (1 << 10);
+        let too_long = |name: &str| {
+            let text = format!("{name} is longer than {MOST} bytes");
+            Err(TransportError::new(TransportFault::Unsendable, &text))
+        };
+        if head.uri().to_string().len() > MOST {
+            return too_long("the address");
+        }
+        let mut headers = head.headers().iter();
+        match headers.find(|(_, value)| value.len() > MOST) {
+            Some((name, _)) => too_long(&format!("the header {name}")),
+            None => Ok(()),
         }
     }
 
@@ -338,19 +386,22 @@ impl Http {
         body: Body,
         take: &mut dyn FnMut(&[u8]) -> Result<(), TransportError>,
     ) -> Result<(), TransportError> {
-        let mut reader = body.into_with_config().limit(u64::MAX).reader();
-        let mut piece = [0; 16 << 10]; // as much as a record of TLS holds
+        let broken = |error: io::Error| TransportError {
+            is_sent: true,
+            ..self.explain(error.into(), &Uri::default())
+        };
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let mut reader = decompressed(reader).map_err(broken)?;
         loop {
-            match io::Read::read(&mut reader, &mut piece) {
-                Ok(0) => return Ok(()),
-                Ok(length) => take(&piece[..length])?,
-                Err(error) => {
-                    return Err(TransportError {
-                        is_sent: true,
-                        ..self.explain(error.into(), &Uri::default())
-                    });
+            let length = match reader.fill_buf() {
+                Ok([]) => return Ok(()),
+                Ok(piece) => {
+                    take(piece)?;
+                    piece.len()
                 }
-            }
+                Err(error) => return Err(broken(error)),
+            };
+            reader.consume(length);
         }
     }
 
@@ -376,6 +427,7 @@ impl Http {
             | Error::InvalidProxyUrl
             | Error::RequireHttpsOnly(_) => (Unsendable, text),
             Error::Io(error) => self.explain_io(&error, uri),
+            Error::Protocol(_) => (Garbled, text),
             _ => (Broken, text),
         };
         TransportError::new(fault, &(text + &self.through()))
@@ -393,6 +445,7 @@ impl Http {
                 (Unreachable, format!("{text}: {advice}"))
             }
             (ErrorKind::TimedOut | ErrorKind::WouldBlock, _) => (Timeout, text),
+            (ErrorKind::InvalidInput, _) => (Garbled, text), // of the decompression
             (ErrorKind::InvalidData, _) => (Untrusted, text),
             (ErrorKind::ConnectionRefused, _) => (Unreachable, self.refused(uri)),
             (

@@ -61,8 +61,8 @@ pub(crate) fn in_one_line(mut json: String) -> String {
 }
 
 /// Repairs the known mistakes of servers: a string cut inside a character, half of a surrogate pair, `NaN`, raw control
-/// characters, a byte order mark. An unreadable character becomes U+FFFD, and a number that JSON does not have becomes
-/// null.
+/// characters, a byte order mark, more after the end. An unreadable character becomes U+FFFD, and a number that JSON does
+/// not have becomes null.
 pub(crate) fn repaired(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let mut rest = text.trim_start_matches('\u{feff}');
@@ -84,7 +84,11 @@ pub(crate) fn repaired(body: &[u8]) -> String {
         };
         rest = &rest[taken..];
     }
-    repaired
+    let mut values = serde_json::Deserializer::from_str(&repaired).into_iter::<&RawValue>();
+    match values.next() {
+        Some(Ok(first)) => first.get().to_owned(),
+        _ => repaired,
+    }
 }
 
 /// Pushes the escape at the start of the text, and returns its length.
@@ -253,10 +257,12 @@ mod tests {
 
     #[test]
     fn what_servers_are_known_to_break_is_repaired() {
-        let table: [(&[u8], &str); 7] = [
+        let table: [(&[u8], &str); 9] = [
             (b"[1e999,true,0.5e-7]", "[null,true,0.5e-7]"),
             (b"{\"a\":\"b\xe2\x82\"}", "{\"a\":\"b\u{fffd}\"}"),
             (b"\xef\xbb\xbf{}", "{}"),
+            (b"{\"a\":1}\n\0\0", "{\"a\":1}"),
+            (b"{\"a\":1}{\"b\":2}", "{\"a\":1}"),
             (b"{\"a\":[NaN,-Infinity,-1]}", "{\"a\":[null,null,-1]}"),
             (b"{\"a\":\"NaN\n\"}", "{\"a\":\"NaN\\u000a\"}"),
             (b"{\"a\":\"\\x \\\" -\"}", "{\"a\":\"\\\\x \\\" -\"}"),

@@ -33,10 +33,14 @@ pub(crate) fn cleaned_json(json: &str) -> Cow<'_, str> {
     cleaned.into()
 }
 
-/// A text on one line: each run of white space becomes a space, each other control character U+FFFD.
+/// A text on one line: each run of white space becomes a space, each other control character U+FFFD, also one that turns
+/// the direction of what follows.
 pub(crate) fn one_line(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let words: Vec<_> = text.split_whitespace().collect();
-    words.join(" ").replace(char::is_control, "\u{fffd}")
+    words
+        .join(" ")
+        .replace(|c: char| c.is_control() || turns(c), "\u{fffd}")
 }
 
 /// A text on one line and of at most `most` characters; what was cut off shows as `…`.
@@ -52,6 +56,14 @@ pub(crate) fn shortened(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_turns_the_direction_of_a_line() {
+        assert_eq!(
+            one_line("a\u{202e}b\u{2066}\u{2028}c"),
+            "a\u{fffd}b\u{fffd} c"
+        );
+    }
 
     #[test]
     fn no_control_character_is_left_in_a_text() {

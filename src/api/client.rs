@@ -363,7 +363,7 @@ impl Client {
     /// Reads a response to its end, without the secrets.
     fn complete(&self, response: Response<Body>) -> Result<HttpResponse, CallError> {
         let read = self.http.read(response);
-        let mut response = read.map_err(|error| self.unreached(error))?;
+        let mut response = read.map_err(|error| self.unreached(error))?.decompressed();
         self.secrets.hide_in(&mut response);
         Ok(response)
     }

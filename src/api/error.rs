@@ -23,6 +23,9 @@ const TOO_LARGE: &str = "request_too_large";
 const TIMEOUT: &str = "timeout";
 const BROKEN: &str = "broken_connection";
 
+/// The code of a response that is not HTTP.
+const NOT_HTTP: &str = "not_http";
+
 /// The code of an answer that is none of the API's, and explains nothing.
 const UNREADABLE: &str = "unreadable_body";
 
@@ -149,7 +152,8 @@ impl CallError {
     /// Whether no connection was made at all.
     #[must_use]
     pub(crate) fn is_unreachable(&self) -> bool {
-        self.status.is_none() && self.code == "no_connection"
+        let is_late = self.code == TIMEOUT && !self.maybe_billed;
+        self.status.is_none() && (is_late || self.code == "no_connection")
     }
 
     /// Whether no prompt will be answered with this key.
@@ -275,7 +279,7 @@ impl CallError {
     /// Whether an answer came, but none of this API: a page of a web site, or of the network.
     #[must_use]
     pub(crate) fn is_of_another_server(&self) -> bool {
-        self.class == Class::Fault && self.code == UNREADABLE
+        self.class == Class::Fault && [UNREADABLE, NOT_HTTP].contains(&self.code.as_str())
     }
 }
 
@@ -286,13 +290,14 @@ impl From<TransportError> for CallError {
             Timeout => (Class::Fault, TIMEOUT),
             Unreachable => (Class::Fault, "no_connection"),
             Broken => (Class::Fault, BROKEN),
+            Garbled => (Class::Fault, NOT_HTTP),
             ProxyRefused => (Class::Fatal, "proxy_refused"),
             TooLarge => (Class::Rejected, "too_large"),
             Untrusted => (Class::Fatal, "untrusted"),
             Unsendable => (Class::Fatal, "unsendable"),
         };
         CallError {
-            maybe_billed: error.is_sent && matches!(error.fault, Timeout | Broken),
+            maybe_billed: error.is_sent && matches!(error.fault, Timeout | Broken | Garbled),
             ..CallError::new(class, code, error.message)
         }
     }

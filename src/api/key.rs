@@ -7,11 +7,11 @@ use std::fmt::{self, Debug};
 pub struct Key(String);
 
 impl Key {
-    /// Makes a key of a text, without the white space around it. `None` if nothing is left, or if it
+    /// Makes a key of a text, without the white space and the quotes around it. `None` if nothing is left, or if it
     /// has characters that a header cannot carry.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        let text = text.trim();
+        let text = text.trim().trim_matches(['"', '\'']);
         let sendable = !text.is_empty() && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
         sendable.then(|| Key(text.to_owned()))
     }
@@ -37,6 +37,7 @@ mod tests {
     fn a_key_is_trimmed_checked_and_never_shown() {
         let key = Key::new(" sk-secret\n").unwrap();
         assert_eq!(key.expose(), "sk-secret");
+        assert_eq!(Key::new("\"sk-secret\"\n"), Some(key.clone()));
         assert_eq!(format!("{key:?}"), "Key(…)");
         assert_eq!(
             (Key::new("  "), Key::new("two words"), Key::new("smörgås")),

@@ -119,14 +119,15 @@ impl fmt::Debug for Secrets {
     }
 }
 
-/// A secret as it is, and what it looks like in the base64 of a text that it is a part of.
+/// A secret as it is, in hexadecimal digits, and what it looks like in the base64 of a text that it is a part of.
 fn forms(secret: &str) -> Vec<String> {
     // One backslash stands for a run of them: that many is a question of escapes.
     let mut runs = secret.to_owned();
     while runs.contains("\\\\") {
         runs = runs.replace("\\\\", "\\");
     }
-    let mut forms = vec![runs];
+    let digits = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let mut forms = vec![runs, digits];
     for before in 0..3 {
         let text = [&[0; 2][..before.min(2)], secret.as_bytes()].concat();
         for engine in [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD] {
@@ -162,7 +163,7 @@ fn replaced(bytes: &[u8], secret: &[u8], hidden: &[u8], is_it: IsSecret) -> Opti
 }
 
 fn may_begin(byte: u8, secret: &[u8]) -> bool {
-    byte == secret[0] || byte == b'\\' || byte == b'%'
+    byte.eq_ignore_ascii_case(&secret[0]) || byte == b'\\' || byte == b'%'
 }
 
 /// The length of the secret at the start of a text, however its characters are written.
@@ -184,7 +185,7 @@ fn written(text: &[u8], byte: u8) -> Option<usize> {
     match &text[slashes..] {
         // An odd one belongs to what follows.
         _ if byte == b'\\' && slashes > 0 => Some(slashes.min(1).max(slashes / 2 * 2)),
-        [first, ..] if *first == byte => Some(slashes + 1),
+        [first, ..] if first.eq_ignore_ascii_case(&byte) => Some(slashes + 1),
         [b'u', b'0', b'0', rest @ ..] if slashes > 0 && is_hex(rest.get(..2)) => Some(slashes + 5),
         [b'%', rest @ ..] if is_hex(rest.get(..2)) => Some(slashes + 3),
         _ => None,
@@ -260,6 +261,18 @@ mod tests {
                 shown.starts_with("bad key ") && shown.ends_with(", …."),
                 "{shown}"
             );
+        }
+    }
+
+    #[test]
+    fn a_secret_is_found_in_hexadecimal_digits_and_in_other_letters() {
+        let digits: String = KEY.bytes().map(|byte| format!("{byte:02X}")).collect();
+        for text in [
+            digits.clone(),
+            digits.to_lowercase(),
+            "OTHER-KEY-1".to_owned(),
+        ] {
+            assert_eq!(hidden(&format!("key {text}.")), "key ….");
         }
     }
 

@@ -253,7 +253,8 @@ impl ComingBody {
     }
 
     fn event(&mut self, event: Value) {
-        let Some(style) = self.style.filter(|_| event.is_object()) else {
+        let counts = event.is_object() && !self.is_over;
+        let Some(style) = self.style.filter(|_| counts) else {
             return;
         };
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
@@ -407,8 +408,10 @@ impl StreamedParts {
         };
         let at = at.filter(|at| number(&part).is_some() || is_more_text(&there[*at], &part));
         let at = at.unwrap_or_else(|| {
-            there.push(Value::Null);
-            there.len() - 1
+            let is_later = |item: &Value| number(item) > number(&part);
+            let at = there.iter().position(is_later).unwrap_or(there.len());
+            there.insert(at, Value::Null);
+            at
         });
         self.size += 8;
         self.merge("", &mut there[at], part);

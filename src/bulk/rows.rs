@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,8 +16,9 @@ use super::{Bulk, BulkStatus, Part, unasked};
 use crate::api::{Answer, CANCELLED, CallError, Class, Client, EXPIRED};
 use crate::batch::{CollectedRow, Stop};
 use crate::clock::{Clock, SystemClock};
-use crate::http::HttpResponse;
+use crate::http::{HttpResponse, decompressed};
 use crate::journal::RecordId;
+use crate::json::repaired;
 
 /// The code of an error of the disk.
 pub(super) const DISK: &str = "disk";
@@ -49,12 +50,15 @@ struct ResultRow<'a> {
     result: Option<RowResult<'a>>,
 }
 
+/// Its fields are read in whatever types they come.
 #[derive(Deserialize)]
 struct RowResponse<'a> {
-    status_code: u16,
-    request_id: Option<String>,
+    #[serde(default)]
+    status_code: Value,
+    #[serde(default)]
+    request_id: Value,
     #[serde(borrow)]
-    body: &'a RawValue,
+    body: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -135,9 +139,9 @@ impl BulkRows {
         let read = read.and_then(|_| self.file.read_exact(&mut line));
         let unreadable = |why: String| CallError::new(Class::Fault, "unreadable_body", why);
         read.map_err(|error| unreadable(error.to_string()))?;
-        let row: ResultRow<'_> =
-            serde_json::from_slice(&line).map_err(|error| unreadable(error.to_string()))?;
-        client.answer_to(request, row.response()?)
+        let response = with_row(&line, |row| row.response());
+        let response = response.ok_or_else(|| unreadable("its row is not JSON".to_owned()))?;
+        client.answer_to(request, response?)
     }
 }
 
@@ -153,16 +157,20 @@ fn spool(path: &Path) -> io::Result<File> {
 impl ResultRow<'_> {
     /// The response that the row would have had by itself.
     fn response(self) -> Result<HttpResponse, CallError> {
-        let response = |status, body: &RawValue| HttpResponse {
+        let response = |status, body| HttpResponse {
             status,
             headers: Vec::new(),
-            body: body.get().into(),
+            body: body_of(body),
         };
         if let Some(row) = self.response {
-            let id = row.request_id.map(|id| ("x-request-id".to_owned(), id));
+            let text = |value: &Value| value.as_str().map_or(value.to_string(), str::to_owned);
+            let id = Some(text(&row.request_id)).filter(|_| !row.request_id.is_null());
+            let status = text(&row.status_code).parse::<f64>();
+            let id = id.map(|id| ("x-request-id".to_owned(), id));
             return Ok(HttpResponse {
+                status: status.map_or(200, |status| status as u16),
                 headers: id.into_iter().collect(),
-                ..response(row.status_code, row.body)
+                body: row.body.map(body_of).unwrap_or_default(),
             });
         }
         let error = self.error.unwrap_or_default();
@@ -171,9 +179,8 @@ impl ResultRow<'_> {
             None if code == EXPIRED => Err(unasked(EXPIRED, "expired")),
             None if code == CANCELLED => Err(unasked(CANCELLED, "was cancelled")),
             None => {
-                let message = error["message"]
-                    .as_str()
-                    .unwrap_or("the row has no response");
+                let message = error["message"].as_str().or(error.as_str());
+                let message = message.unwrap_or("the row has no response");
                 Err(CallError::new(Class::Rejected, code, message))
             }
             Some(RowResult {
@@ -187,6 +194,19 @@ impl ResultRow<'_> {
             Some(_) => Err(unasked(CANCELLED, "was cancelled")),
         }
     }
+}
+
+/// A body, which may be JSON in a text.
+fn body_of(body: &RawValue) -> Vec<u8> {
+    let text = serde_json::from_str::<String>(body.get());
+    text.unwrap_or_else(|_| body.get().to_owned()).into_bytes()
+}
+
+/// What `read` makes of a row. A broken one is repaired: its answer is paid for.
+fn with_row<T>(line: &[u8], read: impl Fn(ResultRow<'_>) -> T) -> Option<T> {
+    let row = serde_json::from_slice(line).map(&read);
+    row.or_else(|_| serde_json::from_str(&repaired(line)).map(&read))
+        .ok()
 }
 
 /// The status that comes with an error of Anthropic.
@@ -211,24 +231,35 @@ fn each_line(
     file: &str,
     mut take: impl FnMut(Vec<u8>) -> Result<ControlFlow<()>, CallError>,
 ) -> Result<(), CallError> {
+    /// In bytes: as much as the largest answer that is read, and what is around it.
+    const LONGEST: usize = 33 << 20;
+    let broken = |error: io::Error| {
+        let message = format!("the connection broke while results came: {error}");
+        CallError::new(Class::Fault, "broken_connection", message)
+    };
     let body = client.call_beside(file, None)?.into_body();
-    for line in BufReader::new(body.into_reader()).split(b'\n') {
-        let mut line = line.map_err(|error| {
-            let message = format!("the connection broke while results came: {error}");
-            CallError::new(Class::Fault, "broken_connection", message)
-        })?;
-        line.push(b'\n');
-        if take(line)?.is_break() {
-            break;
+    let mut body = decompressed(body.into_reader()).map_err(broken)?;
+    loop {
+        let mut line = Vec::new();
+        let mut most = body.by_ref().take(LONGEST as u64);
+        most.read_until(b'\n', &mut line).map_err(broken)?;
+        if line.len() == LONGEST {
+            let message = format!("a row of the results is larger than {LONGEST} bytes");
+            return Err(CallError::new(Class::Rejected, "too_large", message));
+        }
+        let is_end = !line.ends_with(b"\n");
+        if is_end {
+            line.push(b'\n');
+        }
+        if take(line)?.is_break() || is_end {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// The prompt of a row, if it is of this part.
 fn id_in(line: &[u8], part: &Part) -> Option<RecordId> {
-    let row = serde_json::from_slice::<ResultRow<'_>>(line).ok()?;
-    part.id_of(&row.custom_id)
+    with_row(line, |row| part.id_of(&row.custom_id))?
 }
 
 /// Whether the first row of a batch that has ended is of this part.
@@ -241,4 +272,49 @@ pub(super) fn is_of(client: &Client, status: &BulkStatus, part: &Part) -> Result
         })?;
     }
     Ok(is_of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_read_in_whatever_types_and_however_broken_it_comes() {
+        let part = Part::new();
+        let id: RecordId = "pl_1_0123456789abcdef".parse().unwrap();
+        let row = |response: &str| {
+            let name = part.row_name(&id);
+            format!("{{\"custom_id\":\"{name}\",\"response\":{response},\"error\":null}}")
+                .into_bytes()
+        };
+        let whole = row(r#"{"status_code":200,"body":{"a":"b#"}}"#);
+        let parts: Vec<_> = whole.split(|byte| *byte == b'#').collect();
+        let cut = parts.join(b"\xf0\x9f".as_slice());
+        for line in [
+            row(r#"{"status_code":200,"request_id":7,"body":{"a":"b"}}"#),
+            row(r#"{"status_code":"200","request_id":"r","body":{"a":"b"}}"#),
+            row(r#"{"status_code":200.0,"body":{"a":"b"}}"#),
+            row(r#"{"body":"{\"a\":\"b\"}"}"#),
+            row(r#"{"status_code":200,"body":{"a":"b","logprob":NaN}}"#),
+            [
+                b"\xef\xbb\xbf".to_vec(),
+                row(r#"{"status_code":200,"body":{"a":"b"}}"#),
+            ]
+            .concat(),
+            cut,
+        ] {
+            let shown = String::from_utf8_lossy(&line).into_owned();
+            assert_eq!(id_in(&line, &part), Some(id), "{shown}");
+            let response = with_row(&line, |row| row.response()).unwrap().unwrap();
+            assert_eq!(response.status, 200, "{shown}");
+            assert!(response.body.starts_with(br#"{"a":"b"#), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_error_may_be_a_text() {
+        let row = br#"{"custom_id":"a","response":null,"error":"too bad"}"#;
+        let error = with_row(row, |row| row.response()).unwrap().unwrap_err();
+        assert_eq!(error.message, "too bad");
+    }
 }

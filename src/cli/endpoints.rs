@@ -185,12 +185,14 @@ fn pairs(args: &ServerArgs) -> Result<Vec<Endpoint>, CommandError> {
     args.base_url.iter().map(endpoint).collect()
 }
 
+/// Whether a text can name a variable.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// `URL=KEYENV`, if it is that and not a URL with an equals sign in it.
 fn pair(text: &str) -> Option<(&str, &str)> {
-    let is_name = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    };
     text.rsplit_once('=')
         .filter(|(url, name)| is_name(name) && !url.contains('?'))
 }
@@ -210,6 +212,12 @@ fn default_key(name: &str, is_needed: bool) -> Result<Option<Key>, CommandError>
 }
 
 pub(super) fn key_in(name: &str) -> Result<Key, CommandError> {
+    if !is_name(name) {
+        return Err(CommandError::usage(
+            "--key-env takes the name of a variable that holds the key, not the key itself",
+        )
+        .help("set the key with export NAME=..., and give --key-env NAME"));
+    }
     let text = env::var_os(name)
         .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))
         .map_err(|error| error.help(format!("set the key with export {name}=...")))?;
@@ -281,6 +289,12 @@ mod tests {
         for far in ["https://api.openai.com/v1", "http://localhost.example"] {
             assert!(!is_near(&far.parse().unwrap()), "{far}");
         }
+    }
+
+    #[test]
+    fn a_key_in_place_of_a_name_is_not_shown() {
+        let error = key_in("sk-secret-123").unwrap_err().to_string();
+        assert!(!error.contains("sk-secret"), "{error}");
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl<'a> GateCall<'a> {
         let read = client.http.read(Response::from_parts(head.clone(), body))?;
         let body = Body::builder().data(read.body.clone());
         self.reply = Some(Response::from_parts(head, body));
-        Err(client.explain(read, &keys::secrets(self.request)))
+        Err(client.explain(read.decompressed(), &keys::secrets(self.request)))
     }
 
     /// Reports a failure to the limiter, which pauses or retires the key. The verdict: a call is made again if the API was

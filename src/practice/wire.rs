@@ -109,7 +109,7 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 
 /// The request without its body.
 fn parse_head(head: &[u8], arrived: Instant) -> io::Result<WireRequest> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Request::new(&mut headers);
     if !parsed.parse(head).is_ok_and(|status| status.is_complete()) {
         return Err(malformed("the request's head"));
@@ -125,29 +125,62 @@ fn parse_head(head: &[u8], arrived: Instant) -> io::Result<WireRequest> {
         keep_alive: false,
         is_http_11: parsed.version == Some(1),
     };
-    request.keep_alive = request.is_http_11 && !request.is("connection", "close");
-    Ok(request)
+    let connection = request.header("connection").unwrap_or_default();
+    let mut options = connection.split(',').map(str::trim);
+    let is_last = options.any(|option| option.eq_ignore_ascii_case("close"));
+    request.keep_alive = request.is_http_11 && !is_last;
+    unambiguous(request)
+}
+
+/// Refuses what two servers could read as two different requests (RFC 9112, sections 3.2 and 6.3), and a path that would
+/// become a part of the host's name behind an address.
+fn unambiguous(request: WireRequest) -> io::Result<WireRequest> {
+    let count = |name: &str| {
+        request
+            .headers
+            .iter()
+            .filter(|(other, _)| other == name)
+            .count()
+    };
+    let framing = ["content-length", "transfer-encoding"];
+    match () {
+        () if framing.into_iter().map(count).sum::<usize>() > 1 => Err(malformed("the length")),
+        () if count("host") > 1 => Err(malformed("host")),
+        () if !request.path.starts_with('/') => Err(malformed("the path")),
+        () => Ok(request),
+    }
 }
 
 fn read_body(request: &WireRequest, reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    if request.is("transfer-encoding", "chunked") {
-        return read_chunks(reader);
+    let value = |name: &str| {
+        let mut headers = request.headers.iter();
+        headers.find_map(|(other, value)| (other == name).then_some(value.as_slice()))
+    };
+    match value("transfer-encoding") {
+        Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => return read_chunks(reader),
+        Some(_) => return Err(malformed("transfer-encoding")),
+        None => {}
     }
-    let length = request.header("content-length").unwrap_or("0").parse();
-    let length = length.map_err(|_| malformed("content-length"))?;
+    let length = value("content-length").unwrap_or(b"0");
+    let length = std::str::from_utf8(length)
+        .ok()
+        .filter(|length| !length.starts_with('+'));
+    let length = length.and_then(|length| length.parse().ok());
     let mut body = Vec::new();
+    let length = length.ok_or_else(|| malformed("content-length"))?;
     read_exactly(reader, length, &mut body)?;
     Ok(body)
 }
 
-/// Adds `length` bytes to the body.
+/// Adds `length` bytes to the body. It takes memory for those that have come: a client may promise more than it sends.
 fn read_exactly(reader: &mut impl Read, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
     if length > MAX_BODY - body.len() {
         return Err(too_large("the body"));
     }
-    let start = body.len();
-    body.resize(start + length, 0);
-    reader.read_exact(&mut body[start..])
+    match reader.take(length as u64).read_to_end(body)? {
+        came if came < length => Err(ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
 fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
@@ -166,7 +199,9 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
             usize::try_from(size).unwrap_or(usize::MAX),
             &mut body,
         )?;
-        read_line(reader)?;
+        if read_line(reader)? != b"\r\n" {
+            return Err(malformed("a chunk"));
+        }
     }
 }
 
@@ -293,10 +328,45 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_can_be_read_in_two_ways_is_refused() {
+        for (path, headers) in [
+            ("/", "Content-Length: 3\r\nContent-Length: 5\r\n"),
+            ("/", "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n"),
+            ("/", "Transfer-Encoding: gzip, chunked\r\n"),
+            ("/", "Transfer-Encoding: \u{ff}\r\n"),
+            ("/", "Content-Length: +3\r\n"),
+            ("/", "Host: a\r\nHost: b\r\n"),
+            ("@evil.example/", ""),
+            (".evil.example/", ""),
+            ("http://evil.example/", ""),
+            ("*", ""),
+        ] {
+            let text = format!("POST {path} HTTP/1.1\r\n{headers}\r\nabcdefgh");
+            let error = of_bytes(text.as_bytes()).expect_err(&text);
+            assert_eq!(error.kind(), ErrorKind::InvalidData, "{text}");
+        }
+        assert!(
+            !head("GET / HTTP/1.1\r\nConnection: x, Close\r\n\r\n")
+                .unwrap()
+                .keep_alive
+        );
+    }
+
+    #[test]
+    fn memory_is_taken_for_the_bytes_that_have_come() {
+        let mut body = Vec::new();
+        let cut = read_exactly(&mut b"abc".as_slice(), MAX_BODY, &mut body);
+        assert_eq!(cut.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert!(body.capacity() < 1 << 10);
+    }
+
+    #[test]
     fn chunks_are_put_together() {
         let chunks = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
         assert_eq!(read_chunks(&mut chunks.as_slice()).unwrap(), b"hello world");
         assert!(read_chunks(&mut b"zz\r\n".as_slice()).is_err());
         assert!(read_chunks(&mut b"ffffffffff\r\n".as_slice()).is_err());
+        let overrun = b"5\r\nhello, world\r\n0\r\n\r\n";
+        assert!(read_chunks(&mut overrun.as_slice()).is_err());
     }
 }

@@ -79,11 +79,21 @@ impl RateFile {
         ShareError::Away(self.cannot_share(error))
     }
 
+    fn unusable(&self) -> ShareError {
+        let path = self.path.display();
+        let why = "is not a file for sharing a rate: name another file";
+        ShareError::Unusable(format!("{path} {why}"))
+    }
+
     /// Opens and locks the file at the path, and tries again if it was deleted or replaced meanwhile.
     fn open(&self) -> Result<File, ShareError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         loop {
+            // To open a pipe would wait for ever.
+            if self.path.metadata().is_ok_and(|found| !found.is_file()) {
+                return Err(self.unusable());
+            }
             let file = options.open(&self.path).map_err(|error| self.away(error))?;
             let is_ours = files::lock(&file, self.lock_within).map_err(|error| self.away(error))?;
             if !is_ours {
@@ -105,10 +115,7 @@ impl RateFile {
         let begins = text.starts_with(magic) || magic.starts_with(&text);
         let is_ours = begins || text.iter().all(|byte| *byte == 0); // a crash of the machine may leave zeros
         if !is_ours || text.len() as u64 > Self::MOST {
-            return Err(ShareError::Unusable(format!(
-                "{} is not a file for sharing a rate: name another file",
-                self.path.display()
-            )));
+            return Err(self.unusable());
         }
         match text.is_empty() {
             true => Ok(Some(SavedRates::new())),

@@ -164,6 +164,18 @@ fn every_way_to_write_events_is_read() {
 }
 
 #[test]
+fn choices_are_in_the_order_of_their_numbers_and_nothing_counts_after_the_end() {
+    let part = |index: u64, text: &str| {
+        chunk(json!({"index": index, "delta": {"content": text}, "finish_reason": "stop"}))
+    };
+    let stream = events(&[part(1, "other"), part(0, "first")]) + "data: [DONE]\n\n";
+    let body = whole(CHAT, &(stream + &events(&[part(0, " more")]))).unwrap();
+    let texts = ["first", "other"].map(Value::from);
+    let said = |n: usize| body["choices"][n]["message"]["content"].clone();
+    assert_eq!([said(0), said(1)], texts);
+}
+
+#[test]
 fn an_api_is_known_by_the_end_of_the_path_of_a_request() {
     let usage = |path: &str, event: Value| {
         let mut coming = ComingBody::at(path, 1 << 20);

@@ -191,6 +191,72 @@ fn a_broken_answer_is_read_as_far_as_it_goes() {
 }
 
 #[test]
+fn an_answer_that_is_compressed_unasked_is_read() {
+    use flate2::write::{GzEncoder, ZlibEncoder};
+    let text = completion("Because.");
+    let mut gzip = GzEncoder::new(Vec::new(), Default::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    let mut zlib = ZlibEncoder::new(Vec::new(), Default::default());
+    zlib.write_all(text.as_bytes()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let with_body = |body: &[u8], status| {
+        let mut server = mockito::Server::new();
+        let mock = server.mock("POST", PATH).with_status(status);
+        mock.with_body(body).create();
+        ask(&server.url())
+    };
+    for body in [&gzip, &zlib.finish().unwrap()] {
+        assert_eq!(with_body(body, 200).unwrap().text, "Because.");
+    }
+    assert_fault(
+        with_body(&gzip[..gzip.len() - 20], 200),
+        "broken_connection",
+    );
+    let mut refusal = GzEncoder::new(Vec::new(), Default::default());
+    refusal.write_all(b"Please try again in 7s.").unwrap();
+    let refusal = with_body(&refusal.finish().unwrap(), 429).unwrap_err();
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_compressed_body_of_any_size_takes_little_memory() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    gzip.write_all(&vec![b' '; 4 << 20]).unwrap();
+    let mut server = mockito::Server::new();
+    let mock = server.mock("POST", PATH);
+    mock.with_body(gzip.finish().unwrap()).create();
+    let options = HttpOptions {
+        body_limit: 1 << 20,
+        ..HttpOptions::default()
+    };
+    let error = ask_with(&client(&server.url(), &options)).unwrap_err();
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Rejected, "too_large")
+    );
+}
+
+#[test]
+fn a_header_that_is_too_long_is_said_and_not_tried_for_ever() {
+    let client = Client::new(
+        Box::new(Chat),
+        Some("http://127.0.0.1:1"),
+        Key::new(&"k".repeat(60_000)).as_ref(),
+        Params::default(),
+    );
+    let error = client.ask(b"{}").unwrap_err();
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fatal, "unsendable")
+    );
+    assert!(
+        error
+            .message
+            .contains("the header authorization is longer than")
+    );
+}
+
+#[test]
 fn a_key_that_the_server_repeats_is_not_shown() {
     let body =
         json!({"error": {"message": format!("Incorrect API key provided: {KEY}."), "code": KEY}});
@@ -518,7 +584,9 @@ fn what_is_not_http_is_a_fault() {
         hear(&mut stream);
         stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n\r\n").unwrap();
     });
-    assert_fault(ask(&url), "broken_connection");
+    let result = ask(&url);
+    assert!(result.as_ref().is_err_and(CallError::is_of_another_server));
+    assert_fault(result, "not_http");
 }
 
 #[test]

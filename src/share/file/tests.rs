@@ -134,6 +134,18 @@ fn a_file_that_is_not_ours_is_left_alone() {
     assert_eq!(std::fs::read(&rates.path).unwrap(), b"my only copy\n");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let rates = RateFile::new(folder.path(), &["a".to_owned()]);
+    assert!(matches!(rates.open(), Err(ShareError::Unusable(_))));
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let rates = RateFile::new(&socket, &["a".to_owned()]);
+    assert!(matches!(rates.open(), Err(ShareError::Unusable(_))));
+}
+
 #[test]
 fn a_deleted_file_is_started_again_and_no_permit_comes_too_early() {
     let (_folder, rates) = rates(first);
