@@ -50,10 +50,10 @@ impl ApiKind {
 
     /// The API that answers questions at this path; `None` for embeddings and APIs of somebody's own.
     pub(super) fn of_path(path: &str) -> Option<Self> {
-        let known = [Chat, Responses, Messages].into_iter();
         let is_gemini = path.ends_with(":generateContent");
-        let mut known = known.filter(|kind| kind.path("") == path);
-        known.next().or(is_gemini.then_some(Gemini))
+        let mut others = [Chat, Responses, Messages].into_iter();
+        let known = others.find(|kind| kind.path("") == path);
+        known.or(is_gemini.then_some(Gemini))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn completion(api: ApiKind, body: &str) -> Option<Completion> {
             &body["usageMetadata"],
             &body["service_tier"],
         ),
-        request_id: word(&body["responseId"]),
+        request_id: body["responseId"].as_str().map(str::to_owned),
         ..answer?
     })
 }
@@ -187,11 +187,6 @@ fn text_of(content: &Value) -> String {
         Value::String(text) => text.clone(),
         parts => items(parts).iter().filter_map(text).collect(),
     }
-}
-
-/// A field that is a text.
-fn word(value: &Value) -> Option<String> {
-    value.as_str().map(str::to_owned)
 }
 
 /// What a call cost, given the body of its answer in the words of any API.

@@ -37,10 +37,14 @@ impl Row {
         *self == Row::default()
     }
 
+    fn has_conversation(&self) -> bool {
+        !(self.messages.is_empty() && self.files.is_empty())
+    }
+
     /// Whether the API with this path has a place for all of it, and its files can be read. Nothing large is read.
     pub(crate) fn check(&self, path: &str) -> Result<(), String> {
         let api = ApiKind::of_path(path);
-        if api.is_none() && !(self.messages.is_empty() && self.files.is_empty()) {
+        if api.is_none() && self.has_conversation() {
             return Err(format!("the API at {path} takes no messages or files"));
         }
         if api == Some(ApiKind::Gemini) && self.settings.contains_key("model") {
@@ -83,10 +87,6 @@ impl Row {
             _ => rest,
         };
         Ok(kind.request(kind.conversation(said, &params), &params))
-    }
-
-    fn has_conversation(&self) -> bool {
-        !(self.messages.is_empty() && self.files.is_empty())
     }
 
     /// The parameters of the batch, with those of this row.

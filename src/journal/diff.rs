@@ -47,19 +47,6 @@ impl ResumeDiff {
     pub(crate) fn changed(&self) -> u64 {
         self.other_text + self.other_settings
     }
-
-    pub(super) fn count_change(&mut self, line: u64, now: &str, has_same_text: bool) {
-        if has_same_text {
-            self.other_settings += 1;
-        } else {
-            self.other_text += 1;
-        }
-        self.first.get_or_insert_with(|| PromptChange {
-            line,
-            now: now.to_owned(),
-            ..PromptChange::default()
-        });
-    }
 }
 
 impl PromptChange {

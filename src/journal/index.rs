@@ -10,7 +10,7 @@ use std::io::BufRead;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::diff::ResumeDiff;
+use super::diff::{PromptChange, ResumeDiff};
 use super::id::RecordId;
 use super::reader::{Results, ResultsError};
 use super::usage::{AttemptUsage, ResponseUsage, usage_of_record};
@@ -196,9 +196,17 @@ impl Index {
             if record.digest == id.digest {
                 continue;
             }
-            match record.answered {
-                true => diff.count_change(id.line, &text, record.text == text_hash(&text)),
-                false => diff.unanswered += 1,
+            match (record.answered, record.text == text_hash(&text)) {
+                (false, _) => diff.unanswered += 1,
+                (true, true) => diff.other_settings += 1,
+                (true, false) => diff.other_text += 1,
+            }
+            if record.answered {
+                diff.first.get_or_insert_with(|| PromptChange {
+                    line: id.line,
+                    now: text,
+                    ..PromptChange::default()
+                });
             }
         }
         let up_to_last = self.last.range(..=last).count() as u64;

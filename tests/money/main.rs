@@ -254,7 +254,9 @@ fn the_flex_tier_costs_half_and_its_lack_of_capacity_is_no_pause_and_no_retry() 
     let attempts = ran.records[0]["attempts"].as_array().unwrap();
     let outcomes: Vec<_> = attempts.iter().map(|attempt| &attempt["outcome"]).collect();
     assert_eq!(outcomes, ["no_capacity", "no_capacity", "answered"]);
-    assert_eq!(report(&cli, "1000,2000")["cost"], 1.0, "{ran}");
+    let told = report(&cli, "1000,2000");
+    assert_eq!(told["cost"], 1.0, "{told}");
+    assert_eq!(told["keys"][0]["rate_limited"], 0, "{told}");
     let again = run(&cli, &server, &["--price", "1000,2000"]);
     assert_eq!(
         (again.exit, server.requests().len()),

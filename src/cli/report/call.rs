@@ -72,6 +72,7 @@ impl CallSummary {
 fn end_of(attempt: &RecordAttempt) -> CallFate {
     match (attempt.outcome, attempt.status) {
         (CallOutcome::Answered, _) => CallFate::Answered,
+        (CallOutcome::NoCapacity, _) => CallFate::Failed,
         (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallFate::RateLimited,
         _ => CallFate::Failed,
     }
