@@ -19,6 +19,8 @@ use super::style::{Emphasis, paint};
 pub(super) struct CommandError {
     pub(super) exit: Exit,
     wrong: Vec<Wrong>,
+    /// Or why it ended early, ready to be told.
+    stopped: Option<String>,
 }
 
 /// One thing that is wrong, and what helps.
@@ -35,7 +37,10 @@ impl CommandError {
             message: message.to_string(),
             next: Vec::new(),
         }];
-        CommandError { exit, wrong }
+        CommandError {
+            wrong,
+            ..CommandError::early(exit, None)
+        }
     }
 
     /// Bad usage or bad input.
@@ -43,13 +48,19 @@ impl CommandError {
         CommandError::new(Exit::Usage, message)
     }
 
+    /// An early end, with the text that tells why, if that needs a word.
+    pub(super) fn early(exit: Exit, stopped: Option<String>) -> Self {
+        CommandError {
+            exit,
+            wrong: Vec::new(),
+            stopped,
+        }
+    }
+
     /// Standard output cannot be written. A reader that has left, as `head` does, has seen enough.
     pub(super) fn stdout(source: &io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::BrokenPipe => CommandError {
-                exit: Exit::Answered,
-                wrong: Vec::new(),
-            },
+            io::ErrorKind::BrokenPipe => CommandError::early(Exit::Answered, None),
             _ => CommandError::output("standard output", source),
         }
     }
@@ -84,6 +95,9 @@ impl CommandError {
 
     /// Tells people, and returns the exit status.
     pub(super) fn tell(self) -> Exit {
+        if let Some(text) = self.stopped {
+            say(Level::Info, "stopped", text, Fields::new());
+        }
         for wrong in &self.wrong {
             let colour = has_colour();
             let mut text = paint(Emphasis::Alarm, "error: ", colour) + &cleaned(&wrong.message);
@@ -139,8 +153,8 @@ impl Checks {
     /// All that is wrong.
     pub(super) fn error(self) -> CommandError {
         CommandError {
-            exit: Exit::Usage,
             wrong: self.0,
+            ..CommandError::early(Exit::Usage, None)
         }
     }
 }

@@ -24,6 +24,12 @@ use crate::batch::{Event, View};
 use crate::clock::{Clock, SystemClock};
 use lines::TerminalLook;
 
+/// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// Six lines a minute: enough to see that it lives, few enough to keep in a log.
+const PERIOD: Duration = Duration::from_secs(10);
+
 /// How the progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DisplayMode {
@@ -75,11 +81,14 @@ impl ProgressDisplay {
         let mut rate = StreamRate::default();
         let mut streamed = move || Some(rate.a_second(meter.as_ref()?.so_far(), Instant::now()));
         let show = move || match mode {
-            DisplayMode::Live => draw(&receiver, || {
-                lines::screen(&now(), &cost, streamed(), look())
-            }),
-            DisplayMode::Lines { pauses } => print_lines(&receiver, pauses, || {
-                lines::one_line(&now(), &cost, streamed())
+            DisplayMode::Live => {
+                let mut draw = || screen().draw(lines::screen(&now(), &cost, streamed(), look()));
+                screen().start();
+                draw();
+                follow(&receiver, FRAME, false, draw);
+            }
+            DisplayMode::Lines { pauses } => follow(&receiver, PERIOD, pauses, || {
+                tell(lines::one_line(&now(), &cost, streamed()));
             }),
             DisplayMode::Never => {}
         };
@@ -124,34 +133,21 @@ pub(super) fn can_draw() -> bool {
     stderr().is_terminal() && !is_dumb
 }
 
-fn draw(messages: &Receiver<DisplayMessage>, mut lines: impl FnMut() -> Vec<String>) {
-    /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
-    const FRAME: Duration = Duration::from_millis(250);
-    screen().start();
-    loop {
-        screen().draw(lines());
-        match messages.recv_timeout(FRAME) {
-            Ok(DisplayMessage::Paused(_)) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
-}
-
-fn print_lines(
+/// Shows the batch now and then, until it ends, and tells of pauses at once.
+fn follow(
     messages: &Receiver<DisplayMessage>,
+    period: Duration,
     pauses: bool,
-    mut line: impl FnMut() -> String,
+    mut show: impl FnMut(),
 ) {
-    /// Six lines a minute: enough to see that it lives, few enough to keep in a log.
-    const PERIOD: Duration = Duration::from_secs(10);
-    let mut next = Instant::now() + PERIOD;
+    let mut next = Instant::now() + period;
     loop {
         match messages.recv_deadline(next) {
             Ok(DisplayMessage::Paused(pause)) if pauses => tell(pause),
             Ok(DisplayMessage::Paused(_)) => {}
             Err(RecvTimeoutError::Timeout) => {
-                tell(line());
-                next += PERIOD;
+                show();
+                next += period;
             }
             Ok(DisplayMessage::End) | Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -8,12 +8,12 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::format::counted;
 use super::logging::inform;
-use super::queue::{self, QueueStop};
+use super::queue;
 use super::results::{cannot_open, torn_note};
 use super::signals::watch_for_interrupts;
-use super::stop::Destination;
+use super::stop::{Destination, ended};
 use crate::cancel::CancelToken;
-use crate::journal::{Index, Journal, Record, RecordId};
+use crate::journal::{Index, Journal, JournalError, Record, RecordId};
 use crate::queue::{Queue, QueueLink, QueueState, Status};
 
 /// The file, and what has been written to it.
@@ -44,10 +44,13 @@ pub(super) fn run(args: &PullArgs) -> Result<Exit, CommandError> {
     inform(format!(
         "{written} written to {to}, {known} were there already"
     ));
-    match pulled.and_then(|status| Ok(finished.map(|()| status)?)) {
-        Ok(status) => Ok(tell_state(&status)),
-        Err(stop) => queue::end(stop, Destination::Pulled),
-    }
+    let status = pulled?;
+    finished.map_err(unwritten)?;
+    Ok(tell_state(&status))
+}
+
+fn unwritten(error: JournalError) -> CommandError {
+    ended("results", error, Destination::Pulled)
 }
 
 /// Where the records go; `None` is standard output.
@@ -83,17 +86,20 @@ impl PulledRecords {
         queue: &Queue,
         wait: bool,
         cancel: &CancelToken,
-    ) -> Result<Status, QueueStop> {
+    ) -> Result<Status, CommandError> {
         /// How long one request waits for records.
         const WAIT: Duration = Duration::from_millis(250);
         let outage = queue.outage(queue::PATIENCE);
+        let broken = queue::ends(Destination::Pulled);
         let mut link = queue.link();
         let mut last = "0".to_owned();
         while !cancel.is_cancelled() {
-            let status = link.patiently(&outage, cancel, QueueLink::status)?;
+            let status = link.patiently(&outage, cancel, QueueLink::status);
+            let status = status.map_err(broken)?;
             let open = wait && status.state() == QueueState::Open;
             let block = open.then_some(WAIT);
-            let some = link.patiently(&outage, cancel, |link| link.records(&mut last, block))?;
+            let some = link.patiently(&outage, cancel, |link| link.records(&mut last, block));
+            let some = some.map_err(broken)?;
             if some.is_empty() && !open {
                 return Ok(status);
             }
@@ -101,23 +107,23 @@ impl PulledRecords {
                 self.write(record)?;
             }
             let now = cancel.clock().now();
-            self.journal.sync_if_due(now)?;
+            self.journal.sync_if_due(now).map_err(unwritten)?;
         }
-        Err(QueueStop::interrupted())
+        Err(ended("interrupted", "", Destination::Pulled))
     }
 
-    fn write(&mut self, record: &Record) -> Result<(), QueueStop> {
+    fn write(&mut self, record: &Record) -> Result<(), CommandError> {
         if self.is_known(record)? {
             self.known += 1;
             return Ok(());
         }
-        self.journal.append(record)?;
+        self.journal.append(record).map_err(unwritten)?;
         self.written += 1;
         Ok(())
     }
 
     /// Whether the file had it before.
-    fn is_known(&self, record: &Record) -> Result<bool, QueueStop> {
+    fn is_known(&self, record: &Record) -> Result<bool, CommandError> {
         let Ok(id) = record.id.parse::<RecordId>() else {
             return Ok(false);
         };
@@ -128,8 +134,7 @@ impl PulledRecords {
                 let problem = format!(
                     "line {line} is in the file already with another request, so these are not the results of this queue"
                 );
-                let error = CommandError::usage(problem).help("write them elsewhere with -o");
-                Err(QueueStop::Wrong(error))
+                Err(CommandError::usage(problem).help("write them elsewhere with -o"))
             }
             is_done => Ok(is_done.unwrap_or(false)),
         }

@@ -1,6 +1,6 @@
 //! `paceline queue`: its commands, and the state of a queue in words.
 
-use std::io::{self, IsTerminal, Write, stdout};
+use std::io::{self, IsTerminal, stdout};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,27 +12,11 @@ use super::format::counted;
 use super::logging::{inform, screen};
 use super::progress::can_draw;
 use super::signals::watch_for_interrupts;
-use super::stop::{Destination, tell_stop};
+use super::stop::{Destination, ended};
 use super::template::{self, TextLook};
 use super::{pull, push, redis, work};
 use crate::cancel::CancelToken;
-use crate::journal::JournalError;
-use crate::prompts::PromptError;
 use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
-
-/// Why a command ends early.
-pub(super) enum QueueStop {
-    /// The queue, the input or the results cannot be used any further: which, and why. Or it was interrupted.
-    Stopped(&'static str, String),
-    /// The command does not fit the queue, or the file.
-    Wrong(CommandError),
-}
-
-impl QueueStop {
-    pub(super) fn interrupted() -> Self {
-        QueueStop::Stopped("interrupted", String::new())
-    }
-}
 
 pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
     match action {
@@ -59,9 +43,6 @@ pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
     Ok(Queue(redis::url(&url.url)?))
 }
 
-/// The kind of a stop where the queue no longer exists.
-const GONE: &str = "gone";
-
 /// How long Redis may be away: as long as the default of `--max-wait`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -85,29 +66,22 @@ pub(super) fn explain(error: QueueError) -> CommandError {
 pub(super) fn first<T>(
     answer: Result<T, QueueError>,
     cancel: &CancelToken,
-) -> Result<T, QueueStop> {
+    to: Destination,
+) -> Result<T, CommandError> {
     answer.map_err(|error| match cancel.is_cancelled() {
-        true => QueueStop::interrupted(),
-        false => QueueStop::Wrong(explain(error)),
+        true => ended("interrupted", "", to),
+        false => explain(error),
     })
 }
 
-/// Tells why a command ends early, and how to go on.
-pub(super) fn end(stop: QueueStop, to: Destination) -> Result<Exit, CommandError> {
-    let (kind, why) = match stop {
-        QueueStop::Wrong(error) => return Err(error),
-        QueueStop::Stopped(kind, why) => (kind, why),
-    };
-    let to = if kind == GONE {
-        Destination::GoneQueue
-    } else {
-        to
-    };
-    tell_stop(kind, &why, to);
-    Ok(match kind {
-        "interrupted" => Exit::Interrupted,
-        _ => Exit::Stopped,
-    })
+/// The end of a command that has begun to use a queue, and how to go on.
+pub(super) fn ends(to: Destination) -> impl Fn(QueueError) -> CommandError + Copy {
+    move |error| match error {
+        QueueError::Cancelled => ended("interrupted", "", to),
+        QueueError::Changed { .. } | QueueError::TooFar(_) => explain(error),
+        QueueError::Removed(_) => ended("queue", error, Destination::GoneQueue),
+        error => ended("queue", error, to),
+    }
 }
 
 /// Shows the state until no more will change by itself: on a terminal in place, elsewhere one line a change.
@@ -115,23 +89,19 @@ fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = at(&args.queue)?;
     watch_for_interrupts(&cancel, Destination::Watched)?;
-    if let Err(stop) = first(queue.status(), &cancel) {
-        return end(stop, Destination::Watched);
-    }
+    first(queue.status(), &cancel, Destination::Watched)?;
     let in_place = !args.json && stdout().is_terminal() && can_draw();
     let last = match in_place {
         true => watch_in_place(&queue, &cancel),
         false => watch_in_lines(&queue, &cancel, args.json),
     };
-    match last {
-        Ok(QueueState::BrokenOff) => Ok(Exit::Stopped),
-        Ok(_) => Ok(Exit::Answered),
-        Err(QueueStop::Stopped("interrupted", _)) => Ok(Exit::Interrupted),
-        Err(stop) => end(stop, Destination::Watched),
+    match last? {
+        QueueState::BrokenOff => Ok(Exit::Stopped),
+        _ => Ok(Exit::Answered),
     }
 }
 
-fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, QueueStop> {
+fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, CommandError> {
     screen().start();
     let mut last = String::new();
     let watched = follow(queue, cancel, |status| {
@@ -140,7 +110,7 @@ fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, Que
         Ok(())
     });
     screen().clear();
-    writeln!(stdout(), "{last}")?;
+    print(last + "\n")?;
     watched
 }
 
@@ -148,24 +118,21 @@ fn watch_in_lines(
     queue: &Queue,
     cancel: &CancelToken,
     json: bool,
-) -> Result<QueueState, QueueStop> {
+) -> Result<QueueState, CommandError> {
     let mut last = None;
     follow(queue, cancel, |status| {
         let counted = Status {
             oldest_s: None, // the time passes, which is no change
             ..status.clone()
         };
-        if last.as_ref() == Some(&counted) {
+        if last.replace(counted) == last {
             return Ok(());
         }
-        last = Some(counted);
         let line = match json {
             true => serde_json::to_string(status)?,
             false => format!("{}: {}", state(status), counts(status)),
         };
-        let mut to = stdout().lock();
-        to.write_all((line + "\n").as_bytes())
-            .and_then(|()| to.flush())
+        print(line + "\n").map(drop)
     })
 }
 
@@ -173,21 +140,22 @@ fn watch_in_lines(
 fn follow(
     queue: &Queue,
     cancel: &CancelToken,
-    mut show: impl FnMut(&Status) -> io::Result<()>,
-) -> Result<QueueState, QueueStop> {
+    mut show: impl FnMut(&Status) -> Result<(), CommandError>,
+) -> Result<QueueState, CommandError> {
     /// Often enough for a person who watches; a thousand that watch are no load for Redis.
     const PERIOD: Duration = Duration::from_millis(500);
     let outage = queue.outage(PATIENCE);
     let mut link = queue.link();
     loop {
-        let status = link.patiently(&outage, cancel, QueueLink::status)?;
+        let status = match link.patiently(&outage, cancel, QueueLink::status) {
+            Err(QueueError::Cancelled) => return Err(CommandError::early(Exit::Interrupted, None)),
+            status => status.map_err(ends(Destination::Watched))?,
+        };
         show(&status)?;
         if status.state() != QueueState::Open {
             return Ok(status.state());
         }
-        if cancel.sleep(PERIOD).is_err() {
-            return Err(QueueStop::interrupted());
-        }
+        let _ = cancel.sleep(PERIOD); // the next look ends with it
     }
 }
 
@@ -248,37 +216,5 @@ fn state(status: &Status) -> &'static str {
         QueueState::BrokenOff => "a push was interrupted: run it again",
         QueueState::Open if status.pushing => "prompts are being added",
         QueueState::Open => "open",
-    }
-}
-
-impl From<QueueError> for QueueStop {
-    fn from(error: QueueError) -> Self {
-        let kind = match error {
-            QueueError::Cancelled => return QueueStop::interrupted(),
-            QueueError::Changed { .. } | QueueError::TooFar(_) => {
-                return QueueStop::Wrong(explain(error));
-            }
-            QueueError::Removed(_) => GONE,
-            _ => "queue",
-        };
-        QueueStop::Stopped(kind, error.to_string())
-    }
-}
-
-impl From<JournalError> for QueueStop {
-    fn from(error: JournalError) -> Self {
-        QueueStop::Stopped("results", error.to_string())
-    }
-}
-
-impl From<PromptError> for QueueStop {
-    fn from(error: PromptError) -> Self {
-        QueueStop::Stopped("input", error.to_string())
-    }
-}
-
-impl From<io::Error> for QueueStop {
-    fn from(error: io::Error) -> Self {
-        QueueStop::Wrong(CommandError::stdout(&error))
     }
 }

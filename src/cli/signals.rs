@@ -15,7 +15,7 @@ use crossbeam_channel::bounded;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::{screen, tell};
-use super::stop::{Destination, tell_stop};
+use super::stop::{Destination, ended};
 use crate::cancel::CancelToken;
 
 /// Sets up what every command needs: a file that reaches the size limit is an error like a full disk, not the end of the
@@ -61,7 +61,7 @@ pub(super) fn watch_for_interrupts(
         if interrupted.swap(true, Ordering::SeqCst) {
             within_a_moment(move || {
                 screen().clear();
-                tell_stop("at_once", "", destination);
+                ended("at_once", "", destination).tell();
             });
             process::exit(Exit::Interrupted as i32);
         }

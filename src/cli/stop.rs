@@ -1,15 +1,17 @@
 //! Why a batch stopped, what helps, and how to go on. The words are in the templates; here is what they show.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io;
 
-use log::Level;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::CallArgs;
+use super::error::CommandError;
+use super::exit::Exit;
 use super::format::{millis, time_of_day};
-use super::logging::{Fields, render, say};
+use super::logging::render;
 use crate::batch::{FailureCause, Stop, Summary};
 use crate::journal::JournalError;
 use crate::outcome::CallOutcome;
@@ -49,12 +51,16 @@ fn lines(kind: &str, said: &str, to: Destination, more: Value) -> io::Result<Str
     Ok(text.trim_start_matches('\n').to_owned())
 }
 
-/// Tells why a command ends that runs no batch, and how to go on. The kind is `at_once`, `interrupted`, `input` or `queue`.
-pub(super) fn tell_stop(kind: &str, said: &str, to: Destination) {
-    let text = lines(kind, said, to, json!({}));
+/// The end of a command that runs no batch, with the way to go on. The kind is `at_once`, `interrupted`, `input`, `queue` or
+/// `results`.
+pub(super) fn ended(kind: &str, said: impl Display, to: Destination) -> CommandError {
+    let text = lines(kind, &said.to_string(), to, Value::Null);
+    let exit = match kind {
+        "at_once" | "interrupted" => Exit::Interrupted,
+        _ => Exit::Stopped,
+    };
     // None that tests have not found.
-    let text = text.unwrap_or_else(|error| error.to_string());
-    say(Level::Info, "stopped", text, Fields::new());
+    CommandError::early(exit, Some(text.unwrap_or_else(|error| error.to_string())))
 }
 
 /// How a batch ended, if that needs more than its figures: why it stopped, or what all its prompts failed for; what helps,
