@@ -290,8 +290,8 @@ impl BulkStatus {
 /// What became of a row without a result in a batch of this status; the error is that of the batch.
 fn lost(status: &str, error: &Value) -> CallError {
     match status {
-        "expired" => unasked(EXPIRED, "expired"),
-        "cancelled" => unasked(CANCELLED, "was cancelled"),
+        "expired" => unasked(EXPIRED),
+        "cancelled" => unasked(CANCELLED),
         "failed" => {
             let because = error["message"].as_str().unwrap_or("no reason is given");
             let refused = format!("the batch was not accepted: {because}");
@@ -305,20 +305,19 @@ fn lost(status: &str, error: &Value) -> CallError {
 }
 
 /// A prompt that the batch did not come to.
-fn unasked(code: &str, why: &str) -> CallError {
+fn unasked(code: &str) -> CallError {
+    let why = match code {
+        EXPIRED => "expired",
+        _ => "was cancelled",
+    };
     let message = format!("the batch {why} before it came to this prompt");
     CallError::new(Class::Rejected, code, message)
 }
 
 /// The name of a file or a batch.
 fn id_of(page: &Value) -> Result<String, CallError> {
-    let unnamed = || {
-        CallError::new(
-            Class::Rejected,
-            "unreadable_body",
-            "the answer has no id: is this the API that --api names?",
-        )
-    };
+    let message = "the answer has no id: is this the API that --api names?";
+    let unnamed = || CallError::new(Class::Rejected, "unreadable_body", message);
     page["id"].as_str().map(str::to_owned).ok_or_else(unnamed)
 }
 

@@ -222,6 +222,8 @@ mod store;
 mod sync;
 #[cfg(feature = "batch")]
 mod text;
+#[cfg(feature = "cli")]
+mod values;
 
 pub use backoff::{Backoff, Jitter};
 pub use cancel::{CancelToken, WaitError};

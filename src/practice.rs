@@ -37,6 +37,8 @@
 //! ```
 
 mod apis;
+#[cfg(feature = "cli")]
+mod args;
 mod arrival;
 mod batches;
 pub(crate) mod connections;
@@ -59,6 +61,9 @@ use std::time::Duration;
 #[cfg(feature = "cli")]
 pub(crate) use {apis::MODEL, limits::Admission};
 
+#[cfg(feature = "cli")]
+use crate::values::{duration, fraction};
+
 pub use self::{
     faults::{Faults, Latency, Outage},
     limits::Limits,
@@ -72,24 +77,44 @@ use service::Service;
 /// # Default
 /// Any free port of the loopback, no limits, answers at once, no faults, states its limits, no cache, seed 0.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ServerOptions {
     /// Where to listen; port 0 takes a free one.
+    #[cfg_attr(feature = "cli", arg(skip = (Ipv4Addr::LOCALHOST, 0)))]
     pub addr: SocketAddr,
-    /// What each key may do.
-    pub limits: Limits,
-    /// How long an answer takes.
-    pub latency: Latency,
-    /// How it misbehaves.
-    pub faults: Faults,
-    /// Whether it states its limits, in `retry-after` and `x-ratelimit-*`. Some gateways do not.
-    pub hints: bool,
-    /// The part of each prompt that it keeps in a cache, from 0 to 1. The first call writes it, later ones read it.
-    pub cached: f64,
-    /// How long a batch at the batch endpoints takes, from its creation.
-    pub batch_time: Duration,
-    /// Seed of everything that is random.
+    /// The seed of everything random
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value = "0"))]
     pub seed: u64,
+    /// How long an answer takes
+    ///
+    /// It reads 400ms, 100ms..2s, or lognormal:MEDIAN,SIGMA.
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "TIME", default_value = "400ms")
+    )]
+    pub latency: Latency,
+    /// Keep this part of each prompt in a cache
+    ///
+    /// The first call writes it, later ones read it.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
+    pub cached: f64,
+    /// How long a batch takes at the batch endpoints
+    #[cfg_attr(feature = "cli", arg(long, value_name = "DUR", default_value = "10s", value_parser = duration))]
+    pub batch_time: Duration,
+    /// What each key may do.
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Limits"))]
+    pub limits: Limits,
+    /// Whether it states its limits, in `retry-after` and `x-ratelimit-*`. Some gateways do not.
+    #[cfg_attr(feature = "cli", arg(long = "no-hints", action = clap::ArgAction::SetFalse))]
+    #[cfg_attr(feature = "cli", arg(help_heading = "Limits", help = NO_HINTS, long_help = NO_HINTS))]
+    pub hints: bool,
+    /// How it misbehaves.
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Faults"))]
+    pub faults: Faults,
 }
+
+#[cfg(feature = "cli")]
+const NO_HINTS: &str = "Send 429s without a Retry-After, and no limits in the headers";
 
 impl Default for ServerOptions {
     fn default() -> Self {

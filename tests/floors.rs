@@ -19,8 +19,8 @@ const STOREYS: [(&str, &[&str]); 3] = [
     (
         "runner",
         &[
-            "names", "text", "files", "outcome", "json", "hints", "http", "pacing", "store",
-            "share", "api", "prompts", "journal", "batch", "bulk", "queue",
+            "names", "text", "values", "files", "outcome", "json", "hints", "http", "pacing",
+            "store", "share", "api", "prompts", "journal", "batch", "bulk", "queue",
         ],
     ),
     ("face", &["practice", "gate", "cli"]),

@@ -61,7 +61,7 @@ struct RowResponse<'a> {
     body: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct RowResult<'a> {
     r#type: String,
     #[serde(borrow)]
@@ -173,25 +173,22 @@ impl ResultRow<'_> {
                 body: row.body.map(body_of).unwrap_or_default(),
             });
         }
+        let result = self.result.unwrap_or_default();
+        if let Some(message) = result.message {
+            return Ok(response(200, message));
+        }
+        if let Some(error) = result.error {
+            return Ok(response(status_of(error.get()), error));
+        }
         let error = self.error.unwrap_or_default();
-        let code = error["code"].as_str().unwrap_or_default();
-        match self.result {
-            None if code == EXPIRED => Err(unasked(EXPIRED, "expired")),
-            None if code == CANCELLED => Err(unasked(CANCELLED, "was cancelled")),
-            None => {
+        match error["code"].as_str().unwrap_or(&result.r#type) {
+            "expired" | EXPIRED => Err(unasked(EXPIRED)),
+            "canceled" | CANCELLED => Err(unasked(CANCELLED)),
+            code => {
                 let message = error["message"].as_str().or(error.as_str());
                 let message = message.unwrap_or("the row has no response");
                 Err(CallError::new(Class::Rejected, code, message))
             }
-            Some(RowResult {
-                message: Some(message),
-                ..
-            }) => Ok(response(200, message)),
-            Some(RowResult {
-                error: Some(error), ..
-            }) => Ok(response(status_of(error.get()), error)),
-            Some(result) if result.r#type == "expired" => Err(unasked(EXPIRED, "expired")),
-            Some(_) => Err(unasked(CANCELLED, "was cancelled")),
         }
     }
 }

@@ -99,7 +99,8 @@ pub(super) struct BulkRun<'a> {
     args: &'a RunArgs,
     input: &'a Input<'a>,
     bulk: Bulk<'a>,
-    results: PathBuf,
+    /// Where the state is noted.
+    path: PathBuf,
     state: BulkState,
     /// Prompts that have a record of a failure and are not asked again, by line.
     failed: HashSet<u64>,
@@ -148,7 +149,7 @@ impl<'a> BulkRun<'a> {
                 poll: args.poll,
                 cancel: &session.cancel,
             },
-            results: results.to_owned(),
+            path,
             state,
             failed: HashSet::new(),
             twins: HashSet::new(),
@@ -265,7 +266,7 @@ impl<'a> BulkRun<'a> {
         );
         CommandError::usage(problem).help(format!(
             "put them back, so that the answers find their prompts; or give the batch up: cancel it at the provider, and remove {}",
-            BulkState::beside(&self.results).display()
+            self.path.display()
         ))
     }
 
@@ -323,9 +324,8 @@ impl<'a> BulkRun<'a> {
     }
 
     fn save(&self) -> Result<(), Stop> {
-        let path = BulkState::beside(&self.results);
-        let told = |error| format!("cannot write to {}: {error}", path.display());
-        let saved = self.state.save(&path);
+        let told = |error| format!("cannot write to {}: {error}", self.path.display());
+        let saved = self.state.save(&self.path);
         saved.map_err(|error| Stop::Sink(told(error).into()))
     }
 
@@ -361,7 +361,7 @@ impl<'a> BulkRun<'a> {
                 shown = Some(line);
             }
         });
-        let path = self.results.with_extension("batch.rows");
+        let path = self.path.with_extension("rows");
         let status = status.map_err(|stop| self.gone(stop))?;
         BulkRows::fetch(&self.bulk, &status, part, &path, self.args.dedupe)
     }
@@ -370,10 +370,9 @@ impl<'a> BulkRun<'a> {
     fn gone(&self, stop: Stop) -> Stop {
         match stop {
             Stop::Refused(mut error) if error.status == Some(404) => {
-                let path = BulkState::beside(&self.results);
                 error.message += &format!(
                     " (is this the key and the address of the batch? If it is gone for good, remove {})",
-                    path.display()
+                    self.path.display()
                 );
                 Stop::Refused(error)
             }

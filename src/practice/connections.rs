@@ -36,19 +36,14 @@ pub(crate) trait Serve: Sync {
     {
         let mut reader = BufReader::new(Stamped::new(stream));
         loop {
-            let within = |time: fn(&ClientPatience) -> Duration| {
-                patience
-                    .as_ref()
-                    .map(|patience| Instant::now() + time(patience))
-            };
-            reader.get_mut().deadline = within(|patience| patience.idle);
+            let within = |time| Some(Instant::now() + time);
+            reader.get_mut().deadline = patience.and_then(|patience| within(patience.idle));
             if reader.fill_buf()?.is_empty() {
                 return Ok(());
             }
-            reader.get_mut().deadline = within(|patience| patience.request);
+            reader.get_mut().deadline = patience.and_then(|patience| within(patience.request));
             let request = match wire::read(&mut reader, stream) {
-                Ok(Some(request)) => request,
-                Ok(None) => return Ok(()),
+                Ok(request) => request,
                 Err(error) => return self.blame(stream, error),
             };
             if !answered(request)? {

@@ -41,7 +41,7 @@ impl Provider {
         let body = match self {
             Provider::OpenAi => openai_error(problem, status, &message),
             Provider::Anthropic => {
-                let error = json!({"type": anthropic_type(status), "message": message});
+                let error = json!({"type": names(status)[0], "message": message});
                 json!({"type": "error", "error": error})
             }
             Provider::Google => google_error(problem, status, &message, wait),
@@ -136,30 +136,23 @@ fn openai_error(problem: &Problem, status: u16, message: &str) -> Value {
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn anthropic_type(status: u16) -> &'static str {
+/// What Anthropic and Google call an error of this status.
+fn names(status: u16) -> [&'static str; 2] {
     match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        529 => "overloaded_error",
-        500.. => "api_error",
-        _ => "invalid_request_error",
+        401 => ["authentication_error", "UNAUTHENTICATED"],
+        403 => ["permission_error", "PERMISSION_DENIED"],
+        404 => ["not_found_error", "NOT_FOUND"],
+        413 => ["request_too_large", "INVALID_ARGUMENT"],
+        429 => ["rate_limit_error", "RESOURCE_EXHAUSTED"],
+        500 => ["api_error", "INTERNAL"],
+        529 => ["overloaded_error", "UNAVAILABLE"],
+        501.. => ["api_error", "UNAVAILABLE"],
+        _ => ["invalid_request_error", "INVALID_ARGUMENT"],
     }
 }
 
 fn google_error(problem: &Problem, status: u16, message: &str, wait: Option<Duration>) -> Value {
-    let name = match status {
-        401 => "UNAUTHENTICATED",
-        403 => "PERMISSION_DENIED",
-        404 => "NOT_FOUND",
-        429 => "RESOURCE_EXHAUSTED",
-        500 => "INTERNAL",
-        501.. => "UNAVAILABLE",
-        _ => "INVALID_ARGUMENT",
-    };
-    let mut error = json!({"code": status, "message": message, "status": name});
+    let mut error = json!({"code": status, "message": message, "status": names(status)[1]});
     if let Some(wait) = wait {
         let delay = format!("{}s", millis(wait) as f64 / 1e3);
         error["details"] =
@@ -205,7 +198,7 @@ mod tests {
         serde_json::from_str(&reply.body).unwrap()
     }
 
-    fn names(reply: &WireReply) -> Vec<&str> {
+    fn header_names(reply: &WireReply) -> Vec<&str> {
         reply
             .headers
             .iter()
@@ -221,7 +214,7 @@ mod tests {
         });
         let errors = PROVIDERS.map(|provider| provider.error(&problem, true));
         assert!(errors.iter().all(|reply| reply.status == 429));
-        let headers = errors.each_ref().map(names);
+        let headers = errors.each_ref().map(header_names);
         assert_eq!(
             headers,
             [

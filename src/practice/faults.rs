@@ -5,6 +5,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+#[cfg(feature = "cli")]
+use super::args::quota;
+#[cfg(feature = "cli")]
+use crate::values::fraction;
+
 /// How long an answer takes.
 ///
 /// # Default
@@ -69,40 +74,63 @@ pub struct Outage {
 /// # Default
 /// No faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Faults {
-    /// Status 500.
+    /// Answer with status 500
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub error_500: f64,
-    /// Status 503, with a `retry-after` of one second.
+    /// Answer with status 503 and a Retry-After
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub error_503: f64,
-    /// Status 529, overloaded.
+    /// Answer with status 529, overloaded
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub error_529: f64,
-    /// The connection is reset.
+    /// Reset the connection
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub reset: f64,
-    /// Half of the body is sent, then the connection is closed.
+    /// Send half of the body, then close the connection
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub truncated: f64,
-    /// Half of the body is sent, then nothing more.
+    /// Send half of the body, then nothing more
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub stalled: f64,
-    /// Status 200, and a body that is not JSON.
+    /// Answer with status 200 and something that is not JSON
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub bad_json: f64,
-    /// Status 200, and an answer without text.
+    /// Answer with an empty text
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub empty: f64,
-    /// An answer that does not fit the schema of the request. Asked again, the server answers as it should.
+    /// Answer with JSON that does not fit the schema
+    ///
+    /// Asked again, the server answers as it should.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub wrong_json: f64,
-    /// Such an answer also when the server is asked again.
+    /// Answer with such JSON also when asked again
+    #[cfg_attr(feature = "cli", arg(long, requires = "wrong_json"))]
     pub wrong_again: bool,
-    /// No answer at all.
+    /// Never answer
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub hang: f64,
-    /// Of the calls with `"service_tier": "flex"`: status 429 with OpenAI's code `resource_unavailable`, because there is
-    /// no capacity. Such a call says nothing about the rate.
+    /// Refuse calls of the tier flex, for lack of capacity
+    ///
+    /// Of the calls with "service_tier": "flex". The status is 429, the code resource_unavailable, as at OpenAI.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub no_flex: f64,
-    /// Of the rows of a batch: expired before they were asked.
+    /// Let rows of batches expire before they are answered
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub batch_expired: f64,
-    /// Of the rows of a batch: status 500.
+    /// Answer rows of batches with status 500
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
     pub batch_failed: f64,
-    /// After this number of answers a key has no credit left. With the number of a key, in order of appearance from 0,
-    /// that is the only key to which this happens.
+    /// After N answers, say that the key has no credit left
+    ///
+    /// N is for each key, N@2 only for the second key that comes. As data, keys are counted from 0.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", value_parser = quota))]
     pub quota: Option<(u64, Option<usize>)>,
-    /// A time in which every call gets an error.
+    /// Answer only this status for a time, as in 10s,5s,503
+    ///
+    /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "WINDOW"))]
     pub outage: Option<Outage>,
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "cli")]
+use super::args::change;
 use crate::limiter::{Gcra, Rate};
 
 /// What each key may do: plain data. `None` means no limit.
@@ -14,18 +16,27 @@ use crate::limiter::{Gcra, Rate};
 /// # Default
 /// No limit; a burst of 1 for the limit that is set.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Limits {
-    /// Calls a minute, evenly spaced.
+    /// Calls a minute for each key, evenly spaced; without it, no limit
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub rpm: Option<NonZeroU32>,
-    /// Calls that may come at once after a quiet time; 1 is strict.
+    /// Calls that may come at once after a quiet time; 1 is strict
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N", default_value = "1"))]
     pub burst: NonZeroU32,
-    /// Tokens a minute; a whole minute's worth may come at once.
+    /// Tokens a minute for each key; a whole minute's worth may come at once
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub tpm: Option<NonZeroU32>,
-    /// Calls in flight at the same time, all keys together.
+    /// Calls in flight at once, all keys together
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub max_inflight: Option<usize>,
-    /// Calls that are worked on at the same time, all keys together. Others wait in a queue, as at llama.cpp or HAProxy.
+    /// Calls worked on at once, all keys together; others queue
+    ///
+    /// So it is at llama.cpp or HAProxy.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub slots: Option<NonZeroUsize>,
-    /// This long after the start, `rpm` changes to this number.
+    /// Change the calls a minute this long after the start, as in 60s,300
+    #[cfg_attr(feature = "cli", arg(long, value_name = "AFTER,N", value_parser = change, requires = "rpm"))]
     pub then: Option<(Duration, NonZeroU32)>,
 }
 

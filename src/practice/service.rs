@@ -87,8 +87,7 @@ impl Service {
         if scripted.is_none()
             && let Some(reply) = state.batches.answer(&self.options, &request)
         {
-            let counts = state.batches.counts();
-            state.stats.count_batches(counts);
+            state.stats.counts.batches = state.batches.counts();
             return Some(reply);
         }
         drop(state);
@@ -171,8 +170,9 @@ impl Service {
         state.calls += 1;
         let key = state.admission.key(request.key());
         let over = state.admission.admit(key, cost, request.arrived).err();
-        let in_flight = state.admission.in_flight();
-        state.stats.note_in_flight(in_flight);
+        let in_flight = state.admission.in_flight() as u64;
+        let most = &mut state.stats.counts.most_in_flight;
+        *most = in_flight.max(*most);
         let seen = CallSeen {
             at: request.arrived - self.started,
             key,

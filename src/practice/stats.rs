@@ -56,22 +56,12 @@ pub(super) struct CallSeen {
 /// Counts calls, and keeps the last arrivals.
 #[derive(Debug, Default)]
 pub(super) struct StatsKeeper {
-    counts: ServerStats,
+    pub(super) counts: ServerStats,
     calls: VecDeque<CallSeen>,
 }
 
 impl StatsKeeper {
     const MAX_KEPT: usize = 100_000;
-
-    /// Notes the number of calls in flight after one was let in.
-    pub(super) fn note_in_flight(&mut self, in_flight: usize) {
-        self.counts.most_in_flight = self.counts.most_in_flight.max(in_flight as u64);
-    }
-
-    /// Notes how many batches there are, and their rows.
-    pub(super) fn count_batches(&mut self, batches: [u64; 2]) {
-        self.counts.batches = batches;
-    }
 
     /// Counts a call when it is known what becomes of it.
     pub(super) fn count(&mut self, call: CallSeen) {
@@ -81,11 +71,7 @@ impl StatsKeeper {
             let unseen = names.map(|name| (name, 0)).into();
             counts.keys.resize(call.key + 1, unseen);
         }
-        let admission = if call.is_rate_limited {
-            "rate_limited"
-        } else {
-            "admitted"
-        };
+        let admission = ["admitted", "rate_limited"][usize::from(call.is_rate_limited)];
         for name in ["arrivals", admission] {
             *counts.keys[call.key].entry(name).or_default() += 1;
         }
@@ -127,14 +113,11 @@ impl StatsKeeper {
 }
 
 fn calls_a_minute(times: &[Duration]) -> f64 {
-    let (Some(first), Some(last)) = (times.first(), times.last()) else {
-        return 0.0;
-    };
-    let per_minute = (times.len() - 1) as f64 * 60.0 / (*last - *first).as_secs_f64();
-    if per_minute.is_finite() {
-        per_minute
-    } else {
-        0.0
+    match times {
+        [first, .., last] if first < last => {
+            (times.len() - 1) as f64 * 60.0 / (*last - *first).as_secs_f64()
+        }
+        _ => 0.0,
     }
 }
 
@@ -206,7 +189,7 @@ mod tests {
         let empty = faulty(200, InjectedFault::Empty);
         let failed = faulty(500, InjectedFault::Status(500));
         for call in [call(0, 200), limited, failed, unpaid, truncated, empty] {
-            keeper.note_in_flight(1);
+            keeper.counts.most_in_flight = 1;
             keeper.count(call);
         }
         let stats = keeper.stats();

@@ -47,7 +47,7 @@ impl WireRequest {
     }
 }
 
-/// Reads the next request, which must come by the reader's deadline; `None` when the client has closed the connection.
+/// Reads a request that has begun to come, and must come by the reader's deadline.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidData`] or [`ErrorKind::FileTooLarge`] if the client sent something that cannot be read:
@@ -55,17 +55,14 @@ impl WireRequest {
 pub(crate) fn read(
     reader: &mut BufReader<Stamped<'_>>,
     mut stream: &TcpStream,
-) -> io::Result<Option<WireRequest>> {
-    if reader.fill_buf()?.is_empty() {
-        return Ok(None);
-    }
+) -> io::Result<WireRequest> {
     let arrived = reader.get_ref().arrived;
     let mut request = parse_head(&read_head(reader)?, arrived)?;
     if request.is("expect", "100-continue") {
         stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
     }
     request.body = read_body(&request, reader)?;
-    Ok(Some(request))
+    Ok(request)
 }
 
 /// A request that is all there, for those who try out odd ones.

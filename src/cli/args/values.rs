@@ -1,13 +1,12 @@
 //! Values as people type them.
 
 use std::num::{NonZeroU32, NonZeroUsize};
-use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::backoff::{Backoff, Jitter};
-use crate::practice::Outage;
+pub(super) use crate::values::{amount, duration, finite};
 
 /// Calls a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,90 +99,6 @@ pub(super) fn up_to<const MOST: u32, N: TryFrom<NonZeroU32>>(text: &str) -> Resu
         .ok_or_else(|| format!("give a number from 1 to {MOST}"))
 }
 
-/// A duration of up to a year; beyond that, sums of times overflow.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
-    let parsed: Option<Duration> = text
-        .parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| duration.try_into().ok());
-    parsed
-        .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
-        .ok_or_else(|| "give a duration such as 500ms, 2s, 1m30s, of a year at most".into())
-}
-
-/// A duration, or 0.
-pub(super) fn zero_or_duration(text: &str) -> Result<Duration, String> {
-    match text {
-        "0" | "0s" => Ok(Duration::ZERO),
-        _ => duration(text),
-    }
-}
-
-pub(super) fn finite(text: &str) -> Result<f64, String> {
-    number(text, |_| true, "give a number")
-}
-
-/// A part of all, from 0 to 1.
-pub(super) fn fraction(text: &str) -> Result<f64, String> {
-    let is_part = |part| (0.0..=1.0).contains(&part);
-    number(text, is_part, "give a number from 0 to 1")
-}
-
-/// An amount of money. With 0 the run would stop before its first call.
-pub(super) fn amount(text: &str) -> Result<f64, String> {
-    let advice = "give an amount above 0, in the currency of --price";
-    number(text, |amount| amount > 0.0, advice)
-}
-
-fn number(text: &str, is_usable: impl Fn(f64) -> bool, advice: &str) -> Result<f64, String> {
-    let number: Option<f64> = text.parse().ok();
-    number
-        .filter(|number| number.is_finite() && is_usable(*number))
-        .ok_or_else(|| advice.to_owned())
-}
-
-/// `AFTER,LENGTH` or `AFTER,LENGTH,STATUS`.
-pub(super) fn outage(text: &str) -> Result<Outage, String> {
-    let parts: Vec<_> = text.split(',').map(str::trim).collect();
-    let (after, length, status) = match parts[..] {
-        [after, length] => (after, length, 503),
-        [after, length, status] => (after, length, status.parse().unwrap_or(0)),
-        _ => return Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
-    };
-    if !(400..600).contains(&status) {
-        return Err("the status is from 400 to 599".into());
-    }
-    Ok(Outage {
-        after: zero_or_duration(after)?,
-        length: duration(length)?,
-        status,
-    })
-}
-
-/// `AFTER,N`: from then on this many calls a minute.
-pub(super) fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
-    text.split_once(',')
-        .and_then(|(after, rpm)| Some((duration(after.trim()).ok()?, rpm.trim().parse().ok()?)))
-        .ok_or_else(|| "give AFTER,N such as 60s,300".into())
-}
-
-/// Answers until a key has no credit left, and which key that is, counted from 0; `None` is every key.
-pub(super) fn quota(text: &str) -> Result<(u64, Option<usize>), String> {
-    let parsed = match text.split_once('@') {
-        None => text.parse().ok().map(|answers| (answers, None)),
-        Some((answers, key)) => answers.parse().ok().zip(
-            key.parse::<usize>()
-                .ok()
-                .and_then(|key| key.checked_sub(1))
-                .map(Some),
-        ),
-    };
-    parsed.ok_or_else(|| {
-        "give a number of answers, or N@K for the K-th key that comes, as in 100@2".into()
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,41 +117,6 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_read_as_people_write_them() {
-        let table = [
-            ("500ms", 500),
-            ("2s", 2000),
-            ("1m30s", 90_000),
-            ("15m", 900_000),
-            ("1h", 3_600_000),
-        ];
-        for (text, ms) in table {
-            assert_eq!(duration(text), Ok(Duration::from_millis(ms)));
-        }
-        for bad in ["", "5", "-1s", "0s", "soon", "8761h", "99999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_outage_has_a_beginning_a_length_and_perhaps_a_status() {
-        let expected = Outage {
-            after: Duration::from_secs(10),
-            length: Duration::from_secs(5),
-            status: 503,
-        };
-        assert_eq!(outage("10s,5s"), Ok(expected));
-        assert_eq!(
-            outage("10s, 5s, 429"),
-            Ok(Outage {
-                status: 429,
-                ..expected
-            })
-        );
-        assert!(outage("10s").is_err() && outage("1s,2s,200").is_err());
-    }
-
-    #[test]
     fn parameters_are_json() {
         let field = |name: &str, value| Ok((name.to_owned(), value));
         assert_eq!(
@@ -246,14 +126,5 @@ mod tests {
         let error = param("user=me").unwrap_err();
         assert!(error.contains("'user=\"…\"'"), "{error}");
         assert!(param("=1").is_err());
-    }
-
-    #[test]
-    fn credit_runs_out_for_each_key_or_for_one() {
-        assert_eq!(quota("100"), Ok((100, None)));
-        assert_eq!(quota("100@2"), Ok((100, Some(1))));
-        for bad in ["", "many", "100@", "100@0", "@2", "-1", "1@2@3"] {
-            assert!(quota(bad).is_err(), "{bad}");
-        }
     }
 }
