@@ -44,7 +44,7 @@ fn timeless(ran: &Ran) -> Vec<Value> {
     for record in &mut records {
         record["settings"]["server"] = Value::Null; // each has a port of its own
         for attempt in record["attempts"].as_array_mut().unwrap() {
-            for time in ["started_at", "queued_ms", "paced_ms", "took_ms"] {
+            for time in ["started_at", "queued_ms", "paced_ms", "took_ms", "late_ms"] {
                 attempt.as_object_mut().unwrap().remove(time);
             }
         }
