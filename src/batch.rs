@@ -70,9 +70,7 @@ pub(crate) use prompt_run::CollectedRow;
 use prompt_run::{Finished, Job, NoAnswer, PromptRun, failed};
 #[cfg(test)]
 pub(crate) use snapshot::Pause;
-#[cfg(feature = "cli")]
-pub(crate) use tokens::Estimate;
-use tokens::TokenMeter;
+pub(crate) use tokens::TokenMeter;
 
 /// How to run a batch: plain data.
 ///

@@ -21,8 +21,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use crate::api::{Ask, Client, Key, Usage};
-use crate::batch::Estimate;
+use crate::api::{Ask, Client, Key};
+use crate::batch::TokenMeter;
 use crate::cancel::CancelToken;
 use crate::hints::Hints;
 use crate::pacing::{CallLimiter, CallReport, KeyLimits, PermitOutcome, RateLimit};
@@ -78,7 +78,7 @@ struct GateService {
     clients: Mutex<HashMap<u64, (TcpStream, CancelToken)>>,
     counts: Mutex<GateCounts>,
     /// What a call costs, if tokens are limited.
-    estimate: Option<Mutex<Estimate>>,
+    tokens: Mutex<TokenMeter>,
     connections: Connections,
 }
 
@@ -89,7 +89,8 @@ impl Gate {
     /// If the address is in use, or there is no thread.
     pub(crate) fn open(addr: SocketAddr, options: GateOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(addr)?;
-        let estimate = Estimate::new(options.clients[0].counting());
+        let (counting, keys) = (options.clients[0].counting(), options.clients.len());
+        let tokens = TokenMeter::new(counting, options.limits.tokens, keys);
         let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
             connections: Connections::new(options.max_connections),
@@ -97,7 +98,7 @@ impl Gate {
             cancel: CancelToken::new(),
             clients: Mutex::default(),
             counts: Mutex::default(),
-            estimate: options.limits.tokens.map(|_| Mutex::new(estimate)),
+            tokens: Mutex::new(tokens),
             options,
         });
         let addr = listener.local_addr()?;
@@ -220,7 +221,7 @@ impl GateService {
 
     /// Whether answers are read, for their tokens or their record.
     fn reads_answers(&self) -> bool {
-        self.estimate.is_some() || self.options.record.is_some()
+        self.options.limits.tokens.is_some() || self.options.record.is_some()
     }
 
     /// A report with the rate that the server states, unless one was given.
@@ -240,10 +241,6 @@ impl GateService {
         let each = u32::try_from(waiting / self.options.clients.len()).unwrap_or(u32::MAX);
         Some(rate.interval().saturating_mul(each))
     }
-}
-
-fn tokens(usage: Usage) -> u32 {
-    (usage.input + usage.output).try_into().unwrap_or(u32::MAX)
 }
 
 /// An error in the shape that the clients of all APIs understand.

@@ -17,7 +17,7 @@ use crate::hints::{Hints, Quota};
 
 /// Counts the tokens of a batch's calls against the limits of its keys.
 #[derive(Debug)]
-pub(super) struct TokenMeter {
+pub(crate) struct TokenMeter {
     estimate: Estimate,
     /// The limits of each key.
     allowances: Vec<Allowance>,
@@ -26,7 +26,7 @@ pub(super) struct TokenMeter {
 }
 
 impl TokenMeter {
-    pub(super) fn new(counting: Counting, given: Option<NonZeroU32>, keys: usize) -> Self {
+    pub(crate) fn new(counting: Counting, given: Option<NonZeroU32>, keys: usize) -> Self {
         TokenMeter {
             estimate: Estimate::new(counting),
             allowances: vec![Allowance([given, None, None]); keys],
@@ -35,7 +35,7 @@ impl TokenMeter {
     }
 
     /// The estimated cost of a call, whichever key it gets. Without a limit, tokens are not estimated.
-    pub(super) fn cost(&self, request: &[u8]) -> u32 {
+    pub(crate) fn cost(&self, request: &[u8]) -> u32 {
         match self.is_limited() {
             true => self.weigh(self.estimate.cost(request)),
             false => 0,
@@ -43,7 +43,7 @@ impl TokenMeter {
     }
 
     /// Learns from an answered request. Returns its cost, if it is known and counts.
-    pub(super) fn learn(&mut self, request: &[u8], usage: Option<Usage>) -> Option<u32> {
+    pub(crate) fn learn(&mut self, request: &[u8], usage: Option<Usage>) -> Option<u32> {
         let usage = usage.filter(|_| self.is_limited())?;
         let counted = self.estimate.learn(request, usage);
         Some(self.weigh(counted))
@@ -70,7 +70,7 @@ impl TokenMeter {
 
 /// Estimates tokens; each answer makes it better.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Estimate {
+struct Estimate {
     /// Which tokens the server counts.
     counting: Counting,
     /// Weighted means of the tokens and bytes of the requests so far; recent ones count more. In the ratio, long requests
@@ -91,7 +91,7 @@ impl Estimate {
     const WEIGHT: f64 = 0.2;
 
     /// The estimate before the first answer.
-    pub(crate) fn new(counting: Counting) -> Self {
+    fn new(counting: Counting) -> Self {
         let Density { input, output } = Density::default();
         let bytes = 100.0;
         Estimate {
@@ -104,7 +104,7 @@ impl Estimate {
     }
 
     /// Estimated tokens of this request, as the server counts them.
-    pub(crate) fn cost(&self, request: &[u8]) -> Usage {
+    fn cost(&self, request: &[u8]) -> Usage {
         let size = RequestSize::of(request);
         let density = Density {
             input: self.tokens / self.bytes * Self::MARGIN,
@@ -118,7 +118,7 @@ impl Estimate {
     }
 
     /// Learns from an answered request. Returns its tokens, as the server counts them.
-    pub(crate) fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
+    fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
         let input = match self.counting {
             Counting::Used => usage.input - usage.cached, // Anthropic's limits leave these out

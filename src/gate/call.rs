@@ -10,7 +10,7 @@ use ureq::Body;
 use ureq::http::{Response, header};
 
 use super::headers::ReplyHead;
-use super::{GateService, error_reply, keys, tokens};
+use super::{GateService, error_reply, keys};
 use crate::api::{CallError, Class, ComingBody, Usage, request_id, usage_of};
 use crate::cancel::CancelToken;
 use crate::clock::after;
@@ -144,9 +144,7 @@ impl<'a> GateCall<'a> {
 
     /// Waits in line for a permit; one of the class `batch` waits behind all others.
     fn acquire(&self, token: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let estimate = self.service.estimate.as_ref();
-        let cost = estimate.map(|estimate| estimate.lock().cost(&self.request.body));
-        let tokens = cost.map_or(0, tokens);
+        let tokens = self.service.tokens.lock().cost(&self.request.body);
         match self.request.header("x-paceline-priority") {
             Some("batch") => self.limiter.acquire_behind(tokens, token),
             _ => self.limiter.acquire(tokens, token),
@@ -218,13 +216,12 @@ impl<'a> GateCall<'a> {
         let service = self.service;
         if let Some(permit) = self.permit.take() {
             let hints = Hints::read(headers, None, SystemTime::now());
-            let learned = usage.zip(service.estimate.as_ref());
-            let learned =
-                learned.map(|(usage, estimate)| estimate.lock().learn(&self.request.body, usage));
+            let mut tokens = service.tokens.lock();
             let report = CallReport {
-                tokens: learned.map(tokens),
+                tokens: tokens.learn(&self.request.body, usage),
                 ..service.report(PermitOutcome::Answered, &hints)
             };
+            drop(tokens);
             let _ = self.limiter.report(&permit, &report);
         }
     }
@@ -240,7 +237,7 @@ impl<'a> GateCall<'a> {
             let message = format!("the API answered with status {status_code}");
             self.record.error = Some(failure(&failed.error.code, &message));
         }
-        if self.service.estimate.is_none() {
+        if self.service.options.limits.tokens.is_none() {
             self.answered(&headers, None);
         }
         let reads = self.service.reads_answers();

@@ -8,10 +8,9 @@ use std::thread;
 
 use super::*;
 use crate::api::{ApiKind, Params};
-use crate::batch::Estimate;
 use crate::journal::{Durability, Journal};
 use crate::limiter::Rate;
-use crate::practice::{Faults, Limits, Reply, Server, ServerOptions};
+use crate::practice::{Faults, Reply, Server, ServerOptions};
 
 fn open(base_url: &str, change: impl FnOnce(&mut GateOptions)) -> Gate {
     let mut options = GateOptions {
@@ -503,27 +502,17 @@ fn a_clients_own_key_is_hidden_where_the_server_repeats_it_to_others() {
 
 #[test]
 fn tokens_are_limited_by_the_usage_that_answers_state() {
-    let limiter = |limiter: &Gate| {
-        let estimate = limiter.service.estimate.as_ref().unwrap();
-        estimate.lock().cost(QUESTION.as_bytes())
-    };
-    let api = Server::start_with(ServerOptions {
-        limits: Limits::default(),
-        ..ServerOptions::default()
-    })
-    .unwrap();
+    let api = Server::start().unwrap();
     let gate = open(&api.base_url(), |options| {
         options.limits.tokens = NonZeroU32::new(100_000)
     });
-    let before = limiter(&gate);
+    let cost = || gate.service.tokens.lock().cost(QUESTION.as_bytes());
+    let before = cost();
     for _ in 0..3 {
         assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 200 "));
     }
-    assert_ne!(before, limiter(&gate), "the answers taught nothing");
-    assert_eq!(
-        before,
-        Estimate::new(crate::api::Counting::Reserved).cost(QUESTION.as_bytes())
-    );
+    assert!(before > 0);
+    assert_ne!(before, cost(), "the answers taught nothing");
 }
 
 #[test]
