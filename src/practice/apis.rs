@@ -230,10 +230,11 @@ impl Dialect {
 
 impl Question {
     pub(super) fn answer(&self, seed: u64) -> Prose {
-        match &self.schema {
-            Some(schema) => Prose::fitting(schema, &self.topics[0], seed, self.max_tokens),
-            None => Prose::about(&self.topics[0], seed, self.max_tokens),
-        }
+        let text = match &self.schema {
+            Some(schema) => prose::example(schema, &self.topics[0], seed),
+            None => prose::sentences(&self.topics[0], seed),
+        };
+        Prose::within(text, self.max_tokens)
     }
 
     /// Whether this fault can befall it. The first answer can miss its schema, and later ones if the faults say so.

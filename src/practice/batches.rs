@@ -218,27 +218,17 @@ impl StoredBatch {
         if draw < faults.batch_expired {
             return Err("expired");
         }
-        let question = match draw < faults.batch_expired + faults.batch_failed {
-            true => Err(Problem::Injected(500)),
-            false => self
-                .dialect
-                .parse_body(&self.rows[row].1)
-                .map_err(|why| Problem::Invalid(400, why)),
-        };
-        let (status, body) = match question {
+        let problem = match self.dialect.parse_body(&self.rows[row].1) {
+            _ if draw < faults.batch_expired + faults.batch_failed => Problem::Injected(500),
+            Err(why) => Problem::Invalid(400, why),
             Ok(question) => {
                 let prose = question.answer(options.seed);
-                (
-                    200,
-                    self.dialect.completion(&question, &prose, options.seed),
-                )
-            }
-            Err(problem) => {
-                let reply = self.dialect.provider().error(&problem, false);
-                (reply.status, reply.body)
+                let body = self.dialect.completion(&question, &prose, options.seed);
+                return Ok((200, body));
             }
         };
-        Ok((status, body))
+        let reply = self.dialect.provider().error(&problem, false);
+        Ok((reply.status, reply.body))
     }
 
     /// A row of the results.

@@ -44,21 +44,19 @@ pub(crate) trait Serve: Sync {
             reader.get_mut().deadline = patience.and_then(|patience| within(patience.request));
             let request = match wire::read(&mut reader, stream) {
                 Ok(request) => request,
-                Err(error) => return self.blame(stream, error),
+                Err(error) => {
+                    // The client is told what is wrong with its request, if that is the error.
+                    let Some(status) = wire::blame(&error) else {
+                        return Err(error);
+                    };
+                    let refusal = self.refusal(status, &error.to_string());
+                    return refusal.send(stream, false).map(drop);
+                }
             };
             if !answered(request)? {
                 return Ok(());
             }
         }
-    }
-
-    /// Tells a client what is wrong with its request, if that is the error.
-    fn blame(&self, stream: &TcpStream, error: io::Error) -> io::Result<()> {
-        let Some(status) = wire::blame(&error) else {
-            return Err(error);
-        };
-        let refusal = self.refusal(status, &error.to_string());
-        refusal.send(stream, false).map(drop)
     }
 }
 

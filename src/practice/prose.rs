@@ -21,22 +21,6 @@ impl Prose {
         Prose { text, is_cut }
     }
 
-    /// Some sentences about a topic, cut off after `max_tokens`.
-    pub(super) fn about(topic: &str, seed: u64, max_tokens: Option<u32>) -> Self {
-        Prose::within(sentences(topic, seed), max_tokens)
-    }
-
-    /// JSON that fits a schema, cut off after `max_tokens`.
-    pub(super) fn fitting(schema: &Value, topic: &str, seed: u64, most: Option<u32>) -> Self {
-        let value = Example {
-            schema,
-            topic,
-            seed,
-        }
-        .of(schema, 0);
-        Prose::within(value.to_string(), most)
-    }
-
     /// The same JSON with another type: of its first field, if it is an object.
     pub(super) fn spoilt(self) -> Self {
         let other = |value: &Value| match value {
@@ -54,7 +38,8 @@ impl Prose {
         Prose::whole(value.to_string())
     }
 
-    fn within(text: String, max_tokens: Option<u32>) -> Self {
+    /// The text, cut off after `max_tokens`.
+    pub(super) fn within(text: String, max_tokens: Option<u32>) -> Self {
         match max_tokens {
             Some(max) if tokens(&text) > max => Prose {
                 text: text.chars().take(max as usize * 4).collect(),
@@ -102,6 +87,16 @@ pub(super) fn random(topic: &str, seed: u64) -> StdRng {
     let mut hasher = DefaultHasher::new();
     (seed, topic).hash(&mut hasher);
     StdRng::seed_from_u64(hasher.finish())
+}
+
+/// JSON that fits a schema.
+pub(super) fn example(schema: &Value, topic: &str, seed: u64) -> String {
+    let example = Example {
+        schema,
+        topic,
+        seed,
+    };
+    example.of(schema, 0).to_string()
 }
 
 /// Makes values that fit a schema.
@@ -189,7 +184,8 @@ const SENTENCES: &[&str] = &[
     "Come back to it in a year and you will be surprised how simple it looks.",
 ];
 
-fn sentences(topic: &str, seed: u64) -> String {
+/// Some sentences about a topic.
+pub(super) fn sentences(topic: &str, seed: u64) -> String {
     let mut random = random(topic, seed);
     let opening = OPENINGS.choose(&mut random).expect("there are some");
     let opening = opening.replace("{}", &heading(topic));
@@ -214,7 +210,7 @@ mod tests {
     use super::*;
 
     fn about(prompt: &str, max_tokens: Option<u32>) -> Prose {
-        Prose::about(prompt, 7, max_tokens)
+        Prose::within(sentences(prompt, 7), max_tokens)
     }
 
     #[test]

@@ -83,23 +83,20 @@ impl QueueLink {
         self.run(&script::LEFT, queue_id)
     }
 
-    /// Takes the next prompt for this worker; waits for one for up to `wait`.
+    /// Takes the next prompt for this worker, and waits for one for up to `wait`. Without it: all entries that this worker
+    /// has taken and not finished, also those whose reply was lost.
     pub(super) fn take(
         &mut self,
         worker: &str,
-        wait: Duration,
+        wait: Option<Duration>,
     ) -> Result<Vec<StreamId>, QueueError> {
         let mut command = redis::cmd("XREADGROUP");
-        command.arg(&["GROUP", GROUP, worker, "COUNT", "1", "BLOCK"]);
-        command.arg(millis(wait));
-        self.read(command.arg(&["STREAMS", &self.keys[0], ">"]))
-    }
-
-    /// All entries that this worker has taken and not finished, also those whose reply was lost.
-    pub(super) fn taken(&mut self, worker: &str) -> Result<Vec<StreamId>, QueueError> {
-        let mut command = redis::cmd("XREADGROUP");
-        let words = ["GROUP", GROUP, worker, "STREAMS", &self.keys[0], "0"];
-        self.read(command.arg(&words))
+        command.arg(&["GROUP", GROUP, worker]);
+        if let Some(wait) = wait {
+            command.arg(&["COUNT", "1", "BLOCK"]).arg(millis(wait));
+        }
+        let first = if wait.is_some() { ">" } else { "0" };
+        self.read(command.arg(&["STREAMS", &self.keys[0], first]))
     }
 
     /// The records after the entry `last`, which then names the last one of them; 50 at most. Without any, waits for one

@@ -326,10 +326,7 @@ impl PromptFeed<'_> {
     fn fetch(&mut self) -> Result<(), QueueError> {
         let (name, mut lost_reply) = (&self.worker.options.name, self.lost_reply);
         let entries = self.ask(|link| {
-            let reply = match lost_reply {
-                true => link.taken(name),
-                false => link.take(name, Worker::WAIT),
-            };
+            let reply = link.take(name, (!lost_reply).then_some(Worker::WAIT));
             lost_reply |= reply.is_err();
             reply
         })?;
