@@ -97,10 +97,10 @@ impl Batch<'_> {
             took,
             ..attempt(started_at, &answer)
         };
-        if let (Some(place), Some(calls)) = (granted.place, &self.in_flight) {
-            place.ended(call.outcome, took);
-            let limit = Some(calls.limit() as u64);
-            self.view.count(|counts| counts.in_flight_limit = limit);
+        if let Some(place) = granted.place {
+            let limit = place.ended(call.outcome, took) as u64;
+            self.view
+                .count(|counts| counts.in_flight_limit = Some(limit));
         }
         let mut run = run.borrow_mut();
         run.called(call);

@@ -899,29 +899,28 @@ fn a_batch_that_waited_for_its_next_prompt_has_not_lost_patience_with_the_server
 }
 
 #[test]
-fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_within_a_second() {
-    const LATENCY: Duration = Duration::from_millis(100);
-    let faults = (Class::Fault, 503);
-    for (workers, (class, status)) in [
-        (8, (Class::RateLimited, 429)),
-        (1000, (Class::RateLimited, 429)),
-        (8, faults),
-        (1000, faults),
-    ] {
+fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_soon_back() {
+    let ms = Duration::from_millis;
+    let silent = (Class::RateLimited, 429, None, ms(100));
+    let faults = (Class::Fault, 503, None, ms(100));
+    let ordered = (Class::RateLimited, 503, Some(SECOND), ms(400));
+    let kinds = [silent, faults, ordered];
+    let cases = kinds.map(|kind| [(8, kind), (1000, kind)]);
+    for (workers, (class, status, wait, latency)) in cases.into_iter().flatten() {
         let clock = SimClock::new();
         let at = clock.clone();
         let refusing = move |_: &str, _| {
-            let arrived = at.elapsed() - LATENCY;
+            let arrived = at.elapsed() - latency;
             let is_out = (SECOND * 5..SECOND * 15).contains(&arrived);
             if is_out {
-                Err(error(class, status, None))
+                Err(error(class, status, wait))
             } else {
                 Ok("text")
             }
         };
         let server = Server {
             clock: clock.clone(),
-            latency: LATENCY,
+            latency,
             calls: Mutex::default(),
             answer: Box::new(refusing),
         };
@@ -946,8 +945,9 @@ fn an_outage_costs_few_calls_with_any_number_of_workers_and_the_rate_is_back_wit
             within(SECOND * 5, SECOND * 15) <= 8 + 10,
             "{workers} workers, {status}: {calls:?}"
         );
+        let back = SECOND * 16 + wait.map_or(Duration::ZERO, |_| SECOND / 2);
         assert_eq!(
-            within(SECOND * 16, SECOND * 17),
+            within(back, back + SECOND),
             10,
             "{workers} workers, {status}: back at the limit"
         );

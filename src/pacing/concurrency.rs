@@ -75,9 +75,6 @@ impl Concurrency {
     /// The first call may take longer, because it connects or the server loads its model: if another is quicker by this
     /// factor, it counts instead.
     const COLD: f64 = 1.6;
-    /// A base of fewer answers is weak: rounds that may have had a short queue count for it, too, or a limit that grew on
-    /// a base that was measured too low by chance would stay where it is (simulated).
-    const WEAK: f64 = 8.0;
     /// Up to this limit only calls with which it is full are crowded, above it those with which it is half full: fewer than
     /// 3 places hide a queue from the others, and a round of one latency must suffice.
     const FEW: usize = 4;
@@ -288,19 +285,14 @@ impl Concurrency {
         true
     }
 
-    /// Learns the variance, and the base from a round without a queue.
+    /// Learns the variance, and after the first queue the base, from a round that is surely less than that. At a limit of 1
+    /// each call was alone, and learned from.
     fn learn(&mut self, latency: f64, excess: f64) {
         let answers = self.round.answers;
         self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
-        let is_fast = self.growth >= Self::FAST;
-        let most = match is_fast {
-            _ if self.limit == 1 => return, // each call was alone, and learned from
-            true if self.base_answers >= Self::WEAK => return,
-            true => Self::QUEUE,
-            false => 2.0 - self.surely(1.0), // surely less than the base
-        };
-        if excess < most {
-            self.count_for_base(latency, if is_fast { 1.0 } else { answers });
+        let is_less = excess < 2.0 - self.surely(1.0);
+        if is_less && self.limit > 1 && self.growth < Self::FAST {
+            self.count_for_base(latency, answers);
         }
     }
 

@@ -14,9 +14,7 @@ use crate::outcome::CallOutcome;
 
 /// The calls in flight, and those that wait until there are fewer.
 #[derive(Debug)]
-pub(crate) struct InFlight {
-    line: Line<PlacesInFlight>,
-}
+pub(crate) struct InFlight(Line<PlacesInFlight>);
 
 /// A call's place among those in flight, from before its permit until it is dropped.
 #[derive(Debug)]
@@ -24,8 +22,8 @@ pub(crate) struct InFlightPlace<'a> {
     in_flight: &'a InFlight,
     /// `None` before the call leaves.
     departure: Option<Departure>,
-    /// How it ended, and its latency; `None` if it was not made.
-    ended: Option<(CallOutcome, Duration)>,
+    /// How it ended, and its latency.
+    ended: (CallOutcome, Duration),
 }
 
 #[derive(Debug)]
@@ -39,13 +37,11 @@ impl InFlight {
     pub(crate) const MOST: usize = Concurrency::MOST;
 
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        let gate = PlacesInFlight {
+        let places = PlacesInFlight {
             concurrency: Concurrency::new(),
             start: clock.now(),
         };
-        InFlight {
-            line: Line::new(clock, gate),
-        }
+        InFlight(Line::new(clock, places))
     }
 
     /// Waits until another call may be in flight.
@@ -53,44 +49,44 @@ impl InFlight {
     /// # Errors
     /// [`NoKeyPermit::Cancelled`] if the token ends first.
     pub(crate) fn enter(&self, cancel: &CancelToken) -> Result<InFlightPlace<'_>, NoKeyPermit> {
-        self.line.take((), Some(cancel))?; // never closed
+        self.0.take((), Some(cancel))?; // never closed
         Ok(InFlightPlace {
             in_flight: self,
             departure: None,
-            ended: None,
+            ended: (CallOutcome::Unknown, Duration::ZERO),
         })
     }
 
     /// How many calls wait.
     pub(crate) fn waiting(&self) -> usize {
-        self.line.waiting()
+        self.0.waiting()
     }
 
-    /// The most calls in flight, as found so far.
-    pub(crate) fn limit(&self) -> usize {
-        self.line.look(|gate, _| gate.concurrency.limit())
+    fn update<T>(&self, change: impl FnOnce(&mut Concurrency) -> T) -> T {
+        self.0.update(|places, _| change(&mut places.concurrency))
     }
 }
 
 impl InFlightPlace<'_> {
     /// The call leaves.
     pub(crate) fn sent(&mut self) {
-        let line = &self.in_flight.line;
-        self.departure = Some(line.update(|gate, _| gate.concurrency.sent()));
+        self.departure = Some(self.in_flight.update(Concurrency::sent));
     }
 
-    /// The call has ended, after this latency.
-    pub(crate) fn ended(mut self, end: CallOutcome, latency: Duration) {
-        self.ended = Some((end, latency));
+    /// The call has ended, after this latency. Returns the most calls in flight, as found so far.
+    pub(crate) fn ended(mut self, end: CallOutcome, latency: Duration) -> usize {
+        self.ended = (end, latency);
+        let in_flight = self.in_flight;
+        drop(self);
+        in_flight.update(|calls| calls.limit())
     }
 }
 
 impl Drop for InFlightPlace<'_> {
     fn drop(&mut self) {
-        let (end, latency) = (self.ended).unwrap_or((CallOutcome::Unknown, Duration::ZERO));
+        let (end, latency) = self.ended;
         self.in_flight
-            .line
-            .update(|gate, _| gate.concurrency.left(self.departure, latency, end));
+            .update(|calls| calls.left(self.departure, latency, end));
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::warn;
@@ -16,56 +17,59 @@ use sha2::{Digest, Sha256};
 
 use super::rate::{RateReply, RateRequest, SharedRate};
 use super::{RateStore, ShareError, hex, micros};
+use crate::clock::{Clock, SystemClock};
 use crate::files;
 
-/// A file of rates, and the names of this process's rates in it.
+/// A file of rates, and the names of this process's rates in it. Times are microseconds since 1970: a clock that is set
+/// allows no burst, as in Redis.
 #[derive(Debug)]
 pub(super) struct RateFile {
     path: PathBuf,
     names: Vec<String>,
-    /// The clock; tests have their own.
-    time: fn() -> MachineTime,
+    /// The wall clock; tests have their own.
+    clock: Arc<dyn Clock>,
+    boot: Boot,
     /// How long an exchange waits for the lock.
     lock_within: Duration,
 }
 
-/// The time, the same for all processes of a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct MachineTime {
-    /// Identifies the boot that the time counts from. Times of different boots cannot be compared.
-    boot: u64,
-    /// Microseconds since the boot. This clock cannot be set.
-    now: u64,
-    /// Microseconds since 1970, by the wall clock.
-    wall: u64,
+/// The run of a machine.
+#[derive(Clone, Copy, Debug, Default)]
+struct Boot {
+    /// 0 if the system has none.
+    id: u64,
+    /// When it began.
+    began: u64,
 }
 
-/// What the file holds, by the name of the rate.
-type SavedRates = BTreeMap<String, SavedRate>;
-
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct SavedRate {
-    /// When it was saved.
-    saved: MachineTime,
-    rate: SharedRate,
+/// What the file holds.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct SavedRates {
+    /// The boot of the machine that wrote it.
+    boot: u64,
+    /// By name.
+    rates: BTreeMap<String, SharedRate>,
 }
 
 impl RateFile {
     /// The file begins with these words, whatever version wrote it.
     const MAGIC: &str = "paceline pace ";
     /// The version of the format, between the words and the checksum.
-    const VERSION: &str = "2";
+    const VERSION: &str = "3";
     /// A file of ours has at most this many bytes: some 300 rates.
     const MOST: u64 = 100_000;
     /// Ours are held for microseconds, so the lock is another program's, and it is time to say so.
     const LOCK_WITHIN: Duration = Duration::from_secs(3);
+    /// A process that wrote within this time is still running, in microseconds.
+    const PRESENT: u64 = 60_000_000;
 
     /// Rates in the file at `path`, one for each of the `names`. The file is not opened yet.
     pub(super) fn new(path: &Path, names: &[String]) -> Self {
         RateFile {
             path: path.to_owned(),
             names: names.to_owned(),
-            time: MachineTime::now,
+            clock: SystemClock.into(),
+            boot: Boot::now(),
             lock_within: Self::LOCK_WITHIN,
         }
     }
@@ -118,7 +122,7 @@ impl RateFile {
             return Err(self.unusable());
         }
         match text.is_empty() {
-            true => Ok(Some(SavedRates::new())),
+            true => Ok(Some(SavedRates::default())),
             false => Ok(parse(&text)),
         }
     }
@@ -135,25 +139,31 @@ impl RateFile {
     /// The state of a rate at this time.
     fn find(
         &self,
-        rates: Option<&SavedRates>,
+        saved: Option<&SavedRates>,
         name: &str,
-        time: MachineTime,
+        now: u64,
         request: &RateRequest,
     ) -> Result<SharedRate, ShareError> {
-        let Some(rates) = rates else {
+        let Some(saved) = saved else {
             warn!(
                 "{} is damaged, perhaps by a crash of the machine: it is started again, and the next call waits an interval",
                 self.path.display()
             );
-            return Ok(SharedRate::after_loss(time.now, request.interval));
+            return Ok(SharedRate::after_loss(now, request.interval));
         };
-        match rates.get(name) {
-            Some(found) if found.is_elsewhere(time) => Err(ShareError::Unusable(format!(
+        let rate = saved.rates.get(name);
+        let is_elsewhere = |rate: &&SharedRate| {
+            let is_present = rate.seen().abs_diff(now) < Self::PRESENT;
+            saved.boot != self.boot.id && rate.seen() > self.boot.began && is_present
+        };
+        match rate.filter(is_elsewhere) {
+            Some(_) => Err(ShareError::Unusable(format!(
                 "{} is in use on another machine: a file can share a rate only on one machine, use Redis instead",
                 self.path.display()
             ))),
-            Some(found) if found.saved.boot == time.boot => Ok(found.rate),
-            _ => Ok(SharedRate::in_place_of_none(time.now, request)),
+            None => Ok(rate
+                .copied()
+                .unwrap_or_else(|| SharedRate::in_place_of_none(now, request))),
         }
     }
 }
@@ -164,35 +174,16 @@ impl RateStore for RateFile {
         let mut file = self.open()?;
         let found = self.read(&mut file)?;
         // Read the time only now: before the wait for the lock, it could be earlier than the times in the file.
-        let time = (self.time)();
-        let mut rate = self.find(found.as_ref(), name, time, request)?;
-        let reply = rate.exchange(time.now, request);
-        let mut rates = found.unwrap_or_default();
-        rates.retain(|_, saved| saved.matters_at(time));
-        rates.insert(name.clone(), SavedRate { saved: time, rate });
-        Self::write(&mut file, &rates).map_err(|error| self.away(error))?;
+        let now = since_1970(self.clock.wall());
+        let mut rate = self.find(found.as_ref(), name, now, request)?;
+        let reply = rate.exchange(now, request);
+        let mut rates = found.unwrap_or_default().rates;
+        rates.retain(|_, saved| saved.matters_until() > now);
+        rates.insert(name.clone(), rate);
+        let boot = self.boot.id;
+        let written = Self::write(&mut file, &SavedRates { boot, rates });
+        written.map_err(|error| self.away(error))?;
         Ok(reply) // closing the file unlocks it
-    }
-}
-
-impl SavedRate {
-    /// A process that wrote within this time is still running, in microseconds.
-    const PRESENT: u64 = 60_000_000;
-
-    /// Whether another machine uses the file now: the rate is from another boot, and was saved after ours.
-    fn is_elsewhere(&self, time: MachineTime) -> bool {
-        let started = time.wall.saturating_sub(time.now);
-        let saved = self.saved;
-        saved.boot != time.boot
-            && saved.wall > started
-            && saved.wall.abs_diff(time.wall) < Self::PRESENT
-    }
-
-    fn matters_at(&self, time: MachineTime) -> bool {
-        match self.saved.boot == time.boot {
-            true => self.rate.matters_until() > time.now,
-            false => self.is_elsewhere(time),
-        }
     }
 }
 
@@ -210,40 +201,21 @@ fn sum(text: &str) -> String {
     hex(&Sha256::digest(text))
 }
 
-impl MachineTime {
-    /// The time now: by the clock that counts from the boot, including suspended time, or else by the wall clock.
+impl Boot {
+    /// The present one, on Linux.
     fn now() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let wall = micros(wall.unwrap_or_default());
-        MachineTime {
-            boot: boot(),
-            now: since_start().map_or(wall, micros),
-            wall,
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let began = std::fs::metadata("/proc/1").and_then(|first| first.modified());
+        let number = |id: String| u64::from_str_radix(&hex(&Sha256::digest(id.trim())), 16).ok();
+        Boot {
+            id: id.and_then(number).unwrap_or(0),
+            began: began.map_or(0, since_1970),
         }
     }
 }
 
-#[cfg(unix)]
-fn since_start() -> Option<Duration> {
-    use nix::time::{ClockId, clock_gettime};
-    #[cfg(target_os = "linux")]
-    const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
-    #[cfg(not(target_os = "linux"))]
-    const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
-    clock_gettime(CLOCK).ok().map(Duration::from)
-}
-
-#[cfg(not(unix))]
-fn since_start() -> Option<Duration> {
-    None
-}
-
-/// A number that identifies this boot; 0 if the system has none.
-fn boot() -> u64 {
-    static BOOT: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
-    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
-    let number = |id: String| u64::from_str_radix(&hex(&Sha256::digest(id.trim())), 16).ok();
-    *BOOT.get_or_init(|| read().and_then(number).unwrap_or(0))
+fn since_1970(time: SystemTime) -> u64 {
+    micros(time.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -138,6 +138,11 @@ impl SharedRate {
         }
     }
 
+    /// When it was last asked.
+    pub(super) fn seen(&self) -> u64 {
+        self.seen
+    }
+
     /// Until when the state matters.
     pub(super) fn matters_until(&self) -> u64 {
         self.next.max(self.paused_until) + self.forgotten_after()

@@ -91,32 +91,23 @@ fn arguments(request: &RateRequest, now: u64) -> [u64; 10] {
 
 /// The reply of the script, whose numbers are in this order.
 fn reply(numbers: [u64; 10]) -> RateReply {
-    let [
-        taken,
-        serial,
-        at,
-        delay,
-        reserved_at,
-        due_in,
-        paused_for,
-        pauses,
-        began,
-        interval,
-    ] = numbers;
+    let mut numbers = numbers.into_iter();
+    let mut next = || numbers.next().unwrap_or_default();
+    let taken = next();
     let reserved = Reservation {
-        serial,
-        at,
-        delay,
-        pauses: reserved_at,
+        serial: next(),
+        at: next(),
+        delay: next(),
+        pauses: next(),
     };
     RateReply {
         taken: (taken > 0).then_some(taken),
-        reserved: (serial > 0).then_some(reserved),
-        due_in,
-        paused_for,
-        pauses,
-        began: began > 0,
-        interval,
+        reserved: (reserved.serial > 0).then_some(reserved),
+        due_in: next(),
+        paused_for: next(),
+        pauses: next(),
+        began: next() > 0,
+        interval: next(),
     }
 }
 

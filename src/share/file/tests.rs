@@ -1,6 +1,7 @@
 //! The content of the file, and what happens if it is torn, not ours, or from another boot.
 
 use super::*;
+use crate::clock::SimClock;
 use crate::share::rate::Purpose;
 
 const INTERVAL: u64 = 50_000;
@@ -13,32 +14,32 @@ fn permit() -> RateRequest {
     }
 }
 
-fn time(boot: u64, now: u64, wall: u64) -> MachineTime {
-    MachineTime { boot, now, wall }
-}
-
-fn first() -> MachineTime {
-    time(1, 1_000_000, 1_000_000_000_000)
-}
-
-/// A folder, and rates in it.
-fn rates(time: fn() -> MachineTime) -> (tempfile::TempDir, RateFile) {
+/// A folder, and rates in it, on a machine that started a while ago.
+fn rates(clock: &SimClock) -> (tempfile::TempDir, RateFile) {
     let folder = tempfile::tempdir().unwrap();
     let names = ["a", "b"].map(str::to_owned);
+    clock.sleep_until(clock.now() + Duration::from_secs(1_000_000));
     let rates = RateFile {
-        time,
+        clock: clock.clone().into(),
+        boot: Boot {
+            id: 1,
+            began: since_1970(clock.wall()) - 1_000_000,
+        },
         ..RateFile::new(&folder.path().join("rate"), &names)
     };
     (folder, rates)
 }
 
+fn after(clock: &SimClock, seconds: u64) {
+    clock.sleep_until(clock.now() + Duration::from_secs(seconds));
+}
+
 #[test]
 fn rates_read_back_as_they_were_saved_for_numbers_of_any_size() {
-    let saved = SavedRate {
-        saved: time(u64::MAX, u64::MAX, u64::MAX),
-        rate: SharedRate::new(u64::MAX),
+    let rates = SavedRates {
+        boot: u64::MAX,
+        rates: [("0123456789abcdef".to_owned(), SharedRate::new(u64::MAX))].into(),
     };
-    let rates = SavedRates::from([("0123456789abcdef".to_owned(), saved)]);
     let mut file = tempfile::tempfile().unwrap();
     RateFile::write(&mut file, &rates).unwrap();
     let mut text = Vec::new();
@@ -49,20 +50,19 @@ fn rates_read_back_as_they_were_saved_for_numbers_of_any_size() {
 
 #[test]
 fn a_rate_that_no_process_uses_any_more_is_removed() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     rates.exchange(0, &permit()).unwrap();
-    let later = RateFile {
-        time: || time(1, 60_000_000, 1_000_060_000_000),
-        ..rates
-    };
-    later.exchange(1, &permit()).unwrap();
-    let left = parse(&std::fs::read(&later.path).unwrap()).unwrap();
-    assert_eq!(left.keys().collect::<Vec<_>>(), ["b"]);
+    after(&clock, 60);
+    rates.exchange(1, &permit()).unwrap();
+    let left = parse(&std::fs::read(&rates.path).unwrap()).unwrap();
+    assert_eq!(left.rates.keys().collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]
 fn a_file_that_another_program_has_locked_is_named() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     let rates = RateFile {
         lock_within: Duration::ZERO,
         ..rates
@@ -81,9 +81,11 @@ fn a_file_that_another_program_has_locked_is_named() {
 
 #[test]
 fn each_name_has_its_own_rate_and_processes_with_one_file_share_it() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     let other = RateFile {
-        time: first,
+        clock: clock.clone().into(),
+        boot: rates.boot,
         ..RateFile::new(&rates.path, &["b".to_owned()])
     };
     assert!(rates.exchange(0, &permit()).unwrap().taken.is_some());
@@ -98,7 +100,8 @@ fn each_name_has_its_own_rate_and_processes_with_one_file_share_it() {
 
 #[test]
 fn a_file_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     rates.exchange(0, &permit()).unwrap();
     let whole = std::fs::read(&rates.path).unwrap();
     for cut in 1..whole.len() {
@@ -124,7 +127,8 @@ fn a_file_torn_at_any_byte_is_noticed_and_no_permit_comes_too_early() {
 
 #[test]
 fn a_file_that_is_not_ours_is_left_alone() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     std::fs::write(&rates.path, "my only copy\n").unwrap();
     let refused = rates.exchange(0, &permit()).unwrap_err();
     assert!(
@@ -148,7 +152,8 @@ fn what_is_no_file_is_not_opened() {
 
 #[test]
 fn a_deleted_file_is_started_again_and_no_permit_comes_too_early() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     let reserved = rates.exchange(0, &permit()).unwrap().reserved;
     std::fs::remove_file(&rates.path).unwrap();
     let reply = rates
@@ -173,32 +178,38 @@ fn a_missing_folder_may_appear_later() {
 }
 
 #[test]
-fn rates_of_an_earlier_boot_do_not_count() {
-    let (_folder, rates) = rates(first);
-    rates
-        .exchange(
-            0,
-            &RateRequest {
-                pause: Some(3_600_000_000),
-                ..permit()
-            },
-        )
-        .unwrap();
-    let rates = RateFile {
-        time: || time(2, 30_000_000, 1_000_100_000_000),
-        ..rates
-    }; // 100 s later, started 30 s ago
-    assert!(rates.exchange(0, &permit()).unwrap().taken.is_some());
+fn a_pause_outlasts_a_restart_of_the_machine() {
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
+    let pause = RateRequest {
+        pause: Some(3_600_000_000),
+        ..permit()
+    };
+    rates.exchange(0, &pause).unwrap();
+    after(&clock, 30);
+    let boot = Boot {
+        id: 2,
+        began: since_1970(clock.wall()) - 10_000_000,
+    };
+    let rates = RateFile { boot, ..rates };
+    let reply = rates.exchange(0, &permit()).unwrap();
+    assert_eq!(
+        (reply.taken, reply.due_in),
+        (None, 3_570_000_000 + INTERVAL)
+    );
 }
 
 #[test]
 fn two_machines_on_one_file_are_noticed() {
-    let (_folder, rates) = rates(first);
+    let clock = SimClock::new();
+    let (_folder, rates) = rates(&clock);
     rates.exchange(0, &permit()).unwrap();
-    let rates = RateFile {
-        time: || time(2, 7_000_000_000, 1_000_001_000_000),
-        ..rates
-    }; // a second later, started long ago
+    after(&clock, 1);
+    let boot = Boot {
+        id: 2,
+        ..rates.boot // started long ago
+    };
+    let rates = RateFile { boot, ..rates };
     let refused = rates.exchange(0, &permit()).unwrap_err();
     assert!(
         matches!(&refused, ShareError::Unusable(why) if why.contains("another machine")),
@@ -207,8 +218,8 @@ fn two_machines_on_one_file_are_noticed() {
 }
 
 #[test]
-fn the_machines_clock_goes_on() {
-    let one = MachineTime::now();
-    let other = MachineTime::now();
-    assert!(one.boot == other.boot && one.now <= other.now);
+fn the_boot_of_this_machine_is_known_and_over() {
+    let (one, other) = (Boot::now(), Boot::now());
+    assert_eq!((one.id, one.began), (other.id, other.began));
+    assert!(one.began < since_1970(SystemClock.wall()));
 }
