@@ -275,7 +275,7 @@ fn neither_the_key_nor_the_server_can_be_read_from_the_file() {
     assert!(ran.is_all_answered(1), "{ran}");
     let text = fs::read_to_string(cli.path("pace")).unwrap();
     assert!(
-        text.starts_with("paceline pace 2 ") && !text.contains("secret") && !text.contains("127.0"),
+        text.starts_with("paceline pace 3 ") && !text.contains("secret") && !text.contains("127.0"),
         "{text}"
     );
     assert!(Path::new(&cli.path("prompts.results.jsonl")).exists());
