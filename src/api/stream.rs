@@ -159,8 +159,15 @@ impl ComingBody {
         if self.is_stream() {
             return self.take_events(piece);
         }
+        // Some gateways send white space until there is an answer.
+        let is_first = self.plain.is_empty() && self.is_events.is_none();
+        let piece = if is_first {
+            piece.trim_ascii_start()
+        } else {
+            piece
+        };
         self.plain.extend_from_slice(piece);
-        let begun = self.plain.trim_ascii_start();
+        let begun = self.plain.as_slice();
         let is_enough = begun.len() >= LONGEST_FIELD || begun.contains(&b'\n');
         if self.is_events.is_none() && is_enough {
             let is_events = self.style.is_some() && begins_with_a_field(begun);

@@ -242,7 +242,13 @@ fn base_url(args: &ServerArgs, api: &dyn Api) -> Result<Option<String>, CommandE
 fn checked(from: &str, url: &str) -> Result<String, CommandError> {
     let uri: Option<Uri> = url.parse().ok();
     let is_usable = uri.is_some_and(|uri| {
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let port = host
+            .rsplit(['@', ']'])
+            .next()
+            .and_then(|host| host.split_once(':'));
+        let is_port = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && is_port
     });
     match is_usable {
         true => Ok(url.to_owned()),
@@ -268,10 +274,20 @@ mod tests {
             "http://localhost:8080",
             "https://gateway.example/openai/v1",
             "http://[::1]:1/v1",
+            "http://[::1]/v1",
+            "http://u:p@h/v1",
         ] {
             assert!(checked("", good).is_ok(), "{good}");
         }
-        for bad in ["localhost:8080", "", "ftp://x", "http://", "http://a b"] {
+        for bad in [
+            "localhost:8080",
+            "",
+            "ftp://x",
+            "http://",
+            "http://a b",
+            "http://h:99999/v1",
+            "http://u:p@h:x",
+        ] {
             assert!(checked("", bad).is_err(), "{bad}");
         }
     }

@@ -8,6 +8,8 @@
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -22,9 +24,10 @@ use super::proxy;
 
 /// The chain of connectors: the socket to a proxy for http, CONNECT, a socket, TLS.
 pub(super) fn connector() -> impl Connector {
-    ().chain(HttpProxyConnector)
+    let idle = Arc::new(IdleLimit::default());
+    ().chain(HttpProxyConnector(idle.clone()))
         .chain(ConnectProxyConnector::default())
-        .chain(SocketConnector)
+        .chain(SocketConnector(idle))
         .chain(RustlsConnector::default())
 }
 
@@ -71,8 +74,31 @@ pub(super) fn limit_reached() -> String {
     format!("{what} did not come in {seconds} s")
 }
 
+/// How long a connection may be idle and still be used, in microseconds: less than half of what the server has once
+/// closed under a request. Such a call may have been billed, so it is the prompt that is asked again, and the next ones
+/// do not run into the same.
 #[derive(Debug)]
-struct HttpProxyConnector;
+struct IdleLimit(AtomicU64);
+
+impl Default for IdleLimit {
+    fn default() -> Self {
+        IdleLimit(AtomicU64::new(u64::MAX))
+    }
+}
+
+impl IdleLimit {
+    fn was_too_long(&self, idle: Duration) {
+        let half = u64::try_from(idle.as_micros() / 2).unwrap_or(u64::MAX);
+        self.0.fetch_min(half, Ordering::Relaxed);
+    }
+
+    fn allows(&self, idle: Duration) -> bool {
+        idle.as_micros() < u128::from(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[derive(Debug)]
+struct HttpProxyConnector(Arc<IdleLimit>);
 
 impl Connector for HttpProxyConnector {
     type Out = Socket;
@@ -89,7 +115,7 @@ impl Connector for HttpProxyConnector {
         let address = details
             .resolver
             .resolve(proxy.uri(), details.config, details.timeout)?;
-        let mut socket = Socket::open(&address, details)?;
+        let mut socket = Socket::open(&address, details, &self.0)?;
         socket.absolute = Some(Absolute {
             origin: origin(details.uri),
             authorization: proxy::authorization(proxy),
@@ -100,7 +126,7 @@ impl Connector for HttpProxyConnector {
 
 /// A socket to the server, unless there is a connection already.
 #[derive(Debug)]
-struct SocketConnector;
+struct SocketConnector(Arc<IdleLimit>);
 
 impl<In: Transport> Connector<In> for SocketConnector {
     type Out = Either<In, Socket>;
@@ -112,7 +138,7 @@ impl<In: Transport> Connector<In> for SocketConnector {
     ) -> Result<Option<Self::Out>, Error> {
         Ok(Some(match chained {
             Some(transport) => Either::A(transport),
-            None => Either::B(Socket::open(&details.addrs, details)?),
+            None => Either::B(Socket::open(&details.addrs, details, &self.0)?),
         }))
     }
 }
@@ -157,12 +183,21 @@ struct Socket {
     absolute: Option<Absolute>,
     /// Whether the next output is the beginning of a request.
     is_at_head: bool,
+    idle: Arc<IdleLimit>,
+    /// When the last bytes came.
+    heard: Option<Instant>,
+    /// How long it was idle before the request that nothing has come for yet.
+    idle_before: Option<Duration>,
 }
 
 impl Socket {
     /// Connects to the first address that can be reached. Each but the last gets half of the time
     /// that is left.
-    fn open(addresses: &[SocketAddr], details: &ConnectionDetails<'_>) -> Result<Self, Error> {
+    fn open(
+        addresses: &[SocketAddr],
+        details: &ConnectionDetails<'_>,
+        idle: &Arc<IdleLimit>,
+    ) -> Result<Self, Error> {
         let limit = *details.timeout.not_zero().unwrap_or(details.timeout.after);
         let started = Instant::now();
         let mut failure = io::ErrorKind::ConnectionRefused.into();
@@ -174,7 +209,7 @@ impl Socket {
                 return Err(Error::Timeout(details.timeout.reason));
             }
             match TcpStream::connect_timeout(address, time) {
-                Ok(stream) => return Ok(Socket::new(stream, details)?),
+                Ok(stream) => return Ok(Socket::new(stream, details, idle.clone())?),
                 Err(error) => failure = error,
             }
         }
@@ -184,7 +219,11 @@ impl Socket {
         }
     }
 
-    fn new(stream: TcpStream, details: &ConnectionDetails<'_>) -> io::Result<Self> {
+    fn new(
+        stream: TcpStream,
+        details: &ConnectionDetails<'_>,
+        idle: Arc<IdleLimit>,
+    ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
         let (input, output) = (
@@ -196,6 +235,9 @@ impl Socket {
             buffers: LazyBuffers::new(input, output),
             absolute: None,
             is_at_head: true,
+            idle,
+            heard: None,
+            idle_before: None,
         })
     }
 }
@@ -220,6 +262,9 @@ impl Transport for Socket {
         let output = &self.buffers.output()[..amount];
         let absolute = self.absolute.as_ref().filter(|_| self.is_at_head);
         let rewritten = absolute.and_then(|absolute| absolute.rewritten(output));
+        if self.is_at_head {
+            self.idle_before = self.heard.map(|heard| heard.elapsed());
+        }
         self.is_at_head = false;
         let written = self
             .stream
@@ -247,7 +292,12 @@ impl Transport for Socket {
                 read => break read,
             }
         };
+        let is_closed = read.as_ref().map_or_else(is_closed, |length| *length == 0);
+        if let Some(idle) = self.idle_before.take().filter(|_| is_closed) {
+            self.idle.was_too_long(idle);
+        }
         let length = read.map_err(|error| late(error, timeout))?;
+        self.heard = Some(Instant::now());
         self.buffers.input_appended(length);
         Ok(length > 0)
     }
@@ -258,7 +308,9 @@ impl Transport for Socket {
             let peeked = stream.peek(&mut [0]);
             peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         };
-        self.stream.set_nonblocking(true).is_ok()
+        let idle = self.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
+        self.idle.allows(idle)
+            && self.stream.set_nonblocking(true).is_ok()
             && is_idle(&self.stream)
             && self.stream.set_nonblocking(false).is_ok()
     }
@@ -270,6 +322,15 @@ fn time_of(timeout: NextTimeout) -> Result<Option<Duration>, Error> {
         return Err(Error::Timeout(timeout.reason));
     }
     Ok(timeout.not_zero().map(|time| *time))
+}
+
+/// Whether the server has closed the connection under a request.
+fn is_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionReset | ConnectionAborted | BrokenPipe
+    )
 }
 
 fn late(error: io::Error, timeout: NextTimeout) -> Error {

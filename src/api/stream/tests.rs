@@ -267,7 +267,7 @@ fn an_error_in_the_middle_is_reported_with_its_event() {
 fn a_body_that_is_no_stream_stays_as_it_is() {
     for body in ["{\"choices\": []}", "\n [1]", "<html>", "down", "error", ""] {
         let kept = assembled(CHAT, [body.as_bytes()], LIMIT).unwrap();
-        assert_eq!(kept, body.as_bytes());
+        assert_eq!(kept, body.trim_start().as_bytes());
     }
 }
 

@@ -221,7 +221,7 @@ fn an_answer_that_is_compressed_unasked_is_read() {
 #[test]
 fn a_compressed_body_of_any_size_takes_little_memory() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), Default::default());
-    gzip.write_all(&vec![b' '; 4 << 20]).unwrap();
+    gzip.write_all(&vec![b'a'; 4 << 20]).unwrap();
     let mut server = mockito::Server::new();
     let mock = server.mock("POST", PATH);
     mock.with_body(gzip.finish().unwrap()).create();
@@ -301,6 +301,26 @@ fn an_idle_connection_that_the_server_has_closed_is_not_used_again() {
 }
 
 // ---- Told to wait ---------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_server_that_closes_used_connections_does_so_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            thread::spawn(move || {
+                hear(&mut stream);
+                let answer = response("200 OK", &completion("Because."));
+                stream.write_all(answer.as_bytes()).unwrap();
+                hear(&mut stream); // and no answer
+            });
+        }
+    });
+    let client = client(&url, &HttpOptions::default());
+    let broken = (0..6).filter(|_| ask_with(&client).is_err()).count();
+    assert_eq!(broken, 1);
+}
 
 #[test]
 fn a_429_says_how_long_to_wait_in_seconds_in_milliseconds_or_by_date() {
