@@ -34,21 +34,15 @@ pub(super) fn run(args: &CompareArgs) -> Result<Exit, CommandError> {
         let text = comparison.to_text(TextLook::of_stdout())?;
         print(format!("{text}\n"))?;
     }
-    let exit = match html {
-        Some(path) => write(path, &comparison.to_html()?)?,
-        None => Exit::Answered,
-    };
-    match &args.svg {
-        Some(path) if exit == Exit::Answered => write(path, &comparison.to_svg()?),
-        _ => Ok(exit),
+    let write =
+        |path: &Path, text: String| output::write_out(path, |to| to.write_all(text.as_bytes()));
+    if let Some(path) = html {
+        write(path, comparison.to_html()?)?;
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<Exit, CommandError> {
-    match output::write_to(path, |to| to.write_all(text.as_bytes())) {
-        Ok(()) => Ok(Exit::Answered),
-        Err(source) => output::write_failed(path, &source),
+    if let Some(path) = &args.svg {
+        write(path, comparison.to_svg()?)?;
     }
+    Ok(Exit::Answered)
 }
 
 impl Scenario {

@@ -4,11 +4,9 @@
 //! `GET /run`, and gets every call of one of [`compare`](super::compare)'s strategies, run with real threads on a simulated
 //! clock. Connections and HTTP are those of the practice server.
 
-use std::fmt::Display;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU32;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -106,21 +104,18 @@ impl LearnQuery<'_> {
     }
 
     /// A number within its bounds; `usual` if it is not given.
-    fn number<N>(&self, name: &str, bounds: [N; 2], usual: N) -> Result<N, String>
-    where
-        N: FromStr + PartialOrd + Display + Copy,
-    {
-        let [least, most] = bounds;
+    fn number(&self, name: &str, [least, most]: [f64; 2], usual: f64) -> Result<f64, String> {
         let number = self.get(name).map_or(Some(usual), |text| text.parse().ok());
-        number
-            .filter(|number| least <= *number && *number <= most)
-            .ok_or_else(|| format!("{name}: give a number from {least} to {most}"))
+        let number = number.filter(|number| (least..=most).contains(number));
+        number.ok_or_else(|| format!("{name}: give a number from {least} to {most}"))
     }
 
-    /// A number from 1.
+    /// A whole number from 1.
     fn count(&self, name: &str, most: u32, usual: u32) -> Result<NonZeroU32, String> {
-        let number = self.number(name, [1, most], usual)?;
-        NonZeroU32::new(number).ok_or_else(|| format!("{name} is 0"))
+        let number = self.number(name, [1.0, most.into()], usual.into())?;
+        let whole = Some(number as u32).filter(|whole| f64::from(*whole) == number);
+        let whole = whole.and_then(NonZeroU32::new);
+        whole.ok_or_else(|| format!("{name}: give a whole number"))
     }
 
     fn scenario(&self) -> Result<Scenario, String> {
@@ -132,7 +127,7 @@ impl LearnQuery<'_> {
             burst: self.count("burst", 100, 1)?,
             latency: Latency::Constant(Duration::from_secs_f64(latency)),
             workers: threads.try_into().map_err(|_| "too many threads")?,
-            seed: self.number("seed", [0, u64::from(u32::MAX)], 0)?,
+            seed: self.number("seed", [0.0, u32::MAX.into()], 0.0)? as u64,
             refusal: REFUSAL,
             faults: self.number("faults", [0.0, 0.9], 0.0)?,
             most_calls: MOST_CALLS,

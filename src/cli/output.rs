@@ -82,6 +82,17 @@ pub(super) fn write_to<T, E: From<io::Error>>(
     write_whole(&target, |file| make(file))
 }
 
+/// Does the same; a reader that has left is no error.
+pub(super) fn write_out(
+    to: &Path,
+    make: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Exit, CommandError> {
+    match write_to(to, make) {
+        Ok(()) => Ok(Exit::Answered),
+        Err(source) => write_failed(to, &source),
+    }
+}
+
 /// Results cannot be read, or not a second time.
 #[derive(Debug, Error)]
 pub(super) enum RereadError {

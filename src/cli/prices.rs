@@ -50,38 +50,29 @@ fn price_of(entry: &Value) -> Option<Price> {
     })
 }
 
-/// Near names with their prices, to be given by hand.
+/// Near names with their prices, to be given by hand, the most alike first. Most names begin with that of a provider,
+/// which does not count.
 fn advice(prices: &Map<String, Value>, model: &str) -> String {
-    let near = near_names(prices, model);
-    if near.is_empty() {
-        return "give its price with --price IN,OUT".into();
-    }
-    let near: Vec<_> = near
-        .iter()
-        .map(|(name, price)| format!("{} (--price {price})", shortened(name, 60)))
-        .collect();
-    format!("near names: {}", near.join(", "))
-}
-
-/// The most alike first. Most names begin with that of a provider, which does not count.
-fn near_names<'a>(prices: &'a Map<String, Value>, model: &str) -> Vec<(&'a str, Price)> {
     let bare = |name: &str| name.rsplit('/').next().unwrap_or(name).to_lowercase();
     let wanted = bare(model);
-    let priced = prices
+    let mut near: Vec<_> = prices
         .iter()
-        .filter_map(|(name, entry)| Some((name.as_str(), price_of(entry)?)));
-    let mut near: Vec<_> = priced
-        .map(|(name, price)| (strsim::jaro_winkler(&bare(name), &wanted), name, price))
+        .map(|(name, entry)| (strsim::jaro_winkler(&bare(name), &wanted), name, entry))
         .filter(|(likeness, ..)| *likeness >= LIKENESS)
         .collect();
     near.sort_by(|one, other| {
         let order = other.0.total_cmp(&one.0);
         order.then_with(|| one.1.len().cmp(&other.1.len()))
     });
-    near.truncate(NEAR);
-    near.into_iter()
-        .map(|(_, name, price)| (name, price))
-        .collect()
+    let priced = near.into_iter().filter_map(|(_, name, entry)| {
+        let price = price_of(entry)?;
+        Some(format!("{} (--price {price})", shortened(name, 60)))
+    });
+    let near: Vec<_> = priced.take(NEAR).collect();
+    match near.is_empty() {
+        true => "give its price with --price IN,OUT".into(),
+        false => format!("near names: {}", near.join(", ")),
+    }
 }
 
 #[cfg(test)]

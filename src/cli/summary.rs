@@ -11,6 +11,7 @@ use super::exit::Exit;
 use super::format::{grouped, millis, shortened};
 use super::logging::{Fields, render};
 use super::setup::Setup;
+use super::template::{self, TextLook};
 use crate::api::Usage;
 use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
 use crate::outcome::CallOutcome;
@@ -63,7 +64,7 @@ pub(super) fn end(
         "tokens": summary.tokens,
         "all_tokens": in_all(summary),
         "is_half": half != [0; 4] && half == summary.tokens.by_price(),
-        "calls": call_counts(summary.calls, retried, &summary.failed_calls, unsure),
+        "calls": call_counts(summary.calls, retried, &summary.failed_calls, unsure)?,
         "limit": limit,
         "is_shared": args.rate.share.is_some(),
         "records": records,
@@ -105,28 +106,20 @@ fn failed(causes: &Causes) -> (Vec<Value>, u64) {
 }
 
 /// The number of calls: how many were retries, how many failed with which status, and how many may have been billed.
-pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed: u64) -> String {
-    const KINDS: usize = 4;
-    let mut kinds = failed.by_label();
-    kinds.truncate(KINDS);
-    let shown: u64 = kinds.iter().map(|(_, count)| count).sum();
-    let others = failed.total() - shown;
-    let kinds = kinds
-        .iter()
-        .map(|(label, count)| format!("{} x {label}", grouped(*count)));
-    let others = (others > 0).then(|| format!("{} others", grouped(others)));
-    let mut text = grouped(all);
-    if retried > 0 {
-        text += &format!(", {} of them retries", grouped(retried));
-    }
-    let kinds: Vec<_> = kinds.chain(others).collect();
-    if !kinds.is_empty() {
-        text += &format!(": {}", kinds.join(", "));
-    }
-    if maybe_billed > 0 {
-        text += &format!(" ({} may have been billed)", grouped(maybe_billed));
-    }
-    text
+pub(super) fn call_counts(
+    all: u64,
+    retried: u64,
+    failed: &Causes,
+    maybe_billed: u64,
+) -> io::Result<String> {
+    let view = json!({
+        "all": all,
+        "retried": retried,
+        "kinds": failed.by_label(),
+        "others": failed.others,
+        "maybe_billed": maybe_billed,
+    });
+    template::text(include_str!("summary/calls.txt"), &view, TextLook::ENDLESS)
 }
 
 /// The figures of the last event, for tools: those that are there.

@@ -61,7 +61,6 @@ impl StrategyComparison {
         let most = bars.iter().flatten().map(|bar| bar[0] + bar[1]).max();
         view["remarks"] = remarks.into();
         view["times"] = json!(Axis::time(millis(longest)));
-        view["lines"] = json!(Axis::rows(self.results.len()));
         view["near_ms"] = millis(near).into();
         view["near"] = json!(Axis::time(millis(near)));
         view["counts"] = json!(Axis::counts(most.unwrap_or(0).into()));

@@ -1,12 +1,11 @@
 //! Writes the rows of an export in the format that was asked for: each row is made as a text, and written at once.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 
 use csv::{Terminator, WriterBuilder};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use super::markdown::section;
 use super::{Columns, ExportFormat, ExportRow};
@@ -104,28 +103,19 @@ impl<'a, W: Write> RowWriter<'a, W> {
 
     fn table_row(&mut self, row: &ExportRow<'_>) -> io::Result<Vec<u8>> {
         let answer = row.answer();
-        let Columns {
-            input,
-            answer: fields,
-        } = &self.columns;
-        let others = input.iter().map(|name| cell(row.columns.get(name)));
-        let fields = fields.iter().map(|name| cell(answer.get(name)));
-        let mut cells: Vec<_> = usual_cells(row)
-            .into_iter()
-            .chain(self.options.price.map(|price| {
-                let cost = cost(row, price).map(|cost| cost.to_string());
-                cost.unwrap_or_default().into()
-            }))
-            .chain(others)
-            .chain(fields)
-            .collect();
+        let mut cells = Vec::from(usual_cells(row));
+        cells.extend(self.options.price.map(|price| {
+            let cost = cost(row, price).map(|cost| cost.to_string());
+            cost.unwrap_or_default().into()
+        }));
+        let (input, fields) = (&self.columns.input, &self.columns.answer);
+        cells.extend(input.iter().map(|name| cell(row.columns.get(name))));
+        cells.extend(fields.iter().map(|name| cell(answer.get(name))));
         for cell in &mut cells {
-            if cell.starts_with(FORMULA_STARTS) {
-                self.formulas += 1;
-                if self.options.spreadsheet {
-                    // With an apostrophe it is shown and not run.
-                    cell.to_mut().insert(0, '\'');
-                }
+            let is_formula = cell.starts_with(FORMULA_STARTS);
+            self.formulas += u64::from(is_formula);
+            if is_formula && self.options.spreadsheet {
+                cell.to_mut().insert(0, '\''); // with an apostrophe it is shown and not run
             }
         }
         self.line_of(cells.iter().map(|cell| &**cell))
@@ -145,33 +135,26 @@ impl<'a, W: Write> RowWriter<'a, W> {
     }
 
     fn plain_line(&self, row: &ExportRow<'_>) -> io::Result<String> {
-        #[derive(Serialize)]
-        struct PlainLine<'a> {
-            custom_id: &'a str,
-            prompt: &'a str,
-            text: Option<&'a str>,
-            finish_reason: Option<&'a str>,
-            error: Option<&'a RecordError>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            cost: Option<f64>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            columns: Option<BTreeMap<&'a str, &'a Value>>,
-            #[serde(skip_serializing_if = "Map::is_empty")]
-            answer: Map<String, Value>,
+        let mut line = json!({
+            "custom_id": row.custom_id,
+            "prompt": row.prompt,
+            "text": row.text,
+            "finish_reason": row.finish_reason,
+            "error": row.error,
+        });
+        if let Some(cost) = self.options.price.and_then(|price| cost(row, price)) {
+            line["cost"] = cost.into();
         }
-        let columns = &self.columns.input;
-        let names = columns.iter();
-        let found = names.filter_map(|name| Some((name.as_str(), row.columns.get(name)?)));
-        json_line(&PlainLine {
-            custom_id: &row.custom_id,
-            prompt: &row.prompt,
-            text: row.text.as_deref(),
-            finish_reason: row.finish_reason.as_deref(),
-            error: row.error.as_ref(),
-            cost: self.options.price.and_then(|price| cost(row, price)),
-            columns: (!columns.is_empty()).then(|| found.collect()),
-            answer: row.answer(),
-        })
+        let names = self.columns.input.iter();
+        let found = names.filter_map(|name| Some((name.clone(), row.columns.get(name)?.clone())));
+        if !self.columns.input.is_empty() {
+            line["columns"] = Value::Object(found.collect());
+        }
+        let answer = row.answer();
+        if !answer.is_empty() {
+            line["answer"] = answer.into();
+        }
+        json_line(&line)
     }
 }
 

@@ -30,15 +30,6 @@ impl Axis {
         Axis::from_zero(to, step, |count| short_number(count as u64))
     }
 
-    /// Rows from above to below, each of height 1, without a word beside them.
-    pub(crate) fn rows(count: usize) -> Self {
-        Axis {
-            from: count.max(1) as f64,
-            to: 0.0,
-            ticks: Vec::new(),
-        }
-    }
-
     /// From zero to `ms` milliseconds.
     pub(crate) fn time(ms: u64) -> Self {
         let to = ms.max(1) as f64;

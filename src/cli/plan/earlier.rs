@@ -38,7 +38,7 @@ pub(super) struct CallStatistics {
 
 impl CallStatistics {
     /// With this latency, and a guess at the rest.
-    pub(super) fn with_latency(latency: Latency) -> Self {
+    pub(super) fn with_latency(latency: impl Into<LatencyDistribution>) -> Self {
         CallStatistics {
             latency: latency.into(),
             density: Density::default(),
@@ -121,25 +121,21 @@ impl EarlierTotals {
 
     /// `None` if nothing was answered.
     fn finish(self) -> Option<CallStatistics> {
-        let density = match self.with_tokens {
-            0 => Density::default(),
-            answers => Density {
-                input: self.usage.input as f64 / self.bytes,
-                output: self.usage.output as f64 / answers as f64,
-            },
-        };
-        let part = |tokens: u64| tokens as f64 / self.usage.input.max(1) as f64;
         let answers = self.latencies.len() as u64;
         let calls = (answers + self.faults + self.rejected) as f64;
-        Some(CallStatistics {
-            latency: LatencyDistribution::measured(self.latencies)?,
-            density,
-            faults: self.faults as f64 / calls,
-            rejected: self.rejected as f64 / calls,
-            answers,
-            has_tokens: self.with_tokens > 0,
-            cached: part(self.usage.cached),
-            cache_write: part(self.usage.cache_write),
-        })
+        let mut known =
+            CallStatistics::with_latency(LatencyDistribution::measured(self.latencies)?);
+        known.answers = answers;
+        known.faults = self.faults as f64 / calls;
+        known.rejected = self.rejected as f64 / calls;
+        known.has_tokens = self.with_tokens > 0;
+        if known.has_tokens {
+            let input = self.usage.input as f64;
+            known.density.input = input / self.bytes;
+            known.density.output = self.usage.output as f64 / self.with_tokens as f64;
+            known.cached = self.usage.cached as f64 / input.max(1.0);
+            known.cache_write = self.usage.cache_write as f64 / input.max(1.0);
+        }
+        Some(known)
     }
 }

@@ -1,9 +1,9 @@
 //! How many workers to use: the batch with few and with many, and the fewest that are enough.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::thread;
-use std::time::Duration;
 
 use super::forecast::{PlanInputs, WorkerChoice};
 use super::simulation;
@@ -18,7 +18,7 @@ pub(super) fn choices(inputs: &PlanInputs, count: usize, calls: f64) -> Vec<Work
     let mut choices = try_all(inputs, count, candidates(inputs, calls));
     if is_limited(inputs) {
         while let Some(between) = gap(&choices) {
-            choices.extend(try_all(inputs, count, vec![between]));
+            choices.extend(try_all(inputs, count, [between]));
             choices.sort_by_key(|choice| choice.workers);
         }
     }
@@ -50,33 +50,31 @@ fn gap(choices: &[WorkerChoice]) -> Option<usize> {
 }
 
 /// Numbers to try, around that of Little's law: rate x latency. Without a rate, each is twice the last.
-fn candidates(inputs: &PlanInputs, calls: f64) -> Vec<usize> {
-    let fastest: Option<Duration> = inputs.by_rate(calls).max(inputs.by_tokens(calls));
+fn candidates(inputs: &PlanInputs, calls: f64) -> BTreeSet<usize> {
+    let fastest = inputs.by_rate(calls).max(inputs.by_tokens(calls));
     let numbers: Vec<usize> = match fastest.filter(|took| !took.is_zero()) {
         Some(took) => {
-            let in_flight = calls * inputs.known.latency.mean().as_secs_f64() / took.as_secs_f64();
-            [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0]
+            let latency = inputs.known.latency.mean();
+            let in_flight = calls * latency.as_secs_f64() / took.as_secs_f64();
+            let parts = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0];
+            parts
                 .map(|part| (in_flight * part).ceil() as usize + 1)
                 .into()
         }
         None => (0..9).map(|power| 1 << power).collect(),
     };
-    let prompts = usize::try_from(inputs.load.count()).unwrap_or(usize::MAX);
-    let most = inputs.most_workers().min(prompts);
+    let most = inputs.most_workers().min(inputs.load.count() as usize);
     let wanted = inputs.settings.workers.map(NonZeroUsize::get);
-    let mut numbers: Vec<_> = numbers
-        .into_iter()
-        .map(|number| number.min(most))
-        .chain(wanted)
-        .filter(|number| *number > 0)
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
+    let fitting = numbers.into_iter().map(|number| number.min(most));
+    fitting.chain(wanted).filter(|number| *number > 0).collect()
 }
 
 /// Tries each of them, as many at a time as there are processors.
-fn try_all(inputs: &PlanInputs, count: usize, numbers: Vec<usize>) -> Vec<WorkerChoice> {
+fn try_all(
+    inputs: &PlanInputs,
+    count: usize,
+    numbers: impl IntoIterator<Item = usize, IntoIter: Send>,
+) -> Vec<WorkerChoice> {
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let run = |workers: usize| {
         let settings = Settings {

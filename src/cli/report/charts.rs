@@ -27,7 +27,6 @@ pub(super) struct Charts {
     pauses: Vec<Vec<(u64, u64)>>,
     /// Each call in the row of its worker; none if there are too many.
     lanes: Vec<Vec<CallSummary>>,
-    rows: Axis,
     latency: Axis,
     counts: Axis,
     /// How many calls took how long: each bin is this long.
@@ -48,7 +47,6 @@ impl Charts {
         let in_all = f64::from(limit) * report.keys.len() as f64;
         let is_there =
             |kind: &CallFate| slices.iter().any(|slice| slice.counts[*kind as usize] > 0);
-        let lanes = lanes(calls);
         let (bin_ms, bins) = bins(took);
         Some(Charts {
             from,
@@ -62,8 +60,7 @@ impl Charts {
             kinds: CallFate::ALL.into_iter().filter(is_there).collect(),
             slices,
             pauses: pauses.collect(),
-            rows: Axis::rows(lanes.len()),
-            lanes,
+            lanes: lanes(calls),
             latency: Axis::time(bin_ms * bins.len() as u64),
             counts: Axis::counts(bins.iter().max().map_or(0.0, |most| *most as f64)),
             bin_ms,

@@ -18,16 +18,14 @@ pub(in crate::cli) fn run(args: &ReportArgs) -> Result<Exit, CommandError> {
     if report.torn_bytes > 0 {
         inform(output::torn_line(report.torn_bytes));
     }
-    if let Err(source) = output::write_to(to, |to| write(&report, args, to)) {
-        return output::write_failed(to, &source);
-    }
+    let exit = output::write_out(to, |to| write(&report, args, to))?;
     if !output::is_dash(to) {
         inform(format!(
             "the page is in {}: open it in a browser",
             to.display()
         ));
     }
-    Ok(Exit::Answered)
+    Ok(exit)
 }
 
 fn read(args: &ReportArgs) -> Result<Report, CommandError> {

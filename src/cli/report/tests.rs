@@ -194,6 +194,13 @@ fn a_cause_is_told_with_its_class_status_code_message_first_prompts_and_advice()
         assert!(text.contains(words), "{words} is not in {text}");
     }
     let page = page_of(&report);
+    assert!(
+        page.contains("<span class=\"word\">line-2</span>, "),
+        "no break at a hyphen"
+    );
+    let page = page
+        .replace("<span class=\"word\">", "")
+        .replace("</span>", "");
     for words in [
         "data-of=\"class\">rejected</td>",
         "<bdi>404 model_not_found</bdi>",
@@ -495,6 +502,8 @@ fn a_call_is_rate_limited_by_one_of_three_statuses_or_what_a_gateway_makes_of_on
         0,
         "a 500 puts off its own prompt only"
     );
+    let unpaused = paused(429, "no_capacity", None);
+    assert_eq!(unpaused, 0, "a lack of capacity is no pause");
     assert_eq!(
         paused(429, "rate_limited", None),
         900,

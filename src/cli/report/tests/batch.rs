@@ -82,7 +82,7 @@ fn a_batch_that_keeps_its_pace_passes_the_audit_with_each_key() {
         (
             report.prompts.answered,
             report.calls.total,
-            report.calls.failed.total()
+            report.calls.failed.list[0].count
         ),
         (300, 302, 2)
     );
