@@ -32,7 +32,7 @@ fn the_articles_batch_is_planned_without_a_key_and_nothing_is_written() {
     let ran = plan(&cli, &["--rpm", "10", "--latency", "2s", "--price", "1,2"]);
     let said = [
         "  to send           200\n",
-        "about 20 min, at 10 calls a minute",
+        "about 19 min 58 s, at 10 calls a minute",
         "limited by        the rate",
         "  1 is enough",
     ];
