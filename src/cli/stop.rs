@@ -19,7 +19,7 @@ use crate::outcome::CallOutcome;
 /// Where the records go. It decides how a command can be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(
-    not(feature = "redis"),
+    not(any(test, feature = "redis")),
     expect(dead_code, reason = "the queue needs Redis")
 )]
 #[serde(rename_all = "snake_case")]

@@ -126,6 +126,7 @@ impl<S: Schedule> Line<S> {
     }
 
     /// Goes to the end of the line.
+    #[cfg(feature = "batch")]
     pub(crate) fn arrive(&self, want: S::Want) -> Place<'_, S> {
         self.join(&mut self.state.lock(), want, self.clock.now())
     }
