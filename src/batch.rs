@@ -4,14 +4,11 @@
 //! written before the prompt counts as done. A thread that finds a reason to stop the batch stores it and cancels: waits
 //! end, calls in flight finish and are written, and unfinished prompts get no record, so that another run can send them.
 
-mod answers;
 mod calls;
-mod causes;
 mod dedupe;
 mod event;
 mod failures;
 mod joined;
-mod meter;
 mod price;
 mod prompt_run;
 mod resume;
@@ -22,6 +19,7 @@ mod resume;
 pub mod simulation;
 mod snapshot;
 mod stop;
+mod tally;
 mod tokens;
 mod view;
 
@@ -47,14 +45,6 @@ use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::{Attempt, Retry};
 
-pub(crate) use self::{
-    answers::{Flag, Flags},
-    causes::{Causes, FailureCause},
-    joined::MOST_BYTES,
-    price::amount,
-    snapshot::Allowed,
-    tokens::{Density, FILE_BYTES, RequestSize},
-};
 pub use self::{
     event::{Event, PauseReason},
     price::{MaxCost, Price},
@@ -62,6 +52,13 @@ pub use self::{
     snapshot::{Snapshot, Summary},
     stop::{Halt, Stop},
     view::View,
+};
+pub(crate) use self::{
+    joined::MOST_BYTES,
+    price::amount,
+    snapshot::Allowed,
+    tally::{Causes, FailureCause, Flag, Flags},
+    tokens::{Density, FILE_BYTES, RequestSize},
 };
 pub(crate) use dedupe::Twins;
 use failures::Failures;

@@ -126,11 +126,9 @@ impl Event<'_> {
                 per_minute,
                 found,
             } => {
-                let origin = if found { "found" } else { "stated" };
-                let said = if found {
-                    "found a limit of about"
-                } else {
-                    "the server states a limit of"
+                let (origin, said) = match found {
+                    true => ("found", "found a limit of about"),
+                    false => ("stated", "the server states a limit of"),
                 };
                 log::info!(event = "rate", key, per_minute, origin; "{said} {per_minute:.0} calls a minute");
             }

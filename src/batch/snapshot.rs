@@ -4,9 +4,8 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::Stop;
-use super::answers::{Flag, Flags};
-use super::causes::Causes;
 use super::event::PauseReason;
+use super::tally::{Causes, Flag, Flags};
 use crate::api::Usage;
 use crate::journal::Record;
 

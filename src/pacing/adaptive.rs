@@ -112,13 +112,6 @@ impl AdaptiveRate {
         (successes > 0.0 && seconds > 0.0).then(|| successes / seconds)
     }
 
-    fn limit(&self) -> Option<f64> {
-        match self.phase {
-            Phase::Finding { .. } => None,
-            Phase::Cubic { limit, .. } => Some(limit),
-        }
-    }
-
     /// A call was answered, after this latency.
     pub(super) fn succeeded(&mut self, now: Instant, latency: Duration) {
         self.latency += (latency.as_secs_f64() - self.latency) / 4.0;
@@ -147,7 +140,14 @@ impl AdaptiveRate {
     pub(super) fn rate_limited(&mut self, now: Instant) {
         let rate = self.rate(now);
         let limit = self.allowed(now, rate).max(Self::FLOOR);
-        self.recover_from(limit);
+        if let Phase::Cubic { limit: before, .. } = self.phase
+            && limit != before
+        {
+            // The next recovery takes longer if this limit agrees with the last one.
+            let agrees = (limit / before - 1.0).abs() < 0.15;
+            let longer = (self.recovery * 2.0).min(Self::RECOVERY);
+            self.recovery = if agrees { longer } else { Self::RECOVERY_FIRST };
+        }
         let is_known = self.recovery > Self::RECOVERY_FIRST;
         let cut = if is_known { Self::CUT_KNOWN } else { Self::CUT };
         let start = (rate.min(limit) * cut).max(Self::FLOOR);
@@ -156,18 +156,6 @@ impl AdaptiveRate {
         }
         self.phase = Phase::Cubic { start, limit };
         self.began = now;
-    }
-
-    /// Takes more time for the next recovery if this limit agrees with the last one.
-    fn recover_from(&mut self, limit: f64) {
-        let Phase::Cubic { limit: before, .. } = self.phase else {
-            return;
-        };
-        if limit != before {
-            let agrees = (limit / before - 1.0).abs() < 0.15;
-            let longer = (self.recovery * 2.0).min(Self::RECOVERY);
-            self.recovery = if agrees { longer } else { Self::RECOVERY_FIRST };
-        }
     }
 
     /// Adds the counted successes to the average, and starts to count again.
@@ -245,26 +233,24 @@ impl AdaptiveRate {
     }
 
     fn rate(&self, now: Instant) -> f64 {
+        // A rate far above that of the calls really sent says nothing about the limit.
+        let sent = 2.0 * self.gain() * self.meter.rate(now);
         let rate = match self.phase {
-            Phase::Finding { rate } => rate,
+            Phase::Finding { rate } => rate.min(sent.max(Self::START)),
             Phase::Cubic { start, limit } => {
                 let passed = self.recoveries(now, limit);
-                match self.is_known() {
+                let rate = match self.is_known() {
                     true => {
                         let limit = limit * Self::PART;
                         let held = (passed - 1.0).clamp(0.0, Self::HOLD);
                         cubic(start.min(limit), limit, passed - held)
                     }
                     false => cubic(start, limit, passed),
-                }
+                };
+                rate.min(sent.max(Self::START).max(limit))
             }
         };
-        // A rate far above that of the calls really sent says nothing about the limit.
-        rate.min(
-            (2.0 * self.gain() * self.meter.rate(now))
-                .max(Self::START.max(self.limit().unwrap_or_default())),
-        )
-        .max(Self::FLOOR)
+        rate.max(Self::FLOOR)
     }
 }
 

@@ -109,11 +109,12 @@ impl SharedRate {
     /// are slewed differ by less.
     const STEPPED_BACK: u64 = 1_000_000;
 
-    /// A rate of which no permit was taken. Its serial numbers are new: no earlier rate gave them.
-    pub(super) fn new(now: u64) -> Self {
+    /// A rate in place of one that was lost: a permit may have been taken just now, so the next is an interval away. Its
+    /// serial numbers are new: no earlier rate gave them.
+    pub(super) fn after_loss(now: u64, interval: u64) -> Self {
         SharedRate {
-            next: now,
-            free: now,
+            next: now + interval,
+            free: now + interval,
             serial: now,
             taken: now,
             seen: now,
@@ -121,21 +122,9 @@ impl SharedRate {
         }
     }
 
-    /// A rate in place of one that was lost: a permit may have been taken just now.
-    pub(super) fn after_loss(now: u64, interval: u64) -> Self {
-        SharedRate {
-            next: now + interval,
-            free: now + interval,
-            ..SharedRate::new(now)
-        }
-    }
-
     /// The rate to use where there is none: a request with a reserved permit shows that there was one, and it was lost.
     pub(super) fn in_place_of_none(now: u64, request: &RateRequest) -> Self {
-        match request.reserved {
-            Some(_) => SharedRate::after_loss(now, request.interval),
-            None => SharedRate::new(now),
-        }
+        SharedRate::after_loss(now, request.reserved.map_or(0, |_| request.interval))
     }
 
     /// When it was last asked.
@@ -322,7 +311,7 @@ mod tests {
 
     #[test]
     fn permits_are_an_interval_apart_and_go_round() {
-        let taken = go(&mut SharedRate::new(0), 4, 400, |_| 0);
+        let taken = go(&mut SharedRate::after_loss(0, 0), 4, 400, |_| 0);
         assert!(gaps(&taken).iter().all(|gap| *gap == INTERVAL));
         for who in 0..4 {
             let permits = taken.iter().filter(|(_, taken)| *taken == who).count();
@@ -333,17 +322,17 @@ mod tests {
     #[test]
     fn lateness_allows_no_burst_and_small_lateness_does_not_add_up() {
         let late = |n: usize| if n.is_multiple_of(7) { 30_000 } else { 300 };
-        let taken = go(&mut SharedRate::new(0), 4, 400, late);
+        let taken = go(&mut SharedRate::after_loss(0, 0), 4, 400, late);
         let least = gaps(&taken).into_iter().min().unwrap();
         assert!(least >= INTERVAL - SLACK, "{least}");
-        let little = go(&mut SharedRate::new(0), 4, 400, |_| 300);
+        let little = go(&mut SharedRate::after_loss(0, 0), 4, 400, |_| 300);
         let took = little[399].0 - little[0].0;
         assert!(took <= 399 * INTERVAL + 300, "{took}");
     }
 
     #[test]
     fn a_pause_makes_reserved_permits_void_and_permits_resume_an_interval_apart() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let first = rate.exchange(0, &pass(None));
         let other = rate.exchange(0, &pass(None));
         assert!(rate.exchange(10, &pause(1_000_000)).began);
@@ -366,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_crash_loses_one_permit_and_no_more() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         rate.exchange(0, &pass(None)); // takes one, reserves the next, and is killed
         let reply = rate.exchange(0, &pass(None));
         assert_eq!(reply.due_in, 2 * INTERVAL);
@@ -379,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_permit_is_given_back_if_no_process_sleeps_until_a_later_one() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let reply = rate.exchange(0, &pass(None));
         rate.exchange(
             1,
@@ -399,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_permit_that_others_have_overtaken_is_reserved_again() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let frozen = rate.exchange(0, &pass(None));
         let other = rate.exchange(0, &pass(None));
         let other = rate.exchange(2 * INTERVAL, &pass(other.reserved));
@@ -410,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let reply = rate.exchange(0, &pass(None));
         let late = RateRequest {
             interval: INTERVAL,
@@ -425,7 +414,7 @@ mod tests {
 
     #[test]
     fn the_longest_interval_wins_until_it_is_forgotten() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let request = |interval| RateRequest {
             interval,
             ..RateRequest::default()
@@ -445,7 +434,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_or_forward_delays_no_process_for_long_and_allows_no_burst() {
         let hour = 3_600_000_000;
-        let mut rate = SharedRate::new(hour);
+        let mut rate = SharedRate::after_loss(hour, 0);
         let reserved = rate.exchange(hour, &pass(None)).reserved;
         let back = rate.exchange(5, &pass(reserved));
         assert_eq!((back.taken, back.due_in), (None, INTERVAL));
@@ -457,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_permit_of_a_lost_rate_does_not_count() {
-        let mut rate = SharedRate::new(0);
+        let mut rate = SharedRate::after_loss(0, 0);
         let reserved = rate.exchange(0, &pass(None)).reserved;
         let mut rate = SharedRate::after_loss(1000, INTERVAL);
         let reply = rate.exchange(1000, &pass(reserved));

@@ -38,7 +38,11 @@ fn after(clock: &SimClock, seconds: u64) {
 fn rates_read_back_as_they_were_saved_for_numbers_of_any_size() {
     let rates = SavedRates {
         boot: u64::MAX,
-        rates: [("0123456789abcdef".to_owned(), SharedRate::new(u64::MAX))].into(),
+        rates: [(
+            "0123456789abcdef".to_owned(),
+            SharedRate::after_loss(u64::MAX, 0),
+        )]
+        .into(),
     };
     let mut file = tempfile::tempfile().unwrap();
     RateFile::write(&mut file, &rates).unwrap();

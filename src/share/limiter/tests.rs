@@ -21,7 +21,7 @@ impl InMemory {
     fn new(clock: &SimClock) -> Self {
         InMemory {
             clock: clock.clone(),
-            rate: Mutex::new(SharedRate::new(1)),
+            rate: Mutex::new(SharedRate::after_loss(1, 0)),
             away: None,
             slow: None,
         }

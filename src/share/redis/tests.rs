@@ -43,7 +43,7 @@ fn the_script_decides_as_the_rate_does() {
         let mut link = Link::new(rates.url.clone(), RedisRates::REPLY_WITHIN);
         let mut draw = numbers(seed);
         let mut now = 1_700_000_000_000_000 + draw(1_000_000);
-        let mut rate = SharedRate::new(now);
+        let mut rate = SharedRate::after_loss(now, 0);
         let mut reservations: [Option<Reservation>; 4] = [None; 4];
         let mut last: Option<u64> = None;
         for n in 0..300 {
