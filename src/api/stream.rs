@@ -83,7 +83,7 @@ impl StreamMeter {
         self.0.lock().come
     }
 
-    /// So many bytes of text have come.
+    /// Counts the bytes of a text that has come.
     pub(super) fn count(&self, bytes: usize) {
         /// English text has about four bytes for each token.
         const BEFORE_THE_FIRST_ANSWER: f64 = 0.25;
