@@ -291,6 +291,15 @@ mod tests {
             let text = said(Stop::Refused(error(status, code)), Destination::File);
             assert!(text.contains(expected), "{text}");
         }
+        let long = CallError {
+            message: "the header authorization is too long".into(),
+            ..*error(None, "unsendable")
+        };
+        let text = said(Stop::Refused(Box::new(long)), Destination::File);
+        assert!(
+            text.contains("is the key in $OPENAI_API_KEY right"),
+            "{text}"
+        );
     }
 
     #[test]
