@@ -132,10 +132,7 @@ impl Delays {
     }
 
     fn between(&mut self, low: Duration, high: Duration) -> Duration {
-        if high <= low {
-            return low;
-        }
-        self.chance.random_range(low..=high)
+        self.chance.random_range(low..=high.max(low))
     }
 }
 

@@ -62,9 +62,8 @@ pub trait Clock: Send + Sync + Debug {
     /// again whenever another thread has run.
     ///
     /// On a real clock this returns at once, without asking, and the caller blocks on the channel itself.
-    fn poll(&self, ready: &mut dyn FnMut() -> bool) {
-        let _ = ready;
-    }
+    #[expect(unused_variables)]
+    fn poll(&self, ready: &mut dyn FnMut() -> bool) {}
 }
 
 /// The computer's own clock: real time, real sleep.

@@ -151,10 +151,9 @@ impl RateLimiter {
     /// assert_eq!(clock.elapsed().as_secs(), 4);
     /// ```
     pub fn builder() -> RateLimiterBuilder {
-        RateLimiterBuilder {
-            rate: Rate::unlimited(),
-            clock: SystemClock.into(),
-        }
+        let rate = Rate::unlimited();
+        let clock = SystemClock.into();
+        RateLimiterBuilder { rate, clock }
     }
 
     /// The clock that permits are granted on.

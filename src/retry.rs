@@ -259,12 +259,6 @@ impl Attempt<'_> {
     pub fn remaining(&self) -> Option<Duration> {
         self.token.remaining()
     }
-
-    /// Ends when the call is cancelled, or its time is up.
-    #[cfg(feature = "cli")]
-    pub(crate) fn token(&self) -> &CancelToken {
-        self.token
-    }
 }
 
 /// A failure that will be followed by another attempt: see [`Call::on_retry`].

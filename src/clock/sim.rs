@@ -337,8 +337,7 @@ impl SimSchedule {
     fn report(&self) -> String {
         let mut report = format!("simulated time stands still at {:?}:", self.elapsed);
         for (&number, entry) in &self.participants {
-            report += "\n  ";
-            report += &self.doing(number, entry);
+            report += &format!("\n  {}", self.doing(number, entry));
         }
         report
     }

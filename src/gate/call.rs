@@ -95,7 +95,10 @@ impl<'a> GateCall<'a> {
         service.count(|counts| counts.came += 1);
         let judge = |failed: &FailedAttempt| failed.verdict;
         let retry = &service.options.retry;
-        let call = retry.call(judge, |attempt| self.attempt(attempt.token()));
+        let call = retry.call(judge, |attempt| {
+            let left = attempt.remaining().unwrap_or(Duration::MAX);
+            self.attempt(&client.within(left))
+        });
         let failed = call
             .cancel(&client)
             .run()

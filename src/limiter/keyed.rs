@@ -52,12 +52,8 @@ impl<K: Clone + Eq + Hash> Keyed<K> {
     #[must_use]
     pub fn get(&self, key: &K) -> RateLimiter {
         let mut limiters = self.limiters.lock();
-        if let Some(limiter) = limiters.get(key) {
-            return limiter.clone();
-        }
-        let limiter = (self.make)(key);
-        limiters.insert(key.clone(), limiter.clone());
-        limiter
+        let limiter = limiters.entry(key.clone());
+        limiter.or_insert_with(|| (self.make)(key)).clone()
     }
 
     /// Forgets the limiters that are [idle](RateLimiter::is_idle) and in nobody's hands, and returns how many. A new
