@@ -259,7 +259,7 @@ impl RateLimiter {
     pub fn pause(&self, time: Duration) {
         self.0.update(|ledger, now| {
             let until = after(now, time);
-            if until > now.max(ledger.gcra.paused_until()) {
+            if until > now.max(ledger.gcra.paused_until) {
                 ledger.pause_until(until);
             }
         });
@@ -281,7 +281,7 @@ impl RateLimiter {
     /// The rate.
     #[must_use]
     pub fn rate(&self) -> Rate {
-        self.0.look(|ledger, _| ledger.gcra.rate())
+        self.0.look(|ledger, _| ledger.gcra.rate)
     }
 
     /// What the limiter has done so far.
@@ -290,7 +290,7 @@ impl RateLimiter {
         let waiting = self.0.waiting();
         self.0.look(|ledger, now| Stats {
             waiting,
-            paused_for: ledger.gcra.paused_until().saturating_duration_since(now),
+            paused_for: ledger.gcra.paused_until.saturating_duration_since(now),
             ..ledger.stats
         })
     }
@@ -338,7 +338,7 @@ impl Ledger {
         if pauses == self.pauses {
             let until = until.unwrap_or_else(|| self.silent_pause(now));
             self.pause_until(until);
-        } else if let Some(until) = until.filter(|_| now < self.gcra.paused_until()) {
+        } else if let Some(until) = until.filter(|_| now < self.gcra.paused_until) {
             self.gcra.pause_until(until); // a call of the same burst that was told a longer wait
         }
     }

@@ -148,8 +148,8 @@ pub(crate) struct Gcra {
     pub(crate) rate: Rate,
     /// When the whole burst will be available again: GCRA's theoretical arrival time.
     pub(crate) full_at: Instant,
-    /// No call may go before this.
-    paused_until: Instant,
+    /// The end of the present pause, or of the last one: no call may go before.
+    pub(crate) paused_until: Instant,
     /// After a pause at an unlimited rate: the gap between calls, which shrinks with each.
     restart_gap: Duration,
 }
@@ -192,11 +192,6 @@ impl Gcra {
         self.restart_gap = self.restart_gap * 9 / 10;
     }
 
-    /// The rate.
-    pub(crate) fn rate(&self) -> Rate {
-        self.rate
-    }
-
     /// Changes the rate. The next call is due as it was, those after it at the new rate.
     pub(crate) fn set_rate(&mut self, rate: Rate) {
         let next = self.spaced(1);
@@ -217,11 +212,6 @@ impl Gcra {
         if self.rate.interval.is_zero() {
             self.restart_gap = Self::RESTART_GAP;
         }
-    }
-
-    /// The end of the present pause, or of the last one.
-    pub(crate) fn paused_until(&self) -> Instant {
-        self.paused_until
     }
 
     /// Whether the limit is as good as new: not paused, and the whole burst available.

@@ -101,7 +101,12 @@ impl<S: Schedule> Line<S> {
     pub(crate) fn try_take(&self, want: S::Want) -> Result<S::Grant, Option<Instant>> {
         let mut state = self.state.lock();
         let now = self.clock.now();
-        state.take_if_free(now, want)
+        match state.schedule.due(want) {
+            Some(due) if due <= now && state.waiting.is_empty() => {
+                Ok(state.schedule.take(now, want, Duration::ZERO))
+            }
+            due => Err(due),
+        }
     }
 
     /// Waits in line for a permit, until the token ends. `None` if the schedule is closed.
@@ -113,50 +118,35 @@ impl<S: Schedule> Line<S> {
         cancel: Option<&CancelToken>,
     ) -> Result<Option<S::Grant>, WaitError> {
         cancel.map_or(Ok(()), CancelToken::check)?;
-        let mut state = self.state.lock();
-        let now = self.clock.now(); // once: reading it costs a third of a permit that is free
-        if let Ok(grant) = state.take_if_free(now, want) {
+        if let Ok(grant) = self.try_take(want) {
             return Ok(Some(grant));
         }
-        let place = self.join(&mut state, want, now);
-        drop(state);
+        let place = self.arrive(want);
         place.wait(cancel, |schedule, now| {
             schedule.take(now, want, now - place.came)
         })
     }
 
-    /// Goes to the end of the line.
-    #[cfg(feature = "batch")]
+    /// Goes to the end of the line, or to the end of those who do not go last.
     pub(crate) fn arrive(&self, want: S::Want) -> Place<'_, S> {
-        self.join(&mut self.state.lock(), want, self.clock.now())
-    }
-
-    fn join(&self, state: &mut LineState<S>, want: S::Want, came: Instant) -> Place<'_, S> {
+        let came = self.clock.now();
         let thread = thread::current();
-        let id = thread.id();
-        let goes_last = S::goes_last(want);
-        let is_before = |other: &Waiting<S::Want>| goes_last || !S::goes_last(other.want);
-        let place = state.waiting.partition_point(is_before);
-        state.waiting.insert(place, Waiting { want, thread });
-        Place {
+        let place = Place {
             line: self,
-            thread: id,
+            thread: thread.id(),
             want,
             came,
-        }
+        };
+        let goes_last = S::goes_last(want);
+        let is_before = |other: &Waiting<S::Want>| goes_last || !S::goes_last(other.want);
+        let waiting = &mut self.state.lock().waiting;
+        let behind = waiting.partition_point(is_before);
+        waiting.insert(behind, Waiting { want, thread });
+        place
     }
 }
 
 impl<S: Schedule> LineState<S> {
-    fn take_if_free(&mut self, now: Instant, want: S::Want) -> Result<S::Grant, Option<Instant>> {
-        match self.schedule.due(want) {
-            Some(due) if due <= now && self.waiting.is_empty() => {
-                Ok(self.schedule.take(now, want, Duration::ZERO))
-            }
-            due => Err(due),
-        }
-    }
-
     /// When the front of the line may go. `None` if nobody is in line, or never.
     fn front_is_due(&self) -> Option<Instant> {
         self.schedule.due(self.waiting.front()?.want)

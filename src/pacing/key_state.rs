@@ -174,7 +174,7 @@ impl KeyState {
             return;
         };
         let rate = self.with_margin(rate);
-        if rate != self.gcra.rate() {
+        if rate != self.gcra.rate {
             self.gcra.set_rate(rate);
         }
     }
@@ -245,7 +245,7 @@ impl KeyState {
     ) -> Option<Instant> {
         if pauses != self.pauses {
             // Another call sent before the same pause may have got a longer wait.
-            if let Some(until) = until.filter(|_| now < self.gcra.paused_until()) {
+            if let Some(until) = until.filter(|_| now < self.gcra.paused_until) {
                 self.gcra.pause_until(until);
             }
             return None;
@@ -265,7 +265,7 @@ impl KeyState {
     /// Learns from the wait that the server asks for. A wait of less than two intervals means that the rate is right, but
     /// the call came early: the network has more jitter than the margin covers. False if that explains nothing.
     fn learn(&mut self, wait: Option<Duration>) -> bool {
-        let interval = self.gcra.rate().interval();
+        let interval = self.gcra.rate.interval();
         let is_early = wait.is_some_and(|wait| wait < interval * 2);
         if !is_early || self.early >= Self::EARLY_MOST {
             return false;
@@ -298,7 +298,7 @@ impl KeyState {
         outage.slowest = outage.slowest.max(now.saturating_duration_since(sent));
         // The pause counts from the last probe: a slow server is no reason to probe less often.
         let probed = outage.probe.take().unwrap_or(now);
-        let until = probed + outage.pause(now, self.gcra.rate().interval());
+        let until = probed + outage.pause(now, self.gcra.rate.interval());
         outage.rounds += 1;
         ordered.unwrap_or(until.max(now))
     }
@@ -309,7 +309,7 @@ impl KeyState {
     }
 
     pub(crate) fn paused_until(&self) -> Instant {
-        self.gcra.paused_until()
+        self.gcra.paused_until
     }
 
     /// The server has stated its rate limit, which replaces any other rate, unless 429s contradict it.
@@ -436,7 +436,7 @@ mod tests {
         let start = Instant::now();
         let rate = Rate::per_minute(600);
         let mut key = fixed(rate, start);
-        let margin = |key: &KeyState| key.gcra.rate().margin;
+        let margin = |key: &KeyState| key.gcra.rate.margin;
         let sent = |key: &mut KeyState, late| {
             (0..1000).for_each(|_| key.sent(start + late, start));
         };
@@ -452,7 +452,7 @@ mod tests {
         assert_eq!(margin(&key), rate.margin + rate.interval() / 256);
         let mut exact = fixed(rate.exact(), start);
         sent(&mut exact, MS / 10);
-        assert_eq!(exact.gcra.rate(), rate.exact());
+        assert_eq!(exact.gcra.rate, rate.exact());
     }
 
     #[test]
@@ -465,24 +465,22 @@ mod tests {
         };
         limited(&mut key, MS * 200);
         assert_eq!(
-            key.gcra.rate(),
-            rate,
+            key.gcra.rate, rate,
             "a long wait says nothing about the margin"
         );
         limited(&mut key, MS * 3);
-        assert_eq!(key.gcra.rate().margin, rate.margin + rate.interval() / 256);
+        assert_eq!(key.gcra.rate.margin, rate.margin + rate.interval() / 256);
         (0..100).for_each(|_| _ = limited(&mut key, MS * 3));
         let widest = rate.margin + rate.interval() / 256 * 5;
-        assert_eq!(key.gcra.rate().margin, widest);
+        assert_eq!(key.gcra.rate.margin, widest);
         key.state_rate(rate);
         assert_eq!(
-            key.gcra.rate().margin,
-            widest,
+            key.gcra.rate.margin, widest,
             "although the server states its limit again"
         );
         key.state_rate(rate.margin(Duration::ZERO));
         assert_eq!(
-            key.gcra.rate().margin,
+            key.gcra.rate.margin,
             Duration::ZERO,
             "an exact rate stays exact"
         );
@@ -546,7 +544,7 @@ mod tests {
         key.state_rate(a_day);
         assert!(key.found().is_some_and(|found| found < 80.0));
         key.state_rate(Rate::per_minute(30));
-        assert_eq!((key.found(), key.gcra.rate().interval()), (None, MS * 2000));
+        assert_eq!((key.found(), key.gcra.rate.interval()), (None, MS * 2000));
     }
 
     #[test]
