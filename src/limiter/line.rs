@@ -42,11 +42,11 @@ pub(crate) trait Schedule {
 #[derive(Debug)]
 pub(crate) struct Line<S: Schedule> {
     pub(crate) clock: Arc<dyn Clock>,
-    state: Mutex<LineState<S>>,
+    pub(crate) state: Mutex<LineState<S>>,
 }
 
 #[derive(Debug)]
-struct LineState<S: Schedule> {
+pub(crate) struct LineState<S: Schedule> {
     schedule: S,
     /// In order of arrival, with those who go last behind all others.
     waiting: VecDeque<Waiting<S::Want>>,
@@ -101,12 +101,7 @@ impl<S: Schedule> Line<S> {
     pub(crate) fn try_take(&self, want: S::Want) -> Result<S::Grant, Option<Instant>> {
         let mut state = self.state.lock();
         let now = self.clock.now();
-        match state.schedule.due(want) {
-            Some(due) if due <= now && state.waiting.is_empty() => {
-                Ok(state.schedule.take(now, want, Duration::ZERO))
-            }
-            due => Err(due),
-        }
+        state.take_if_free(now, want)
     }
 
     /// Waits in line for a permit, until the token ends. `None` if the schedule is closed.
@@ -118,18 +113,28 @@ impl<S: Schedule> Line<S> {
         cancel: Option<&CancelToken>,
     ) -> Result<Option<S::Grant>, WaitError> {
         cancel.map_or(Ok(()), CancelToken::check)?;
-        if let Ok(grant) = self.try_take(want) {
+        let mut state = self.state.lock();
+        let now = self.clock.now(); // once: reading it costs a third of a permit that is free
+        if let Ok(grant) = state.take_if_free(now, want) {
             return Ok(Some(grant));
         }
-        let place = self.arrive(want);
+        let place = self.arrive(&mut state, want, now);
+        drop(state);
         place.wait(cancel, |schedule, now| {
             schedule.take(now, want, now - place.came)
         })
     }
 
     /// Goes to the end of the line, or to the end of those who do not go last.
-    pub(crate) fn arrive(&self, want: S::Want) -> Place<'_, S> {
-        let came = self.clock.now();
+    pub(crate) fn arrive(
+        &self,
+        state: &mut LineState<S>,
+        want: S::Want,
+        came: Instant,
+    ) -> Place<'_, S> {
+        let goes_last = S::goes_last(want);
+        let is_before = |other: &Waiting<S::Want>| goes_last || !S::goes_last(other.want);
+        let behind = state.waiting.partition_point(is_before);
         let thread = thread::current();
         let place = Place {
             line: self,
@@ -137,16 +142,21 @@ impl<S: Schedule> Line<S> {
             want,
             came,
         };
-        let goes_last = S::goes_last(want);
-        let is_before = |other: &Waiting<S::Want>| goes_last || !S::goes_last(other.want);
-        let waiting = &mut self.state.lock().waiting;
-        let behind = waiting.partition_point(is_before);
-        waiting.insert(behind, Waiting { want, thread });
+        state.waiting.insert(behind, Waiting { want, thread });
         place
     }
 }
 
 impl<S: Schedule> LineState<S> {
+    fn take_if_free(&mut self, now: Instant, want: S::Want) -> Result<S::Grant, Option<Instant>> {
+        match self.schedule.due(want) {
+            Some(due) if due <= now && self.waiting.is_empty() => {
+                Ok(self.schedule.take(now, want, Duration::ZERO))
+            }
+            due => Err(due),
+        }
+    }
+
     /// When the front of the line may go. `None` if nobody is in line, or never.
     fn front_is_due(&self) -> Option<Instant> {
         self.schedule.due(self.waiting.front()?.want)

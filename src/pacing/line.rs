@@ -16,7 +16,7 @@ impl<S: Schedule> Line<S> {
         cancel: &CancelToken,
         agree: impl Fn() -> Result<bool, E>,
     ) -> Result<Option<S::Grant>, E> {
-        let place = self.arrive(want);
+        let place = self.arrive(&mut self.state.lock(), want, self.clock.now());
         while place.wait(Some(cancel), |_, _| ())?.is_some() {
             if agree()? {
                 let take = |schedule: &mut S, now| schedule.take(now, want, now - place.came);
