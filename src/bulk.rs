@@ -191,7 +191,7 @@ impl Bulk<'_> {
     fn find(&self, part: &Part) -> Result<Option<String>, CallError> {
         /// Clocks may differ by this much, in seconds.
         const SKEW: i64 = 3600;
-        /// Each has up to 100 batches: nobody submits so many in an hour.
+        /// Of up to 100 batches each: more than anybody submits in an hour.
         const MOST_PAGES: usize = 200;
         let parameter = match self.api {
             BulkApi::OpenAi => "after",

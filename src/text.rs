@@ -1,6 +1,10 @@
 //! Texts that come from outside (prompts, answers, messages of a server, file names), cleaned for people, so that no
 //! control character reaches a terminal or a document. HTML and JSON have escapes of their own.
 
+mod figures;
+
+pub(crate) use figures::*;
+
 #[cfg(any(test, feature = "cli"))]
 use std::borrow::Cow;
 

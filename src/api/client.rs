@@ -39,8 +39,8 @@ pub struct Client {
     path: String,
     key: Option<Key>,
     params: Params,
-    /// What stands before and after the prompt in each request; `None` inside if requests differ in more. To make a body
-    /// anew for each of a million prompts takes longer than all else about a prompt that is done.
+    /// What stands before and after the prompt in each request; `None` inside if requests differ in more. With it,
+    /// the resume of a million prompts takes half the time.
     frame: OnceLock<Option<[String; 2]>>,
     secrets: Secrets,
     /// Whether a limit that cannot be read was warned of.

@@ -12,6 +12,7 @@ use log::{Level, log_enabled};
 use crate::api::CallError;
 use crate::journal::RecordAttempt;
 use crate::prompts::{Prompt, input_line};
+use crate::text::duration;
 
 /// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,11 +200,8 @@ fn attempt_text(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallErr
         Some(_) => format!("  {}: {}", error.code, error.message),
         None => format!("  {}", error.message),
     });
-    let again = attempt
-        .backoff
-        .map_or_else(String::new, |wait| match wait.as_secs() {
-            0 => format!("  (again in {} ms)", wait.as_millis()),
-            _ => format!("  (again in {:.1} s)", wait.as_secs_f64()),
-        });
+    let again = attempt.backoff.map_or_else(String::new, |wait| {
+        format!("  (again in {})", duration(wait))
+    });
     format!("{}  {outcome}  {took:.2} s{why}{again}", prompt.custom_id)
 }

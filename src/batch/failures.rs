@@ -1,5 +1,5 @@
-//! Decides what a failed call means for the others: the limiter is told, everyone slows down, a key is retired, or the
-//! batch ends, because waiting will not help. Pure: `now` is an argument.
+//! Decides what a failed call means for the others: everyone pauses or slows down, a key is retired, or the batch ends
+//! because waiting will not help. Pure: `now` is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ impl Failures {
         self.too_long = 0;
     }
 
-    /// What the limiter is told of a failed call. Where the retry budget does not cover a retry, everyone slows down.
+    /// The outcome of a failed call for the limiter. Where the retry budget does not cover a retry, everyone slows down.
     pub(super) fn outcome(&mut self, key: usize, error: &CallError, now: Instant) -> PermitOutcome {
         match self.class(key, error) {
             Class::RateLimited if error.is_without_capacity() => PermitOutcome::Failed,

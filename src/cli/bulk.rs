@@ -13,7 +13,6 @@ use serde::Deserialize;
 
 use super::args::{RunArgs, command_line};
 use super::error::CommandError;
-use super::format::counted;
 use super::input::{Input, PromptStream};
 use super::logging::inform;
 use super::results::ResultsWriter;
@@ -25,6 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::journal::RecordId;
 use crate::prompts::{Prompt, PromptError};
 use crate::retry::Retry;
+use crate::text::counted;
 
 /// Whether a run can do what it is to do about batches: go through one, or keep off the prompts of one.
 pub(super) fn check(args: &RunArgs, results: Option<&Path>) -> Result<(), CommandError> {

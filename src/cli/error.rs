@@ -10,9 +10,9 @@ use std::path::Path;
 use log::Level;
 
 use super::exit::Exit;
-use super::format::cleaned;
 use super::logging::{Fields, has_colour, say};
 use super::style::{Emphasis, paint};
+use crate::text::cleaned;
 
 /// Why a command did not do its work: one or more things that are wrong.
 #[derive(Debug)]

@@ -15,9 +15,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use super::args::PushArgs;
 use super::args::{ReadingArgs, RunArgs};
 use super::error::CommandError;
-use super::format::counted;
 use crate::cancel::CancelToken;
 use crate::prompts::{Prompt, PromptError, Prompts, Reading, Template, input_line, listed};
+use crate::text::counted;
 use crate::text::shortened;
 
 pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;

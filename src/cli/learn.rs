@@ -15,11 +15,11 @@ use super::args::{LearnArgs, Scenario, jitter};
 use super::compare::{ServedCall, Strategy};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::millis;
 use super::logging::tell;
 use crate::practice::Latency;
 use crate::practice::connections::{ClientPatience, Connections, Serve};
 use crate::practice::wire::{WireReply, WireRequest};
+use crate::text::millis;
 
 const PAGE: &str = include_str!("learn/page.html");
 

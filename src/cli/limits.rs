@@ -6,7 +6,7 @@ use std::thread;
 use crossbeam_channel::bounded;
 
 use super::error::CommandError;
-use super::format::counted;
+use crate::text::counted;
 
 /// Threads beside the workers: the one that reads the prompts, the display, the signals, and one to spare.
 const OTHER_THREADS: usize = 4;

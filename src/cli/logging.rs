@@ -18,9 +18,9 @@ use serde::Serialize;
 
 pub(super) use self::json::Fields;
 use super::args::LogFormat;
-use super::format::cleaned;
 use super::progress::Screen;
 use super::template::{self, TextLook};
+use crate::text::cleaned;
 
 /// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);

@@ -10,7 +10,6 @@ mod error;
 mod exit;
 mod export;
 mod fields;
-mod format;
 /// The parsers, for the fuzzer. It is no part of the library.
 #[cfg(all(any(test, fuzzing), feature = "redis"))]
 #[path = "../../fuzz/door/mod.rs"]

@@ -8,9 +8,9 @@ use thiserror::Error;
 
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::counted;
 use crate::files::write_whole;
 use crate::journal::{ResultLine, Results, ResultsError};
+use crate::text::counted;
 
 /// The end of a command whose output to `to` failed. A reader that has left, as `head` does, is no error.
 pub(super) fn write_failed(to: &Path, source: &io::Error) -> Result<Exit, CommandError> {

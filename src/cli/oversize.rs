@@ -8,10 +8,10 @@ use std::num::NonZeroU32;
 
 use log::warn;
 
-use super::format::counted;
 use crate::api::{Ask, Counting};
 use crate::batch::{RequestSize, body};
 use crate::prompts::{Prompt, input_line};
+use crate::text::counted;
 
 /// Finds such prompts.
 #[derive(Clone, Debug)]

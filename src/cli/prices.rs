@@ -6,8 +6,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::error::CommandError;
-use super::format::shortened;
 use crate::batch::Price;
+use crate::text::shortened;
 
 /// Names that are shown for one that is not in the list.
 const NEAR: usize = 5;

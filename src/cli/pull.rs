@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::args::PullArgs;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::counted;
 use super::logging::inform;
 use super::queue;
 use super::results::{cannot_open, torn_note};
@@ -15,6 +14,7 @@ use super::stop::{Destination, ended};
 use crate::cancel::CancelToken;
 use crate::journal::{Index, Journal, JournalError, Record, RecordId};
 use crate::queue::{Queue, QueueLink, QueueState, Status};
+use crate::text::counted;
 
 /// The file, and what has been written to it.
 struct PulledRecords {

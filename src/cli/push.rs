@@ -7,7 +7,6 @@ use crossbeam_channel::RecvTimeoutError;
 use super::args::PushArgs;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::counted;
 use super::input::{Input, PromptStream, in_a_thread};
 use super::logging::inform;
 use super::queue;
@@ -15,6 +14,7 @@ use super::signals::watch_for_interrupts;
 use super::stop::{Destination, ended};
 use crate::cancel::CancelToken;
 use crate::queue::Push;
+use crate::text::counted;
 
 pub(super) fn run(args: &PushArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::args::{QueueAction, QueueUrl, StatusArgs};
 use super::error::{CommandError, print};
 use super::exit::Exit;
-use super::format::counted;
 use super::logging::{inform, screen};
 use super::progress::can_draw;
 use super::signals::watch_for_interrupts;
@@ -17,6 +16,7 @@ use super::template::{self, TextLook};
 use super::{pull, push, redis, work};
 use crate::cancel::CancelToken;
 use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
+use crate::text::counted;
 
 pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
     match action {

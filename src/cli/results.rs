@@ -13,7 +13,6 @@ use serde_json::json;
 
 use super::args::RunArgs;
 use super::error::CommandError;
-use super::format::{counted, shortened};
 use super::input::Input;
 use super::output::{is_dash, is_same_file, is_special};
 use super::schema;
@@ -24,6 +23,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::journal::{Folder, Journal, JournalError, Record, RecordId, Results, ResumeDiff};
 use crate::json::Json;
 use crate::practice;
+use crate::text::{counted, shortened};
 
 /// What a run continues with.
 pub(super) struct RunResults {

@@ -6,7 +6,6 @@ use super::args::{RunArgs, command_line, from_here, quoted};
 use super::bulk::{self, BulkRun};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
-use super::format::{counted, size};
 use super::input::Input;
 use super::logging::inform;
 use super::oversize::{self, OversizedPrompts};
@@ -19,6 +18,7 @@ use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
 use crate::batch::{Batch, Resume, Stop, Summary, Twins, body, record_id};
 use crate::prompts::{Prompt, PromptError};
+use crate::text::{counted, size};
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;

@@ -9,7 +9,6 @@ use log::warn;
 use super::args::{CallArgs, RateArgs, RpmArg};
 use super::endpoints::{self, Endpoint};
 use super::error::{Checks, CommandError};
-use super::format::counted;
 use super::{limits, schema};
 use crate::api::{ApiKind, Client, Params, StreamLimits, StreamMeter};
 use crate::backoff::Backoff;
@@ -18,6 +17,7 @@ use crate::limiter::Rate;
 use crate::pacing::RateLimit;
 use crate::practice::{self, Latency, Limits, Server};
 use crate::retry::Retry;
+use crate::text::counted;
 
 /// The rate with `--practice`, unless `--rpm` is given: fast enough to see something, slow enough to see the limit.
 pub(super) const PRACTICE_RPM: NonZeroU32 = NonZeroU32::new(600).expect("600 is not 0");

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use super::args::CallArgs;
 use super::error::CommandError;
 use super::exit::Exit;
-use super::format::{millis, time_of_day};
 use super::logging::render;
 use crate::batch::{FailureCause, Stop, Summary};
 use crate::journal::JournalError;
 use crate::outcome::CallOutcome;
+use crate::text::{millis, time_of_day};
 
 /// Where the records go. It decides how a command can be continued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

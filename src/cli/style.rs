@@ -4,7 +4,7 @@
 
 use console::Style;
 
-use super::format::cleaned;
+use crate::text::cleaned;
 
 /// What a text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::args::CallArgs;
 use super::exit::Exit;
-use super::format::{grouped, millis, shortened};
 use super::logging::{Fields, render};
 use super::setup::Setup;
 use super::template::{self, TextLook};
@@ -16,6 +15,7 @@ use crate::api::Usage;
 use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
 use crate::outcome::CallOutcome;
 use crate::pacing::RateLimit;
+use crate::text::{grouped, millis, shortened};
 
 /// How many prompts go where at which rate, and how many are on record. A worker names its queue.
 pub(super) fn beginning(

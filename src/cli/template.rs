@@ -13,9 +13,9 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use super::format;
 use super::page;
 use super::style::{Emphasis, paint};
+use crate::text;
 
 /// Columns of a label in a text.
 const LABEL: usize = 17;
@@ -79,7 +79,7 @@ fn escaped(text: &str) -> String {
 pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> io::Result<String> {
     let mut environment = environment();
     environment.add_filter("row", |label: &str| {
-        let label = format::shortened(label, LABEL);
+        let label = text::shortened(label, LABEL);
         format!("  {label:<LABEL$} ")
     });
     let left = |text: &str, columns: usize| format!("{text:<columns$}");
@@ -104,7 +104,7 @@ pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> i
         });
     }
     let text = render(template, values, environment, |text| {
-        format::cleaned(text).into_owned()
+        text::cleaned(text).into_owned()
     })?;
     let lines = text
         .lines()
@@ -133,18 +133,16 @@ fn render(
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("n", format::grouped);
-    environment.add_filter("rate", format::number);
-    environment.add_filter("short", format::short_number);
+    environment.add_filter("n", text::grouped);
+    environment.add_filter("rate", text::number);
+    environment.add_filter("short", text::short_number);
     environment.add_filter("decimal", |number: f64| format!("{number:.1}"));
-    environment.add_filter("ms", format::milliseconds);
-    environment.add_filter("countdown", |ms| {
-        format::countdown(Duration::from_millis(ms))
-    });
+    environment.add_filter("ms", text::milliseconds);
+    environment.add_filter("countdown", |ms| text::countdown(Duration::from_millis(ms)));
     environment.add_filter("local", local_time);
-    environment.add_filter("counted", format::counted);
-    environment.add_filter("money", format::money);
-    environment.add_filter("cut", format::shortened);
+    environment.add_filter("counted", text::counted);
+    environment.add_filter("money", text::money);
+    environment.add_filter("cut", text::shortened);
     environment
 }
 
@@ -161,7 +159,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split_whitespace() {
-        let word = format::cleaned(word);
+        let word = text::cleaned(word);
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
             lines.push(mem::take(&mut line));
         } else if !line.is_empty() {

@@ -16,18 +16,24 @@ pub(crate) struct Departure {
     round: u64,
     /// Calls that were in flight already: those that a queue may make it wait for.
     ahead: usize,
-    /// Whether it was the first of its round with which all that are allowed were in flight.
-    fills: bool,
+    /// Its number among all calls.
+    number: u64,
+    /// Whether it is surely alone: no later call overtakes it either.
+    is_alone: bool,
 }
 
 /// Finds the limit of the calls in flight, in rounds: a round ends when enough calls of it were answered that left when
-/// it was crowded, the first that filled it among them, because a queue shows in their latency alone.
+/// it was crowded, because a queue shows in their latency alone, and when most of those have ended that were in flight
+/// when it became full: calls overtake each other on their way, so that any of them may be the last in a queue.
 #[derive(Debug)]
 pub(super) struct Concurrency {
     limit: usize,
     /// Calls that have a place, and those of them that were sent.
     places: usize,
     in_flight: usize,
+    sent: u64,
+    /// Calls that left since one ended.
+    together: u64,
     /// Latency without a queue, in seconds, and the number of answers that it is the mean of.
     base: f64,
     base_answers: f64,
@@ -57,8 +63,12 @@ struct Round {
     squares: f64,
     /// Whether all calls that are allowed were in flight. If not, something else limits them.
     is_full: bool,
-    /// Whether the call that filled it has ended.
-    is_complete: bool,
+    /// The number of the last call that was in flight when it became full, and how many of those must still end.
+    filled_by: u64,
+    awaited: usize,
+    /// How many calls left with that one, without an end between them, and the longest latency of these.
+    together: u64,
+    longest: Option<f64>,
 }
 
 /// A round that is over.
@@ -76,8 +86,17 @@ impl Concurrency {
     /// factor, it counts instead.
     const COLD: f64 = 1.6;
     /// Up to this limit only calls with which it is full are crowded, above it those with which it is half full: fewer than
-    /// 3 places hide a queue from the others, and a round of one latency must suffice.
+    /// 3 places hide a queue from the others, and a round of one latency must suffice. Of calls that left together the
+    /// one that took longest counts, because it was the last to arrive.
     const FEW: usize = 4;
+    /// A round may end while one call in 16 is still under way: a single slow one does not hold it up.
+    /// After the first queue calls leave one by one, and one in 4 may be.
+    const LAGGARDS: usize = 16;
+    const LAGGARDS_LATER: usize = 4;
+    /// Above this limit it grows by [`LARGE_STEP`](Concurrency::LARGE_STEP) at most: calls that overtake each other hide
+    /// a short queue there, and the next step must not reach the time-out.
+    const LARGE: usize = 16;
+    const LARGE_STEP: f64 = 2.0;
     /// Most calls in flight. On most machines more threads cost more than they gain.
     pub(super) const MOST: usize = 512;
     /// Growth until the first queue. The latency overshoots by the same factor at most; clients wait for four times the
@@ -113,6 +132,8 @@ impl Concurrency {
             limit: Self::START,
             places: 0,
             in_flight: 0,
+            sent: 0,
+            together: 0,
             base: 0.0,
             base_answers: 0.0,
             latest: None,
@@ -145,12 +166,23 @@ impl Concurrency {
     pub(super) fn sent(&mut self) -> Departure {
         let ahead = self.in_flight;
         self.in_flight += 1;
-        let was_full = self.round.is_full;
-        self.round.is_full |= self.in_flight >= self.limit;
+        self.sent += 1;
+        self.together += 1;
+        if !self.round.is_full && self.in_flight >= self.limit {
+            self.round.is_full = true;
+            self.round.filled_by = self.sent;
+            self.round.together = self.together;
+            let one_in = match self.growth < Self::FAST {
+                true => Self::LAGGARDS_LATER,
+                false => Self::LAGGARDS,
+            };
+            self.round.awaited = self.in_flight - self.in_flight / one_in;
+        }
         Departure {
             round: self.number,
             ahead,
-            fills: self.round.is_full && !was_full,
+            number: self.sent,
+            is_alone: self.limit == 1,
         }
     }
 
@@ -159,17 +191,40 @@ impl Concurrency {
         self.places -= 1;
         let Some(call) = call else { return };
         self.in_flight -= 1;
+        self.together = 0;
         let latency = latency.as_secs_f64();
         if end == CallOutcome::Answered {
             self.latest = Some(latency);
             self.learn_base(call, latency);
         }
-        if call.round != self.number {
-            return;
+        if call.number <= self.round.filled_by {
+            self.round.awaited = self.round.awaited.saturating_sub(1);
         }
-        self.round.is_complete |= call.fills;
+        if call.round == self.number {
+            self.ended(call, latency, end);
+        }
+        if self.round.awaited == 0
+            && let Some(longest) = self.round.longest.take()
+        {
+            self.answered(longest);
+        }
+    }
+
+    /// A call of this round has ended.
+    fn ended(&mut self, call: Departure, latency: f64, end: CallOutcome) {
+        let crowd = match self.limit {
+            ..=Self::FEW => self.limit,
+            limit => limit / 2,
+        };
         match end {
-            CallOutcome::Answered if call.ahead + 1 >= self.crowd() => self.answered(latency),
+            CallOutcome::Answered if self.limit <= Self::FEW && self.round.has(call) => {
+                let is_last = call.number == self.round.filled_by;
+                if is_last || self.excess(latency) > Self::QUEUE {
+                    let longest = self.round.longest.unwrap_or(0.0);
+                    self.round.longest = Some(longest.max(latency));
+                }
+            }
+            CallOutcome::Answered if call.ahead + 1 >= crowd => self.answered(latency),
             CallOutcome::Timeout => self.timed_out(latency),
             _ => {} // a refusal or a failure says nothing
         }
@@ -179,13 +234,12 @@ impl Concurrency {
     /// no queue before.
     fn learn_base(&mut self, call: Departure, latency: f64) {
         let proven = self.before.map_or(0, |before| before.limit * 3 / 4).max(2);
-        let is_free = self.growth >= Self::FAST
-            && call.ahead < proven
-            && self.excess(latency) < Self::NO_QUEUE;
+        let excess = self.excess(latency);
+        let is_free = self.growth >= Self::FAST && call.ahead < proven && excess < Self::NO_QUEUE;
         if self.base_answers == 1.0 && latency * Self::COLD < self.base {
             self.base = latency;
             self.base_answers = 1.5; // both may have been unusual
-        } else if call.ahead == 0 || is_free {
+        } else if call.is_alone || (call.ahead == 0 && excess < Self::QUEUE) || is_free {
             self.count_for_base(latency, 1.0);
         }
     }
@@ -196,18 +250,10 @@ impl Concurrency {
         self.base_answers = all.min(Self::BASE_ANSWERS);
     }
 
-    /// A call is crowded if it leaves with as many in flight.
-    fn crowd(&self) -> usize {
-        match self.limit {
-            ..=Self::FEW => self.limit,
-            limit => limit / 2,
-        }
-    }
-
     fn answered(&mut self, latency: f64) {
         self.round.count(latency);
         let wanted = self.wanted();
-        let is_over = self.round.answers >= wanted && self.round.is_complete;
+        let is_over = self.round.answers >= wanted && self.round.awaited == 0;
         if is_over || self.excess(self.round.sum / wanted) > self.surely(Self::LONG_QUEUE) {
             self.judge();
         }
@@ -250,7 +296,11 @@ impl Concurrency {
         let has_queue = excess > self.surely(Self::QUEUE);
         let has_long_queue = excess > self.surely(Self::LONG_QUEUE);
         self.learn(latency, excess);
-        let growth = self.growth / excess.max(1.0).powi(Self::BRAKE);
+        let step = match self.limit {
+            ..=Self::LARGE => Self::FAST,
+            _ => Self::LARGE_STEP,
+        };
+        let growth = (self.growth / excess.max(1.0).powi(Self::BRAKE)).min(step);
         if has_long_queue || (has_queue && self.round.answers >= self.precise().min(32.0)) {
             let fitting = (self.limit as f64 / excess).round() as usize;
             self.shrink(fitting.max(self.limit / 2), latency);
@@ -352,6 +402,11 @@ impl Round {
         self.answers += 1.0;
         self.sum += latency;
         self.squares += latency * latency;
+    }
+
+    /// Whether the call left together with the one that filled the round.
+    fn has(&self, call: Departure) -> bool {
+        (1..=self.filled_by).contains(&call.number) && call.number + self.together > self.filled_by
     }
 
     fn mean(&self) -> f64 {

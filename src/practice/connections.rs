@@ -45,7 +45,7 @@ pub(crate) trait Serve: Sync {
             let request = match wire::read(&mut reader, stream) {
                 Ok(request) => request,
                 Err(error) => {
-                    // The client is told what is wrong with its request, if that is the error.
+                    // A wrong request gets an answer that says what is wrong.
                     let Some(status) = wire::blame(&error) else {
                         return Err(error);
                     };

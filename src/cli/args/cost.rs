@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::api::Usage;
 use crate::batch::Price;
 use crate::cli::error::CommandError;
-use crate::cli::format::money;
 use crate::cli::prices;
+use crate::text::money;
 
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Cost")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::format::millis;
+use crate::text::millis;
 
 /// Calls within this time of each other come together.
 pub(super) const WAVE: Duration = Duration::from_millis(100);

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::result::USUAL_RETRIES;
 use super::{StrategyComparison, StrategyResult};
-use crate::cli::format::millis;
 use crate::cli::page::Axis;
 use crate::cli::template::{self, TextLook};
+use crate::text::millis;
 
 /// The bars of a small chart: about as many as can be told apart on a phone.
 const BARS: usize = 120;

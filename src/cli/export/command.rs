@@ -7,9 +7,9 @@ use crate::batch::Flags;
 use crate::cli::args::{ExportArgs, ExportOptions};
 use crate::cli::error::CommandError;
 use crate::cli::exit::Exit;
-use crate::cli::format::{counted, grouped};
 use crate::cli::logging::inform;
 use crate::cli::output;
+use crate::text::{counted, grouped};
 
 const NO_FORMAT: &str = "which format? Give --format csv, jsonl, md, txt or batch";
 const AS_MARKDOWN: &str = "written as Markdown: --format chooses another format, -o FILE a file";

@@ -1,7 +1,7 @@
 //! The document: Markdown, a section for each prompt. Control characters are cleaned away.
 
 use super::ExportRow;
-use crate::cli::format::{cleaned, one_line, shortened};
+use crate::text::{cleaned, one_line, shortened};
 
 /// Characters of a prompt's first line that its heading shows: a line of a terminal.
 const HEADING: usize = 80;

@@ -3,8 +3,8 @@
 use jiff::ZonedDateTime;
 use log::{Level, Record};
 
-use crate::cli::format::one_line;
 use crate::cli::style::{Emphasis, paint};
+use crate::text::one_line;
 
 /// The line of a log record.
 pub(super) fn line(record: &Record<'_>) -> String {

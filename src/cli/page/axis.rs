@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::cli::format::{milliseconds, short_number};
+use crate::text::{milliseconds, short_number};
 
 /// One axis of a chart, which `chart.html` draws.
 #[derive(Clone, Debug, PartialEq, Serialize)]

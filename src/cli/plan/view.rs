@@ -6,8 +6,8 @@ use super::forecast::{Forecast, PlanInputs};
 use super::survey::Survey;
 use crate::api::Usage;
 use crate::cli::args::PlanArgs;
-use crate::cli::format::millis;
 use crate::cli::setup;
+use crate::text::millis;
 
 pub(super) fn view(
     args: &PlanArgs,

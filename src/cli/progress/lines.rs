@@ -9,11 +9,9 @@ use serde_json::{Value, json};
 use super::eta;
 use crate::batch::{Allowed, PauseReason, Snapshot};
 use crate::cli::args::CostArgs;
-use crate::cli::format::{
-    countdown, counted, duration, grouped, number, short_number, time_of_day,
-};
 use crate::cli::logging::folded;
 use crate::cli::template::{self, TextLook};
+use crate::text::{countdown, counted, duration, grouped, number, short_number, time_of_day};
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug)]

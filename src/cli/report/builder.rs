@@ -13,10 +13,10 @@ use super::numbers::{
 };
 use crate::batch::{Causes, FailureCause, Flag};
 use crate::cli::fields::RecordFields;
-use crate::cli::format::millis;
 use crate::cli::output::keep_last;
 use crate::journal::RecordAttempt;
 use crate::outcome::CallOutcome;
+use crate::text::millis;
 
 /// Prompts in the lists of the slowest and the most retried.
 const RANKED: usize = 10;

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::cli::format::millis;
 use crate::journal::RecordAttempt;
 use crate::outcome::CallOutcome;
+use crate::text::millis;
 
 /// How a call ended, as a class of the style sheet. They are drawn in this order, from below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -6,16 +6,16 @@ use serde::de::IgnoredAny;
 
 use super::numbers::{RecordRef, Report};
 use crate::cli::fields::RecordFields;
-use crate::cli::format::shortened;
 use crate::cli::output::{RereadError, read_again};
 use crate::journal::{ResultLine, Results};
+use crate::text::shortened;
 
 /// Characters of a prompt that are kept: two lines of a terminal.
 const ASKED: usize = 160;
 /// Characters of a name among others.
 const NAME: usize = 80;
 
-/// Of so many records one has its place noted: a name is found again in less than 1 ms, and a million records take 130 kB.
+/// The place of every 64th record is noted. A name is found again in less than 1 ms, and a million records take 130 kB.
 const STRIDE: u64 = 64;
 
 /// Where some of the records begin, to find the others near them.

@@ -1,12 +1,10 @@
-//! How figures and texts are written for people: one function for each kind, used by the whole face.
+//! How figures are written for people: one function for each kind, used everywhere.
 //!
 //! Pure. Texts that come from outside are cleaned by [`text`](crate::text).
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, ZonedDateTime};
-
-pub(crate) use crate::text::{cleaned, one_line, shortened};
 
 /// A duration to three figures: `7.25 ms`, `1.3 s`, `58 s`, `1 min 42 s`, `2 h 1 min`, `4 d 4 h`.
 pub(crate) fn duration(time: Duration) -> String {
