@@ -334,6 +334,8 @@ mod tests {
         assert_eq!(explain(&summary, &args(), Destination::File).unwrap(), None);
         let no_page = cause(CallOutcome::Rejected, 404, "no such page");
         let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
+        let unsupported = "max_tokens is too large: this model supports at most 16384";
+        let unsupported = cause(CallOutcome::Rejected, 400, unsupported);
         let html = cause(CallOutcome::Unreadable, 200, "<html>");
         let long = cause(
             CallOutcome::Rejected,
@@ -345,6 +347,7 @@ mod tests {
             (missing, "is -m gpt-9 right?"),
             (no_page, "--base-url"),
             (large, "--max-tokens"),
+            (unsupported, "--max-tokens"),
             (html, "--api"),
         ];
         for (cause, expected) in table {

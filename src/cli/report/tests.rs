@@ -195,7 +195,7 @@ fn a_cause_is_told_with_its_class_status_code_message_first_prompts_and_advice()
     }
     let page = page_of(&report);
     assert!(
-        page.contains("<span class=\"word\">line-2</span>, "),
+        page.contains("<span class=\"word\">line-2,</span> "),
         "no break at a hyphen"
     );
     let page = page
