@@ -326,7 +326,7 @@ impl<'a> Batch<'a> {
         Batch { per_call, ..self }
     }
 
-    /// Takes its permits from this limiter instead of its own [`KeyLimiter`](crate::pacing::KeyLimiter). The limiter
+    /// Takes its permits from this limiter instead of its own [`KeyLimiter`]. The limiter
     /// must be on the same clock and have one key for each of the `asks`.
     #[must_use]
     pub fn limited_by(mut self, limiter: Arc<dyn CallLimiter>) -> Self {
