@@ -161,7 +161,7 @@
 //! | storey | rooms |
 //! |---|---|
 //! | pattern | `sync` → [`clock`] → [`cancel`] → [`backoff`] → [`limiter`] → [`retry`] → [`pool`] |
-//! | runner | `names` → `text` → `outcome` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `queue` |
+//! | runner | `names` → `text` → `values` → `files` → `outcome` → `json` → `hints` → `http` → `pacing` → `store` → `share` → `api` → `prompts` → `journal` → `batch` → `bulk` → `queue` |
 //! | face | `practice` → `gate` → `cli` |
 //!
 //! The pattern has no HTTP client, and knows nothing of JSON or language models. Time comes in as an argument everywhere,

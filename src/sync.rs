@@ -1,4 +1,4 @@
-//! What threads meet at: locks, atomics, channels and the threads themselves, for the floors below the wire.
+//! What threads meet at: locks, atomics, channels and the threads themselves.
 //!
 //! They are taken from this one place so that they can be swapped: `tests/model` compiles the same rooms against
 //! primitives that a model checker schedules.
