@@ -12,7 +12,7 @@ use log::{Level, log_enabled};
 use crate::api::CallError;
 use crate::journal::RecordAttempt;
 use crate::prompts::{Prompt, input_line};
-use crate::text::duration;
+use crate::text::{millis, milliseconds};
 
 /// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +201,7 @@ fn attempt_text(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallErr
         None => format!("  {}", error.message),
     });
     let again = attempt.backoff.map_or_else(String::new, |wait| {
-        format!("  (again in {})", duration(wait))
+        format!("  (again in {})", milliseconds(millis(wait)))
     });
     format!("{}  {outcome}  {took:.2} s{why}{again}", prompt.custom_id)
 }
