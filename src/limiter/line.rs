@@ -39,7 +39,11 @@ pub(crate) trait Schedule {
 }
 
 /// Threads in line for a schedule's permits.
+///
+/// Aligned so that the lock does not share a cache line with the count of the `Arc` around it, which each permit
+/// changes twice.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Line<S: Schedule> {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) state: Mutex<LineState<S>>,
