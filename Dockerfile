@@ -1,6 +1,6 @@
 # The program in a small image. Prompts and results are in the folder that is mounted at /work:
 #   docker build -t paceline .
-#   docker run --rm -e OPENAI_API_KEY -v "$PWD:/work" paceline run prompts.txt -m gpt-4o-mini --rpm 500
+#   docker run --rm -e OPENAI_API_KEY --user "$(id -u):$(id -g)" -v "$PWD:/work" paceline run prompts.txt -m gpt-4o-mini --rpm 500
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY . .
