@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::share::{AwayError, PlaceHealth};
 use crate::store::{RedisUrl, StoreError};
+use crate::text::duration;
 use link::{NO_ARGS, script};
 
 pub(crate) use link::QueueLink;
@@ -35,11 +36,9 @@ pub(crate) use worker::{JoinOptions, Worker};
 pub(crate) enum QueueError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("there is no queue {0}")]
-    Missing(Queue),
-    /// The queue existed before, but no longer does.
+    /// The queue does not exist, or no longer.
     #[error("the queue {0} was removed meanwhile, or Redis has lost its data")]
-    Removed(Queue),
+    Gone(Queue),
     #[error("the queue {queue} already has another prompt at line {line}")]
     Changed { line: u64, queue: Queue },
     #[error(
@@ -57,8 +56,11 @@ pub(crate) enum QueueError {
     )]
     Foreign { queue: Queue, problem: String },
     /// Redis has been away for longer than the patience.
-    #[error("Redis has been away for {0:.1?} ({1})")]
-    Away(Duration, Box<QueueError>),
+    #[error("Redis has been away for {} ({error})", duration(*.waited))]
+    Away {
+        waited: Duration,
+        error: Box<QueueError>,
+    },
     /// The wait for Redis was cancelled.
     #[error("the wait for Redis was cancelled")]
     Cancelled,
@@ -74,7 +76,10 @@ impl QueueError {
 impl From<AwayError<QueueError>> for QueueError {
     fn from(error: AwayError<QueueError>) -> Self {
         match error {
-            AwayError::TooLong(waited, error) => QueueError::Away(waited, Box::new(error)),
+            AwayError::TooLong(waited, error) => QueueError::Away {
+                waited,
+                error: Box::new(error),
+            },
             AwayError::Final(error) => error,
             AwayError::Cancelled => QueueError::Cancelled,
         }
@@ -95,15 +100,15 @@ impl Queue {
     /// The state of the queue.
     ///
     /// # Errors
-    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
+    /// [`QueueError::Gone`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn status(&self) -> Result<Status, QueueError> {
-        self.link().status().map_err(never_there)
+        self.link().status()
     }
 
     /// Puts all failed prompts back into the queue. Returns their number.
     ///
     /// # Errors
-    /// [`QueueError::Missing`] if it does not exist; [`QueueError::Store`].
+    /// [`QueueError::Gone`] if it does not exist; [`QueueError::Store`].
     pub(crate) fn retry_failed(&self) -> Result<u64, QueueError> {
         let failed = self.status()?.failed;
         let mut link = self.link();
@@ -122,13 +127,5 @@ impl Queue {
     /// Whether Redis is away; calls wait for it for as long as the patience.
     pub(crate) fn outage(&self, patience: Duration) -> PlaceHealth {
         PlaceHealth::new(format!("Redis at {}", self.0), patience)
-    }
-}
-
-/// The error at a first look: a queue that is not there then has not been removed.
-fn never_there(error: QueueError) -> QueueError {
-    match error {
-        QueueError::Removed(queue) => QueueError::Missing(queue),
-        error => error,
     }
 }

@@ -12,7 +12,7 @@ use log::{Level, log_enabled};
 use crate::api::CallError;
 use crate::journal::RecordAttempt;
 use crate::prompts::{Prompt, input_line};
-use crate::text::{millis, milliseconds};
+use crate::text::{millis, milliseconds, time_of_day};
 
 /// Why a key is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +154,8 @@ fn log_pause(key: usize, wait: Duration, until: SystemTime, why: PauseReason) {
     let until =
         Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
     let until = until.as_str();
-    log::info!(event = "paused", key, pause_ms, until, why = why.name(); "key {key}: {why} until {until}");
+    let back = time_of_day(wait);
+    log::info!(event = "paused", key, pause_ms, until, why = why.name(); "key {key}: {why}, continues {back}");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallError>) {

@@ -200,9 +200,7 @@ impl<'a> BulkRun<'a> {
         summary.end.failed_before += failed.len() as u64;
         summary.end.calls_a_minute = None; // of no interest here
         summary.end.elapsed = clock.now() - began; // most of it was waiting for the batch
-        if let Err(error) = writer.finish() {
-            summary.stop.get_or_insert(Stop::Sink(error.into()));
-        }
+        writer.finish(&mut summary);
         if summary.stop.is_none() {
             summary.stop = self.forget().err().or(self.stop);
         }

@@ -29,26 +29,20 @@ impl Endpoint {
         params: Params,
         connections: usize,
     ) -> Result<Client, CommandError> {
-        let api = args.api.api();
-        let url = self.base_url.as_deref().unwrap_or(api.base_url());
+        let (api, url) = (args.api.api(), self.base_url.as_deref());
+        let uri: Option<Uri> = url.unwrap_or(api.base_url()).parse().ok();
         // A server on this machine has no proxy.
-        let far = url.parse().ok().filter(|url| !is_near(url));
-        let proxy = match far {
-            Some(url) => {
-                proxy::of(&url, |name| env::var(name).ok()).map_err(CommandError::usage)?
-            }
-            None => None,
-        };
+        let far = uri.filter(|uri| !is_near(uri));
+        let proxy = far.map(|uri| proxy::of(&uri, |name| env::var(name).ok()));
         let options = HttpOptions {
             timeout: args.timeout,
             connections,
             ca_cert: args.ca_cert.clone(),
-            proxy,
+            proxy: proxy.transpose().map_err(CommandError::usage)?.flatten(),
             ..HttpOptions::default()
         };
         let http = Http::new(&options).map_err(CommandError::usage)?;
-        let (url, key) = (self.base_url.as_deref(), self.key.as_ref());
-        Ok(Client::over(http, api, url, key, params))
+        Ok(Client::over(http, api, url, self.key.as_ref(), params))
     }
 }
 
@@ -60,7 +54,13 @@ pub(super) fn clients(
     connections: usize,
 ) -> Result<Vec<Client>, CommandError> {
     let headers = headers(args, endpoints)?;
-    let secrets = secrets(endpoints, &headers);
+    let keys = endpoints.iter().filter_map(|one| one.key.as_ref());
+    let urls = endpoints.iter().filter_map(|one| one.base_url.as_deref());
+    // A server may repeat the token alone: `Bearer TOKEN`.
+    let words = headers.iter().filter_map(ExtraHeader::secret);
+    let words = words.flat_map(str::split_whitespace);
+    let secrets = keys.map(Key::expose).chain(urls.flat_map(secrets_of));
+    let secrets = Secrets::new(secrets.chain(words));
     let client = |endpoint: &Endpoint| {
         let client = endpoint.client(args, params.clone(), connections)?;
         Ok(client.with_headers(&headers).hiding(secrets.clone()))
@@ -83,14 +83,12 @@ pub(super) fn of(
         None if has_pairs => pairs(args)?,
         None => keys_at_one_address(args, &*args.api.api(), needs_key)?,
     };
-    match (1..endpoints.len()).find(|n| endpoints[..*n].contains(&endpoints[*n])) {
-        Some(n) => {
-            let message = format!("key {n} is the same key at the same address as an earlier one");
-            let help = "leave one of them out: together they would exceed its rate";
-            Err(CommandError::usage(message).help(help))
-        }
-        None => Ok(endpoints),
+    if let Some(n) = (1..endpoints.len()).find(|n| endpoints[..*n].contains(&endpoints[*n])) {
+        let message = format!("key {n} is the same key at the same address as an earlier one");
+        let help = "leave one of them out: together they would exceed its rate";
+        return Err(CommandError::usage(message).help(help));
     }
+    Ok(endpoints)
 }
 
 /// The headers that the arguments name, for every call.
@@ -99,19 +97,17 @@ fn headers(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<Vec<ExtraHeader>
         let (name, value) = text.split_once(':').ok_or_else(|| {
             CommandError::usage("a --header has no colon: give it as 'NAME: VALUE'")
         })?;
-        ExtraHeader::new(name.trim(), value.trim(), false)
-            .map_err(|why| unusable("--header", name, &why))
+        header("--header", name, value)
     });
     let secret = args.header_env.iter().map(|text| {
         let (name, variable) = text.split_once('=').ok_or_else(|| {
             CommandError::usage("a --header-env has no equals sign: give it as NAME=VARIABLE")
         })?;
-        let value = env::var(variable).map_err(|_| {
+        let unset = |_| {
             let why = format!("names ${variable}, which is not set or not text");
             unusable("--header-env", text, &why)
-        })?;
-        ExtraHeader::new(name.trim(), value.trim(), true)
-            .map_err(|why| unusable("--header-env", text, &why))
+        };
+        header("--header-env", name, &env::var(variable).map_err(unset)?)
     });
     let headers: Vec<_> = plain.chain(secret).collect::<Result<_, _>>()?;
     let key = endpoints.iter().find_map(|endpoint| endpoint.key.as_ref());
@@ -122,26 +118,15 @@ fn headers(args: &ServerArgs, endpoints: &[Endpoint]) -> Result<Vec<ExtraHeader>
     }
 }
 
-fn unusable(option: &str, given: &str, why: &str) -> CommandError {
-    CommandError::usage(format!("{option} {given:?} {why}"))
+/// The header that an option gives.
+fn header(option: &str, name: &str, value: &str) -> Result<ExtraHeader, CommandError> {
+    let is_secret = option == "--header-env";
+    ExtraHeader::new(name.trim(), value.trim(), is_secret)
+        .map_err(|why| unusable(option, name, &why))
 }
 
-/// All that is hidden in what the servers of a run say.
-fn secrets(endpoints: &[Endpoint], headers: &[ExtraHeader]) -> Secrets {
-    let keys = endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.key.as_ref());
-    let addresses = endpoints
-        .iter()
-        .filter_map(|endpoint| endpoint.base_url.as_deref());
-    // A server may repeat the token alone: `Bearer TOKEN`.
-    let headers = headers.iter().filter_map(ExtraHeader::secret);
-    let headers = headers.flat_map(str::split_whitespace);
-    Secrets::new(
-        keys.map(Key::expose)
-            .chain(addresses.flat_map(secrets_of))
-            .chain(headers),
-    )
+fn unusable(option: &str, given: &str, why: &str) -> CommandError {
+    CommandError::usage(format!("{option} {given:?} {why}")).help("correct it, or leave it out")
 }
 
 /// One address, with as many keys as are named.
@@ -218,13 +203,16 @@ pub(super) fn key_in(name: &str) -> Result<Key, CommandError> {
         )
         .help("set the key with export NAME=..., and give --key-env NAME"));
     }
-    let text = env::var_os(name)
-        .ok_or_else(|| CommandError::usage(format!("--key-env names ${name}, which is not set")))
-        .map_err(|error| error.help(format!("set the key with export {name}=...")))?;
+    let help = format!("set the key with export {name}=...");
+    let Some(text) = env::var_os(name) else {
+        let problem = format!("--key-env names ${name}, which is not set");
+        return Err(CommandError::usage(problem).help(help));
+    };
     text.to_str().and_then(Key::new).ok_or_else(|| {
         CommandError::usage(format!(
             "the text in ${name} cannot be a key: it is empty or has characters that no header can carry"
         ))
+        .help(help)
     })
 }
 
@@ -240,15 +228,11 @@ fn base_url(args: &ServerArgs, api: &dyn Api) -> Result<Option<String>, CommandE
 }
 
 fn checked(from: &str, url: &str) -> Result<String, CommandError> {
-    let uri: Option<Uri> = url.parse().ok();
-    let is_usable = uri.is_some_and(|uri| {
-        let host = uri.authority().map_or("", |authority| authority.as_str());
-        let port = host
-            .rsplit(['@', ']'])
-            .next()
-            .and_then(|host| host.split_once(':'));
-        let is_port = port.is_none_or(|(_, port)| port.parse::<u16>().is_ok());
-        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && is_port
+    let is_usable = url.parse().is_ok_and(|uri: Uri| {
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let (place, host) = (uri.authority(), uri.host().unwrap_or_default());
+        let is_whole = place.is_some_and(|place| place.as_str().ends_with(host));
+        is_http && !host.is_empty() && (is_whole || uri.port_u16().is_some())
     });
     match is_usable {
         true => Ok(url.to_owned()),

@@ -14,32 +14,23 @@ use super::logging::{Fields, has_colour, say};
 use super::style::{Emphasis, paint};
 use crate::text::cleaned;
 
-/// Why a command did not do its work: one or more things that are wrong.
+/// Why a command did not do its work, or not to its end.
 #[derive(Debug)]
 pub(super) struct CommandError {
     pub(super) exit: Exit,
-    wrong: Vec<Wrong>,
-    /// Or why it ended early, ready to be told.
-    stopped: Option<String>,
-}
-
-/// One thing that is wrong, and what helps.
-#[derive(Debug, PartialEq, Eq)]
-struct Wrong {
-    message: String,
-    /// What to do, each with its label.
-    next: Vec<(&'static str, String)>,
+    /// `Error` for things that are wrong, `Info` for an early end.
+    level: Level,
+    /// Each thing that is wrong, with what to do: clean, and in colour.
+    texts: Vec<String>,
 }
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Display) -> Self {
-        let wrong = vec![Wrong {
-            message: message.to_string(),
-            next: Vec::new(),
-        }];
+        let begin = paint(Emphasis::Alarm, "error: ", has_colour());
         CommandError {
-            wrong,
-            ..CommandError::early(exit, None)
+            exit,
+            level: Level::Error,
+            texts: vec![begin + &cleaned(&message.to_string())],
         }
     }
 
@@ -52,8 +43,8 @@ impl CommandError {
     pub(super) fn early(exit: Exit, stopped: Option<String>) -> Self {
         CommandError {
             exit,
-            wrong: Vec::new(),
-            stopped,
+            level: Level::Info,
+            texts: stopped.into_iter().collect(),
         }
     }
 
@@ -77,35 +68,31 @@ impl CommandError {
     }
 
     /// Adds what to do about it.
-    pub(super) fn help(self, help: impl Into<String>) -> Self {
-        self.label("help", help.into())
+    pub(super) fn help(self, help: impl AsRef<str>) -> Self {
+        self.label("help", help.as_ref())
     }
 
     /// Adds the page of the guide that explains it.
     pub(super) fn see(self, page: &str) -> Self {
-        self.label("see", page.to_owned())
+        self.label("see", page)
     }
 
-    fn label(mut self, label: &'static str, text: String) -> Self {
-        if let Some(wrong) = self.wrong.last_mut() {
-            wrong.next.push((label, text));
+    fn label(mut self, label: &str, text: &str) -> Self {
+        if let Some(wrong) = self.texts.last_mut() {
+            *wrong += &paint(Emphasis::Good, &format!("\n  {label}: "), has_colour());
+            *wrong += &cleaned(text);
         }
         self
     }
 
     /// Tells people, and returns the exit status.
     pub(super) fn tell(self) -> Exit {
-        if let Some(text) = self.stopped {
-            say(Level::Info, "stopped", text, Fields::new());
-        }
-        for wrong in &self.wrong {
-            let colour = has_colour();
-            let mut text = paint(Emphasis::Alarm, "error: ", colour) + &cleaned(&wrong.message);
-            for (label, next) in &wrong.next {
-                text += &paint(Emphasis::Good, &format!("\n  {label}: "), colour);
-                text += &cleaned(next);
-            }
-            say(Level::Error, "error", text, Fields::new());
+        let event = match self.level {
+            Level::Error => "error",
+            _ => "stopped",
+        };
+        for text in self.texts {
+            say(self.level, event, text, Fields::new());
         }
         self.exit
     }
@@ -114,14 +101,9 @@ impl CommandError {
 #[cfg(test)]
 impl Display for CommandError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for wrong in &self.wrong {
-            f.write_str(&wrong.message)?;
-            wrong
-                .next
-                .iter()
-                .try_for_each(|(label, next)| write!(f, "\n  {label}: {next}"))?;
-        }
-        Ok(())
+        let text = self.texts.join("\n");
+        let text = console::strip_ansi_codes(&text);
+        f.write_str(text.trim_start_matches("error: "))
     }
 }
 
@@ -133,28 +115,27 @@ impl<E: std::error::Error> From<E> for CommandError {
 
 /// Collects what is wrong, so that it is all told at once.
 #[derive(Debug, Default)]
-pub(super) struct Checks(Vec<Wrong>);
+pub(super) struct Checks(Vec<String>);
 
 impl Checks {
     /// Keeps the error for later. The same error is kept once.
     pub(super) fn of<T>(&mut self, result: Result<T, CommandError>) -> Option<T> {
-        let error = match result {
-            Ok(value) => return Some(value),
-            Err(error) => error,
+        let known = &mut self.0;
+        let keep = |text| match known.contains(&text) {
+            true => {}
+            false => known.push(text),
         };
-        for wrong in error.wrong {
-            if !self.0.contains(&wrong) {
-                self.0.push(wrong);
-            }
-        }
-        None
+        result
+            .map_err(|error| error.texts.into_iter().for_each(keep))
+            .ok()
     }
 
     /// All that is wrong.
     pub(super) fn error(self) -> CommandError {
         CommandError {
-            wrong: self.0,
-            ..CommandError::early(Exit::Usage, None)
+            exit: Exit::Usage,
+            level: Level::Error,
+            texts: self.0,
         }
     }
 }

@@ -48,7 +48,7 @@ impl<'a> Input<'a> {
         let mut input = Input::new(&args.prompts, &args.reading)?;
         input.repeat = args.repeat.get();
         input.reading.one_model = args.calls.practice;
-        input.reading.bodies_only = args.calls.request.model.is_none() && !args.calls.practice;
+        input.reading.bodies_only = !args.calls.has_model();
         input.reading.api_path = api_path.to_owned();
         Ok(input)
     }

@@ -4,23 +4,23 @@
 //! not redact what it logs at its finest level, so no setting lets that level through: a key is never logged.
 
 mod json;
-mod people;
 
 use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use console::{Term, measure_text_width};
+use console::Term;
 use env_logger::{Builder, Env, Target, WriteStyle};
-use jiff::Timestamp;
+use jiff::{Timestamp, ZonedDateTime};
 use log::{Level, LevelFilter, Record};
 use serde::Serialize;
 
 pub(super) use self::json::Fields;
 use super::args::LogFormat;
 use super::progress::Screen;
-use super::template::{self, TextLook};
-use crate::text::cleaned;
+use super::style::{Emphasis, paint};
+use super::template::{self, TextLook, folded};
+use crate::text::{cleaned, one_line};
 
 /// Standard error, shared by the whole program.
 static SCREEN: LazyLock<Screen> = LazyLock::new(Screen::default);
@@ -56,11 +56,11 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
     let mut builder = Builder::from_env(
         Env::default().default_filter_or(format!("{level},ureq=warn,ureq_proto=warn")),
     );
-    let line = match format {
+    let write = match format {
         LogFormat::Json => |record: &Record<'_>| json::line(record, Timestamp::now()),
-        LogFormat::Text => |record: &Record<'_>| for_terminal(people::line(record)),
+        LogFormat::Text => |record: &Record<'_>| for_terminal(line(record)),
     };
-    builder.format(move |to, record| writeln!(to, "{}", line(record)));
+    builder.format(move |to, record| writeln!(to, "{}", write(record)));
     // Colours are chosen with the text.
     builder.write_style(WriteStyle::Always);
     builder.target(Target::Pipe(Box::new(AboveTheDrawing)));
@@ -85,8 +85,8 @@ pub(super) fn has_colour() -> bool {
 /// Those of [`template::text`].
 pub(super) fn render(template: &str, values: &impl Serialize) -> io::Result<String> {
     let look = TextLook {
-        width: usize::MAX,
         colour: has_colour(),
+        ..TextLook::ENDLESS
     };
     template::text(template, values, look)
 }
@@ -125,49 +125,58 @@ pub(super) fn say(level: Level, event: &str, text: String, fields: Fields) {
 /// The text as standard error shows it: on a terminal, lines end between words.
 fn for_terminal(text: String) -> String {
     match Term::stderr().size_checked() {
-        Some((_, columns)) => folded(&text, columns.into()),
+        Some((_, columns)) => folded(&text, columns.into(), 2),
         None => text,
     }
 }
 
-/// Lines broken at spaces, but for commands, which people paste. What follows is indented.
-pub(super) fn folded(text: &str, width: usize) -> String {
-    const INDENT: usize = 2;
-    let mut folded = Vec::new();
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len() + INDENT;
-        let mut rest = line.to_owned();
-        while measure_text_width(&rest) >= width && !line.contains("paceline ") {
-            let begin = rest.len() - rest.trim_start().len();
-            let spaces = rest.match_indices(' ').map(|(at, _)| at);
-            let fits = |at: &usize| measure_text_width(&rest[..*at]) < width;
-            let Some(space) = spaces.filter(|at| *at > begin).take_while(fits).last() else {
-                break;
-            };
-            let next = format!("{:indent$}{}", "", rest[space..].trim_start());
-            rest.truncate(space);
-            folded.push(rest.trim_end().to_owned());
-            rest = next;
-        }
-        folded.push(rest);
+/// The line of a log record for people: the local time, and what happened.
+fn line(record: &Record<'_>) -> String {
+    let colour = console::colors_enabled_stderr();
+    let begin = match record.level() {
+        Level::Error => paint(Emphasis::Alarm, "error: ", colour),
+        Level::Warn => paint(Emphasis::Paused, "warning: ", colour),
+        _ => ZonedDateTime::now().strftime("%H:%M:%S  ").to_string(),
+    };
+    begin + &message(record)
+}
+
+/// What the record says, and who says it if not we.
+fn message(record: &Record<'_>) -> String {
+    let text: Vec<_> = record
+        .args()
+        .to_string()
+        .split("  ")
+        .map(one_line)
+        .collect();
+    let text = text.join("  "); // which separates columns
+    match record.target() {
+        "" => text,
+        ours if ours.starts_with("paceline") => text,
+        other => format!("{other}: {text}"),
     }
-    folded.join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn said(target: &str, text: &str) -> String {
+        let mut record = Record::builder();
+        record.target(target);
+        message(&record.args(format_args!("{text}")).build())
+    }
+
     #[test]
-    fn a_long_line_ends_between_words_and_a_command_stays_whole() {
-        let text = "error: the first 20 prompts all failed\n  help: is -m gpt-9 right, really?\n  next  paceline export a.jsonl -o b.csv";
-        let expected = "error: the first 20\n  prompts all failed\n  help: is -m gpt-9\n    right, really?\n  next  paceline export a.jsonl -o b.csv";
-        assert_eq!(folded(text, 21), expected);
-        assert_eq!(folded(text, 200), text);
-        let coloured = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2 failed\u{1b}[0m";
-        let expected = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2\n  failed\u{1b}[0m";
-        assert_eq!(folded(coloured, 18), expected);
-        let whole = "a".repeat(30);
-        assert_eq!(folded(&format!("  {whole} b"), 20), format!("  {whole} b"));
+    fn a_message_is_one_line_with_its_columns() {
+        let call = "line-27  429  0.30 s  rate_limit: Slow\u{1b} down.  (again in 20 s)";
+        let expected = "line-27  429  0.30 s  rate_limit: Slow\u{fffd} down.  (again in 20 s)";
+        assert_eq!(said("paceline::batch", call), expected);
+        assert_eq!(said("", "found a limit\nof 60"), "found a limit of 60");
+    }
+
+    #[test]
+    fn a_message_of_a_library_names_it() {
+        assert_eq!(said("ureq::pool", "so"), "ureq::pool: so");
     }
 }

@@ -33,7 +33,6 @@ mod pull;
 mod push;
 #[cfg(feature = "redis")]
 mod queue;
-mod redis;
 mod report;
 mod results;
 mod run;

@@ -15,14 +15,15 @@ use std::time::{Duration, Instant};
 
 use console::{Term, truncate_str};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use log::{Level, log_enabled};
 use parking_lot::Mutex;
 
-use super::args::{CallArgs, LogFormat, ShowProgress};
+use super::args::{CallArgs, ShowProgress};
 use super::logging::{is_quiet, screen, tell};
+use super::template::TextLook;
 use crate::api::StreamMeter;
 use crate::batch::{Event, View};
 use crate::clock::{Clock, SystemClock};
-use lines::TerminalLook;
 
 /// Four frames a second: a countdown moves, and a slow connection to the terminal keeps up.
 const FRAME: Duration = Duration::from_millis(250);
@@ -36,21 +37,17 @@ enum DisplayMode {
     /// Drawn on a terminal.
     Live,
     /// A line every ten seconds, and one for each long pause unless the log tells of it.
-    Lines {
-        pauses: bool,
-    },
+    Lines,
     Never,
 }
 
 impl DisplayMode {
-    fn choose(show: ShowProgress, log: LogFormat, quiet: bool, terminal: bool) -> Self {
+    fn choose(show: ShowProgress, quiet: bool, terminal: bool) -> Self {
         match show {
             ShowProgress::Never => DisplayMode::Never,
             ShowProgress::Auto if quiet => DisplayMode::Never,
             _ if terminal => DisplayMode::Live,
-            _ => DisplayMode::Lines {
-                pauses: quiet || log == LogFormat::Text,
-            },
+            _ => DisplayMode::Lines,
         }
     }
 }
@@ -73,8 +70,8 @@ impl ProgressDisplay {
     /// Starts to show the batch of this view, whose streams the meter counts. If the system has no thread for it, nothing is
     /// shown.
     pub(super) fn start(args: &CallArgs, view: Arc<View>, meter: Option<Arc<StreamMeter>>) -> Self {
-        let (show, log) = (args.watch.progress, args.watch.log_format);
-        let mode = DisplayMode::choose(show, log, is_quiet(), can_draw());
+        let mode = DisplayMode::choose(args.watch.progress, is_quiet(), can_draw());
+        let pauses = !log_enabled!(target: "paceline::batch", Level::Info);
         let (messages, receiver) = bounded(16);
         let (shown, cost) = (view.clone(), args.cost.clone());
         let now = move || shown.at(SystemClock.now());
@@ -87,7 +84,7 @@ impl ProgressDisplay {
                 draw();
                 follow(&receiver, FRAME, false, draw);
             }
-            DisplayMode::Lines { pauses } => follow(&receiver, PERIOD, pauses, || {
+            DisplayMode::Lines => follow(&receiver, PERIOD, pauses, || {
                 tell(lines::one_line(&now(), &cost, streamed()));
             }),
             DisplayMode::Never => {}
@@ -184,12 +181,12 @@ impl StreamRate {
 }
 
 /// The terminal as it is now.
-fn look() -> TerminalLook {
+fn look() -> TextLook {
     let size = Term::stderr().size_checked();
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].map(|name| env::var(name).unwrap_or_default());
     let locale = locale.into_iter().find(|locale| !locale.is_empty());
     let is_utf8 = |locale: String| locale.to_lowercase().replace('-', "").contains("utf8");
-    TerminalLook {
+    TextLook {
         width: size.map_or(80, |(_, columns)| columns.into()),
         unicode: locale.is_some_and(is_utf8),
         colour: console::colors_enabled_stderr(),
@@ -282,17 +279,16 @@ mod tests {
 
     #[test]
     fn it_is_drawn_on_a_terminal_printed_elsewhere_and_hidden_by_quiet_unless_asked_for() {
-        let text =
-            |show, quiet, terminal| DisplayMode::choose(show, LogFormat::Text, quiet, terminal);
-        assert_eq!(text(ShowProgress::Auto, false, true), DisplayMode::Live);
-        let lines = DisplayMode::Lines { pauses: true };
-        assert_eq!(text(ShowProgress::Auto, false, false), lines);
-        assert_eq!(text(ShowProgress::Auto, true, true), DisplayMode::Never);
-        assert_eq!(text(ShowProgress::Always, true, true), DisplayMode::Live);
-        assert_eq!(text(ShowProgress::Always, true, false), lines);
-        assert_eq!(text(ShowProgress::Never, false, true), DisplayMode::Never);
-        let json = DisplayMode::choose(ShowProgress::Auto, LogFormat::Json, false, false);
-        assert_eq!(json, DisplayMode::Lines { pauses: false });
+        let choose = DisplayMode::choose;
+        assert_eq!(choose(ShowProgress::Auto, false, true), DisplayMode::Live);
+        assert_eq!(choose(ShowProgress::Auto, false, false), DisplayMode::Lines);
+        assert_eq!(choose(ShowProgress::Auto, true, true), DisplayMode::Never);
+        assert_eq!(choose(ShowProgress::Always, true, true), DisplayMode::Live);
+        assert_eq!(
+            choose(ShowProgress::Always, true, false),
+            DisplayMode::Lines
+        );
+        assert_eq!(choose(ShowProgress::Never, false, true), DisplayMode::Never);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::args::PullArgs;
+use super::args::{PullArgs, from_here};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::logging::inform;
+use super::output::is_dash;
 use super::queue;
 use super::results::{cannot_open, torn_note};
 use super::signals::watch_for_interrupts;
@@ -16,31 +17,33 @@ use crate::journal::{Index, Journal, JournalError, Record, RecordId};
 use crate::queue::{Queue, QueueLink, QueueState, Status};
 use crate::text::counted;
 
-/// The file, and what has been written to it.
-struct PulledRecords {
-    journal: Journal,
-    /// What was in the file before.
-    index: Index,
-    written: u64,
-    known: u64,
-}
-
 pub(super) fn run(args: &PullArgs) -> Result<Exit, CommandError> {
     let cancel = CancelToken::new();
     let queue = queue::at(&args.queue)?;
     queue.status().map_err(queue::explain)?;
     let output = output(args, &queue);
-    let mut pull = PulledRecords::open(output.as_deref(), args)?;
+    let (mut journal, index) = open(output.as_deref(), args)?;
     watch_for_interrupts(&cancel, Destination::Pulled)?;
     let to = output.map_or_else(
         || "standard output".to_owned(),
-        |path| path.display().to_string(),
+        |path| from_here(&path).display().to_string(),
     );
-    inform(format!("records of the queue {} to {to}", queue));
-    let pulled = pull.follow(&queue, !args.snapshot, &cancel);
-    let finished = pull.journal.finish();
-    let written = counted(pull.written, "record");
-    let known = pull.known;
+    inform(format!("records of the queue {queue} to {to}"));
+    let (mut written, mut known) = (0, 0);
+    let pulled = follow(&queue, !args.snapshot, &cancel, |records| {
+        for record in records {
+            if is_known(&index, record)? {
+                known += 1;
+            } else {
+                journal.append(record).map_err(unwritten)?;
+                written += 1;
+            }
+        }
+        let now = cancel.clock().now();
+        journal.sync_if_due(now).map_err(unwritten)
+    });
+    let finished = journal.finish();
+    let written = counted(written, "record");
     inform(format!(
         "{written} written to {to}, {known} were there already"
     ));
@@ -56,88 +59,65 @@ fn unwritten(error: JournalError) -> CommandError {
 /// Where the records go; `None` is standard output.
 fn output(args: &PullArgs, queue: &Queue) -> Option<PathBuf> {
     match &args.output {
-        Some(path) => (path != Path::new("-")).then(|| path.clone()),
+        Some(path) => (!is_dash(path)).then(|| path.clone()),
         None => Some(format!("{}.results.jsonl", queue.0.name()).into()),
     }
 }
 
-impl PulledRecords {
-    fn open(output: Option<&Path>, args: &PullArgs) -> Result<Self, CommandError> {
-        let (journal, index) = match output {
-            None => (Journal::stdout(), Index::default()),
-            Some(path) => {
-                let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
-                torn_note(opened.torn, path).into_iter().for_each(inform);
-                (opened.journal, opened.index)
-            }
-        };
-        Ok(PulledRecords {
-            journal,
-            index,
-            written: 0,
-            known: 0,
-        })
-    }
+/// The file, and what was in it before.
+fn open(output: Option<&Path>, args: &PullArgs) -> Result<(Journal, Index), CommandError> {
+    let Some(path) = output else {
+        return Ok((Journal::stdout(), Index::default()));
+    };
+    let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
+    torn_note(opened.torn, path).into_iter().for_each(inform);
+    Ok((opened.journal, opened.index))
+}
 
-    /// Writes records until no more will come, or, without `wait`, until none is there. It returns the state of the queue
-    /// before the last look.
-    fn follow(
-        &mut self,
-        queue: &Queue,
-        wait: bool,
-        cancel: &CancelToken,
-    ) -> Result<Status, CommandError> {
-        /// How long one request waits for records.
-        const WAIT: Duration = Duration::from_millis(250);
-        let outage = queue.outage(queue::PATIENCE);
-        let broken = queue::ends(Destination::Pulled);
-        let mut link = queue.link();
-        let mut last = "0".to_owned();
-        while !cancel.is_cancelled() {
-            let status = link.patiently(&outage, cancel, QueueLink::status);
-            let status = status.map_err(broken)?;
-            let open = wait && status.state() == QueueState::Open;
-            let block = open.then_some(WAIT);
-            let some = link.patiently(&outage, cancel, |link| link.records(&mut last, block));
-            let some = some.map_err(broken)?;
-            if some.is_empty() && !open {
-                return Ok(status);
-            }
-            for record in &some {
-                self.write(record)?;
-            }
-            let now = cancel.clock().now();
-            self.journal.sync_if_due(now).map_err(unwritten)?;
+/// Passes records on until no more will come, or, without `wait`, until none is there. Returns the state of the queue
+/// before the last look.
+fn follow(
+    queue: &Queue,
+    wait: bool,
+    cancel: &CancelToken,
+    mut write: impl FnMut(&[Record]) -> Result<(), CommandError>,
+) -> Result<Status, CommandError> {
+    /// How long one request waits for records.
+    const WAIT: Duration = Duration::from_millis(250);
+    let outage = queue.outage(queue::PATIENCE);
+    let broken = queue::ends(Destination::Pulled);
+    let mut link = queue.link();
+    let mut last = "0".to_owned();
+    while !cancel.is_cancelled() {
+        let status = link.patiently(&outage, cancel, QueueLink::status);
+        let status = status.map_err(broken)?;
+        let open = wait && status.state() == QueueState::Open;
+        let block = open.then_some(WAIT);
+        let some = link.patiently(&outage, cancel, |link| link.records(&mut last, block));
+        let some = some.map_err(broken)?;
+        if some.is_empty() && !open {
+            return Ok(status);
         }
-        Err(ended("interrupted", "", Destination::Pulled))
+        write(&some)?;
     }
+    Err(ended("interrupted", "", Destination::Pulled))
+}
 
-    fn write(&mut self, record: &Record) -> Result<(), CommandError> {
-        if self.is_known(record)? {
-            self.known += 1;
-            return Ok(());
+/// Whether the file had this record before.
+fn is_known(index: &Index, record: &Record) -> Result<bool, CommandError> {
+    let Ok(id) = record.id.parse::<RecordId>() else {
+        return Ok(false);
+    };
+    let status = index.status(&id);
+    match status.is_done(record.text.is_some(), false) {
+        None if status.is_answered() => {
+            let line = id.line;
+            let problem = format!(
+                "line {line} is in the file already with another request, so these are not the results of this queue"
+            );
+            Err(CommandError::usage(problem).help("write them elsewhere with -o"))
         }
-        self.journal.append(record).map_err(unwritten)?;
-        self.written += 1;
-        Ok(())
-    }
-
-    /// Whether the file had it before.
-    fn is_known(&self, record: &Record) -> Result<bool, CommandError> {
-        let Ok(id) = record.id.parse::<RecordId>() else {
-            return Ok(false);
-        };
-        let status = self.index.status(&id);
-        match status.is_done(record.text.is_some(), false) {
-            None if status.is_answered() => {
-                let line = id.line;
-                let problem = format!(
-                    "line {line} is in the file already with another request, so these are not the results of this queue"
-                );
-                Err(CommandError::usage(problem).help("write them elsewhere with -o"))
-            }
-            is_done => Ok(is_done.unwrap_or(false)),
-        }
+        is_done => Ok(is_done.unwrap_or(false)),
     }
 }
 

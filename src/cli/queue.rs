@@ -13,9 +13,10 @@ use super::progress::can_draw;
 use super::signals::watch_for_interrupts;
 use super::stop::{Destination, ended};
 use super::template::{self, TextLook};
-use super::{pull, push, redis, work};
+use super::{pull, push, share, work};
 use crate::cancel::CancelToken;
 use crate::queue::{Queue, QueueError, QueueLink, QueueState, Status};
+use crate::store::RedisUrl;
 use crate::text::counted;
 
 pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
@@ -40,7 +41,10 @@ pub(super) fn run(action: QueueAction) -> Result<Exit, CommandError> {
 
 /// The queue at a URL.
 pub(super) fn at(url: &QueueUrl) -> Result<Queue, CommandError> {
-    Ok(Queue(redis::url(&url.url)?))
+    Ok(Queue(RedisUrl::parse(
+        &url.url,
+        share::password().as_deref(),
+    )?))
 }
 
 /// How long Redis may be away: as long as the default of `--max-wait`.
@@ -50,7 +54,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 pub(super) fn explain(error: QueueError) -> CommandError {
     let said = CommandError::usage(&error);
     match &error {
-        QueueError::Missing(_) => said.help("paceline queue push creates it"),
+        QueueError::Gone(queue) => CommandError::usage(format!("there is no queue {queue}"))
+            .help("paceline queue push creates it"),
         QueueError::Changed { .. } => said.help(
             "one queue is for one input: name another with ?name=NAME, or remove this one with paceline queue remove",
         ),
@@ -79,7 +84,7 @@ pub(super) fn ends(to: Destination) -> impl Fn(QueueError) -> CommandError + Cop
     move |error| match error {
         QueueError::Cancelled => ended("interrupted", "", to),
         QueueError::Changed { .. } | QueueError::TooFar(_) => explain(error),
-        QueueError::Removed(_) => ended("queue", error, Destination::GoneQueue),
+        QueueError::Gone(_) => ended("queue", error, Destination::GoneQueue),
         error => ended("queue", error, to),
     }
 }

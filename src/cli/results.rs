@@ -11,14 +11,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, from_here};
 use super::error::CommandError;
 use super::input::Input;
 use super::output::{is_dash, is_same_file, is_special};
 use super::schema;
 use super::setup;
 use crate::api::Client;
-use crate::batch::{Resume, body, record_id};
+use crate::batch::{Resume, Stop, Summary, body, record_id};
 use crate::clock::{Clock, SystemClock};
 use crate::journal::{Folder, Journal, JournalError, Record, RecordId, Results, ResumeDiff};
 use crate::json::Json;
@@ -34,62 +34,58 @@ pub(super) struct RunResults {
 }
 
 /// The results file, and the folder with a file for each answer.
+///
+/// A thread syncs a journal to which nothing is appended for a while, so that a power cut costs a second's records at
+/// most. It ends with this value. If the system has no thread for it, records are synced when others follow.
 pub(super) struct ResultsWriter {
     journal: Arc<Mutex<Journal>>,
     folder: Option<Folder>,
-    idle: IdleSync,
-}
-
-impl ResultsWriter {
-    /// Writes the record first: it is the truth, and the file in the folder can be made from it.
-    pub(super) fn write(&mut self, record: &Record) -> Result<(), JournalError> {
-        self.idle.check()?;
-        self.journal.lock().append(record)?;
-        if let Some(folder) = &self.folder {
-            folder.write(record)?;
-        }
-        Ok(())
-    }
-
-    /// Writes what is still in memory to the disk.
-    pub(super) fn finish(self) -> Result<(), JournalError> {
-        self.idle.check()?;
-        self.journal.lock().sync()
-    }
-}
-
-/// Syncs a journal to which nothing is appended for a while, so that a power cut costs a second's records at most. The
-/// thread ends with this value. If the system has no thread for it, records are synced when others follow.
-struct IdleSync {
+    /// The error of a sync while nothing was written.
     failed: Receiver<JournalError>,
     _ends: Sender<()>,
 }
 
-impl IdleSync {
-    fn start(journal: &Arc<Mutex<Journal>>) -> Self {
+impl ResultsWriter {
+    fn new(journal: Journal, folder: Option<Folder>) -> Self {
         /// The sync is due within a second of a write; this is how late it may be noticed.
         const LOOK: Duration = Duration::from_millis(100);
-        let journal = journal.clone();
+        let journal = Arc::new(Mutex::new(journal));
+        let idle = journal.clone();
         let (fail, failed) = bounded(1);
-        let (ends, ended) = bounded::<()>(0);
+        let (_ends, ended) = bounded::<()>(0);
         let look = move || {
             while ended.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                if let Err(error) = journal.lock().sync_if_due(SystemClock.now()) {
+                if let Err(error) = idle.lock().sync_if_due(SystemClock.now()) {
                     let _ = fail.try_send(error);
                     return;
                 }
             }
         };
         let _ = thread::Builder::new().name("sync".into()).spawn(look);
-        IdleSync {
+        ResultsWriter {
+            journal,
+            folder,
             failed,
-            _ends: ends,
+            _ends,
         }
     }
 
-    /// The error of a sync while nothing was written.
-    fn check(&self) -> Result<(), JournalError> {
-        self.failed.try_recv().map_or(Ok(()), Err)
+    /// Writes the record first: it is the truth, and the file in the folder can be made from it.
+    pub(super) fn write(&mut self, record: &Record) -> Result<(), JournalError> {
+        self.failed.try_recv().map_or(Ok(()), Err)?;
+        self.journal.lock().append(record)?;
+        match &self.folder {
+            Some(folder) => folder.write(record).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what is still in memory to the disk. If that fails, the batch counts as stopped.
+    pub(super) fn finish(self, summary: &mut Summary) {
+        let synced = self.failed.try_recv().map_or(Ok(()), Err);
+        if let Err(error) = synced.and_then(|()| self.journal.lock().sync()) {
+            summary.stop.get_or_insert(Stop::Sink(error.into()));
+        }
     }
 }
 
@@ -154,14 +150,8 @@ pub(super) fn open(
             folder.catch_up(results.map(|record| Ok::<_, CommandError>(record?)))?;
         }
     }
-    let journal = Arc::new(Mutex::new(journal));
-    let writer = ResultsWriter {
-        idle: IdleSync::start(&journal),
-        journal,
-        folder,
-    };
     Ok(RunResults {
-        writer,
+        writer: ResultsWriter::new(journal, folder),
         resume,
         notes,
     })
@@ -176,12 +166,11 @@ pub(super) fn cannot_open(error: JournalError) -> CommandError {
 }
 
 pub(super) fn torn_note(bytes: u64, path: &Path) -> Option<String> {
-    (bytes > 0).then(|| {
-        format!(
-            "cut off an unfinished record ({bytes} bytes) at the end of {}: its prompt will be sent again",
-            path.display()
-        )
-    })
+    let path = from_here(path).display();
+    let note = format!(
+        "cut off an unfinished record ({bytes} bytes) at the end of {path}: its prompt will be sent again"
+    );
+    (bytes > 0).then_some(note)
 }
 
 fn restart(args: &RunArgs, path: &Path, notes: &mut Vec<String>) -> Result<Journal, CommandError> {
@@ -191,7 +180,8 @@ fn restart(args: &RunArgs, path: &Path, notes: &mut Vec<String>) -> Result<Journ
         // Named as the user named the results, unless those were a link to somewhere else.
         let near = old.file_name().map(|name| path.with_file_name(name));
         let old = near.filter(|near| near.exists()).unwrap_or(old);
-        notes.push(format!("the earlier results are kept as {}", old.display()));
+        let old = from_here(&old).display();
+        notes.push(format!("the earlier results are kept as {old}"));
     }
     Ok(journal)
 }
@@ -330,8 +320,8 @@ mod tests {
         journal.append(&record).unwrap(); // synced at once, so that the next is not
         journal.append(&record).unwrap();
         fs::remove_file(&path).unwrap();
-        let idle = IdleSync::start(&Arc::new(Mutex::new(journal)));
-        let error = idle.failed.recv_timeout(Duration::from_secs(30)).unwrap();
+        let writer = ResultsWriter::new(journal, None);
+        let error = writer.failed.recv_timeout(Duration::from_secs(30)).unwrap();
         assert!(matches!(error, JournalError::Damaged(_)), "{error}");
     }
 

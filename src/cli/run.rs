@@ -16,7 +16,7 @@ use super::stop::{self, Destination};
 use super::summary::{self, EndLine};
 use super::{share, signals};
 use crate::api::{ApiKind, Ask, Client};
-use crate::batch::{Batch, Resume, Stop, Summary, Twins, body, record_id};
+use crate::batch::{Batch, Resume, Summary, Twins, body, record_id};
 use crate::prompts::{Prompt, PromptError};
 use crate::text::{counted, size};
 
@@ -34,8 +34,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let checked = input
         .as_ref()
         .and_then(|input| checks.of(input.check(|prompt| oversized.look(prompt, &draft))));
-    let has_model = calls.request.model.is_some() || calls.practice;
-    if !has_model && !args.prompts.exists() && checked.is_none() {
+    if !calls.has_model() && !args.prompts.exists() && checked.is_none() {
         checks.of::<()>(Err(setup::no_model()));
     }
     let (Some(output), Some(session), Some(input), Some(checked), Some(())) =
@@ -111,9 +110,7 @@ fn send<'b>(
         |batch| prepare(batch).joining(args.per_call.get()),
         |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
-    if let Err(error) = writer.finish() {
-        summary.stop.get_or_insert(Stop::Sink(error.into()));
-    }
+    writer.finish(&mut summary);
     summary
 }
 
@@ -159,7 +156,7 @@ fn next(args: &RunArgs, results: &Path, summary: &Summary) -> Vec<String> {
 fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
     if args.per_call.get() > 1 && args.calls.server.api != ApiKind::Embeddings {
         let problem = "--per-call is for --api embeddings: other APIs take one prompt a call";
-        return Err(CommandError::usage(problem));
+        return Err(CommandError::usage(problem).help("leave --per-call out"));
     }
     Ok(())
 }
@@ -177,8 +174,8 @@ fn twins(args: &RunArgs, input: &Input<'_>, client: &Client) -> Result<Twins, Co
         return Ok(twins);
     }
     if !input.is_file() {
-        let help = "--dedupe needs a file, which can be read twice: prompts of a pipe are sent as they come";
-        return Err(CommandError::usage(help));
+        let problem = "--dedupe needs a file: prompts of a pipe are sent as they come";
+        return Err(CommandError::usage(problem).help("write the prompts to a file first"));
     }
     for prompt in input.checked_prompts()? {
         let prompt = prompt?;

@@ -1,11 +1,11 @@
 //! The rate that is shared with other processes, if `--share` is given.
 
+use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::RateArgs;
 use super::error::CommandError;
-use super::redis;
 use crate::api::Client;
 use crate::clock::Clock;
 use crate::pacing::{CallLimiter, RateLimit};
@@ -33,13 +33,19 @@ pub(super) fn connect(
     }
     let options = ShareOptions {
         place: place.clone(),
-        password: redis::password(),
+        password: password(),
         names: clients.iter().map(Client::pace_name).collect(),
         rate,
         tokens: args.tpm,
         patience,
     };
     Ok(Some(options.connect(clock)?))
+}
+
+/// The password of Redis, which is not an argument because every user of the machine can see those.
+pub(super) fn password() -> Option<String> {
+    let password = env::var("PACELINE_REDIS_PASSWORD").ok();
+    password.filter(|password| !password.is_empty())
 }
 
 /// A line for the beginning of a run.

@@ -5,10 +5,9 @@
 //! `right(columns)` make columns, `row` a label, `wrap(indent)` lines; `good`, `bad`, `alarm`, `paused` and `dim` give colour.
 
 use std::io;
-use std::mem;
 use std::time::Duration;
 
-use console::{Term, truncate_str};
+use console::{Term, measure_text_width, truncate_str};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
@@ -26,6 +25,8 @@ pub(super) struct TextLook {
     /// Columns.
     pub(super) width: usize,
     pub(super) colour: bool,
+    /// Whether it shows more than ASCII.
+    pub(super) unicode: bool,
 }
 
 impl TextLook {
@@ -33,12 +34,13 @@ impl TextLook {
     pub(super) const PLAIN: TextLook = TextLook {
         width: 80,
         colour: false,
+        unicode: true,
     };
 
     /// Where a line may be of any length.
     pub(super) const ENDLESS: TextLook = TextLook {
         width: usize::MAX,
-        colour: false,
+        ..TextLook::PLAIN
     };
 
     /// Standard output as it is now.
@@ -47,6 +49,7 @@ impl TextLook {
         TextLook {
             width: size.map_or(Self::PLAIN.width, |(_, columns)| columns.into()),
             colour: console::colors_enabled(),
+            ..Self::PLAIN
         }
     }
 }
@@ -87,9 +90,10 @@ pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> i
     environment.add_filter("left", left);
     environment.add_filter("right", right);
     environment.add_filter("wrap", move |text: &str, indent: usize| {
-        let lines = wrapped(text, look.width.saturating_sub(indent));
+        let width = look.width.saturating_sub(indent).saturating_add(1);
+        let lines = folded(&text::one_line(text), width, 0);
         // The line feeds are ours, not the value's.
-        Value::from_safe_string(lines.join(&format!("\n{:indent$}", "")))
+        Value::from_safe_string(lines.replace('\n', &format!("\n{:indent$}", "")))
     });
     let colours = [
         ("alarm", Emphasis::Alarm),
@@ -154,21 +158,29 @@ fn local_time(moment: &str) -> Result<String, Error> {
     Ok(local.strftime("%Y-%m-%d %H:%M:%S %Z").to_string())
 }
 
-/// Lines of at most this many characters, broken at spaces.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let word = text::cleaned(word);
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
-            lines.push(mem::take(&mut line));
-        } else if !line.is_empty() {
-            line.push(' ');
+/// Lines narrower than that, broken at spaces. The following lines of a sentence have this indent in addition to its own.
+/// With an indent, commands stay whole: people paste them.
+pub(super) fn folded(text: &str, width: usize, indent: usize) -> String {
+    let mut folded = Vec::new();
+    for line in text.lines() {
+        let is_whole = indent > 0 && line.contains("paceline ");
+        let indent = line.len() - line.trim_start().len() + indent;
+        let mut rest = line.to_owned();
+        while measure_text_width(&rest) >= width && !is_whole {
+            let begin = rest.len() - rest.trim_start().len();
+            let spaces = rest.match_indices(' ').map(|(at, _)| at);
+            let fits = |at: &usize| measure_text_width(&rest[..*at]) < width;
+            let Some(space) = spaces.filter(|at| *at > begin).take_while(fits).last() else {
+                break;
+            };
+            let next = format!("{:indent$}{}", "", rest[space..].trim_start());
+            rest.truncate(space);
+            folded.push(rest.trim_end().to_owned());
+            rest = next;
         }
-        line += &word;
+        folded.push(rest);
     }
-    lines.push(line);
-    lines
+    folded.join("\n")
 }
 
 #[cfg(test)]
@@ -211,6 +223,7 @@ mod tests {
         let look = TextLook {
             width: 12,
             colour: true,
+            ..TextLook::PLAIN
         };
         let values = json!({"long": "one two three four"});
         let cut = text("{{ long|bad }}", &values, look).unwrap();
@@ -218,5 +231,20 @@ mod tests {
         assert!(cut.starts_with("\u{1b}[31mone"), "{cut:?}");
         let wrapped = text("--{{ long|wrap(2) }}", &values, look).unwrap();
         assert_eq!(wrapped, "--one two\n  three four");
+    }
+    #[test]
+    fn a_long_line_ends_between_words_and_a_command_stays_whole() {
+        let text = "error: the first 20 prompts all failed\n  help: is -m gpt-9 right, really?\n  next  paceline export a.jsonl -o b.csv";
+        let expected = "error: the first 20\n  prompts all failed\n  help: is -m gpt-9\n    right, really?\n  next  paceline export a.jsonl -o b.csv";
+        assert_eq!(folded(text, 21, 2), expected);
+        assert_eq!(folded(text, 200, 2), text);
+        let coloured = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2 failed\u{1b}[0m";
+        let expected = "\u{1b}[32m✓ 1 answered\u{1b}[0m, \u{1b}[31m✗ 2\n  failed\u{1b}[0m";
+        assert_eq!(folded(coloured, 18, 2), expected);
+        let whole = "a".repeat(30);
+        assert_eq!(
+            folded(&format!("  {whole} b"), 20, 2),
+            format!("  {whole} b")
+        );
     }
 }

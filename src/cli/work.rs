@@ -22,9 +22,7 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     let session = Session::new(calls)?;
     let (setup, cancel) = (&session.setup, &session.cancel);
     signals::watch_for_interrupts(cancel, Destination::Queue)?;
-    let Some(worker) = join(args, &queue, setup, cancel)? else {
-        return Ok(Exit::Interrupted);
-    };
+    let worker = join(args, &queue, setup, cancel)?;
     let resume = Resume::default();
     let beginning = summary::beginning(setup, Some(queue.to_string()), None, &resume)?;
     inform(beginning);
@@ -55,17 +53,25 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     session.sum_up(&summary, &records, destination)
 }
 
-/// Joins the other workers; `None` if interrupted while waiting for the queue to be created.
+/// Joins the other workers, once the queue is there.
 fn join(
     args: &WorkArgs,
     queue: &Queue,
     setup: &Setup,
     cancel: &CancelToken,
-) -> Result<Option<Worker>, CommandError> {
+) -> Result<Worker, CommandError> {
     /// How often to look for a queue that does not exist yet.
     const LOOK: Duration = Duration::from_millis(500);
-    let calls = &args.calls;
-    let has_model = calls.request.model.is_some() || calls.practice;
+    let has_model = args.calls.has_model();
+    let status = loop {
+        match queue.status() {
+            Err(QueueError::Gone(_)) if args.wait && cancel.sleep(LOOK).is_ok() => {}
+            status => break queue::first(status, cancel, Destination::Queue)?,
+        }
+    };
+    if status.plain && !has_model {
+        return Err(no_model());
+    }
     let options = JoinOptions {
         name: name(),
         request: String::from_utf8_lossy(&setup.clients[0].request("")).into_owned(),
@@ -73,24 +79,10 @@ fn join(
         keep: args.keep,
         claim_after: args.claim_after,
         stay: args.wait,
-        patience: calls.bounds.max_wait,
+        patience: args.calls.bounds.max_wait,
     };
-    loop {
-        match queue.status() {
-            Ok(status) if status.plain && !has_model => return Err(no_model()),
-            Ok(_) => {
-                let worker = queue.join(options, cancel.clone());
-                return worker.map(Some).map_err(queue::explain);
-            }
-            Err(QueueError::Missing(_)) if args.wait => {
-                if cancel.sleep_until(cancel.clock().now() + LOOK).is_err() {
-                    return Ok(None);
-                }
-            }
-            Err(_) if cancel.is_cancelled() => return Ok(None),
-            Err(error) => return Err(queue::explain(error)),
-        }
-    }
+    let worker = queue.join(options, cancel.clone());
+    worker.map_err(queue::explain)
 }
 
 /// The machine, the process, and a random number, because containers may have the first two in common.

@@ -72,7 +72,7 @@ impl QueueLink {
     /// The state of the queue.
     ///
     /// # Errors
-    /// [`QueueError::Removed`] if it does not exist.
+    /// [`QueueError::Gone`] if it does not exist.
     pub(crate) fn status(&mut self) -> Result<Status, QueueError> {
         let json: String = self.run(&script::STATUS, NO_ARGS)?;
         self.parse(&json)
@@ -147,7 +147,7 @@ impl QueueLink {
         const GONE: [&str; 3] = ["GONE", "NOGROUP", "UNBLOCKED"];
         match &error {
             StoreError::Refused(_, why) if GONE.iter().any(|code| why.contains(code)) => {
-                QueueError::Removed(self.queue.clone())
+                QueueError::Gone(self.queue.clone())
             }
             _ => QueueError::Store(error),
         }

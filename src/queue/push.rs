@@ -78,7 +78,7 @@ impl Push {
     /// Sends the current chunk, which may be empty.
     ///
     /// # Errors
-    /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Removed`] if the queue is gone with the
+    /// [`QueueError::Changed`] at a line that has another prompt; [`QueueError::Gone`] if the queue is gone with the
     /// prompts that were added before; [`QueueError::Store`], and the flush can be repeated.
     pub(crate) fn flush(&mut self) -> Result<(), QueueError> {
         let args = (Self::PROMISE_MS, !self.begun, &self.chunk);
@@ -104,7 +104,7 @@ impl Push {
     /// Marks the push as complete, after its last flush, or as interrupted: the input has more prompts.
     ///
     /// # Errors
-    /// [`QueueError::Removed`]; [`QueueError::Store`].
+    /// [`QueueError::Gone`]; [`QueueError::Store`].
     pub(crate) fn end(&mut self, complete: bool) -> Result<(), QueueError> {
         self.link.run(&script::PUSHED, complete)
     }

@@ -18,7 +18,7 @@ struct TakenPrompt {
 }
 
 impl TakenPrompts {
-    /// Adds a prompt. Returns false if this worker taken it already, before it was handed on; the new entry then replaces
+    /// Adds a prompt. Returns false if this worker has taken it already, before it was handed on; the new entry then replaces
     /// the old one.
     pub(super) fn take(&mut self, line: u64, entry: String) -> bool {
         let in_flight = self.prompts.get(&line).map(|taken| taken.in_flight);

@@ -13,12 +13,13 @@ use redis::streams::StreamId;
 
 use super::link::{QueueLink, script};
 use super::taken::TakenPrompts;
-use super::{Queue, QueueError, never_there};
+use super::{Queue, QueueError};
 use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
 use crate::journal::{JournalError, Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
 use crate::share::PlaceHealth;
+use crate::text::duration;
 
 /// The options of a worker: plain data.
 #[derive(Clone, Debug)]
@@ -58,7 +59,7 @@ impl Queue {
     /// Joins the workers of this queue. The worker cancels `cancel` when it cannot continue.
     ///
     /// # Errors
-    /// [`QueueError::Missing`] if the queue does not exist; [`QueueError::OtherRequest`] if the other workers send another
+    /// [`QueueError::Gone`] if the queue does not exist; [`QueueError::OtherRequest`] if the other workers send another
     /// request; [`QueueError::Store`].
     pub(crate) fn join(
         &self,
@@ -82,8 +83,7 @@ impl Queue {
             ..
         } = &worker.options;
         let args = (name, worker.alive_for(), request, *keep);
-        let joined = self.link().run(&script::JOIN, args);
-        let (theirs, queue_id): (String, String) = joined.map_err(never_there)?;
+        let (theirs, queue_id): (String, String) = self.link().run(&script::JOIN, args)?;
         if !theirs.is_empty() {
             let ours = worker.options.request;
             return Err(QueueError::OtherRequest { theirs, ours });
@@ -160,7 +160,7 @@ impl Worker {
     pub(crate) fn lost(&self) -> Option<(JournalError, bool)> {
         let lost = self.lost.lock();
         let error = lost.as_ref()?;
-        let is_gone = matches!(error, QueueError::Removed(_));
+        let is_gone = matches!(error, QueueError::Gone(_));
         Some((self.cannot_write(error), is_gone))
     }
 
@@ -260,9 +260,9 @@ impl Worker {
                 Ok(CHUNK..) => {}
                 Ok(_) => return,
                 Err(error) => {
-                    let after = self.options.claim_after;
+                    let after = duration(self.options.claim_after);
                     return warn!(
-                        "cannot leave the queue: {error}; other workers take its prompts after {after:?}"
+                        "cannot leave the queue: {error}; other workers take its prompts after {after}"
                     );
                 }
             }

@@ -339,6 +339,13 @@ pub(in crate::cli) struct RateArgs {
     pub(in crate::cli) share: Option<String>,
 }
 
+impl CallArgs {
+    /// Whether prompts without a body of their own can be sent.
+    pub(in crate::cli) fn has_model(&self) -> bool {
+        self.request.model.is_some() || self.practice
+    }
+}
+
 impl RateArgs {
     /// Whether the server has no limit: `--rpm none`.
     pub(in crate::cli) fn has_no_limit(&self) -> bool {

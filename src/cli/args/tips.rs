@@ -75,12 +75,9 @@ fn again(words: &[String], prompts: &str, option: &str) -> String {
         return format!("paceline run {} … {option}", quoted(&[prompts]));
     }
     // With --restart, everything would be sent once more.
-    let kept = words
-        .iter()
-        .filter(|word| *word != "--restart" && *word != option);
-    let mut kept: Vec<_> = kept.map(String::as_str).collect();
-    kept.push(option);
-    quoted(&kept)
+    let is_kept = |word: &&String| *word != "--restart" && *word != option;
+    let kept: Vec<_> = words.iter().filter(is_kept).collect();
+    format!("{} {option}", quoted(&kept))
 }
 
 /// Words as a shell reads them.
@@ -165,6 +162,11 @@ mod tests {
             let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
             again(&words, "my p.txt", "--retry-failed")
         };
+        let words = ["paceline", "run", "p.txt"].map(str::to_owned);
+        assert_eq!(
+            again(&words, "p.txt", "--via batch"),
+            "paceline run p.txt --via batch"
+        );
         assert_eq!(
             said(&[
                 "paceline",

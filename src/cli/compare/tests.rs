@@ -159,7 +159,7 @@ fn no_line_is_wider_than_a_terminal_and_a_wide_one_is_used() {
     let widest = |width| {
         let look = TextLook {
             width,
-            colour: false,
+            ..TextLook::PLAIN
         };
         let text = many.to_text(look).unwrap();
         text.lines().map(|line| line.chars().count()).max().unwrap()

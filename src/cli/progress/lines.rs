@@ -9,18 +9,8 @@ use serde_json::{Value, json};
 use super::eta;
 use crate::batch::{Allowed, PauseReason, Snapshot};
 use crate::cli::args::CostArgs;
-use crate::cli::logging::folded;
-use crate::cli::template::{self, TextLook};
+use crate::cli::template::{self, TextLook, folded};
 use crate::text::{countdown, counted, duration, grouped, number, short_number, time_of_day};
-
-/// What a terminal can show.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct TerminalLook {
-    /// In columns. No line is as wide: one that is may be wrapped.
-    pub(super) width: usize,
-    pub(super) unicode: bool,
-    pub(super) colour: bool,
-}
 
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong. `streamed` is the rate at which tokens come,
 /// in tokens a second, if answers are streams.
@@ -28,7 +18,7 @@ pub(super) fn screen(
     now: &Snapshot,
     cost: &CostArgs,
     streamed: Option<f64>,
-    look: TerminalLook,
+    look: TextLook,
 ) -> Vec<String> {
     let mut view = view(now, cost, streamed);
     view["width"] = look.width.into();
@@ -50,8 +40,8 @@ pub(super) fn one_line(now: &Snapshot, cost: &CostArgs, streamed: Option<f64>) -
 
 fn render(template: &str, view: &Value, colour: bool) -> String {
     let look = TextLook {
-        width: usize::MAX,
         colour,
+        ..TextLook::ENDLESS
     };
     // None that tests have not found.
     template::text(template, view, look).unwrap_or_else(|error| error.to_string())
@@ -103,7 +93,7 @@ fn fitting(line: &str, width: usize) -> Vec<String> {
         }
         fitting += piece;
     }
-    let folded = folded(&fitting, width.max(2));
+    let folded = folded(&fitting, width.max(2), 2);
     let lines = folded.lines().take(MOST_LINES);
     lines
         .map(|line| truncate_str(line, room, "").into())

@@ -302,7 +302,11 @@ fn figures_of_a_narrow_terminal_stand_below_each_other_and_colour_is_a_choice() 
             call(2, 600, json!({"took_ms": 1250})),
         ],
     )];
-    let look = |width, colour| TextLook { width, colour };
+    let look = |width, colour| TextLook {
+        width,
+        colour,
+        ..TextLook::PLAIN
+    };
     let report = report(&records);
     let of = |look| report.to_text("$", look).unwrap();
     let narrow = of(look(50, false));

@@ -6,7 +6,7 @@ use crate::batch::{Causes, Pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn screen(now: &Snapshot, cost: &CostArgs, look: TerminalLook) -> Vec<String> {
+fn screen(now: &Snapshot, cost: &CostArgs, look: TextLook) -> Vec<String> {
     super::screen(now, cost, None, look)
 }
 
@@ -119,7 +119,7 @@ fn from_a_pipe() -> Snapshot {
     }
 }
 
-const PLAIN: TerminalLook = TerminalLook {
+const PLAIN: TextLook = TextLook {
     width: 80,
     unicode: false,
     colour: false,
@@ -205,7 +205,7 @@ fn on_eighty_columns() {
 
 #[test]
 fn on_forty_columns() {
-    let narrow = TerminalLook { width: 40, ..PLAIN };
+    let narrow = TextLook { width: 40, ..PLAIN };
     let expected = [
         "  37 %  743 of 2,000  2 min 18 s left",
         "  740 answered   3 failed   9 retried",
@@ -219,7 +219,7 @@ fn on_forty_columns() {
 
 #[test]
 fn what_goes_wrong_is_told_in_whole_words_and_in_three_lines_at_most() {
-    let narrow = TerminalLook { width: 40, ..PLAIN };
+    let narrow = TextLook { width: 40, ..PLAIN };
     let dead = Snapshot {
         answered: 0,
         calls: 1,
@@ -242,7 +242,7 @@ fn what_goes_wrong_is_told_in_whole_words_and_in_three_lines_at_most() {
 #[test]
 fn tokens_a_second_are_shown_where_answers_are_streams_at_every_width() {
     for width in [50, 80, 200] {
-        let look = TerminalLook { width, ..PLAIN };
+        let look = TextLook { width, ..PLAIN };
         let lines = super::screen(&steady(), &cost(), Some(1234.4), look);
         assert_eq!(lines[4], "  stream 1,234 tokens a second", "{lines:#?}");
     }
@@ -306,7 +306,7 @@ fn earlier_runs_count_in_the_bar_and_are_named() {
 
 #[test]
 fn colours_tell_good_bad_and_paused_apart() {
-    let coloured = TerminalLook {
+    let coloured = TextLook {
         colour: true,
         unicode: true,
         ..PLAIN
@@ -330,7 +330,7 @@ fn colours_tell_good_bad_and_paused_apart() {
         .fold(lines.join("\n"), |text, code| {
             text.replace(&format!("\u{1b}{code}"), "")
         });
-    let unicode = TerminalLook {
+    let unicode = TextLook {
         colour: false,
         ..coloured
     };
@@ -369,7 +369,7 @@ fn no_line_is_ever_as_wide_as_the_terminal() {
         huge,
     ] {
         for width in 0..200 {
-            let lines = screen(&now, &cost, TerminalLook { width, ..PLAIN });
+            let lines = screen(&now, &cost, TextLook { width, ..PLAIN });
             assert!(
                 lines
                     .iter()
