@@ -29,7 +29,7 @@ use crate::text::counted;
 /// Whether a run can do what it is to do about batches: go through one, or keep off the prompts of one.
 pub(super) fn check(args: &RunArgs, results: Option<&Path>) -> Result<(), CommandError> {
     check_via(args)?;
-    match (args.via, results) {
+    match (&args.via, results) {
         (Some(_), Some(_)) | (None, None) => Ok(()),
         (None, Some(results)) => refuse_if_under_way(args, results),
         (Some(_), None) => Err(CommandError::usage(
@@ -122,11 +122,14 @@ impl<'a> BulkRun<'a> {
         input: &'a Input<'a>,
         results: Option<&Path>,
     ) -> Result<Option<Self>, CommandError> {
-        let api = args.via.and_then(|_| BulkApi::of(args.calls.server.api));
+        let api = args
+            .via
+            .as_ref()
+            .and_then(|_| BulkApi::of(args.calls.server.api));
         let Some((api, results)) = api.zip(results) else {
             return Ok(None);
         };
-        let client = &session.setup.clients[0];
+        let client = &session.clients[0];
         let path = BulkState::beside(results);
         let mut state = load(&path)?;
         if !state.parts.is_empty() && state.server != client.url() {
@@ -135,7 +138,7 @@ impl<'a> BulkRun<'a> {
             return Err(CommandError::usage(problem).help(help));
         }
         state.server = client.url().to_owned();
-        let settings = &session.setup.settings;
+        let settings = &session.settings;
         let retry = Retry::new().retries(u32::MAX).within(settings.max_wait);
         Ok(Some(BulkRun {
             args,

@@ -11,7 +11,7 @@ use log::Level;
 
 use super::exit::Exit;
 use super::logging::{Fields, has_colour, say};
-use super::style::{Emphasis, paint};
+use super::template::{ALARM, GOOD, paint};
 use crate::text::cleaned;
 
 /// Why a command did not do its work, or not to its end.
@@ -26,7 +26,7 @@ pub(super) struct CommandError {
 
 impl CommandError {
     pub(super) fn new(exit: Exit, message: impl Display) -> Self {
-        let begin = paint(Emphasis::Alarm, "error: ", has_colour());
+        let begin = paint(ALARM, "error: ", has_colour());
         CommandError {
             exit,
             level: Level::Error,
@@ -79,7 +79,7 @@ impl CommandError {
 
     fn label(mut self, label: &str, text: &str) -> Self {
         if let Some(wrong) = self.texts.last_mut() {
-            *wrong += &paint(Emphasis::Good, &format!("\n  {label}: "), has_colour());
+            *wrong += &paint(GOOD, &format!("\n  {label}: "), has_colour());
             *wrong += &cleaned(text);
         }
         self

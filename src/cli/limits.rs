@@ -39,11 +39,8 @@ fn calls_for_threads(threads: usize, wanted: usize) -> Result<usize, CommandErro
 fn calls_for(limit: Option<u64>, files: usize) -> usize {
     /// The prompts, the results, standard streams, the log, the shared rate, and what libraries open.
     const OTHERS: u64 = 16;
-    let Some(limit) = limit else {
-        return usize::MAX;
-    };
-    let calls = limit.saturating_sub(OTHERS) / files as u64;
-    usize::try_from(calls).unwrap_or(usize::MAX).max(1)
+    let calls = |limit: u64| limit.saturating_sub(OTHERS) / files as u64;
+    limit.map_or(usize::MAX, |limit| calls(limit).max(1) as usize)
 }
 
 /// The limit on open files, raised as far as the system allows without asking.

@@ -18,8 +18,7 @@ use serde::Serialize;
 pub(super) use self::json::Fields;
 use super::args::LogFormat;
 use super::progress::Screen;
-use super::style::{Emphasis, paint};
-use super::template::{self, TextLook, folded};
+use super::template::{self, ALARM, PAUSED, TextLook, folded, paint};
 use crate::text::{cleaned, one_line};
 
 /// Standard error, shared by the whole program.
@@ -134,8 +133,8 @@ fn for_terminal(text: String) -> String {
 fn line(record: &Record<'_>) -> String {
     let colour = console::colors_enabled_stderr();
     let begin = match record.level() {
-        Level::Error => paint(Emphasis::Alarm, "error: ", colour),
-        Level::Warn => paint(Emphasis::Paused, "warning: ", colour),
+        Level::Error => paint(ALARM, "error: ", colour),
+        Level::Warn => paint(PAUSED, "warning: ", colour),
         _ => ZonedDateTime::now().strftime("%H:%M:%S  ").to_string(),
     };
     begin + &message(record)

@@ -42,7 +42,6 @@ mod setup;
 mod share;
 mod signals;
 mod stop;
-mod style;
 mod summary;
 mod template;
 #[cfg(feature = "redis")]

@@ -61,8 +61,10 @@ fn advice(prices: &Map<String, Value>, model: &str) -> String {
         .filter(|(likeness, ..)| *likeness >= LIKENESS)
         .collect();
     near.sort_by(|one, other| {
-        let order = other.0.total_cmp(&one.0);
-        order.then_with(|| one.1.len().cmp(&other.1.len()))
+        other
+            .0
+            .total_cmp(&one.0)
+            .then(one.1.len().cmp(&other.1.len()))
     });
     let priced = near.into_iter().filter_map(|(_, name, entry)| {
         let price = price_of(entry)?;

@@ -96,49 +96,41 @@ fn watch(args: &StatusArgs) -> Result<Exit, CommandError> {
     watch_for_interrupts(&cancel, Destination::Watched)?;
     first(queue.status(), &cancel, Destination::Watched)?;
     let in_place = !args.json && stdout().is_terminal() && can_draw();
-    let last = match in_place {
-        true => watch_in_place(&queue, &cancel),
-        false => watch_in_lines(&queue, &cancel, args.json),
-    };
-    match last? {
+    if in_place {
+        screen().start();
+    }
+    let (mut text, mut last) = (String::new(), None);
+    let watched = follow(&queue, &cancel, |status| {
+        if in_place {
+            text = describe(&queue, status)?;
+            screen().draw_text(&text);
+            return Ok(());
+        }
+        let still = Status {
+            oldest_s: None, // the time passes, which is no change
+            ..status.clone()
+        };
+        match last.replace(still) == last {
+            true => Ok(()),
+            false => print(line(status, args.json)? + "\n").map(drop),
+        }
+    });
+    if in_place {
+        screen().clear();
+        print(text + "\n")?;
+    }
+    match watched? {
         QueueState::BrokenOff => Ok(Exit::Stopped),
         _ => Ok(Exit::Answered),
     }
 }
 
-fn watch_in_place(queue: &Queue, cancel: &CancelToken) -> Result<QueueState, CommandError> {
-    screen().start();
-    let mut last = String::new();
-    let watched = follow(queue, cancel, |status| {
-        last = describe(queue, status)?;
-        screen().draw_text(&last);
-        Ok(())
-    });
-    screen().clear();
-    print(last + "\n")?;
-    watched
-}
-
-fn watch_in_lines(
-    queue: &Queue,
-    cancel: &CancelToken,
-    json: bool,
-) -> Result<QueueState, CommandError> {
-    let mut last = None;
-    follow(queue, cancel, |status| {
-        let counted = Status {
-            oldest_s: None, // the time passes, which is no change
-            ..status.clone()
-        };
-        if last.replace(counted) == last {
-            return Ok(());
-        }
-        let line = match json {
-            true => serde_json::to_string(status)?,
-            false => format!("{}: {}", state(status), counts(status)),
-        };
-        print(line + "\n").map(drop)
-    })
+/// The state in one line.
+fn line(status: &Status, json: bool) -> serde_json::Result<String> {
+    match json {
+        true => serde_json::to_string(status),
+        false => Ok(format!("{}: {}", state(status), counts(status))),
+    }
 }
 
 /// Shows the state again and again, until no more will change by itself.

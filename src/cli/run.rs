@@ -42,7 +42,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     else {
         return Err(checks.error());
     };
-    let client = &session.setup.clients[0];
+    let client = &session.clients[0];
     let bulk = BulkRun::open(args, &session, &input, output.as_deref())?;
     let destination = match &output {
         Some(_) if bulk.is_some() => Destination::Bulk,
@@ -61,7 +61,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     notes.extend(checked.notes);
     notes.extend(oversized.warning());
     notes.extend(twins_note(&twins));
-    notes.push(summary::beginning(&session.setup, None, count, &resume)?);
+    notes.push(summary::beginning(&session, None, count, &resume)?);
     notes.extend(share::note(&calls.rate));
     notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());
@@ -80,9 +80,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
 fn session(args: &RunArgs) -> Result<Session<'_>, CommandError> {
     let mut session = Session::new(&args.calls)?;
     if args.via.is_some() {
-        session.setup.is_bulk = true;
-        session.setup.settings.keep_going = true; // all rows are there, and go on record
-        session.setup.settings.halt = None;
+        session.is_bulk = true;
+        session.settings.keep_going = true; // all rows are there, and go on record
+        session.settings.halt = None;
     }
     Ok(session)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use log::warn;
 
 use super::args::{CallArgs, RateArgs, RpmArg};
-use super::endpoints::{self, Endpoint};
-use super::error::{Checks, CommandError};
+use super::endpoints::Endpoint;
+use super::error::CommandError;
 use super::{limits, schema};
 use crate::api::{ApiKind, Client, Params, StreamLimits, StreamMeter};
 use crate::backoff::Backoff;
@@ -30,51 +30,8 @@ pub(super) fn no_model() -> CommandError {
     CommandError::usage("no model is given").help("say which model to ask, with -m NAME")
 }
 
-/// Whom a run calls, and how.
-#[derive(Debug)]
-pub(super) struct Setup {
-    /// One for each key; they differ in nothing else.
-    pub(super) clients: Vec<Client>,
-    pub(super) settings: Settings,
-    /// The calls a minute that were asked for.
-    pub(super) rpm: Option<NonZeroU32>,
-    /// It serves as long as this lives.
-    pub(super) practice: Option<Server>,
-    /// Counts the tokens of streams, if answers are streams.
-    pub(super) meter: Option<Arc<StreamMeter>>,
-    /// Prompts go through the provider's batch endpoint.
-    pub(super) is_bulk: bool,
-}
-
-impl Setup {
-    pub(super) fn new(args: &CallArgs) -> Result<Self, CommandError> {
-        let mut checks = Checks::default();
-        let settings = checks.of(settings(args));
-        let practice = args.practice.then(|| start_practice(rpm(args), &args.rate));
-        let practice = practice.transpose()?;
-        let endpoints = checks.of(endpoints::of(&args.server, practice.as_ref(), true));
-        let (Some(mut settings), Some(endpoints)) = (settings, endpoints) else {
-            return Err(checks.error());
-        };
-        let connections = limit_workers(&mut settings, args, endpoints.len())?;
-        let meter = Arc::default();
-        let clients = endpoints::clients(&args.server, &endpoints, &params(args), connections)?;
-        let clients = clients.into_iter();
-        Ok(Setup {
-            clients: clients
-                .map(|client| completed(args, client, &meter))
-                .collect::<Result<_, _>>()?,
-            settings,
-            rpm: rpm(args),
-            practice,
-            meter: args.streams.stream.then_some(meter),
-            is_bulk: false,
-        })
-    }
-}
-
 /// Keeps the calls in flight within what the system gives; returns how many idle connections a client may keep.
-fn limit_workers(
+pub(super) fn limit_workers(
     settings: &mut Settings,
     args: &CallArgs,
     keys: usize,
@@ -82,7 +39,8 @@ fn limit_workers(
     /// A connection, and the look-up of a name for it or an idle one to another server.
     const FILES: usize = 2;
     let usual = workers_for(&settings.rate, keys);
-    let start = settings.workers.map_or(*usual.start(), NonZeroUsize::get);
+    let [start, end] = [*usual.start(), *usual.end()]
+        .map(|usual| settings.workers.map_or(usual, NonZeroUsize::get));
     // The practice server has the other end of each connection.
     let files = if args.practice { 2 * FILES } else { FILES };
     let most = limits::most_calls(start, files)?;
@@ -92,11 +50,10 @@ fn limit_workers(
             "the system's limits on open files and threads allow {fewer}, not {start}: raise them with ulimit -n and ulimit -u"
         );
     }
-    if most < settings.workers.map_or(*usual.end(), NonZeroUsize::get) {
+    if most < end {
         settings.most_workers = most;
     }
-    let idle = settings.workers.map_or(*usual.end(), NonZeroUsize::get);
-    Ok(idle.min(settings.most_workers).div_ceil(keys).max(1))
+    Ok(end.min(settings.most_workers).div_ceil(keys).max(1))
 }
 
 /// How the batch is run.
@@ -206,27 +163,28 @@ pub(super) fn draft_client(args: &CallArgs) -> Result<Client, CommandError> {
     completed(args, client, &Arc::default())
 }
 
-/// A client that asks for streams, and for a schema, if the arguments do.
-fn completed(
+/// A client that asks for streams, for a tier, and for a schema, if the arguments do.
+pub(super) fn completed(
     args: &CallArgs,
     mut client: Client,
     meter: &Arc<StreamMeter>,
 ) -> Result<Client, CommandError> {
     let (streams, timeout) = (&args.streams, args.server.timeout);
+    let refused = |option: &str, why: String| {
+        CommandError::usage(format!("{option}: {why}")).help("leave that option out")
+    };
     if streams.stream {
         let limits = StreamLimits {
             first_token: streams.first_token_timeout.unwrap_or(timeout),
             idle: streams.idle_timeout,
             meter: meter.clone(),
         };
-        client = client.streaming(limits).map_err(|why| {
-            CommandError::usage(format!("--stream: {why}")).help("leave --stream out")
-        })?;
+        let streaming = client.streaming(limits);
+        client = streaming.map_err(|why| refused("--stream", why))?;
     }
     if args.tier.tier.is_some() {
-        client = client.at_flex(args.tier.tier_patience).map_err(|why| {
-            CommandError::usage(format!("--tier flex: {why}")).help("leave --tier out")
-        })?;
+        let at_flex = client.at_flex(args.tier.tier_patience);
+        client = at_flex.map_err(|why| refused("--tier flex", why))?;
     }
     match &args.request.schema {
         Some(text) => schema::ask_for(text, client),
@@ -235,7 +193,7 @@ fn completed(
 }
 
 /// Without a model, the prompts must bring their own bodies: [`input`](super::input) checks it.
-fn params(args: &CallArgs) -> Params {
+pub(super) fn params(args: &CallArgs) -> Params {
     let request = &args.request;
     // Whatever -m says: a practice answer must never pass for one of a real model.
     let model = match args.practice {

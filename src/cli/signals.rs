@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
+#[cfg(unix)]
+use nix::sys::signal::{SigSet, Signal};
 
 use super::error::CommandError;
 use super::exit::Exit;
@@ -22,7 +24,7 @@ use crate::cancel::CancelToken;
 /// process, and the message of a panic does not get into the drawing. To be called before there are other threads.
 pub(super) fn prepare() {
     #[cfg(unix)]
-    let _ = block(nix::sys::signal::Signal::SIGXFSZ);
+    let _ = block(Signal::SIGXFSZ);
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         screen().write_soon(|| usual(info));
@@ -34,14 +36,14 @@ pub(super) fn prepare() {
 pub(super) fn ignore_hang_ups() -> Result<(), CommandError> {
     #[cfg(unix)]
     if !stdin().is_terminal() && !stdout().is_terminal() && !stderr().is_terminal() {
-        block(nix::sys::signal::Signal::SIGHUP)?;
+        block(Signal::SIGHUP)?;
     }
     Ok(())
 }
 
 #[cfg(unix)]
-fn block(signal: nix::sys::signal::Signal) -> nix::Result<()> {
-    nix::sys::signal::SigSet::from(signal).thread_block()
+fn block(signal: Signal) -> nix::Result<()> {
+    SigSet::from(signal).thread_block()
 }
 
 /// The first Ctrl-C (or SIGTERM) lets the calls in flight finish; the second ends the program at once. In both cases the
@@ -70,18 +72,11 @@ pub(super) fn watch_for_interrupts(
         }
         cancel.cancel();
     })?;
-    leave_signals_to_the_handler()
-}
-
-/// Signals go to the handler's own thread alone: a read of this thread, or of one that it makes, does not end with
-/// "interrupted system call".
-fn leave_signals_to_the_handler() -> Result<(), CommandError> {
+    // Signals go to the handler's own thread alone: a read of this thread, or of one that it makes, does not end with
+    // "interrupted system call".
     #[cfg(unix)]
-    {
-        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            block(signal)?;
-        }
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        block(signal)?;
     }
     Ok(())
 }

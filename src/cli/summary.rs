@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::args::CallArgs;
 use super::exit::Exit;
 use super::logging::{Fields, render};
-use super::setup::Setup;
+use super::session::Session;
+use super::setup;
 use super::template::{self, TextLook};
 use crate::api::Usage;
 use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
@@ -19,7 +20,7 @@ use crate::text::{grouped, millis, shortened};
 
 /// How many prompts go where at which rate, and how many are on record. A worker names its queue.
 pub(super) fn beginning(
-    setup: &Setup,
+    session: &Session<'_>,
     queue: Option<String>,
     count: Option<u64>,
     resume: &Resume,
@@ -28,14 +29,14 @@ pub(super) fn beginning(
     let view = json!({
         "queue": queue,
         "count": count,
-        "url": setup.clients[0].url(),
-        "keys": setup.clients.len(),
-        "rpm": setup.rpm,
-        "is_adaptive": matches!(setup.settings.rate, RateLimit::Adaptive),
-        "is_practice": setup.practice.is_some(),
+        "url": session.clients[0].url(),
+        "keys": session.clients.len(),
+        "rpm": setup::rpm(session.calls),
+        "is_adaptive": matches!(session.settings.rate, RateLimit::Adaptive),
+        "is_practice": session.calls.practice,
         "answered": answered,
         "failed": resume.index.failed(),
-        "is_bulk": setup.is_bulk,
+        "is_bulk": session.is_bulk,
         "again": resume.index.retries(resume.retry_failed),
     });
     render(include_str!("summary/beginning.txt"), &view)

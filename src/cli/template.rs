@@ -7,14 +7,19 @@
 use std::io;
 use std::time::Duration;
 
-use console::{Term, measure_text_width, truncate_str};
+use console::{Style, Term, measure_text_width, truncate_str};
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::page;
-use super::style::{Emphasis, paint};
 use crate::text;
+
+/// The word at the beginning of an error, as a terminal shows it.
+pub(super) const ALARM: &str = "red.bold";
+pub(super) const GOOD: &str = "green";
+const BAD: &str = "red";
+pub(super) const PAUSED: &str = "yellow";
 
 /// Columns of a label in a text.
 const LABEL: usize = 17;
@@ -52,6 +57,13 @@ impl TextLook {
             ..Self::PLAIN
         }
     }
+}
+
+/// The text in this style, if colours are wanted. Control characters are cleaned away, so that no text from outside
+/// reaches a terminal with one.
+pub(super) fn paint(style: &str, text: &str, colour: bool) -> String {
+    let style = Style::from_dotted_str(style).force_styling(colour);
+    style.apply_to(text::cleaned(text)).to_string()
 }
 
 /// Renders markup, with the templates of pages at hand. Every value is escaped, unless the template says that it is `safe`.
@@ -96,15 +108,15 @@ pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> i
         Value::from_safe_string(lines.replace('\n', &format!("\n{:indent$}", "")))
     });
     let colours = [
-        ("alarm", Emphasis::Alarm),
-        ("good", Emphasis::Good),
-        ("bad", Emphasis::Bad),
-        ("paused", Emphasis::Paused),
-        ("dim", Emphasis::Minor),
+        ("alarm", ALARM),
+        ("good", GOOD),
+        ("bad", BAD),
+        ("paused", PAUSED),
+        ("dim", "dim"),
     ];
-    for (name, meaning) in colours {
+    for (name, style) in colours {
         environment.add_filter(name, move |text: String| {
-            Value::from_safe_string(paint(meaning, &text, look.colour))
+            Value::from_safe_string(paint(style, &text, look.colour))
         });
     }
     let text = render(template, values, environment, |text| {
@@ -246,5 +258,13 @@ mod tests {
             folded(&format!("  {whole} b"), 20, 2),
             format!("  {whole} b")
         );
+    }
+
+    #[test]
+    fn colour_is_all_that_a_meaning_changes_and_control_characters_go() {
+        let text = "1 failed\u{1b}[2J";
+        assert_eq!(paint(BAD, text, false), "1 failed\u{fffd}[2J");
+        let painted = "\u{1b}[31m1 failed\u{fffd}[2J\u{1b}[0m";
+        assert_eq!(paint(BAD, text, true), painted);
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{Link, StoreError};
 /// A connection to one queue, for one thread.
 #[derive(Debug)]
 pub(crate) struct QueueLink {
-    queue: Queue,
+    pub(super) queue: Queue,
     link: Link,
     keys: [String; 8],
 }

@@ -12,7 +12,6 @@ pub(super) const LAST_LINE: u64 = (512 << 20) / 8 - 1;
 
 /// A push in progress. Prompts that it has added stay, however it ends; the same push again adds the rest.
 pub(crate) struct Push {
-    queue: Queue,
     link: QueueLink,
     /// Prompts that were added.
     pub(crate) added: u64,
@@ -32,7 +31,6 @@ impl Queue {
     /// [`QueueError::Store`] if Redis cannot be reached.
     pub(crate) fn push(&self) -> Result<Push, QueueError> {
         let mut push = Push {
-            queue: self.clone(),
             link: self.link(),
             added: 0,
             known: 0,
@@ -91,7 +89,7 @@ impl Push {
             0 => Ok(()),
             line => Err(QueueError::Changed {
                 line,
-                queue: self.queue.clone(),
+                queue: self.link.queue.clone(),
             }),
         }
     }

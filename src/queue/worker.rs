@@ -16,7 +16,7 @@ use super::taken::TakenPrompts;
 use super::{Queue, QueueError};
 use crate::batch::Guard;
 use crate::cancel::{CancelToken, WaitError};
-use crate::journal::{JournalError, Record, RecordId};
+use crate::journal::{Record, RecordId};
 use crate::prompts::{Prompt, PromptError};
 use crate::share::PlaceHealth;
 use crate::text::duration;
@@ -139,14 +139,14 @@ impl Worker {
     /// Waits while Redis is away.
     ///
     /// # Errors
-    /// Of the function: [`JournalError::Write`] if the queue is gone, or Redis has been away for longer than the patience.
-    pub(crate) fn sink(&self) -> impl FnMut(&Record) -> Result<(), JournalError> + Send {
+    /// Of the function: [`Worker::lost`] has it. The queue is gone, or Redis has been away for longer than the patience.
+    pub(crate) fn sink(&self) -> impl FnMut(&Record) -> io::Result<()> + Send {
         let mut link = self.queue.link();
         move |record| {
-            self.store(&mut link, record).map_err(|error| {
-                let written = self.cannot_write(&error);
+            let stored = self.store(&mut link, record);
+            stored.map_err(|error| {
                 self.give_up(error);
-                written
+                io::Error::other("the queue is lost")
             })
         }
     }
@@ -156,24 +156,14 @@ impl Worker {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// The error of the queue that stopped the worker, if any, and whether the queue is gone with all that was in it.
-    pub(crate) fn lost(&self) -> Option<(JournalError, bool)> {
-        let lost = self.lost.lock();
-        let error = lost.as_ref()?;
-        let is_gone = matches!(error, QueueError::Gone(_));
-        Some((self.cannot_write(error), is_gone))
+    /// The error of the queue that stopped the worker, if any.
+    pub(crate) fn lost(&self) -> Option<QueueError> {
+        self.lost.lock().take()
     }
 
     /// For how many milliseconds a heartbeat counts.
     fn alive_for(&self) -> u64 {
         self.options.claim_after.as_millis() as u64
-    }
-
-    fn cannot_write(&self, error: &QueueError) -> JournalError {
-        JournalError::Write {
-            to: format!("the queue {}", self.queue),
-            source: io::Error::other(error.to_string()),
-        }
     }
 
     fn store(&self, link: &mut QueueLink, record: &Record) -> Result<(), QueueError> {

@@ -165,6 +165,22 @@ fn a_worker_may_wait_for_a_queue_that_is_not_there_yet_and_stay_when_it_is_empty
 }
 
 #[test]
+fn a_worker_that_is_interrupted_while_it_waits_for_a_queue_says_how_to_go_on() {
+    let Some(test) = QueueTest::open(1) else {
+        return;
+    };
+    let mut worker = test.work(&["--wait"]);
+    worker.until("waiting for it");
+    worker.signal("INT");
+    let ran = worker.end();
+    assert_eq!(ran.exit, 130, "{ran}");
+    assert!(
+        ran.stderr.contains("then: run the same command again"),
+        "{ran}"
+    );
+}
+
+#[test]
 fn a_worker_takes_no_more_than_it_has_hands_for() {
     let Some(test) = QueueTest::slow(500, 3_600_000) else {
         return;

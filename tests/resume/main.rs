@@ -432,6 +432,13 @@ fn restart_begins_anew_and_overwrites_no_old_results_however_soon_it_is_used_aga
             .iter()
             .all(|name| name.ends_with(".jsonl"))
     );
+    let whole = fs::canonicalize(bench.cli.path("prompts.results.jsonl")).unwrap();
+    let ran = bench.run(&["--restart", "-o", whole.to_str().unwrap()]);
+    let said = "the earlier results are kept as prompts.results.2";
+    assert!(
+        ran.stderr.contains(said),
+        "a path is short from here: {ran}"
+    );
 }
 
 #[test]

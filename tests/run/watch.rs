@@ -210,6 +210,9 @@ fn a_long_hold_is_said_at_once_where_there_is_no_terminal() {
         ran.exit == 3 && ran.stderr.contains("paused by the server, continues at "),
         "{ran}"
     );
+    let ran =
+        Cli::of_topics(1).run(&[BRISK, &["-v", "--max-wait", "1s", "--base-url", &url]].concat());
+    assert_eq!(ran.stderr.matches(" continues at ").count(), 1, "{ran}");
 }
 
 // ---- The terminal, and readers that leave -----------------------------------------------------------------------------

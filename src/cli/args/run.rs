@@ -15,7 +15,6 @@ use crate::api::ApiKind;
 use crate::backoff::Jitter;
 use crate::batch::Halt;
 use crate::journal::Durability;
-use crate::names::named;
 use crate::prompts::Format;
 
 #[derive(Debug, clap::Args)]
@@ -75,8 +74,8 @@ pub(in crate::cli) struct RunArgs {
     ///
     /// The answers come within a day. Ctrl-C leaves the batch under way, and the same command picks it up again. It is for
     /// --api chat, responses and embeddings at OpenAI, and for messages at Anthropic.
-    #[arg(long, value_name = "batch", help_heading = "Cost", conflicts_with_all = ["max_cost", "share", "tier"])]
-    pub(in crate::cli) via: Option<Via>,
+    #[arg(long, value_name = "batch", value_parser = ["batch"], hide_possible_values = true, help_heading = "Cost", conflicts_with_all = ["max_cost", "share", "tier"])]
+    pub(in crate::cli) via: Option<String>,
 
     /// How soon to look for the answers of a batch
     ///
@@ -93,14 +92,6 @@ pub(in crate::cli) struct RunArgs {
     #[command(flatten)]
     pub(in crate::cli) calls: CallArgs,
 }
-
-/// How prompts get to the provider, if not one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Via {
-    Batch,
-}
-
-named!(Via { Batch = "batch" });
 
 /// How prompts are read, for `run` and `queue push`.
 #[derive(Debug, clap::Args)]
@@ -288,8 +279,8 @@ pub(in crate::cli) struct TierArgs {
     ///
     /// It is for --api chat and responses, is slower, and may have no capacity: then a prompt is asked again later, and the
     /// others go on.
-    #[arg(long, value_name = "flex")]
-    pub(in crate::cli) tier: Option<Tier>,
+    #[arg(long, value_name = "flex", value_parser = ["flex"], hide_possible_values = true)]
+    pub(in crate::cli) tier: Option<String>,
 
     /// Ask at full price after waiting this long [default: never]
     ///
@@ -297,14 +288,6 @@ pub(in crate::cli) struct TierArgs {
     #[arg(long, value_name = "DUR", requires = "tier", value_parser = duration)]
     pub(in crate::cli) tier_patience: Option<Duration>,
 }
-
-/// A tier that costs less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Tier {
-    Flex,
-}
-
-named!(Tier { Flex = "flex" });
 
 /// The rate of each key, for `run`, `plan`, `queue work` and `gate`.
 #[derive(Debug, clap::Args)]

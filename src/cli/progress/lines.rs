@@ -7,10 +7,10 @@ use console::{measure_text_width, truncate_str};
 use serde_json::{Value, json};
 
 use super::eta;
-use crate::batch::{Allowed, PauseReason, Snapshot};
+use crate::batch::{Allowed, PauseReason, Price, Snapshot};
 use crate::cli::args::CostArgs;
 use crate::cli::template::{self, TextLook, folded};
-use crate::text::{countdown, counted, duration, grouped, number, short_number, time_of_day};
+use crate::text::{countdown, counted, duration, grouped, time_of_day};
 
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong. `streamed` is the rate at which tokens come,
 /// in tokens a second, if answers are streams.
@@ -23,7 +23,11 @@ pub(super) fn screen(
     let mut view = view(now, cost, streamed);
     view["width"] = look.width.into();
     view["unicode"] = look.unicode.into();
-    let mut text = render(include_str!("screen.txt"), &view, look.colour);
+    let mut text = render(
+        concat!(include_str!("figures.txt"), include_str!("screen.txt")),
+        &view,
+        look.colour,
+    );
     if !look.unicode {
         text = text.replace('━', "=").replace('─', "-");
         text = text.replace(|c: char| !c.is_ascii(), "?");
@@ -35,7 +39,11 @@ pub(super) fn screen(
 
 /// Everything in one line, for where there is no terminal.
 pub(super) fn one_line(now: &Snapshot, cost: &CostArgs, streamed: Option<f64>) -> String {
-    render(include_str!("line.txt"), &view(now, cost, streamed), false)
+    render(
+        concat!(include_str!("figures.txt"), include_str!("line.txt")),
+        &view(now, cost, streamed),
+        false,
+    )
 }
 
 fn render(template: &str, view: &Value, colour: bool) -> String {
@@ -49,7 +57,16 @@ fn render(template: &str, view: &Value, colour: bool) -> String {
 
 /// What the templates show.
 fn view(now: &Snapshot, cost: &CostArgs, streamed: Option<f64>) -> Value {
-    let most_in_flight = now.in_flight_limit.filter(|most| *most >= now.in_flight);
+    let (limit, is_found) = match now.allowed {
+        Allowed::Fixed(limit) | Allowed::Stated(limit) => (Some(limit), false),
+        Allowed::Found(limit) => (Some(limit), true),
+        Allowed::Any | Allowed::Unknown => (None, false),
+    };
+    let pause = now.pause.map(|pause| {
+        let is_of_faults = pause.why == PauseReason::Faults;
+        let [left, length] = [pause.left, pause.length].map(countdown);
+        json!({"left": left, "length": length, "is_of_faults": is_of_faults})
+    });
     json!({
         "before": now.before,
         "done": now.before + now.answered + now.failed,
@@ -59,18 +76,22 @@ fn view(now: &Snapshot, cost: &CostArgs, streamed: Option<f64>) -> Value {
         "failed": now.failed,
         "retried": now.retried,
         "elapsed": duration(Duration::from_secs(now.elapsed.as_secs())),
-        "time_left": time_left(now),
-        "rate": allowed_rate(now),
-        "paused": pause_left(now),
+        "to_go": eta::to_go(now).map(countdown),
+        "calls_a_minute": now.rate.round(),
+        "limit": limit.map(f64::round),
+        "is_found": is_found,
+        "is_finding": now.allowed == Allowed::Unknown,
+        "pause": pause,
         "in_flight": now.in_flight,
-        "most_in_flight": most_in_flight,
+        "most_in_flight": now.in_flight_limit.filter(|most| *most >= now.in_flight),
         "waiting": now.waiting,
         "latency": now.latency.map(duration),
         "latency_p95": now.latency_p95.map(duration),
-        "tokens": tokens(now),
-        "streamed": streamed.map(|rate| format!("{} tokens a second", number(rate))),
-        "has_price": cost.price.is_some(),
-        "cost": costs(now, cost),
+        "used": now.tokens,
+        "tokens_a_second": streamed,
+        "spent": cost.price.map(|price| price.cost(now.tokens)),
+        "cost_in_all": cost.price.and_then(|price| cost_in_all(now, price)),
+        "currency": cost.currency,
         "trouble": problems(now),
     })
 }
@@ -100,54 +121,12 @@ fn fitting(line: &str, width: usize) -> Vec<String> {
         .collect()
 }
 
-/// The time to the end. While nothing gets through, there is no answer to go by.
-fn time_left(now: &Snapshot) -> Option<String> {
-    if now.answered == 0 {
-        return Some("no answer yet".to_owned());
-    }
-    eta::to_go(now).map(|left| format!("{} left", countdown(left)))
-}
-
-/// The rate of the last seconds, against the limit.
-fn allowed_rate(now: &Snapshot) -> String {
-    let rate = number(now.rate.round());
-    let limit = match now.allowed {
-        Allowed::Fixed(limit) | Allowed::Stated(limit) => format!(" of {}", number(limit.round())),
-        Allowed::Found(limit) => format!(" of about {}", number(limit.round())),
-        Allowed::Unknown => return format!("{rate} calls a minute, finding the limit"),
-        _ => String::new(),
-    };
-    format!("{rate}{limit} calls a minute")
-}
-
-/// Why everyone waits, with a countdown.
-fn pause_left(now: &Snapshot) -> Option<String> {
-    let pause = now.pause?;
-    let why = match pause.why {
-        PauseReason::Faults => "paused after too many faults",
-        _ => "paused",
-    };
-    let [left, length] = [pause.left, pause.length].map(countdown);
-    Some(format!("{why}, {left} of {length}"))
-}
-
-fn tokens(now: &Snapshot) -> Option<String> {
-    let [input, output] = [now.tokens.input, now.tokens.output].map(short_number);
-    (now.tokens.input + now.tokens.output > 0).then(|| format!("{input} tokens in, {output} out"))
-}
-
-/// The cost so far, and of all runs to the end if each prompt that is left costs as much as an answered one.
-fn costs(now: &Snapshot, cost: &CostArgs) -> Option<String> {
-    tokens(now)?;
-    let price = cost.price?;
+/// The cost of all runs to the end, if each prompt that is left costs as much as an answered one.
+fn cost_in_all(now: &Snapshot, price: Price) -> Option<f64> {
+    let left = now.left().filter(|_| now.answered > 0)?;
     let spent = price.cost(now.tokens);
-    let so_far = format!("{} so far", cost.money(spent));
-    let Some(left) = now.left().filter(|_| now.answered > 0) else {
-        return Some(so_far);
-    };
     let to_come = spent * left as f64 / now.answered as f64;
-    let all = price.cost(now.earlier_tokens) + spent + to_come;
-    Some(format!("{so_far}, about {} in all", cost.money(all)))
+    Some(price.cost(now.earlier_tokens) + spent + to_come)
 }
 
 /// Why the latest call failed, while that is news: or else, while nothing gets through, why.
