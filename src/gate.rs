@@ -15,7 +15,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -24,9 +23,8 @@ use serde_json::json;
 use crate::api::{Ask, Client, Key};
 use crate::batch::TokenMeter;
 use crate::cancel::CancelToken;
-use crate::hints::Hints;
-use crate::pacing::{CallLimiter, CallReport, KeyLimits, PermitOutcome, RateLimit};
-use crate::practice::connections::{ClientPatience, Connections, Serve};
+use crate::pacing::{CallLimiter, KeyLimits, RateLimit};
+use crate::practice::connections::{ClientPatience, Connections, Running, Serve};
 use crate::practice::wire::{WireReply, WireRequest};
 use crate::retry::Retry;
 
@@ -60,9 +58,8 @@ pub(crate) struct GateOptions {
 /// A gate that is open until it is dropped: then it closes its connections and joins its threads.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    addr: SocketAddr,
     service: Arc<GateService>,
-    threads: Vec<JoinHandle<()>>,
+    running: Running,
 }
 
 /// What the threads of all connections share.
@@ -73,13 +70,13 @@ struct GateService {
     keys: GateKeys,
     /// Ends with the gate.
     cancel: CancelToken,
-    /// The clients that wait, by the number of their connection, which nobody else uses meanwhile. The token is cancelled
-    /// when the client goes away.
-    clients: Mutex<HashMap<u64, (TcpStream, CancelToken)>>,
+    /// Cancelled when the client goes away: the calls that wait, by the number of their connection, which nobody else uses
+    /// meanwhile.
+    clients: Mutex<HashMap<u64, CancelToken>>,
     counts: Mutex<GateCounts>,
     /// What a call costs, if tokens are limited.
     tokens: Mutex<TokenMeter>,
-    connections: Connections,
+    connections: Arc<Connections>,
 }
 
 impl Gate {
@@ -93,7 +90,7 @@ impl Gate {
         let tokens = TokenMeter::new(counting, options.limits.tokens, keys);
         let service = Arc::new(GateService {
             keys: GateKeys::new(&options),
-            connections: Connections::new(options.max_connections),
+            connections: Connections::new(options.max_connections).into(),
             upstream: Upstream::new(&options.base_url),
             cancel: CancelToken::new(),
             clients: Mutex::default(),
@@ -101,25 +98,13 @@ impl Gate {
             tokens: Mutex::new(tokens),
             options,
         });
-        let addr = listener.local_addr()?;
-        let (accepting, watching) = (service.clone(), service.clone());
-        let accept = move || accepting.connections.accept(&listener, &*accepting);
-        let watch = move || watching.watch_clients();
-        let thread = |name: &str| thread::Builder::new().name(name.into());
-        let threads = vec![
-            thread("gate").spawn(accept)?,
-            thread("gate-clients").spawn(watch)?,
-        ];
-        Ok(Gate {
-            addr,
-            service,
-            threads,
-        })
+        let running = Running::start(listener, &service.connections, service.clone())?;
+        Ok(Gate { service, running })
     }
 
     /// The address that clients call, without a path.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        self.running.url()
     }
 
     /// The path that a client's base URL needs: `/v1` where the API's address ends with it.
@@ -131,26 +116,22 @@ impl Gate {
         &self.service.options
     }
 
+    /// What has happened so far.
+    pub(crate) fn counts(&self) -> GateCounts {
+        self.service.counts()
+    }
+
     /// Lets nobody in any more, sends those in line away, and returns when no call is on its way.
     pub(crate) fn close(&self) {
         const GLANCE: Duration = Duration::from_millis(50);
         self.service.cancel.cancel();
-        while self.service.counts.lock().open() > 0 && !self.service.connections.wait(GLANCE) {}
-    }
-
-    /// What has happened so far.
-    pub(crate) fn counts(&self) -> GateCounts {
-        self.service.counts()
+        while self.counts().open() > 0 && !self.service.connections.wait(GLANCE) {}
     }
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        self.service.cancel.cancel();
-        self.service.connections.stop(self.addr);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.service.cancel.cancel(); // those who wait for a permit
     }
 }
 
@@ -177,6 +158,19 @@ impl Serve for GateService {
         self.count(|counts| counts.refused += 1);
         error_reply(status, reason)
     }
+
+    /// Cancels the calls of clients that have gone: a thread that waits for a permit cannot read its connection as well.
+    fn watch(&self) {
+        /// A place in line that nobody wants is noticed soon, and a thousand clients cost little.
+        const PERIOD: Duration = Duration::from_millis(100);
+        while !self.connections.wait(PERIOD) {
+            for (number, token) in &*self.clients.lock() {
+                if self.connections.has_gone(*number) {
+                    token.cancel();
+                }
+            }
+        }
+    }
 }
 
 impl GateService {
@@ -200,23 +194,13 @@ impl GateService {
             _ if request.path == "/paceline/stats" => {
                 return Some(WireReply::new(200, json!(self.counts()).to_string()));
             }
+            _ if self.counts.lock().waiting >= self.options.max_waiting => {
+                self.count(|counts| counts.refused += 1);
+                return Some(self.unavailable("too many calls wait in the gate's line", None));
+            }
             _ => return None,
         };
         Some(self.refusal(status, why))
-    }
-
-    /// Cancels the calls of clients that have gone, until the gate closes: a thread that waits for a permit cannot read its
-    /// connection as well.
-    fn watch_clients(&self) {
-        /// A place in line that nobody wants is noticed soon, and a thousand clients cost little.
-        const PERIOD: Duration = Duration::from_millis(100);
-        while !self.connections.wait(PERIOD) {
-            for (stream, token) in self.clients.lock().values() {
-                if has_gone(stream) {
-                    token.cancel();
-                }
-            }
-        }
     }
 
     /// Whether answers are read, for their tokens or their record.
@@ -224,22 +208,17 @@ impl GateService {
         self.options.limits.tokens.is_some() || self.options.record.is_some()
     }
 
-    /// A report with the rate that the server states, unless one was given.
-    fn report(&self, outcome: PermitOutcome, hints: &Hints) -> CallReport {
-        let mut report = CallReport::from(outcome);
-        if self.options.limits.rate == RateLimit::Adaptive {
-            report.stated = hints.requests.rate();
-        }
-        report
-    }
-
-    /// How long those in line take to leave; `None` if the rate is not known.
-    fn time_in_line(&self, waiting: usize) -> Option<Duration> {
-        let RateLimit::Fixed(rate) = self.options.limits.rate else {
-            return None;
+    /// The answer to a call that could not be made in time; without a `wait`, it tells how long the line takes.
+    fn unavailable(&self, why: &str, wait: Option<Duration>) -> WireReply {
+        /// When nothing says how long it takes.
+        const USUAL: Duration = Duration::from_secs(30);
+        let in_line = (self.counts.lock().waiting / self.options.clients.len()).max(1);
+        let in_line = match self.options.limits.rate {
+            RateLimit::Fixed(rate) => rate.interval().saturating_mul(in_line as u32),
+            RateLimit::Adaptive => USUAL,
         };
-        let each = u32::try_from(waiting / self.options.clients.len()).unwrap_or(u32::MAX);
-        Some(rate.interval().saturating_mul(each))
+        let seconds = wait.unwrap_or(in_line).as_secs_f64().ceil().max(1.0);
+        error_reply(503, why).header("retry-after", seconds)
     }
 }
 
@@ -247,18 +226,6 @@ impl GateService {
 fn error_reply(status: u16, message: &str) -> WireReply {
     let error = json!({"type": "paceline_gate", "code": "paceline_gate", "message": message});
     WireReply::new(status, json!({"type": "error", "error": error}).to_string())
-}
-
-/// Whether the other side has closed the connection, or only its half of it: a client that waits does neither.
-fn has_gone(stream: &TcpStream) -> bool {
-    let peeked = stream
-        .set_nonblocking(true)
-        .and_then(|()| stream.peek(&mut [0]));
-    let restored = stream.set_nonblocking(false);
-    match peeked {
-        Ok(length) => length == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock || restored.is_err(),
-    }
 }
 
 #[cfg(test)]

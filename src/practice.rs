@@ -55,7 +55,6 @@ pub(crate) mod wire;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 #[cfg(feature = "cli")]
@@ -70,6 +69,7 @@ pub use self::{
     script::{ReceivedRequest, Reply},
     stats::ServerStats,
 };
+use connections::Running;
 use service::Service;
 
 /// What the server is like: plain data.
@@ -134,9 +134,8 @@ impl Default for ServerOptions {
 /// A server that runs until it is dropped: then it closes its connections and joins its threads.
 #[derive(Debug)]
 pub struct Server {
-    addr: SocketAddr,
     service: Arc<Service>,
-    accepting: Option<JoinHandle<()>>,
+    running: Running,
 }
 
 impl Server {
@@ -155,26 +154,15 @@ impl Server {
     pub fn start_with(options: ServerOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.addr)?;
         arrival::stamp(&listener)?;
-        let addr = listener.local_addr()?;
         let service = Arc::new(Service::new(options));
-        let accept = {
-            let service = service.clone();
-            move || service.connections.accept(&listener, &*service)
-        };
-        let accepting = thread::Builder::new()
-            .name("practice".into())
-            .spawn(accept)?;
-        Ok(Server {
-            addr,
-            service,
-            accepting: Some(accepting),
-        })
+        let running = Running::start(listener, &service.connections, service.clone())?;
+        Ok(Server { service, running })
     }
 
     /// The server's URL without a path: `http://127.0.0.1:41234`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.addr)
+        self.running.url()
     }
 
     /// The URL for `--base-url`, for any API: [`url`](Server::url) and `/v1`.
@@ -209,7 +197,7 @@ impl Server {
     /// If the server cannot be reached.
     pub fn settle(&self) -> io::Result<()> {
         // Connections are accepted in order: once this one is answered, all earlier ones have their threads.
-        let mut last = TcpStream::connect(self.addr)?;
+        let mut last = TcpStream::connect(self.running.addr)?;
         last.write_all(b"GET /health HTTP/1.1\r\nconnection: close\r\n\r\n")?;
         last.read_to_end(&mut Vec::new())?;
         self.service.connections.wait_until_none_is_open();
@@ -218,18 +206,7 @@ impl Server {
 
     /// Serves for ever.
     #[cfg(feature = "cli")]
-    pub(crate) fn join(mut self) {
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.service.connections.stop(self.addr);
-        if let Some(accepting) = self.accepting.take() {
-            let _ = accepting.join(); // it joins the connections' threads
-        }
+    pub(crate) fn join(self) {
+        self.running.join();
     }
 }

@@ -1,5 +1,6 @@
 //! One request on its way: it waits for a permit, is sent on, again where that is safe, and its answer passes back.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -17,9 +18,10 @@ use crate::clock::after;
 use crate::hints::Hints;
 use crate::http::text_headers;
 use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse};
-use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome};
-use crate::practice::wire::{WireReply, WireRequest};
-use crate::retry::Verdict;
+use crate::pacing::{
+    CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit, Reaction,
+};
+use crate::practice::wire::WireRequest;
 
 /// The code of a call that got no permit in time.
 const NO_PERMIT: &str = "no_permit";
@@ -39,25 +41,6 @@ pub(super) struct GateCall<'a> {
     /// What the API answered last, if the client gets it as it is.
     reply: Option<Response<Body>>,
     record: Record,
-}
-
-/// Why an attempt brought no answer that ends the request, and what to do about it.
-struct FailedAttempt {
-    error: Box<CallError>,
-    verdict: Verdict,
-}
-
-impl From<NoKeyPermit> for FailedAttempt {
-    fn from(why: NoKeyPermit) -> Self {
-        let message = match why {
-            NoKeyPermit::Cancelled => "this call would wait longer than --max-wait".to_owned(),
-            why => why.to_string(),
-        };
-        FailedAttempt {
-            error: Box::new(CallError::new(Class::RateLimited, NO_PERMIT, message)),
-            verdict: Verdict::Stop,
-        }
-    }
 }
 
 impl<'a> GateCall<'a> {
@@ -82,64 +65,63 @@ impl<'a> GateCall<'a> {
     /// Gets the answer and passes it back; true if the connection can be used for another request.
     pub(super) fn through(mut self) -> io::Result<bool> {
         let service = self.service;
-        let waiting = self.limiter.waiting();
-        if waiting >= service.options.max_waiting {
-            service.count(|counts| counts.refused += 1);
-            let wait = service.time_in_line(waiting);
-            let reply = unavailable("too many calls wait in the gate's line", wait);
-            return reply.send(self.stream, self.request.keep_alive);
-        }
         let client = service.cancel.child();
-        let watched = (self.stream.try_clone()?, client.clone());
-        service.clients.lock().insert(self.number, watched);
+        service.clients.lock().insert(self.number, client.clone());
         service.count(|counts| counts.came += 1);
-        let judge = |failed: &FailedAttempt| failed.verdict;
-        let retry = &service.options.retry;
-        let call = retry.call(judge, |attempt| {
+        let judge = |error: &Box<CallError>| error.verdict_behind_a_limiter();
+        let call = service.options.retry.call(judge, |attempt| {
             let left = attempt.remaining().unwrap_or(Duration::MAX);
             self.attempt(&client.within(left))
         });
-        let failed = call
-            .cancel(&client)
-            .run()
-            .err()
-            .and_then(|ended| ended.last);
+        let ended = call.cancel(&client).run();
         service.clients.lock().remove(&self.number); // from here on the connection is ours again
-        match self.reply.take() {
+        let failed = ended.err().and_then(|ended| ended.last);
+        let goes_on = match self.reply.take() {
             _ if client.is_cancelled() && !service.cancel.is_cancelled() => {
                 self.answered(&[], None);
-                self.end(Some(failure(CLIENT_GONE, "the client went away")));
+                self.broken(CLIENT_GONE, "the client went away".to_owned());
                 Ok(false)
             }
-            Some(reply) => self.pass(reply, failed),
-            None => self.explain(failed.unwrap_or(NoKeyPermit::Cancelled.into())),
+            Some(reply) => Ok(self.pass(reply, failed)),
+            None => self.explain(*failed.unwrap_or_else(|| no_permit(NoKeyPermit::Cancelled))),
+        };
+        if let Some(file) = &service.options.record
+            && let Err(error) = file.write(self.request, self.record)
+        {
+            warn!("a call is not recorded: {error}");
         }
+        goes_on
     }
 
     /// Waits for a permit, makes the call, and makes a note of it.
-    fn attempt(&mut self, token: &CancelToken) -> Result<(), FailedAttempt> {
+    fn attempt(&mut self, token: &CancelToken) -> Result<(), Box<CallError>> {
         let service = self.service;
         self.reply = None;
         let came = Instant::now();
-        let permit = self.acquire(token)?;
-        let paced = came.elapsed();
+        service.count(|counts| counts.waiting += 1);
+        let acquired = self.acquire(token);
+        service.count(|counts| counts.waiting -= 1);
+        let permit = acquired.map_err(no_permit)?;
+        let paced = permit.granted_at().saturating_duration_since(came);
         service.count(|counts| {
             counts.calls += 1;
             counts.in_flight += 1;
             counts.waited += paced;
         });
         let started_at = SystemTime::now();
-        let result = self.send(&permit);
+        let sent = Cell::new(came);
+        let result = self.send(&permit, &sent);
         service.count(|counts| counts.in_flight -= 1);
         let answered = result.as_ref().map(|reply| (reply.status().as_u16(), None));
         self.record.attempts.push(RecordAttempt {
             n: self.record.attempts.len() as u32 + 1,
             key: permit.key(),
             paced,
-            took: came.elapsed() - paced,
+            late: sent.get().saturating_duration_since(permit.due()),
+            took: permit.granted_at().elapsed(),
             ..RecordAttempt::of(started_at, answered)
         });
-        let reply = result.map_err(|error| self.failed(&permit, error))?;
+        let reply = result.map_err(|error| Box::new(self.failed(&permit, error)))?;
         self.permit = Some(permit);
         self.reply = Some(reply);
         Ok(())
@@ -155,14 +137,21 @@ impl<'a> GateCall<'a> {
     }
 
     /// Sends the request with the key of this permit. An error is read, to find out what it means.
-    fn send(&mut self, permit: &KeyPermit) -> Result<Response<Body>, CallError> {
+    fn send(
+        &mut self,
+        permit: &KeyPermit,
+        left: &Cell<Instant>,
+    ) -> Result<Response<Body>, CallError> {
         let service = self.service;
         let client = &service.options.clients[permit.key()];
         let mut head = service.upstream.request(self.request, client)?;
         if service.reads_answers() {
             head.headers_mut().remove(header::ACCEPT_ENCODING); // the answer is read, too
         }
-        let sent = || self.limiter.sent(permit);
+        let sent = || {
+            left.set(Instant::now());
+            self.limiter.sent(permit);
+        };
         let response = client.http.send(head, &self.request.body, &sent)?;
         if response.status().as_u16() < 400 {
             return Ok(response);
@@ -174,37 +163,49 @@ impl<'a> GateCall<'a> {
         Err(client.explain(read.decompressed(), &keys::secrets(self.request)))
     }
 
-    /// Reports a failure to the limiter, which pauses or retires the key. The verdict: a call is made again if the API was
-    /// too busy for it, or if it cannot have been carried out.
-    fn failed(&mut self, permit: &KeyPermit, error: CallError) -> FailedAttempt {
+    /// Reports a failure to the limiter, which pauses or retires the key. A call is made again if the API was too busy for
+    /// it, or if it cannot have been carried out, or with another key if its own is useless.
+    fn failed(&mut self, permit: &KeyPermit, mut error: CallError) -> CallError {
         let service = self.service;
-        let is_safe = match error.status {
-            Some(status) => status >= 500,
-            None => !error.maybe_billed,
-        };
-        let mut verdict = match error.class {
-            Class::Fault if !is_safe => Verdict::Stop,
-            _ => error.verdict_behind_a_limiter(),
-        };
+        let is_safe = error
+            .status
+            .map_or(!error.maybe_billed, |status| status >= 500);
         let outcome = match error.class {
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(&error)),
             Class::Fatal if self.reply.is_some() && service.keys.retire(permit.key()) => {
                 warn!("key {} is retired: {error}", permit.key());
-                verdict = Verdict::RateLimited(Some(Duration::ZERO));
                 PermitOutcome::Fatal
             }
             _ => PermitOutcome::Failed,
         };
-        let report = service.report(outcome, &error.hints);
-        let reaction = self.limiter.report(permit, &report);
-        if error.class == Class::RateLimited {
-            self.reply = None;
-            service.paused(reaction.paused_until, &error.message);
+        let reaction = self.report(permit, outcome, None, &error.hints);
+        match (error.class, outcome) {
+            (Class::RateLimited, _) => {
+                self.reply = None;
+                service.paused(reaction.paused_until, &error.message);
+            }
+            (_, PermitOutcome::Fatal) => error.class = Class::RateLimited,
+            (Class::Fault, _) if !is_safe => error.class = Class::Rejected,
+            _ => {}
         }
-        FailedAttempt {
-            error: Box::new(error),
-            verdict,
-        }
+        error
+    }
+
+    /// Reports a call, with the rate that the server states, unless one was given.
+    fn report(
+        &self,
+        permit: &KeyPermit,
+        outcome: PermitOutcome,
+        tokens: Option<u32>,
+        hints: &Hints,
+    ) -> Reaction {
+        let is_adaptive = self.service.options.limits.rate == RateLimit::Adaptive;
+        let report = CallReport {
+            tokens,
+            stated: hints.requests.rate().filter(|_| is_adaptive),
+            ..CallReport::from(outcome)
+        };
+        self.limiter.report(permit, &report)
     }
 
     /// When the server asks us to come back, plus jitter: other programs may have been asked the same.
@@ -216,34 +217,25 @@ impl<'a> GateCall<'a> {
 
     /// Reports the answer, once.
     fn answered(&mut self, headers: &[(String, String)], usage: Option<Usage>) {
-        let service = self.service;
         if let Some(permit) = self.permit.take() {
             let hints = Hints::read(headers, None, SystemTime::now());
-            let mut tokens = service.tokens.lock();
-            let report = CallReport {
-                tokens: tokens.learn(&self.request.body, usage),
-                ..service.report(PermitOutcome::Answered, &hints)
-            };
-            drop(tokens);
-            let _ = self.limiter.report(&permit, &report);
+            let tokens = self.service.tokens.lock().learn(&self.request.body, usage);
+            let _ = self.report(&permit, PermitOutcome::Answered, tokens, &hints);
         }
     }
 
     /// Passes an answer back; true if the connection can be used for another request. With a limit on tokens, the answer
     /// is reported when its tokens are known.
-    fn pass(mut self, reply: Response<Body>, failed: Option<FailedAttempt>) -> io::Result<bool> {
+    fn pass(&mut self, reply: Response<Body>, failed: Option<Box<CallError>>) -> bool {
         /// As much of an answer as is read, too, in bytes: longer than those of chat models.
         const MOST: usize = 1 << 20;
+        let service = self.service;
         let headers = text_headers(reply.headers());
         let status_code = reply.status().as_u16();
-        if let Some(failed) = failed {
-            let message = format!("the API answered with status {status_code}");
-            self.record.error = Some(failure(&failed.error.code, &message));
-        }
-        if self.service.options.limits.tokens.is_none() {
+        if service.options.limits.tokens.is_none() {
             self.answered(&headers, None);
         }
-        let reads = self.service.reads_answers();
+        let reads = service.reads_answers();
         let mut coming = reads.then(|| ComingBody::at(&self.request.path, MOST));
         let copied = self.copy(reply, &mut coming);
         let body = coming.map(|mut coming| {
@@ -256,15 +248,24 @@ impl<'a> GateCall<'a> {
         if let Some(attempt) = self.record.attempts.last_mut() {
             attempt.usage = usage.or(attempt.usage);
         }
-        let file = self.service.options.record.as_ref();
+        let file = service.options.record.as_ref();
         self.record.response = Some(RecordResponse {
             status_code,
             request_id: request_id(&headers),
             body: file.and_then(|file| file.body(&body)),
         });
-        let keep_alive = *copied.as_ref().unwrap_or(&false);
-        self.end(copied.err());
-        Ok(keep_alive)
+        match copied {
+            Ok(goes_on) => {
+                service.count(|counts| counts.answered += 1);
+                let message = format!("the API answered with status {status_code}");
+                self.record.error = failed.map(|error| failure(&error.code, message));
+                goes_on
+            }
+            Err(broken) => {
+                self.broken(&broken.code, broken.message);
+                false
+            }
+        }
     }
 
     /// Sends the head, and each piece of the body as it comes. If the server breaks it off, so do we: the client sees a body
@@ -277,23 +278,30 @@ impl<'a> GateCall<'a> {
         /// As much as a kernel hands over at once.
         const PIECE: usize = 16 << 10;
         let gone = |_| failure(CLIENT_GONE, "the client went away during the answer");
-        let broken = |error| failure("connection", &format!("the answer broke off: {error}"));
-        let mut stream = self.stream;
+        let broken = |error| failure("connection", format!("the answer broke off: {error}"));
         let head = ReplyHead::of(&reply, self.request);
-        stream.write_all(&head.bytes).map_err(gone)?;
+        let (mut output, mut stream) = (head.bytes, self.stream);
         let mut body = reply.into_body().into_reader();
         let mut buffer = vec![0; PIECE];
+        if head.is_chunked || !head.keep_alive {
+            // The body may come later.
+            stream
+                .write_all(&std::mem::take(&mut output))
+                .map_err(gone)?;
+        }
         loop {
             let length = body.read(&mut buffer).map_err(broken)?;
             let piece = &buffer[..length];
             coming.take_if(|coming| coming.take(piece).is_err());
-            let sent = match head.is_chunked {
+            match head.is_chunked {
                 // A chunk of length 0 ends the body.
-                true => stream
-                    .write_all(&[format!("{length:x}\r\n").as_bytes(), piece, b"\r\n"].concat()),
-                false => stream.write_all(piece),
-            };
-            sent.map_err(gone)?;
+                true => {
+                    output.extend([format!("{length:x}\r\n").as_bytes(), piece, b"\r\n"].concat())
+                }
+                false => output.extend(piece),
+            }
+            stream.write_all(&output).map_err(gone)?;
+            output.clear();
             if length == 0 {
                 return Ok(head.keep_alive);
             }
@@ -301,11 +309,9 @@ impl<'a> GateCall<'a> {
     }
 
     /// Tells the client why there is no answer.
-    fn explain(mut self, failed: FailedAttempt) -> io::Result<bool> {
-        let service = self.service;
-        let error = failed.error;
+    fn explain(&mut self, error: CallError) -> io::Result<bool> {
         let (status, why) = match (error.code.as_str(), error.class) {
-            _ if service.cancel.is_cancelled() => (503, "the gate is being closed".to_owned()),
+            _ if self.service.cancel.is_cancelled() => (503, "the gate is being closed".to_owned()),
             (NO_PERMIT, _) => (503, error.message),
             (_, Class::RateLimited) => (503, format!("the API limits the rate: {}", error.message)),
             (code, _) => {
@@ -313,51 +319,41 @@ impl<'a> GateCall<'a> {
                 (status, format!("no answer from the API: {}", error.message))
             }
         };
-        let in_line = || service.time_in_line(self.limiter.waiting() + 1);
-        let reply = match status {
-            503 => unavailable(&why, error.retry_after.or_else(in_line)),
-            _ => error_reply(status, &why),
-        };
         self.record.response = Some(RecordResponse {
             status_code: status,
             request_id: error.request_id,
             body: None,
         });
-        let (stream, keep_alive) = (self.stream, self.request.keep_alive);
-        self.end(Some(failure("no_answer", &why)));
-        reply.send(stream, keep_alive)
+        self.broken("no_answer", why.clone());
+        let reply = match status {
+            503 => self.service.unavailable(&why, error.retry_after),
+            _ => error_reply(status, &why),
+        };
+        reply.send(self.stream, self.request.keep_alive)
     }
 
-    /// The request has ended, or was broken off by this failure: counts and records it.
-    fn end(mut self, broken: Option<RecordError>) {
-        self.service.count(|counts| match &broken {
-            None => counts.answered += 1,
-            Some(error) if error.code == CLIENT_GONE => counts.gone += 1,
-            Some(_) => counts.failed += 1,
+    /// The request was broken off: counts it, and makes a note of it.
+    fn broken(&mut self, code: &str, why: String) {
+        self.service.count(|counts| match code {
+            CLIENT_GONE => counts.gone += 1,
+            _ => counts.failed += 1,
         });
-        self.record.error = broken.or(self.record.error);
-        if let Some(file) = &self.service.options.record
-            && let Err(error) = file.write(self.request, self.record)
-        {
-            warn!("a call is not recorded: {error}");
-        }
+        self.record.error = Some(failure(code, why));
     }
 }
 
-fn failure(code: &str, message: &str) -> RecordError {
+fn failure(code: &str, message: impl Into<String>) -> RecordError {
     RecordError {
         code: code.to_owned(),
-        message: message.to_owned(),
+        message: message.into(),
     }
 }
 
-/// The answer to a call that could not be made in time.
-fn unavailable(why: &str, wait: Option<Duration>) -> WireReply {
-    /// When nothing says how long it takes.
-    const USUAL: Duration = Duration::from_secs(30);
-    let seconds = wait.unwrap_or(USUAL).as_secs_f64().ceil().max(1.0);
-    let mut reply = error_reply(503, why);
-    let header = ("retry-after".to_owned(), seconds.to_string());
-    reply.headers.push(header);
-    reply
+/// The failure of a call that gets no permit, which is not tried again.
+fn no_permit(why: NoKeyPermit) -> Box<CallError> {
+    let message = match why {
+        NoKeyPermit::Cancelled => "this call would wait longer than --max-wait".to_owned(),
+        why => why.to_string(),
+    };
+    Box::new(CallError::new(Class::Rejected, NO_PERMIT, message))
 }

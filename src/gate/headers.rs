@@ -11,24 +11,20 @@ use crate::http::{TransportError, is_loopback, unsendable};
 use crate::practice::wire::WireRequest;
 
 /// The headers that travel on: those that do not concern one connection, or the gate.
-fn travelling<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> HeaderMap {
-    let headers: Vec<_> = headers.collect();
-    let connection = headers.iter().filter(|(name, _)| *name == "connection");
-    let named = connection.flat_map(|(_, value)| value.split(|byte| *byte == b','));
-    let named: Vec<_> = named.map(<[u8]>::trim_ascii).collect();
-    let stays = |name: &str| {
-        OF_A_CONNECTION.contains(&name)
-            || name.starts_with("x-paceline-")
-            || named
-                .iter()
-                .any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
+fn travelling(headers: &HeaderMap) -> HeaderMap {
+    let connection = headers.get_all(header::CONNECTION).iter();
+    let named = connection.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let named: Vec<_> = named
+        .map(|name| name.trim_ascii().to_ascii_lowercase())
+        .collect();
+    let travels = |name: &str| {
+        let is_named = named.iter().any(|other| other == name.as_bytes());
+        !is_named && !OF_A_CONNECTION.contains(&name) && !name.starts_with("x-paceline-")
     };
-    let parsed = |(name, value): &(&str, &[u8])| {
-        let name = HeaderName::try_from(*name).ok()?;
-        Some((name, HeaderValue::from_bytes(value).ok()?))
-    };
-    let travels = headers.iter().filter(|(name, _)| !stays(name));
-    travels.filter_map(parsed).collect()
+    let headers = headers.iter().filter(|(name, _)| travels(name.as_str()));
+    headers
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// Where the calls go.
@@ -47,13 +43,12 @@ impl Upstream {
     pub(super) fn new(base_url: &str) -> Self {
         let (address, query) = base_url.split_once('?').unwrap_or((base_url, ""));
         let address = address.trim_end_matches('/');
-        let is_version = |part: &str| {
-            let number = part.strip_prefix('v').unwrap_or_default();
-            number.starts_with(|first: char| first.is_ascii_digit())
-        };
-        let base = match address.rsplit_once('/') {
-            Some((base, last)) if is_version(last) && !base.ends_with('/') => base,
-            _ => address,
+        let (base, last) = address.split_at(address.rfind('/').unwrap_or(address.len()));
+        let number = last.strip_prefix("/v").unwrap_or_default();
+        let is_version = number.starts_with(|first: char| first.is_ascii_digit());
+        let base = match is_version && !base.ends_with('/') {
+            true => base,
+            false => address,
         };
         Upstream {
             base: base.to_owned(),
@@ -76,8 +71,11 @@ impl Upstream {
         if !self.query.is_empty() && !address.contains('?') {
             address += &format!("?{}", self.query);
         }
-        let came = request.headers.iter();
-        let mut headers = travelling(came.map(|(name, value)| (name.as_str(), value.as_slice())));
+        let parsed = |(name, value): &(String, Vec<u8>)| {
+            let name = HeaderName::try_from(name).ok()?;
+            Some((name, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut headers = travelling(&request.headers.iter().filter_map(parsed).collect());
         if client.has_key() {
             for name in KEY_HEADERS {
                 headers.remove(name);
@@ -105,8 +103,6 @@ impl ReplyHead {
     /// end of the connection.
     pub(super) fn of(reply: &Response<Body>, request: &WireRequest) -> Self {
         let (status, headers) = (reply.status().as_u16(), reply.headers());
-        let came = headers.iter();
-        let mut kept = travelling(came.map(|(name, value)| (name.as_str(), value.as_bytes())));
         let is_bodyless = request.method == "HEAD" || matches!(status, 204 | 304);
         let length = match is_bodyless {
             true => headers.get(header::CONTENT_LENGTH).cloned(),
@@ -115,19 +111,21 @@ impl ReplyHead {
         let has_end = is_bodyless || length.is_some();
         let is_chunked = !has_end && request.is_http_11;
         let keep_alive = request.keep_alive && (has_end || is_chunked);
-        kept.extend(length.map(|length| (header::CONTENT_LENGTH, length)));
+        let mut bytes = format!("HTTP/1.1 {status} \r\n").into_bytes();
+        let mut line = |name: &str, value: &[u8]| {
+            bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        };
+        for (name, value) in &travelling(headers) {
+            line(name.as_str(), value.as_bytes());
+        }
+        if let Some(length) = length {
+            line("content-length", length.as_bytes());
+        }
         if is_chunked {
-            kept.insert(
-                header::TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            );
+            line("transfer-encoding", b"chunked");
         }
         if !keep_alive {
-            kept.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        let mut bytes = format!("HTTP/1.1 {status} \r\n").into_bytes();
-        for (name, value) in &kept {
-            bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+            line("connection", b"close");
         }
         bytes.extend(b"\r\n");
         ReplyHead {

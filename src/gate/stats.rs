@@ -65,14 +65,14 @@ impl GateService {
 
     /// The counts now.
     pub(super) fn counts(&self) -> GateCounts {
-        let mut counts = self.counts.lock().clone();
-        counts.waiting = self.keys.waiting();
-        counts.found_rpm = self.keys.found();
+        let counts = self.counts.lock().clone();
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
-        counts.paused = counts.paused_until.map(left).unwrap_or_default();
-        if counts.paused.is_zero() {
-            counts.paused_because = None;
+        let paused = counts.paused_until.map(left).unwrap_or_default();
+        GateCounts {
+            found_rpm: self.keys.found(),
+            paused,
+            paused_because: counts.paused_because.filter(|_| !paused.is_zero()),
+            ..counts
         }
-        counts
     }
 }

@@ -38,7 +38,7 @@ fn clients(keys: &[Option<&str>]) -> Vec<Client> {
 
 /// Sends a request as it stands on a connection of its own, and reads all that comes back.
 fn exchange(gate: &Gate, request: &str) -> String {
-    let mut client = TcpStream::connect(gate.addr).unwrap();
+    let mut client = TcpStream::connect(gate.running.addr).unwrap();
     client.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).unwrap();
@@ -205,7 +205,7 @@ fn a_stream_passes_piece_by_piece() {
         stream.write_all(b"a\r\ndata: two\n\r\n0\r\n\r\n").unwrap();
     });
     let gate = open(&url, |_| {});
-    let mut client = TcpStream::connect(gate.addr).unwrap();
+    let mut client = TcpStream::connect(gate.running.addr).unwrap();
     client.write_all(post("", QUESTION).as_bytes()).unwrap();
     let mut seen = String::new();
     let mut piece = [0; 512];
@@ -260,7 +260,7 @@ fn a_client_that_goes_away_while_it_waits_gives_its_place_back() {
     let gate = open(&api.base_url(), |options| options.limits = per_minute(1));
     assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 200 ")); // the next is due in a minute
     let mut clients: Vec<_> = (0..20)
-        .map(|_| TcpStream::connect(gate.addr).unwrap())
+        .map(|_| TcpStream::connect(gate.running.addr).unwrap())
         .collect();
     for client in &mut clients {
         client.write_all(post("", QUESTION).as_bytes()).unwrap();
@@ -283,7 +283,7 @@ fn the_class_batch_waits_behind_everyone_else() {
     let api = Server::start().unwrap();
     let gate = open(&api.base_url(), |options| options.limits = per_minute(600));
     let call = |name: &str, more: &str| {
-        let mut client = TcpStream::connect(gate.addr).unwrap();
+        let mut client = TcpStream::connect(gate.running.addr).unwrap();
         let body = QUESTION.replace("Why is the sky blue?", name);
         client.write_all(post(more, &body).as_bytes()).unwrap();
         client
@@ -337,7 +337,7 @@ fn a_line_that_is_too_long_is_a_503_that_says_when() {
         options.max_waiting = 1;
     });
     assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 200 "));
-    let mut waits = TcpStream::connect(gate.addr).unwrap();
+    let mut waits = TcpStream::connect(gate.running.addr).unwrap();
     waits.write_all(post("", QUESTION).as_bytes()).unwrap();
     until(|| gate.counts().waiting == 1);
     let answer = exchange(&gate, &post("", QUESTION));
@@ -521,7 +521,7 @@ fn a_gate_that_closes_sends_the_line_away_and_lets_calls_on_their_way_end() {
     let gate = open(&api.base_url(), |options| options.limits = per_minute(1));
     api.next(Reply::new(200, "late").after(Duration::from_millis(300)));
     let call = || {
-        let mut client = TcpStream::connect(gate.addr).unwrap();
+        let mut client = TcpStream::connect(gate.running.addr).unwrap();
         client.write_all(post("", QUESTION).as_bytes()).unwrap();
         client
     };

@@ -5,7 +5,8 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::thread::{self, Scope};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, Scope};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -16,12 +17,15 @@ use super::arrival::Stamped;
 use super::wire::{self, WireReply, WireRequest};
 
 /// What a server does with a connection, in a thread of its own.
-pub(crate) trait Serve: Sync {
+pub(crate) trait Serve: Send + Sync {
     /// Answers the requests of a connection, one after the other, until either side ends it.
     fn serve(&self, number: u64, stream: &TcpStream) -> io::Result<()>;
 
     /// The answer to a client whose request cannot be read, or that gets no thread.
     fn refusal(&self, status: u16, reason: &str) -> WireReply;
+
+    /// What else is done while the server runs, in a thread of its own.
+    fn watch(&self) {}
 
     /// Reads the requests of a connection, one after the other, and has each `answered`, until either side ends it: the
     /// client, or `answered` with false. A client that takes longer than `patience` is cut off.
@@ -69,6 +73,56 @@ pub(crate) struct ClientPatience {
     pub(crate) request: Duration,
 }
 
+/// A server that runs until it is dropped: then it closes its connections and joins its threads.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) addr: SocketAddr,
+    connections: Arc<Connections>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Has a server answer the connections of this listener, in threads.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    pub(crate) fn start(
+        listener: TcpListener,
+        connections: &Arc<Connections>,
+        server: Arc<dyn Serve>,
+    ) -> io::Result<Self> {
+        let addr = listener.local_addr()?;
+        let connections = connections.clone();
+        let own = connections.clone();
+        let accepting = thread::Builder::new()
+            .name("server".into())
+            .spawn(move || own.accept(&listener, &*server))?;
+        Ok(Running {
+            addr,
+            connections,
+            accepting: Some(accepting),
+        })
+    }
+
+    /// Its URL without a path: `http://127.0.0.1:41234`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Serves for ever.
+    #[cfg(feature = "cli")]
+    pub(crate) fn join(mut self) {
+        self.accepting.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.connections.stop(self.addr);
+        self.accepting.take().map(JoinHandle::join); // it joins the connections' threads
+    }
+}
+
 /// The open connections of a server.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -106,6 +160,7 @@ impl Connections {
     /// Accepts connections until the server stops, and joins their threads.
     pub(crate) fn accept(&self, listener: &TcpListener, server: &dyn Serve) {
         thread::scope(|scope| {
+            scope.spawn(|| server.watch());
             for (number, stream) in (0..).zip(listener.incoming()) {
                 if self.wait(Duration::ZERO) {
                     return;
@@ -161,8 +216,26 @@ impl Connections {
         stream
     }
 
+    /// Whether the client of a connection has closed it, or only its half of it: one that waits does neither. Only while
+    /// nobody reads from it or writes to it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn has_gone(&self, number: u64) -> bool {
+        let open = self.open.lock();
+        let has_gone = |stream: &TcpStream| {
+            stream.set_nonblocking(true)?;
+            let peeked = stream.peek(&mut [0]);
+            stream.set_nonblocking(false)?;
+            peeked
+        };
+        match open.get(&number).map(has_gone) {
+            Some(Ok(length)) => length == 0,
+            Some(Err(error)) => error.kind() != io::ErrorKind::WouldBlock,
+            None => true,
+        }
+    }
+
     /// Ends every wait, closes all connections, whose threads end then, and accepts no more at this address.
-    pub(crate) fn stop(&self, addr: SocketAddr) {
+    fn stop(&self, addr: SocketAddr) {
         *self.running.lock() = None;
         for stream in self.open.lock().values() {
             let _ = stream.shutdown(Shutdown::Both);

@@ -32,7 +32,7 @@ pub(super) struct Service {
     pub(super) options: ServerOptions,
     started: Instant,
     pub(super) state: Mutex<ServiceState>,
-    pub(super) connections: Connections,
+    pub(super) connections: Arc<Connections>,
     /// Holds one value for each call that is worked on, if their number is limited.
     slots: Option<(Sender<()>, Receiver<()>)>,
 }
@@ -69,7 +69,7 @@ impl Service {
             options,
             started,
             state: Mutex::new(state),
-            connections: Connections::new(usize::MAX),
+            connections: Connections::new(usize::MAX).into(),
         }
     }
 
