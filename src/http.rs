@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use ureq::http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request,
 };
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -302,18 +302,27 @@ impl Http {
     /// [`TransportError`] if no head came, or that of a proxy which does not let the call through.
     pub(crate) fn send(
         &self,
-        head: Request<()>,
+        mut head: Request<()>,
         body: &[u8],
         sent: &dyn Fn(),
     ) -> Result<Response<Body>, TransportError> {
         let uri = head.uri().clone();
+        let proxy = self.options.proxy.as_ref();
+        let proxy = proxy.filter(|proxy| socket::is_in_absolute_form(proxy, &uri));
+        if let Some(authorization) = proxy.and_then(proxy::authorization) {
+            head.headers_mut()
+                .insert(header::PROXY_AUTHORIZATION, authorization);
+        }
         Self::fits(&head)?;
         let mut body = ReportedBody {
             rest: body,
             sent: Some(sent),
         };
         match self.run(head, &mut body) {
-            Ok(response) => self.of_the_server(response, &uri),
+            Ok(response) if proxy.is_some() && is_of_a_proxy(&response) => {
+                Err(self.proxy_refused(response.status()))
+            }
+            Ok(response) => Ok(response),
             Err(error) => Err(TransportError {
                 is_sent: body.sent.is_none() && body.rest.is_empty(),
                 ..self.explain(error, &uri)
@@ -321,21 +330,21 @@ impl Http {
         }
     }
 
-    /// Whether each line of the head fits into the output buffer: ureq tries for ever to send a longer one.
+    /// Whether each line of the head fits into the output buffer.
     fn fits(head: &Request<()>) -> Result<(), TransportError> {
         const MOST: usize = Http::OUTPUT - (1 << 10);
-        let too_long = |name: &str| {
-            let text = format!("{name} is longer than {MOST} bytes");
-            Err(TransportError::new(TransportFault::Unsendable, &text))
-        };
-        if head.uri().to_string().len() > MOST {
-            return too_long("the address");
-        }
+        let path = head
+            .uri()
+            .path_and_query()
+            .map_or(0, |path| path.as_str().len());
         let mut headers = head.headers().iter();
-        match headers.find(|(_, value)| value.len() > MOST) {
-            Some((name, _)) => too_long(&format!("the header {name}")),
-            None => Ok(()),
-        }
+        let what = match headers.find(|(_, value)| value.len() > MOST) {
+            Some((name, _)) => format!("the header {name}"),
+            None if path > MOST => "the address".to_owned(),
+            None => return Ok(()),
+        };
+        let text = format!("{what} is longer than {MOST} bytes");
+        Err(TransportError::new(TransportFault::Unsendable, &text))
     }
 
     /// Sends a request, and returns when the head of the response has come.
@@ -410,7 +419,7 @@ impl Http {
         use ureq::Error;
         let text = error.to_string();
         let (fault, text) = match error {
-            Error::Timeout(phase) => (Timeout, self.late(phase)),
+            Error::Timeout(phase) => (Timeout, self.late(phase, uri)),
             Error::ConnectProxyFailed(reason) if reason.contains("responded 4") => {
                 (ProxyRefused, text)
             }
@@ -484,24 +493,15 @@ impl Http {
         format!("nothing listens at {scheme}{host}{port} (connection refused)")
     }
 
-    /// A response, unless it is that of a proxy which does not let the call through.
-    fn of_the_server(
-        &self,
-        response: Response<Body>,
-        uri: &Uri,
-    ) -> Result<Response<Body>, TransportError> {
-        let proxy = self.options.proxy.as_ref();
-        let is_absolute = proxy.is_some_and(|proxy| socket::is_in_absolute_form(proxy, uri));
-        if !is_absolute || !is_of_a_proxy(&response) {
-            return Ok(response);
-        }
-        let status = response.status().as_u16();
-        let fault = match status {
-            400..500 => TransportFault::ProxyRefused,
-            _ => TransportFault::Unreachable,
+    /// The answer of a proxy that does not let a call through.
+    fn proxy_refused(&self, status: StatusCode) -> TransportError {
+        let fault = match status.is_client_error() {
+            true => TransportFault::ProxyRefused,
+            false => TransportFault::Unreachable,
         };
+        let status = status.as_u16();
         let text = format!("the proxy answers with status {status}{}", self.through());
-        Err(TransportError::new(fault, &text))
+        TransportError::new(fault, &text)
     }
 
     /// Names the proxy that the calls go through, if there is one.
@@ -513,13 +513,17 @@ impl Http {
     }
 
     /// Which part of a call took too long.
-    fn late(&self, phase: ureq::Timeout) -> String {
+    fn late(&self, phase: ureq::Timeout, uri: &Uri) -> String {
         let seconds = self.options.timeout.as_secs_f64();
         use ureq::Timeout;
         match phase {
             Timeout::Connect => {
                 let seconds = self.options.connect_timeout.as_secs_f64().min(seconds);
-                format!("no connection in {seconds} s")
+                let advice = match uri.scheme_str() {
+                    Some("https") => "; for a server without TLS, begin the address with http://",
+                    _ => "",
+                };
+                format!("no connection in {seconds} s{advice}")
             }
             Timeout::SendRequest | Timeout::SendBody => {
                 format!("the request could not be sent in {seconds} s")

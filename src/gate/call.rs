@@ -68,8 +68,8 @@ impl<'a> GateCall<'a> {
         let client = service.cancel.child();
         service.clients.lock().insert(self.number, client.clone());
         service.count(|counts| counts.came += 1);
-        let judge = |error: &Box<CallError>| error.verdict_behind_a_limiter();
-        let call = service.options.retry.call(judge, |attempt| {
+        let retry = &service.options.retry;
+        let call = retry.call(CallError::verdict_behind_a_limiter, |attempt| {
             let left = attempt.remaining().unwrap_or(Duration::MAX);
             self.attempt(&client.within(left))
         });
@@ -83,7 +83,7 @@ impl<'a> GateCall<'a> {
                 Ok(false)
             }
             Some(reply) => Ok(self.pass(reply, failed)),
-            None => self.explain(*failed.unwrap_or_else(|| no_permit(NoKeyPermit::Cancelled))),
+            None => self.explain(failed.unwrap_or_else(|| no_permit(NoKeyPermit::Cancelled))),
         };
         if let Some(file) = &service.options.record
             && let Err(error) = file.write(self.request, self.record)
@@ -94,7 +94,7 @@ impl<'a> GateCall<'a> {
     }
 
     /// Waits for a permit, makes the call, and makes a note of it.
-    fn attempt(&mut self, token: &CancelToken) -> Result<(), Box<CallError>> {
+    fn attempt(&mut self, token: &CancelToken) -> Result<(), CallError> {
         let service = self.service;
         self.reply = None;
         let came = Instant::now();
@@ -121,7 +121,7 @@ impl<'a> GateCall<'a> {
             took: permit.granted_at().elapsed(),
             ..RecordAttempt::of(started_at, answered)
         });
-        let reply = result.map_err(|error| Box::new(self.failed(&permit, error)))?;
+        let reply = result.map_err(|error| self.failed(&permit, error))?;
         self.permit = Some(permit);
         self.reply = Some(reply);
         Ok(())
@@ -226,7 +226,7 @@ impl<'a> GateCall<'a> {
 
     /// Passes an answer back; true if the connection can be used for another request. With a limit on tokens, the answer
     /// is reported when its tokens are known.
-    fn pass(&mut self, reply: Response<Body>, failed: Option<Box<CallError>>) -> bool {
+    fn pass(&mut self, reply: Response<Body>, failed: Option<CallError>) -> bool {
         /// As much of an answer as is read, too, in bytes: longer than those of chat models.
         const MOST: usize = 1 << 20;
         let service = self.service;
@@ -350,10 +350,10 @@ fn failure(code: &str, message: impl Into<String>) -> RecordError {
 }
 
 /// The failure of a call that gets no permit, which is not tried again.
-fn no_permit(why: NoKeyPermit) -> Box<CallError> {
+fn no_permit(why: NoKeyPermit) -> CallError {
     let message = match why {
         NoKeyPermit::Cancelled => "this call would wait longer than --max-wait".to_owned(),
         why => why.to_string(),
     };
-    Box::new(CallError::new(Class::Rejected, NO_PERMIT, message))
+    CallError::new(Class::Rejected, NO_PERMIT, message)
 }

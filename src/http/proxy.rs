@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use ureq::http::Uri;
+use ureq::http::{HeaderValue, Uri};
 use ureq::{Proxy, ProxyProtocol};
 
 /// The proxy for an address: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, or else `ALL_PROXY`, in upper
@@ -53,10 +53,13 @@ fn usable(address: &str) -> Result<Proxy, &'static str> {
 }
 
 /// The value of `proxy-authorization`, if the proxy's address has a user or a password.
-pub(super) fn authorization(proxy: &Proxy) -> Option<String> {
+pub(super) fn authorization(proxy: &Proxy) -> Option<HeaderValue> {
     let user = proxy.username().or(proxy.password().map(|_| ""))?;
     let pair = format!("{user}:{}", proxy.password().unwrap_or_default());
-    Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
+    let mut value =
+        HeaderValue::try_from(format!("Basic {}", BASE64_STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// Whether a list such as `localhost, .example.com, 10.0.0.0/8, host:8080` has this host.
@@ -83,11 +86,12 @@ fn with_port(entry: &str) -> (&str, Option<u16>) {
 /// A name stands for its subdomains, too; a network for all its addresses.
 fn names_host(name: &str, host: &str) -> bool {
     let name = name.trim_matches(['[', ']']);
-    let address: Option<IpAddr> = host.parse().ok();
     if let Some((network, bits)) = name.split_once('/') {
-        let bits = bits.parse().ok();
-        let network = network.trim_matches(['[', ']']).parse().ok();
-        return has_address(network, bits, address).unwrap_or(false);
+        let network = network.trim_matches(['[', ']']).parse();
+        return match (network, bits.parse(), host.parse()) {
+            (Ok(network), Ok(bits), Ok(host)) => has_address(network, bits, host),
+            _ => false,
+        };
     }
     let name = name.trim_start_matches("*.").trim_start_matches('.');
     let parent = host.strip_suffix(name);
@@ -96,17 +100,13 @@ fn names_host(name: &str, host: &str) -> bool {
 }
 
 /// Whether the first bits of an address are those of the network.
-fn has_address(
-    network: Option<IpAddr>,
-    bits: Option<u32>,
-    address: Option<IpAddr>,
-) -> Option<bool> {
-    let same = match (network?, address?) {
+fn has_address(network: IpAddr, bits: u32, address: IpAddr) -> bool {
+    let same = match (network, address) {
         (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
         (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
-        _ => return None,
+        _ => return false,
     };
-    Some(same >= bits?)
+    same >= bits
 }
 
 #[cfg(test)]
@@ -191,10 +191,7 @@ mod tests {
     #[test]
     fn a_user_and_a_password_are_sent_as_basic() {
         let header = |address| authorization(&Proxy::new(address).unwrap());
-        assert_eq!(
-            header("http://u:p%40@h:1").as_deref(),
-            Some("Basic dTpwQA==")
-        );
+        assert_eq!(header("http://u:p%40@h:1").unwrap(), "Basic dTpwQA==");
         assert_eq!(header("http://h:1"), None);
     }
 }

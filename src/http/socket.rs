@@ -9,25 +9,21 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
-use ureq::http::uri::Scheme;
+use ureq::http::uri::{Authority, Scheme};
 use ureq::unversioned::transport::{
-    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout,
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, LazyBuffers, NextTimeout,
     RustlsConnector, Transport,
 };
 use ureq::{Error, ProxyProtocol};
 
-use super::proxy;
-
-/// The chain of connectors: the socket to a proxy for http, CONNECT, a socket, TLS.
+/// The chain of connectors: a socket, or else CONNECT over one; then TLS.
 pub(super) fn connector() -> impl Connector {
-    let idle = Arc::new(IdleLimit::default());
-    ().chain(HttpProxyConnector(idle.clone()))
+    ().chain(SocketConnector::default())
         .chain(ConnectProxyConnector::default())
-        .chain(SocketConnector(idle))
         .chain(RustlsConnector::default())
 }
 
@@ -74,33 +70,24 @@ pub(super) fn limit_reached() -> String {
     format!("{what} did not come in {seconds} s")
 }
 
-/// How long a connection may be idle and still be used, in microseconds: less than half of what the server has once
-/// closed under a request. Such a call may have been billed, so it is the prompt that is asked again, and the next ones
-/// do not run into the same.
+/// Opens sockets, unless CONNECT is needed first.
 #[derive(Debug)]
-struct IdleLimit(AtomicU64);
+struct SocketConnector {
+    /// How long a connection may be idle and still be used: less than half of what the server has once closed under a
+    /// request. Such a call may have been billed, so it is the prompt that is asked again, and the next ones do not run into
+    /// the same.
+    most_idle: Arc<Mutex<Duration>>,
+}
 
-impl Default for IdleLimit {
+impl Default for SocketConnector {
     fn default() -> Self {
-        IdleLimit(AtomicU64::new(u64::MAX))
+        SocketConnector {
+            most_idle: Arc::new(Mutex::new(Duration::MAX)),
+        }
     }
 }
 
-impl IdleLimit {
-    fn was_too_long(&self, idle: Duration) {
-        let half = u64::try_from(idle.as_micros() / 2).unwrap_or(u64::MAX);
-        self.0.fetch_min(half, Ordering::Relaxed);
-    }
-
-    fn allows(&self, idle: Duration) -> bool {
-        idle.as_micros() < u128::from(self.0.load(Ordering::Relaxed))
-    }
-}
-
-#[derive(Debug)]
-struct HttpProxyConnector(Arc<IdleLimit>);
-
-impl Connector for HttpProxyConnector {
+impl Connector for SocketConnector {
     type Out = Socket;
 
     fn connect(
@@ -108,82 +95,54 @@ impl Connector for HttpProxyConnector {
         details: &ConnectionDetails<'_>,
         _: Option<()>,
     ) -> Result<Option<Socket>, Error> {
-        let proxy = details.config.proxy();
-        let Some(proxy) = proxy.filter(|proxy| is_in_absolute_form(proxy, details.uri)) else {
-            return Ok(None);
-        };
-        let address = details
-            .resolver
-            .resolve(proxy.uri(), details.config, details.timeout)?;
-        let mut socket = Socket::open(&address, details, &self.0)?;
-        socket.absolute = Some(Absolute {
-            origin: origin(details.uri),
-            authorization: proxy::authorization(proxy),
-        });
-        Ok(Some(socket))
+        let open = |stream, absolute| Socket::new(stream, absolute, details, &self.most_idle);
+        Ok(match details.config.proxy() {
+            None => Some(open(connect(&details.addrs, details)?, None)?),
+            Some(proxy) if is_in_absolute_form(proxy, details.uri) => {
+                let resolver = details.resolver;
+                let addrs = resolver.resolve(proxy.uri(), details.config, details.timeout)?;
+                let origin = details.uri.authority().map(Authority::as_str);
+                let origin = origin.and_then(|origin| origin.rsplit('@').next()); // without a user's name
+                let absolute = origin.map(|origin| format!("http://{origin}"));
+                Some(open(connect(&addrs, details)?, absolute)?)
+            }
+            Some(_) => None,
+        })
     }
 }
 
-/// A socket to the server, unless there is a connection already.
-#[derive(Debug)]
-struct SocketConnector(Arc<IdleLimit>);
-
-impl<In: Transport> Connector<In> for SocketConnector {
-    type Out = Either<In, Socket>;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        chained: Option<In>,
-    ) -> Result<Option<Self::Out>, Error> {
-        Ok(Some(match chained {
-            Some(transport) => Either::A(transport),
-            None => Either::B(Socket::open(&details.addrs, details, &self.0)?),
-        }))
-    }
-}
-
-/// Host and port, without a user's name.
-fn origin(uri: &ureq::http::Uri) -> Option<String> {
-    let authority = uri.authority()?.as_str();
-    let host = authority.rsplit('@').next();
-    host.map(str::to_owned)
-}
-
-/// What the first line of each request needs for a proxy.
-#[derive(Debug)]
-struct Absolute {
-    /// Host and port of the server.
-    origin: Option<String>,
-    /// The value of `proxy-authorization`.
-    authorization: Option<String>,
-}
-
-impl Absolute {
-    /// The beginning of a request with its address in absolute form.
-    fn rewritten(&self, head: &[u8]) -> Option<Vec<u8>> {
-        let end = head.windows(2).position(|end| end == b"\r\n")?;
-        let rest = head.strip_prefix(b"POST /")?;
-        let line = &rest[..end - b"POST /".len()];
-        let origin = self.origin.as_deref()?;
-        let mut rewritten = format!("POST http://{origin}/").into_bytes();
-        rewritten.extend_from_slice(line);
-        if let Some(authorization) = &self.authorization {
-            rewritten.extend(format!("\r\nproxy-authorization: {authorization}").bytes());
+/// Connects to the first address that can be reached. Each but the last gets half of the time that is left.
+fn connect(addresses: &[SocketAddr], details: &ConnectionDetails<'_>) -> Result<TcpStream, Error> {
+    let limit = *details.timeout.not_zero().unwrap_or(details.timeout.after);
+    let until = Instant::now() + limit;
+    let mut failure = io::ErrorKind::ConnectionRefused.into();
+    for (n, address) in addresses.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let is_last = n + 1 == addresses.len();
+        let time = if is_last { left } else { left / 2 };
+        match TcpStream::connect_timeout(address, time.max(Duration::from_millis(1))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
         }
-        rewritten.extend_from_slice(&head[end..]);
-        Some(rewritten)
     }
+    Err(late(failure, details.timeout))
+}
+
+/// A request with its address in absolute form. Its first line is whole: it is the beginning of what is sent first.
+fn in_absolute_form(request: &[u8], origin: &str) -> Option<Vec<u8>> {
+    let path = request.iter().position(|byte| *byte == b' ')? + 1;
+    Some([&request[..path], origin.as_bytes(), &request[path..]].concat())
 }
 
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
     buffers: LazyBuffers,
-    absolute: Option<Absolute>,
+    /// What stands before the path in the first line of a request, if that is for a proxy.
+    absolute: Option<String>,
     /// Whether the next output is the beginning of a request.
     is_at_head: bool,
-    idle: Arc<IdleLimit>,
+    most_idle: Arc<Mutex<Duration>>,
     /// When the last bytes came.
     heard: Option<Instant>,
     /// How long it was idle before the request that nothing has come for yet.
@@ -191,51 +150,21 @@ struct Socket {
 }
 
 impl Socket {
-    /// Connects to the first address that can be reached. Each but the last gets half of the time
-    /// that is left.
-    fn open(
-        addresses: &[SocketAddr],
-        details: &ConnectionDetails<'_>,
-        idle: &Arc<IdleLimit>,
-    ) -> Result<Self, Error> {
-        let limit = *details.timeout.not_zero().unwrap_or(details.timeout.after);
-        let started = Instant::now();
-        let mut failure = io::ErrorKind::ConnectionRefused.into();
-        for (n, address) in addresses.iter().enumerate() {
-            let left = limit.saturating_sub(started.elapsed());
-            let is_last = n + 1 == addresses.len();
-            let time = if is_last { left } else { left / 2 };
-            if time.is_zero() {
-                return Err(Error::Timeout(details.timeout.reason));
-            }
-            match TcpStream::connect_timeout(address, time) {
-                Ok(stream) => return Ok(Socket::new(stream, details, idle.clone())?),
-                Err(error) => failure = error,
-            }
-        }
-        match failure.kind() {
-            io::ErrorKind::TimedOut => Err(Error::Timeout(details.timeout.reason)),
-            _ => Err(failure.into()),
-        }
-    }
-
     fn new(
         stream: TcpStream,
+        absolute: Option<String>,
         details: &ConnectionDetails<'_>,
-        idle: Arc<IdleLimit>,
+        most_idle: &Arc<Mutex<Duration>>,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         keep_alive(&stream)?;
-        let (input, output) = (
-            details.config.input_buffer_size(),
-            details.config.output_buffer_size(),
-        );
+        let config = details.config;
         Ok(Socket {
             stream,
-            buffers: LazyBuffers::new(input, output),
-            absolute: None,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            absolute,
             is_at_head: true,
-            idle,
+            most_idle: most_idle.clone(),
             heard: None,
             idle_before: None,
         })
@@ -261,14 +190,12 @@ impl Transport for Socket {
         self.stream.set_write_timeout(time_of(timeout)?)?;
         let output = &self.buffers.output()[..amount];
         let absolute = self.absolute.as_ref().filter(|_| self.is_at_head);
-        let rewritten = absolute.and_then(|absolute| absolute.rewritten(output));
-        if self.is_at_head {
+        let rewritten = absolute.and_then(|origin| in_absolute_form(output, origin));
+        if std::mem::take(&mut self.is_at_head) {
             self.idle_before = self.heard.map(|heard| heard.elapsed());
         }
-        self.is_at_head = false;
-        let written = self
-            .stream
-            .write_all(rewritten.as_deref().unwrap_or(output));
+        let output = rewritten.as_deref().unwrap_or(output);
+        let written = self.stream.write_all(output);
         written.map_err(|error| late(error, timeout))
     }
 
@@ -294,7 +221,8 @@ impl Transport for Socket {
         };
         let is_closed = read.as_ref().map_or_else(is_closed, |length| *length == 0);
         if let Some(idle) = self.idle_before.take().filter(|_| is_closed) {
-            self.idle.was_too_long(idle);
+            let mut most = self.most_idle.lock();
+            *most = most.min(idle / 2);
         }
         let length = read.map_err(|error| late(error, timeout))?;
         self.heard = Some(Instant::now());
@@ -309,7 +237,7 @@ impl Transport for Socket {
             peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
         };
         let idle = self.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
-        self.idle.allows(idle)
+        idle < *self.most_idle.lock()
             && self.stream.set_nonblocking(true).is_ok()
             && is_idle(&self.stream)
             && self.stream.set_nonblocking(false).is_ok()
@@ -355,13 +283,11 @@ mod tests {
 
     #[test]
     fn the_first_line_for_a_proxy_names_the_server() {
-        let absolute = Absolute {
-            origin: origin(&"http://u:p@h:1/v1".parse().unwrap()),
-            authorization: None,
-        };
-        let head = b"POST /v1 HTTP/1.1\r\nhost: h:1\r\n";
-        let expected = b"POST http://h:1/v1 HTTP/1.1\r\nhost: h:1\r\n";
-        assert_eq!(absolute.rewritten(head).unwrap(), expected);
-        assert_eq!(absolute.rewritten(b"{\"a\":1}"), None);
+        for method in ["POST", "GET", "DELETE"] {
+            let head = format!("{method} /v1 HTTP/1.1\r\nhost: h:1\r\n");
+            let sent = in_absolute_form(head.as_bytes(), "http://h:1").unwrap();
+            let expected = format!("{method} http://h:1/v1 HTTP/1.1\r\nhost: h:1\r\n");
+            assert_eq!(String::from_utf8(sent).unwrap(), expected);
+        }
     }
 }

@@ -93,6 +93,28 @@ fn https_to_a_server_that_speaks_plain_http_stops_the_batch_and_names_the_scheme
 }
 
 #[test]
+fn https_to_a_server_that_waits_for_a_plain_request_is_a_time_out_that_names_the_scheme() {
+    let (go, may_end) = std::sync::mpsc::channel::<()>();
+    let url = tcp::once(move |_stream| {
+        let _ = may_end.recv(); // it reads nothing and says nothing
+    });
+    let options = HttpOptions {
+        connect_timeout: std::time::Duration::from_millis(20),
+        ..HttpOptions::default()
+    };
+    let url = url.replace("http://", "https://");
+    let error = ask_with(&client(&url, &options)).unwrap_err();
+    drop(go);
+    assert_eq!(
+        (error.class, error.code.as_str()),
+        (Class::Fault, "timeout")
+    );
+    assert!(!error.maybe_billed && error.is_unreachable(), "{error}");
+    let says = error.message.contains("no connection in 0.02 s");
+    assert!(says && error.message.contains("http://"), "{error}");
+}
+
+#[test]
 fn certificates_that_cannot_be_had_are_found_before_the_first_call() {
     let folder = tempfile::tempdir().unwrap();
     let (missing, garbage) = (
