@@ -89,16 +89,18 @@ pub(super) enum Command {
 impl Command {
     /// Finds the price of the model where it is to be taken from a list.
     pub(super) fn find_price(&mut self) -> Result<(), CommandError> {
-        let calls = match self {
-            Command::Run(args) => &mut args.calls,
-            Command::Plan(args) => &mut args.run.calls,
+        let (cost, model) = match self {
+            Command::Run(args) => (&mut args.calls.cost, &args.calls.request.model),
+            Command::Plan(args) => (&mut args.run.calls.cost, &args.run.calls.request.model),
             #[cfg(feature = "redis")]
-            Command::Queue(QueueAction::Work(args)) => &mut args.calls,
-            Command::Report(args) => return args.costs.find_price(),
-            Command::Export(args) => return args.costs.find_price(),
+            Command::Queue(QueueAction::Work(args)) => {
+                (&mut args.calls.cost, &args.calls.request.model)
+            }
+            Command::Report(args) => (&mut args.costs.cost, &args.costs.model),
+            Command::Export(args) => (&mut args.costs.cost, &args.costs.model),
             _ => return Ok(()),
         };
-        calls.cost.find_price(calls.request.model.as_deref())
+        cost.find_price(model.as_deref())
     }
 
     /// How the log of this command is to be written.

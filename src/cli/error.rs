@@ -120,14 +120,12 @@ pub(super) struct Checks(Vec<String>);
 impl Checks {
     /// Keeps the error for later. The same error is kept once.
     pub(super) fn of<T>(&mut self, result: Result<T, CommandError>) -> Option<T> {
-        let known = &mut self.0;
-        let keep = |text| match known.contains(&text) {
-            true => {}
-            false => known.push(text),
-        };
-        result
-            .map_err(|error| error.texts.into_iter().for_each(keep))
-            .ok()
+        let kept = result.map_err(|error| {
+            let is_new = |text: &String| !self.0.contains(text);
+            let new: Vec<_> = error.texts.into_iter().filter(is_new).collect();
+            self.0.extend(new);
+        });
+        kept.ok()
     }
 
     /// All that is wrong.

@@ -39,7 +39,8 @@ pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let addr = args.listen.unwrap_or(to);
     let gate = Gate::open(addr, options(args, practice.as_ref())?)
-        .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))?;
+        .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))
+        .map_err(|error| error.help("choose another port with --port or --listen"))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
     inform(welcome(args, &gate)?);
@@ -95,7 +96,7 @@ fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
     let Some(path) = &args.record else {
         return Ok(None);
     };
-    let opened = Journal::open(path, Durability::Interval).map_err(cannot_open)?;
+    let opened = Journal::open(path, Durability::Interval).map_err(cannot_open("--record"))?;
     let file = RecordFile::new(opened.journal, opened.index.len(), args.record_bodies);
     Ok(Some(file))
 }

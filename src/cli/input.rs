@@ -148,7 +148,8 @@ impl<'a> Input<'a> {
     }
 
     fn unreadable(&self) -> impl FnOnce(io::Error) -> CommandError {
-        CommandError::file("cannot read prompts from", self.path)
+        let told = CommandError::file("cannot read prompts from", self.path);
+        |error| told(error).help("is the path right? - reads standard input")
     }
 
     fn read(&self) -> Result<Prompts<Box<dyn BufRead + Send>>, CommandError> {

@@ -3,8 +3,6 @@
 //! Both go above what is drawn on the screen, and with `--log-format json` both are one JSON object a line. `ureq` does
 //! not redact what it logs at its finest level, so no setting lets that level through: a key is never logged.
 
-mod json;
-
 use std::io::{self, Write};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use console::Term;
 use env_logger::{Builder, Env, Target, WriteStyle};
 use jiff::{Timestamp, ZonedDateTime};
+use log::kv;
 use log::{Level, LevelFilter, Record};
 use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
-pub(super) use self::json::Fields;
 use super::args::LogFormat;
 use super::progress::Screen;
 use super::template::{self, ALARM, PAUSED, TextLook, folded, paint};
@@ -56,7 +55,7 @@ pub(super) fn start(verbose: u8, quiet: bool, format: LogFormat) {
         Env::default().default_filter_or(format!("{level},ureq=warn,ureq_proto=warn")),
     );
     let write = match format {
-        LogFormat::Json => |record: &Record<'_>| json::line(record, Timestamp::now()),
+        LogFormat::Json => |record: &Record<'_>| json_line(record, Timestamp::now()),
         LogFormat::Text => |record: &Record<'_>| for_terminal(line(record)),
     };
     builder.format(move |to, record| writeln!(to, "{}", write(record)));
@@ -114,7 +113,7 @@ pub(super) fn say(level: Level, event: &str, text: String, fields: Fields) {
     let line = if IN_JSON.load(Ordering::Relaxed) {
         let mut all = Fields::from_iter([("event".to_owned(), event.into())]);
         all.extend(fields);
-        json::object(level, all, text, Timestamp::now())
+        object(level, all, text, Timestamp::now())
     } else {
         for_terminal(text)
     };
@@ -156,6 +155,54 @@ fn message(record: &Record<'_>) -> String {
     }
 }
 
+/// The fields of an event.
+pub(super) type Fields = Map<String, Json>;
+
+/// The line of a log record for tools.
+fn json_line(record: &Record<'_>, now: Timestamp) -> String {
+    let message = record.args().to_string();
+    object(record.level(), fields(record), message, now)
+}
+
+/// An object with the time, the level, the event (`log` for a plain log line), its fields and the message.
+fn object(level: Level, fields: Fields, message: String, now: Timestamp) -> String {
+    let level = level.as_str().to_ascii_lowercase();
+    let mut object = Map::new();
+    object.insert("time".into(), format!("{now:.3}").into());
+    object.insert("level".into(), level.into());
+    object.insert("event".into(), "log".into());
+    object.extend(fields);
+    object.insert("message".into(), message.into());
+    Json::Object(object).to_string()
+}
+
+/// The fields of a log record.
+fn fields(record: &Record<'_>) -> Fields {
+    let mut fields = FieldVisitor(Map::new());
+    // It cannot fail: the visitor does not.
+    let _ = record.key_values().visit(&mut fields);
+    fields.0
+}
+
+struct FieldVisitor(Fields);
+
+impl<'kvs> kv::VisitSource<'kvs> for FieldVisitor {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        self.0.insert(key.as_str().to_owned(), json(&value));
+        Ok(())
+    }
+}
+
+/// Numbers stay numbers.
+fn json(value: &kv::Value<'_>) -> Json {
+    let whole = value.to_u64().map(Json::from);
+    whole
+        .or_else(|| value.to_i64().map(Json::from))
+        .or_else(|| value.to_f64().map(Json::from))
+        .or_else(|| value.to_bool().map(Json::from))
+        .unwrap_or_else(|| value.to_string().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,5 +224,35 @@ mod tests {
     #[test]
     fn a_message_of_a_library_names_it() {
         assert_eq!(said("ureq::pool", "so"), "ureq::pool: so");
+    }
+
+    #[test]
+    fn fields_keep_their_kind_and_their_order() {
+        let fields: &[(&str, kv::Value<'_>)] = &[
+            ("event", "attempt".into()),
+            ("prompt", "say \"hi\"\n".into()),
+            ("status", 429.into()),
+            ("per_minute", 590.5.into()),
+            ("answered", true.into()),
+        ];
+        let mut record = Record::builder();
+        record.level(Level::Info).key_values(&fields);
+        let now: Timestamp = "2026-11-24T10:00:00.1239Z".parse().unwrap();
+        let expected = r#"{"time":"2026-11-24T10:00:00.123Z","level":"info","event":"attempt","prompt":"say \"hi\"\n","status":429,"per_minute":590.5,"answered":true,"message":"call 1"}"#;
+        assert_eq!(
+            json_line(&record.args(format_args!("call {}", 1)).build(), now),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_plain_log_line_is_the_event_log() {
+        let line = json_line(
+            &Record::builder().args(format_args!("so")).build(),
+            Timestamp::UNIX_EPOCH,
+        );
+        let expected =
+            r#"{"time":"1970-01-01T00:00:00.000Z","level":"info","event":"log","message":"so"}"#;
+        assert_eq!(line, expected);
     }
 }

@@ -16,7 +16,9 @@ pub(super) fn serve(args: &PracticeArgs) -> Result<Exit, CommandError> {
         None => "no limit".to_owned(),
     };
     let options = args.options.clone();
-    let server = Server::start_with(ServerOptions { addr, ..options }).map_err(cannot_start)?;
+    let server = Server::start_with(ServerOptions { addr, ..options }).map_err(|error| {
+        cannot_start(error).help("choose another port with --port; 0 is one that is free")
+    })?;
     let url = server.base_url();
     tell(format!(
         "practice server at {url} ({limit}); it counts what it sees: /stats"

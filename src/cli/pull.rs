@@ -69,7 +69,7 @@ fn open(output: Option<&Path>, args: &PullArgs) -> Result<(Journal, Index), Comm
     let Some(path) = output else {
         return Ok((Journal::stdout(), Index::default()));
     };
-    let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
+    let opened = Journal::open(path, args.sync).map_err(cannot_open("-o"))?;
     torn_note(opened.torn, path).into_iter().for_each(inform);
     Ok((opened.journal, opened.index))
 }

@@ -92,13 +92,12 @@ impl ResultsWriter {
 /// Where the results go; `None` is standard output, the default for prompts that come through a pipe.
 pub(super) fn output_of(args: &RunArgs) -> Result<Option<PathBuf>, CommandError> {
     let output = output(&args.prompts, args.output.as_deref(), args.calls.practice);
-    match &output {
-        Some(output) if is_same_file(output, &args.prompts) => {
-            let problem = format!("{} holds the prompts", args.prompts.display());
-            Err(CommandError::usage(problem).help("write the results elsewhere with -o"))
-        }
-        _ => Ok(output),
+    let is_input = |output: &PathBuf| is_same_file(output, &args.prompts);
+    if output.as_ref().is_some_and(is_input) {
+        let problem = format!("{} holds the prompts", args.prompts.display());
+        return Err(CommandError::usage(problem).help("write the results elsewhere with -o"));
     }
+    Ok(output)
 }
 
 /// The results of practice have a file of their own, so that they do not stand in the way of real answers. A pipe is no
@@ -129,7 +128,7 @@ pub(super) fn open(
         None => Journal::stdout(),
         Some(path) if args.restart => restart(args, path, &mut notes)?,
         Some(path) => {
-            let opened = Journal::open(path, args.sync).map_err(cannot_open)?;
+            let opened = Journal::open(path, args.sync).map_err(cannot_open("-o"))?;
             notes.extend(torn_note(opened.torn, path));
             resume.index = opened.index;
             opened.journal
@@ -139,13 +138,8 @@ pub(super) fn open(
     resume.keep = args.keep;
     resume.settings = Some(settings_of(args, client));
     if resume.index.len() > 0 {
-        notes.extend(check_belongs(
-            args,
-            input,
-            client,
-            &mut journal,
-            &mut resume,
-        )?);
+        let odd = check_belongs(args, input, client, &mut journal, &mut resume)?;
+        notes.extend(odd);
         if let (Some(folder), Some(results)) = (&folder, read_back(&mut journal)?) {
             folder.catch_up(results.map(|record| Ok::<_, CommandError>(record?)))?;
         }
@@ -157,12 +151,16 @@ pub(super) fn open(
     })
 }
 
-pub(super) fn cannot_open(error: JournalError) -> CommandError {
-    let help = match error {
-        JournalError::Busy(_) => "wait until it ends, or write elsewhere with -o",
-        _ => return CommandError::usage(error),
-    };
-    CommandError::usage(error).help(help)
+/// For `map_err`: records cannot be written where this option says.
+pub(super) fn cannot_open(option: &str) -> impl Fn(JournalError) -> CommandError {
+    let elsewhere = format!("write elsewhere with {option}");
+    move |error| {
+        let help = match error {
+            JournalError::Busy(_) => format!("wait until it ends, or {elsewhere}"),
+            _ => elsewhere.clone(),
+        };
+        CommandError::usage(error).help(help)
+    }
 }
 
 pub(super) fn torn_note(bytes: u64, path: &Path) -> Option<String> {
@@ -175,7 +173,7 @@ pub(super) fn torn_note(bytes: u64, path: &Path) -> Option<String> {
 
 fn restart(args: &RunArgs, path: &Path, notes: &mut Vec<String>) -> Result<Journal, CommandError> {
     let (journal, old) =
-        Journal::restart(path, args.sync, SystemTime::now()).map_err(cannot_open)?;
+        Journal::restart(path, args.sync, SystemTime::now()).map_err(cannot_open("-o"))?;
     if let Some(old) = old {
         // Named as the user named the results, unless those were a link to somewhere else.
         let near = old.file_name().map(|name| path.with_file_name(name));

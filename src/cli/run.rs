@@ -6,7 +6,7 @@ use super::args::{RunArgs, command_line, from_here, quoted};
 use super::bulk::{self, BulkRun};
 use super::error::{Checks, CommandError};
 use super::exit::Exit;
-use super::input::Input;
+use super::input::{Checked, Input};
 use super::logging::inform;
 use super::oversize::{self, OversizedPrompts};
 use super::results::{self, ResultsWriter, RunResults};
@@ -24,7 +24,6 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     signals::ignore_hang_ups()?;
     let calls = &args.calls;
     let draft = setup::draft_client(calls)?;
-    let mut oversized = OversizedPrompts::new(calls.rate.tpm, draft.counting());
     let mut checks = Checks::default();
     let output = checks.of(results::output_of(args));
     let results = output.as_ref().and_then(Option::as_deref);
@@ -33,11 +32,11 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let input = checks.of(Input::of_run(args, draft.path()));
     let checked = input
         .as_ref()
-        .and_then(|input| checks.of(input.check(|prompt| oversized.look(prompt, &draft))));
+        .and_then(|input| checks.of(checked(args, input, &draft)));
     if !calls.has_model() && !args.prompts.exists() && checked.is_none() {
         checks.of::<()>(Err(setup::no_model()));
     }
-    let (Some(output), Some(session), Some(input), Some(checked), Some(())) =
+    let (Some(output), Some(session), Some(input), Some((checked, twins)), Some(())) =
         (output, session, input, checked, is_possible)
     else {
         return Err(checks.error());
@@ -52,15 +51,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     signals::watch_for_interrupts(&session.cancel, destination)?;
     let prompts = input.check_first(input.prompts(&session.cancel)?)?;
     let count = checked.count;
-    let twins = twins(args, &input, client)?;
     let RunResults {
         writer,
         resume,
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
     notes.extend(checked.notes);
-    notes.extend(oversized.warning());
-    notes.extend(twins_note(&twins));
     notes.push(summary::beginning(&session, None, count, &resume)?);
     notes.extend(share::note(&calls.rate));
     notes.into_iter().for_each(inform);
@@ -161,26 +157,32 @@ fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
     Ok(())
 }
 
-fn twins_note(twins: &Twins) -> Option<String> {
-    let again = counted(twins.count(), "prompt");
-    let note = format!("{again} like an earlier one, which is sent once");
-    (twins.count() > 0).then_some(note)
-}
-
-/// Which prompts have identical requests, if those are to be sent once.
-fn twins(args: &RunArgs, input: &Input<'_>, client: &Client) -> Result<Twins, CommandError> {
-    let mut twins = Twins::default();
-    if !args.dedupe {
-        return Ok(twins);
-    }
-    if !input.is_file() {
+/// Reads a file to its end, before anything is sent: what people should know about the prompts, and which of them have
+/// identical requests, if those are to be sent once.
+fn checked(
+    args: &RunArgs,
+    input: &Input<'_>,
+    draft: &Client,
+) -> Result<(Checked, Twins), CommandError> {
+    if args.dedupe && !input.is_file() {
         let problem = "--dedupe needs a file: prompts of a pipe are sent as they come";
         return Err(CommandError::usage(problem).help("write the prompts to a file first"));
     }
-    for prompt in input.checked_prompts()? {
-        let prompt = prompt?;
-        let request = body(client, &prompt)?;
-        twins.look(&prompt, &record_id(client, prompt.line, &request));
+    let mut oversized = OversizedPrompts::new(args.calls.rate.tpm, draft.counting());
+    let mut twins = Twins::default();
+    let mut checked = input.check(|prompt| {
+        oversized.look(prompt, draft);
+        if args.dedupe
+            && let Ok(request) = body(draft, prompt)
+        {
+            twins.look(prompt, &record_id(draft, prompt.line, &request));
+        }
+    })?;
+    checked.notes.extend(oversized.warning());
+    if twins.count() > 0 {
+        let again = counted(twins.count(), "prompt");
+        let note = format!("{again} like an earlier one, which is sent once");
+        checked.notes.push(note);
     }
-    Ok(twins)
+    Ok((checked, twins))
 }

@@ -76,13 +76,9 @@ impl Queue {
             dropped: AtomicU64::new(0),
             lost: Mutex::default(),
         };
-        let JoinOptions {
-            name,
-            request,
-            keep,
-            ..
-        } = &worker.options;
-        let args = (name, worker.alive_for(), request, *keep);
+        let options = &worker.options;
+        let alive_for = worker.alive_for();
+        let args = (&options.name, alive_for, &options.request, options.keep);
         let (theirs, queue_id): (String, String) = self.link().run(&script::JOIN, args)?;
         if !theirs.is_empty() {
             let ours = worker.options.request;

@@ -313,7 +313,8 @@ fn a_file_that_is_no_results_file_is_refused_and_left_as_it_is() {
         let ran = bench.run(&["-o", "diary.txt"]);
         assert_eq!((ran.exit, bench.sent().len()), (2, 0), "{ran}");
         assert!(
-            ran.stderr.contains("cannot go on with diary.txt: line 1 "),
+            ran.stderr.contains("cannot go on with diary.txt: line 1 ")
+                && ran.stderr.contains("help: write elsewhere with -o"),
             "{ran}"
         );
         assert_eq!(

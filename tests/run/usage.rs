@@ -176,7 +176,7 @@ fn file_key_and_model_are_checked_together() {
         .lines()
         .filter(|line| line.starts_with("  help: "))
         .count();
-    assert_eq!(help, 5, "{ran}");
+    assert_eq!(help, 6, "{ran}");
 }
 
 // ---- The input ------------------------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ fn an_output_that_cannot_be_written_is_named_before_anything_is_sent() {
         assert_bad(
             &Cli::of_topics(1),
             &["-o", output],
-            &["cannot write results to", output],
+            &["cannot write results to", output, "write elsewhere with -o"],
         );
     }
 }

@@ -31,26 +31,14 @@ pub(in crate::cli) struct CostArgs {
 
 /// The same, for commands that name no model otherwise.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Cost")]
 pub(in crate::cli) struct RecordedCostArgs {
     #[command(flatten)]
     pub(in crate::cli) cost: CostArgs,
 
     /// The model to look up in --prices
-    #[arg(
-        short,
-        long,
-        value_name = "NAME",
-        help_heading = "Cost",
-        requires = "prices"
-    )]
-    model: Option<String>,
-}
-
-impl RecordedCostArgs {
-    /// Finds the price, if it is to be taken from a list.
-    pub(in crate::cli) fn find_price(&mut self) -> Result<(), CommandError> {
-        self.cost.find_price(self.model.as_deref())
-    }
+    #[arg(short, long, value_name = "NAME", requires = "prices")]
+    pub(in crate::cli) model: Option<String>,
 }
 
 impl CostArgs {

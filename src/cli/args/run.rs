@@ -74,7 +74,7 @@ pub(in crate::cli) struct RunArgs {
     ///
     /// The answers come within a day. Ctrl-C leaves the batch under way, and the same command picks it up again. It is for
     /// --api chat, responses and embeddings at OpenAI, and for messages at Anthropic.
-    #[arg(long, value_name = "batch", value_parser = ["batch"], hide_possible_values = true, help_heading = "Cost", conflicts_with_all = ["max_cost", "share", "tier"])]
+    #[arg(long, value_name = "batch", value_parser = ["batch"], help_heading = "Cost", conflicts_with_all = ["max_cost", "share", "tier"])]
     pub(in crate::cli) via: Option<String>,
 
     /// How soon to look for the answers of a batch
@@ -279,7 +279,7 @@ pub(in crate::cli) struct TierArgs {
     ///
     /// It is for --api chat and responses, is slower, and may have no capacity: then a prompt is asked again later, and the
     /// others go on.
-    #[arg(long, value_name = "flex", value_parser = ["flex"], hide_possible_values = true)]
+    #[arg(long, value_name = "flex", value_parser = ["flex"])]
     pub(in crate::cli) tier: Option<String>,
 
     /// Ask at full price after waiting this long [default: never]
@@ -387,27 +387,17 @@ pub(in crate::cli) struct RetryArgs {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "What you see")]
+#[command(next_help_heading = "What you see", hide_possible_values = true)]
 pub(in crate::cli) struct WatchArgs {
     /// Show the progress: auto, always or never
     ///
     /// auto is live on a terminal, elsewhere a line every 10 s, and nothing with -q. always shows it with -q, too.
-    #[arg(
-        long,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(in crate::cli) progress: ShowProgress,
 
     /// The format of the log: text or json
     ///
     /// json writes one object a line for each call and each change of state, as if with -v.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "text",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(in crate::cli) log_format: LogFormat,
 }
