@@ -30,6 +30,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub use self::{
     view::View,
 };
 pub(crate) use self::{
-    joined::MOST_BYTES,
+    joined::most_bytes,
     price::amount,
     snapshot::Allowed,
     tally::{Causes, FailureCause, Flag, Flags},
@@ -226,7 +227,8 @@ pub struct Batch<'a> {
     clock: Arc<dyn Clock>,
     resume: Resume,
     twins: Twins,
-    per_call: usize,
+    /// The most prompts in one call; fewer once the server has refused as many.
+    per_call: AtomicUsize,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
     stop: Mutex<Option<Stop>>,
@@ -266,7 +268,7 @@ impl<'a> Batch<'a> {
             clock,
             resume: Resume::default(),
             twins: Twins::default(),
-            per_call: 1,
+            per_call: AtomicUsize::new(1),
             guard: None,
             stop: Mutex::new(None),
         }
@@ -323,7 +325,10 @@ impl<'a> Batch<'a> {
     /// Sends as many prompts in one call, where their requests differ only in their input: embeddings.
     #[cfg(feature = "cli")]
     pub(crate) fn joining(self, per_call: usize) -> Self {
-        Batch { per_call, ..self }
+        Batch {
+            per_call: AtomicUsize::new(per_call),
+            ..self
+        }
     }
 
     /// Takes its permits from this limiter instead of its own [`KeyLimiter`]. The limiter
@@ -352,11 +357,12 @@ impl<'a> Batch<'a> {
         let (workers, most) = self.workers().into_inner();
         self.view.count(|counts| counts.workers = workers as u64);
         let mut write = self.writer(write);
-        let groups = joined::groups(self.jobs(prompts), self.per_call);
+        let jobs = self.jobs(prompts);
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
         let pool = Pool::new(workers).queue(self.queue(workers));
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
         thread::scope(|scope| {
+            let groups = self.groups(scope, jobs);
             for (_, group) in pool.start(scope, most, groups, work, false) {
                 let group = group.unwrap_or_else(|panic| panic.resume());
                 group.iter().for_each(&mut write);
@@ -511,26 +517,6 @@ impl<'a> Batch<'a> {
             });
         }
         Ok(status.is_some())
-    }
-
-    /// Runs the prompts of a group in one call, or in several smaller groups if one of them spoils it.
-    fn finish_group(&self, mut group: Vec<Job>, add: &AddWorker<'_>) -> Vec<Finished> {
-        if group.len() < 2 {
-            let jobs = group.into_iter();
-            return jobs.map(|job| self.finish(job, add)).collect();
-        }
-        let whole = self.finish(joined::join(&group), add).record;
-        if let Some(records) = joined::take_apart(whole.as_ref(), &group) {
-            let parts = group.into_iter().zip(records);
-            return parts
-                .map(|(job, record)| Finished { job, record })
-                .collect();
-        }
-        let rest = group.split_off(group.len() / 2);
-        let mut finished = self.finish_group(group, add);
-        finished.extend(self.finish_group(rest, add));
-        joined::add_calls(finished.first_mut(), whole);
-        finished
     }
 
     /// Runs one prompt and makes its record. A panic fails this prompt only; its attempts are lost.

@@ -63,6 +63,20 @@ impl CallOutcome {
         matches!(self, Self::Expired | Self::Cancelled)
     }
 
+    /// How a failed prompt ended: as its last call did. A prompt that failed with others in one call, which is on record with
+    /// the first of them, has none of its own.
+    pub(crate) fn of_prompt(last: Option<Self>, code: &str, status: Option<u16>) -> Self {
+        match (last, code, status) {
+            (Some(last), ..) => last,
+            (_, "panic", _) => Self::Panic,
+            (_, "timeout", _) => Self::Timeout,
+            (_, _, Some(200..300)) => Self::Unreadable,
+            (_, _, Some(500..)) => Self::ServerError,
+            (_, _, Some(_)) => Self::Rejected,
+            (_, _, None) => Self::Connection,
+        }
+    }
+
     /// A failure in one or two words for people: its status, or how it ended. `429`, `503`, `connection`, `time-out`.
     pub(crate) fn label(self, status: Option<u16>) -> String {
         match (self, status) {

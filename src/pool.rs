@@ -418,7 +418,11 @@ fn receive<M>(clock: &Arc<dyn Clock>, channel: &Receiver<M>) -> Option<M> {
 }
 
 /// Hands a message on, on real or simulated time.
-fn send<M>(clock: &Arc<dyn Clock>, channel: &Sender<M>, message: M) -> Result<(), SendError<M>> {
+pub(crate) fn send<M>(
+    clock: &Arc<dyn Clock>,
+    channel: &Sender<M>,
+    message: M,
+) -> Result<(), SendError<M>> {
     clock.poll(&mut || {
         let mut select = Select::new();
         select.send(channel);

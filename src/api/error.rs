@@ -10,6 +10,7 @@ use super::reading::usage_of;
 use super::{Answer, Usage, request_id};
 use crate::hints::Hints;
 use crate::http::{TransportError, TransportFault, header_named};
+use crate::journal::RecordError;
 use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
@@ -301,6 +302,38 @@ impl From<TransportError> for CallError {
             ..CallError::new(class, code, error.message)
         }
     }
+}
+
+/// Whether a request for several inputs that was rejected like this may be answered for some of them: not if the key, the
+/// address, the model or a parameter is to blame.
+pub(crate) fn may_be_about_an_input(status: u16, error: &RecordError, body: Option<&Json>) -> bool {
+    let body = body.and_then(|body| serde_json::from_str(body.as_str()).ok());
+    let said = ErrorBody::read(&body.unwrap_or(Value::Null));
+    match status {
+        401..=406 | 410 | 415 | 501 => said.cause(status, false) == Cause::Prompt,
+        _ => !said.names_a_parameter() && !is_about_the_model(&error.code, &error.message),
+    }
+}
+
+/// Whether a failure says at its beginning, before it may repeat the prompt, that the model or a parameter is unknown.
+fn is_about_the_model(code: &str, message: &str) -> bool {
+    const BEGINNING: usize = 100;
+    const UNKNOWN: [&str; 6] = [
+        "unknown",
+        "not exist",
+        "not found",
+        "not support",
+        "unsupported",
+        "invalid model",
+    ];
+    let said = format!("{code} {}", message.get(..BEGINNING).unwrap_or(message)).to_lowercase();
+    let said = said.replace('_', " ");
+    let is_named = ["model", "parameter", "argument"]
+        .iter()
+        .any(|name| said.contains(name));
+    is_named && UNKNOWN.iter().any(|word| said.contains(word))
+        || said.contains("unrecognized request argument")
+        || said.contains("extra inputs are not permitted")
 }
 
 /// The class of a response, by its status and by what its body is about.

@@ -19,6 +19,8 @@ pub(super) struct ErrorBody {
     pub(super) request_id: Option<String>,
     /// The status that the body states.
     status: Option<u16>,
+    /// The field of the request that is wrong, in lower case: OpenAI's `param`, or the `loc` of many servers in Python.
+    parameter: Option<String>,
     /// All codes of the body, in lower case.
     codes: Vec<String>,
     /// All texts of the body, in lower case, a line each.
@@ -97,6 +99,12 @@ impl ErrorBody {
             self.texts.push_str("flagged\n");
         }
         let text = part.as_str().map(str::to_lowercase);
+        if ["param", "loc"].contains(&name) && !part.is_null() {
+            let place = part
+                .as_str()
+                .map_or_else(|| part.to_string(), str::to_owned);
+            self.parameter.get_or_insert(place.to_lowercase());
+        }
         if CODES.contains(&name) && (text.is_some() || part.is_number()) {
             self.codes
                 .push(text.clone().unwrap_or_else(|| part.to_string()));
@@ -152,6 +160,14 @@ impl ErrorBody {
     /// Whether there is no error at all: the texts are then those of a model, and mean nothing.
     fn is_answer_like(&self) -> bool {
         self.code.is_none() && self.message.is_none()
+    }
+
+    /// Whether a field of the request is named as wrong that is no input.
+    pub(super) fn names_a_parameter(&self) -> bool {
+        const INPUTS: [&str; 6] = ["input", "text", "content", "prompt", "document", "request"];
+        let is_input = |place: &String| INPUTS.iter().any(|input| place.contains(input));
+        let place = self.parameter.as_ref().filter(|place| !place.is_empty());
+        place.is_some_and(|place| !is_input(place))
     }
 
     fn has_code(&self, code: &str) -> bool {

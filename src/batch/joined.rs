@@ -1,56 +1,347 @@
 //! Several prompts in one call, as embeddings take them: one request is made of theirs, and its answer is taken apart.
 //!
 //! Each prompt keeps the id of its own request, so a batch can be continued with another number of prompts a call.
+//!
+//! A group that is refused is halved only where one of its prompts, or their number, may be the reason. If its first half is
+//! refused as well, single prompts are asked from everywhere in the group: if all of them fail alike, so do the others,
+//! without a call. So a call that is wrong for every prompt costs at most 3 + log2(N) calls for each group of N.
 
 use std::collections::BTreeMap;
-use std::iter;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, Scope, Thread};
+use std::time::{Duration, Instant};
+use std::{iter, mem};
 
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Batch;
 use super::prompt_run::{Finished, Job, unanswered};
+use crate::api::may_be_about_an_input;
+use crate::clock::Clock;
 use crate::journal::Record;
 use crate::json::Json;
 use crate::outcome::CallOutcome;
+use crate::pool::{AddWorker, send};
 
 /// The most bytes of one request: OpenAI takes 300,000 tokens, which are as many bytes at least.
-pub(crate) const MOST_BYTES: usize = 300_000;
+const MOST_BYTES: usize = 300_000;
 
-/// Puts jobs that follow one another together, up to a number.
-pub(super) fn groups(
-    jobs: impl Iterator<Item = Job> + Send,
-    most: usize,
-) -> impl Iterator<Item = Vec<Job>> + Send {
-    let mut jobs = jobs.peekable();
-    iter::from_fn(move || {
-        let mut group = vec![jobs.next()?];
-        let mut bytes = group[0].request.len();
-        while group.len() < most {
-            let next = jobs.next_if(|next| {
-                bytes += next.request.len();
-                bytes <= MOST_BYTES && fits(&group[0], next)
-            });
-            match next {
-                Some(next) => group.push(next),
-                None => break,
-            }
-        }
-        Some(group)
+/// How long the first prompt of a group waits for others: no person notices a tenth of a second, and a program that
+/// writes prompts into a pipe writes many in it.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The most bytes of one request where this many tokens are allowed per minute: those of 6 seconds. Few servers allow a
+/// larger burst, and a call that needs more would wait for one.
+pub(crate) fn most_bytes(a_minute: Option<NonZeroU32>, tokens_a_byte: f64) -> usize {
+    let in_six_seconds =
+        |limit: NonZeroU32| f64::from(limit.get()) / 10.0 / tokens_a_byte.max(1e-9);
+    a_minute.map_or(MOST_BYTES, |limit| {
+        MOST_BYTES.min(in_six_seconds(limit) as usize)
     })
 }
 
-/// Whether two requests differ only in their input, which is one text.
-fn fits(one: &Job, other: &Job) -> bool {
-    let parts = |job: &Job| {
-        let mut body: Value = serde_json::from_slice(&job.request).ok()?;
-        body["input"].take().is_string().then_some(body)
-    };
-    let (one, other) = (parts(one), parts(other));
-    one.is_some() && one == other
+impl Batch<'_> {
+    fn per_call(&self) -> usize {
+        self.per_call.load(Ordering::Relaxed)
+    }
+
+    /// Puts jobs that follow one another together. Those that are there do not wait for others for long.
+    pub(super) fn groups<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: impl Iterator<Item = Job> + Send + 'scope,
+    ) -> Box<dyn Iterator<Item = Vec<Job>> + Send + 'scope> {
+        if self.per_call() == 1 {
+            return Box::new(jobs.map(|job| vec![job]));
+        }
+        let mut jobs = Some(jobs);
+        let mut coming = None;
+        let mut next_first = None;
+        Box::new(iter::from_fn(move || {
+            let read = |jobs| self.read_ahead(scope, jobs);
+            coming = coming.take().or_else(|| jobs.take().map(read));
+            let coming = coming.as_ref()?;
+            let first = next_first.take().or_else(|| self.next_by(None, coming))?;
+            let until = self.clock.now() + LINGER;
+            let (kind, room) = (kind(&first), self.tokens.lock().most_bytes());
+            let mut bytes = first.request.len();
+            let mut group = vec![first];
+            while kind.is_some() && group.len() < self.per_call() && bytes < room {
+                let Some(next) = self.next_by(Some(until), coming) else {
+                    break;
+                };
+                bytes += next.request.len();
+                if bytes > room || self::kind(&next) != kind {
+                    next_first = Some(next);
+                    break;
+                }
+                group.push(next);
+            }
+            Some(group)
+        }))
+    }
+
+    /// Reads jobs in a thread of its own, so that the calling thread can stop waiting for the next one.
+    fn read_ahead<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        jobs: impl Iterator<Item = Job> + Send + 'scope,
+    ) -> Receiver<Job> {
+        let (sender, coming) = bounded(self.per_call());
+        let waiting = Waiting(self.clock.clone(), thread::current());
+        let participant = self.clock.enlist();
+        scope.spawn(move || {
+            let _participant = participant.join();
+            let waiting = waiting; // is woken after the channel closes, also by a panic
+            let sender = sender;
+            for job in jobs {
+                if send(&self.clock, &sender, job).is_err() {
+                    break;
+                }
+                waiting.wake();
+            }
+        });
+        coming
+    }
+
+    /// The next job, if it comes by then; `None`, too, if none will come.
+    fn next_by(&self, deadline: Option<Instant>, coming: &Receiver<Job>) -> Option<Job> {
+        let is_over = || deadline.is_some_and(|at| at <= self.clock.now());
+        loop {
+            match coming.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Empty) if !is_over() => self.clock.park_until(deadline),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Asks the prompts of a group in as few calls as it takes.
+    pub(super) fn finish_group(&self, group: Vec<Job>, add: &AddWorker<'_>) -> Vec<Finished> {
+        let mut run = GroupRun {
+            batch: self,
+            add,
+            finished: Vec::with_capacity(group.len()),
+            refused: Vec::new(),
+            works: false,
+        };
+        run.ask(group);
+        run.finished()
+    }
+}
+
+/// A thread that waits for jobs.
+struct Waiting(Arc<dyn Clock>, Thread);
+
+impl Waiting {
+    fn wake(&self) {
+        self.0.unpark(&self.1);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
+/// What must be the same in the requests of a group: all but the input. `None` if that is no single text.
+fn kind(job: &Job) -> Option<Value> {
+    let mut body: Value = serde_json::from_slice(&job.request).ok()?;
+    body["input"].take().is_string().then_some(body)
+}
+
+/// A group while its prompts are asked.
+struct GroupRun<'r, 'b> {
+    batch: &'r Batch<'b>,
+    add: &'r AddWorker<'r>,
+    finished: Vec<Finished>,
+    /// Calls for several prompts that were refused, each with the line of its first prompt.
+    refused: Vec<(u64, Record)>,
+    /// Whether a prompt was answered: then what is refused is not the call as such.
+    works: bool,
+}
+
+impl GroupRun<'_, '_> {
+    /// Asks these prompts. Returns whether all were answered.
+    fn ask(&mut self, group: Vec<Job>) -> bool {
+        let most = self.batch.per_call();
+        if group.len() > most {
+            return self.ask_in_parts(group, most);
+        }
+        let mut first = match self.call(group) {
+            Ok(is_answered) => return is_answered,
+            Err(group) => group,
+        };
+        let mut rest = first.split_off(first.len() / 2);
+        let size = rest.len();
+        let is_answered = if self.works || self.refused.len() > 1 {
+            self.ask(first) & self.ask(rest)
+        } else {
+            match self.call(first) {
+                Ok(is_answered) => is_answered & self.ask(rest),
+                Err(mut all) => {
+                    all.append(&mut rest);
+                    return self.sample(all);
+                }
+            }
+        };
+        self.learn(size, is_answered)
+    }
+
+    fn ask_in_parts(&mut self, mut rest: Vec<Job>, size: usize) -> bool {
+        let mut is_answered = true;
+        while !rest.is_empty() {
+            let later = rest.split_off(size.min(rest.len()));
+            is_answered &= self.ask(mem::replace(&mut rest, later));
+        }
+        is_answered
+    }
+
+    /// If prompts were answered that were refused together, there were too many of them.
+    fn learn(&self, size: usize, is_answered: bool) -> bool {
+        if is_answered {
+            self.batch.per_call.fetch_min(size, Ordering::Relaxed);
+        }
+        is_answered
+    }
+
+    /// Asks single prompts, to see if any is answered. If all fail alike, the others fail with them.
+    fn sample(&mut self, all: Vec<Job>) -> bool {
+        /// Multiples of the golden ratio spread over the group without a period, which the prompts may have.
+        const GOLDEN: f64 = 0.618_033_988_749_895;
+        let count = all.len();
+        let mut left: Vec<_> = all.into_iter().map(Some).collect();
+        let mut failure: Option<Record> = None;
+        let mut is_answered = true;
+        for n in 0..=count.ilog2() {
+            let at = (f64::from(n) * GOLDEN).fract() * count as f64;
+            let Some(job) = left[at as usize].take() else {
+                continue;
+            };
+            is_answered &= self.one(job);
+            let record = self.finished.last().and_then(|last| last.record.as_ref());
+            let failed = record.filter(|record| record.text.is_none());
+            let before = failure.take();
+            let is_alike =
+                |failed: &&Record| before.as_ref().is_none_or(|one| is_alike(one, failed));
+            failure = failed.filter(is_alike).cloned();
+            if failure.is_none() {
+                break;
+            }
+        }
+        let left: Vec<_> = left.into_iter().flatten().collect();
+        match failure {
+            Some(failure) => {
+                let attempts = Vec::new(); // its own call is on record with it
+                self.take(
+                    Some(&Record {
+                        attempts,
+                        ..failure
+                    }),
+                    left,
+                )
+            }
+            None => {
+                let size = count.div_ceil(4);
+                let is_answered = self.ask_in_parts(left, size) & is_answered;
+                self.learn(size, is_answered)
+            }
+        }
+    }
+
+    /// Asks prompts in one call, and returns whether they were answered; the prompts, if they may be answered in smaller groups.
+    fn call(&mut self, mut group: Vec<Job>) -> Result<bool, Vec<Job>> {
+        if group.len() == 1 {
+            return Ok(group.pop().is_none_or(|job| self.one(job)));
+        }
+        let whole = self.batch.finish(join(&group), self.add).record;
+        match whole {
+            Some(whole) if is_to_be_split(&whole, group.len()) => {
+                self.refused.push((group[0].prompt.line, whole));
+                Err(group)
+            }
+            whole => Ok(self.take(whole.as_ref(), group)),
+        }
+    }
+
+    fn one(&mut self, job: Job) -> bool {
+        let finished = self.batch.finish(job, self.add);
+        self.add(finished)
+    }
+
+    fn add(&mut self, finished: Finished) -> bool {
+        let record = finished.record.as_ref();
+        let is_answered = record.is_some_and(|record| record.text.is_some());
+        self.works |= is_answered;
+        self.finished.push(finished);
+        is_answered
+    }
+
+    /// Takes the record of a whole group apart: a record for each prompt, or none if the batch was stopped.
+    fn take(&mut self, whole: Option<&Record>, group: Vec<Job>) -> bool {
+        let text = whole.and_then(|whole| whole.text.as_deref());
+        let vectors = text.and_then(vectors).unwrap_or_default();
+        let mut is_answered = true;
+        for (at, job) in group.into_iter().enumerate() {
+            let vector = vectors.get(at).map(|vector| vector.get());
+            let record = whole.map(|whole| part(whole, &job, at, vector));
+            is_answered &= self.add(Finished { job, record });
+        }
+        is_answered
+    }
+
+    /// All prompts, and on record with the first of each group that was refused, the call for that.
+    fn finished(mut self) -> Vec<Finished> {
+        for (line, whole) in self.refused.into_iter().rev() {
+            let mut all = self.finished.iter_mut();
+            let first = all.find(|finished| finished.job.prompt.line == line);
+            if let Some(record) = first.and_then(|finished| finished.record.as_mut()) {
+                record.attempts.splice(0..0, whole.attempts);
+                for (n, attempt) in record.attempts.iter_mut().enumerate() {
+                    attempt.n = n as u32 + 1;
+                }
+            }
+        }
+        self.finished
+    }
+}
+
+/// Whether prompts that were refused together may be answered in smaller groups.
+fn is_to_be_split(whole: &Record, count: usize) -> bool {
+    if let Some(text) = &whole.text {
+        return vectors(text).is_none_or(|vectors| vectors.len() != count);
+    }
+    // A call that panicked has no attempt.
+    let outcome = whole.attempts.last().map(|attempt| attempt.outcome);
+    match (outcome, &whole.response, &whole.error) {
+        (Some(CallOutcome::Rejected), Some(response), Some(error)) => {
+            may_be_about_an_input(response.status_code, error, response.body.as_ref())
+        }
+        (Some(CallOutcome::Rejected | CallOutcome::ServerError | CallOutcome::Unreadable), ..) => {
+            true
+        }
+        (outcome, ..) => outcome.is_none(),
+    }
+}
+
+/// Whether two failures have the same status and code.
+fn is_alike(one: &Record, other: &Record) -> bool {
+    let status = |record: &Record| Some(record.response.as_ref()?.status_code);
+    let code = |record: &Record| Some(record.error.as_ref()?.code.clone());
+    (status(one), code(one)) == (status(other), code(other))
+}
+
+fn vectors(text: &str) -> Option<Vec<Box<RawValue>>> {
+    serde_json::from_str(text).ok()
 }
 
 /// One job for a whole group: its request has a list of inputs.
-pub(super) fn join(group: &[Job]) -> Job {
+fn join(group: &[Job]) -> Job {
     let bodies = group.iter().map(|job| serde_json::from_slice(&job.request));
     let mut bodies: Vec<Value> = bodies.map(Result::unwrap_or_default).collect();
     let inputs: Value = bodies.iter_mut().map(|body| body["input"].take()).collect();
@@ -65,26 +356,6 @@ pub(super) fn join(group: &[Job]) -> Job {
         pulled: first.pulled,
         twins: Vec::new(),
     }
-}
-
-/// Takes the record of a whole group apart: a record for each prompt, or none at all. `None` if one of the prompts may be
-/// the cause of a failure: they are to be asked in smaller groups.
-pub(super) fn take_apart(whole: Option<&Record>, group: &[Job]) -> Option<Vec<Option<Record>>> {
-    let Some(whole) = whole else {
-        return Some(vec![None; group.len()]);
-    };
-    let vectors = match &whole.text {
-        Some(text) => {
-            let vectors: Vec<Box<RawValue>> = serde_json::from_str(text).ok()?;
-            Some(vectors).filter(|vectors| vectors.len() == group.len())?
-        }
-        None if whole.attempts.last()?.outcome == CallOutcome::Rejected => return None,
-        None => Vec::new(),
-    };
-    let jobs = group.iter().enumerate();
-    let vector = |at: usize| Some(vectors.get(at)?.get());
-    let records = jobs.map(|(at, job)| Some(part(whole, job, at, vector(at))));
-    Some(records.collect())
 }
 
 /// The record of one prompt. The calls of the group are on record with its first.
@@ -124,15 +395,4 @@ fn body_of(whole: &Json, vector: &str, at: usize) -> Json {
     let body = serde_json::to_string(&fields).ok();
     body.and_then(|body| Json::read(body).ok())
         .unwrap_or_default()
-}
-
-/// Puts the calls of a whole group before those of its first prompt.
-pub(super) fn add_calls(first: Option<&mut Finished>, whole: Option<Record>) {
-    let record = first.and_then(|finished| finished.record.as_mut());
-    if let (Some(record), Some(whole)) = (record, whole) {
-        record.attempts.splice(0..0, whole.attempts);
-        for (n, attempt) in record.attempts.iter_mut().enumerate() {
-            attempt.n = n as u32 + 1;
-        }
-    }
 }

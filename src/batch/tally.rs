@@ -123,12 +123,10 @@ impl Causes {
         let Some(error) = &record.error else {
             return;
         };
-        let last = record.attempts.last();
-        let outcome = last.map_or(CallOutcome::Panic, |attempt| attempt.outcome);
-        let status = record
-            .response
-            .as_ref()
-            .map(|response| response.status_code);
+        let last = record.attempts.last().map(|attempt| attempt.outcome);
+        let response = record.response.as_ref();
+        let status = response.map(|response| response.status_code);
+        let outcome = CallOutcome::of_prompt(last, &error.code, status);
         self.count(
             &record.custom_id,
             FailureCause::new(outcome, status, &error.code, &error.message),

@@ -10,6 +10,8 @@ use crate::limiter::Rate;
 use std::time::SystemTime;
 
 mod guard;
+#[cfg(feature = "cli")]
+mod joined;
 mod tokens;
 
 const MS: Duration = Duration::from_millis(1);

@@ -12,6 +12,7 @@ use std::num::NonZeroU32;
 
 use serde::Deserialize;
 
+use super::joined::most_bytes;
 use crate::api::{Counting, Usage};
 use crate::hints::{Hints, Quota};
 
@@ -56,6 +57,12 @@ impl TokenMeter {
         }
         self.allowances[key].read(hints);
         self.allowances[key].tightest()
+    }
+
+    /// The most bytes of a request for several prompts.
+    pub(super) fn most_bytes(&self) -> usize {
+        let limits = self.allowances.iter().filter_map(Allowance::tightest);
+        most_bytes(limits.min(), self.estimate.density().input)
     }
 
     fn is_limited(&self) -> bool {
@@ -106,14 +113,18 @@ impl Estimate {
     /// Estimated tokens of this request, as the server counts them.
     fn cost(&self, request: &[u8]) -> Usage {
         let size = RequestSize::of(request);
-        let density = Density {
-            input: self.tokens / self.bytes * Self::MARGIN,
-            output: self.output + Self::SPREADS * self.spread,
-        };
+        let density = self.density();
         Usage {
             input: size.input(density).ceil() as u64,
             output: size.counted_output(density, self.counting) as u64,
             ..Usage::default()
+        }
+    }
+
+    fn density(&self) -> Density {
+        Density {
+            input: self.tokens / self.bytes * Self::MARGIN,
+            output: self.output + Self::SPREADS * self.spread,
         }
     }
 

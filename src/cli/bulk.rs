@@ -59,7 +59,7 @@ pub(super) fn check_via(args: &RunArgs) -> Result<(), CommandError> {
         () if server.key_env.len().max(server.base_url.len()) > 1 => {
             "takes one key at one address".to_owned()
         }
-        () if args.per_call.get() > 1 => "takes one prompt a row: leave --per-call out".to_owned(),
+        () if args.most_per_call() > 1 => "takes one prompt a row: leave --per-call out".to_owned(),
         () => return Ok(()),
     };
     Err(CommandError::usage(format!("--via batch {wrong}")))

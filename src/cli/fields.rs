@@ -86,10 +86,10 @@ impl RecordFields<'_, RecordAttempt> {
 
     /// Why the prompt failed.
     pub(super) fn cause(&self) -> FailureCause {
-        let last = self.attempts.last();
-        let outcome = last.map_or(CallOutcome::Panic, |attempt| attempt.outcome);
+        let last = self.attempts.last().map(|attempt| attempt.outcome);
         let error = self.error.as_ref();
         let (code, message) = error.map_or(("unknown", ""), |error| (&error.code, &error.message));
+        let outcome = CallOutcome::of_prompt(last, code, self.status());
         FailureCause::new(outcome, self.status(), code, message)
     }
 }

@@ -103,7 +103,7 @@ fn send<'b>(
     mut writer: ResultsWriter,
 ) -> Summary {
     let mut summary = session.carry_out(
-        |batch| prepare(batch).joining(args.per_call.get()),
+        |batch| prepare(batch).joining(args.most_per_call()),
         |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
     );
     writer.finish(&mut summary);
@@ -150,7 +150,7 @@ fn next(args: &RunArgs, results: &Path, summary: &Summary) -> Vec<String> {
 }
 
 fn check_per_call(args: &RunArgs) -> Result<(), CommandError> {
-    if args.per_call.get() > 1 && args.calls.server.api != ApiKind::Embeddings {
+    if args.most_per_call() > 1 && args.calls.server.api != ApiKind::Embeddings {
         let problem = "--per-call is for --api embeddings: other APIs take one prompt a call";
         return Err(CommandError::usage(problem).help("leave --per-call out"));
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use paceline::practice::Server;
 use serde_json::{Value, json};
 
 use super::common::tcp::{self, response};
@@ -497,6 +498,49 @@ fn embeddings_take_several_prompts_a_call_and_each_has_its_record() {
         "killed, and another size: {ran}"
     );
     assert_eq!(calls.try_iter().flatten().count(), 210);
+}
+
+#[test]
+fn ten_thousand_embeddings_take_about_a_hundred_calls_without_an_option() {
+    let server = Server::start().unwrap();
+    let url = server.base_url();
+    let cli = Cli::of_topics(10_000);
+    let ran = cli.run(&["--api", "embeddings", "--base-url", &url]);
+    assert!(ran.is_all_answered(10_000), "{}", ran.stderr);
+    let calls = server.stats().arrivals;
+    assert!((100..=105).contains(&calls), "{calls} calls");
+    let each = cli.run(&[
+        "--api",
+        "embeddings",
+        "--base-url",
+        &url,
+        "--per-call",
+        "1",
+        "--restart",
+        "--limit",
+        "20",
+    ]);
+    assert!(each.is_all_answered(20), "{each}");
+    assert_eq!(server.stats().arrivals, calls + 20);
+}
+
+#[test]
+fn a_wrong_parameter_of_embeddings_costs_a_few_calls_a_worker() {
+    let (url, calls) = embeddings();
+    let cli = Cli::of("bad\n".repeat(2000));
+    let ran = cli.run(&[
+        "--api",
+        "embeddings",
+        "--base-url",
+        &url,
+        "--rpm",
+        "60000",
+        "-w",
+        "4",
+    ]);
+    assert_eq!(ran.exit, 3, "{ran}");
+    let calls = calls.try_iter().count();
+    assert!(calls <= 4 * 9, "{calls} calls");
 }
 
 #[test]

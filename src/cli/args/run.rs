@@ -38,11 +38,13 @@ pub(in crate::cli) struct RunArgs {
     #[arg(long, conflicts_with = "repeat")]
     pub(in crate::cli) dedupe: bool,
 
-    /// Prompts in one call, with --api embeddings [default: 1]
+    /// Prompts in one call, with --api embeddings [default: 100]
     ///
-    /// A call is smaller where it would exceed 300 kB, and is split if the server rejects it. Each prompt has its record.
-    #[arg(long, value_name = "N", default_value = "1", hide_default_value = true, value_parser = up_to::<2048, NonZeroUsize>)]
-    pub(in crate::cli) per_call: NonZeroUsize,
+    /// A call is smaller where it would exceed 300 kB, or the tokens of 6 seconds of --tpm, and where no more prompts come
+    /// through a pipe in a tenth of a second. One that the server rejects is split, and if there were too many prompts in it,
+    /// the next ones are smaller. Each prompt has its record.
+    #[arg(long, value_name = "N", value_parser = up_to::<2048, NonZeroUsize>)]
+    pub(in crate::cli) per_call: Option<NonZeroUsize>,
 
     /// Where the results go [default: PROMPTS with .results.jsonl]
     ///
@@ -91,6 +93,17 @@ pub(in crate::cli) struct RunArgs {
 
     #[command(flatten)]
     pub(in crate::cli) calls: CallArgs,
+}
+
+impl RunArgs {
+    /// The most prompts in one call.
+    pub(in crate::cli) fn most_per_call(&self) -> usize {
+        /// OpenAI takes 2,048, Cohere 96, and many servers 32: then the batch makes smaller calls by itself.
+        const EMBEDDINGS: usize = 100;
+        let is_many = self.calls.server.api == ApiKind::Embeddings && self.via.is_none();
+        let default = if is_many { EMBEDDINGS } else { 1 };
+        self.per_call.map_or(default, NonZeroUsize::get)
+    }
 }
 
 /// How prompts are read, for `run` and `queue push`.

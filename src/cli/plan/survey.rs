@@ -50,7 +50,7 @@ impl Survey {
         let index = on_record(args)?;
         let mut survey = Survey {
             counts: SurveyCounts::default(),
-            load: Workload::new(density, client.counting()),
+            load: Workload::new(density, client.counting()).joining(args),
             oversized: OversizedPrompts::new(args.calls.rate.tpm, client.counting()),
             spent: index.usage,
         };
@@ -67,21 +67,21 @@ impl Survey {
             survey.counts.to_send += 1;
             match args.dedupe && !asked.insert(id.digest) {
                 true => survey.counts.alike += 1,
-                false => survey.add(&prompt, &request, args.per_call.get()),
+                false => survey.add(&prompt, &request),
             }
         }
         input.check_count(survey.counts.total)?;
         Ok(survey)
     }
 
-    fn add(&mut self, prompt: &Prompt, request: &[u8], per_call: usize) {
+    fn add(&mut self, prompt: &Prompt, request: &[u8]) {
         let files = &prompt.row.files;
         self.counts.with_files += u64::from(!files.is_empty());
         let mut size = RequestSize::of(request);
         let elsewhere = files.iter().filter(|place| place.starts_with("http"));
         size.bytes += elsewhere.count() as u32 * FILE_BYTES;
         self.oversized.weigh(prompt.line, size);
-        self.load.add(size, per_call);
+        self.load.add(size);
     }
 
     fn is_to_send(&mut self, args: &RunArgs, index: &Index, id: &RecordId) -> bool {

@@ -1,7 +1,8 @@
 //! What there is to send: the sizes of the requests, in their order.
 
 use crate::api::Counting;
-use crate::batch::{Density, MOST_BYTES, RequestSize};
+use crate::batch::{Density, RequestSize, most_bytes};
+use crate::cli::args::RunArgs;
 
 /// The calls of a batch, by their sizes.
 #[derive(Clone, Debug)]
@@ -19,6 +20,9 @@ pub(super) struct Workload {
     sizes: Vec<RequestSize>,
     /// Prompts in the last call.
     in_last: usize,
+    /// The most prompts in a call, and bytes in one for several prompts.
+    per_call: usize,
+    most_bytes: usize,
 }
 
 impl Workload {
@@ -32,16 +36,31 @@ impl Workload {
             counted: 0.0,
             sizes: Vec::new(),
             in_last: 0,
+            per_call: 1,
+            most_bytes: 0,
         }
     }
 
-    /// Adds a prompt, to the last call if there is room. A call has at most this many prompts.
-    pub(super) fn add(&mut self, size: RequestSize, per_call: usize) {
+    /// The same in calls for several prompts, as a run makes them.
+    pub(super) fn joining(self, args: &RunArgs) -> Self {
+        Workload {
+            per_call: args.most_per_call(),
+            most_bytes: most_bytes(args.calls.rate.tpm, self.density.input),
+            ..self
+        }
+    }
+
+    /// Adds a prompt, to the last call if there is room.
+    pub(super) fn add(&mut self, size: RequestSize) {
         self.input += size.input(self.density);
         self.output += size.output(self.density);
         self.counted += size.counted(self.density, self.counting);
-        let last = self.sizes.last_mut().filter(|_| self.in_last < per_call);
-        let last = last.filter(|last| last.bytes.saturating_add(size.bytes) <= MOST_BYTES as u32);
+        let last = self
+            .sizes
+            .last_mut()
+            .filter(|_| self.in_last < self.per_call);
+        let most = self.most_bytes as u32;
+        let last = last.filter(|last| last.bytes.saturating_add(size.bytes) <= most);
         match last {
             Some(last) => {
                 last.bytes += size.bytes;
@@ -92,7 +111,7 @@ mod tests {
             },
             Counting::Reserved,
         );
-        (0..1_000_000).for_each(|n| load.add(size(n), 1));
+        (0..1_000_000).for_each(|n| load.add(size(n)));
         assert_eq!((load.count(), load.output), (1_000_000, 1e7));
         assert_eq!(load.input, 0.5 * 999_999.0 * 500_000.0);
         let sample: Vec<_> = load.sizes(1000).map(|size| size.bytes).collect();
@@ -104,7 +123,7 @@ mod tests {
     #[test]
     fn a_sample_of_all_is_all() {
         let mut load = Workload::new(Density::default(), Counting::Reserved);
-        (0..100).for_each(|n| load.add(size(n), 1));
+        (0..100).for_each(|n| load.add(size(n)));
         assert!(load.sizes(100).map(|size| size.bytes).eq(0..100));
     }
 
@@ -119,7 +138,7 @@ mod tests {
         );
         for most in [1000, 50] {
             let most = Some(most);
-            load.add(RequestSize { bytes: 100, most }, 1);
+            load.add(RequestSize { bytes: 100, most });
         }
         assert_eq!(
             (load.input, load.output, load.counted),

@@ -20,13 +20,13 @@ pub(super) fn to_go(now: &Snapshot) -> Option<Duration> {
         .checked_add(now.latency.unwrap_or_default())
 }
 
-/// After a fault comes another call, unless it was the prompt's last.
+/// After a fault comes another call, unless it was the prompt's last. A call may be for several prompts.
 fn calls_a_prompt(now: &Snapshot) -> f64 {
     let done = now.answered + now.failed;
-    if done == 0 {
-        1.0
-    } else {
-        1.0 + now.faults.saturating_sub(now.failed) as f64 / done as f64
+    match done {
+        0 => 1.0,
+        _ if (1..done).contains(&now.calls) => now.calls as f64 / done as f64,
+        _ => 1.0 + now.faults.saturating_sub(now.failed) as f64 / done as f64,
     }
 }
 

@@ -30,7 +30,7 @@ fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> Pla
         bytes: 400,
         most: None,
     };
-    (0..prompts).for_each(|_| load.add(size, 1));
+    (0..prompts).for_each(|_| load.add(size));
     PlanInputs {
         settings,
         keys: 1,
