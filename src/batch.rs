@@ -373,25 +373,25 @@ impl<'a> Batch<'a> {
 
     /// Makes the records of prompts whose answers are there already: the rows of a provider's batch. No call is made, and
     /// nothing is paced or retried.
-    /// The batch stops where `row_of` says so.
+    /// The batch stops where `rows_of` says so.
     #[cfg(feature = "cli")]
     pub(crate) fn collect(
         self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-        mut row_of: impl FnMut(&RecordId, &[u8]) -> Result<CollectedRow, Stop>,
+        mut rows_of: impl FnMut(&RecordId, &[u8]) -> Result<Vec<CollectedRow>, Stop>,
         write: impl FnMut(&Record) -> Result<(), SinkError>,
     ) -> Summary {
         let mut write = self.writer(write);
         for job in self.jobs(prompts) {
-            let row = match row_of(&job.id, &job.request) {
-                Ok(row) => row,
+            let rows = match rows_of(&job.id, &job.request) {
+                Ok(rows) => rows,
                 Err(reason) => {
                     self.stop_for(reason);
                     break;
                 }
             };
             let run = PromptRun::new(&job, &self.view, self.clock.now());
-            let record = run.collected(self.asks[0], row);
+            let record = run.collected(self.asks[0], rows);
             write(&Finished { job, record });
         }
         self.sum_up()

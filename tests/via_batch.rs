@@ -209,6 +209,98 @@ fn what_has_expired_is_sent_by_a_plain_run_and_what_has_failed_is_not() {
     }
 }
 
+/// A server that errs with a schema, and the arguments of a run with one.
+fn erring(wrong_json: f64, wrong_again: bool) -> (Server, Vec<String>) {
+    let faults = Faults {
+        wrong_json,
+        wrong_again,
+        ..Faults::default()
+    };
+    let server = server(Duration::ZERO, faults);
+    let url = server.base_url();
+    let args = [&via(&url, "chat")[..], &["--schema", "name, age int"]].concat();
+    (server, args.into_iter().map(str::to_owned).collect())
+}
+
+#[test]
+fn answers_that_do_not_fit_are_asked_for_again_in_another_batch_at_half_the_price() {
+    const PROMPTS: usize = 100;
+    let (server, args) = erring(0.1, false);
+    let args: Vec<_> = args
+        .iter()
+        .map(String::as_str)
+        .chain(["--price", "1000,2000"])
+        .collect();
+    let cli = Cli::of_topics(PROMPTS);
+    let ran = cli.run(&args);
+    assert!(ran.is_all_answered(PROMPTS), "{ran}");
+    let misfits = outcomes(&ran, "misfit");
+    assert!((3..25).contains(&misfits), "{misfits}");
+    assert_eq!(outcomes(&ran, "answered"), PROMPTS);
+    assert_eq!(server.stats().batches, [2, (PROMPTS + misfits) as u64]);
+    let usage = ran.attempts("usage");
+    let sum = |name: &str| {
+        usage
+            .iter()
+            .map(|usage| usage[name].as_f64().unwrap())
+            .sum::<f64>()
+    };
+    let cost = (sum("input") * 1000.0 + sum("output") * 2000.0) / 2e6;
+    let exported = cli.paceline(
+        &[
+            &["export", "prompts.results.jsonl", "-f", "jsonl"],
+            &args[args.len() - 2..],
+        ]
+        .concat(),
+    );
+    let rows = common::records(&exported.stdout);
+    let told: f64 = rows.iter().map(|row| row["cost"].as_f64().unwrap()).sum();
+    assert!((told - cost).abs() < 0.01, "{told} {cost}");
+    let again = cli.run(&args);
+    assert!(again.stderr.contains("nothing left to send"), "{again}");
+}
+
+#[test]
+fn an_answer_that_never_fits_is_asked_for_as_often_as_the_options_say() {
+    for (retries, batches) in [("0", 1), ("1", 2), ("3", 4)] {
+        let (server, args) = erring(1.0, true);
+        let args: Vec<_> = args
+            .iter()
+            .map(String::as_str)
+            .chain(["--schema-retries", retries])
+            .collect();
+        let ran = Cli::of("a\nb\na\n").run(&[&args[..], &["--dedupe"]].concat());
+        assert_eq!((ran.exit, ran.records.len()), (1, 3), "{ran}");
+        assert_eq!(
+            server.stats().batches,
+            [batches, 2 * batches],
+            "each once a batch"
+        );
+        assert_eq!(ran.record("line-1")["error"]["code"], "schema");
+        assert_eq!(outcomes(&ran, "misfit") as u64, 2 * batches, "{ran}");
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_asks_again_does_not_submit_twice() {
+    let (server, args) = erring(0.3, false);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let cli = Cli::of_topics(30);
+    for requests in 1..12 {
+        let mut run = cli.start_run(&args);
+        let target = server.requests().len() + requests;
+        while server.requests().len() < target && !run.has_ended() {
+            yield_now();
+        }
+        run.kill();
+        server.settle().unwrap();
+    }
+    let ran = cli.run(&args);
+    assert!(ran.is_all_answered(30), "{ran}");
+    let misfits = outcomes(&ran, "misfit") as u64;
+    assert_eq!(server.stats().batches, [2, 30 + misfits], "{ran}");
+}
+
 #[test]
 fn what_has_expired_goes_into_another_batch_as_well() {
     let faults = Faults {

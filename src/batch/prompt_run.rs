@@ -192,9 +192,24 @@ impl<'a> PromptRun<'a> {
         })
     }
 
-    /// Makes the record of a row of a provider's batch, which costs half.
+    /// Makes the record of a prompt from its rows in a provider's batches, which cost half: a row for each time it was asked.
     #[cfg(feature = "cli")]
-    pub(super) fn collected(mut self, ask: &dyn Ask, row: CollectedRow) -> Option<Record> {
+    pub(super) fn collected(mut self, ask: &dyn Ask, rows: Vec<CollectedRow>) -> Option<Record> {
+        let mut ended = None;
+        for row in rows {
+            if let Some(Err(before)) = &ended {
+                self.tell(Some(before));
+            }
+            ended = Some(self.collect(ask, row));
+        }
+        match ended? {
+            Ok(answer) => Some(self.answered(answer)),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    fn collect(&mut self, ask: &dyn Ask, row: CollectedRow) -> Result<Answer, CallError> {
         let mut answer = row.answer.and_then(|answer| match ask.misfit(&answer) {
             Some(misfit) => Err(CallError::misfit(answer, misfit)),
             None => Ok(answer),
@@ -206,17 +221,13 @@ impl<'a> PromptRun<'a> {
             Err(_) => {}
         }
         let call = attempt(row.started_at, &answer);
-        let call = RecordAttempt {
+        self.called(RecordAttempt {
             took: row.took,
             batch: Some(row.batch),
             usage: call.usage.map(Usage::at_half),
             ..call
-        };
-        self.called(call);
-        match answer {
-            Ok(answer) => Some(self.answered(answer)),
-            Err(error) => self.failed(error),
-        }
+        });
+        answer
     }
 }
 

@@ -77,9 +77,10 @@ impl BulkState {
         Ok(())
     }
 
-    /// The part that holds the prompt of this line.
-    pub(crate) fn part_of(&self, line: u64) -> Option<&Part> {
-        self.parts.iter().find(|part| part.has(line))
+    /// The parts that hold the prompt of this line, in the order in which they were submitted: an answer that did not fit its
+    /// schema is asked for in another one.
+    pub(crate) fn parts_of(&self, line: u64) -> impl Iterator<Item = &Part> {
+        self.parts.iter().filter(move |part| part.has(line))
     }
 }
 
@@ -113,6 +114,11 @@ impl Part {
     pub(crate) fn has(&self, line: u64) -> bool {
         let after = self.lines.partition_point(|[first, _]| *first <= line);
         after > 0 && self.lines[after - 1][1] >= line
+    }
+
+    pub(crate) fn shares_a_line_with(&self, other: &Part) -> bool {
+        let mut lines = self.lines.iter().flat_map(|[first, last]| *first..=*last);
+        lines.any(|line| other.has(line))
     }
 
     /// The name of a row. Anthropic takes 64 letters, digits, hyphens and underscores.

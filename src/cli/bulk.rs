@@ -5,9 +5,9 @@
 //! The note goes when all records are on the disk.
 
 use std::collections::{HashMap, HashSet};
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{iter, mem};
 
 use serde::Deserialize;
 
@@ -18,6 +18,7 @@ use super::logging::inform;
 use super::results::ResultsWriter;
 use super::run::prepared;
 use super::session::Session;
+use crate::api::Ask;
 use crate::batch::{CollectedRow, Resume, Stop, Summary, Twins, body, record_id};
 use crate::bulk::{Bulk, BulkApi, BulkRows, BulkState, MOST_BYTES, MOST_ROWS, Part, seconds};
 use crate::clock::{Clock, SystemClock};
@@ -176,11 +177,7 @@ impl<'a> BulkRun<'a> {
         let clock = self.bulk.cancel.clock();
         let began = clock.now();
         match self.find_lost() {
-            Ok(()) => {
-                self.plan(&resume)?;
-                let prompts = self.input.prompts(self.bulk.cancel)?;
-                self.stop = self.submit(prompts).err();
-            }
+            Ok(()) => self.submit_all(&resume)?,
             Err(stop) => self.stop = Some(stop),
         }
         resume.retry_failed = true; // rows of a batch are on record, or have been asked again
@@ -195,8 +192,8 @@ impl<'a> BulkRun<'a> {
         let mut summary = session.carry_out(
             |batch| prepared(batch, resume, twins, expected),
             |batch| {
-                let row = |id: &RecordId, request: &[u8]| self.row(id, request);
-                batch.collect(prompts, row, |record| Ok(writer.write(record)?))
+                let rows = |id: &RecordId, request: &[u8]| self.rows(id, request);
+                batch.collect(prompts, rows, |record| Ok(writer.write(record)?))
             },
         );
         summary.end.before += failed.len() as u64;
@@ -208,6 +205,37 @@ impl<'a> BulkRun<'a> {
             summary.stop = self.forget().err().or(self.stop);
         }
         Ok(summary)
+    }
+
+    /// Submits what is to do, and then, with a schema, what is to be asked again. That waits for the answers.
+    fn submit_all(&mut self, resume: &Resume) -> Result<(), CommandError> {
+        for looks_for_misfits in [false, true].into_iter().chain(iter::repeat(true)) {
+            self.plan(resume, looks_for_misfits)?;
+            if self.stop.is_some() || looks_for_misfits && self.unsent.is_empty() {
+                break;
+            }
+            let prompts = self.input.prompts(self.bulk.cancel)?;
+            self.stop = self.submit(prompts).err();
+            if self.stop.is_some() || self.args.calls.request.schema.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The request to ask a prompt again with, if its last answer does not fit the schema and it may be asked once more.
+    fn again(&mut self, id: &RecordId, request: &[u8]) -> Result<Option<Vec<u8>>, Stop> {
+        let asked = self.state.parts_of(id.line).count();
+        if asked == 0 || asked > self.args.calls.retries.schema_retries as usize {
+            return Ok(None);
+        }
+        let client = self.bulk.client;
+        let last = self.rows(id, request)?.pop();
+        let answer = last.and_then(|row| row.answer.ok());
+        Ok(answer.and_then(|answer| {
+            let misfit = client.misfit(&answer)?;
+            Some(client.request_again(request, &answer, &misfit))
+        }))
     }
 
     /// Finds the batch that was perhaps submitted when the program was killed. One that is not found was not.
@@ -225,7 +253,7 @@ impl<'a> BulkRun<'a> {
     }
 
     /// Finds out what is to be submitted. Checks that the prompts of batches under way are the same as then.
-    fn plan(&mut self, resume: &Resume) -> Result<(), CommandError> {
+    fn plan(&mut self, resume: &Resume, looks_for_misfits: bool) -> Result<(), CommandError> {
         let client = self.bulk.client;
         let retry_failed = resume.index.retries(resume.retry_failed);
         let mut plan = Plan::new(self.bulk.api);
@@ -235,12 +263,26 @@ impl<'a> BulkRun<'a> {
             let request = body(client, &prompt)?;
             let id = record_id(client, prompt.line, &request);
             let status = resume.index.status(&id);
-            if let Some(part) = self.state.part_of(id.line) {
-                let batch = part.batch.as_deref().unwrap_or_default();
-                if resume.index.of_batch(id.line, batch) == Some(false) {
-                    self.failed.insert(id.line);
+            let mut parts = self.state.parts_of(id.line).peekable();
+            if parts.peek().is_some() {
+                for part in parts {
+                    let batch = part.batch.as_deref().unwrap_or_default();
+                    if resume.index.of_batch(id.line, batch) == Some(false) {
+                        self.failed.insert(id.line);
+                    }
+                    seen.entry(part.name.clone()).or_default().add(&id);
                 }
-                seen.entry(part.name.clone()).or_default().add(&id);
+                if !looks_for_misfits || self.stop.is_some() || self.failed.contains(&id.line) {
+                    continue;
+                }
+                match self.again(&id, &request) {
+                    Ok(Some(_)) if self.args.dedupe && plan.add_twin(&id) => {
+                        self.twins.insert(id.line);
+                    }
+                    Ok(Some(again)) => plan.add(&id, client.path(), &again)?,
+                    Ok(None) => {}
+                    Err(stop) => self.stop = Some(stop),
+                }
             } else if status.is_done(retry_failed, resume.keep) == Some(true) {
                 if !status.is_answered() {
                     self.failed.insert(id.line);
@@ -281,8 +323,11 @@ impl<'a> BulkRun<'a> {
             };
             let prompt = prompt.map_err(Stop::Input)?;
             if part.has(prompt.line) && !self.twins.contains(&prompt.line) {
+                let part = part.clone();
                 let request = body(client, &prompt).map_err(Stop::Input)?;
-                let name = part.row_name(&record_id(client, prompt.line, &request));
+                let id = record_id(client, prompt.line, &request);
+                let request = self.again(&id, &request)?.unwrap_or(request);
+                let name = part.row_name(&id);
                 rows.push(self.bulk.api.row(&name, client.path(), &request));
                 if rows.len() as u64 == part.rows {
                     self.submit_first(&mem::take(&mut rows))?;
@@ -330,24 +375,33 @@ impl<'a> BulkRun<'a> {
         saved.map_err(|error| Stop::Sink(told(error).into()))
     }
 
-    /// Forgets the batches, whose rows are all on record.
+    /// Forgets the batches whose rows are all on record.
     fn forget(&mut self) -> Result<(), Stop> {
-        self.state.parts.retain(|part| part.batch.is_none());
+        let unsent = &self.unsent;
+        let is_left = |part: &Part| unsent.iter().any(|other| other.shares_a_line_with(part));
+        let parts = &mut self.state.parts;
+        parts.retain(|part| part.batch.is_none() || is_left(part));
         self.save()
     }
 
-    /// What its batch says about a prompt; waits for the end of that batch.
-    fn row(&mut self, id: &RecordId, request: &[u8]) -> Result<CollectedRow, Stop> {
-        let part = self.state.part_of(id.line);
-        let Some(part) = part.filter(|part| part.batch.is_some()) else {
-            return Err(self.stop.take().unwrap_or(Stop::Interrupted));
-        };
-        if !self.ended.contains_key(&part.name) {
-            let rows = self.rows_of(part)?;
-            self.ended.insert(part.name.clone(), rows);
+    /// What its batches say about a prompt, in the order in which they asked it; waits for their ends.
+    fn rows(&mut self, id: &RecordId, request: &[u8]) -> Result<Vec<CollectedRow>, Stop> {
+        let mut found = Vec::new();
+        for part in self.state.parts_of(id.line) {
+            if part.batch.is_none() {
+                break;
+            }
+            if !self.ended.contains_key(&part.name) {
+                let rows = self.rows_of(part)?;
+                self.ended.insert(part.name.clone(), rows);
+            }
+            let rows = self.ended.get_mut(&part.name);
+            found.extend(rows.map(|rows| rows.row(self.bulk.client, id, request)));
         }
-        let rows = self.ended.get_mut(&part.name).expect("it is there by now");
-        Ok(rows.row(self.bulk.client, id, request))
+        match found.is_empty() {
+            true => Err(self.stop.take().unwrap_or(Stop::Interrupted)),
+            false => Ok(found),
+        }
     }
 
     /// Waits until a batch has ended, and fetches its rows.

@@ -3,7 +3,7 @@
 //!
 //! Everything is kept in memory. Limits and latencies do not apply, as they do not at the providers.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use rand::RngExt;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::ServerOptions;
 use super::apis::{Dialect, Provider};
 use super::errors::Problem;
-use super::faults::random;
+use super::faults::{InjectedFault, random};
 use super::script::ReceivedRequest;
 use super::wire::WireReply;
 
@@ -222,7 +222,12 @@ impl StoredBatch {
             _ if draw < faults.batch_expired + faults.batch_failed => Problem::Injected(500),
             Err(why) => Problem::Invalid(400, why),
             Ok(question) => {
-                let prose = question.answer(options.seed);
+                let fault = faults.draw(options.seed, number, Duration::ZERO);
+                let is_wrong = fault == Some(InjectedFault::WrongJson);
+                let prose = match is_wrong && question.can_have(InjectedFault::WrongJson, faults) {
+                    true => question.answer(options.seed).spoilt(),
+                    false => question.answer(options.seed),
+                };
                 let body = self.dialect.completion(&question, &prose, options.seed);
                 return Ok((200, body));
             }
