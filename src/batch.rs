@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::info;
 use parking_lot::Mutex;
@@ -212,6 +212,12 @@ pub(crate) trait Guard: Debug + Sync {
     fn failed(&self, prompt: &Prompt);
 }
 
+/// Where the prompts of a batch come from, if they may come slowly.
+pub(crate) trait PromptSource: Debug + Sync {
+    /// Waits for the next prompt until then. Returns false if it has not come, and true if none will.
+    fn is_coming(&self, by: Instant) -> bool;
+}
+
 /// A batch, ready to run.
 #[derive(Debug)]
 pub struct Batch<'a> {
@@ -229,6 +235,7 @@ pub struct Batch<'a> {
     twins: Twins,
     /// The most prompts in one call; fewer once the server has refused as many.
     per_call: AtomicUsize,
+    source: Option<&'a dyn PromptSource>,
     view: Arc<View>,
     guard: Option<&'a dyn Guard>,
     stop: Mutex<Option<Stop>>,
@@ -269,6 +276,7 @@ impl<'a> Batch<'a> {
             resume: Resume::default(),
             twins: Twins::default(),
             per_call: AtomicUsize::new(1),
+            source: None,
             guard: None,
             stop: Mutex::new(None),
         }
@@ -324,9 +332,10 @@ impl<'a> Batch<'a> {
 
     /// Sends as many prompts in one call, where their requests differ only in their input: embeddings.
     #[cfg(feature = "cli")]
-    pub(crate) fn joining(self, per_call: usize) -> Self {
+    pub(crate) fn joining(self, per_call: usize, source: &'a dyn PromptSource) -> Self {
         Batch {
             per_call: AtomicUsize::new(per_call),
+            source: Some(source),
             ..self
         }
     }
@@ -357,12 +366,11 @@ impl<'a> Batch<'a> {
         let (workers, most) = self.workers().into_inner();
         self.view.count(|counts| counts.workers = workers as u64);
         let mut write = self.writer(write);
-        let jobs = self.jobs(prompts);
+        let groups = self.groups(self.jobs(prompts));
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
         let pool = Pool::new(workers).queue(self.queue(workers));
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
         thread::scope(|scope| {
-            let groups = self.groups(scope, jobs);
             for (_, group) in pool.start(scope, most, groups, work, false) {
                 let group = group.unwrap_or_else(|panic| panic.resume());
                 group.iter().for_each(&mut write);
@@ -382,7 +390,7 @@ impl<'a> Batch<'a> {
         write: impl FnMut(&Record) -> Result<(), SinkError>,
     ) -> Summary {
         let mut write = self.writer(write);
-        for job in self.jobs(prompts) {
+        for job in self.jobs(prompts).flatten() {
             let rows = match rows_of(&job.id, &job.request) {
                 Ok(rows) => rows,
                 Err(reason) => {
@@ -473,15 +481,14 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The prompts still to do, until the batch is stopped.
+    /// The prompts, until the batch is stopped; `None` for those that are done.
     fn jobs(
         &self,
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
-    ) -> impl Iterator<Item = Job> + Send {
+    ) -> impl Iterator<Item = Option<Job>> + Send {
         let going = prompts.take_while(|_| !self.cancel.is_cancelled());
         let jobs = going.map(|prompt| self.job(prompt.map_err(Stop::Input)?));
-        let good = jobs.map_while(|job| job.map_err(|reason| self.stop_for(reason)).ok());
-        good.flatten()
+        jobs.map_while(|job| job.map_err(|reason| self.stop_for(reason)).ok())
     }
 
     /// A prompt as a job; `None` if it is done.

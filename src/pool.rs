@@ -418,11 +418,7 @@ fn receive<M>(clock: &Arc<dyn Clock>, channel: &Receiver<M>) -> Option<M> {
 }
 
 /// Hands a message on, on real or simulated time.
-pub(crate) fn send<M>(
-    clock: &Arc<dyn Clock>,
-    channel: &Sender<M>,
-    message: M,
-) -> Result<(), SendError<M>> {
+fn send<M>(clock: &Arc<dyn Clock>, channel: &Sender<M>, message: M) -> Result<(), SendError<M>> {
     clock.poll(&mut || {
         let mut select = Select::new();
         select.send(channel);

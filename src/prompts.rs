@@ -18,13 +18,13 @@ mod template;
 
 use std::io::BufRead;
 use std::path::PathBuf;
+use std::{iter, vec};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use csv::Csv;
-use files::Files;
 use gzip::Inflated;
 use json::JsonRows;
 use lines::Lines;
@@ -164,7 +164,7 @@ enum Rows<R> {
     Text(Lines<R>),
     Json(JsonRows<R>),
     Csv(Csv<R>),
-    Files(Files),
+    Files(iter::Enumerate<vec::IntoIter<PathBuf>>),
     Ended,
 }
 
@@ -189,7 +189,7 @@ impl<R: BufRead> Prompts<R> {
 
     /// The prompts in these files, each of which is one.
     pub(crate) fn in_files(files: Vec<PathBuf>, reading: Reading) -> Self {
-        let rows = Rows::Files(Files::new(files));
+        let rows = Rows::Files(files.into_iter().enumerate());
         Prompts { rows, reading }
     }
 
@@ -216,7 +216,7 @@ impl<R: BufRead> Prompts<R> {
             })),
             Rows::Json(json) => json.next(&self.reading),
             Rows::Csv(csv) => csv.next(),
-            Rows::Files(files) => files.next(),
+            Rows::Files(files) => files.next().map(files::row).transpose(),
             Rows::Ended => Ok(None),
         }
     }

@@ -8,24 +8,20 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, Scope, Thread};
 use std::time::{Duration, Instant};
 use std::{iter, mem};
 
-use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Batch;
 use super::prompt_run::{Finished, Job, unanswered};
 use crate::api::may_be_about_an_input;
-use crate::clock::Clock;
 use crate::journal::Record;
 use crate::json::Json;
 use crate::outcome::CallOutcome;
-use crate::pool::{AddWorker, send};
+use crate::pool::AddWorker;
 
 /// The most bytes of one request: OpenAI takes 300,000 tokens, which are as many bytes at least.
 const MOST_BYTES: usize = 300_000;
@@ -50,74 +46,42 @@ impl Batch<'_> {
     }
 
     /// Puts jobs that follow one another together. Those that are there do not wait for others for long.
-    pub(super) fn groups<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        jobs: impl Iterator<Item = Job> + Send + 'scope,
-    ) -> Box<dyn Iterator<Item = Vec<Job>> + Send + 'scope> {
-        if self.per_call() == 1 {
-            return Box::new(jobs.map(|job| vec![job]));
-        }
-        let mut jobs = Some(jobs);
-        let mut coming = None;
+    pub(super) fn groups(
+        &self,
+        mut jobs: impl Iterator<Item = Option<Job>> + Send,
+    ) -> impl Iterator<Item = Vec<Job>> + Send {
         let mut next_first = None;
-        Box::new(iter::from_fn(move || {
-            let read = |jobs| self.read_ahead(scope, jobs);
-            coming = coming.take().or_else(|| jobs.take().map(read));
-            let coming = coming.as_ref()?;
-            let first = next_first.take().or_else(|| self.next_by(None, coming))?;
+        iter::from_fn(move || {
+            let first = next_first
+                .take()
+                .or_else(|| jobs.by_ref().flatten().next())?;
+            if self.per_call() == 1 {
+                return Some(vec![first]);
+            }
             let until = self.clock.now() + LINGER;
-            let (kind, room) = (kind(&first), self.tokens.lock().most_bytes());
+            let (frame, room) = (frame(&first), self.tokens.lock().most_bytes());
             let mut bytes = first.request.len();
             let mut group = vec![first];
-            while kind.is_some() && group.len() < self.per_call() && bytes < room {
-                let Some(next) = self.next_by(Some(until), coming) else {
+            while frame.is_some() && group.len() < self.per_call() && self.is_coming(until) {
+                let Some(next) = jobs.next() else {
                     break;
                 };
+                let Some(next) = next else {
+                    continue; // it is done
+                };
                 bytes += next.request.len();
-                if bytes > room || self::kind(&next) != kind {
+                if bytes > room || self::frame(&next) != frame {
                     next_first = Some(next);
                     break;
                 }
                 group.push(next);
             }
             Some(group)
-        }))
+        })
     }
 
-    /// Reads jobs in a thread of its own, so that the calling thread can stop waiting for the next one.
-    fn read_ahead<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        jobs: impl Iterator<Item = Job> + Send + 'scope,
-    ) -> Receiver<Job> {
-        let (sender, coming) = bounded(self.per_call());
-        let waiting = Waiting(self.clock.clone(), thread::current());
-        let participant = self.clock.enlist();
-        scope.spawn(move || {
-            let _participant = participant.join();
-            let waiting = waiting; // is woken after the channel closes, also by a panic
-            let sender = sender;
-            for job in jobs {
-                if send(&self.clock, &sender, job).is_err() {
-                    break;
-                }
-                waiting.wake();
-            }
-        });
-        coming
-    }
-
-    /// The next job, if it comes by then; `None`, too, if none will come.
-    fn next_by(&self, deadline: Option<Instant>, coming: &Receiver<Job>) -> Option<Job> {
-        let is_over = || deadline.is_some_and(|at| at <= self.clock.now());
-        loop {
-            match coming.try_recv() {
-                Ok(job) => return Some(job),
-                Err(TryRecvError::Empty) if !is_over() => self.clock.park_until(deadline),
-                Err(_) => return None,
-            }
-        }
+    fn is_coming(&self, by: Instant) -> bool {
+        self.source.is_none_or(|source| source.is_coming(by))
     }
 
     /// Asks the prompts of a group in as few calls as it takes.
@@ -134,23 +98,8 @@ impl Batch<'_> {
     }
 }
 
-/// A thread that waits for jobs.
-struct Waiting(Arc<dyn Clock>, Thread);
-
-impl Waiting {
-    fn wake(&self) {
-        self.0.unpark(&self.1);
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.wake();
-    }
-}
-
 /// What must be the same in the requests of a group: all but the input. `None` if that is no single text.
-fn kind(job: &Job) -> Option<Value> {
+fn frame(job: &Job) -> Option<Value> {
     let mut body: Value = serde_json::from_slice(&job.request).ok()?;
     body["input"].take().is_string().then_some(body)
 }

@@ -5,9 +5,9 @@
 //! The note goes when all records are on the disk.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{iter, mem};
 
 use serde::Deserialize;
 
@@ -202,25 +202,24 @@ impl<'a> BulkRun<'a> {
         summary.end.elapsed = clock.now() - began; // most of it was waiting for the batch
         writer.finish(&mut summary);
         if summary.stop.is_none() {
-            summary.stop = self.forget().err().or(self.stop);
+            summary.stop = self.forget(&unsent).err().or(self.stop);
         }
         Ok(summary)
     }
 
     /// Submits what is to do, and then, with a schema, what is to be asked again. That waits for the answers.
     fn submit_all(&mut self, resume: &Resume) -> Result<(), CommandError> {
-        for looks_for_misfits in [false, true].into_iter().chain(iter::repeat(true)) {
-            self.plan(resume, looks_for_misfits)?;
-            if self.stop.is_some() || looks_for_misfits && self.unsent.is_empty() {
-                break;
-            }
+        self.plan(resume, false)?;
+        loop {
             let prompts = self.input.prompts(self.bulk.cancel)?;
             self.stop = self.submit(prompts).err();
-            if self.stop.is_some() || self.args.calls.request.schema.is_none() {
-                break;
+            if self.stop.is_none() && self.args.calls.request.schema.is_some() {
+                self.plan(resume, true)?;
+            }
+            if self.stop.is_some() || self.unsent.is_empty() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// The request to ask a prompt again with, if its last answer does not fit the schema and it may be asked once more.
@@ -323,10 +322,10 @@ impl<'a> BulkRun<'a> {
             };
             let prompt = prompt.map_err(Stop::Input)?;
             if part.has(prompt.line) && !self.twins.contains(&prompt.line) {
-                let part = part.clone();
                 let request = body(client, &prompt).map_err(Stop::Input)?;
                 let id = record_id(client, prompt.line, &request);
                 let request = self.again(&id, &request)?.unwrap_or(request);
+                let part = &self.unsent[0];
                 let name = part.row_name(&id);
                 rows.push(self.bulk.api.row(&name, client.path(), &request));
                 if rows.len() as u64 == part.rows {
@@ -376,8 +375,7 @@ impl<'a> BulkRun<'a> {
     }
 
     /// Forgets the batches whose rows are all on record.
-    fn forget(&mut self) -> Result<(), Stop> {
-        let unsent = &self.unsent;
+    fn forget(&mut self, unsent: &[Part]) -> Result<(), Stop> {
         let is_left = |part: &Part| unsent.iter().any(|other| other.shares_a_line_with(part));
         let parts = &mut self.state.parts;
         parts.retain(|part| part.batch.is_none() || is_left(part));

@@ -6,15 +6,17 @@ use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, bounded};
 
 #[cfg(feature = "redis")]
 use super::args::PushArgs;
 use super::args::{ReadingArgs, RunArgs};
 use super::error::CommandError;
+use crate::batch::PromptSource;
 use crate::cancel::CancelToken;
 use crate::prompts::{Prompt, PromptError, Prompts, Reading, Template, input_line, listed};
 use crate::text::counted;
@@ -23,6 +25,7 @@ use crate::text::shortened;
 pub(super) type PromptStream = Box<dyn Iterator<Item = Result<Prompt, PromptError>> + Send>;
 
 /// Where prompts come from, and how they are read.
+#[derive(Debug)]
 pub(super) struct Input<'a> {
     path: &'a Path,
     /// The files, if each is one prompt.
@@ -31,6 +34,18 @@ pub(super) struct Input<'a> {
     limit: usize,
     /// How often each prompt is asked.
     repeat: u32,
+    /// Where the prompts of a pipe come out.
+    pipe: OnceLock<Receiver<Result<Prompt, PromptError>>>,
+}
+
+impl PromptSource for Input<'_> {
+    fn is_coming(&self, by: Instant) -> bool {
+        self.pipe.get().is_none_or(|pipe| {
+            let mut select = Select::new();
+            select.recv(pipe);
+            select.ready_deadline(by).is_ok()
+        })
+    }
 }
 
 /// What a look at all prompts found.
@@ -74,6 +89,7 @@ impl<'a> Input<'a> {
             },
             limit: args.limit.unwrap_or(usize::MAX),
             repeat: 1,
+            pipe: OnceLock::new(),
         })
     }
 
@@ -130,7 +146,10 @@ impl<'a> Input<'a> {
         let prompts = prompts.flat_map(move |prompt| repeated(prompt, repeat));
         Ok(match self.is_file() {
             true => Box::new(prompts),
-            false => Box::new(as_they_come(prompts, cancel.clone())),
+            false => {
+                let pipe = self.pipe.get_or_init(|| in_a_thread(prompts));
+                Box::new(as_they_come(pipe.clone(), cancel.clone()))
+            }
         })
     }
 
@@ -246,17 +265,16 @@ fn template(path: &Path) -> Result<Template, CommandError> {
     Ok(Template::new(&source, &path.display().to_string())?)
 }
 
-/// Prompts of a pipe, read by a thread that nobody waits for: a batch that stops does not wait for the next line.
+/// Prompts of a pipe: a batch that stops does not wait for the next line.
 fn as_they_come(
-    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send + 'static,
+    pipe: Receiver<Result<Prompt, PromptError>>,
     cancel: CancelToken,
 ) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
     /// How soon a cancelled batch notices: no person sees 50 ms.
     const LOOK: Duration = Duration::from_millis(50);
-    let receiver = in_a_thread(prompts);
     std::iter::from_fn(move || {
         while !cancel.is_cancelled() {
-            match receiver.recv_timeout(LOOK) {
+            match pipe.recv_timeout(LOOK) {
                 Ok(prompt) => return Some(prompt),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return None,

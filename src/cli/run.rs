@@ -65,8 +65,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
     let summary = match bulk {
         Some(bulk) => bulk.carry_out(&session, resume, prompts, count, twins, writer)?,
         None => {
-            let prepare = |batch| prepared(batch, resume, twins, count);
-            send(args, &session, prompts, prepare, writer)
+            let most = args.most_per_call();
+            let prepare = |batch| prepared(batch, resume, twins, count).joining(most, &input);
+            send(&session, prompts, prepare, writer)
         }
     };
     let records = records(args, output.as_deref(), &summary);
@@ -96,16 +97,13 @@ pub(super) fn prepared(
 
 /// Sends the prompts one by one.
 fn send<'b>(
-    args: &RunArgs,
     session: &'b Session<'_>,
     prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
     prepare: impl FnOnce(Batch<'b>) -> Batch<'b>,
     mut writer: ResultsWriter,
 ) -> Summary {
-    let mut summary = session.carry_out(
-        |batch| prepare(batch).joining(args.most_per_call()),
-        |batch| batch.run(prompts, |record| Ok(writer.write(record)?)),
-    );
+    let run = |batch: Batch<'b>| batch.run(prompts, |record| Ok(writer.write(record)?));
+    let mut summary = session.carry_out(prepare, run);
     writer.finish(&mut summary);
     summary
 }

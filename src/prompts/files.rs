@@ -3,18 +3,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::vec;
-
-use serde_json::Map;
 
 use super::{InputRow, LONGEST, PromptError, lines};
-
-#[derive(Debug)]
-pub(super) struct Files {
-    files: vec::IntoIter<PathBuf>,
-    /// The number of the last file.
-    number: u64,
-}
 
 /// The files of a folder, or those that a pattern such as `prompts/*.txt` names, in order; hidden ones are left out.
 /// `None`: the path is neither.
@@ -50,42 +40,28 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-impl Files {
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
-        Files {
-            files: files.into_iter(),
-            number: 0,
-        }
+/// A file as a row, by its place from 0.
+pub(super) fn row((at, path): (usize, PathBuf)) -> Result<InputRow, PromptError> {
+    let fail = |problem: &str| PromptError::within(path.display().to_string(), problem);
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| fail(&error.to_string()))?;
+    if bytes.len() > LONGEST {
+        return Err(fail(&format!("longer than {} MiB", LONGEST >> 20)));
     }
-
-    /// The next file as a row.
-    pub(super) fn next(&mut self) -> Result<Option<InputRow>, PromptError> {
-        let Some(path) = self.files.next() else {
-            return Ok(None);
-        };
-        self.number += 1;
-        let fail = |problem: &str| PromptError::within(path.display().to_string(), problem);
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|error| fail(&error.to_string()))?;
-        if bytes.len() > LONGEST {
-            return Err(fail(&format!("longer than {} MiB", LONGEST >> 20)));
-        }
-        let text = lines::text(bytes)
-            .map_err(|(byte, problem)| fail(&format!("byte {byte}: {problem}")))?;
-        let text = text
-            .trim_start_matches('\u{feff}')
-            .trim_end_matches(['\n', '\r']);
-        if text.trim().is_empty() {
-            return Err(fail("the file is empty"));
-        }
-        Ok(Some(InputRow {
-            line: self.number,
-            id: Some(name_of(&path)),
-            prompt: Some(text.to_owned()),
-            body: None,
-            fields: Map::new(),
-        }))
+    let text =
+        lines::text(bytes).map_err(|(byte, problem)| fail(&format!("byte {byte}: {problem}")))?;
+    let text = text
+        .trim_start_matches('\u{feff}')
+        .trim_end_matches(['\n', '\r']);
+    if text.trim().is_empty() {
+        return Err(fail("the file is empty"));
     }
+    Ok(InputRow {
+        line: at as u64 + 1,
+        id: Some(name_of(&path)),
+        prompt: Some(text.to_owned()),
+        ..InputRow::default()
+    })
 }

@@ -93,6 +93,11 @@ impl Started<'_> {
             .expect("it reads");
     }
 
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
+    }
+
     /// Sends it a signal: `INT`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());

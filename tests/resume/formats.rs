@@ -525,6 +525,32 @@ fn ten_thousand_embeddings_take_about_a_hundred_calls_without_an_option() {
 }
 
 #[test]
+fn embeddings_of_a_pipe_leave_before_it_ends() {
+    let (url, calls) = embeddings();
+    let cli = Cli::of("").stdin("");
+    let mut run = cli.start(&[
+        "run",
+        "-",
+        "--api",
+        "embeddings",
+        "-m",
+        "e",
+        "--base-url",
+        &url,
+    ]);
+    for n in 1..=3 {
+        run.feed(&"x\n".repeat(n));
+        let mut come = 0;
+        while come < n {
+            come += calls.recv().unwrap().len(); // the pipe is open, and silent
+        }
+    }
+    run.end_input();
+    let ran = run.end();
+    assert_eq!((ran.exit, ran.stdout.lines().count()), (0, 6), "{ran}");
+}
+
+#[test]
 fn a_wrong_parameter_of_embeddings_costs_a_few_calls_a_worker() {
     let (url, calls) = embeddings();
     let cli = Cli::of("bad\n".repeat(2000));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use super::*;
 use crate::api::Counting;
@@ -79,13 +81,70 @@ impl Joined {
     }
 }
 
-/// Sends what `prompts` makes of the clock, up to 100 in a call.
-fn embed<P: Iterator<Item = Result<Prompt, PromptError>> + Send>(
+/// Prompts of which thirty come at once, every second.
+#[derive(Debug)]
+struct SlowPipe {
+    clock: SimClock,
+    start: Instant,
+    /// The line that comes next.
+    next: AtomicU32,
+}
+
+impl SlowPipe {
+    const LINES: u32 = 90;
+
+    /// When the next line comes.
+    fn due(&self) -> Instant {
+        self.start + SECOND * (1 + (self.next.load(Ordering::Relaxed) - 1) / 30)
+    }
+
+    fn prompts(&self) -> impl Iterator<Item = Result<Prompt, PromptError>> + Send {
+        prompts(Self::LINES).inspect(|_| {
+            self.clock.sleep_until(self.due());
+            self.next.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+}
+
+impl PromptSource for SlowPipe {
+    fn is_coming(&self, by: Instant) -> bool {
+        let has_ended = self.next.load(Ordering::Relaxed) > Self::LINES;
+        let due = if has_ended {
+            self.clock.now()
+        } else {
+            self.due()
+        };
+        self.clock.sleep_until(due.min(by));
+        due <= by
+    }
+}
+
+/// Prompts that are all there.
+#[derive(Debug)]
+struct AllThere;
+
+impl PromptSource for AllThere {
+    fn is_coming(&self, _: Instant) -> bool {
+        true
+    }
+}
+
+/// Sends prompts, up to 100 in a call.
+fn embed(
     settings: Settings,
-    prompts: impl FnOnce(SimClock) -> P,
+    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
     refuses: Refusals,
 ) -> Joined {
-    let clock = SimClock::new();
+    embed_from(SimClock::new(), &AllThere, settings, prompts, refuses)
+}
+
+fn embed_from(
+    clock: SimClock,
+    source: &dyn PromptSource,
+    settings: Settings,
+    prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
+    refuses: Refusals,
+) -> Joined {
     let server = Embedder {
         clock: clock.clone(),
         refuses,
@@ -93,9 +152,9 @@ fn embed<P: Iterator<Item = Result<Prompt, PromptError>> + Send>(
     };
     let on: Arc<dyn Clock> = Arc::new(clock.clone());
     let cancel = CancelToken::on(on.clone());
-    let batch = Batch::new(settings, [&server as &dyn Ask], on, cancel).joining(100);
+    let batch = Batch::new(settings, [&server as &dyn Ask], on, cancel).joining(100, source);
     let mut records = Vec::new();
-    let summary = batch.run(prompts(clock), |record| {
+    let summary = batch.run(prompts, |record| {
         records.push(record.clone());
         Ok(())
     });
@@ -148,7 +207,7 @@ fn a_failure_of_the_whole_call_is_not_looked_for_in_its_prompts() {
         },
     ];
     for (n, refuses) in table.into_iter().enumerate() {
-        let ran = embed(one_worker(), |_| prompts(100), refuses);
+        let ran = embed(one_worker(), prompts(100), refuses);
         assert_eq!(ran.sizes(), [100], "{n}");
         let causes = &ran.summary.failed_prompts.list;
         let expected = if n == 0 { 0 } else { 100 };
@@ -166,7 +225,7 @@ fn a_refusal_that_says_nothing_costs_a_group_few_calls() {
             422 => |_| refusal(422, "{}"),
             _ => |_| refusal(500, ""),
         };
-        let ran = embed(one_worker(), |_| prompts(100), refuses);
+        let ran = embed(one_worker(), prompts(100), refuses);
         assert!(ran.calls.len() <= 9, "{status}: {:?}", ran.sizes());
         assert_eq!(ran.records.len(), 100);
         assert_eq!(ran.summary.failed_prompts.list.len(), 1, "for one reason");
@@ -181,7 +240,7 @@ fn a_run_whose_calls_are_all_wrong_costs_a_few_calls_a_worker() {
         keep_going: false,
         ..with_workers(paced(60_000), 8)
     };
-    let ran = embed(settings, |_| prompts(10_000), |_| refusal(400, "no"));
+    let ran = embed(settings, prompts(10_000), |_| refusal(400, "no"));
     assert!(matches!(ran.summary.stop, Some(Stop::AllAlike { .. })));
     assert!(ran.calls.len() <= 8 * 9, "{}", ran.calls.len());
 }
@@ -198,7 +257,7 @@ fn every_prompt_that_can_be_answered_is_whichever_others_cannot() {
         (|n| n > 98, |inputs| bad(inputs, |n| n > 98)),
     ];
     for (n, (is_bad, refuses)) in table.into_iter().enumerate() {
-        let ran = embed(one_worker(), |_| prompts(100), refuses);
+        let ran = embed(one_worker(), prompts(100), refuses);
         let expected = (1..=100).filter(|n| is_bad(*n)).map(|n| n.to_string());
         assert_eq!(ran.failed(), expected.collect(), "{n}");
         assert_eq!(ran.records.len(), 100, "{n}");
@@ -213,11 +272,9 @@ fn bad(inputs: &[String], is_bad: fn(u32) -> bool) -> Option<CallError> {
 
 #[test]
 fn one_bad_prompt_in_many_is_found_in_few_calls() {
-    let ran = embed(
-        one_worker(),
-        |_| prompts(100),
-        |inputs| bad(inputs, |n| n == 37),
-    );
+    let ran = embed(one_worker(), prompts(100), |inputs| {
+        bad(inputs, |n| n == 37)
+    });
     assert!(ran.calls.len() <= 18, "{:?}", ran.sizes());
 }
 
@@ -233,7 +290,7 @@ fn calls_get_smaller_where_the_server_takes_fewer_inputs() {
         (1, 1110, |inputs| more_than(1, inputs)),
     ];
     for (most, calls, refuses) in table {
-        let ran = embed(one_worker(), |_| prompts(1000), refuses);
+        let ran = embed(one_worker(), prompts(1000), refuses);
         assert_eq!(ran.summary.answered, 1000, "{most}");
         assert!(ran.calls.len() <= calls, "{most}: {}", ran.calls.len());
         let is_larger = |size: &&usize| **size > most;
@@ -247,15 +304,13 @@ fn calls_get_smaller_where_the_server_takes_fewer_inputs() {
 
 #[test]
 fn prompts_that_are_there_do_not_wait_for_those_of_a_slow_pipe() {
-    let slow = |clock: SimClock| {
-        prompts(90).inspect(move |prompt| {
-            let line = prompt.as_ref().unwrap().line;
-            if line % 30 == 1 {
-                clock.sleep_until(clock.now() + SECOND); // thirty come at once, every second
-            }
-        })
+    let clock = SimClock::new();
+    let pipe = SlowPipe {
+        clock: clock.clone(),
+        start: clock.now(),
+        next: AtomicU32::new(1),
     };
-    let ran = embed(one_worker(), slow, |_| None);
+    let ran = embed_from(clock, &pipe, one_worker(), pipe.prompts(), |_| None);
     assert_eq!(ran.sizes(), [30; 3]);
     for ((at, _), came) in ran.calls.iter().zip(1..) {
         let waited = *at - SECOND * came;
@@ -265,12 +320,10 @@ fn prompts_that_are_there_do_not_wait_for_those_of_a_slow_pipe() {
 
 #[test]
 fn a_call_for_several_prompts_takes_no_more_tokens_than_those_of_six_seconds() {
-    let long = |_| {
-        prompts(200).map(|prompt| {
-            let text = "x".repeat(400); // about 100 tokens
-            prompt.map(|prompt| Prompt { text, ..prompt })
-        })
-    };
+    let long = prompts(200).map(|prompt| {
+        let text = "x".repeat(400); // about 100 tokens
+        prompt.map(|prompt| Prompt { text, ..prompt })
+    });
     let settings = Settings {
         tokens: NonZeroU32::new(6000),
         ..one_worker()
