@@ -315,25 +315,22 @@ pub(crate) fn may_be_about_an_input(status: u16, error: &RecordError, body: Opti
     }
 }
 
-/// Whether a failure says at its beginning, before it may repeat the prompt, that the model or a parameter is unknown.
+/// Whether a failure says at its beginning, before it may repeat the prompt, that the model or a parameter is unknown. A
+/// model that does not take as many inputs is not.
 fn is_about_the_model(code: &str, message: &str) -> bool {
     const BEGINNING: usize = 100;
-    const UNKNOWN: [&str; 6] = [
-        "unknown",
-        "not exist",
-        "not found",
-        "not support",
-        "unsupported",
-        "invalid model",
-    ];
-    let said = format!("{code} {}", message.get(..BEGINNING).unwrap_or(message)).to_lowercase();
-    let said = said.replace('_', " ");
-    let is_named = ["model", "parameter", "argument"]
-        .iter()
-        .any(|name| said.contains(name));
-    is_named && UNKNOWN.iter().any(|word| said.contains(word))
-        || said.contains("unrecognized request argument")
-        || said.contains("extra inputs are not permitted")
+    let beginning = message.char_indices().nth(BEGINNING);
+    let beginning = beginning.map_or(message, |(end, _)| &message[..end]);
+    let said = format!("{code} {beginning}")
+        .to_lowercase()
+        .replace('_', " ");
+    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
+    let unknown = "unknown,not exist,not found,not support,unsupported,invalid model,unrecognized";
+    let unknown: Vec<_> = unknown.split(',').collect();
+    says(&["model", "parameter", "argument"])
+        && says(&unknown)
+        && !says(&["inputs", "batch", "texts", "array"])
+        || says(&["extra inputs are not permitted"])
 }
 
 /// The class of a response, by its status and by what its body is about.
@@ -434,6 +431,80 @@ mod tests {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let headers: Vec<_> = headers.iter().map(owned).collect();
         CallError::of_response_at(SystemTime::UNIX_EPOCH, status, &headers, body.as_bytes())
+    }
+
+    #[test]
+    fn a_refusal_of_several_inputs_may_be_about_one_or_about_their_number_unless_it_says_otherwise()
+    {
+        let of_inputs = [
+            (
+                400,
+                r#"{"error":{"message":"Too many inputs. The max number of inputs is 16."}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"code":"InvalidParameter","message":"batch size is invalid, it should not be larger than 10"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"This model does not support more than 96 texts"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"'$.input' is invalid","param":"input"}}"#,
+            ),
+            (
+                413,
+                r#"{"error":"batch size 100 > maximum allowed batch size 32"}"#,
+            ),
+            (
+                422,
+                r#"{"detail":[{"loc":["body","input",3],"msg":"empty"}]}"#,
+            ),
+            (403, r#"{"error":{"message":"your input was flagged"}}"#),
+            (400, "no"),
+            (413, ""),
+        ];
+        let of_the_call = [
+            (
+                400,
+                r#"{"error":{"message":"no","code":"model_not_found"}}"#,
+            ),
+            (
+                400,
+                r#"{"message":"Invalid model: x","type":"invalid_model","param":null}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"The model `text-embedding-9` does not exist"}}"#,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Unrecognized request argument supplied: size"}}"#,
+            ),
+            (400, r#"{"error":{"message":"wrong","param":"dimensions"}}"#),
+            (
+                422,
+                r#"{"detail":[{"loc":["body","encoding_format"],"msg":"wrong"}]}"#,
+            ),
+            (403, r#"{"error":{"message":"not for you"}}"#),
+            (404, "no such page"),
+            (405, ""),
+        ];
+        let tables = [(true, &of_inputs[..]), (false, &of_the_call[..])];
+        for (expected, table) in tables {
+            for (status, body) in table {
+                let CallError {
+                    code,
+                    message,
+                    body: said,
+                    ..
+                } = error(*status, body, &[]);
+                let found =
+                    may_be_about_an_input(*status, &RecordError { code, message }, said.as_deref());
+                assert_eq!(found, expected, "{status} {body}");
+            }
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl<'a> BulkRun<'a> {
     fn plan(&mut self, resume: &Resume, looks_for_misfits: bool) -> Result<(), CommandError> {
         let client = self.bulk.client;
         let retry_failed = resume.index.retries(resume.retry_failed);
-        let mut plan = Plan::new(self.bulk.api);
+        let mut plan = Plan::default();
         let mut seen: HashMap<String, Part> = HashMap::new();
         for prompt in self.input.checked_prompts()? {
             let prompt = prompt?;
@@ -278,7 +278,7 @@ impl<'a> BulkRun<'a> {
                     Ok(Some(_)) if self.args.dedupe && plan.add_twin(&id) => {
                         self.twins.insert(id.line);
                     }
-                    Ok(Some(again)) => plan.add(&id, client.path(), &again)?,
+                    Ok(Some(again)) => plan.add(&id, &again, self.bulk.api, client.path())?,
                     Ok(None) => {}
                     Err(stop) => self.stop = Some(stop),
                 }
@@ -289,7 +289,7 @@ impl<'a> BulkRun<'a> {
             } else if self.args.dedupe && plan.add_twin(&id) {
                 self.twins.insert(id.line);
             } else {
-                plan.add(&id, client.path(), &request)?;
+                plan.add(&id, &request, self.bulk.api, client.path())?;
             }
         }
         for part in &self.state.parts {
@@ -435,8 +435,8 @@ impl<'a> BulkRun<'a> {
 }
 
 /// The parts that are to be submitted.
+#[derive(Default)]
 struct Plan {
-    api: BulkApi,
     parts: Vec<Part>,
     /// Of the last part.
     bytes: usize,
@@ -447,20 +447,18 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(api: BulkApi) -> Self {
-        Plan {
-            api,
-            parts: Vec::new(),
-            bytes: 0,
-            model: None,
-            asked: HashMap::new(),
+    fn add(
+        &mut self,
+        id: &RecordId,
+        request: &[u8],
+        api: BulkApi,
+        path: &str,
+    ) -> Result<(), CommandError> {
+        if api == BulkApi::OpenAi {
+            self.check_model(request)?;
         }
-    }
-
-    fn add(&mut self, id: &RecordId, path: &str, request: &[u8]) -> Result<(), CommandError> {
-        self.check_model(request)?;
         let name = Part::new().row_name(id);
-        let length = self.api.row(&name, path, request).len() + 2; // with what is between rows
+        let length = api.row(&name, path, request).len() + 2; // with what is between rows
         let is_full = |part: &Part| part.rows == MOST_ROWS;
         if self.parts.last().is_none_or(is_full) || self.bytes + length > MOST_BYTES {
             self.parts.push(Part::new());
@@ -491,7 +489,7 @@ impl Plan {
         let field = serde_json::from_slice::<ModelField>(request);
         let model = field.ok().and_then(|field| field.model).unwrap_or_default();
         let first = self.model.get_or_insert_with(|| model.clone());
-        if *first == model || self.api != BulkApi::OpenAi {
+        if *first == model {
             return Ok(());
         }
         let problem = format!("a batch is for one model, and the prompts ask {first} and {model}");
@@ -508,9 +506,10 @@ mod tests {
     }
 
     fn plan(count: u64, request: &[u8]) -> Vec<Part> {
-        let mut plan = Plan::new(BulkApi::OpenAi);
+        let mut plan = Plan::default();
         for line in 1..=count {
-            plan.add(&id(line), "/chat/completions", request).unwrap();
+            plan.add(&id(line), request, BulkApi::OpenAi, "/chat/completions")
+                .unwrap();
         }
         plan.parts
     }
@@ -535,8 +534,9 @@ mod tests {
 
     #[test]
     fn a_batch_of_two_models_is_refused() {
-        let mut plan = Plan::new(BulkApi::OpenAi);
-        plan.add(&id(1), "/responses", br#"{"model":"a"}"#).unwrap();
-        assert!(plan.add(&id(2), "/responses", br#"{"model":"b"}"#).is_err());
+        let mut plan = Plan::default();
+        let mut add = |line, request| plan.add(&id(line), request, BulkApi::OpenAi, "/responses");
+        add(1, br#"{"model":"a"}"#).unwrap();
+        assert!(add(2, br#"{"model":"b"}"#).is_err());
     }
 }

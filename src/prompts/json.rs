@@ -232,18 +232,14 @@ impl<'a> JsonObject<'a> {
         let has_messages = asked::messages(&fields).is_some();
         let prompt = self.field("prompt").filter(|json| *json != "null");
         let prompt = prompt.map(|json| self.string("prompt", json)).transpose()?;
-        let prompt = match prompt {
-            Some(text) if has_messages && text.trim().is_empty() => None,
-            Some(text) => Some(text),
-            None if has_template || has_messages => None,
-            None => {
-                let found = self.names();
-                let problem = format!(
-                    "expected a \"prompt\" or \"messages\", found {found}; rename a field, or use a template"
-                );
-                return Err(self.json.error(&self.json.text, problem));
-            }
-        };
+        let prompt = prompt.filter(|text| !has_messages || !text.trim().is_empty());
+        if prompt.is_none() && !has_template && !has_messages {
+            let found = self.names();
+            let problem = format!(
+                "expected a \"prompt\" or \"messages\", found {found}; rename a field, or use a template"
+            );
+            return Err(self.json.error(&self.json.text, problem));
+        }
         Ok(InputRow {
             line: self.number,
             id: self.id()?,
