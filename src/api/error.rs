@@ -10,7 +10,6 @@ use super::reading::usage_of;
 use super::{Answer, Usage, request_id};
 use crate::hints::Hints;
 use crate::http::{TransportError, TransportFault, header_named};
-use crate::journal::RecordError;
 use crate::json::{Json, repaired};
 use crate::outcome::CallOutcome;
 use crate::retry::Verdict;
@@ -306,12 +305,17 @@ impl From<TransportError> for CallError {
 
 /// Whether a request for several inputs that was rejected like this may be answered for some of them: not if the key, the
 /// address, the model or a parameter is to blame.
-pub(crate) fn may_be_about_an_input(status: u16, error: &RecordError, body: Option<&Json>) -> bool {
+pub(crate) fn may_be_about_an_input(
+    status: u16,
+    code: &str,
+    message: &str,
+    body: Option<&Json>,
+) -> bool {
     let body = body.and_then(|body| serde_json::from_str(body.as_str()).ok());
     let said = ErrorBody::read(&body.unwrap_or(Value::Null));
     match status {
         401..=406 | 410 | 415 | 501 => said.cause(status, false) == Cause::Prompt,
-        _ => !said.names_a_parameter() && !is_about_the_model(&error.code, &error.message),
+        _ => !said.names_a_parameter() && !is_about_the_model(code, message),
     }
 }
 
@@ -494,14 +498,10 @@ mod tests {
         let tables = [(true, &of_inputs[..]), (false, &of_the_call[..])];
         for (expected, table) in tables {
             for (status, body) in table {
-                let CallError {
-                    code,
-                    message,
-                    body: said,
-                    ..
-                } = error(*status, body, &[]);
-                let found =
-                    may_be_about_an_input(*status, &RecordError { code, message }, said.as_deref());
+                let refused = error(*status, body, &[]);
+                let (code, message) = (&refused.code, &refused.message);
+                let body_said = refused.body.as_deref();
+                let found = may_be_about_an_input(*status, code, message, body_said);
                 assert_eq!(found, expected, "{status} {body}");
             }
         }

@@ -269,7 +269,8 @@ fn is_to_be_split(whole: &Record, count: usize) -> bool {
     let outcome = whole.attempts.last().map(|attempt| attempt.outcome);
     match (outcome, &whole.response, &whole.error) {
         (Some(CallOutcome::Rejected), Some(response), Some(error)) => {
-            may_be_about_an_input(response.status_code, error, response.body.as_ref())
+            let body = response.body.as_ref();
+            may_be_about_an_input(response.status_code, &error.code, &error.message, body)
         }
         (Some(CallOutcome::Rejected | CallOutcome::ServerError | CallOutcome::Unreadable), ..) => {
             true
