@@ -511,6 +511,7 @@ impl<'a> Batch<'a> {
             request,
             pulled: self.clock.now(),
             twins,
+            is_joined: false,
         }))
     }
 

@@ -276,6 +276,24 @@ impl CallError {
         is_meant && self.class == Class::Rejected
     }
 
+    /// Whether a request for several inputs that fails like this may be answered for some of them: not if the key, the address,
+    /// the model or a parameter is to blame, or the network.
+    #[must_use]
+    pub(crate) fn may_be_about_an_input(&self) -> bool {
+        let body = self.body.as_deref().map(Json::as_str).unwrap_or_default();
+        let said = ErrorBody::read(&serde_json::from_str(body).unwrap_or(Value::Null));
+        match (self.outcome(), self.status) {
+            (CallOutcome::ServerError | CallOutcome::Unreadable, _) => true,
+            (CallOutcome::Rejected, Some(status @ (401..=406 | 410 | 415 | 501))) => {
+                said.cause(status, false) == Cause::Prompt
+            }
+            (CallOutcome::Rejected, _) => {
+                !said.names_a_parameter() && !is_about_the_model(&self.code, &self.message)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an answer came, but none of this API: a page of a web site, or of the network.
     #[must_use]
     pub(crate) fn is_of_another_server(&self) -> bool {
@@ -300,22 +318,6 @@ impl From<TransportError> for CallError {
             maybe_billed: error.is_sent && matches!(error.fault, Timeout | Broken | Garbled),
             ..CallError::new(class, code, error.message)
         }
-    }
-}
-
-/// Whether a request for several inputs that was rejected like this may be answered for some of them: not if the key, the
-/// address, the model or a parameter is to blame.
-pub(crate) fn may_be_about_an_input(
-    status: u16,
-    code: &str,
-    message: &str,
-    body: Option<&Json>,
-) -> bool {
-    let body = body.and_then(|body| serde_json::from_str(body.as_str()).ok());
-    let said = ErrorBody::read(&body.unwrap_or(Value::Null));
-    match status {
-        401..=406 | 410 | 415 | 501 => said.cause(status, false) == Cause::Prompt,
-        _ => !said.names_a_parameter() && !is_about_the_model(code, message),
     }
 }
 
@@ -499,9 +501,7 @@ mod tests {
         for (expected, table) in tables {
             for (status, body) in table {
                 let refused = error(*status, body, &[]);
-                let (code, message) = (&refused.code, &refused.message);
-                let body_said = refused.body.as_deref();
-                let found = may_be_about_an_input(*status, code, message, body_said);
+                let found = refused.may_be_about_an_input();
                 assert_eq!(found, expected, "{status} {body}");
             }
         }

@@ -42,7 +42,7 @@ pub use self::{
 };
 pub(crate) use self::{
     client::{StreamLimits, masked, request_id, secrets_of},
-    error::{CANCELLED, EXPIRED, may_be_about_an_input},
+    error::{CANCELLED, EXPIRED},
     header::{ExtraHeader, OF_A_CONNECTION},
     row::{is_url, text_of},
     secrets::Secrets,

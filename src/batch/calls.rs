@@ -133,7 +133,7 @@ impl Batch<'_> {
             guard.failed(&run.job.prompt);
         }
         let own = run.verdict(&error, self.settings.timeout_retries);
-        let verdict = self.judge(permit, &error, own);
+        let verdict = self.judge(permit, &error, run.job, own);
         NoAnswer {
             verdict: verdict.unwrap_or_else(|reason| {
                 self.stop_for(reason);
@@ -144,10 +144,19 @@ impl Batch<'_> {
     }
 
     /// What a failed call means for all. Returns what its prompt does; `own` is what it would do by itself.
-    fn judge(&self, permit: &KeyPermit, error: &CallError, own: Verdict) -> Result<Verdict, Stop> {
-        let key = permit.key();
-        let now = self.clock.now();
-        let outcome = self.failures.lock().outcome(key, error, now);
+    fn judge(
+        &self,
+        permit: &KeyPermit,
+        error: &CallError,
+        job: &Job,
+        own: Verdict,
+    ) -> Result<Verdict, Stop> {
+        let (key, now) = (permit.key(), self.clock.now());
+        let is_to_be_split = job.is_joined && error.may_be_about_an_input();
+        let outcome = self
+            .failures
+            .lock()
+            .outcome(key, error, is_to_be_split, now);
         let is_limited = error.class == Class::RateLimited;
         let was_counted = !is_limited && !matches!(error.status, None | Some(413 | 429));
         let tokens = (!was_counted).then_some(0);

@@ -67,8 +67,15 @@ impl Failures {
     }
 
     /// The outcome of a failed call for the limiter. Where the retry budget does not cover a retry, everyone slows down.
-    pub(super) fn outcome(&mut self, key: usize, error: &CallError, now: Instant) -> PermitOutcome {
-        match self.class(key, error) {
+    /// A call that will be split says nothing about the key: its parts do.
+    pub(super) fn outcome(
+        &mut self,
+        key: usize,
+        error: &CallError,
+        is_to_be_split: bool,
+        now: Instant,
+    ) -> PermitOutcome {
+        match self.class(key, error, is_to_be_split) {
             Class::RateLimited if error.is_without_capacity() => PermitOutcome::Failed,
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error, now)),
             Class::Fatal => PermitOutcome::Fatal,
@@ -83,8 +90,8 @@ impl Failures {
 
     /// The class of a failure. A refusal that names neither the prompt nor the key is the prompt's, until it goes on
     /// for several prompts without one answer: then it is the key's.
-    fn class(&mut self, key: usize, error: &CallError) -> Class {
-        let is_doubtful = error.may_be_the_key();
+    fn class(&mut self, key: usize, error: &CallError, is_to_be_split: bool) -> Class {
+        let is_doubtful = error.may_be_the_key() && !is_to_be_split;
         self.doubts[key] += u32::from(is_doubtful);
         match is_doubtful && self.doubts[key] >= Self::IN_A_ROW {
             true => Class::Fatal,

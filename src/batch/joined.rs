@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use super::Batch;
 use super::prompt_run::{Finished, Job, unanswered};
-use crate::api::may_be_about_an_input;
+use crate::api::{CallError, Class};
 use crate::journal::Record;
 use crate::json::Json;
 use crate::outcome::CallOutcome;
@@ -265,17 +265,18 @@ fn is_to_be_split(whole: &Record, count: usize) -> bool {
     if let Some(text) = &whole.text {
         return vectors(text).is_none_or(|vectors| vectors.len() != count);
     }
-    // A call that panicked has no attempt.
-    let outcome = whole.attempts.last().map(|attempt| attempt.outcome);
-    match (outcome, &whole.response, &whole.error) {
-        (Some(CallOutcome::Rejected), Some(response), Some(error)) => {
-            let body = response.body.as_ref();
-            may_be_about_an_input(response.status_code, &error.code, &error.message, body)
+    let (Some(last), Some(error)) = (whole.attempts.last(), whole.error.clone()) else {
+        return true; // it panicked
+    };
+    let response = whole.response.clone();
+    match last.outcome {
+        CallOutcome::Rejected => CallError {
+            status: response.as_ref().map(|response| response.status_code),
+            body: response.and_then(|response| response.body).map(Box::new),
+            ..CallError::new(Class::Rejected, error.code, error.message)
         }
-        (Some(CallOutcome::Rejected | CallOutcome::ServerError | CallOutcome::Unreadable), ..) => {
-            true
-        }
-        (outcome, ..) => outcome.is_none(),
+        .may_be_about_an_input(),
+        outcome => matches!(outcome, CallOutcome::ServerError | CallOutcome::Unreadable),
     }
 }
 
@@ -305,6 +306,7 @@ fn join(group: &[Job]) -> Job {
         request: body.to_string().into_bytes(),
         pulled: first.pulled,
         twins: Vec::new(),
+        is_joined: true,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) pulled: Instant,
     /// Prompts with the same request, which is not sent again.
     pub(super) twins: Vec<Prompt>,
+    /// Whether the request is for several prompts.
+    pub(super) is_joined: bool,
 }
 
 /// Why an attempt brought no answer.

@@ -271,6 +271,17 @@ fn bad(inputs: &[String], is_bad: fn(u32) -> bool) -> Option<CallError> {
 }
 
 #[test]
+fn a_prompt_that_is_moderated_is_found_and_costs_no_key() {
+    let moderated: Refusals = |inputs| {
+        let said = r#"{"error":{"message":"your input was flagged"}}"#;
+        bad(inputs, |n| n == 1).and_then(|_| refusal(403, said))
+    };
+    let ran = embed(one_worker(), prompts(1000), moderated);
+    assert_eq!((ran.summary.answered, ran.summary.failed), (999, 1));
+    assert!(ran.summary.stop.is_none());
+}
+
+#[test]
 fn one_bad_prompt_in_many_is_found_in_few_calls() {
     let ran = embed(one_worker(), prompts(100), |inputs| {
         bad(inputs, |n| n == 37)
