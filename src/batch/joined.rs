@@ -4,7 +4,7 @@
 //!
 //! A group that is refused is halved only where one of its prompts, or their number, may be the reason. If its first half is
 //! refused as well, single prompts are asked from everywhere in the group: if all of them fail alike, so do the others,
-//! without a call. So a call that is wrong for every prompt costs at most 3 + log2(N) calls for each group of N.
+//! without a call. So a call that is wrong for every prompt costs at most 4 + log2(N) calls for each group of N.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -167,10 +167,11 @@ impl GroupRun<'_, '_> {
         let mut left: Vec<_> = all.into_iter().map(Some).collect();
         let mut failure: Option<Record> = None;
         let mut is_answered = true;
-        for n in 0..=count.ilog2() {
-            let at = (f64::from(n) * GOLDEN).fract() * count as f64;
-            let Some(job) = left[at as usize].take() else {
-                continue;
+        for n in 0..2 + count.ilog2() {
+            let at = ((f64::from(n) * GOLDEN).fract() * count as f64) as usize;
+            let mut places = (at..count).chain(0..at);
+            let Some(job) = places.find_map(|at| left[at].take()) else {
+                break;
             };
             is_answered &= self.one(job);
             let record = self.finished.last().and_then(|last| last.record.as_ref());
