@@ -164,7 +164,8 @@ impl<'a> BulkRun<'a> {
     }
 
     /// Submits what is to do, waits, and writes the records of these prompts, in their order. However many batches there
-    /// are, the input is read once to plan, once to submit and once to write.
+    /// are, the input is read once to plan, once to submit and once to write; with a schema, it is read to plan and to submit
+    /// once more for each time that answers do not fit.
     pub(super) fn carry_out(
         mut self,
         session: &Session<'_>,
