@@ -266,7 +266,8 @@ impl<'a> Batch<'a> {
         Batch {
             settings,
             limiter: Arc::new(KeyLimiter::new(clock.clone(), vec![limits; keys])),
-            in_flight: (settings.workers.is_none()).then(|| InFlight::new(clock.clone())),
+            in_flight: (settings.workers.is_none())
+                .then(|| InFlight::new(clock.clone(), &settings.rate)),
             tokens: Mutex::new(tokens),
             failures: Mutex::new(Failures::new(settings, keys)),
             view: Arc::new(View::new(clock.clone(), settings.rate, keys)),

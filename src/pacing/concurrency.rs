@@ -82,6 +82,11 @@ impl Concurrency {
     /// Calls in flight at the start: only the latency of a call that is alone has surely no queue in it. Of two that leave
     /// half a latency apart, neither tells that the second waited.
     const START: usize = 1;
+    /// The same for calls this far apart or further: none overtakes the first, which has no queue before it. If one of them
+    /// takes longer than the one before by this factor, there may be a queue, and they start again one by one.
+    const START_APART: usize = 3;
+    const APART: Duration = Duration::from_millis(20);
+    const RISE: f64 = 1.03;
     /// The first call may take longer, because it connects or the server loads its model: if another is quicker by this
     /// factor, it counts instead.
     const COLD: f64 = 1.6;
@@ -127,9 +132,14 @@ impl Concurrency {
     /// Most answers that count for the base, so that it follows the server.
     const BASE_ANSWERS: f64 = 64.0;
 
-    pub(super) fn new() -> Self {
+    /// For calls of which the rate lets two leave this far apart.
+    pub(super) fn new(apart: Duration) -> Self {
+        let limit = match apart >= Self::APART {
+            true => Self::START_APART,
+            false => Self::START,
+        };
         Concurrency {
-            limit: Self::START,
+            limit,
             places: 0,
             in_flight: 0,
             sent: 0,
@@ -182,7 +192,7 @@ impl Concurrency {
             round: self.number,
             ahead,
             number: self.sent,
-            is_alone: self.limit == 1,
+            is_alone: self.limit == 1 || self.sent == 1,
         }
     }
 
@@ -194,7 +204,11 @@ impl Concurrency {
         self.together = 0;
         let latency = latency.as_secs_f64();
         if end == CallOutcome::Answered {
-            self.latest = Some(latency);
+            let before = self.latest.replace(latency);
+            let rises = before.is_some_and(|before| latency > before * Self::RISE);
+            if rises && self.number == 0 && self.limit > 1 {
+                self.start_again();
+            }
             self.learn_base(call, latency);
         }
         if call.number <= self.round.filled_by {
@@ -208,6 +222,17 @@ impl Concurrency {
         {
             self.answered(longest);
         }
+    }
+
+    /// With one call at once.
+    fn start_again(&mut self) {
+        *self = Concurrency {
+            places: self.places,
+            in_flight: self.in_flight,
+            sent: self.sent,
+            number: 1,
+            ..Concurrency::new(Duration::ZERO)
+        };
     }
 
     /// A call of this round has ended.
