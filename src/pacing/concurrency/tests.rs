@@ -33,6 +33,8 @@ struct Trial {
 struct Ended {
     took: f64,
     timeouts: usize,
+    /// Calls that waited for a place before they were answered.
+    queued: usize,
     limit: usize,
 }
 
@@ -77,7 +79,7 @@ impl Trial {
         let (mut now, mut left, mut answered, mut timeouts) = (0.0, prompts, 0, 0);
         let mut calls: Vec<SimCall> = Vec::new();
         let mut queue: VecDeque<SimCall> = VecDeque::new();
-        let (mut number, mut next) = (0, 0.0);
+        let (mut number, mut next, mut queued) = (0, 0.0, 0);
         while answered < prompts {
             while left > 0 && client.has_room() && now >= next {
                 next = now + self.apart;
@@ -130,6 +132,7 @@ impl Trial {
             let is_answered = call.ends == Some(now);
             answered += usize::from(is_answered);
             timeouts += usize::from(!is_answered);
+            queued += usize::from(is_answered && now - call.sent > call.takes * 1.01);
             left += usize::from(!is_answered);
             let end = if is_answered {
                 CallOutcome::Answered
@@ -145,6 +148,7 @@ impl Trial {
         Ended {
             took: now,
             timeouts,
+            queued,
             limit: client.limit(),
         }
     }
@@ -256,6 +260,13 @@ fn a_call_in_a_hundred_that_hangs_does_not_close_a_large_server() {
     }
     .run(64 * 100, None);
     assert!(auto.took <= 200.0 * 1.5, "{auto:?}");
+}
+
+/// Each attempt to grow at a full server costs a queue for a round: without waiting rounds every second call would wait.
+#[test]
+fn a_server_with_one_place_is_tried_with_two_calls_only_now_and_then() {
+    let auto = Trial::new(|_| 1, |_| 1.0).run(400, None);
+    assert!(auto.queued * 3 <= 400, "{auto:?}");
 }
 
 #[test]
