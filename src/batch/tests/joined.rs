@@ -365,5 +365,6 @@ fn a_call_for_several_prompts_takes_no_more_tokens_than_those_of_six_seconds() {
     let gaps = ran.calls.windows(2).map(|pair| pair[1].0 - pair[0].0);
     let gaps: Vec<_> = gaps.collect();
     let longest = gaps.iter().max().unwrap();
-    assert!(*longest <= SECOND * 8, "none waits for a burst: {gaps:?}");
+    // The tenth call of a minute waits for the first to leave the window.
+    assert!(*longest <= SECOND * 10, "none waits for a burst: {gaps:?}");
 }
