@@ -165,8 +165,7 @@ impl RateLimiter {
     /// Waits in line for a permit. Threads are served in order of arrival.
     #[must_use = "a permit is for one call"]
     pub fn acquire(&self) -> Permit {
-        let permit = self.take(None);
-        permit.expect("only a token ends a wait")
+        self.take(None).expect("only a token ends a wait")
     }
 
     /// Takes a permit if one is free now. It never overtakes the threads in line.
