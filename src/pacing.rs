@@ -23,6 +23,8 @@ use crate::clock::Clock;
 use crate::limiter::{Line, Rate, Schedule};
 
 use adaptive::AdaptiveRate;
+#[cfg(feature = "cli")]
+pub(crate) use concurrency::{Concurrency, Departure};
 pub(crate) use in_flight::{InFlight, InFlightPlace};
 pub(crate) use key_state::KeyState;
 use tokens::TokenWindow;

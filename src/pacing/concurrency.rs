@@ -26,7 +26,7 @@ pub(crate) struct Departure {
 /// it was crowded, because a queue shows in their latency alone, and when most of those have ended that were in flight
 /// when it became full: calls overtake each other on their way, so that any of them may be the last in a queue.
 #[derive(Debug)]
-pub(super) struct Concurrency {
+pub(crate) struct Concurrency {
     limit: usize,
     /// Calls that have a place, and those of them that were sent.
     places: usize,
@@ -133,7 +133,7 @@ impl Concurrency {
     const BASE_ANSWERS: f64 = 64.0;
 
     /// For calls of which the rate lets two leave this far apart.
-    pub(super) fn new(apart: Duration) -> Self {
+    pub(crate) fn new(apart: Duration) -> Self {
         let limit = match apart >= Self::APART {
             true => Self::START_APART,
             false => Self::START,
@@ -163,17 +163,17 @@ impl Concurrency {
     }
 
     /// Whether another call may take a place.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.places < self.limit
     }
 
     /// A call takes a place. It may have to wait for its permit.
-    pub(super) fn enter(&mut self) {
+    pub(crate) fn enter(&mut self) {
         self.places += 1;
     }
 
     /// A call leaves.
-    pub(super) fn sent(&mut self) -> Departure {
+    pub(crate) fn sent(&mut self) -> Departure {
         let ahead = self.in_flight;
         self.in_flight += 1;
         self.sent += 1;
@@ -197,7 +197,7 @@ impl Concurrency {
     }
 
     /// A call has ended, or gives up its place unsent.
-    pub(super) fn left(&mut self, call: Option<Departure>, latency: Duration, end: CallOutcome) {
+    pub(crate) fn left(&mut self, call: Option<Departure>, latency: Duration, end: CallOutcome) {
         self.places -= 1;
         let Some(call) = call else { return };
         self.in_flight -= 1;

@@ -122,7 +122,7 @@ impl KeyState {
     /// The number of calls after which a lateness counts for a third: the margin is narrow after 2 s at 600 calls a minute.
     const MEMORY: u32 = 16;
 
-    pub(super) fn new(limits: KeyLimits, start: Instant) -> Self {
+    pub(crate) fn new(limits: KeyLimits, start: Instant) -> Self {
         let (rate, adaptive) = match limits.rate {
             RateLimit::Fixed(rate) => (rate, None),
             RateLimit::Adaptive => (Rate::unlimited(), Some(AdaptiveRate::new(start))),
@@ -145,7 +145,7 @@ impl KeyState {
     }
 
     /// The earliest instant at which a call of `tokens` tokens may leave. It may lie in the past.
-    pub(super) fn due(&self, tokens: u32) -> Instant {
+    pub(crate) fn due(&self, tokens: u32) -> Instant {
         let window = self.tokens.as_ref().map(|window| window.due(tokens));
         let probed = self.outage.and_then(|outage| outage.probed_until());
         let others = self.reserved.into_iter().chain(window).chain(probed);
@@ -153,7 +153,7 @@ impl KeyState {
     }
 
     /// A call takes a permit.
-    pub(super) fn take(&mut self, now: Instant, ticket: u64, tokens: u32) {
+    pub(crate) fn take(&mut self, now: Instant, ticket: u64, tokens: u32) {
         if let Some(adaptive) = &self.adaptive {
             let least = self.limit.map_or(Duration::ZERO, |limit| limit.interval());
             let interval = adaptive.interval(now).max(least);
@@ -180,7 +180,7 @@ impl KeyState {
     }
 
     /// A call whose permit was due at `due` leaves only now, after its connection was made.
-    pub(super) fn sent(&mut self, now: Instant, due: Instant) {
+    pub(crate) fn sent(&mut self, now: Instant, due: Instant) {
         let late = now.saturating_duration_since(due);
         let most = self.limit.map_or(Duration::ZERO, |rate| rate.margin);
         self.lateness = (self.lateness * (Self::MEMORY - 1) + late.min(most)) / Self::MEMORY;

@@ -4,9 +4,8 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::workload::Workload;
-use crate::api::{Ask, Client, Usage};
-use crate::batch::{Density, FILE_BYTES, RequestSize, body, record_id};
+use crate::api::{Ask, Client, Counting, Usage};
+use crate::batch::{Density, FILE_BYTES, RequestSize, body, most_bytes, record_id};
 use crate::cli::args::RunArgs;
 use crate::cli::error::CommandError;
 use crate::cli::input::Input;
@@ -105,4 +104,129 @@ fn on_record(args: &RunArgs) -> Result<Index, CommandError> {
     let what = "cannot read earlier results from";
     let mut results = Results::open(&path).map_err(CommandError::file(what, &path))?;
     Index::read(&mut results).map_err(CommandError::file(what, &path))
+}
+
+/// The calls of a batch, by their sizes.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    /// Tokens for each byte of a request, and for each answer.
+    pub(super) density: Density,
+    /// Which tokens the server counts against its limit.
+    counting: Counting,
+    /// Estimated input tokens.
+    pub(super) input: f64,
+    /// Estimated output tokens.
+    pub(super) output: f64,
+    /// Estimated tokens that count against the limit.
+    counted: f64,
+    sizes: Vec<RequestSize>,
+    /// Prompts in the last call.
+    in_last: usize,
+    /// The most prompts in a call, and bytes in one for several prompts.
+    per_call: usize,
+    most_bytes: usize,
+}
+
+impl Workload {
+    /// No prompts yet.
+    pub(super) fn new(density: Density, counting: Counting) -> Self {
+        Workload {
+            density,
+            counting,
+            input: 0.0,
+            output: 0.0,
+            counted: 0.0,
+            sizes: Vec::new(),
+            in_last: 0,
+            per_call: 1,
+            most_bytes: 0,
+        }
+    }
+
+    /// The same in calls for several prompts, as a run makes them.
+    fn joining(self, args: &RunArgs) -> Self {
+        Workload {
+            per_call: args.most_per_call(),
+            most_bytes: most_bytes(args.calls.rate.tpm, self.density.input),
+            ..self
+        }
+    }
+
+    /// Adds a prompt, to the last call if there is room.
+    pub(super) fn add(&mut self, size: RequestSize) {
+        self.input += size.input(self.density);
+        self.output += size.output(self.density);
+        self.counted += size.counted(self.density, self.counting);
+        let last = self.sizes.last_mut();
+        let last = last.filter(|_| self.in_last < self.per_call);
+        let most = self.most_bytes as u32;
+        let last = last.filter(|last| last.bytes.saturating_add(size.bytes) <= most);
+        match last {
+            Some(last) => {
+                last.bytes += size.bytes;
+                self.in_last += 1;
+            }
+            None => {
+                self.sizes.push(size);
+                self.in_last = 1;
+            }
+        }
+    }
+
+    /// Calls.
+    pub(super) fn count(&self) -> usize {
+        self.sizes.len()
+    }
+
+    /// Tokens of this call that count against the limit.
+    pub(super) fn counted(&self, number: usize) -> f64 {
+        self.sizes[number].counted(self.density, self.counting)
+    }
+
+    /// The same, on average; `None` without calls.
+    pub(super) fn mean_counted(&self) -> Option<f64> {
+        (self.count() > 0).then(|| self.counted / self.count() as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(bytes: u32) -> RequestSize {
+        RequestSize { bytes, most: None }
+    }
+
+    #[test]
+    fn all_are_counted_in_their_order() {
+        let density = Density {
+            input: 0.5,
+            output: 10.0,
+        };
+        let mut load = Workload::new(density, Counting::Reserved);
+        (0..1000).for_each(|n| load.add(size(n)));
+        assert_eq!((load.count(), load.output), (1000, 1e4));
+        assert_eq!(load.input, 0.5 * 999.0 * 500.0);
+        assert_eq!([0, 998].map(|n| load.counted(n)), [10.0, 509.0]);
+    }
+
+    #[test]
+    fn the_most_tokens_of_an_answer_count_in_full_and_are_written_only_as_far_as_needed() {
+        let mut load = Workload::new(
+            Density {
+                input: 0.25,
+                output: 400.0,
+            },
+            Counting::Reserved,
+        );
+        for most in [1000, 50] {
+            let most = Some(most);
+            load.add(RequestSize { bytes: 100, most });
+        }
+        assert_eq!(
+            (load.input, load.output, load.counted),
+            (50.0, 450.0, 1100.0)
+        );
+        assert_eq!(load.mean_counted(), Some(550.0));
+    }
 }

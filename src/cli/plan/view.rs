@@ -20,10 +20,10 @@ pub(super) fn view(
     let usage = expected(inputs);
     let spent = Some(survey.spent).filter(|spent| *spent != Usage::default());
     let alone = forecast.alone.iter();
-    let choices = forecast.choices.iter().map(|choice| {
-        let took_ms = millis(choice.took);
-        json!({"workers": choice.workers, "took_ms": took_ms})
-    });
+    let alone = alone.map(|(limit, took)| json!([limit, millis(*took)]));
+    let choices = forecast.choices.iter();
+    let choices =
+        choices.map(|(workers, run)| json!({"workers": workers, "took_ms": millis(run.took)}));
     json!({
         "counts": survey.counts,
         "calls": load.count(),
@@ -46,24 +46,23 @@ pub(super) fn view(
         "rpm": setup::rpm(calls),
         "tpm": rate.tpm,
         "keys": inputs.keys,
-        "latency_ms": millis(known.latency.mean()),
-        "latency_p95_ms": millis(known.latency.percentile(95)),
+        "latency_ms": millis(known.mean_latency()),
+        "latency_p95_ms": millis(known.quantile(0.95)),
         "is_given": args.latency.is_some(),
         "is_practice": calls.practice,
         "earlier_answers": known.answers,
         "faults": known.faults * 100.0,
         "rejected": known.rejected * 100.0,
-        "timed_out": known.latency.part_above(inputs.timeout) * 100.0,
+        "timed_out": known.part_above(inputs.timeout) * 100.0,
         "timeout_ms": millis(inputs.timeout),
-        "took_ms": millis(forecast.took),
-        "all_calls": forecast.calls,
-        "alone": alone.map(|(limit, took)| json!([limit, millis(*took)])).collect::<Vec<_>>(),
-        "busiest": forecast.busiest,
+        "took_ms": millis(forecast.run.took),
+        "all_calls": forecast.run.calls,
+        "alone": alone.collect::<Vec<_>>(),
+        "busiest": forecast.run.busiest,
         "ends": forecast.ends,
         "choices": choices.collect::<Vec<_>>(),
         "enough": forecast.enough,
         "wanted": inputs.settings.workers,
-        "simulated": forecast.simulated,
     })
 }
 
