@@ -1,6 +1,5 @@
 //! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C. The words are in the templates.
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,10 +42,10 @@ pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
         .map_err(|error| error.help("choose another port with --port or --listen"))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
-    inform(welcome(args, &gate)?);
-    show(&gate, &cancel)?;
+    inform(welcome(args, &gate));
+    show(&gate, &cancel);
     gate.close();
-    inform(render(include_str!("gate/end.txt"), &gate.counts())?);
+    inform(render(include_str!("gate/end.txt"), &gate.counts()));
     Ok(Exit::Answered)
 }
 
@@ -102,7 +101,7 @@ fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
 }
 
 /// The first lines.
-fn welcome(args: &GateArgs, gate: &Gate) -> io::Result<String> {
+fn welcome(args: &GateArgs, gate: &Gate) -> String {
     let options = gate.options();
     let version = match args.server.api {
         // Anthropic's and Google's programs add the version themselves.
@@ -122,7 +121,7 @@ fn welcome(args: &GateArgs, gate: &Gate) -> io::Result<String> {
 }
 
 /// Shows what goes on until Ctrl-C: drawn on a terminal, elsewhere a line when something has happened.
-fn show(gate: &Gate, cancel: &CancelToken) -> io::Result<()> {
+fn show(gate: &Gate, cancel: &CancelToken) {
     const FRAME: Duration = Duration::from_millis(500);
     const PERIOD: Duration = Duration::from_secs(10);
     let is_live = can_draw() && !is_quiet();
@@ -131,7 +130,7 @@ fn show(gate: &Gate, cancel: &CancelToken) -> io::Result<()> {
     }
     let mut last = String::new();
     while cancel.sleep(if is_live { FRAME } else { PERIOD }).is_ok() {
-        let now = render(include_str!("gate/now.txt"), &gate.counts())?;
+        let now = render(include_str!("gate/now.txt"), &gate.counts());
         if is_live {
             screen().draw_text(&now);
         } else if now != last {
@@ -140,5 +139,4 @@ fn show(gate: &Gate, cancel: &CancelToken) -> io::Result<()> {
         }
     }
     screen().clear();
-    Ok(())
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json};
 
 use super::args::LogFormat;
 use super::progress::Screen;
-use super::template::{self, ALARM, PAUSED, TextLook, folded, paint};
+use super::template::{self, ALARM, PAUSED, folded, paint};
 use crate::text::{cleaned, one_line};
 
 /// Standard error, shared by the whole program.
@@ -78,15 +78,8 @@ pub(super) fn has_colour() -> bool {
 }
 
 /// A text for people, whose lines may be of any length.
-///
-/// # Errors
-/// Those of [`template::text`].
-pub(super) fn render(template: &str, values: &impl Serialize) -> io::Result<String> {
-    let look = TextLook {
-        colour: has_colour(),
-        ..TextLook::ENDLESS
-    };
-    template::text(template, values, look)
+pub(super) fn render(template: &str, values: &impl Serialize) -> String {
+    template::endless(template, values, has_colour())
 }
 
 /// Tells people something.

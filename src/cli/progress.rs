@@ -57,6 +57,8 @@ impl DisplayMode {
 pub(super) struct ProgressDisplay {
     messages: Sender<DisplayMessage>,
     view: Arc<View>,
+    /// Whether long pauses are told.
+    pauses: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -71,7 +73,6 @@ impl ProgressDisplay {
     /// shown.
     pub(super) fn start(args: &CallArgs, view: Arc<View>, meter: Option<Arc<StreamMeter>>) -> Self {
         let mode = DisplayMode::choose(args.watch.progress, is_quiet(), can_draw());
-        let pauses = !log_enabled!(target: "paceline::batch", Level::Info);
         let (messages, receiver) = bounded(16);
         let (shown, cost) = (view.clone(), args.cost.clone());
         let now = move || shown.at(SystemClock.now());
@@ -82,9 +83,9 @@ impl ProgressDisplay {
                 let mut draw = || screen().draw(lines::screen(&now(), &cost, streamed(), look()));
                 screen().start();
                 draw();
-                follow(&receiver, FRAME, false, draw);
+                follow(&receiver, FRAME, draw);
             }
-            DisplayMode::Lines => follow(&receiver, PERIOD, pauses, || {
+            DisplayMode::Lines => follow(&receiver, PERIOD, || {
                 tell(lines::one_line(&now(), &cost, streamed()));
             }),
             DisplayMode::Never => {}
@@ -93,6 +94,8 @@ impl ProgressDisplay {
         ProgressDisplay {
             messages,
             view,
+            pauses: mode == DisplayMode::Lines
+                && !log_enabled!(target: "paceline::batch", Level::Info),
             thread: thread.ok(),
         }
     }
@@ -103,8 +106,9 @@ impl ProgressDisplay {
         /// A shorter pause is over before it is read.
         const LONG: Duration = Duration::from_secs(5);
         let (messages, view) = (self.messages.clone(), self.view.clone());
+        let pauses = self.pauses;
         move |event: &Event<'_>| match *event {
-            Event::Paused { key, wait, why, .. } if wait >= LONG => {
+            Event::Paused { key, wait, why, .. } if pauses && wait >= LONG => {
                 let key = (view.at(SystemClock.now()).keys > 1).then_some(key);
                 let pause = lines::pause(key, why, wait);
                 let _ = messages.try_send(DisplayMessage::Paused(pause));
@@ -131,17 +135,11 @@ pub(super) fn can_draw() -> bool {
 }
 
 /// Shows the batch now and then, until it ends, and tells of pauses at once.
-fn follow(
-    messages: &Receiver<DisplayMessage>,
-    period: Duration,
-    pauses: bool,
-    mut show: impl FnMut(),
-) {
+fn follow(messages: &Receiver<DisplayMessage>, period: Duration, mut show: impl FnMut()) {
     let mut next = Instant::now() + period;
     loop {
         match messages.recv_deadline(next) {
-            Ok(DisplayMessage::Paused(pause)) if pauses => tell(pause),
-            Ok(DisplayMessage::Paused(_)) => {}
+            Ok(DisplayMessage::Paused(pause)) => tell(pause),
             Err(RecvTimeoutError::Timeout) => {
                 show();
                 next += period;

@@ -57,7 +57,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CommandError> {
         mut notes,
     } = results::open(args, output.as_deref(), &input, client)?;
     notes.extend(checked.notes);
-    notes.push(summary::beginning(&session, None, count, &resume)?);
+    notes.push(summary::beginning(&session, None, count, &resume));
     notes.extend(share::note(&calls.rate));
     notes.into_iter().for_each(inform);
     let unchecked = calls.rate.tpm.filter(|_| count.is_none());

@@ -97,8 +97,8 @@ impl<'a> Session<'a> {
         if !is_quiet() || summary.stop.is_some() {
             let keys = self.clients.len() as u64;
             let limit = setup::rpm(self.calls).map(|rpm| u64::from(rpm.get()) * keys);
-            let mut text = summary::end(self.calls, limit, summary, records)?;
-            if let Some(more) = stop::explain(summary, self.calls, destination)? {
+            let mut text = summary::end(self.calls, limit, summary, records);
+            if let Some(more) = stop::explain(summary, self.calls, destination) {
                 text += "\n";
                 text += &more;
             }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,13 +41,13 @@ pub(super) enum Destination {
 }
 
 /// The reason, what helps, and what to do then, on a line each. `more` is what the template shows of this kind.
-fn lines(kind: &str, said: &str, to: Destination, more: Value) -> io::Result<String> {
+fn lines(kind: &str, said: &str, to: Destination, more: Value) -> String {
     let mut view = json!({"kind": kind, "said": said, "to": to});
     if let (Some(view), Value::Object(more)) = (view.as_object_mut(), more) {
         view.extend(more);
     }
-    let text = render(include_str!("stop/text.txt"), &view)?;
-    Ok(text.trim_start_matches('\n').to_owned())
+    let text = render(include_str!("stop/text.txt"), &view);
+    text.trim_start_matches('\n').to_owned()
 }
 
 /// The end of a command that runs no batch, with the way to go on. The kind is `at_once`, `interrupted`, `input`, `queue` or
@@ -59,17 +58,12 @@ pub(super) fn ended(kind: &str, said: impl Display, to: Destination) -> CommandE
         "at_once" | "interrupted" => Exit::Interrupted,
         _ => Exit::Stopped,
     };
-    // None that tests have not found.
-    CommandError::early(exit, Some(text.unwrap_or_else(|error| error.to_string())))
+    CommandError::early(exit, Some(text))
 }
 
 /// How a batch ended, if that needs more than its figures: why it stopped, or what all its prompts failed for; what helps,
 /// and what to do then.
-pub(super) fn explain(
-    summary: &Summary,
-    args: &CallArgs,
-    to: Destination,
-) -> io::Result<Option<String>> {
+pub(super) fn explain(summary: &Summary, args: &CallArgs, to: Destination) -> Option<String> {
     let key = match args.server.key_env.as_slice() {
         [] => format!("${}", args.server.api.api().key_env()),
         names => format!("${}", names.join(", $")),
@@ -79,10 +73,10 @@ pub(super) fn explain(
         (Some(stop), _) => facts(stop, summary, args, advice),
         // Its cause stands among the figures.
         (None, Some(cause)) => ("alike", json!({"advice": advice(cause)})),
-        (None, None) => return Ok(None),
+        (None, None) => return None,
     };
     let said = summary.stop.as_ref().map(Stop::to_string);
-    lines(kind, &said.unwrap_or_default(), to, more).map(Some)
+    Some(lines(kind, &said.unwrap_or_default(), to, more))
 }
 
 /// Why all prompts failed, if that is one reason for several. They were too few to stop for it.
@@ -167,9 +161,7 @@ pub(super) fn advice(cause: &FailureCause, model: Option<&str>, key: &str) -> St
         "model": model,
         "key": key,
     });
-    let text = render(include_str!("stop/advice.txt"), &view);
-    // None that tests have not found.
-    text.unwrap_or_else(|error| error.to_string())
+    render(include_str!("stop/advice.txt"), &view)
 }
 
 #[cfg(test)]
@@ -191,7 +183,7 @@ mod tests {
     }
 
     fn explained(summary: &Summary, destination: Destination) -> String {
-        explain(summary, &args(), destination).unwrap().unwrap()
+        explain(summary, &args(), destination).unwrap()
     }
 
     fn said(stop: Stop, destination: Destination) -> String {
@@ -331,7 +323,7 @@ mod tests {
              then: run the same command with that mended; it sends them again";
         assert_eq!(explained(&summary, Destination::File), expected);
         summary.end.answered = 1;
-        assert_eq!(explain(&summary, &args(), Destination::File).unwrap(), None);
+        assert_eq!(explain(&summary, &args(), Destination::File), None);
         let no_page = cause(CallOutcome::Rejected, 404, "no such page");
         let large = cause(CallOutcome::Rejected, 400, "max_tokens: too large");
         let unsupported = "max_tokens is too large: this model supports at most 16384";

@@ -2,7 +2,6 @@
 //! the figures, which the last event of the log has, too.
 
 use std::cmp::Reverse;
-use std::io;
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::exit::Exit;
 use super::logging::{Fields, render};
 use super::session::Session;
 use super::setup;
-use super::template::{self, TextLook};
+use super::template;
 use crate::api::Usage;
 use crate::batch::{Causes, FailureCause, Resume, Stop, Summary};
 use crate::outcome::CallOutcome;
@@ -24,7 +23,7 @@ pub(super) fn beginning(
     queue: Option<String>,
     count: Option<u64>,
     resume: &Resume,
-) -> io::Result<String> {
+) -> String {
     let answered = resume.index.answered;
     let view = json!({
         "queue": queue,
@@ -52,7 +51,7 @@ pub(super) fn end(
     limit: Option<u64>,
     summary: &Summary,
     records: &[EndLine],
-) -> io::Result<String> {
+) -> String {
     let (retried, unsure) = (summary.retried, summary.maybe_billed);
     let (rows, other_failed) = failed(&summary.failed_prompts);
     let half = summary.tokens.half;
@@ -65,7 +64,7 @@ pub(super) fn end(
         "tokens": summary.tokens,
         "all_tokens": in_all(summary),
         "is_half": half != [0; 4] && half == summary.tokens.by_price(),
-        "calls": call_counts(summary.calls, retried, &summary.failed_calls, unsure)?,
+        "calls": call_counts(summary.calls, retried, &summary.failed_calls, unsure),
         "limit": limit,
         "is_shared": args.rate.share.is_some(),
         "records": records,
@@ -107,12 +106,7 @@ fn failed(causes: &Causes) -> (Vec<Value>, u64) {
 }
 
 /// The number of calls: how many were retries, how many failed with which status, and how many may have been billed.
-pub(super) fn call_counts(
-    all: u64,
-    retried: u64,
-    failed: &Causes,
-    maybe_billed: u64,
-) -> io::Result<String> {
+pub(super) fn call_counts(all: u64, retried: u64, failed: &Causes, maybe_billed: u64) -> String {
     let view = json!({
         "all": all,
         "retried": retried,
@@ -120,7 +114,7 @@ pub(super) fn call_counts(
         "others": failed.others,
         "maybe_billed": maybe_billed,
     });
-    template::text(include_str!("summary/calls.txt"), &view, TextLook::ENDLESS)
+    template::endless(include_str!("summary/calls.txt"), &view, false)
 }
 
 /// The figures of the last event, for tools: those that are there.
@@ -204,7 +198,7 @@ mod tests {
         summary.end.calls = 1;
         summary.end.failed_prompts.list = list;
         summary.end.failed_prompts.others = others;
-        let text = end(&args(&[]), None, &summary, &[]).unwrap();
+        let text = end(&args(&[]), None, &summary, &[]);
         let lines = text.lines().skip(1); // how many prompts there were, and how long they took
         lines.map(str::to_owned).collect()
     }
@@ -289,16 +283,16 @@ mod tests {
   cost     $0.131: 41,725 tokens in (800 cached), 207,685 out, without 1 answer that reported no tokens
   results  r.jsonl (3 MB)
   next     x";
-        assert_eq!(end(&args, Some(3_000), &all, &records).unwrap(), expected);
+        assert_eq!(end(&args, Some(3_000), &all, &records), expected);
         let mut good = Summary::default();
         (good.end.answered, good.end.calls) = (1, 1);
         good.end.elapsed = Duration::from_millis(812);
-        let said = end(&args, None, &good, &[]).unwrap();
+        let said = end(&args, None, &good, &[]);
         assert_eq!(
             said,
             "1 prompt in 812 ms: 1 answered\n  cost     $0: 0 tokens in, 0 out"
         );
-        let none = end(&args, None, &Summary::default(), &records[..1]).unwrap();
+        let none = end(&args, None, &Summary::default(), &records[..1]);
         assert_eq!(
             none,
             "there was nothing left to send\n  results  r.jsonl (3 MB)"

@@ -128,6 +128,16 @@ pub(super) fn text(template: &str, values: &impl Serialize, look: TextLook) -> i
     Ok(lines.collect::<Vec<_>>().join("\n"))
 }
 
+/// The same where a line may be of any length.
+pub(super) fn endless(template: &str, values: &impl Serialize, colour: bool) -> String {
+    let look = TextLook {
+        colour,
+        ..TextLook::ENDLESS
+    };
+    // None that tests have not found.
+    text(template, values, look).unwrap_or_else(|error| error.to_string())
+}
+
 /// Values that the template does not mark as `safe` are cleaned.
 fn render(
     template: &str,

@@ -22,7 +22,7 @@ pub(super) fn run(args: &WorkArgs) -> Result<Exit, CommandError> {
     signals::watch_for_interrupts(&session.cancel, Destination::Queue)?;
     let worker = join(args, &queue, &session)?;
     let resume = Resume::default();
-    let beginning = summary::beginning(&session, Some(queue.to_string()), None, &resume)?;
+    let beginning = summary::beginning(&session, Some(queue.to_string()), None, &resume);
     inform(beginning);
     share::note(&calls.rate).into_iter().for_each(inform);
     let prompts =

@@ -12,6 +12,9 @@ use crate::cli::args::CostArgs;
 use crate::cli::template::{self, TextLook, folded};
 use crate::text::{countdown, counted, duration, grouped, time_of_day};
 
+const SCREEN: &str = concat!(include_str!("figures.txt"), include_str!("screen.txt"));
+const LINE: &str = concat!(include_str!("figures.txt"), include_str!("line.txt"));
+
 /// The display: the bar, the prompts, the rate, the cost, and what goes wrong. `streamed` is the rate at which tokens come,
 /// in tokens a second, if answers are streams.
 pub(super) fn screen(
@@ -23,11 +26,7 @@ pub(super) fn screen(
     let mut view = view(now, cost, streamed);
     view["width"] = look.width.into();
     view["unicode"] = look.unicode.into();
-    let mut text = render(
-        concat!(include_str!("figures.txt"), include_str!("screen.txt")),
-        &view,
-        look.colour,
-    );
+    let mut text = template::endless(SCREEN, &view, look.colour);
     if !look.unicode {
         text = text.replace('━', "=").replace('─', "-");
         text = text.replace(|c: char| !c.is_ascii(), "?");
@@ -39,20 +38,7 @@ pub(super) fn screen(
 
 /// Everything in one line, for where there is no terminal.
 pub(super) fn one_line(now: &Snapshot, cost: &CostArgs, streamed: Option<f64>) -> String {
-    render(
-        concat!(include_str!("figures.txt"), include_str!("line.txt")),
-        &view(now, cost, streamed),
-        false,
-    )
-}
-
-fn render(template: &str, view: &Value, colour: bool) -> String {
-    let look = TextLook {
-        colour,
-        ..TextLook::ENDLESS
-    };
-    // None that tests have not found.
-    template::text(template, view, look).unwrap_or_else(|error| error.to_string())
+    template::endless(LINE, &view(now, cost, streamed), false)
 }
 
 /// What the templates show.

@@ -22,7 +22,7 @@ impl Report {
             return Ok("no records yet".to_owned());
         }
         let template = concat!(include_str!("verdict.txt"), include_str!("text.txt"));
-        template::text(template, &self.view(currency, look)?, look)
+        template::text(template, &self.view(currency, look), look)
     }
 
     /// The report as one HTML file without a reference to anything outside. `of` is the name of the results. It is
@@ -31,7 +31,7 @@ impl Report {
     /// # Errors
     /// Those of [`template::html`].
     pub(super) fn to_html(&self, of: &str, currency: &str) -> io::Result<String> {
-        let mut view = self.view(currency, TextLook::ENDLESS)?;
+        let mut view = self.view(currency, TextLook::ENDLESS);
         let verdict = template::text(include_str!("verdict.txt"), &view, TextLook::ENDLESS)?;
         view["verdict"] = verdict.into();
         view["of"] = of.into();
@@ -39,19 +39,19 @@ impl Report {
         template::html(include_str!("page.html"), &view)
     }
 
-    fn view(&self, currency: &str, look: TextLook) -> io::Result<Value> {
+    fn view(&self, currency: &str, look: TextLook) -> Value {
         let calls = &self.calls;
         let causes = self.prompts.causes.list.iter();
         let model = self.sent_with.model.as_deref();
         let unsure = calls.maybe_billed;
-        Ok(json!({
+        json!({
             "report": self,
             "currency": currency,
             "width": look.width,
             "flags": self.prompts.flags.to_string(),
             "causes": causes.map(|cause| view_of(cause, model)).collect::<Vec<_>>(),
-            "calls": call_counts(calls.total, calls.retries, &calls.failed, unsure)?,
-        }))
+            "calls": call_counts(calls.total, calls.retries, &calls.failed, unsure),
+        })
     }
 }
 
