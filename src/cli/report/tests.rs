@@ -635,10 +635,10 @@ fn a_report_reads_so() {
 Prompts
   answered          3 (1 cut at the most tokens: see finish_reason)
   failed            1
-                    1 x panic: This model's maximum context length is 8192
+                    1 x connection: This model's maximum context length is 8192
                     tokens, and yours has more
                     fault; line-3
-                    help: is the server well, and is -m right?
+                    help: is the address right? See --base-url
   superseded        1 record of prompts that were run again
 
 Calls
