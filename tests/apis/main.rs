@@ -35,8 +35,13 @@ fn practice(limits: Limits, faults: Faults) -> Server {
     .unwrap()
 }
 
+/// Runs the prompts, each in a call of its own.
 fn run(cli: &Cli, api: &str, url: &str, options: &[&str]) -> Ran {
-    cli.run(&[&["--api", api, "--base-url", url], options].concat())
+    let alone: &[_] = match api {
+        "embeddings" => &["--per-call", "1"],
+        _ => &[],
+    };
+    cli.run(&[&["--api", api, "--base-url", url], alone, options].concat())
 }
 
 /// What `paceline export` makes of the results.
