@@ -8,7 +8,6 @@ mod adaptive;
 mod concurrency;
 mod in_flight;
 mod key_state;
-mod line;
 mod tokens;
 
 use std::fmt;
@@ -276,31 +275,32 @@ impl KeyLimiter {
         let keys = Keys {
             keys: keys.collect(),
             next_ticket: 0,
-            agreed: None,
         };
         KeyLimiter {
             line: Line::new(clock, keys),
         }
     }
 
-    /// Waits in line for a permit that `agree` must allow, too: see [`Line::take_if`]. `agree` gets the key.
+    /// Waits in line for a permit that somebody else must agree to: `agree` is called, without the lock, when one of this key
+    /// is due at the front of the line; after `false` the key's state must know when to ask again.
     pub(crate) fn acquire_if(
         &self,
         want: KeyWant,
         cancel: &CancelToken,
         agree: impl Fn(usize) -> Result<bool, NoKeyPermit>,
     ) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self.line.take_if(want, cancel, || {
-            let first = self.line.look(|keys, _| keys.first(want.tokens));
-            let Some((key, _)) = first else {
-                return Err(NoKeyPermit::NoKeyLeft);
+        let line = &self.line;
+        let place = line.arrive(&mut line.state.lock(), want, line.clock.now());
+        while place.wait(Some(cancel), |_, _| ())?.is_some() {
+            let Some((key, _)) = line.look(|keys, _| keys.first(want.tokens)) else {
+                break;
             };
-            let agreed = agree(key)?;
-            self.line
-                .update(|keys, _| keys.agreed = agreed.then_some(key));
-            Ok(agreed)
-        })?;
-        permit.ok_or(NoKeyPermit::NoKeyLeft)
+            if agree(key)? {
+                let grant = |keys: &mut Keys, now| keys.grant(key, now, want, now - place.came);
+                return Ok(line.update(grant));
+            }
+        }
+        Err(NoKeyPermit::NoKeyLeft)
     }
 
     /// Changes the state of this key. A pause also binds the thread that is already asleep at the front.
@@ -314,12 +314,16 @@ impl KeyLimiter {
 
 impl CallLimiter for KeyLimiter {
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self.line.take(KeyWant::first(tokens), Some(cancel))?;
+        let goes_last = false;
+        let want = KeyWant { tokens, goes_last };
+        let permit = self.line.take(want, Some(cancel))?;
         permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
     fn acquire_behind(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let permit = self.line.take(KeyWant::last(tokens), Some(cancel))?;
+        let goes_last = true;
+        let want = KeyWant { tokens, goes_last };
+        let permit = self.line.take(want, Some(cancel))?;
         permit.ok_or(NoKeyPermit::NoKeyLeft)
     }
 
@@ -347,8 +351,6 @@ impl CallLimiter for KeyLimiter {
 struct Keys {
     keys: Vec<KeyState>,
     next_ticket: u64,
-    /// The key of the next permit, once `agree` has allowed it.
-    agreed: Option<usize>,
 }
 
 impl Keys {
@@ -357,6 +359,24 @@ impl Keys {
         let open = self.keys.iter().enumerate().filter(|(_, key)| !key.retired);
         open.map(|(number, key)| (number, key.due(tokens)))
             .min_by_key(|(_, due)| *due)
+    }
+
+    fn grant(&mut self, key: usize, now: Instant, want: KeyWant, waited: Duration) -> KeyPermit {
+        let tokens = want.tokens;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let due = match waited.is_zero() {
+            true => now,
+            false => self.keys[key].due(tokens),
+        };
+        self.keys[key].take(now, ticket, tokens);
+        KeyPermit {
+            granted_at: now,
+            due,
+            key,
+            ticket,
+            pauses: self.keys[key].pauses,
+        }
     }
 
     fn report(&mut self, now: Instant, permit: &KeyPermit, report: &CallReport) -> Reaction {
@@ -370,22 +390,9 @@ impl Keys {
 /// What a caller wants a key's permit for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KeyWant {
-    tokens: u32,
-    goes_last: bool,
-}
-
-impl KeyWant {
-    /// A permit for a call of `tokens` tokens, in order of arrival.
-    pub(crate) fn first(tokens: u32) -> Self {
-        let goes_last = false;
-        KeyWant { tokens, goes_last }
-    }
-
-    /// The same, behind all others.
-    pub(crate) fn last(tokens: u32) -> Self {
-        let goes_last = true;
-        KeyWant { tokens, goes_last }
-    }
+    pub(crate) tokens: u32,
+    /// Behind all others, or else in order of arrival.
+    pub(crate) goes_last: bool,
 }
 
 impl Schedule for Keys {
@@ -401,23 +408,8 @@ impl Schedule for Keys {
     }
 
     fn take(&mut self, now: Instant, want: KeyWant, waited: Duration) -> KeyPermit {
-        let tokens = want.tokens;
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let first = self.first(tokens).map_or(0, |(key, _)| key);
-        let key = self.agreed.take().unwrap_or(first);
-        let due = match waited.is_zero() {
-            true => now,
-            false => self.keys[key].due(tokens),
-        };
-        self.keys[key].take(now, ticket, tokens);
-        KeyPermit {
-            granted_at: now,
-            due,
-            key,
-            ticket,
-            pauses: self.keys[key].pauses,
-        }
+        let first = self.first(want.tokens).map_or(0, |(key, _)| key);
+        self.grant(first, now, want, waited)
     }
 }
 

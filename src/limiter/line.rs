@@ -104,8 +104,7 @@ impl<S: Schedule> Line<S> {
     /// When to expect one: an estimate while others are in line. `None` if the schedule is closed.
     pub(crate) fn try_take(&self, want: S::Want) -> Result<S::Grant, Option<Instant>> {
         let mut state = self.state.lock();
-        let now = self.clock.now();
-        state.take_if_free(now, want)
+        state.take_if_free(self.clock.now(), want)
     }
 
     /// Waits in line for a permit, until the token ends. `None` if the schedule is closed.

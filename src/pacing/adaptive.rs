@@ -414,6 +414,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rate_that_is_not_used_does_not_grow() {
+        let start = Instant::now();
+        let mut rate = AdaptiveRate::new(start);
+        (1..300u32).for_each(|n| rate.succeeded(start + MS * 1000 * n, MS * 1000));
+        let interval = rate.interval(start + MS * 300_000);
+        assert_eq!(interval, Duration::from_secs_f64(1.0 / AdaptiveRate::START));
+    }
+
+    #[test]
     fn a_limit_that_is_not_stated_is_found_and_followed_when_it_changes() {
         for (latency, refused_most) in [(MS * 50, 0.05), (MS * 400, 0.05), (MS * 2000, 0.1)] {
             let mut trial = Trial::new(latency);

@@ -250,7 +250,8 @@ impl Concurrency {
                 }
             }
             CallOutcome::Answered if call.ahead + 1 >= crowd => self.answered(latency),
-            CallOutcome::Timeout => self.timed_out(latency),
+            // Other calls are slow, too, if the server has too many of them. If not, the limit is soon restored.
+            CallOutcome::Timeout => self.shrink(self.limit / 2, latency),
             _ => {} // a refusal or a failure says nothing
         }
     }
@@ -320,7 +321,8 @@ impl Concurrency {
         let excess = self.excess(latency);
         let has_queue = excess > self.surely(Self::QUEUE);
         let has_long_queue = excess > self.surely(Self::LONG_QUEUE);
-        self.learn(latency, excess);
+        let answers = self.round.answers;
+        self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
         let step = match self.limit {
             ..=Self::LARGE => Self::FAST,
             _ => Self::LARGE_STEP,
@@ -331,7 +333,7 @@ impl Concurrency {
             self.shrink(fitting.max(self.limit / 2), latency);
         } else if has_queue {
             // The next answer ends the round again.
-        } else if growth < 1.0 || excess > Self::QUEUE || !self.round.is_full {
+        } else if growth < 1.0 || !self.round.is_full {
             self.next_round();
         } else {
             self.grow(latency, growth);
@@ -353,22 +355,10 @@ impl Concurrency {
         if has_fallen || !is_last {
             return false;
         }
-        self.base = latency.max(self.base);
-        self.base_answers = self.round.answers;
+        self.base = latency;
         self.growth = Self::FAST;
         self.set_limit(before.limit);
         true
-    }
-
-    /// Learns the variance, and after the first queue the base, from a round that is surely less than that. At a limit of 1
-    /// each call was alone, and learned from.
-    fn learn(&mut self, latency: f64, excess: f64) {
-        let answers = self.round.answers;
-        self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
-        let is_less = excess < 2.0 - self.surely(1.0);
-        if is_less && self.limit > 1 && self.growth < Self::FAST {
-            self.count_for_base(latency, answers);
-        }
     }
 
     fn grow(&mut self, latency: f64, growth: f64) {
@@ -388,12 +378,6 @@ impl Concurrency {
         self.set_limit(grown.clamp(self.limit + 1, Self::MOST));
     }
 
-    /// Other calls are slow, too, if the server has too many of them. If they are not, the limit is soon restored.
-    fn timed_out(&mut self, latency: f64) {
-        let latency = self.latest.unwrap_or(latency);
-        self.shrink(self.limit / 2, latency);
-    }
-
     /// Lowers the limit, because of this latency.
     fn shrink(&mut self, limit: usize, latency: f64) {
         if self.before.is_some_and(|before| before.limit < self.limit) {
@@ -403,8 +387,7 @@ impl Concurrency {
         self.growth = Self::CAREFUL;
         if self.limit > 1 {
             let limit = self.limit;
-            let before = self.before.get_or_insert(Judged { limit, latency });
-            before.latency = before.latency.max(latency);
+            self.before.get_or_insert(Judged { limit, latency });
         }
         self.set_limit(limit.clamp(1, (self.limit - 1).max(1)));
     }

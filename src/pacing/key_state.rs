@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     AdaptiveRate, CallReport, KeyLimits, KeyPermit, PermitOutcome, RateLimit, TokenWindow,
 };
+use crate::clock::after;
 use crate::limiter::{Gcra, Rate};
 
 /// When the next call with this key is due, and what changes when calls are answered or rate limited.
@@ -184,7 +185,10 @@ impl KeyState {
         let late = now.saturating_duration_since(due);
         let most = self.limit.map_or(Duration::ZERO, |rate| rate.margin);
         self.lateness = (self.lateness * (Self::MEMORY - 1) + late.min(most)) / Self::MEMORY;
-        self.gcra.sent(now);
+        // The next call is due no sooner than if this one had taken its permit now.
+        let rate = self.gcra.rate;
+        let on_time = now.checked_sub(rate.slack()).unwrap_or(now);
+        self.gcra.full_at = self.gcra.full_at.max(after(on_time, rate.step()));
         self.set_margin();
     }
 
@@ -433,6 +437,23 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_leaves_late_keeps_the_next_at_its_distance() {
+        let start = Instant::now();
+        let mut key = key(60, start);
+        key.take(start, 0, 1);
+        key.sent(start + MS * 300, start);
+        assert_eq!(key.due(1), start + MS * 1300);
+        key.take(start + MS * 1300, 1, 1);
+        key.sent(start + MS * 1200, start + MS * 1300);
+        let due = key.due(1);
+        assert_eq!(
+            due,
+            start + MS * 2300,
+            "one that left before changes nothing"
+        );
+    }
+
+    #[test]
     fn calls_that_leave_on_time_narrow_the_margin_until_one_comes_early() {
         let start = Instant::now();
         let rate = Rate::per_minute(600);
@@ -442,8 +463,8 @@ mod tests {
             (0..1000).for_each(|_| key.sent(start + late, start));
         };
         assert_eq!(margin(&key), rate.margin);
-        sent(&mut key, MS / 10);
-        assert_eq!(margin(&key), rate.margin / 3);
+        (0..40).for_each(|_| key.sent(start + MS / 10, start));
+        assert_eq!(margin(&key), rate.margin / 3, "after 4 s");
         key.sent(start + MS * 5, start);
         assert_eq!(margin(&key), rate.margin / 3, "one late call");
         sent(&mut key, MS / 2);
@@ -530,6 +551,19 @@ mod tests {
             let found = told.found().unwrap() / f64::from(rpm);
             assert!((0.7..1.2).contains(&found), "{rpm}, burst {burst}: {found}");
         }
+    }
+
+    #[test]
+    fn the_rate_that_contradicted_429s_let_through_is_that_of_the_answers() {
+        let start = Instant::now();
+        let mut doubts = Doubts::default();
+        let found: Vec<_> = (0..4u32)
+            .map(|n| {
+                (0..10).for_each(|_| doubts.answered());
+                doubts.refused(start + MS * 5000 * n)
+            })
+            .collect();
+        assert_eq!(found, [None, None, Some(2.0), Some(2.0)]);
     }
 
     #[test]

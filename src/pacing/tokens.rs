@@ -152,6 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_fill_the_limit_exactly_need_no_free_minute() {
+        let start = Instant::now();
+        let mut window = window(6000, start);
+        window.take(start, 0, 3000);
+        assert_eq!(window.due(3000), start + SECOND * 30);
+        assert_eq!(window.due(3001), start + TokenWindow::SPAN);
+    }
+
+    #[test]
     fn no_minute_exceeds_the_limit_and_hardly_any_of_it_is_wasted() {
         let start = Instant::now();
         let cost = |n: u32| {

@@ -261,11 +261,13 @@ impl SharedLimiter {
 
 impl CallLimiter for SharedLimiter {
     fn acquire(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        self.take(KeyWant::first(tokens), cancel)
+        let goes_last = false;
+        self.take(KeyWant { tokens, goes_last }, cancel)
     }
 
     fn acquire_behind(&self, tokens: u32, cancel: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        self.take(KeyWant::last(tokens), cancel)
+        let goes_last = true;
+        self.take(KeyWant { tokens, goes_last }, cancel)
     }
 
     fn sent(&self, permit: &KeyPermit) {

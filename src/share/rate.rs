@@ -351,6 +351,7 @@ mod tests {
             !rate.exchange(20, &pause(500_000)).began,
             "a shorter one changes nothing"
         );
+        assert!(!rate.exchange(20, &pause(999_990)).began, "nor the same");
     }
 
     #[test]
@@ -410,6 +411,9 @@ mod tests {
         rate.exchange(20_000, &late);
         let early = rate.exchange(INTERVAL, &pass(reply.reserved));
         assert_eq!((early.taken, early.due_in), (None, 20_000 - SLACK));
+        rate.exchange(INTERVAL, &pause(1));
+        let after = rate.exchange(INTERVAL, &pass(None));
+        assert_eq!(after.due_in, 20_000 - SLACK, "also after a short pause");
     }
 
     #[test]
@@ -425,10 +429,13 @@ mod tests {
             2 * INTERVAL
         );
         assert_eq!(rate.exchange(2, &request(INTERVAL)).interval, 2 * INTERVAL);
-        assert_eq!(
-            rate.exchange(20_000_000, &request(INTERVAL)).interval,
-            INTERVAL
-        );
+        rate.exchange(9_000_000, &request(2 * INTERVAL));
+        for (now, interval) in [(15_000_000, 2 * INTERVAL), (30_000_000, INTERVAL)] {
+            assert_eq!(rate.exchange(now, &request(INTERVAL)).interval, interval);
+        }
+        rate.exchange(40_000_000, &request(10_000_000));
+        let later = rate.exchange(140_000_000, &request(INTERVAL)).interval;
+        assert_eq!(later, 10_000_000, "a long one is kept longer");
     }
 
     #[test]
@@ -442,6 +449,8 @@ mod tests {
         let forward = rate.exchange(2 * hour, &pass(reserved));
         assert!(forward.taken.is_some());
         assert_eq!(forward.due_in, INTERVAL - SLACK);
+        let back = rate.exchange(hour, &pass(forward.reserved));
+        assert_eq!((back.taken, back.due_in), (None, INTERVAL));
     }
 
     #[test]
