@@ -72,28 +72,21 @@ impl Hints {
 
     /// Takes what the headers say. What is known already stays.
     fn read_headers(&mut self, headers: &[(String, String)], now: SystemTime) {
-        let milliseconds = |value: &str| times::number_of(value, Duration::from_millis(1));
-        let seconds = |value: &str| times::seconds_or_date(value, now);
-        self.retry_after = self
-            .retry_after
-            .or_else(|| self.wait(headers, "retry-after-ms", milliseconds))
-            .or_else(|| self.wait(headers, "x-ms-retry-after-ms", milliseconds))
-            .or_else(|| self.wait(headers, "retry-after", seconds));
+        for name in ["retry-after-ms", "x-ms-retry-after-ms", "retry-after"] {
+            if self.retry_after.is_none()
+                && let Some(value) = header_named(headers, name)
+            {
+                let wait = match name.ends_with("-ms") {
+                    true => times::number_of(value.trim(), Duration::from_millis(1)),
+                    false => times::seconds_or_date(value.trim(), now),
+                };
+                self.retry_after = self.known(name, wait);
+            }
+        }
         if let Some(should_retry) = header_named(headers, "x-should-retry") {
             self.should_retry = should_retry.trim().parse().ok();
         }
         quota::read(self, headers, now);
-    }
-
-    /// The wait in a header.
-    fn wait(
-        &mut self,
-        headers: &[(String, String)],
-        name: &str,
-        read: impl Fn(&str) -> Option<Duration>,
-    ) -> Option<Duration> {
-        let value = header_named(headers, name)?;
-        self.known(name, read(value.trim()))
     }
 
     /// What was read, if it could be; notes the name of what could not.

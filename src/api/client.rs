@@ -1,5 +1,6 @@
 //! One API at one address with one key: it makes the calls of a batch over HTTP.
 
+use std::any::Any;
 use std::string::FromUtf8Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,7 @@ use super::request::with_fields;
 #[cfg(feature = "cli")]
 use super::schema::Schema;
 use super::secrets::Secrets;
-use super::stream::{self, ComingBody, StreamMeter};
+use super::stream::{ComingBody, StreamMeter};
 use super::{Answer, Api, ApiKind, Ask, CallError, Class, Completion, Counting, Key, Params, Row};
 use crate::hints::Hints;
 use crate::http::{
@@ -33,6 +34,8 @@ use crate::share;
 pub struct Client {
     pub(crate) http: Http,
     api: Box<dyn Api>,
+    /// Which API it is; `None` for embeddings, which answer no questions, and for one of somebody's own.
+    kind: Option<ApiKind>,
     url: String,
     /// The address and the headers of the calls, or why no call can be made.
     target: Result<Request<()>, TransportError>,
@@ -50,15 +53,10 @@ pub struct Client {
     schema: Option<Schema>,
     /// How long the parts of an answer may take, if it comes as a stream.
     stream: Option<StreamLimits>,
-    /// Whether calls are made at the flex tier.
-    flex: Option<FlexTier>,
-}
-
-/// Calls at a tier that costs less and may have no capacity.
-#[derive(Clone, Copy, Debug)]
-struct FlexTier {
-    /// How long a prompt waits for capacity until it is asked at the standard tier; `None`: as long as it takes.
-    patience: Option<Duration>,
+    /// If calls are made at the flex tier: how long a prompt waits for its capacity.
+    flex: Option<Duration>,
+    /// Fields of the requests as they are sent, beside those of the records: for a stream, for a tier.
+    added: Value,
 }
 
 /// How long the parts of a streamed answer may take to come, and what counts them.
@@ -103,8 +101,11 @@ impl Client {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         let target = post_to(&url, pairs);
+        let any: &dyn Any = &*api;
+        let kind = any.downcast_ref().copied();
         Client {
             http,
+            kind: kind.filter(|kind| *kind != ApiKind::Embeddings),
             api,
             url: masked(&url),
             target,
@@ -118,6 +119,7 @@ impl Client {
             schema: None,
             stream: None,
             flex: None,
+            added: Value::Null,
         }
     }
 
@@ -127,7 +129,7 @@ impl Client {
     /// Why the API cannot be asked for such answers.
     #[cfg(feature = "cli")]
     pub(crate) fn fitting(mut self, schema: Schema) -> Result<Self, String> {
-        let mut fields = schema.fields(&self.path)?;
+        let mut fields = schema.fields(self.kind)?;
         super::request::join(&mut fields, &self.params.extra);
         if let Value::Object(fields) = fields {
             self.params.extra = fields;
@@ -141,55 +143,55 @@ impl Client {
     /// # Errors
     /// The API has no streams.
     pub(crate) fn streaming(mut self, limits: StreamLimits) -> Result<Self, String> {
-        let style = ApiKind::of_path(&self.path);
-        let style = style.ok_or_else(|| format!("the API at {} has no streams", self.path))?;
-        if let (ApiKind::Gemini, Ok(target)) = (style, &mut self.target) {
+        let kind = self.kind;
+        let kind = kind.ok_or_else(|| format!("the API at {} has no streams", self.path))?;
+        if let (ApiKind::Gemini, Ok(target)) = (kind, &mut self.target) {
             let url = target.uri().to_string();
             let url = url.replace(":generateContent", ":streamGenerateContent");
             let mark = if url.contains('?') { '&' } else { '?' };
             let url = format!("{url}{mark}alt=sse").parse();
             *target.uri_mut() = url.map_err(|_| "the address cannot be that of a stream")?;
+        } else {
+            self.added["stream"] = true.into();
+        }
+        if kind == ApiKind::Chat {
+            self.added["stream_options"] = json!({"include_usage": true});
         }
         self.stream = Some(limits);
         Ok(self)
     }
 
     /// Makes the calls at the flex tier. A prompt that has waited for its capacity as long as this is asked at the standard
-    /// tier.
+    /// tier; `None`: it waits as long as it takes.
     ///
     /// # Errors
     /// The API has no such tier.
     pub(crate) fn at_flex(mut self, patience: Option<Duration>) -> Result<Self, String> {
-        match ApiKind::of_path(&self.path) {
-            Some(ApiKind::Chat | ApiKind::Responses) => self.flex = Some(FlexTier { patience }),
-            _ => return Err(format!("the API at {} has no tiers", self.path)),
+        if !matches!(self.kind, Some(ApiKind::Chat | ApiKind::Responses)) {
+            return Err(format!("the API at {} has no tiers", self.path));
         }
+        self.flex = Some(patience.unwrap_or(Duration::MAX));
+        self.added["service_tier"] = "flex".into();
         Ok(self)
     }
 
     /// The request as it is sent; `None` if that is how it came.
-    fn asking(&self, request: &[u8]) -> Option<Vec<u8>> {
-        let api = ApiKind::of_path(&self.path)?;
-        let mut fields = match self.stream {
-            Some(_) => stream::asking(api),
-            None => Value::Null,
-        };
-        if self.flex.is_some() {
-            fields["service_tier"] = "flex".into();
-        }
-        (!fields.is_null()).then(|| with_fields(fields, request))?
+    pub(super) fn asking(&self, request: &[u8]) -> Option<Vec<u8>> {
+        with_fields(
+            Some(&self.added).filter(|added| added.is_object())?.clone(),
+            request,
+        )
     }
 
     /// Adds headers to all calls. They replace those of the same name.
     pub(crate) fn with_headers(mut self, headers: &[ExtraHeader]) -> Self {
         if let Ok(target) = &mut self.target {
-            for header in headers {
-                target.headers_mut().remove(&header.name);
-            }
-            for header in headers {
-                target
-                    .headers_mut()
-                    .append(&header.name, header.value.clone());
+            let all = target.headers_mut();
+            headers
+                .iter()
+                .for_each(|header| drop(all.remove(&header.name)));
+            for ExtraHeader { name, value } in headers {
+                all.append(name, value.clone());
             }
         }
         self
@@ -198,7 +200,7 @@ impl Client {
     /// Finds where the prompt stands in a request. An API of somebody's own may do anything to it.
     fn frame(&self) -> Option<[String; 2]> {
         const PROMPT: &str = " \u{1}Prompt\u{1} ";
-        ApiKind::of_path(&self.path)?;
+        self.kind?;
         let request = self.api.body(PROMPT, &self.params).to_string();
         let prompt = Value::from(PROMPT).to_string();
         let (before, after) = request.split_once(&prompt)?;
@@ -259,7 +261,6 @@ impl Client {
             .target
             .as_ref()
             .map_err(|error| unreached(error.clone()))?;
-        let style = ApiKind::of_path(&self.path);
         let asking = self.asking(request);
         let streams = self.stream.as_ref();
         let sent = || {
@@ -270,7 +271,7 @@ impl Client {
         let request = asking.as_deref().unwrap_or(request);
         let sent = self.http.post(head, request, &sent);
         let (head, body) = sent.map_err(unreached)?.into_parts();
-        let style = style.filter(|_| head.status.is_success());
+        let style = self.kind.filter(|_| head.status.is_success());
         let mut coming = ComingBody::new(style, self.http.body_limit());
         let read = self.http.read_pieces(body, &mut |piece| {
             let before = coming.text();
@@ -298,10 +299,12 @@ impl Client {
     ) -> Result<HttpResponse, CallError> {
         let (is_stream, has_begun) = (coming.is_stream(), coming.has_begun());
         let event = coming.error.as_ref().map(Value::to_string);
+        let status = head.status.as_u16();
+        let headers = text_headers(&head.headers);
         let response = |body| {
             let mut response = HttpResponse {
-                status: head.status.as_u16(),
-                headers: text_headers(&head.headers),
+                status,
+                headers: headers.clone(),
                 body,
             };
             self.secrets.hide_in(&mut response);
@@ -311,13 +314,13 @@ impl Client {
             (Ok(()), None) => return Ok(response(coming.into_body())),
             (Ok(()), Some(event)) => self.failure(&response(event.into_bytes())),
             // A refusal whose explanation is cut is a refusal all the same.
-            (Err(_), _) if head.status.as_u16() >= 300 => {
+            (Err(_), _) if status >= 300 => {
                 return Err(self.failure(&response(coming.into_body())));
             }
             (Err(error), _) if !is_stream => return Err(self.unreached(error)),
             (Err(error), _) => CallError {
-                status: Some(head.status.as_u16()),
-                request_id: request_id(&text_headers(&head.headers)),
+                status: Some(status),
+                request_id: request_id(&headers),
                 ..self.unreached(error)
             },
         };
@@ -561,7 +564,7 @@ impl Ask for Client {
     }
 
     fn request_row(&self, prompt: &str, row: &Row) -> Result<Vec<u8>, String> {
-        let body = row.body(&*self.api, &self.path, prompt, &self.params)?;
+        let body = row.body(&*self.api, self.kind, prompt, &self.params)?;
         Ok(body.to_string().into_bytes())
     }
 
@@ -588,20 +591,21 @@ impl Ask for Client {
     }
 
     fn request_again(&self, request: &[u8], answer: &Answer, misfit: &str) -> Vec<u8> {
-        let style = ApiKind::of_path(&self.path);
-        let again = style.and_then(|style| style.again(request, &answer.text, misfit));
+        let again = self
+            .kind
+            .and_then(|kind| kind.again(request, &answer.text, misfit));
         again.unwrap_or_else(|| request.to_vec())
     }
 
     fn fallback(&self, request: &[u8], waited: Duration) -> Option<Vec<u8>> {
-        let patience = self.flex?.patience?;
+        let patience = self.flex?;
         let standard = || with_fields(json!({"service_tier": "default"}), request);
         (waited >= patience).then(standard)?
     }
 
     /// Chat completions have none: the ids of their records were always made without.
     fn mark(&self) -> &str {
-        match ApiKind::of_path(&self.path) {
+        match self.kind {
             Some(ApiKind::Chat) => "",
             _ => &self.path,
         }

@@ -49,7 +49,7 @@ impl ApiKind {
     }
 
     /// The API that answers questions at this path; `None` for embeddings and APIs of somebody's own.
-    pub(super) fn of_path(path: &str) -> Option<Self> {
+    pub(crate) fn of_path(path: &str) -> Option<Self> {
         let is_gemini = path.ends_with(":generateContent");
         let mut others = [Chat, Responses, Messages].into_iter();
         let known = others.find(|kind| kind.path("") == path);

@@ -18,6 +18,7 @@ mod schema;
 mod secrets;
 mod stream;
 
+use std::any::Any;
 use std::fmt::Debug;
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -69,7 +70,7 @@ pub struct Params {
 ///
 /// An API of your own implements the four methods that have no default; `examples/own_api.rs` shows
 /// one.
-pub trait Api: Debug + Send + Sync {
+pub trait Api: Any + Debug + Send + Sync {
     /// The address at its maker, without a slash at the end.
     fn base_url(&self) -> &str;
 

@@ -23,12 +23,10 @@ pub(super) fn completion(api: ApiKind, body: &str) -> Option<Completion> {
         Messages => messages(&body),
         Gemini | Embeddings => gemini(&body),
     };
+    let tier = &body["service_tier"];
+    let usage = usage_in(&body["usage"], &body["usageMetadata"], tier);
     Some(Completion {
-        usage: usage_in(
-            &body["usage"],
-            &body["usageMetadata"],
-            &body["service_tier"],
-        ),
+        usage,
         request_id: body["responseId"].as_str().map(str::to_owned),
         ..answer?
     })
@@ -101,17 +99,13 @@ fn responses(body: &Value) -> Option<Completion> {
 /// The text of all blocks of text; what the model thought is left out.
 fn messages(body: &Value) -> Option<Completion> {
     let blocks = body["content"].as_array()?;
-    let is_structured =
-        |block: &&Value| block["type"] == "tool_use" && block["name"] == SCHEMA_TOOL;
+    let names_tool = |block: &&Value| block["name"] == SCHEMA_TOOL;
+    let is_structured = |block: &&Value| block["type"] == "tool_use" && names_tool(block);
     let reason = body["stop_reason"].as_str();
     Some(match blocks.iter().find(is_structured) {
         Some(call) => {
-            let reason = if reason == Some("tool_use") {
-                Some("stop")
-            } else {
-                reason
-            };
-            ended(reason, call["input"].to_string())
+            let reason = reason.map(|reason| reason.replace("tool_use", "stop"));
+            ended(reason.as_deref(), call["input"].to_string())
         }
         None => ended(reason, text_of(&body["content"])),
     })
@@ -149,10 +143,10 @@ fn vectors(body: &str) -> Option<Completion> {
         embedding: &'a RawValue,
     }
     let list: EmbeddingList<'_> = serde_json::from_str(body).ok()?;
+    let is_vector = |json: &&str| json.starts_with(['[', '"']);
     let vector = |item: &Embedding<'_>| {
-        let json = item.embedding.get();
-        json.starts_with(['[', '"'])
-            .then(|| in_one_line(json.to_owned()))
+        let json = Some(item.embedding.get()).filter(is_vector)?;
+        Some(in_one_line(json.to_owned()))
     };
     let vectors: Vec<_> = list.data.iter().map(vector).collect::<Option<_>>()?;
     let text = match &vectors[..] {
@@ -160,9 +154,8 @@ fn vectors(body: &str) -> Option<Completion> {
         [vector] => serde_json::from_str(vector).unwrap_or_else(|_| vector.clone()),
         _ => format!("[{}]", vectors.join(",")),
     };
-    let usage = usage_of(body);
     Some(Completion {
-        usage,
+        usage: usage_of(body),
         ..ended(None, text)
     })
 }
@@ -218,62 +211,58 @@ pub fn usage_of(body: &str) -> Option<Usage> {
 /// What a call cost, by these fields of its answer. OpenAI's flex tier costs half.
 fn usage_in(usage: &Value, gemini: &Value, tier: &Value) -> Option<Usage> {
     let usage = counted(usage).or_else(|| counted(gemini))?;
-    Some(if tier == "flex" {
-        usage.at_half()
-    } else {
-        usage
-    })
+    let is_flex = tier == "flex";
+    Some(if is_flex { usage.at_half() } else { usage })
 }
 
-/// What a call cost. Anthropic counts the tokens of a cache apart from the input, and Gemini its
-/// thoughts apart from the answer; the others count them in.
+/// The fields of the input, in the words of each API: the first one that is there counts, with those that are added to it.
+/// Anthropic counts the tokens of a cache apart from the input, and Gemini its thoughts apart from the answer.
+const INPUT: [&str; 3] = [
+    "prompt_tokens",
+    "input_tokens+cache_creation_input_tokens+cache_read_input_tokens",
+    "promptTokenCount+toolUsePromptTokenCount",
+];
+const CACHED: [&str; 5] = [
+    "prompt_tokens_details/cached_tokens",
+    "input_tokens_details/cached_tokens",
+    "cache_read_input_tokens",
+    "prompt_cache_hit_tokens",
+    "cachedContentTokenCount",
+];
+const OUTPUT: [&str; 3] = [
+    "completion_tokens",
+    "output_tokens",
+    "candidatesTokenCount+thoughtsTokenCount",
+];
+const REASONING: [&str; 3] = [
+    "completion_tokens_details/reasoning_tokens",
+    "output_tokens_details/reasoning_tokens",
+    "thoughtsTokenCount",
+];
+
+/// What a call cost.
 fn counted(usage: &Value) -> Option<Usage> {
     // Plainer than a JSON pointer, whose escapes cost a tenth of a report.
     let part = |path: &str| path.split('/').try_fold(usage, |part, name| part.get(name));
-    let count = |path: &&str| tokens(part(path)?);
-    let first = |paths: &[&str]| paths.iter().find_map(count).unwrap_or(0);
-    // The first name that is there counts, with those that have to be added.
-    let total = |ways: [&[&str]; 3]| {
-        let sum = |names: &&[&str]| names.iter().filter_map(count).reduce(u64::saturating_add);
-        ways.iter().find_map(sum)
+    let count = |path: &str| tokens(part(path)?);
+    let sum = |paths: &&str| {
+        paths
+            .split('+')
+            .filter_map(count)
+            .reduce(u64::saturating_add)
     };
-    let input = total([
-        &["prompt_tokens"],
-        &[
-            "input_tokens",
-            "cache_creation_input_tokens",
-            "cache_read_input_tokens",
-        ],
-        &["promptTokenCount", "toolUsePromptTokenCount"],
-    ]);
-    let output = total([
-        &["completion_tokens"],
-        &["output_tokens"],
-        &["candidatesTokenCount", "thoughtsTokenCount"],
-    ]);
-    if input.is_none() && output.is_none() {
-        return None;
-    }
+    let first = |ways: &[&str]| ways.iter().find_map(sum);
+    let (input, output) = (first(&INPUT), first(&OUTPUT));
+    input.or(output)?;
     let (input, output) = (input.unwrap_or(0), output.unwrap_or(0));
-    let cached = first(&[
-        "prompt_tokens_details/cached_tokens",
-        "input_tokens_details/cached_tokens",
-        "cache_read_input_tokens",
-        "prompt_cache_hit_tokens",
-        "cachedContentTokenCount",
-    ]);
-    let reasoning = first(&[
-        "completion_tokens_details/reasoning_tokens",
-        "output_tokens_details/reasoning_tokens",
-        "thoughtsTokenCount",
-    ]);
-    let cached = cached.min(input);
+    let cached = first(&CACHED).unwrap_or(0).min(input);
+    let cache_write = first(&["cache_creation_input_tokens"]).unwrap_or(0);
     Some(Usage {
         input,
         cached,
-        cache_write: first(&["cache_creation_input_tokens"]).min(input - cached),
+        cache_write: cache_write.min(input - cached),
         output,
-        reasoning: reasoning.min(output),
+        reasoning: first(&REASONING).unwrap_or(0).min(output),
         ..Usage::default()
     })
 }

@@ -41,11 +41,11 @@ impl Row {
         !(self.messages.is_empty() && self.files.is_empty())
     }
 
-    /// Whether the API with this path has a place for all of it, and its files can be read. Nothing large is read.
-    pub(crate) fn check(&self, path: &str) -> Result<(), String> {
-        let api = ApiKind::of_path(path);
+    /// Whether the API has a place for all of it, and its files can be read. Nothing large is read. `api` is one that answers
+    /// questions.
+    pub(crate) fn check(&self, api: Option<ApiKind>) -> Result<(), String> {
         if api.is_none() && self.has_conversation() {
-            return Err(format!("the API at {path} takes no messages or files"));
+            return Err("this API takes no messages or files".to_owned());
         }
         if api == Some(ApiKind::Gemini) && self.settings.contains_key("model") {
             let problem =
@@ -60,13 +60,13 @@ impl Row {
     pub(super) fn body(
         &self,
         api: &dyn Api,
-        path: &str,
+        kind: Option<ApiKind>,
         prompt: &str,
         params: &Params,
     ) -> Result<Value, String> {
-        self.check(path)?;
+        self.check(kind)?;
         let mut params = self.params(params);
-        let Some(kind) = ApiKind::of_path(path).filter(|_| self.has_conversation()) else {
+        let Some(kind) = kind.filter(|_| self.has_conversation()) else {
             return Ok(api.body(prompt, &params));
         };
         let mut said = self.messages.clone();
@@ -74,18 +74,13 @@ impl Row {
             said.push(json!({"role": "user", "content": prompt}));
         }
         self.attach_files(&mut said)?;
-        let (system, rest): (Vec<_>, Vec<_>) = said.into_iter().partition(is_of_the_system);
-        if !system.is_empty() {
-            let texts: Vec<_> = system
-                .iter()
-                .map(|message| text_of(&message["content"]))
-                .collect();
+        if said.iter().any(is_of_the_system) {
+            let system = said.iter().filter(|message| is_of_the_system(message));
+            let texts: Vec<_> = system.map(|message| text_of(&message["content"])).collect();
             params.system = (kind != ApiKind::Chat).then(|| texts.join("\n\n"));
         }
-        let said = match kind {
-            ApiKind::Chat => system.into_iter().chain(rest).collect(),
-            _ => rest,
-        };
+        // Chat completions have the system's messages in the conversation.
+        said.retain(|message| kind == ApiKind::Chat || !is_of_the_system(message));
         Ok(kind.request(kind.conversation(said, &params), &params))
     }
 
@@ -115,11 +110,8 @@ impl Row {
         }
         let part =
             |place: &String| Ok(json!({"type": "image_url", "image_url": {"url": url_of(place)?}}));
-        let mut parts = self
-            .files
-            .iter()
-            .map(part)
-            .collect::<Result<Vec<_>, String>>()?;
+        let parts: Result<Vec<_>, String> = self.files.iter().map(part).collect();
+        let mut parts = parts?;
         let last = said.iter_mut().rfind(|message| message["role"] == "user");
         let last = last.ok_or("files need a message of the user to belong to")?;
         match last["content"].take() {
@@ -141,11 +133,8 @@ pub(crate) fn text_of(content: &Value) -> String {
     let Value::Array(parts) = content else {
         return content.as_str().unwrap_or_default().to_owned();
     };
-    let texts: Vec<_> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
-    texts.join("\n")
+    let texts = parts.iter().filter_map(|part| part["text"].as_str());
+    texts.collect::<Vec<_>>().join("\n")
 }
 
 /// Whether a file is fetched by the server, or stands in its address.
@@ -201,8 +190,8 @@ mod tests {
             system: Some("all".to_owned()),
             ..Params::default()
         };
-        let apis: [&dyn Api; 4] = [&Chat, &Responses, &Messages, &Gemini];
-        apis.map(|api| row.body(api, &api.path("m"), prompt, &params).unwrap())
+        let body = |api| row.body(&api, Some(api), prompt, &params).unwrap();
+        [Chat, Responses, Messages, Gemini].map(body)
     }
 
     fn row(json: Value) -> Row {
@@ -268,13 +257,13 @@ mod tests {
             json!({"model": "own", "system": "s", "max_tokens": 7, "temperature": 0.5, "top_p": 1});
         let row = row(json!({"settings": settings}));
         let chat = row
-            .body(&Chat, &Chat.path(""), "p", &Params::default())
+            .body(&Chat, Some(Chat), "p", &Params::default())
             .unwrap();
         let expected = json!({"model": "own", "messages": [
             {"role": "system", "content": "s"}, {"role": "user", "content": "p"}
         ], "max_tokens": 7, "temperature": 0.5, "top_p": 1});
         assert_eq!(chat, expected);
-        let error = row.check(":generateContent").unwrap_err();
+        let error = row.check(Some(Gemini)).unwrap_err();
         assert!(error.contains("part of the address"), "{error}");
     }
 
@@ -348,7 +337,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = folder.path().join("a.png");
         fs::write(&text, "text").unwrap();
-        let check = |place: &str| row(json!({"files": [place]})).check("/messages");
+        let check = |place: &str| row(json!({"files": [place]})).check(Some(Messages));
         let error = check(text.to_str().unwrap()).unwrap_err();
         assert!(
             error.ends_with("a.png: no PNG, JPEG, GIF, WebP or PDF"),
@@ -366,7 +355,7 @@ mod tests {
                 .contains("20 MB is the most")
         );
         let error = row(json!({"files": ["https://a"]}))
-            .check(&Embeddings.path(""))
+            .check(None)
             .unwrap_err();
         assert!(error.contains("takes no messages or files"), "{error}");
     }

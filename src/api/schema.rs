@@ -15,17 +15,6 @@ pub(crate) struct Schema {
     validator: Validator,
 }
 
-/// What Gemini's `responseSchema` has no field for. Such a schema goes to `responseJsonSchema`.
-const NOT_FOR_GEMINI: [&str; 7] = [
-    "$ref",
-    "$defs",
-    "definitions",
-    "const",
-    "oneOf",
-    "allOf",
-    "not",
-];
-
 impl Schema {
     /// # Errors
     /// Why it is no schema.
@@ -37,21 +26,24 @@ impl Schema {
         Ok(Schema { value, validator })
     }
 
-    /// The fields of a body that ask the API with this path for such an answer.
+    /// The fields of a body that ask this API for such an answer.
     ///
     /// # Errors
     /// The API has no place for it.
-    pub(super) fn fields(&self, path: &str) -> Result<Value, String> {
+    pub(super) fn fields(&self, api: Option<ApiKind>) -> Result<Value, String> {
         let schema = &self.value;
         let is_object = schema["type"] == "object";
-        let strict = is_object && is_strict(schema);
-        Ok(match ApiKind::of_path(path) {
+        let named = || {
+            let strict = is_object && is_strict(schema);
+            json!({"name": SCHEMA_TOOL, "schema": schema, "strict": strict})
+        };
+        Ok(match api {
             Some(ApiKind::Chat) => {
-                let named = json!({"name": SCHEMA_TOOL, "schema": schema, "strict": strict});
-                json!({"response_format": {"type": "json_schema", "json_schema": named}})
+                json!({"response_format": {"type": "json_schema", "json_schema": named()}})
             }
             Some(ApiKind::Responses) => {
-                let format = json!({"type": "json_schema", "name": SCHEMA_TOOL, "schema": schema, "strict": strict});
+                let mut format = named();
+                format["type"] = "json_schema".into();
                 json!({"text": {"format": format}})
             }
             Some(ApiKind::Messages) if is_object => {
@@ -63,14 +55,9 @@ impl Schema {
             Some(ApiKind::Messages) => {
                 return Err("with --api messages, its type has to be object".to_owned());
             }
-            Some(ApiKind::Gemini) => {
-                let (field, schema) = match any_keyword(schema, &NOT_FOR_GEMINI) {
-                    true => ("responseJsonSchema", schema.clone()),
-                    false => ("responseSchema", for_gemini(schema)),
-                };
-                json!({"generationConfig": {"responseMimeType": "application/json", field: schema}})
-            }
-            _ => return Err(format!("the API at {path} takes no schema")),
+            Some(ApiKind::Gemini) => json!({"generationConfig": {
+                "responseMimeType": "application/json", "responseJsonSchema": schema}}),
+            _ => return Err("this API takes no schema".to_owned()),
         })
     }
 
@@ -110,55 +97,17 @@ fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
 
 /// Whether OpenAI takes it as a strict one: no object has a field that is not named, or that may be missing.
 fn is_strict(schema: &Value) -> bool {
-    let closed = schema["type"] != "object" || {
-        let required = schema["required"].as_array();
-        let is_required = |name: &String| {
-            required.is_some_and(|required| required.iter().any(|given| given == name.as_str()))
-        };
-        let fields = schema["properties"].as_object();
-        schema["additionalProperties"] == false
-            && fields.is_some_and(|fields| fields.keys().all(is_required))
-    };
+    let required = schema["required"].as_array();
+    let is_required = |name: &String| required.is_some_and(|all| all.contains(&json!(name)));
+    let fields = schema["properties"].as_object();
+    let closed = schema["type"] != "object"
+        || schema["additionalProperties"] == false
+            && fields.is_some_and(|fields| fields.keys().all(is_required));
     closed && parts(schema).all(is_strict)
-}
-
-fn any_keyword(schema: &Value, words: &[&str]) -> bool {
-    words.iter().any(|word| !schema[*word].is_null())
-        || parts(schema).any(|part| any_keyword(part, words))
-}
-
-/// Without the keywords that Gemini refuses. A type that may be null is `nullable` there.
-fn for_gemini(schema: &Value) -> Value {
-    let mut kept = schema.as_object().cloned().unwrap_or_default();
-    kept.retain(|name, _| !name.starts_with('$') && name != "additionalProperties");
-    if let Some(Value::Array(types)) = kept.get("type").cloned() {
-        let named: Vec<_> = types.iter().filter(|name| *name != "null").collect();
-        kept.insert("nullable".to_owned(), (named.len() < types.len()).into());
-        kept.insert(
-            "type".to_owned(),
-            named.first().map_or(Value::Null, |name| (*name).clone()),
-        );
-    }
-    for (name, value) in &mut kept {
-        match (name.as_str(), value) {
-            ("properties", Value::Object(fields)) => {
-                fields
-                    .values_mut()
-                    .for_each(|field| *field = for_gemini(field));
-            }
-            ("anyOf", Value::Array(list)) => {
-                list.iter_mut().for_each(|part| *part = for_gemini(part))
-            }
-            ("items", items) => *items = for_gemini(items),
-            _ => {}
-        }
-    }
-    kept.into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Api;
     use super::super::ApiKind::{Chat, Embeddings, Gemini, Messages, Responses};
     use super::*;
 
@@ -168,48 +117,46 @@ mod tests {
         }, "required": ["name", "age"], "additionalProperties": false})
     }
 
-    fn fields(api: &dyn Api, schema: Value) -> Result<Value, String> {
-        Schema::new(schema).unwrap().fields(&api.path("m"))
+    fn fields(api: ApiKind, schema: Value) -> Result<Value, String> {
+        Schema::new(schema).unwrap().fields(Some(api))
     }
 
     #[test]
     fn each_api_is_asked_in_its_own_way() {
-        let chat = fields(&Chat, person()).unwrap();
+        let chat = fields(Chat, person()).unwrap();
         let named = json!({"name": SCHEMA_TOOL, "schema": person(), "strict": true});
         let format = json!({"type": "json_schema", "json_schema": named});
         assert_eq!(chat, json!({"response_format": format}));
-        let responses = fields(&Responses, person()).unwrap();
+        let responses = fields(Responses, person()).unwrap();
         let format =
             json!({"type": "json_schema", "name": SCHEMA_TOOL, "schema": person(), "strict": true});
         assert_eq!(responses, json!({"text": {"format": format}}));
-        let messages = fields(&Messages, person()).unwrap();
+        let messages = fields(Messages, person()).unwrap();
         assert_eq!(messages["tools"][0]["input_schema"], person());
         assert_eq!(
             messages["tool_choice"],
             json!({"type": "tool", "name": SCHEMA_TOOL})
         );
-        let gemini = fields(&Gemini, person()).unwrap();
-        let schema = json!({"type": "object", "properties": {
-            "name": {"type": "string"}, "age": {"type": "integer", "nullable": true}
-        }, "required": ["name", "age"]});
-        let config = json!({"responseMimeType": "application/json", "responseSchema": schema});
+        let gemini = fields(Gemini, person()).unwrap();
+        let config =
+            json!({"responseMimeType": "application/json", "responseJsonSchema": person()});
         assert_eq!(gemini, json!({"generationConfig": config}));
     }
 
     #[test]
     fn what_an_api_cannot_take_is_sent_otherwise_or_refused() {
         let open = json!({"type": "object", "properties": {"a": {"type": "string"}}});
-        let chat = fields(&Chat, open).unwrap();
+        let chat = fields(Chat, open).unwrap();
         assert_eq!(chat["response_format"]["json_schema"]["strict"], false);
         let list = json!({"type": "array", "items": {"$ref": "#/$defs/a"}, "$defs": {"a": {}}});
-        let gemini = fields(&Gemini, list.clone()).unwrap();
+        let gemini = fields(Gemini, list.clone()).unwrap();
         assert_eq!(gemini["generationConfig"]["responseJsonSchema"], list);
         assert!(
-            fields(&Messages, list.clone())
+            fields(Messages, list.clone())
                 .unwrap_err()
                 .contains("object")
         );
-        assert!(fields(&Embeddings, list).unwrap_err().contains("no schema"));
+        assert!(fields(Embeddings, list).unwrap_err().contains("no schema"));
     }
 
     #[test]

@@ -33,15 +33,6 @@ fn is_in_parts(field: &str) -> bool {
     )
 }
 
-/// The fields of a request that ask for a stream, with its usage.
-pub(super) fn asking(api: ApiKind) -> Value {
-    match api {
-        ApiKind::Chat => json!({"stream": true, "stream_options": {"include_usage": true}}),
-        ApiKind::Gemini => json!({}), // its address asks for it
-        _ => json!({"stream": true}),
-    }
-}
-
 /// The body of a response as it comes.
 #[derive(Debug, Default)]
 pub(crate) struct ComingBody {
@@ -170,9 +161,8 @@ impl ComingBody {
         let begun = self.plain.as_slice();
         let is_enough = begun.len() >= LONGEST_FIELD || begun.contains(&b'\n');
         if self.is_events.is_none() && is_enough {
-            let is_events = self.style.is_some() && begins_with_a_field(begun);
-            self.is_events = Some(is_events);
-            if is_events {
+            self.is_events = Some(self.style.is_some() && begins_with_a_field(begun));
+            if self.is_stream() {
                 let begun = std::mem::take(&mut self.plain);
                 return self.take_events(&begun);
             }
@@ -207,19 +197,21 @@ impl ComingBody {
         if line.is_empty() {
             return self.end_event();
         }
-        if let Some(data) = line.strip_prefix(b"data:") {
-            self.data.extend_from_slice(data.trim_ascii_start());
-            self.data.push(b'\n');
-        }
-        // Some servers leave out the empty line between events.
-        if let Ok(event) = serde_json::from_slice(&self.data) {
+        let Some(data) = line.strip_prefix(b"data:") else {
+            return Ok(());
+        };
+        let is_first = self.data.is_empty();
+        self.data.extend_from_slice(data.trim_ascii_start());
+        self.data.push(b'\n');
+        // Some servers leave out the empty line between events. An event of many lines has it.
+        if is_first && let Ok(event) = serde_json::from_slice(&self.data) {
             self.data.clear();
             self.event(event);
         }
         Ok(())
     }
 
-    /// Takes the data of an event that was not whole after any of its lines.
+    /// Takes the data of an event that was not whole after its first line.
     fn end_event(&mut self) -> Result<(), TransportError> {
         let data = std::mem::take(&mut self.data);
         match data.trim_ascii() {
@@ -271,89 +263,89 @@ impl ComingBody {
             self.is_over = true;
             return;
         }
-        match style {
-            ApiKind::Chat => self.chat(event),
-            ApiKind::Responses => self.responses(&kind, event),
-            ApiKind::Messages => self.messages(&kind, event),
-            ApiKind::Gemini | ApiKind::Embeddings => {
-                let ended = |candidate: &Value| candidate["finishReason"].is_string();
-                self.is_whole |= items(&event["candidates"]).iter().any(ended)
-                    || event["promptFeedback"]["blockReason"].is_string();
-                self.parts.add(event);
-            }
-        }
-    }
-
-    /// A chunk has the shape of a body, but for the name of the message.
-    fn chat(&mut self, mut chunk: Value) {
-        if let Some(fields) = chunk.as_object_mut() {
-            fields.remove("obfuscation");
-            if let Some(kind) = fields.get_mut("object") {
-                *kind = "chat.completion".into();
-            }
-        }
-        let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
-        for choice in choices.into_iter().flatten() {
-            self.is_whole |= choice["finish_reason"].is_string();
-            if let Some(fields) = choice.as_object_mut()
-                && let Some(delta) = fields.remove("delta")
-            {
-                fields.insert("message".to_owned(), delta);
-            }
-        }
-        self.parts.add(chunk);
+        let part = match style {
+            ApiKind::Chat => chat_part(event),
+            ApiKind::Responses => self.response_part(&kind, event),
+            ApiKind::Messages => self.message_part(&kind, event),
+            ApiKind::Gemini | ApiKind::Embeddings => event,
+        };
+        let ends = |list, reason| {
+            items(&part[list])
+                .iter()
+                .any(|item| item[reason].is_string())
+        };
+        self.is_whole |= ends("choices", "finish_reason")
+            || ends("candidates", "finishReason")
+            || part["stop_reason"].is_string()
+            || part["promptFeedback"]["blockReason"].is_string();
+        self.parts.add(part);
     }
 
     /// The last event has the whole body. The others count only if it does not come.
-    fn responses(&mut self, kind: &str, mut event: Value) {
-        let index = event["output_index"].take();
-        match kind {
-            "response.output_item.added" if event["item"].is_object() => {
-                event["item"]["index"] = index;
-                self.parts.add(json!({"output": [event["item"]]}));
-            }
+    fn response_part(&mut self, kind: &str, mut event: Value) -> Value {
+        let mut item = match kind {
+            "response.output_item.added" if event["item"].is_object() => event["item"].take(),
             "response.output_text.delta" | "response.refusal.delta" => {
                 let name = ["refusal", "text"][usize::from(kind.contains("text"))];
-                let part = json!({"index": event["content_index"], name: event["delta"]});
-                let item = json!({"index": index, "content": [part]});
-                self.parts.add(json!({"output": [item]}));
+                json!({"content": [{"index": event["content_index"], name: event["delta"]}]})
             }
             _ if event["response"].is_object() => {
                 self.parts.body = event["response"].take();
                 let status = self.parts.body["status"].as_str();
                 self.is_over = !matches!(status, Some("in_progress" | "queued"));
                 self.is_whole = self.is_over;
+                return Value::Null;
             }
-            _ => {}
-        }
+            _ => return Value::Null,
+        };
+        item["index"] = event["output_index"].take();
+        json!({"output": [item]})
     }
 
-    fn messages(&mut self, kind: &str, mut event: Value) {
-        let index = event["index"].take();
-        let mut delta = event["delta"].take();
-        match kind {
-            "message_start" => self.parts.add(event["message"].take()),
-            "content_block_start" if event["content_block"].is_object() => {
-                event["content_block"]["index"] = index;
-                self.parts.add(json!({"content": [event["content_block"]]}));
-            }
-            "content_block_delta" if let Some(fields) = delta.as_object_mut() => {
-                fields.remove("type");
-                fields.insert("index".to_owned(), index);
-                if let Some(citation) = fields.remove("citation") {
-                    fields.insert("citations".to_owned(), json!([citation]));
-                }
-                self.parts.add(json!({"content": [delta]}));
-            }
+    fn message_part(&mut self, kind: &str, mut event: Value) -> Value {
+        let mut block = match kind {
+            "message_start" => return event["message"].take(),
             "message_delta" => {
-                self.is_whole |= delta["stop_reason"].is_string();
-                self.parts.add(delta);
                 self.parts.add(json!({"usage": event["usage"]}));
+                return event["delta"].take();
             }
-            "message_stop" => self.is_over = true,
-            _ => {}
+            "content_block_start" => event["content_block"].take(),
+            "content_block_delta" => event["delta"].take(),
+            _ => {
+                self.is_over = kind == "message_stop";
+                return Value::Null;
+            }
+        };
+        let Some(fields) = block.as_object_mut() else {
+            return Value::Null;
+        };
+        if kind == "content_block_delta" {
+            fields.remove("type");
+        }
+        if let Some(citation) = fields.remove("citation") {
+            fields.insert("citations".to_owned(), json!([citation]));
+        }
+        fields.insert("index".to_owned(), event["index"].take());
+        json!({"content": [block]})
+    }
+}
+
+/// A chunk has the shape of a body, but for the name of the message.
+fn chat_part(mut chunk: Value) -> Value {
+    let fields = chunk.as_object_mut();
+    fields.and_then(|fields| fields.remove("obfuscation"));
+    if chunk["object"].is_string() {
+        chunk["object"] = "chat.completion".into();
+    }
+    let choices = chunk.get_mut("choices").and_then(Value::as_array_mut);
+    for choice in choices.into_iter().flatten() {
+        if let Some(fields) = choice.as_object_mut()
+            && let Some(delta) = fields.remove("delta")
+        {
+            fields.insert("message".to_owned(), delta);
         }
     }
+    chunk
 }
 
 /// Whether a body begins with a comment or a field of an event.

@@ -26,14 +26,6 @@ pub(super) enum Dialect {
     Embeddings,
 }
 
-/// Whose API it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Provider {
-    OpenAi,
-    Anthropic,
-    Google,
-}
-
 /// What is asked, in whatever API.
 #[derive(Debug, Default)]
 pub(super) struct Question {
@@ -83,14 +75,6 @@ impl Dialect {
         }
     }
 
-    pub(super) fn provider(self) -> Provider {
-        match self {
-            Dialect::Chat | Dialect::Responses | Dialect::Embeddings => Provider::OpenAi,
-            Dialect::Messages => Provider::Anthropic,
-            Dialect::Gemini => Provider::Google,
-        }
-    }
-
     /// Where a request has the turns and their content, the system prompt (a JSON pointer), the limit of the answer (likewise).
     fn fields(self) -> [&'static str; 4] {
         match self {
@@ -129,23 +113,17 @@ impl Dialect {
     /// What is wrong with it.
     pub(super) fn parse_body(self, body: &Value) -> Result<Question, String> {
         let [_, _, system, limit] = self.fields();
-        let limits = ["/max_completion_tokens", limit].into_iter();
-        let max_tokens = limits
-            .filter_map(|field| body.pointer(field)?.as_u64())
-            .next();
+        let number = |place: &str| body.pointer(place)?.as_u64();
+        let max_tokens = number("/max_completion_tokens").or_else(|| number(limit));
         if self == Dialect::Messages && max_tokens.is_none() {
             return Err("max_tokens: Field required".into());
         }
         let turns = self.turns(body)?;
-        let system = body.pointer(system).and_then(text);
-        let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
         let schema = schema(body).cloned();
-        let schema_text = schema.as_ref().map(Value::to_string);
-        let texts = turns
-            .iter()
-            .map(|turn| &turn.text)
-            .chain(&system)
-            .chain(&schema_text);
+        let mut others: Vec<_> = schema.iter().map(Value::to_string).collect();
+        others.extend(body.pointer(system).and_then(text));
+        let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
+        let texts = turns.iter().map(|turn| &turn.text).chain(&others);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
         let files = turns
             .iter()
@@ -156,7 +134,7 @@ impl Dialect {
             is_again: turns.iter().any(|turn| !turn.is_user),
             tool: body["tool_choice"]["name"].as_str().map(str::to_owned),
             schema,
-            is_flex: self.provider() == Provider::OpenAi && body["service_tier"] == "flex",
+            is_flex: body["service_tier"] == "flex",
             topics: self.topics(turns)?,
             max_tokens: max_tokens.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
             dimensions: dimensions.clamp(1, MAX_DIMENSIONS) as usize,
@@ -214,13 +192,12 @@ impl Dialect {
         let number: u32 = prose::random(topic, seed).random();
         let name = format!("practice-{number:08x}");
         let body = match self {
-            Dialect::Chat => chat,
-            Dialect::Responses => response,
-            Dialect::Messages => message,
-            Dialect::Gemini => candidate,
+            Dialect::Chat => chat(prose, question, &name),
+            Dialect::Responses => response(prose, question, &name),
+            Dialect::Messages => message(prose, question, &name),
+            Dialect::Gemini => candidate(prose, question, &name),
             Dialect::Embeddings => return embeddings(question, seed),
         };
-        let body = body(prose, question, &name);
         match question.is_streamed {
             true => stream::events(self, body),
             false => body.to_string(),
@@ -240,12 +217,17 @@ impl Question {
     /// Whether this fault can befall it. The first answer can miss its schema, and later ones if the faults say so.
     pub(super) fn can_have(&self, fault: InjectedFault, faults: &Faults) -> bool {
         match fault {
-            InjectedFault::WrongJson => {
-                self.schema.is_some() && (faults.wrong_again || !self.is_again)
-            }
+            InjectedFault::WrongJson if self.is_again && !faults.wrong_again => false,
+            InjectedFault::WrongJson => self.schema.is_some(),
             InjectedFault::NoFlex => self.is_flex,
             _ => true,
         }
+    }
+
+    /// The tokens of the question, of its answer, and of both.
+    fn tokens(&self, answer: &Prose) -> [u32; 3] {
+        let output = answer.tokens();
+        [self.input, output, self.input.saturating_add(output)]
     }
 
     /// The tier that it is served at.
@@ -255,7 +237,7 @@ impl Question {
 
     /// Keeps this part of the input in a cache, which the first call writes and later ones read.
     pub(super) fn cache(&mut self, part: f64, is_first: bool) {
-        let tokens = (f64::from(self.input) * part) as u32;
+        let tokens = (f64::from(self.input) * part.clamp(0.0, 1.0)) as u32;
         match is_first {
             true => self.cache_write = tokens,
             false => self.cached = tokens,
@@ -284,13 +266,13 @@ fn schema(body: &Value) -> Option<&Value> {
 
 /// `/v1beta/models/NAME:generateContent`, and its relatives.
 fn is_gemini(path: &str) -> bool {
-    let beta = path.strip_prefix("/v1beta/");
-    let rest = beta.or_else(|| path.strip_prefix("/v1/"));
-    let model = rest.and_then(|rest| {
-        let whole = rest.strip_suffix(":generateContent");
-        whole.or_else(|| rest.strip_suffix(":streamGenerateContent"))
-    });
-    model.is_some_and(|model| model.starts_with("models/") || model.starts_with("tunedModels/"))
+    let rest = path.strip_prefix("/v1beta/").or(path.strip_prefix("/v1/"));
+    let (model, call) = rest
+        .and_then(|rest| rest.rsplit_once(':'))
+        .unwrap_or_default();
+    let is_in = |folder: &&str| model.starts_with(*folder);
+    ["models/", "tunedModels/"].iter().any(is_in)
+        && ["generateContent", "streamGenerateContent"].contains(&call)
 }
 
 /// How many parts of a message are files.
@@ -306,27 +288,29 @@ fn text(field: &Value) -> Option<String> {
     let Value::Array(parts) = field else {
         return field.as_str().map(str::to_owned);
     };
-    let texts = parts.iter().filter_map(|part| part["text"].as_str());
-    let texts: Vec<_> = texts.collect();
+    let texts: Vec<_> = parts
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 
 fn chat(prose: &Prose, question: &Question, name: &str) -> Value {
-    let (input, output) = (question.input, prose.tokens());
+    let [input, output, total] = question.tokens(prose);
     let details = json!({"cached_tokens": question.cached});
     let message = json!({"role": "assistant", "content": prose.text});
     let reason = prose.reason("stop", "length");
     json!({
-        "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0, "model": MODEL,
-        "service_tier": question.tier(),
+        "id": format!("chatcmpl-{name}"), "object": "chat.completion", "created": 0,
+        "model": MODEL, "service_tier": question.tier(),
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output,
-            "prompt_tokens_details": details},
+        "usage": {"prompt_tokens": input, "completion_tokens": output,
+            "total_tokens": total, "prompt_tokens_details": details},
     })
 }
 
 fn response(prose: &Prose, question: &Question, name: &str) -> Value {
-    let (input, output) = (question.input, prose.tokens());
+    let [input, output, total] = question.tokens(prose);
     let cached = json!({"cached_tokens": question.cached});
     let status = prose.reason("completed", "incomplete");
     let details = prose.is_cut.then(|| json!({"reason": "max_output_tokens"}));
@@ -335,9 +319,11 @@ fn response(prose: &Prose, question: &Question, name: &str) -> Value {
         json!({"type": "message", "status": status, "role": "assistant", "content": [part]});
     json!({
         "id": format!("resp_{name}"), "object": "response", "created_at": 0, "model": MODEL,
-        "status": status, "error": null, "incomplete_details": details, "service_tier": question.tier(),
+        "status": status, "error": null, "incomplete_details": details,
+        "service_tier": question.tier(),
         "output": [{"type": "reasoning", "summary": []}, message],
-        "usage": {"input_tokens": input, "output_tokens": output, "total_tokens": input + output, "input_tokens_details": cached},
+        "usage": {"input_tokens": input, "output_tokens": output,
+            "total_tokens": total, "input_tokens_details": cached},
     })
 }
 
@@ -345,16 +331,14 @@ fn message(prose: &Prose, question: &Question, name: &str) -> Value {
     let (cached, cache_write) = (question.cached, question.cache_write);
     let input = question.input - cached - cache_write; // those of a cache are counted apart
     let (whole, block) = match &question.schema {
-        // An answer that was cut has no input that can be read.
+        None => ("end_turn", json!({"type": "text", "text": prose.text})),
         Some(_) => {
+            // An answer that was cut has no input that can be read.
             let given: Value = serde_json::from_str(&prose.text).unwrap_or(json!({}));
             let id = format!("toolu_{name}");
-            (
-                "tool_use",
-                json!({"type": "tool_use", "id": id, "name": question.tool, "input": given}),
-            )
+            let call = json!({"type": "tool_use", "id": id, "name": question.tool, "input": given});
+            ("tool_use", call)
         }
-        None => ("end_turn", json!({"type": "text", "text": prose.text})),
     };
     let reason = prose.reason(whole, "max_tokens");
     json!({
@@ -366,11 +350,11 @@ fn message(prose: &Prose, question: &Question, name: &str) -> Value {
 }
 
 fn candidate(prose: &Prose, question: &Question, name: &str) -> Value {
-    let (input, output) = (question.input, prose.tokens());
+    let [input, output, total] = question.tokens(prose);
     let content = json!({"role": "model", "parts": [{"text": prose.text}]});
     let reason = prose.reason("STOP", "MAX_TOKENS");
-    let usage = json!({"promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output,
-        "cachedContentTokenCount": question.cached});
+    let usage = json!({"promptTokenCount": input, "candidatesTokenCount": output,
+        "totalTokenCount": total, "cachedContentTokenCount": question.cached});
     json!({
         "candidates": [{"content": content, "finishReason": reason, "index": 0}],
         "usageMetadata": usage, "modelVersion": MODEL, "responseId": name,
@@ -538,5 +522,15 @@ mod tests {
         let question = ask(MAX_TEXTS, u64::MAX).unwrap();
         let most = question.topics.len() * question.dimensions * "-0.123456,".len();
         assert!(most < 64 << 20, "{most} bytes");
+    }
+
+    #[test]
+    fn no_more_than_the_whole_question_is_kept_in_a_cache() {
+        let body = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "Why?"}]});
+        let mut question = question(Dialect::Messages, &body);
+        question.cache(2.0, false);
+        let answer = Dialect::Messages.completion(&question, &Prose::whole("a".into()), 0);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["usage"]["input_tokens"], 0);
     }
 }

@@ -1,6 +1,6 @@
 //! The options of a server as people type them, for `paceline practice`.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ impl FromStr for Outage {
     /// `AFTER,LENGTH` or `AFTER,LENGTH,STATUS`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<_> = text.split(',').map(str::trim).collect();
-        let (after, length, status) = match parts[..] {
-            [after, length] => (after, length, 503),
-            [after, length, status] => (after, length, status.parse().unwrap_or(0)),
-            _ => return Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into()),
+        let ([after, length] | [after, length, _]) = parts[..] else {
+            return Err("give AFTER,LENGTH or AFTER,LENGTH,STATUS".into());
         };
+        let status = parts.get(2).map_or(Ok(503), |status| status.parse());
+        let status = status.unwrap_or(0);
         if !(400..600).contains(&status) {
             return Err("the status is from 400 to 599".into());
         }
@@ -65,16 +65,14 @@ pub(super) fn change(text: &str) -> Result<(Duration, NonZeroU32), String> {
 
 /// Answers until a key has no credit left, and which key that is, counted from 0; `None` is every key.
 pub(super) fn quota(text: &str) -> Result<(u64, Option<usize>), String> {
-    let parsed = match text.split_once('@') {
-        None => text.parse().ok().map(|answers| (answers, None)),
-        Some((answers, key)) => answers.parse().ok().zip(
-            key.parse::<usize>()
-                .ok()
-                .and_then(|key| key.checked_sub(1))
-                .map(Some),
-        ),
+    let (answers, key) = match text.split_once('@') {
+        Some((answers, key)) => (answers, Some(key.parse::<NonZeroUsize>())),
+        None => (text, None),
     };
-    parsed.ok_or_else(|| {
+    let key = key.transpose().ok();
+    let quota = answers.parse().ok().zip(key);
+    let quota = quota.map(|(answers, key)| (answers, key.map(|key| key.get() - 1)));
+    quota.ok_or_else(|| {
         "give a number of answers, or N@K for the K-th key that comes, as in 100@2".into()
     })
 }

@@ -187,7 +187,12 @@ impl Connections {
             let refusal = server.refusal(503, "too many connections");
             return refusal.send(&stream, false).map(drop);
         }
-        self.open.lock().insert(number, stream.try_clone()?);
+        let mut open = self.open.lock();
+        if self.wait(Duration::ZERO) {
+            return Ok(()); // stopped meanwhile: nobody would close this connection
+        }
+        open.insert(number, stream.try_clone()?);
+        drop(open);
         let serve = move || {
             if let Err(error) = server.serve(number, &stream) {
                 debug!("connection {number} ended: {error}");
@@ -195,9 +200,8 @@ impl Connections {
             drop(self.close(number));
         };
         let thread = thread::Builder::new().name(format!("connection-{number}"));
-        let spawned = thread
-            .stack_size(self.stack_size)
-            .spawn_scoped(scope, serve);
+        let thread = thread.stack_size(self.stack_size);
+        let spawned = thread.spawn_scoped(scope, serve);
         if let Err(error) = &spawned
             && let Some(stream) = self.close(number)
         {
@@ -257,11 +261,12 @@ mod tests {
 
     use super::*;
 
-    struct Closes;
+    /// Reads until the connection is closed.
+    struct Reads;
 
-    impl Serve for Closes {
-        fn serve(&self, _: u64, _: &TcpStream) -> io::Result<()> {
-            Ok(())
+    impl Serve for Reads {
+        fn serve(&self, _: u64, mut stream: &TcpStream) -> io::Result<()> {
+            io::copy(&mut stream, &mut io::sink()).map(drop)
         }
 
         fn refusal(&self, status: u16, reason: &str) -> WireReply {
@@ -274,7 +279,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
-        let opened = thread::scope(|scope| connections.open(0, stream, &Closes, scope).is_ok());
+        let opened = thread::scope(|scope| connections.open(0, stream, &Reads, scope).is_ok());
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap(); // returns only when the connection is closed
         (opened, answer)
@@ -287,6 +292,13 @@ mod tests {
         let (opened, answer) = told(&connections);
         assert!(!opened && answer.starts_with("HTTP/1.1 503 "), "{answer}");
         connections.wait_until_none_is_open();
+    }
+
+    #[test]
+    fn a_connection_that_comes_while_the_server_stops_is_closed() {
+        let connections = Connections::new(10);
+        *connections.running.lock() = None;
+        assert_eq!(told(&connections), (true, String::new()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::apis::Provider;
+use super::apis::Dialect;
 use super::limits::{Headroom, OverLimit};
 use super::wire::WireReply;
 
@@ -33,24 +33,23 @@ impl Problem {
     }
 }
 
-impl Provider {
-    /// An error in this provider's format; `hints` says when to come back.
+impl Dialect {
+    /// An error in the format of its provider; `hints` says when to come back.
     pub(super) fn error(self, problem: &Problem, hints: bool) -> WireReply {
         let wait = problem.retry_after().filter(|_| hints);
         let (status, message) = self.describe(problem, wait);
         let body = match self {
-            Provider::OpenAi => openai_error(problem, status, &message),
-            Provider::Anthropic => {
+            Dialect::Messages => {
                 let error = json!({"type": names(status)[0], "message": message});
                 json!({"type": "error", "error": error})
             }
-            Provider::Google => google_error(problem, status, &message, wait),
+            Dialect::Gemini => google_error(problem, status, &message, wait),
+            _ => openai_error(problem, status, &message),
         };
         let mut reply = WireReply::new(status, body.to_string());
-        if let Some(wait) = wait.filter(|_| self != Provider::Google) {
-            let seconds = wait.as_secs_f64().ceil();
-            reply = reply.header("retry-after", seconds);
-            if self == Provider::OpenAi {
+        if let Some(wait) = wait.filter(|_| self != Dialect::Gemini) {
+            reply = reply.header("retry-after", wait.as_secs_f64().ceil());
+            if self != Dialect::Messages {
                 reply = reply.header("retry-after-ms", millis(wait));
             }
         }
@@ -62,23 +61,24 @@ impl Provider {
         match problem {
             Problem::Invalid(status, message) => (*status, message.clone()),
             Problem::Injected(status) => (*status, INJECTED.to_owned()),
-            Problem::NoCredit if self == Provider::Anthropic => (400, LOW_BALANCE.to_owned()),
+            Problem::NoCredit if self == Dialect::Messages => (400, LOW_BALANCE.to_owned()),
             Problem::NoCredit => (429, NO_QUOTA.to_owned()),
             Problem::NoFlex => (429, NO_CAPACITY.to_owned()),
             Problem::OverLimit(OverLimit::TooLarge { limit, requested }) => match self {
-                Provider::OpenAi => (
+                Dialect::Messages => (413, "Request exceeds the maximum size".to_owned()),
+                Dialect::Gemini => {
+                    let count = format!("The input token count ({requested})");
+                    (400, format!("{count} exceeds the maximum of {limit}."))
+                }
+                _ => (
                     429,
                     format!("{TOO_LARGE} Limit {limit}, Requested {requested}."),
                 ),
-                Provider::Anthropic => (413, "Request exceeds the maximum size".to_owned()),
-                Provider::Google => (
-                    400,
-                    format!("The input token count ({requested}) exceeds the maximum of {limit}."),
-                ),
             },
             Problem::OverLimit(OverLimit::Early { what, .. }) => {
-                let wait = wait.filter(|_| self == Provider::OpenAi);
-                let advice = wait.map(|wait| format!(" Please try again in {}.", spell(wait)));
+                let is_told = !matches!(self, Dialect::Messages | Dialect::Gemini);
+                let wait = wait.filter(|_| is_told).map(spell);
+                let advice = wait.map(|wait| format!(" Please try again in {wait}."));
                 let message = format!("Rate limit reached for {what} on the practice server.");
                 (429, message + &advice.unwrap_or_default())
             }
@@ -87,12 +87,15 @@ impl Provider {
 
     /// The headers about a call: its number, and what is left of the limits. Google has none.
     pub(super) fn headers(self, number: u64, limits: &[Headroom]) -> Vec<(String, String)> {
-        let id = match self {
-            Provider::OpenAi => "x-request-id",
-            Provider::Anthropic => "request-id",
-            Provider::Google => return Vec::new(),
+        let is_anthropic = self == Dialect::Messages;
+        if self == Dialect::Gemini {
+            return Vec::new();
+        }
+        let id = if is_anthropic {
+            "request-id"
+        } else {
+            "x-request-id"
         };
-        let is_anthropic = self == Provider::Anthropic;
         let whole = if is_anthropic { instant } else { spell };
         let stated = |left: &Headroom| {
             let name = |part| match is_anthropic {
@@ -192,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    const PROVIDERS: [Provider; 3] = [Provider::OpenAi, Provider::Anthropic, Provider::Google];
+    const PROVIDERS: [Dialect; 3] = [Dialect::Chat, Dialect::Messages, Dialect::Gemini];
 
     fn body(reply: &WireReply) -> Value {
         serde_json::from_str(&reply.body).unwrap()

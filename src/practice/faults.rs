@@ -18,7 +18,7 @@ use crate::values::fraction;
 pub enum Latency {
     /// Always this long.
     Constant(Duration),
-    /// Anything from the first to the second.
+    /// Anything between the two.
     Uniform(Duration, Duration),
     /// Mostly near the median, sometimes much longer, as real models are: the median, and the standard deviation of
     /// the logarithm.
@@ -41,7 +41,7 @@ impl Latency {
         let mut random = random(seed, number, 1);
         match *self {
             Latency::Constant(latency) => latency,
-            Latency::Uniform(low, high) => random.random_range(low..=high),
+            Latency::Uniform(one, other) => random.random_range(one.min(other)..=one.max(other)),
             Latency::LogNormal(median, sigma) => {
                 let seconds = median.as_secs_f64() * (sigma * normal(&mut random)).exp();
                 let latency = Duration::try_from_secs_f64(seconds);
@@ -69,69 +69,87 @@ pub struct Outage {
     pub status: u16,
 }
 
-/// How often each fault comes: plain data. Rates are from 0 to 1, of the calls that are within the limits.
-///
-/// # Default
-/// No faults.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "cli", derive(clap::Args))]
-pub struct Faults {
-    /// Answer with status 500
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub error_500: f64,
-    /// Answer with status 503 and a Retry-After
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub error_503: f64,
-    /// Answer with status 529, overloaded
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub error_529: f64,
-    /// Reset the connection
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub reset: f64,
-    /// Send half of the body, then close the connection
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub truncated: f64,
-    /// Send half of the body, then nothing more
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub stalled: f64,
-    /// Answer with status 200 and something that is not JSON
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub bad_json: f64,
-    /// Answer with an empty text
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub empty: f64,
-    /// Answer with JSON that does not fit the schema
+/// Declares the faults that are drawn at random, each with its rate, an option of the command line, and the others.
+macro_rules! faults {
+    ($(#[$about:meta])* pub struct $faults:ident {
+        $($(#[$rate_about:meta])* $rate:ident: $fault:expr,)*
+        ..
+        $($(#[$other_about:meta])* pub $other:ident: $kind:ty,)*
+    }) => {
+        $(#[$about])*
+        pub struct $faults {
+            $(
+                $(#[$rate_about])*
+                #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION"))]
+                #[cfg_attr(feature = "cli", arg(default_value = "0", value_parser = fraction))]
+                pub $rate: f64,
+            )*
+            $($(#[$other_about])* pub $other: $kind,)*
+        }
+
+        impl $faults {
+            /// The name and the rate of each fault that comes at random.
+            fn rates(&self) -> impl Iterator<Item = (&'static str, f64, InjectedFault)> {
+                let rates = [$((stringify!($rate), self.$rate, $fault)),*];
+                rates.into_iter().filter_map(|(name, rate, fault)| Some((name, rate, fault?)))
+            }
+        }
+    };
+}
+
+faults! {
+    /// How often each fault comes: plain data. Rates are from 0 to 1, of the calls that are within the limits.
     ///
-    /// Asked again, the server answers as it should.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub wrong_json: f64,
-    /// Answer with such JSON also when asked again
-    #[cfg_attr(feature = "cli", arg(long, requires = "wrong_json"))]
-    pub wrong_again: bool,
-    /// Never answer
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub hang: f64,
-    /// Refuse calls of the tier flex, for lack of capacity
-    ///
-    /// Of the calls with "service_tier": "flex". The status is 429, the code resource_unavailable, as at OpenAI.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub no_flex: f64,
-    /// Let rows of batches expire before they are answered
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub batch_expired: f64,
-    /// Answer rows of batches with status 500
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION", default_value = "0", value_parser = fraction))]
-    pub batch_failed: f64,
-    /// After N answers, say that the key has no credit left
-    ///
-    /// N is for each key, N@2 only for the second key that comes. As data, keys are counted from 0.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N", value_parser = quota))]
-    pub quota: Option<(u64, Option<usize>)>,
-    /// Answer only this status for a time, as in 10s,5s,503
-    ///
-    /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "WINDOW"))]
-    pub outage: Option<Outage>,
+    /// # Default
+    /// No faults.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    #[cfg_attr(feature = "cli", derive(clap::Args))]
+    pub struct Faults {
+        /// Answer with status 500
+        error_500: Some(InjectedFault::Status(500)),
+        /// Answer with status 503 and a Retry-After
+        error_503: Some(InjectedFault::Status(503)),
+        /// Answer with status 529, overloaded
+        error_529: Some(InjectedFault::Status(529)),
+        /// Reset the connection
+        reset: Some(InjectedFault::Reset),
+        /// Send half of the body, then close the connection
+        truncated: Some(InjectedFault::Truncated),
+        /// Send half of the body, then nothing more
+        stalled: Some(InjectedFault::Stalled),
+        /// Answer with status 200 and something that is not JSON
+        bad_json: Some(InjectedFault::BadJson),
+        /// Answer with an empty text
+        empty: Some(InjectedFault::Empty),
+        /// Answer with JSON that does not fit the schema
+        ///
+        /// Asked again, the server answers as it should.
+        wrong_json: Some(InjectedFault::WrongJson),
+        /// Never answer
+        hang: Some(InjectedFault::Hang),
+        /// Refuse calls of the tier flex, for lack of capacity
+        ///
+        /// Of the calls with "service_tier": "flex". The status is 429, the code resource_unavailable, as at OpenAI.
+        no_flex: Some(InjectedFault::NoFlex),
+        /// Let rows of batches expire before they are answered
+        batch_expired: None,
+        /// Answer rows of batches with status 500
+        batch_failed: None,
+        ..
+        /// Answer with JSON that does not fit the schema also when asked again
+        #[cfg_attr(feature = "cli", arg(long, requires = "wrong_json"))]
+        pub wrong_again: bool,
+        /// After N answers, say that the key has no credit left
+        ///
+        /// N is for each key, N@2 only for the second key that comes. As data, keys are counted from 0.
+        #[cfg_attr(feature = "cli", arg(long, value_name = "N", value_parser = quota))]
+        pub quota: Option<(u64, Option<usize>)>,
+        /// Answer only this status for a time, as in 10s,5s,503
+        ///
+        /// It reads AFTER,LENGTH or AFTER,LENGTH,STATUS.
+        #[cfg_attr(feature = "cli", arg(long, value_name = "WINDOW"))]
+        pub outage: Option<Outage>,
+    }
 }
 
 /// What goes wrong with one call.
@@ -151,23 +169,25 @@ pub(super) enum InjectedFault {
 impl InjectedFault {
     /// Its name in the statistics.
     pub(super) fn name(self) -> &'static str {
-        let rates = Faults::default().rates();
-        let known = rates.iter().find(|(_, _, fault)| *fault == self);
-        known.map_or("outage", |(name, ..)| *name)
+        let known = Faults::default().rates().find(|(.., fault)| *fault == self);
+        known.map_or("outage", |(name, ..)| name)
     }
 }
 
 impl Faults {
     /// What goes wrong with the call of this number, which came `elapsed` after the server's start.
     pub(super) fn draw(&self, seed: u64, number: u64, elapsed: Duration) -> Option<InjectedFault> {
-        let is_on =
-            |outage: &Outage| elapsed >= outage.after && elapsed - outage.after < outage.length;
-        if let Some(outage) = self.outage.filter(is_on) {
-            return Some(InjectedFault::Status(outage.status));
+        if let Some(Outage {
+            after,
+            length,
+            status,
+        }) = self.outage
+            && (after..after.saturating_add(length)).contains(&elapsed)
+        {
+            return Some(InjectedFault::Status(status));
         }
         let mut draw = random(seed, number, 2).random::<f64>();
-        let mut rates = self.rates().into_iter();
-        let hit = rates.find(|(_, rate, _)| {
+        let hit = self.rates().find(|(_, rate, _)| {
             draw -= rate;
             draw < 0.0
         });
@@ -176,27 +196,9 @@ impl Faults {
 
     /// Whether this key has no credit for the answer of this number, from 1.
     pub(super) fn is_out_of_credit(&self, key: usize, answer: u64) -> bool {
-        let ends = |(quota, only): (u64, Option<usize>)| {
-            answer > quota && only.is_none_or(|only| only == key)
-        };
+        let ends =
+            |(quota, only): (_, Option<_>)| answer > quota && only.is_none_or(|only| only == key);
         self.quota.is_some_and(ends)
-    }
-
-    /// The name and the rate of each fault that comes at random.
-    fn rates(&self) -> [(&'static str, f64, InjectedFault); 11] {
-        [
-            ("error_500", self.error_500, InjectedFault::Status(500)),
-            ("error_503", self.error_503, InjectedFault::Status(503)),
-            ("error_529", self.error_529, InjectedFault::Status(529)),
-            ("reset", self.reset, InjectedFault::Reset),
-            ("truncated", self.truncated, InjectedFault::Truncated),
-            ("stalled", self.stalled, InjectedFault::Stalled),
-            ("bad_json", self.bad_json, InjectedFault::BadJson),
-            ("empty", self.empty, InjectedFault::Empty),
-            ("wrong_json", self.wrong_json, InjectedFault::WrongJson),
-            ("hang", self.hang, InjectedFault::Hang),
-            ("no_flex", self.no_flex, InjectedFault::NoFlex),
-        ]
     }
 }
 
@@ -223,6 +225,7 @@ mod tests {
         let uniform = draws(Latency::Uniform(MS * 100, MS * 300));
         assert!(uniform[0] >= MS * 100 && uniform[2000] <= MS * 300);
         assert!(uniform[1000].abs_diff(MS * 200) < MS * 10);
+        assert_eq!(uniform, draws(Latency::Uniform(MS * 300, MS * 100)));
         let long_tailed = draws(Latency::LogNormal(MS * 800, 0.5));
         assert!(
             long_tailed[1000].abs_diff(MS * 800) < MS * 50,

@@ -28,9 +28,8 @@ impl Prose {
             _ => json!({"wrong": true}),
         };
         let mut value: Value = serde_json::from_str(&self.text).unwrap_or_default();
-        let first = value
-            .as_object_mut()
-            .and_then(|fields| fields.values_mut().next());
+        let fields = value.as_object_mut();
+        let first = fields.and_then(|fields| fields.values_mut().next());
         match first {
             Some(field) => *field = other(field),
             None => value = other(&value),
@@ -64,11 +63,8 @@ pub(super) fn vector(text: &str, seed: u64, dimensions: usize) -> String {
     let mut random = random(text, seed);
     let draw = |_| random.random_range(-1.0..1.0);
     let numbers: Vec<f64> = (0..dimensions).map(draw).collect();
-    let length = numbers
-        .iter()
-        .map(|number| number * number)
-        .sum::<f64>()
-        .sqrt();
+    let squares = numbers.iter().map(|number| number * number);
+    let length = squares.sum::<f64>().sqrt();
     let mut json = String::with_capacity(dimensions * 10 + 2);
     for number in numbers {
         json.push(if json.is_empty() { '[' } else { ',' });
@@ -108,27 +104,26 @@ struct Example<'a> {
 }
 
 impl Example<'_> {
-    /// References may go in circles: below this depth a value is null.
+    /// References may go in circles: below this depth, only what must be there is made.
+    const DEEP: usize = 5;
+    /// Below this depth a value is null: the schema demands an endless one.
     const DEEPEST: usize = 20;
 
     fn of(&self, part: &Value, depth: usize) -> Value {
-        if depth > Self::DEEPEST {
-            return Value::Null;
-        }
-        let reference = part["$ref"]
-            .as_str()
-            .and_then(|place| place.strip_prefix('#'));
-        if let Some(there) = reference.and_then(|place| self.schema.pointer(place)) {
-            return self.of(there, depth + 1);
-        }
-        let choices = ["enum", "anyOf", "oneOf"].map(|name| part[name].as_array());
-        match (choices, part.get("const")) {
-            ([Some(values), ..], _) => values.first().cloned().unwrap_or_default(),
-            (_, Some(value)) => value.clone(),
-            ([_, Some(parts), _] | [_, _, Some(parts)], _) if !parts.is_empty() => {
-                self.of(&parts[0], depth + 1)
-            }
-            _ => self.typed(part, depth),
+        let reference = part["$ref"].as_str();
+        let there = reference.and_then(|place| self.schema.pointer(place.strip_prefix('#')?));
+        let choice = |name: &&str| {
+            let choices = part[*name].as_array()?;
+            let is_end = |choice: &&Value| depth > Self::DEEP && choice["type"] == "null";
+            choices.iter().find(is_end).or(choices.first())
+        };
+        let fixed = part.get("const").or(choice(&"enum"));
+        let instead = there.or_else(|| ["anyOf", "oneOf", "allOf"].iter().find_map(choice));
+        match (fixed, instead) {
+            _ if depth > Self::DEEPEST => Value::Null,
+            (Some(value), _) => value.clone(),
+            (None, Some(part)) => self.of(part, depth + 1),
+            (None, None) => self.typed(part, depth),
         }
     }
 
@@ -138,31 +133,34 @@ impl Example<'_> {
         let number = random(self.topic, self.seed).random_range(0..100_u32);
         let low = part["minimum"].as_f64().unwrap_or(0.0);
         let high = part["maximum"].as_f64().unwrap_or(low + 100.0);
+        let is_deep = depth > Self::DEEP;
         match kind {
             Some("integer") => ((low + f64::from(number)).min(high) as i64).into(),
             Some("number") => (low + f64::from(number)).min(high).into(),
             Some("boolean") => (number % 2 == 0).into(),
             Some("null") => Value::Null,
             Some("array") => {
-                let count = least("minItems").clamp(1, 100);
-                (0..count)
-                    .map(|_| self.of(&part["items"], depth + 1))
-                    .collect()
+                let count = least("minItems").clamp(u64::from(!is_deep), 100);
+                let items = (0..count).map(|_| self.of(&part["items"], depth + 1));
+                items.collect()
             }
             _ if kind == Some("object") || part["properties"].is_object() => {
+                let required = part["required"].as_array();
+                let needs = |name: &String| required.is_some_and(|all| all.contains(&json!(name)));
                 let fields = part["properties"].as_object().into_iter().flatten();
+                let fields = fields.filter(|(name, _)| !is_deep || needs(name));
                 let made = fields.map(|(name, field)| (name.clone(), self.of(field, depth + 1)));
                 made.collect::<Map<_, _>>().into()
             }
             _ => {
                 let most = part["maxLength"].as_u64().unwrap_or(80) as usize;
-                let text = format!("[practice] {}", heading(self.topic));
                 let width = least("minLength").min(10_000) as usize;
-                let text: String = format!("{text:<width$}")
-                    .chars()
+                let text = format!("[practice] {}", heading(self.topic));
+                let text = format!("{text:<width$}");
+                text.chars()
                     .take(most.max(width))
-                    .collect();
-                text.into()
+                    .collect::<String>()
+                    .into()
             }
         }
     }
@@ -243,5 +241,27 @@ mod tests {
         let vector: Vec<f64> = serde_json::from_str(&vector("bees", 7, 64)).unwrap();
         assert_eq!(vector.len(), 64);
         assert!((vector.iter().map(|part| part * part).sum::<f64>() - 1.0).abs() < 1e-3);
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn an_example_fits_its_schema_also_where_that_refers_to_itself() {
+        let text = json!({"type": "string"});
+        let branch = json!({"$ref": "#/$defs/tree"});
+        let tree = json!({"type": "object", "properties": {"name": text, "left": branch, "right": branch},
+            "required": ["name"]});
+        let end = json!({"anyOf": [{"$ref": "#"}, {"type": "null"}]});
+        let many = json!({"type": "array", "items": {"$ref": "#"}});
+        for schema in [
+            json!({"$ref": "#/$defs/tree", "$defs": {"tree": tree}}),
+            json!({"type": "object", "properties": {"next": end}, "required": ["next"]}),
+            json!({"type": "object", "properties": {"all": many}, "required": ["all"]}),
+            json!({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"type": "integer"}}}),
+        ] {
+            let example = example(&schema, "bees", 7);
+            assert!(example.len() < 10_000, "{schema}");
+            let value = serde_json::from_str(&example).unwrap();
+            assert!(jsonschema::is_valid(&schema, &value), "{schema}: {example}");
+        }
     }
 }

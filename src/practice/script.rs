@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::apis::{Dialect, Provider};
+use super::apis::Dialect;
 use super::errors::Problem;
 use super::limits::OverLimit;
 use super::prose::Prose;
@@ -94,8 +94,7 @@ impl Reply {
                 WireReply::new(200, dialect.completion(&question, &Prose::whole(text), 0))
             }
             (Content::Problem(problem), dialect) => {
-                let provider = dialect.map_or(Provider::OpenAi, Dialect::provider);
-                provider.error(&problem, true)
+                dialect.unwrap_or(Dialect::Chat).error(&problem, true)
             }
         };
         reply.headers.extend(self.headers);

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::ServerOptions;
-use super::apis::{Dialect, MODEL, Provider, Question};
+use super::apis::{Dialect, MODEL, Question};
 use super::batches::BatchStore;
 use super::connections::{Connections, Serve};
 use super::errors::Problem;
@@ -141,15 +141,14 @@ impl Service {
             }
         };
         seen.is_out_of_credit = matches!(result, Err(Problem::NoCredit));
-        let provider = dialect.provider();
         let hints = self.options.hints;
-        let error = |problem| provider.error(&problem, hints);
+        let error = |problem| dialect.error(&problem, hints);
         let mut reply = result.map_or_else(error, |body| WireReply::new(200, body));
         seen.status = reply.status;
         let mut state = self.state.lock();
         state.stats.count(seen);
         let left = hints.then(|| state.admission.left(seen.key, Instant::now()));
-        let headers = provider.headers(number, &left.unwrap_or_default());
+        let headers = dialect.headers(number, &left.unwrap_or_default());
         reply.headers.extend(headers);
         reply.fault = seen.fault;
         let name = seen.fault.map(InjectedFault::name);
@@ -254,7 +253,7 @@ impl Serve for Service {
     }
 
     fn refusal(&self, status: u16, reason: &str) -> WireReply {
-        Provider::OpenAi.error(&Problem::Invalid(status, reason.to_owned()), false)
+        Dialect::Chat.error(&Problem::Invalid(status, reason.to_owned()), false)
     }
 }
 
@@ -266,13 +265,13 @@ fn page(body: &Value) -> WireReply {
 fn other(method: &str, path: &str, is_api: bool) -> WireReply {
     let (status, message) = match (method, path) {
         ("GET", "/v1/models") => {
-            let model =
-                json!({"id": MODEL, "object": "model", "created": 0, "owned_by": "paceline"});
+            let (object, owner) = ("model", "paceline");
+            let model = json!({"id": MODEL, "object": object, "created": 0, "owned_by": owner});
             return page(&json!({"object": "list", "data": [model]}));
         }
         (_, "/v1/models" | "/health" | "/stats") => (405, "this path takes GET"),
         _ if is_api => (405, "this path takes POST"),
         _ => (404, "there is nothing at this path"),
     };
-    Provider::OpenAi.error(&Problem::Invalid(status, message.to_owned()), false)
+    Dialect::Chat.error(&Problem::Invalid(status, message.to_owned()), false)
 }

@@ -105,7 +105,8 @@ impl StatsKeeper {
     pub(super) fn page(&self, with_arrivals: bool) -> Value {
         let mut page = json!(self.stats());
         if with_arrivals {
-            let row = |call: &CallSeen| json!([call.at.as_secs_f64() * 1e3, call.status, call.key]);
+            let ms = |call: &CallSeen| call.at.as_secs_f64() * 1e3;
+            let row = |call: &CallSeen| json!([ms(call), call.status, call.key]);
             page["arrival_list"] = self.calls.iter().map(row).collect();
         }
         page

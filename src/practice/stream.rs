@@ -44,10 +44,8 @@ fn chat(mut body: Value) -> String {
         let choice = json!({"index": 0, "delta": delta, "finish_reason": reason});
         chunk(json!([choice]), &Value::Null)
     };
-    let mut events = part(
-        json!({"role": message["role"], "content": ""}),
-        &Value::Null,
-    );
+    let role = json!({"role": message["role"], "content": ""});
+    let mut events = part(role, &Value::Null);
     for content in parts(&message["content"]) {
         events += &part(json!({"content": content}), &Value::Null);
     }
@@ -73,37 +71,37 @@ fn responses(body: &Value) -> String {
 }
 
 fn messages(mut body: Value) -> String {
-    let content = body["content"].take();
+    let mut block = body["content"][0].take();
     let output = json!({"output_tokens": body["usage"]["output_tokens"]});
     let end = json!({"stop_reason": body["stop_reason"].take(), "stop_sequence": null});
     body["content"] = json!([]);
     body["usage"]["output_tokens"] = 1.into();
+    let is_tool = block["type"] == "tool_use";
+    let (field, empty) = if is_tool {
+        ("input", json!({}))
+    } else {
+        ("text", json!(""))
+    };
+    let whole = std::mem::replace(&mut block[field], empty);
+    let whole = if is_tool {
+        json!(whole.to_string())
+    } else {
+        whole
+    };
+    let (field, kind) = match is_tool {
+        true => ("partial_json", "input_json_delta"),
+        false => ("text", "text_delta"),
+    };
     let mut events = named("message_start", json!({"message": body})) + &named("ping", json!({}));
-    for (index, block) in content.as_array().into_iter().flatten().enumerate() {
-        let mut block = block.clone();
-        let (field, kind, whole) = match block["type"] == "tool_use" {
-            true => {
-                let input = block["input"].to_string();
-                block["input"] = json!({});
-                ("partial_json", "input_json_delta", input.into())
-            }
-            false => {
-                let text = block["text"].take();
-                block["text"] = "".into();
-                ("text", "text_delta", text)
-            }
-        };
-        let start = json!({"index": index, "content_block": block});
-        events += &named("content_block_start", start);
-        for part in parts(&whole) {
-            let delta = json!({"type": kind, field: part});
-            events += &named(
-                "content_block_delta",
-                json!({"index": index, "delta": delta}),
-            );
-        }
-        events += &named("content_block_stop", json!({"index": index}));
+    events += &named(
+        "content_block_start",
+        json!({"index": 0, "content_block": block}),
+    );
+    for part in parts(&whole) {
+        let delta = json!({"type": kind, field: part});
+        events += &named("content_block_delta", json!({"index": 0, "delta": delta}));
     }
+    events += &named("content_block_stop", json!({"index": 0}));
     events += &named("message_delta", json!({"delta": end, "usage": output}));
     events + &named("message_stop", json!({}))
 }

@@ -36,8 +36,12 @@ pub(crate) struct WireRequest {
 impl WireRequest {
     /// The value of the first header with this name (in lower case), if it is text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let (_, value) = self.headers.iter().find(|(other, _)| other == name)?;
-        std::str::from_utf8(value).ok()
+        std::str::from_utf8(self.value(name)?).ok()
+    }
+
+    fn value(&self, name: &str) -> Option<&[u8]> {
+        let found = self.headers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_slice())
     }
 
     /// Whether a header has this value, in whatever case.
@@ -132,13 +136,8 @@ fn parse_head(head: &[u8], arrived: Instant) -> io::Result<WireRequest> {
 /// Refuses what two servers could read as two different requests (RFC 9112, sections 3.2 and 6.3), and a path that would
 /// become a part of the host's name behind an address.
 fn unambiguous(request: WireRequest) -> io::Result<WireRequest> {
-    let count = |name: &str| {
-        request
-            .headers
-            .iter()
-            .filter(|(other, _)| other == name)
-            .count()
-    };
+    let names = || request.headers.iter().map(|(name, _)| name.as_str());
+    let count = |name: &str| names().filter(|other| *other == name).count();
     let framing = ["content-length", "transfer-encoding"];
     match () {
         () if framing.into_iter().map(count).sum::<usize>() > 1 => Err(malformed("the length")),
@@ -149,23 +148,20 @@ fn unambiguous(request: WireRequest) -> io::Result<WireRequest> {
 }
 
 fn read_body(request: &WireRequest, reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let value = |name: &str| {
-        let mut headers = request.headers.iter();
-        headers.find_map(|(other, value)| (other == name).then_some(value.as_slice()))
-    };
-    match value("transfer-encoding") {
+    let mut body = Vec::new();
+    match request.value("transfer-encoding") {
         Some(coding) if coding.eq_ignore_ascii_case(b"chunked") => return read_chunks(reader),
         Some(_) => return Err(malformed("transfer-encoding")),
         None => {}
     }
-    let length = value("content-length").unwrap_or(b"0");
-    let length = std::str::from_utf8(length)
-        .ok()
-        .filter(|length| !length.starts_with('+'));
+    let length = std::str::from_utf8(request.value("content-length").unwrap_or(b"0"));
+    let length = length.ok().filter(|length| !length.starts_with('+'));
     let length = length.and_then(|length| length.parse().ok());
-    let mut body = Vec::new();
-    let length = length.ok_or_else(|| malformed("content-length"))?;
-    read_exactly(reader, length, &mut body)?;
+    read_exactly(
+        reader,
+        length.ok_or_else(|| malformed("content-length"))?,
+        &mut body,
+    )?;
     Ok(body)
 }
 
@@ -191,11 +187,8 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
             while read_line(reader)? != b"\r\n" {}
             return Ok(body);
         }
-        read_exactly(
-            reader,
-            usize::try_from(size).unwrap_or(usize::MAX),
-            &mut body,
-        )?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        read_exactly(reader, size, &mut body)?;
         if read_line(reader)? != b"\r\n" {
             return Err(malformed("a chunk"));
         }
@@ -206,11 +199,8 @@ fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
 fn read_line(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     reader.by_ref().take(1024).read_until(b'\n', &mut line)?;
-    if line.ends_with(b"\n") {
-        Ok(line)
-    } else {
-        Err(malformed("a chunk"))
-    }
+    let is_whole = line.ends_with(b"\n");
+    is_whole.then_some(line).ok_or_else(|| malformed("a chunk"))
 }
 
 /// A response as it is sent.
@@ -248,11 +238,7 @@ impl WireReply {
         let torn = [InjectedFault::Truncated, InjectedFault::Stalled].map(Some);
         let is_torn = torn.contains(&self.fault);
         let keep_alive = keep_alive && !is_torn;
-        let missing = if is_torn {
-            self.body.len().div_ceil(2)
-        } else {
-            0
-        };
+        let missing = usize::from(is_torn) * self.body.len().div_ceil(2);
         let head = self.head(keep_alive);
         let mut bytes = self.body;
         bytes.insert_str(0, &head);

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::{InputRow, Reading, short};
-use crate::api::{Row, is_url, text_of};
+use crate::api::{ApiKind, Row, is_url, text_of};
 
 /// Parameters that a row may have of its own.
 const SETTINGS: [&str; 4] = ["model", "system", "max_tokens", "temperature"];
@@ -71,7 +71,7 @@ pub(super) fn row(row: &InputRow, reading: &Reading) -> Result<Row, String> {
         asked.settings.shift_remove("model");
     }
     if !reading.api_path.is_empty() && !asked.is_plain() {
-        asked.check(&reading.api_path)?;
+        asked.check(ApiKind::of_path(&reading.api_path))?;
     }
     Ok(asked)
 }

@@ -1,10 +1,12 @@
 //! Streams as the APIs send them, and as they arrive: cut anywhere, in every dialect of lines.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::super::request::with_fields;
 use super::*;
-use crate::api::{Usage, usage_of};
+use crate::api::{Client, Params, StreamLimits, Usage, usage_of};
 
 const CHAT: &str = "/chat/completions";
 const RESPONSES: &str = "/responses";
@@ -286,9 +288,16 @@ fn a_line_and_an_answer_have_a_largest_size() {
 
 #[test]
 fn a_request_asks_for_a_stream_unless_it_says_something_else() {
-    let asked = |style, request: Value| -> Value {
-        let request = with_fields(asking(style), request.to_string().as_bytes()).unwrap();
-        serde_json::from_slice(&request).unwrap()
+    let asked = |kind: ApiKind, request: Value| -> Value {
+        let limits = StreamLimits {
+            first_token: Duration::MAX,
+            idle: Duration::MAX,
+            meter: Arc::default(),
+        };
+        let client = Client::new(kind.api(), None, None, Params::default());
+        let client = client.streaming(limits).unwrap();
+        let asked = client.asking(request.to_string().as_bytes());
+        asked.map_or(request, |asked| serde_json::from_slice(&asked).unwrap())
     };
     let chat = asked(ApiKind::Chat, json!({"model": "m"}));
     assert_eq!(
@@ -299,6 +308,18 @@ fn a_request_asks_for_a_stream_unless_it_says_something_else() {
     assert_eq!(asked(ApiKind::Chat, own.clone()), own);
     assert_eq!(asked(ApiKind::Messages, json!({})), json!({"stream": true}));
     assert_eq!(asked(ApiKind::Gemini, json!({})), json!({}));
+}
+
+#[test]
+fn an_event_of_many_lines_is_read_once() {
+    let event = json!({"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]});
+    let pretty = serde_json::to_string_pretty(&event).unwrap();
+    let stream = format!("data: {}\n\n", pretty.replace('\n', "\ndata: "));
+    let body = whole(CHAT, &stream).unwrap();
+    assert_eq!(body["choices"][0]["message"]["content"], "Hi");
+    // Read again after each line, this would take hours.
+    let endless = format!("data: [\n{}", "data: 0,\n".repeat(100_000));
+    assert!(assembled(CHAT, [endless.as_bytes()], LIMIT).is_err());
 }
 
 proptest! {

@@ -3,28 +3,15 @@
 use serde_json::{Value, json};
 
 use super::super::ApiKind::Messages;
-use super::super::{Api, Key, Params, Usage};
+use super::super::{Api, Key, Usage};
+use super::{assert_no_answer, assert_read, params_with, plain_params};
 
 #[test]
 fn the_most_tokens_are_always_said_and_the_system_message_is_a_field() {
-    let plain = Params {
-        model: "m".into(),
-        ..Params::default()
-    };
     let messages = json!([{"role": "user", "content": "Why?"}]);
     let expected = json!({"model": "m", "max_tokens": 4096, "messages": messages});
-    assert_eq!(Messages.body("Why?", &plain), expected);
-    let extra = json!({"top_k": 5, "thinking": {"type": "enabled"}})
-        .as_object()
-        .unwrap()
-        .clone();
-    let params = Params {
-        system: Some("Be brief.".into()),
-        max_tokens: Some(9),
-        temperature: Some(0.5),
-        extra,
-        ..plain
-    };
+    assert_eq!(Messages.body("Why?", &plain_params()), expected);
+    let params = params_with(json!({"top_k": 5, "thinking": {"type": "enabled"}}));
     let expected = json!({"model": "m", "max_tokens": 9, "messages": messages, "system": "Be brief.",
         "temperature": 0.5, "top_k": 5, "thinking": {"type": "enabled"}});
     assert_eq!(Messages.body("Why?", &params), expected);
@@ -76,33 +63,19 @@ fn the_text_is_that_of_the_blocks_and_the_reason_is_in_the_usual_words() {
         (json!([]), json!("pause_turn"), "", Some("pause_turn")),
         (json!([]), json!(null), "", None),
     ];
-    for (content, stop_reason, text, reason) in table {
-        let body = json!({"type": "message", "role": "assistant", "content": content, "stop_reason": stop_reason});
-        let completion = Messages.completion(&body.to_string()).unwrap();
-        assert_eq!(
-            (
-                completion.text.as_str(),
-                completion.finish_reason.as_deref()
-            ),
-            (text, reason),
-            "{body}"
-        );
-    }
+    let bodies = table.map(|(content, stop_reason, text, reason)| {
+        let body = json!({"type": "message", "content": content, "stop_reason": stop_reason});
+        (body, text, reason)
+    });
+    assert_read(&Messages, bodies);
 }
 
 #[test]
 fn what_has_no_blocks_is_no_answer() {
     let error =
         json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
-    for body in [
-        error,
-        json!({}),
-        json!([]),
-        json!(null),
-        json!({"content": "text"}),
-    ] {
-        assert_eq!(Messages.completion(&body.to_string()), None, "{body}");
-    }
+    let text = json!({"content": "text"});
+    assert_no_answer(&Messages, [error, json!({}), json!([]), json!(null), text]);
 }
 
 #[test]

@@ -3,29 +3,14 @@
 use serde_json::{Value, json};
 
 use super::super::ApiKind::Responses;
-use super::super::{Api, Params, Usage};
+use super::super::{Api, Usage};
+use super::{assert_no_answer, assert_read, params_with, plain_params};
 
 #[test]
 fn each_parameter_has_its_name_in_the_body() {
-    let plain = Params {
-        model: "m".into(),
-        ..Params::default()
-    };
-    assert_eq!(
-        Responses.body("Why?", &plain),
-        json!({"model": "m", "input": "Why?"})
-    );
-    let extra = json!({"store": false, "reasoning": {"effort": "low"}})
-        .as_object()
-        .unwrap()
-        .clone();
-    let params = Params {
-        system: Some("Be brief.".into()),
-        max_tokens: Some(9),
-        temperature: Some(0.5),
-        extra,
-        ..plain
-    };
+    let plain = Responses.body("Why?", &plain_params());
+    assert_eq!(plain, json!({"model": "m", "input": "Why?"}));
+    let params = params_with(json!({"store": false, "reasoning": {"effort": "low"}}));
     let expected = json!({"model": "m", "input": "Why?", "instructions": "Be brief.", "max_output_tokens": 9,
         "temperature": 0.5, "store": false, "reasoning": {"effort": "low"}});
     assert_eq!(Responses.body("Why?", &params), expected);
@@ -87,38 +72,21 @@ fn the_text_is_what_the_messages_say_and_the_reason_is_in_the_usual_words() {
             "stop",
         ),
     ];
-    for (output, mut body, text, reason) in table {
+    let bodies = table.map(|(output, mut body, text, reason)| {
         body["output"] = output.into();
-        let completion = Responses.completion(&body.to_string()).unwrap();
-        assert_eq!(
-            (
-                completion.text.as_str(),
-                completion.finish_reason.as_deref()
-            ),
-            (text, Some(reason)),
-            "{body}"
-        );
-    }
+        (body, text, Some(reason))
+    });
+    assert_read(&Responses, bodies);
 }
 
 #[test]
 fn what_has_failed_or_is_not_done_is_no_answer() {
-    for status in ["failed", "cancelled", "in_progress", "queued"] {
-        assert_eq!(
-            Responses.completion(&json!({"status": status, "output": []}).to_string()),
-            None,
-            "{status}"
-        );
-    }
-    for body in [
-        json!({}),
-        json!([]),
-        json!(null),
-        json!({"output": "text"}),
-        json!({"output": null}),
-    ] {
-        assert_eq!(Responses.completion(&body.to_string()), None, "{body}");
-    }
+    let ends = ["failed", "cancelled", "in_progress", "queued"];
+    let ended = ends.map(|status| json!({"status": status, "output": []}));
+    assert_no_answer(&Responses, ended);
+    let others = [json!({}), json!([]), json!(null), json!({"output": "text"})];
+    assert_no_answer(&Responses, others);
+    assert_no_answer(&Responses, [json!({"output": null})]);
 }
 
 #[test]
