@@ -60,13 +60,9 @@ impl Hints {
     /// How long nothing is allowed, by the limits of which nothing is left.
     #[must_use]
     pub(crate) fn until_reset(&self) -> Option<Duration> {
-        let quotas = [
-            self.requests,
-            self.tokens,
-            self.input_tokens,
-            self.output_tokens,
-        ];
-        let used_up = quotas.iter().filter(|quota| quota.remaining == Some(0));
+        let tokens = [self.tokens, self.input_tokens, self.output_tokens];
+        let quotas = [self.requests].into_iter().chain(tokens);
+        let used_up = quotas.filter(|quota| quota.remaining == Some(0));
         used_up.filter_map(|quota| quota.reset).max()
     }
 

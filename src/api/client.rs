@@ -257,10 +257,8 @@ impl Client {
         /// After the end of a stream, for the end of its body: then the connection can be used again.
         const END: Duration = Duration::from_secs(1);
         let unreached = |error: TransportError| self.unreached(error);
-        let head = self
-            .target
-            .as_ref()
-            .map_err(|error| unreached(error.clone()))?;
+        let head = self.target.as_ref();
+        let head = head.map_err(|error| unreached(error.clone()))?;
         let asking = self.asking(request);
         let streams = self.stream.as_ref();
         let sent = || {
@@ -405,11 +403,9 @@ impl Client {
         mut response: HttpResponse,
     ) -> Result<Answer, CallError> {
         let body = std::mem::take(&mut response.body);
-        let is_success = (200..300).contains(&response.status);
-        let read = if is_success {
-            self.completion(body)
-        } else {
-            Err(body)
+        let read = match response.status {
+            200..300 => self.completion(body),
+            _ => Err(body),
         };
         let (completion, body) = match read {
             Ok(read) => read,
@@ -448,9 +444,12 @@ impl Client {
     }
 
     fn failure(&self, response: &HttpResponse) -> CallError {
-        let error = self
-            .api
-            .failure(response.status, &response.headers, &response.body);
+        let HttpResponse {
+            status,
+            headers,
+            body,
+        } = response;
+        let error = self.api.failure(*status, headers, body);
         self.warn_once(&error.hints);
         error
     }

@@ -124,23 +124,16 @@ impl CallError {
 
     /// The failure of a call at the flex tier. If the tier has no capacity (OpenAI: 429 `resource_unavailable`, Groq: 498
     /// `capacity_exceeded`), that says nothing about the rate.
-    pub(super) fn at_flex(self) -> Self {
+    pub(super) fn at_flex(mut self) -> Self {
         let said = format!("{} {}", self.code, self.message).to_lowercase();
         let said = said.replace('_', " ");
-        let words = [
-            "resource unavailable",
-            "resources unavailable",
-            "capacity exceeded",
-        ];
+        let is_short = |of: &str| said.contains(&format!("{of} unavailable"));
         let is_it =
-            self.class == Class::RateLimited && words.iter().any(|words| said.contains(words));
-        match is_it {
-            true => CallError {
-                code: NO_CAPACITY.to_owned(),
-                ..self
-            },
-            false => self,
+            is_short("resource") || is_short("resources") || said.contains("capacity exceeded");
+        if is_it && self.class == Class::RateLimited {
+            self.code = NO_CAPACITY.to_owned();
         }
+        self
     }
 
     /// Whether the flex tier had no capacity for the call.
@@ -171,21 +164,19 @@ impl CallError {
     /// How the call ended, in the word of the records.
     #[must_use]
     pub(crate) fn outcome(&self) -> CallOutcome {
+        let is_cut = self.maybe_billed || self.status.is_none();
         match (self.class, self.status) {
             _ if self.code == EXPIRED => CallOutcome::Expired,
             _ if self.code == CANCELLED => CallOutcome::Cancelled,
-            (Class::RateLimited, _) if self.is_without_capacity() => CallOutcome::NoCapacity,
+            _ if self.is_without_capacity() => CallOutcome::NoCapacity,
             (Class::RateLimited, _) => CallOutcome::RateLimited,
             (Class::Rejected, Some(200..300)) if self.code == MISFIT => CallOutcome::Misfit,
             (Class::Rejected, _) => CallOutcome::Rejected,
             (Class::Fatal, _) => CallOutcome::Fatal,
-            (Class::Fault, _) if self.maybe_billed && self.code == TIMEOUT => CallOutcome::Timeout,
-            (Class::Fault, _) if self.maybe_billed && self.code == BROKEN => {
-                CallOutcome::Connection
-            }
+            (Class::Fault, _) if is_cut && self.code == TIMEOUT => CallOutcome::Timeout,
+            (Class::Fault, Some(_)) if is_cut && self.code == BROKEN => CallOutcome::Connection,
             (Class::Fault, Some(200..300)) => CallOutcome::Unreadable,
             (Class::Fault, Some(_)) => CallOutcome::ServerError,
-            (Class::Fault, None) if self.code == TIMEOUT => CallOutcome::Timeout,
             (Class::Fault, None) => CallOutcome::Connection,
         }
     }
@@ -248,6 +239,9 @@ impl CallError {
         let until_reset = until_reset.filter(|_| class == Class::RateLimited);
         let code = said.code.filter(|_| cause != Cause::TooLarge);
         let text = said.message.filter(|_| body.is_some());
+        let kept = body
+            .map(Json::from)
+            .or_else(|| unreadable(came_with, bytes));
         CallError {
             class,
             code: code.unwrap_or_else(|| default_code(status, cause).to_owned()),
@@ -257,10 +251,7 @@ impl CallError {
             retry_after: hints.retry_after.or(until_reset),
             hints: Box::new(hints),
             maybe_billed: false,
-            body: body
-                .map(Json::from)
-                .or_else(|| unreadable(came_with, bytes))
-                .map(Box::new),
+            body: kept.map(Box::new),
         }
     }
 
@@ -376,13 +367,9 @@ fn default_code(status: u16, cause: Cause) -> &'static str {
 /// a few lines, and a parsed body takes up to 30 times its size.
 fn json(body: &[u8]) -> Option<Value> {
     const LARGEST: usize = 1 << 20;
-    if body.len() > LARGEST {
-        return None;
-    }
-    let as_it_came = serde_json::from_slice(body);
-    as_it_came
-        .or_else(|_| serde_json::from_str(&repaired(body)))
-        .ok()
+    let body = Some(body).filter(|body| body.len() <= LARGEST)?;
+    let as_it_came = serde_json::from_slice(body).ok();
+    as_it_came.or_else(|| serde_json::from_str(&repaired(body)).ok())
 }
 
 /// The beginning of a failure's body, which may be a text or a page that says when to come back.

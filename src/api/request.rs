@@ -34,19 +34,18 @@ impl ApiKind {
             _ => text.as_str().into(),
         });
         put(&mut body, system, text);
-        let mut config = Value::Null;
-        let options = if self == Gemini {
-            &mut config
-        } else {
-            &mut body
-        };
-        put(options, most, params.max_tokens.map(Value::from));
-        put(options, temperature, params.temperature.map(Value::from));
+        let mut options = Value::Null;
+        put(&mut options, most, params.max_tokens.map(Value::from));
         put(
-            &mut body,
-            "generationConfig",
-            Some(config).filter(Value::is_object),
+            &mut options,
+            temperature,
+            params.temperature.map(Value::from),
         );
+        match options {
+            Value::Object(_) if self == Gemini => body["generationConfig"] = options,
+            Value::Object(options) => join(&mut body, &options),
+            _ => {}
+        }
         join(&mut body, &params.extra);
         body
     }
@@ -88,10 +87,10 @@ impl ApiKind {
     fn message(self, mut message: Value) -> Value {
         let is_model = message["role"] == "assistant";
         let content = match message["content"].take() {
-            Value::Array(parts) => parts
-                .into_iter()
-                .map(|part| self.part(part, is_model))
-                .collect(),
+            Value::Array(parts) => {
+                let parts = parts.into_iter();
+                parts.map(|part| self.part(part, is_model)).collect()
+            }
             Value::String(text) if self == Gemini => json!([{"text": text}]),
             other => other,
         };
@@ -104,11 +103,7 @@ impl ApiKind {
 
     /// A part of a message; parts that are unknown stay as they are.
     fn part(self, part: Value, is_model: bool) -> Value {
-        let kind = if is_model {
-            "output_text"
-        } else {
-            "input_text"
-        };
+        let kind = ["input_text", "output_text"][usize::from(is_model)];
         match (self, part["type"].as_str()) {
             (Responses, Some("text")) => json!({"type": kind, "text": part["text"]}),
             (Gemini, Some("text")) => json!({"text": part["text"]}),
@@ -119,9 +114,8 @@ impl ApiKind {
     /// A part with a file, or the address of one, if this API writes it in another way than chat completions.
     fn file(self, part: &Value) -> Option<Value> {
         let url = part["image_url"]["url"].as_str()?;
-        let data = url
-            .strip_prefix("data:")
-            .and_then(|rest| rest.split_once(";base64,"));
+        let data = url.strip_prefix("data:");
+        let data = data.and_then(|rest| rest.split_once(";base64,"));
         let is_pdf = match data {
             Some((mime, _)) => mime == "application/pdf",
             None => url.to_lowercase().ends_with(".pdf"),

@@ -29,10 +29,9 @@ impl Secrets {
     const HIDDEN: &str = "…";
 
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
-        let (long, short): (Vec<_>, Vec<_>) = secrets
-            .into_iter()
-            .filter(|secret| !secret.is_empty())
-            .partition(|secret| secret.len() >= Self::SHORTEST);
+        let secrets = secrets.into_iter().filter(|secret| !secret.is_empty());
+        let (long, short): (Vec<_>, Vec<_>) =
+            secrets.partition(|secret| secret.len() >= Self::SHORTEST);
         let mut forms: Vec<_> = long.into_iter().flat_map(forms).collect();
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms.dedup();
@@ -72,10 +71,8 @@ impl Secrets {
     fn without(&self, bytes: &[u8], hidden: &str, is_failure: bool) -> Option<Vec<u8>> {
         let short = self.short.iter().filter(|_| is_failure);
         let short = short.map(|secret| (secret, is_called_a_key as IsSecret));
-        let forms = self
-            .forms
-            .iter()
-            .map(|secret| (secret, (|_, _| true) as IsSecret));
+        let any: IsSecret = |_, _| true;
+        let forms = self.forms.iter().map(|secret| (secret, any));
         let mut result: Option<Vec<u8>> = None;
         for (secret, is_it) in forms.chain(short) {
             let bytes = result.as_deref().unwrap_or(bytes);
@@ -103,10 +100,8 @@ fn is_called_a_key(text: &[u8], place: Range<usize>) -> bool {
     ];
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric();
     let before = &text[..place.start];
-    let end = before
-        .iter()
-        .rposition(is_letter)
-        .map_or(0, |last| last + 1);
+    let last = before.iter().rposition(is_letter);
+    let end = last.map_or(0, |last| last + 1);
     let start = before[..end].iter().rposition(|byte| !is_letter(byte));
     let word = before[start.map_or(0, |gap| gap + 1)..end].to_ascii_lowercase();
     let stands_alone = end < place.start && !text.get(place.end).is_some_and(is_letter);

@@ -57,9 +57,8 @@ fn text_of(value: &Value) -> String {
 /// The fields of an object as headers.
 fn headers_in(fields: &Value) -> Vec<(String, String)> {
     let fields = fields.as_object().into_iter().flatten();
-    fields
-        .map(|(name, value)| (name.to_lowercase(), text_of(value)))
-        .collect()
+    let header = |(name, value): (&String, _)| (name.to_lowercase(), text_of(value));
+    fields.map(header).collect()
 }
 
 /// Shows each part of a body with the name of its field, however deep it stands, also in a JSON text, until `look` finds
@@ -79,9 +78,10 @@ fn find<T>(
 ) -> Option<T> {
     let depth = depth.checked_sub(1)?;
     look(name, part).or_else(|| match part {
-        Value::Object(fields) => fields
-            .iter()
-            .find_map(|(name, part)| find(name, part, depth, look)),
+        Value::Object(fields) => {
+            let mut fields = fields.iter();
+            fields.find_map(|(name, part)| find(name, part, depth, look))
+        }
         Value::Array(parts) => parts.iter().find_map(|part| find(name, part, depth, look)),
         Value::String(text) => find("", &nested(text)?, depth, look),
         _ => None,

@@ -59,7 +59,7 @@ const FILE_TOKENS: u32 = 1000;
 struct Turn {
     is_user: bool,
     text: String,
-    /// Files beside the text.
+    /// The tokens of the files beside the text.
     files: u32,
 }
 
@@ -125,9 +125,7 @@ impl Dialect {
         let framing = if self == Dialect::Embeddings { 0 } else { 4 }; // about what a turn costs
         let texts = turns.iter().map(|turn| &turn.text).chain(&others);
         let costs = texts.map(|text| tokens(text).saturating_add(framing));
-        let files = turns
-            .iter()
-            .map(|turn| turn.files.saturating_mul(FILE_TOKENS));
+        let files = turns.iter().map(|turn| turn.files);
         let dimensions = body["dimensions"].as_u64().unwrap_or(8);
         Ok(Question {
             input: costs.chain(files).fold(0, u32::saturating_add),
@@ -256,9 +254,8 @@ fn schema(body: &Value) -> Option<&Value> {
     let forced_tool = || {
         let name = body.pointer("/tool_choice/name")?;
         let mut tools = body["tools"].as_array()?.iter();
-        tools
-            .find(|tool| tool["name"] == *name)?
-            .get("input_schema")
+        let tool = tools.find(|tool| tool["name"] == *name)?;
+        tool.get("input_schema")
     };
     let given = places.iter().find_map(|place| body.pointer(place));
     given.or_else(forced_tool)
@@ -267,20 +264,18 @@ fn schema(body: &Value) -> Option<&Value> {
 /// `/v1beta/models/NAME:generateContent`, and its relatives.
 fn is_gemini(path: &str) -> bool {
     let rest = path.strip_prefix("/v1beta/").or(path.strip_prefix("/v1/"));
-    let (model, call) = rest
-        .and_then(|rest| rest.rsplit_once(':'))
-        .unwrap_or_default();
+    let call = rest.and_then(|rest| rest.rsplit_once(':'));
+    let (model, call) = call.unwrap_or_default();
     let is_in = |folder: &&str| model.starts_with(*folder);
     ["models/", "tunedModels/"].iter().any(is_in)
         && ["generateContent", "streamGenerateContent"].contains(&call)
 }
 
-/// How many parts of a message are files.
+/// The tokens of the parts of a message that are files.
 fn files(content: &Value) -> u32 {
     let parts = content.as_array().into_iter().flatten();
-    parts
-        .filter(|part| part.is_object() && part["text"].is_null())
-        .count() as u32
+    let files = parts.filter(|part| part.is_object() && part["text"].is_null());
+    (files.count() as u32).saturating_mul(FILE_TOKENS)
 }
 
 /// The text of a field that is a string, or a list of parts of which some have a text.
@@ -288,10 +283,8 @@ fn text(field: &Value) -> Option<String> {
     let Value::Array(parts) = field else {
         return field.as_str().map(str::to_owned);
     };
-    let texts: Vec<_> = parts
-        .iter()
-        .filter_map(|part| part["text"].as_str())
-        .collect();
+    let texts = parts.iter().filter_map(|part| part["text"].as_str());
+    let texts: Vec<_> = texts.collect();
     (!texts.is_empty()).then(|| texts.concat())
 }
 

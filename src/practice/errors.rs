@@ -91,11 +91,7 @@ impl Dialect {
         if self == Dialect::Gemini {
             return Vec::new();
         }
-        let id = if is_anthropic {
-            "request-id"
-        } else {
-            "x-request-id"
-        };
+        let id = ["x-request-id", "request-id"][usize::from(is_anthropic)];
         let whole = if is_anthropic { instant } else { spell };
         let stated = |left: &Headroom| {
             let name = |part| match is_anthropic {
@@ -109,9 +105,8 @@ impl Dialect {
             ]
         };
         let number = (id.to_owned(), format!("req_{number:012x}"));
-        iter::once(number)
-            .chain(limits.iter().flat_map(stated))
-            .collect()
+        let limits = limits.iter().flat_map(stated);
+        iter::once(number).chain(limits).collect()
     }
 }
 

@@ -122,10 +122,9 @@ impl From<WireRequest> for ReceivedRequest {
     fn from(request: WireRequest) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let headers = request.headers.iter().rev(); // of one name, the last that is collected stays
+        let headers = headers.map(|(name, value)| (name.clone(), text(value)));
         ReceivedRequest {
-            headers: headers
-                .map(|(name, value)| (name.clone(), text(value)))
-                .collect(),
+            headers: headers.collect(),
             method: request.method,
             path: request.path,
             body: text(&request.body),
@@ -166,8 +165,9 @@ impl RequestLog {
     }
 
     pub(super) fn to_vec(&self) -> Vec<ReceivedRequest> {
-        let kept = self.kept.iter();
-        kept.map(|request| ReceivedRequest::clone(request))
+        self.kept
+            .iter()
+            .map(|request| (**request).clone())
             .collect()
     }
 }
