@@ -128,13 +128,11 @@ impl Admission {
                 burst,
                 gcra: Gcra::new(rate(amount, burst), self.started),
             };
-            let Limits {
-                rpm, tpm, burst, ..
-            } = self.limits;
+            let Limits { rpm, tpm, .. } = self.limits;
             let tokens = tpm.map(|tpm| limit("tokens", tpm, tpm));
-            let requests = rpm.map(|rpm| limit("requests", rpm, burst));
-            self.accounts
-                .push(tokens.into_iter().chain(requests).collect());
+            let requests = rpm.map(|rpm| limit("requests", rpm, self.limits.burst));
+            let account = tokens.into_iter().chain(requests);
+            self.accounts.push(account.collect());
         }
         key
     }
@@ -197,21 +195,16 @@ impl MinuteLimit {
     }
 
     fn check(&self, tokens: u32, now: Instant) -> Result<(), OverLimit> {
-        let cost = self.cost(tokens);
-        if self.what == "tokens" && cost > self.amount.get() {
-            return Err(OverLimit::TooLarge {
-                limit: self.amount,
-                requested: cost,
-            });
+        let (what, limit) = (self.what, self.amount);
+        let requested = self.cost(tokens);
+        if what == "tokens" && requested > limit.get() {
+            return Err(OverLimit::TooLarge { limit, requested });
         }
-        let wait = self.gcra.due(cost).saturating_duration_since(now);
-        if wait.is_zero() {
-            return Ok(());
+        let wait = self.gcra.due(requested).saturating_duration_since(now);
+        match wait.is_zero() {
+            true => Ok(()),
+            false => Err(OverLimit::Early { what, wait }),
         }
-        Err(OverLimit::Early {
-            what: self.what,
-            wait,
-        })
     }
 
     fn left(&self, now: Instant) -> Headroom {
