@@ -40,11 +40,11 @@ use parking_lot::Mutex;
 use crate::api::Ask;
 use crate::cancel::{CancelToken, WaitError};
 use crate::clock::Clock;
-use crate::journal::{JournalError, Record, RecordId};
+use crate::journal::{JournalError, Record, RecordError, RecordId};
 use crate::pacing::{CallLimiter, InFlight, KeyLimiter, KeyLimits, RateLimit};
 use crate::pool::{AddWorker, Panicked, Pool};
 use crate::prompts::{Prompt, PromptError};
-use crate::retry::{Attempt, Retry};
+use crate::retry::{Attempt, GaveUp, Retry};
 
 pub use self::{
     event::{Event, PauseReason},
@@ -65,7 +65,7 @@ pub(crate) use dedupe::Twins;
 use failures::Failures;
 #[cfg(feature = "cli")]
 pub(crate) use prompt_run::CollectedRow;
-use prompt_run::{Finished, Job, NoAnswer, PromptRun, failed};
+use prompt_run::{Finished, Job, NoAnswer, PromptRun, unanswered};
 #[cfg(test)]
 pub(crate) use snapshot::Pause;
 pub(crate) use tokens::TokenMeter;
@@ -364,12 +364,23 @@ impl<'a> Batch<'a> {
         prompts: impl Iterator<Item = Result<Prompt, PromptError>> + Send,
         write: impl FnMut(&Record) -> Result<(), SinkError> + Send,
     ) -> Summary {
-        let (workers, most) = self.workers().into_inner();
+        let rate = &self.settings.rate;
+        let workers = match self.settings.workers {
+            Some(workers) => workers.get()..=workers.get(),
+            None => workers_for(rate, self.asks.len()),
+        };
+        let at_most = |workers: &usize| self.settings.most_workers.clamp(1, *workers);
+        let (workers, most) = (at_most(workers.start()), at_most(workers.end()));
+        // With a guard, further prompts stay at their source, where another process may take them sooner.
+        let queue = match self.guard {
+            Some(_) => workers,
+            None => workers.max(ahead(rate)),
+        };
         self.view.count(|counts| counts.workers = workers as u64);
         let mut write = self.writer(write);
         let groups = self.groups(self.jobs(prompts));
         let work = |group: Vec<Job>, add: &AddWorker<'_>| self.finish_group(group, add);
-        let pool = Pool::new(workers).queue(self.queue(workers));
+        let pool = Pool::new(workers).queue(queue);
         let pool = pool.clock(self.clock.clone()).cancel(&self.cancel);
         thread::scope(|scope| {
             for (_, group) in pool.start(scope, most, groups, work, false) {
@@ -381,8 +392,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes the records of prompts whose answers are there already: the rows of a provider's batch. No call is made, and
-    /// nothing is paced or retried.
-    /// The batch stops where `rows_of` says so.
+    /// nothing is paced or retried. If `rows_of` gives a reason to stop, the batch stops there.
     #[cfg(feature = "cli")]
     pub(crate) fn collect(
         self,
@@ -438,25 +448,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// How many workers it starts with, and how many it may have.
-    fn workers(&self) -> RangeInclusive<usize> {
-        let workers = match self.settings.workers {
-            Some(workers) => workers.get()..=workers.get(),
-            None => workers_for(&self.settings.rate, self.asks.len()),
-        };
-        let most = self.settings.most_workers.max(1);
-        most.min(*workers.start())..=most.min(*workers.end())
-    }
-
-    /// How many prompts wait for a worker. With a guard, further prompts stay at their source, where another process may
-    /// take them sooner.
-    fn queue(&self, workers: usize) -> usize {
-        match self.guard {
-            Some(_) => workers,
-            None => workers.max(ahead(&self.settings.rate)),
-        }
-    }
-
     fn sum_up(&self) -> Summary {
         let end = self.view.at(self.clock.now());
         let interrupted = self.cancel.is_cancelled().then_some(Stop::Interrupted);
@@ -494,8 +485,10 @@ impl<'a> Batch<'a> {
 
     /// A prompt as a job; `None` if it is done.
     fn job(&self, prompt: Prompt) -> Result<Option<Job>, Stop> {
-        let unchanged = self.resume.unchanged(prompt.line);
-        if unchanged.map_or(Ok(false), |id| self.skip_if_done(&id))? {
+        if self.resume.is_compared
+            && let Some(id) = self.resume.index.id_at(prompt.line)
+            && self.skip_if_done(&id)?
+        {
             return Ok(None);
         }
         let request = body(self.asks[0], &prompt).map_err(Stop::Input)?;
@@ -506,7 +499,10 @@ impl<'a> Batch<'a> {
         let is_left = |twin: &RecordId| matches!(self.resume.finished(twin), Ok(None));
         let twins = self.twins.of(&id, is_left);
         Ok(twins.map(|twins| Job {
-            settings: self.resume.settings_of(&prompt),
+            settings: match &prompt.body {
+                None => self.resume.settings.clone(),
+                Some(_) => None, // it may bring its own
+            },
             prompt,
             id,
             request,
@@ -532,39 +528,34 @@ impl<'a> Batch<'a> {
     fn finish(&self, job: Job, add: &AddWorker<'_>) -> Finished {
         let run = AssertUnwindSafe(|| self.run_prompt(&job, add));
         let record = catch_unwind(run).unwrap_or_else(|panic| {
-            let message = Panicked(panic).to_string();
-            Some(failed(&job, "panic".to_owned(), message))
+            let error = RecordError {
+                code: "panic".to_owned(),
+                message: Panicked(panic).to_string(),
+            };
+            Some(Record {
+                error: Some(error),
+                ..unanswered(&job)
+            })
         });
         Finished { job, record }
     }
 
-    /// Runs one prompt through all its attempts.
+    /// Runs one prompt through all its attempts; `None` if the batch was stopped before it was done.
     fn run_prompt(&self, job: &Job, add: &AddWorker<'_>) -> Option<Record> {
         let run = RefCell::new(PromptRun::new(job, &self.view, self.clock.now()));
-        let mut again = None;
-        let attempt = |_: &Attempt<'_>| {
-            let starved = run.borrow().starved_since;
-            if let Some(since) = starved {
-                let asked = again.as_ref().unwrap_or(&job.request);
-                let other = self.asks[0].fallback(asked, self.clock.now() - since);
-                again = other.or(again.take());
-            }
-            let request = again.as_ref().unwrap_or(&job.request);
-            let granted = self.acquire(job, request)?;
-            self.add_worker_if_short(add);
-            let answer = self.call(request, granted, &run)?;
-            let Some(misfit) = self.asks[0].misfit(&answer) else {
-                return Ok(answer);
-            };
-            again = Some(self.asks[0].request_again(&job.request, &answer, &misfit));
-            Err(self.misfit(answer, misfit, &mut run.borrow_mut()))
-        };
         let seed = self.settings.seed ^ job.prompt.line.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let retry = self.settings.retry.patience(Duration::MAX); // `max_wait` counts for all prompts together
+        let attempt = |_: &Attempt<'_>| self.attempt(&mut run.borrow_mut(), add);
         let call = retry.call(|failed: &NoAnswer| failed.verdict, attempt);
         let call = call.on_retry(|failed| run.borrow_mut().retrying(failed));
         let ended = call.cancel(&self.cancel).seed(seed).run();
-        run.into_inner().finish(ended)
+        let run = run.into_inner();
+        match ended {
+            Ok(answer) => run.finish(Ok(answer)),
+            // The failure was reported when its backoff began.
+            Err(ended) if ended.why == GaveUp::Cancelled => None,
+            Err(ended) => run.finish(Err(*ended.last?.error?)),
+        }
     }
 
     /// Adds a worker if prompts wait but no worker waits for the next permit, which would go unused, or until another

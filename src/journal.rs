@@ -11,6 +11,7 @@
 mod diff;
 mod durability;
 #[cfg(any(test, feature = "simulate"))]
+#[path = "../tests/simulation/faults.rs"]
 mod faults;
 mod file;
 mod folder;

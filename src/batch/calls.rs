@@ -2,24 +2,29 @@
 //!
 //! It translates the server's answers for the limiter. `failures` and `tokens` decide.
 
-use std::cell::{Cell, RefCell};
+use std::borrow::Cow;
+use std::cell::{Cell, LazyCell};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, PauseReason};
-use super::prompt_run::{Job, NoAnswer, PromptRun, attempt};
+use super::prompt_run::{NoAnswer, PromptRun};
+use super::tokens::RequestSize;
 use super::view::a_minute;
 use super::{Batch, Stop};
 use crate::api::{Answer, CallError, Class};
 use crate::hints::Hints;
 use crate::journal::RecordAttempt;
+use crate::outcome::CallOutcome;
 use crate::pacing::{
     CallReport, InFlightPlace, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit, Reaction,
 };
+use crate::pool::AddWorker;
+use crate::prompts::Prompt;
 use crate::retry::Verdict;
 
 /// The right to make one call now.
 #[derive(Debug)]
-pub(super) struct Granted<'a> {
+struct Granted<'a> {
     permit: KeyPermit,
     /// How long the prompt waited for it.
     paced: Duration,
@@ -28,92 +33,125 @@ pub(super) struct Granted<'a> {
 }
 
 impl Batch<'_> {
+    /// Makes one attempt: takes a permit, makes the call, and reports the outcome.
+    pub(super) fn attempt(
+        &self,
+        run: &mut PromptRun<'_>,
+        add: &AddWorker<'_>,
+    ) -> Result<Answer, NoAnswer> {
+        let (job, ask) = (run.job, self.asks[0]);
+        if let Some(since) = run.starved_since
+            && let Some(other) = ask.fallback(&run.request, self.clock.now() - since)
+        {
+            run.request = Cow::Owned(other);
+        }
+        let request = run.request.clone();
+        let size = LazyCell::new(|| RequestSize::of(&request));
+        let mut granted = self.acquire(&job.prompt, || *size)?;
+        self.add_worker_if_short(add);
+        let failed = match self.call(&request, &mut granted, run) {
+            Ok(answer) => {
+                let permit = &granted.permit;
+                self.failures.lock().answered(permit.key());
+                let tokens = self.tokens.lock().learn(|| *size, answer.usage);
+                self.report(permit, PermitOutcome::Answered, tokens, &answer.hints);
+                let Some(misfit) = ask.misfit(&answer) else {
+                    return Ok(answer);
+                };
+                run.request = Cow::Owned(ask.request_again(&job.request, &answer, &misfit));
+                let error = CallError::misfit(answer, misfit);
+                NoAnswer {
+                    verdict: run.misfit(&error, self.settings.schema_retries),
+                    error: Some(Box::new(error)),
+                }
+            }
+            Err(error) => self.failed(&granted.permit, run, error),
+        };
+        if let Some(guard) = self.guard {
+            guard.failed(&job.prompt);
+        }
+        Err(failed)
+    }
+
     /// Takes a permit that the guard agrees to.
-    pub(super) fn acquire(&self, job: &Job, request: &[u8]) -> Result<Granted<'_>, NoAnswer> {
+    fn acquire(
+        &self,
+        prompt: &Prompt,
+        size: impl Fn() -> RequestSize,
+    ) -> Result<Granted<'_>, NoKeyPermit> {
         loop {
             if let Some(guard) = self.guard {
-                guard.ready(&self.cancel).map_err(NoKeyPermit::from)?;
+                guard.ready(&self.cancel)?;
             }
-            let granted = self.permit(request).inspect_err(|none| {
+            let asked = self.clock.now();
+            let _waiting = self.view.counted(|counts| &mut counts.waiting);
+            let in_flight = self.in_flight.as_ref();
+            let place = in_flight.map(|calls| calls.enter(&self.cancel));
+            let mut place = place.transpose()?;
+            let tokens = self.tokens.lock().cost(&size);
+            let permit = self.limiter.acquire(tokens, &self.cancel);
+            let permit = permit.inspect_err(|none| {
                 if let NoKeyPermit::Unreachable(why) = none {
                     self.stop_for(Stop::Lost(why.clone()));
                 }
             })?;
-            if self.guard.is_none_or(|guard| guard.begin(&job.prompt)) {
-                return Ok(granted);
+            self.view.tell(Event::Resumed { key: permit.key() });
+            self.failures.lock().budget.pay_in();
+            if let Some(place) = &mut place {
+                place.sent();
+            }
+            if self.guard.is_none_or(|guard| guard.begin(prompt)) {
+                return Ok(Granted {
+                    paced: permit.granted_at() - asked,
+                    permit,
+                    place,
+                });
             }
             let report = CallReport {
                 tokens: Some(0),
                 ..CallReport::from(PermitOutcome::Failed)
             };
-            let _ = self.limiter.report(&granted.permit, &report);
+            let _ = self.limiter.report(&permit, &report);
         }
     }
 
-    /// Waits for a permit for this request.
-    fn permit(&self, request: &[u8]) -> Result<Granted<'_>, NoKeyPermit> {
-        let asked = self.clock.now();
-        let _waiting = self.view.counted(|counts| &mut counts.waiting);
-        let in_flight = self.in_flight.as_ref();
-        let place = in_flight.map(|calls| calls.enter(&self.cancel));
-        let mut place = place.transpose()?;
-        let tokens = self.tokens.lock().cost(request);
-        let permit = self.limiter.acquire(tokens, &self.cancel)?;
-        self.view.tell(Event::Resumed { key: permit.key() });
-        self.failures.lock().leaves();
-        if let Some(place) = &mut place {
-            place.sent();
-        }
-        Ok(Granted {
-            paced: permit.granted_at() - asked,
-            permit,
-            place,
-        })
-    }
-
-    /// Makes one call, and returns what it means for the prompt.
-    pub(super) fn call(
+    /// Makes one call, and adds it to the run.
+    fn call(
         &self,
         request: &[u8],
-        granted: Granted<'_>,
-        run: &RefCell<PromptRun<'_>>,
-    ) -> Result<Answer, NoAnswer> {
+        granted: &mut Granted<'_>,
+        run: &mut PromptRun<'_>,
+    ) -> Result<Answer, CallError> {
         let permit = &granted.permit;
         let left = permit.granted_at();
         let started_at = self.wall_at(left);
         let in_flight = self.view.calls(left);
-        let ask = self.asks[permit.key()];
         let sent = Cell::new(left);
-        let answer = ask.ask_reporting(request, &|| {
+        let answer = self.asks[permit.key()].ask_reporting(request, &|| {
             sent.set(self.clock.now());
             self.limiter.sent(permit);
         });
         drop(in_flight);
         let took = self.clock.now() - left;
+        let error = answer.as_ref().err();
+        if let Some(place) = granted.place.take() {
+            let outcome = error.map_or(CallOutcome::Answered, CallError::outcome);
+            let limit = place.ended(outcome, took) as u64;
+            self.view
+                .count(|counts| counts.in_flight_limit = Some(limit));
+        }
+        if error.is_some_and(CallError::is_without_capacity) {
+            run.starved_since.get_or_insert(left + took);
+        }
         let call = RecordAttempt {
             key: permit.key(),
             paced: granted.paced,
             late: sent.get().saturating_duration_since(permit.due()),
             took,
-            ..attempt(started_at, &answer)
+            ..RecordAttempt::of(started_at, error)
         };
-        if let Some(place) = granted.place {
-            let limit = place.ended(call.outcome, took) as u64;
-            self.view
-                .count(|counts| counts.in_flight_limit = Some(limit));
-        }
-        let mut run = run.borrow_mut();
-        run.called(call);
-        if answer.as_ref().is_err_and(CallError::is_without_capacity) {
-            run.starved_since.get_or_insert(left + took);
-        }
-        match answer {
-            Ok(answer) => {
-                self.answered(permit, request, &answer);
-                Ok(answer)
-            }
-            Err(error) => Err(self.failed(permit, &run, error)),
-        }
+        run.called(call, &answer);
+        answer
     }
 
     /// Wall time at `instant`. It is not read when the call starts: a thread that is slow to read it would make two calls
@@ -122,16 +160,7 @@ impl Batch<'_> {
         self.clock.wall() - (self.clock.now() - instant)
     }
 
-    fn answered(&self, permit: &KeyPermit, request: &[u8], answer: &Answer) {
-        self.failures.lock().answered(permit.key());
-        let tokens = self.tokens.lock().learn(request, answer.usage);
-        self.report(permit, PermitOutcome::Answered, tokens, &answer.hints);
-    }
-
     fn failed(&self, permit: &KeyPermit, run: &PromptRun<'_>, error: CallError) -> NoAnswer {
-        if let Some(guard) = self.guard {
-            guard.failed(&run.job.prompt);
-        }
         let own = run.verdict(&error, self.settings.timeout_retries);
         let verdict = self.judge(permit, &error, run.job, own);
         NoAnswer {
@@ -199,17 +228,15 @@ impl Batch<'_> {
         if let Some(rate) = report.stated
             && self.limiter.found(key).is_none()
         {
-            self.tell_of_rate(key, a_minute(rate), false);
+            let per_minute = a_minute(rate);
+            let found = false;
+            self.view.tell(Event::RateKnown {
+                key,
+                per_minute,
+                found,
+            });
         }
         reaction
-    }
-
-    fn tell_of_rate(&self, key: usize, per_minute: f64, found: bool) {
-        self.view.tell(Event::RateKnown {
-            key,
-            per_minute,
-            found,
-        });
     }
 
     fn tell_of_pause(
@@ -234,25 +261,13 @@ impl Batch<'_> {
                 None => PauseReason::RateLimited,
             },
         });
-        if let Some(found) = self.limiter.found(key) {
-            self.tell_of_rate(key, found, true);
-        }
-    }
-
-    /// An answer that does not fit the schema is as good as none, but it is paid for.
-    pub(super) fn misfit(
-        &self,
-        answer: Answer,
-        misfit: String,
-        run: &mut PromptRun<'_>,
-    ) -> NoAnswer {
-        let error = Box::new(CallError::misfit(answer, misfit));
-        if let Some(guard) = self.guard {
-            guard.failed(&run.job.prompt);
-        }
-        NoAnswer {
-            verdict: run.misfit(&error, self.settings.schema_retries),
-            error: Some(error),
+        if let Some(per_minute) = self.limiter.found(key) {
+            let found = true;
+            self.view.tell(Event::RateKnown {
+                key,
+                per_minute,
+                found,
+            });
         }
     }
 }

@@ -120,7 +120,13 @@ impl Event<'_> {
                 wait,
                 until,
                 why,
-            } => log_pause(key, wait, until, why),
+            } => {
+                let pause_ms = wait.as_millis() as u64;
+                let until = Timestamp::try_from(until).map(|until| format!("{until:.3}"));
+                let until = until.as_deref().unwrap_or_default();
+                let (why, said, back) = (why.name(), why, time_of_day(wait));
+                log::info!(event = "paused", key, pause_ms, until, why; "key {key}: {said}, continues {back}");
+            }
             Event::Resumed { key } => log::info!(event = "resumed", key; "the pause is over"),
             Event::RateKnown {
                 key,
@@ -147,15 +153,6 @@ impl Event<'_> {
             }
         }
     }
-}
-
-fn log_pause(key: usize, wait: Duration, until: SystemTime, why: PauseReason) {
-    let pause_ms = wait.as_millis() as u64;
-    let until =
-        Timestamp::try_from(until).map_or_else(|_| String::new(), |until| format!("{until:.3}"));
-    let until = until.as_str();
-    let back = time_of_day(wait);
-    log::info!(event = "paused", key, pause_ms, until, why = why.name(); "key {key}: {why}, continues {back}");
 }
 
 fn log_attempt(prompt: &Prompt, attempt: &RecordAttempt, error: Option<&CallError>) {

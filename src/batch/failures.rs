@@ -16,7 +16,7 @@ use crate::retry::Verdict;
 #[derive(Debug)]
 pub(super) struct Failures {
     settings: Settings,
-    budget: Budget,
+    pub(super) budget: Budget,
     /// By key: refusals in a row that may be meant for the key.
     doubts: Vec<u32>,
     /// Number of waits ordered so far, so that each has its own jitter.
@@ -51,11 +51,6 @@ impl Failures {
         }
     }
 
-    /// A call is about to leave.
-    pub(super) fn leaves(&mut self) {
-        self.budget.pay_in();
-    }
-
     /// A call with this key was answered.
     pub(super) fn answered(&mut self, key: usize) {
         self.doubts[key] = 0;
@@ -68,6 +63,9 @@ impl Failures {
 
     /// The outcome of a failed call for the limiter. Where the retry budget does not cover a retry, everyone slows down.
     /// A call that will be split says nothing about the key: its parts do.
+    ///
+    /// A refusal that names neither the prompt nor the key is the prompt's, until it goes on for several prompts without
+    /// one answer: then it is the key's.
     pub(super) fn outcome(
         &mut self,
         key: usize,
@@ -75,7 +73,10 @@ impl Failures {
         is_to_be_split: bool,
         now: Instant,
     ) -> PermitOutcome {
-        match self.class(key, error, is_to_be_split) {
+        let is_doubtful = error.may_be_the_key() && !is_to_be_split;
+        self.doubts[key] += u32::from(is_doubtful);
+        match error.class {
+            _ if is_doubtful && self.doubts[key] >= Self::IN_A_ROW => PermitOutcome::Fatal,
             Class::RateLimited if error.is_without_capacity() => PermitOutcome::Failed,
             Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(error, now)),
             Class::Fatal => PermitOutcome::Fatal,
@@ -85,17 +86,6 @@ impl Failures {
                 self.budget.works();
                 PermitOutcome::Failed
             }
-        }
-    }
-
-    /// The class of a failure. A refusal that names neither the prompt nor the key is the prompt's, until it goes on
-    /// for several prompts without one answer: then it is the key's.
-    fn class(&mut self, key: usize, error: &CallError, is_to_be_split: bool) -> Class {
-        let is_doubtful = error.may_be_the_key() && !is_to_be_split;
-        self.doubts[key] += u32::from(is_doubtful);
-        match is_doubtful && self.doubts[key] >= Self::IN_A_ROW {
-            true => Class::Fatal,
-            false => error.class,
         }
     }
 
@@ -168,7 +158,7 @@ impl Failures {
 /// Google's *Site Reliability Engineering* ("Handling Overload"). A retry that overdraws the budget slows everyone down,
 /// and so does one after several faults in a row: an outage. A budget that stays overdrawn stops the batch.
 #[derive(Clone, Copy, Debug)]
-struct Budget {
+pub(super) struct Budget {
     /// Unit: retries.
     balance: f64,
     /// Faults since the server last worked.
@@ -203,7 +193,7 @@ impl Budget {
     const OUTAGE: u32 = 4;
 
     /// A call is about to leave.
-    fn pay_in(&mut self) {
+    pub(super) fn pay_in(&mut self) {
         self.balance = (self.balance + Self::PART).min(Self::MOST);
         self.recover();
     }

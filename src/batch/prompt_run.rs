@@ -15,7 +15,7 @@ use crate::json::Json;
 use crate::outcome::CallOutcome;
 use crate::pacing::NoKeyPermit;
 use crate::prompts::Prompt;
-use crate::retry::{GaveUp, RetryError, Retrying, Verdict};
+use crate::retry::{Retrying, Verdict};
 
 /// A prompt that waits for a worker, with its request.
 pub(super) struct Job {
@@ -63,6 +63,8 @@ pub(crate) struct CollectedRow {
 pub(super) struct PromptRun<'a> {
     pub(super) job: &'a Job,
     view: &'a View,
+    /// The body of the next call: the job's, until another is better.
+    pub(super) request: Cow<'a, [u8]>,
     /// How long it waited for a worker; counted with the first attempt.
     queued: Duration,
     attempts: Vec<RecordAttempt>,
@@ -93,19 +95,26 @@ impl<'a> PromptRun<'a> {
         PromptRun {
             job,
             view,
+            request: Cow::Borrowed(&job.request),
             queued: now - job.pulled,
             attempts: Vec::new(),
             starved_since: None,
         }
     }
 
-    /// A call has ended.
-    pub(super) fn called(&mut self, call: RecordAttempt) {
-        self.attempts.push(RecordAttempt {
+    /// A call has ended. Its tokens are kept with it: a resume need not look for them in the response.
+    pub(super) fn called(&mut self, call: RecordAttempt, answer: &Result<Answer, CallError>) {
+        let mut call = RecordAttempt {
             n: self.attempts.len() as u32 + 1,
             queued: std::mem::take(&mut self.queued),
             ..call
-        });
+        };
+        if let Ok(answer) = answer {
+            call.status = Some(answer.status);
+            call.request_id = answer.request_id.clone();
+            call.usage = answer.usage;
+        }
+        self.attempts.push(call);
     }
 
     /// The answer that has just come does not fit the schema. The prompt is asked again at once, at most `schema_retries`
@@ -151,47 +160,42 @@ impl<'a> PromptRun<'a> {
         }
     }
 
-    /// Makes the record after the last attempt; `None` if the batch was stopped before the prompt was done.
-    pub(super) fn finish(self, ended: Result<Answer, RetryError<NoAnswer>>) -> Option<Record> {
-        match ended {
-            Ok(answer) => Some(self.answered(answer)),
-            // The failure was reported when its backoff began.
-            Err(ended) if ended.why == GaveUp::Cancelled => None,
-            Err(ended) => self.failed(*ended.last?.error?),
-        }
-    }
-
-    fn answered(self, answer: Answer) -> Record {
-        self.tell(None);
-        let response = RecordResponse {
-            status_code: answer.status,
-            request_id: answer.request_id,
-            body: Some(answer.body),
-        };
-        Record {
-            text: Some(answer.text),
-            finish_reason: answer.finish_reason,
-            response: Some(response),
+    /// Makes the record after the last attempt; `None` if the server accepts no calls: the prompt is still to do.
+    pub(super) fn finish(self, ended: Result<Answer, CallError>) -> Option<Record> {
+        self.tell(ended.as_ref().err());
+        let record = Record {
             attempts: self.attempts,
             ..unanswered(self.job)
+        };
+        match ended {
+            Ok(answer) => Some(Record {
+                text: Some(answer.text),
+                finish_reason: answer.finish_reason,
+                response: Some(RecordResponse {
+                    status_code: answer.status,
+                    request_id: answer.request_id,
+                    body: Some(answer.body),
+                }),
+                ..record
+            }),
+            Err(error) if error.is_fatal() => None,
+            Err(CallError {
+                code,
+                message,
+                status,
+                request_id,
+                body,
+                ..
+            }) => Some(Record {
+                response: status.map(|status_code| RecordResponse {
+                    status_code,
+                    request_id,
+                    body: body.map(|body| *body),
+                }),
+                error: Some(RecordError { code, message }),
+                ..record
+            }),
         }
-    }
-
-    fn failed(self, error: CallError) -> Option<Record> {
-        self.tell(Some(&error));
-        if error.is_fatal() {
-            return None;
-        }
-        let response = error.status.map(|status_code| RecordResponse {
-            status_code,
-            request_id: error.request_id,
-            body: error.body.map(|body| *body),
-        });
-        Some(Record {
-            response,
-            attempts: self.attempts,
-            ..failed(self.job, error.code, error.message)
-        })
     }
 
     /// Makes the record of a prompt from its rows in a provider's batches, which cost half: a row for each time it was asked.
@@ -204,10 +208,7 @@ impl<'a> PromptRun<'a> {
             }
             ended = Some(self.collect(ask, row));
         }
-        match ended? {
-            Ok(answer) => Some(self.answered(answer)),
-            Err(error) => self.failed(error),
-        }
+        self.finish(ended?)
     }
 
     #[cfg(feature = "cli")]
@@ -222,24 +223,16 @@ impl<'a> PromptRun<'a> {
             Err(error) if error.is_fatal() => error.class = Class::Rejected,
             Err(_) => {}
         }
-        let call = attempt(row.started_at, &answer);
-        self.called(RecordAttempt {
+        let call = RecordAttempt::of(row.started_at, answer.as_ref().err());
+        let call = RecordAttempt {
             took: row.took,
             batch: Some(row.batch),
             usage: call.usage.map(Usage::at_half),
             ..call
-        });
+        };
+        self.called(call, &answer);
         answer
     }
-}
-
-/// An attempt that ended like this, with its tokens: a resume need not look for them in the response.
-pub(super) fn attempt(started_at: SystemTime, answer: &Result<Answer, CallError>) -> RecordAttempt {
-    let ended = answer.as_ref();
-    let ended = ended.map(|answer| (answer.status, answer.request_id.clone()));
-    let attempt = RecordAttempt::of(started_at, ended);
-    let usage = answer.as_ref().map_or(attempt.usage, |answer| answer.usage);
-    RecordAttempt { usage, ..attempt }
 }
 
 /// A record of this prompt without an answer.
@@ -251,13 +244,5 @@ pub(super) fn unanswered(job: &Job) -> Record {
         settings: job.settings.clone(),
         columns: job.prompt.columns.clone(),
         ..Record::default()
-    }
-}
-
-/// A record of this prompt that says why it failed.
-pub(super) fn failed(job: &Job, code: String, message: String) -> Record {
-    Record {
-        error: Some(RecordError { code, message }),
-        ..unanswered(job)
     }
 }

@@ -3,7 +3,6 @@
 use super::Stop;
 use crate::journal::{Index, PromptStatus, RecordId};
 use crate::json::Json;
-use crate::prompts::Prompt;
 
 /// How to continue from earlier results: plain data.
 ///
@@ -36,17 +35,6 @@ impl Resume {
             Some(is_done) => Ok(is_done.then_some(status)),
             None => Err(Stop::Changed { line: id.line }),
         }
-    }
-
-    /// The id of the record of this line, where the request is known to be the same.
-    pub(super) fn unchanged(&self, line: u64) -> Option<RecordId> {
-        self.index.id_at(line).filter(|_| self.is_compared)
-    }
-
-    /// What this prompt is sent with. One that brings its own body may bring its own settings.
-    pub(super) fn settings_of(&self, prompt: &Prompt) -> Option<Json> {
-        let settings = self.settings.as_ref();
-        settings.filter(|_| prompt.body.is_none()).cloned()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Stop;
 use super::event::PauseReason;
-use super::tally::{Causes, Flag, Flags};
+use super::tally::{Causes, FailureCause, Flag, Flags};
 use crate::api::Usage;
 use crate::journal::Record;
 
@@ -108,7 +108,11 @@ impl Snapshot {
     pub(super) fn written(&mut self, record: &Record) {
         let Some(text) = &record.text else {
             self.failed += 1;
-            return self.failed_prompts.count_record(record);
+            let response = record.response.as_ref();
+            let status = response.map(|response| response.status_code);
+            let error = record.error.as_ref();
+            let cause = FailureCause::of_prompt(&record.attempts, status, error);
+            return self.failed_prompts.count(&record.custom_id, cause);
         };
         self.answered += 1;
         if let Some(flag) = Flag::of(text, record.finish_reason.as_deref()) {

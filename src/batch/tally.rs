@@ -7,8 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::api::CallError;
-use crate::journal::Record;
+use crate::journal::{RecordAttempt, RecordError};
 use crate::outcome::CallOutcome;
 use crate::text::shortened;
 
@@ -47,6 +46,18 @@ impl FailureCause {
             message: shortened(message, Causes::MESSAGE),
             first: Vec::new(),
         }
+    }
+
+    /// Why a prompt failed, by its record.
+    pub(crate) fn of_prompt(
+        attempts: &[RecordAttempt],
+        status: Option<u16>,
+        error: Option<&RecordError>,
+    ) -> Self {
+        let last = attempts.last().map(|attempt| attempt.outcome);
+        let (code, message) = error.map_or(("unknown", ""), |error| (&error.code, &error.message));
+        let outcome = CallOutcome::of_prompt(last, code, status);
+        FailureCause::new(outcome, status, code, message)
     }
 
     fn is_same(&self, other: &Self) -> bool {
@@ -107,30 +118,6 @@ impl Causes {
         }
         labels.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         labels
-    }
-
-    /// Counts a failed call of the prompt with this name.
-    pub(crate) fn count_call(&mut self, name: &str, error: &CallError) {
-        let outcome = error.outcome();
-        self.count(
-            name,
-            FailureCause::new(outcome, error.status, &error.code, &error.message),
-        );
-    }
-
-    /// Counts the record of a failed prompt.
-    pub(crate) fn count_record(&mut self, record: &Record) {
-        let Some(error) = &record.error else {
-            return;
-        };
-        let last = record.attempts.last().map(|attempt| attempt.outcome);
-        let response = record.response.as_ref();
-        let status = response.map(|response| response.status_code);
-        let outcome = CallOutcome::of_prompt(last, &error.code, status);
-        self.count(
-            &record.custom_id,
-            FailureCause::new(outcome, status, &error.code, &error.message),
-        );
     }
 
     /// Counts a failure of the prompt with this name; without a name, only its number counts.

@@ -16,70 +16,15 @@ use super::joined::most_bytes;
 use crate::api::{Counting, Usage};
 use crate::hints::{Hints, Quota};
 
-/// Counts the tokens of a batch's calls against the limits of its keys.
+/// Counts the tokens of a batch's calls against the limits of its keys. Its estimates get better with each answer.
 #[derive(Debug)]
 pub(crate) struct TokenMeter {
-    estimate: Estimate,
-    /// The limits of each key.
-    allowances: Vec<Allowance>,
-    /// Whether the settings give the limit, which takes precedence.
-    is_given: bool,
-}
-
-impl TokenMeter {
-    pub(crate) fn new(counting: Counting, given: Option<NonZeroU32>, keys: usize) -> Self {
-        TokenMeter {
-            estimate: Estimate::new(counting),
-            allowances: vec![Allowance([given, None, None]); keys],
-            is_given: given.is_some(),
-        }
-    }
-
-    /// The estimated cost of a call, whichever key it gets. Without a limit, tokens are not estimated.
-    pub(crate) fn cost(&self, request: &[u8]) -> u32 {
-        match self.is_limited() {
-            true => self.weigh(self.estimate.cost(request)),
-            false => 0,
-        }
-    }
-
-    /// Learns from an answered request. Returns its cost, if it is known and counts.
-    pub(crate) fn learn(&mut self, request: &[u8], usage: Option<Usage>) -> Option<u32> {
-        let usage = usage.filter(|_| self.is_limited())?;
-        let counted = self.estimate.learn(request, usage);
-        Some(self.weigh(counted))
-    }
-
-    /// Takes over the limits that a response states for a key. Returns the one to keep, unless the settings give it.
-    pub(super) fn read(&mut self, key: usize, hints: &Hints) -> Option<NonZeroU32> {
-        if self.is_given {
-            return None;
-        }
-        self.allowances[key].read(hints);
-        self.allowances[key].tightest()
-    }
-
-    /// The most bytes of a request for several prompts.
-    pub(super) fn most_bytes(&self) -> usize {
-        let limits = self.allowances.iter().filter_map(Allowance::tightest);
-        most_bytes(limits.min(), self.estimate.density().input)
-    }
-
-    fn is_limited(&self) -> bool {
-        self.allowances.iter().any(|key| key.tightest().is_some())
-    }
-
-    fn weigh(&self, usage: Usage) -> u32 {
-        let costs = self.allowances.iter().map(|key| key.weigh(usage));
-        costs.max().unwrap_or(0)
-    }
-}
-
-/// Estimates tokens; each answer makes it better.
-#[derive(Clone, Copy, Debug)]
-struct Estimate {
     /// Which tokens the server counts.
     counting: Counting,
+    /// By key: tokens per minute of input and output together, of input, and of output.
+    limits: Vec<Limits>,
+    /// Whether the settings give the limit, which takes precedence.
+    is_given: bool,
     /// Weighted means of the tokens and bytes of the requests so far; recent ones count more. In the ratio, long requests
     /// dominate, as they do in the cost.
     tokens: f64,
@@ -89,7 +34,9 @@ struct Estimate {
     spread: f64,
 }
 
-impl Estimate {
+type Limits = [Option<NonZeroU32>; 3];
+
+impl TokenMeter {
     /// Safety margins: input tokens x 1.1, output tokens + 2 mean deviations. The surplus is returned when the answer
     /// reports its usage.
     const MARGIN: f64 = 1.1;
@@ -97,12 +44,13 @@ impl Estimate {
     /// Weight of the latest answer in the means: a change shows after five answers.
     const WEIGHT: f64 = 0.2;
 
-    /// The estimate before the first answer.
-    fn new(counting: Counting) -> Self {
+    pub(crate) fn new(counting: Counting, given: Option<NonZeroU32>, keys: usize) -> Self {
         let Density { input, output } = Density::default();
         let bytes = 100.0;
-        Estimate {
+        TokenMeter {
             counting,
+            limits: vec![[given, None, None]; keys],
+            is_given: given.is_some(),
             tokens: input * bytes,
             bytes,
             output,
@@ -110,33 +58,31 @@ impl Estimate {
         }
     }
 
-    /// Estimated tokens of this request, as the server counts them.
-    fn cost(&self, request: &[u8]) -> Usage {
-        let size = RequestSize::of(request);
-        let density = self.density();
-        Usage {
-            input: size.input(density).ceil() as u64,
-            output: size.counted_output(density, self.counting) as u64,
-            ..Usage::default()
+    /// The estimated cost of a call, whichever key it gets. Without a limit, tokens are not estimated, and the size is not
+    /// asked for.
+    pub(crate) fn cost(&self, size: impl FnOnce() -> RequestSize) -> u32 {
+        if !self.is_limited() {
+            return 0;
         }
+        let (size, density) = (size(), self.density());
+        let output = size.counted_output(density, self.counting);
+        self.weigh(size.input(density).ceil() as u64, output as u64)
     }
 
-    fn density(&self) -> Density {
-        Density {
-            input: self.tokens / self.bytes * Self::MARGIN,
-            output: self.output + Self::SPREADS * self.spread,
-        }
-    }
-
-    /// Learns from an answered request. Returns its tokens, as the server counts them.
-    fn learn(&mut self, request: &[u8], usage: Usage) -> Usage {
+    /// Learns from an answered request. Returns its cost, if it is known and counts.
+    pub(crate) fn learn(
+        &mut self,
+        size: impl FnOnce() -> RequestSize,
+        usage: Option<Usage>,
+    ) -> Option<u32> {
+        let usage = usage.filter(|_| self.is_limited())?;
+        let size = size();
         let toward = |from: f64, to: f64| from + Self::WEIGHT * (to - from);
         let input = match self.counting {
             Counting::Used => usage.input - usage.cached, // Anthropic's limits leave these out
             Counting::Reserved | Counting::Input => usage.input,
         };
         self.tokens = toward(self.tokens, input as f64);
-        let size = RequestSize::of(request);
         self.bytes = toward(self.bytes, size.bytes.max(1).into());
         let reserved = size.reserved(self.counting);
         if reserved.is_none() {
@@ -149,43 +95,57 @@ impl Estimate {
             Counting::Used => usage.output,
             Counting::Input => 0,
         };
-        Usage {
-            input,
-            output,
-            ..Usage::default()
+        Some(self.weigh(input, output))
+    }
+
+    /// Takes over the limits that a response states for a key; others keep their value. Returns the one to keep, unless
+    /// the settings give it.
+    pub(super) fn read(&mut self, key: usize, hints: &Hints) -> Option<NonZeroU32> {
+        if self.is_given {
+            return None;
         }
+        let stated = [&hints.tokens, &hints.input_tokens, &hints.output_tokens];
+        for (limit, quota) in self.limits[key].iter_mut().zip(stated) {
+            *limit = a_minute(quota).or(*limit);
+        }
+        tightest(&self.limits[key])
+    }
+
+    /// The most bytes of a request for several prompts.
+    pub(super) fn most_bytes(&self) -> usize {
+        let limits = self.limits.iter().filter_map(tightest);
+        most_bytes(limits.min(), self.density().input)
+    }
+
+    fn density(&self) -> Density {
+        Density {
+            input: self.tokens / self.bytes * Self::MARGIN,
+            output: self.output + Self::SPREADS * self.spread,
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limits.iter().flatten().any(Option::is_some)
+    }
+
+    /// The cost of a call, to be counted against the tightest limit of its key.
+    fn weigh(&self, input: u64, output: u64) -> u32 {
+        let used = [input.saturating_add(output), input, output];
+        let shares = self.limits.iter().flat_map(|limits| {
+            let tightest = tightest(limits).map_or(0, NonZeroU32::get);
+            let used = used.into_iter().zip(limits);
+            used.filter_map(move |(tokens, limit)| {
+                let weighed = tokens.saturating_mul(tightest.into());
+                limit.map(|limit| weighed.div_ceil(limit.get().into()))
+            })
+        });
+        shares.max().unwrap_or(0).try_into().unwrap_or(u32::MAX)
     }
 }
 
-/// Limits in tokens per minute: of input and output together, of input, and of output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Allowance([Option<NonZeroU32>; 3]);
-
-impl Allowance {
-    /// Takes over the limits that a response states; others keep their value.
-    fn read(&mut self, hints: &Hints) {
-        let stated = [&hints.tokens, &hints.input_tokens, &hints.output_tokens];
-        for (limit, quota) in self.0.iter_mut().zip(stated) {
-            *limit = a_minute(quota).or(*limit);
-        }
-    }
-
-    /// The lowest limit; `None` if there is none.
-    fn tightest(&self) -> Option<NonZeroU32> {
-        self.0.into_iter().flatten().min()
-    }
-
-    /// The cost of a call, to be counted against the [`tightest`](Allowance::tightest) limit.
-    fn weigh(&self, usage: Usage) -> u32 {
-        let tightest = self.tightest().map_or(0, NonZeroU32::get);
-        let together = usage.input.saturating_add(usage.output);
-        let used = [together, usage.input, usage.output].into_iter();
-        let costs = used.zip(self.0).filter_map(|(tokens, limit)| {
-            let weighed = tokens.saturating_mul(tightest.into());
-            limit.map(|limit| weighed.div_ceil(limit.get().into()))
-        });
-        costs.max().unwrap_or(0).try_into().unwrap_or(u32::MAX)
-    }
+/// The lowest limit; `None` if there is none.
+fn tightest(limits: &Limits) -> Option<NonZeroU32> {
+    limits.iter().copied().flatten().min()
 }
 
 /// The limit, if it is per minute.
@@ -330,99 +290,62 @@ mod tests {
         }
     }
 
-    fn stated(together: u64, input: u64, output: u64) -> Allowance {
-        let mut allowance = Allowance::default();
-        allowance.read(&hints(together, input, output));
-        allowance
+    /// A meter of one key, for which a response states these limits.
+    fn stated(together: u64, input: u64, output: u64) -> TokenMeter {
+        let mut meter = TokenMeter::new(Counting::Reserved, None, 1);
+        meter.read(0, &hints(together, input, output));
+        meter
     }
 
     #[test]
     fn a_call_costs_its_largest_share_of_any_limit() {
-        let usage = |input, output| Usage {
-            input,
-            output,
-            ..Usage::default()
-        };
         let table = [
+            ([60_000, 0, 0], [1000, 500], 1500, "one limit for both"),
             (
-                stated(60_000, 0, 0),
-                usage(1000, 500),
-                60_000,
-                1500,
-                "one limit for both",
-            ),
-            (
-                stated(0, 50_000, 10_000),
-                usage(1000, 10),
-                10_000,
+                [0, 50_000, 10_000],
+                [1000, 10],
                 200,
                 "input binds: a 50th of the minute",
             ),
+            ([0, 50_000, 10_000], [100, 500], 500, "output binds"),
             (
-                stated(0, 50_000, 10_000),
-                usage(100, 500),
-                10_000,
-                500,
-                "output binds",
-            ),
-            (
-                stated(60_000, 50_000, 10_000),
-                usage(5000, 1000),
-                10_000,
+                [60_000, 50_000, 10_000],
+                [5000, 1000],
                 1000,
                 "both, and their sum",
             ),
-            (
-                stated(30_000, 50_000, 10_000),
-                usage(5000, 100),
-                10_000,
-                1700,
-                "the sum binds",
-            ),
-            (
-                stated(0, 50_000, 0),
-                usage(1000, 9999),
-                50_000,
-                1000,
-                "output has no limit",
-            ),
+            ([30_000, 50_000, 10_000], [5000, 100], 1700, "the sum binds"),
+            ([0, 50_000, 0], [1000, 9999], 1000, "output has no limit"),
+            ([0, 0, 0], [1, 1], 0, "nothing has"),
         ];
-        for (allowance, usage, tightest, cost, why) in table {
-            assert_eq!(
-                allowance.tightest().map(NonZeroU32::get),
-                Some(tightest),
-                "{why}"
-            );
-            assert_eq!(allowance.weigh(usage), cost, "{why}");
+        for (limits, [input, output], cost, why) in table {
+            let [together, of_input, of_output] = limits;
+            let meter = stated(together, of_input, of_output);
+            assert_eq!(meter.weigh(input, output), cost, "{why}");
+            let lowest = limits.into_iter().filter(|limit| *limit > 0).min();
+            let tightest = tightest(&meter.limits[0]).map(|limit| u64::from(limit.get()));
+            assert_eq!(tightest, lowest, "{why}");
         }
-        assert_eq!(
-            (
-                stated(0, 0, 0).tightest(),
-                stated(0, 0, 0).weigh(usage(1, 1))
-            ),
-            (None, 0)
-        );
     }
 
     #[test]
     fn calls_that_keep_to_the_tightest_limit_keep_to_all_limits() {
-        let allowance = stated(45_000, 40_000, 8000);
+        let meter = stated(45_000, 40_000, 8000);
         let mut spent = 0;
         let mut input = 0;
         let mut output = 0;
         for n in 0u32.. {
-            let usage = Usage {
-                input: (n.wrapping_mul(7919) % 1500).into(),
-                output: (n.wrapping_mul(104_729) % 400).into(),
-                ..Usage::default()
-            };
-            let cost = allowance.weigh(usage);
+            let used = [
+                (n.wrapping_mul(7919) % 1500).into(),
+                (n.wrapping_mul(104_729) % 400).into(),
+            ];
+            let cost = meter.weigh(used[0], used[1]);
             if spent + cost > 8000 {
                 break;
             }
             spent += cost;
-            input += usage.input;
-            output += usage.output;
+            input += used[0];
+            output += used[1];
         }
         assert!(
             input <= 40_000 && output <= 8000 && input + output <= 45_000,
@@ -432,58 +355,62 @@ mod tests {
 
     #[test]
     fn limits_that_a_response_does_not_state_keep_their_value() {
-        let mut allowance = stated(0, 50_000, 10_000);
-        allowance.read(&hints(0, 0, 20_000));
-        assert_eq!(allowance, stated(0, 50_000, 20_000));
+        let mut meter = stated(0, 50_000, 10_000);
+        meter.read(0, &hints(0, 0, 20_000));
+        assert_eq!(meter.limits, stated(0, 50_000, 20_000).limits);
     }
 
     #[test]
     fn a_limit_that_is_not_per_minute_is_ignored() {
         let mut by_the_day = hints(1_000_000, 0, 0);
         by_the_day.tokens.window = Some(Duration::from_secs(86_400));
-        let mut allowance = Allowance::default();
-        allowance.read(&by_the_day);
-        assert_eq!(allowance, Allowance::default());
+        let mut meter = stated(0, 0, 0);
+        assert_eq!(meter.read(0, &by_the_day), None);
+        assert!(!meter.is_limited());
     }
 
-    fn sum(usage: Usage) -> u64 {
-        usage.input + usage.output
+    /// A meter with a limit on input and output together, so that a cost is their sum.
+    fn meter(counting: Counting) -> TokenMeter {
+        TokenMeter::new(counting, NonZeroU32::new(u32::MAX), 1)
+    }
+
+    fn cost(meter: &TokenMeter, request: &[u8]) -> u32 {
+        meter.cost(|| RequestSize::of(request))
+    }
+
+    /// Learns from an answered request. Returns its cost.
+    fn learn(meter: &mut TokenMeter, request: &[u8], [input, output]: [u64; 2]) -> u32 {
+        let usage = Usage {
+            input,
+            output,
+            ..Usage::default()
+        };
+        let cost = meter.learn(|| RequestSize::of(request), Some(usage));
+        cost.expect("a limit")
+    }
+
+    #[test]
+    fn without_a_limit_no_request_is_measured() {
+        let mut meter = TokenMeter::new(Counting::Reserved, None, 2);
+        assert_eq!(meter.cost(|| unreachable!()), 0);
+        let usage = Some(Usage::default());
+        assert_eq!(meter.learn(|| unreachable!(), usage), None);
     }
 
     #[test]
     fn an_estimate_comes_near_after_a_few_answers() {
-        let mut estimate = Estimate::new(Counting::Reserved);
+        let mut meter = meter(Counting::Reserved);
         let request = vec![b' '; 1000];
-        assert_eq!(
-            estimate.cost(&request),
-            Usage {
-                input: 275,
-                output: 500,
-                ..Usage::default()
-            }
-        );
+        assert_eq!(cost(&meter, &request), 275 + 500);
         for _ in 0..40 {
-            assert_eq!(
-                sum(estimate.learn(
-                    &request,
-                    Usage {
-                        input: 500,
-                        output: 90,
-                        ..Usage::default()
-                    }
-                )),
-                590
-            );
+            assert_eq!(learn(&mut meter, &request, [500, 90]), 590);
         }
-        assert!(
-            sum(estimate.cost(&request)).abs_diff(550 + 90) < 15,
-            "{estimate:?}"
-        );
+        assert!(cost(&meter, &request).abs_diff(550 + 90) < 15, "{meter:?}");
     }
 
     #[test]
     fn short_requests_and_answers_of_every_length_do_not_make_it_too_low() {
-        let mut estimate = Estimate::new(Counting::Reserved);
+        let mut meter = meter(Counting::Reserved);
         let short = vec![b' '; 100]; // mostly JSON around the prompt, so fewer tokens per byte
         let long = vec![b' '; 10_000];
         let mut too_low = 0;
@@ -494,41 +421,22 @@ mod tests {
             } else {
                 (&long, 2490)
             };
-            too_low += u32::from(n > 20 && sum(estimate.cost(request)) < input + output);
-            estimate.learn(
-                request,
-                Usage {
-                    input,
-                    output,
-                    ..Usage::default()
-                },
-            );
+            let used = u64::from(cost(&meter, request));
+            too_low += u32::from(n > 20 && used < input + output);
+            learn(&mut meter, request, [input, output]);
         }
-        assert!(too_low <= 5, "{too_low} of 180 were too low: {estimate:?}");
-        assert!(
-            sum(estimate.cost(&long)) < 2490 * 112 / 100 + 180,
-            "{estimate:?}"
-        );
+        assert!(too_low <= 5, "{too_low} of 180 were too low: {meter:?}");
+        assert!(cost(&meter, &long) < 2490 * 112 / 100 + 180, "{meter:?}");
     }
 
     #[test]
     fn max_tokens_count_in_full_where_the_server_reserves_them() {
-        let mut estimate = Estimate::new(Counting::Reserved);
+        let mut meter = meter(Counting::Reserved);
         let request = br#"{"max_tokens": 1000, "x": 1}"#;
-        assert_eq!(sum(estimate.cost(request)), 1008);
+        assert_eq!(cost(&meter, request), 1008);
+        assert_eq!(learn(&mut meter, request, [10, 90]), 1010);
         assert_eq!(
-            sum(estimate.learn(
-                request,
-                Usage {
-                    input: 10,
-                    output: 90,
-                    ..Usage::default()
-                }
-            )),
-            1010
-        );
-        assert_eq!(
-            sum(estimate.cost(b"{}")),
+            cost(&meter, b"{}"),
             501,
             "answers with a limit say nothing about those without"
         );
@@ -536,60 +444,22 @@ mod tests {
 
     #[test]
     fn where_only_used_tokens_count_max_tokens_is_an_upper_bound() {
-        let mut estimate = Estimate::new(Counting::Used);
+        let mut meter = meter(Counting::Used);
         let request = br#"{"max_tokens": 4096}"#;
-        assert_eq!(estimate.cost(request).output, 500);
-        assert_eq!(estimate.cost(br#"{"max_tokens": 9}"#).output, 9);
-        assert_eq!(
-            estimate.learn(
-                request,
-                Usage {
-                    input: 10,
-                    output: 90,
-                    ..Usage::default()
-                }
-            ),
-            Usage {
-                input: 10,
-                output: 90,
-                ..Usage::default()
-            }
-        );
-        (0..20).for_each(|_| {
-            _ = estimate.learn(
-                request,
-                Usage {
-                    input: 10,
-                    output: 90,
-                    ..Usage::default()
-                },
-            )
-        });
-        assert!(
-            estimate.cost(request).output < 200,
-            "the estimate follows the answers"
-        );
+        assert_eq!(cost(&meter, request), 6 + 500);
+        assert_eq!(cost(&meter, br#"{"max_tokens": 9}"#), 5 + 9);
+        for _ in 0..21 {
+            assert_eq!(learn(&mut meter, request, [10, 90]), 100);
+        }
+        let of_output = cost(&meter, request) - 11;
+        assert!(of_output < 200, "the estimate follows the answers");
     }
 
     #[test]
     fn where_only_input_counts_output_costs_nothing() {
-        let mut estimate = Estimate::new(Counting::Input);
-        assert_eq!(estimate.cost(b"{}").output, 0);
-        assert_eq!(
-            estimate.learn(
-                b"{}",
-                Usage {
-                    input: 10,
-                    output: 90,
-                    ..Usage::default()
-                }
-            ),
-            Usage {
-                input: 10,
-                output: 0,
-                ..Usage::default()
-            }
-        );
+        let mut meter = meter(Counting::Input);
+        assert_eq!(cost(&meter, b"{}"), 1);
+        assert_eq!(learn(&mut meter, b"{}", [10, 90]), 10);
     }
 
     #[test]

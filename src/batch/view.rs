@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::event::{Event, PauseReason};
 use super::snapshot::{Allowed, Pause, Snapshot};
+use super::tally::FailureCause;
 use crate::api::CallError;
 use crate::clock::Clock;
 use crate::journal::RecordAttempt;
@@ -223,7 +224,9 @@ impl ViewState {
             _ => counts.faults += 1,
         }
         if let Some(error) = error {
-            counts.failed_calls.count_call(&prompt.custom_id, error);
+            let (status, code) = (error.status, &error.code);
+            let cause = FailureCause::new(attempt.outcome, status, code, &error.message);
+            counts.failed_calls.count(&prompt.custom_id, cause);
             self.last_failure = Some(now);
         }
     }
@@ -309,24 +312,20 @@ impl RecentCalls {
 
     /// Calls per minute, over the shortest window with enough calls.
     fn a_minute(&self, elapsed: Duration) -> f64 {
-        let counts = Self::WINDOWS.map(|window| (window, self.over(window, elapsed.as_secs())));
+        let second = elapsed.as_secs();
+        let counts = Self::WINDOWS.map(|window| {
+            let first = (second + 1).saturating_sub(window);
+            let calls = self.seconds.range(first..=second).map(|(_, calls)| calls);
+            (window, calls.sum::<u64>())
+        });
         let has_enough = |(_, calls): &(u64, u64)| *calls >= Self::ENOUGH;
         let (window, calls) = counts.into_iter().find(has_enough).unwrap_or(counts[3]);
-        let whole = (window - 1).min(elapsed.as_secs());
+        let whole = (window - 1).min(second);
         let span = whole as f64 + f64::from(elapsed.subsec_millis()) / 1000.0;
         // The first call came at the start, so a batch of n calls has n - 1 gaps; half a call is the middle.
         let is_begun = whole < window - 1 && calls > 0;
         let gaps = calls as f64 - if is_begun { 0.5 } else { 0.0 };
         gaps * 60.0 / span.max(1.0)
-    }
-
-    /// Calls in the `window` seconds that end with `second`.
-    fn over(&self, window: u64, second: u64) -> u64 {
-        let first = (second + 1).saturating_sub(window);
-        self.seconds
-            .range(first..=second)
-            .map(|(_, calls)| calls)
-            .sum()
     }
 }
 

@@ -86,11 +86,7 @@ impl RecordFields<'_, RecordAttempt> {
 
     /// Why the prompt failed.
     pub(super) fn cause(&self) -> FailureCause {
-        let last = self.attempts.last().map(|attempt| attempt.outcome);
-        let error = self.error.as_ref();
-        let (code, message) = error.map_or(("unknown", ""), |error| (&error.code, &error.message));
-        let outcome = CallOutcome::of_prompt(last, code, self.status());
-        FailureCause::new(outcome, self.status(), code, message)
+        FailureCause::of_prompt(&self.attempts, self.status(), self.error.as_ref())
     }
 }
 

@@ -1,6 +1,6 @@
 //! One request on its way: it waits for a permit, is sent on, again where that is safe, and its answer passes back.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use ureq::http::{Response, header};
 use super::headers::ReplyHead;
 use super::{GateService, error_reply, keys};
 use crate::api::{CallError, Class, ComingBody, Usage, request_id, usage_of};
+use crate::batch::RequestSize;
 use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
@@ -41,6 +42,8 @@ pub(super) struct GateCall<'a> {
     /// What the API answered last, if the client gets it as it is.
     reply: Option<Response<Body>>,
     record: Record,
+    /// What its tokens are estimated from, once it is known.
+    size: OnceCell<RequestSize>,
 }
 
 impl<'a> GateCall<'a> {
@@ -59,6 +62,7 @@ impl<'a> GateCall<'a> {
             permit: None,
             reply: None,
             record: Record::default(),
+            size: OnceCell::new(),
         }
     }
 
@@ -112,14 +116,16 @@ impl<'a> GateCall<'a> {
         let sent = Cell::new(came);
         let result = self.send(&permit, &sent);
         service.count(|counts| counts.in_flight -= 1);
-        let answered = result.as_ref().map(|reply| (reply.status().as_u16(), None));
+        let call = RecordAttempt::of(started_at, result.as_ref().err());
+        let status = result.as_ref().ok().map(|reply| reply.status().as_u16());
         self.record.attempts.push(RecordAttempt {
             n: self.record.attempts.len() as u32 + 1,
             key: permit.key(),
             paced,
             late: sent.get().saturating_duration_since(permit.due()),
             took: permit.granted_at().elapsed(),
-            ..RecordAttempt::of(started_at, answered)
+            status: status.or(call.status),
+            ..call
         });
         let reply = result.map_err(|error| self.failed(&permit, error))?;
         self.permit = Some(permit);
@@ -127,9 +133,14 @@ impl<'a> GateCall<'a> {
         Ok(())
     }
 
+    fn size(&self) -> RequestSize {
+        let size = || RequestSize::of(&self.request.body);
+        *self.size.get_or_init(size)
+    }
+
     /// Waits in line for a permit; one of the class `batch` waits behind all others.
     fn acquire(&self, token: &CancelToken) -> Result<KeyPermit, NoKeyPermit> {
-        let tokens = self.service.tokens.lock().cost(&self.request.body);
+        let tokens = self.service.tokens.lock().cost(|| self.size());
         match self.request.header("x-paceline-priority") {
             Some("batch") => self.limiter.acquire_behind(tokens, token),
             _ => self.limiter.acquire(tokens, token),
@@ -219,7 +230,7 @@ impl<'a> GateCall<'a> {
     fn answered(&mut self, headers: &[(String, String)], usage: Option<Usage>) {
         if let Some(permit) = self.permit.take() {
             let hints = Hints::read(headers, None, SystemTime::now());
-            let tokens = self.service.tokens.lock().learn(&self.request.body, usage);
+            let tokens = self.service.tokens.lock().learn(|| self.size(), usage);
             let _ = self.report(&permit, PermitOutcome::Answered, tokens, &hints);
         }
     }

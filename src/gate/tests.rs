@@ -8,6 +8,7 @@ use std::thread;
 
 use super::*;
 use crate::api::{ApiKind, Params};
+use crate::batch::RequestSize;
 use crate::journal::{Durability, Journal};
 use crate::limiter::Rate;
 use crate::practice::{Faults, Reply, Server, ServerOptions};
@@ -506,7 +507,8 @@ fn tokens_are_limited_by_the_usage_that_answers_state() {
     let gate = open(&api.base_url(), |options| {
         options.limits.tokens = NonZeroU32::new(100_000)
     });
-    let cost = || gate.service.tokens.lock().cost(QUESTION.as_bytes());
+    let size = || RequestSize::of(QUESTION.as_bytes());
+    let cost = || gate.service.tokens.lock().cost(size);
     let before = cost();
     for _ in 0..3 {
         assert!(exchange(&gate, &post("", QUESTION)).starts_with("HTTP/1.1 200 "));

@@ -151,13 +151,10 @@ pub struct RecordAttempt {
 }
 
 impl RecordAttempt {
-    /// An attempt that was answered with this status and name, or failed. How long it waited and took is for the caller to
-    /// fill in.
-    pub(crate) fn of(
-        started_at: SystemTime,
-        ended: Result<(u16, Option<String>), &CallError>,
-    ) -> Self {
-        let error = ended.as_ref().err();
+    /// An attempt that was answered, or failed with this error. Its durations are for the caller to fill in, and so is what
+    /// an answer states.
+    pub(crate) fn of(started_at: SystemTime, error: Option<&CallError>) -> Self {
+        let in_doubt = error.filter(|error| error.may_be_billed());
         RecordAttempt {
             n: 1,
             key: 0,
@@ -166,21 +163,15 @@ impl RecordAttempt {
             paced: Duration::ZERO,
             late: Duration::ZERO,
             took: Duration::ZERO,
-            outcome: error.map_or(CallOutcome::Answered, |error| error.outcome()),
-            billed: error.and_then(|error| error.may_be_billed().then_some(Billed::Unknown)),
-            usage: error.and_then(|error| error.usage()),
-            partial: error.and_then(|error| error.partial()),
+            status: error.and_then(|error| error.status),
+            outcome: error.map_or(CallOutcome::Answered, CallError::outcome),
+            batch: None,
+            billed: in_doubt.map(|_| Billed::Unknown),
+            usage: error.and_then(CallError::usage),
+            partial: error.and_then(CallError::partial),
             retry_after: error.and_then(|error| error.retry_after),
             backoff: None,
-            batch: None,
-            status: match &ended {
-                Ok((status, _)) => Some(*status),
-                Err(error) => error.status,
-            },
-            request_id: match ended {
-                Ok((_, request_id)) => request_id,
-                Err(error) => error.request_id.clone(),
-            },
+            request_id: error.and_then(|error| error.request_id.clone()),
         }
     }
 }

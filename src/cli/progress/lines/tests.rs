@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::{CallError, Class, Usage};
-use crate::batch::{Causes, Pause};
+use crate::batch::{Causes, FailureCause, Pause};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -52,7 +52,8 @@ fn causes(status: Option<u16>, code: &str, message: &str) -> Causes {
         maybe_billed: false,
         body: None,
     };
-    causes.count_call("line-1", &error);
+    let cause = FailureCause::new(error.outcome(), error.status, &error.code, &error.message);
+    causes.count("line-1", cause);
     causes
 }
 
