@@ -33,7 +33,7 @@ pub(crate) use self::{
     id::RecordId,
     index::PromptStatus,
     reader::{ResultLine, Results},
-    record::RecordResponse,
+    record::{RecordResponse, late_ms},
 };
 pub use self::{
     durability::Durability,

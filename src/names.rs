@@ -1,8 +1,18 @@
-//! Names for the variants of an enum: [`named!`] implements `name`, `Display` and `FromStr` from one list.
+//! Enums whose variants have names: [`named!`] makes the enum, `name`, `Display` and `FromStr` from one list.
 
-/// Gives each variant of an enum a name, and optional aliases that are read but never written.
+/// Makes an enum. Each variant has a name, and optional aliases that are read but never written.
 macro_rules! named {
-    ($enum:ident { $($variant:ident = $name:literal $(| $alias:literal)*),+ $(,)? }) => {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis enum $enum:ident {
+            $($(#[$note:meta])* $variant:ident = $name:literal $(| $alias:literal)*),+ $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        $visibility enum $enum {
+            $($(#[$note])* $variant,)+
+        }
+
         impl $enum {
             /// The name of the variant, as in arguments, output and files.
             pub(crate) const fn name(self) -> &'static str {
@@ -40,13 +50,13 @@ pub(crate) fn unknown(found: &str, known: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Colour {
-        Red,
-        Grey,
+    named! {
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        enum Colour {
+            Red = "red",
+            Grey = "grey" | "gray",
+        }
     }
-
-    named!(Colour { Red = "red", Grey = "grey" | "gray" });
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_an_alias_is_read_too() {

@@ -2,60 +2,47 @@
 //!
 //! This is the only list of these words. `api` classifies a response; the batch and the reports count the outcomes.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::names::named;
 
-/// The outcome of one call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(from = "String")]
-pub(crate) enum CallOutcome {
-    /// The call returned an answer.
-    Answered,
-    /// The server limits the rate or is overloaded: 429, 529, or 503 with Retry-After.
-    RateLimited,
-    /// The server has no capacity left for the flex tier: this prompt waits, and the rate is not to blame.
-    NoCapacity,
-    /// No complete answer arrived in time. The call may have been billed.
-    Timeout,
-    /// The connection failed or broke.
-    Connection,
-    /// A server error: a status from 500, or 408, 409 or 425.
-    ServerError,
-    /// The status is a success, but the body is not an answer.
-    Unreadable,
-    /// The answer does not fit the schema that was asked for.
-    Misfit,
-    /// The server rejects this prompt for good: 400, 404, 413, 422 and similar.
-    Rejected,
-    /// The server rejects every call with this key: 401, 403, or no credit. Older versions wrote `refused`.
-    Fatal,
-    /// The provider's batch expired before it asked this prompt, which is not billed.
-    Expired,
-    /// The provider's batch was cancelled, or not accepted, before it asked this prompt, which is not billed.
-    Cancelled,
-    /// The call panicked, which is a bug in this program.
-    Panic,
-    /// An outcome that this version does not know.
-    Unknown,
+named! {
+    /// The outcome of one call.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub(crate) enum CallOutcome {
+        /// The call returned an answer.
+        Answered = "answered",
+        /// The server limits the rate or is overloaded: 429, 529, or 503 with Retry-After.
+        RateLimited = "rate_limited",
+        /// The server has no capacity left for the flex tier: this prompt waits, and the rate is not to blame.
+        NoCapacity = "no_capacity",
+        /// No complete answer arrived in time. The call may have been billed.
+        Timeout = "timeout",
+        /// The connection failed or broke.
+        Connection = "connection",
+        /// A server error: a status from 500, or 408, 409 or 425.
+        ServerError = "server_error",
+        /// The status is a success, but the body is not an answer.
+        Unreadable = "unreadable",
+        /// The answer does not fit the schema that was asked for.
+        Misfit = "misfit",
+        /// The server rejects this prompt for good: 400, 404, 413, 422 and similar.
+        Rejected = "rejected",
+        /// The server rejects every call with this key: 401, 403, or no credit. Older versions wrote `refused`.
+        #[serde(alias = "refused")]
+        Fatal = "fatal" | "refused",
+        /// The provider's batch expired before it asked this prompt, which is not billed.
+        Expired = "expired",
+        /// The provider's batch was cancelled, or not accepted, before it asked this prompt, which is not billed.
+        Cancelled = "cancelled",
+        /// The call panicked, which is a bug in this program.
+        Panic = "panic",
+        /// An outcome that this version does not know: so files of later versions can be read.
+        #[serde(other)]
+        Unknown = "unknown",
+    }
 }
-
-named!(CallOutcome {
-    Answered = "answered",
-    RateLimited = "rate_limited",
-    NoCapacity = "no_capacity",
-    Timeout = "timeout",
-    Connection = "connection",
-    ServerError = "server_error",
-    Unreadable = "unreadable",
-    Misfit = "misfit",
-    Rejected = "rejected",
-    Fatal = "fatal" | "refused",
-    Expired = "expired",
-    Cancelled = "cancelled",
-    Panic = "panic",
-    Unknown = "unknown",
-});
 
 impl CallOutcome {
     /// Whether the prompt was not asked at all.
@@ -90,19 +77,6 @@ impl CallOutcome {
     }
 }
 
-impl Serialize for CallOutcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-/// Any other word becomes [`Unknown`](CallOutcome::Unknown), so that files of later versions can be read.
-impl From<String> for CallOutcome {
-    fn from(word: String) -> Self {
-        word.parse().unwrap_or(Self::Unknown)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,11 +87,28 @@ mod tests {
 
     #[test]
     fn an_outcome_is_stored_by_its_name() {
-        let json = serde_json::to_string(&CallOutcome::RateLimited).unwrap();
-        assert_eq!(
-            (json.as_str(), read(&json)),
-            ("\"rate_limited\"", CallOutcome::RateLimited)
-        );
+        use CallOutcome::*;
+        let outcomes = [
+            Answered,
+            RateLimited,
+            NoCapacity,
+            Timeout,
+            Connection,
+            ServerError,
+            Unreadable,
+            Misfit,
+            Rejected,
+            Fatal,
+            Expired,
+            Cancelled,
+            Panic,
+            Unknown,
+        ];
+        for outcome in outcomes {
+            let json = serde_json::to_string(&outcome).unwrap();
+            assert_eq!(json, format!("\"{outcome}\""));
+            assert_eq!(read(&json), outcome);
+        }
     }
 
     #[test]

@@ -7,39 +7,33 @@ use serde_json::{Value, json};
 use super::{Api, Completion, Counting, Key, Params};
 use crate::names::named;
 
-/// The name of an API.
-///
-/// ```
-/// use paceline::api::ApiKind;
-///
-/// let kind: ApiKind = "messages".parse().unwrap();
-/// assert_eq!(kind.api().key_env(), "ANTHROPIC_API_KEY");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ApiKind {
-    /// OpenAI's chat completions, which most other servers speak, too.
-    #[default]
-    Chat,
-    /// OpenAI's responses.
-    Responses,
-    /// Anthropic's messages.
-    Messages,
-    /// Google's `generateContent`.
-    Gemini,
-    /// OpenAI's embeddings.
-    Embeddings,
+named! {
+    /// The name of an API.
+    ///
+    /// ```
+    /// use paceline::api::ApiKind;
+    ///
+    /// let kind: ApiKind = "messages".parse().unwrap();
+    /// assert_eq!(kind.api().key_env(), "ANTHROPIC_API_KEY");
+    /// ```
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    #[non_exhaustive]
+    pub enum ApiKind {
+        /// OpenAI's chat completions, which most other servers speak, too.
+        #[default]
+        Chat = "chat",
+        /// OpenAI's responses.
+        Responses = "responses",
+        /// Anthropic's messages.
+        Messages = "messages",
+        /// Google's `generateContent`.
+        Gemini = "gemini",
+        /// OpenAI's embeddings.
+        Embeddings = "embeddings",
+    }
 }
 
 use ApiKind::*;
-
-named!(ApiKind {
-    Chat = "chat",
-    Responses = "responses",
-    Messages = "messages",
-    Gemini = "gemini",
-    Embeddings = "embeddings",
-});
 
 impl ApiKind {
     /// The API of this name.

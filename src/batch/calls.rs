@@ -13,7 +13,7 @@ use super::view::a_minute;
 use super::{Batch, Stop};
 use crate::api::{Answer, CallError, Class};
 use crate::hints::Hints;
-use crate::journal::RecordAttempt;
+use crate::journal::{RecordAttempt, late_ms};
 use crate::outcome::CallOutcome;
 use crate::pacing::{
     CallReport, InFlightPlace, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit, Reaction,
@@ -143,10 +143,11 @@ impl Batch<'_> {
         if error.is_some_and(CallError::is_without_capacity) {
             run.starved_since.get_or_insert(left + took);
         }
+        let late = sent.get().saturating_duration_since(permit.due());
         let call = RecordAttempt {
             key: permit.key(),
             paced: granted.paced,
-            late: sent.get().saturating_duration_since(permit.due()),
+            late_ms: late_ms(late),
             took,
             ..RecordAttempt::of(started_at, error)
         };
@@ -160,51 +161,44 @@ impl Batch<'_> {
         self.clock.wall() - (self.clock.now() - instant)
     }
 
+    /// What a failed call means for all, and for its prompt.
     fn failed(&self, permit: &KeyPermit, run: &PromptRun<'_>, error: CallError) -> NoAnswer {
+        let key = permit.key();
         let own = run.verdict(&error, self.settings.timeout_retries);
-        let verdict = self.judge(permit, &error, run.job, own);
-        NoAnswer {
-            verdict: verdict.unwrap_or_else(|reason| {
-                self.stop_for(reason);
-                own
-            }),
-            error: Some(Box::new(error)),
-        }
-    }
-
-    /// What a failed call means for all. Returns what its prompt does; `own` is what it would do by itself.
-    fn judge(
-        &self,
-        permit: &KeyPermit,
-        error: &CallError,
-        job: &Job,
-        own: Verdict,
-    ) -> Result<Verdict, Stop> {
-        let (key, now) = (permit.key(), self.clock.now());
-        let is_to_be_split = job.is_joined && error.may_be_about_an_input();
-        let outcome = self
-            .failures
-            .lock()
-            .outcome(key, error, is_to_be_split, now);
+        let is_to_be_split = run.job.is_joined && error.may_be_about_an_input();
+        let now = self.clock.now();
+        let mut failures = self.failures.lock();
+        let outcome = failures.outcome(key, &error, is_to_be_split, now);
+        drop(failures);
         let is_limited = error.class == Class::RateLimited;
         let was_counted = !is_limited && !matches!(error.status, None | Some(413 | 429));
         let tokens = (!was_counted).then_some(0);
         let reaction = self.report(permit, outcome, tokens, &error.hints);
-        match outcome {
+        if let PermitOutcome::RateLimited(ordered) = outcome {
+            self.tell_of_pause(key, is_limited, ordered, reaction.paused_until);
+        }
+        let verdict = match outcome {
             PermitOutcome::Fatal if reaction.keys_left == 0 => {
-                return Err(Stop::Refused(Box::new(error.clone())));
+                Err(Stop::Refused(Box::new(error.clone())))
             }
             PermitOutcome::Fatal => {
+                let error = &error;
                 self.view.tell(Event::Retired { key, error });
-                return Ok(Verdict::RateLimited(Some(Duration::ZERO)));
+                Ok(Verdict::RateLimited(Some(Duration::ZERO)))
             }
-            PermitOutcome::RateLimited(ordered) => {
-                self.tell_of_pause(key, is_limited, ordered, reaction.paused_until);
+            _ => {
+                let (sent, now) = (permit.granted_at(), self.clock.now());
+                self.failures.lock().verdict(&error, own, sent, now)
             }
-            _ => {}
+        };
+        let verdict = verdict.unwrap_or_else(|reason| {
+            self.stop_for(reason);
+            own
+        });
+        NoAnswer {
+            verdict,
+            error: Some(Box::new(error)),
         }
-        let (sent, now) = (permit.granted_at(), self.clock.now());
-        self.failures.lock().verdict(error, own, sent, now)
     }
 
     /// Reports a call to the limiter with the limits that the server states; those in the settings take precedence.

@@ -124,8 +124,9 @@ impl Event<'_> {
                 let pause_ms = wait.as_millis() as u64;
                 let until = Timestamp::try_from(until).map(|until| format!("{until:.3}"));
                 let until = until.as_deref().unwrap_or_default();
-                let (why, said, back) = (why.name(), why, time_of_day(wait));
-                log::info!(event = "paused", key, pause_ms, until, why; "key {key}: {said}, continues {back}");
+                let back = time_of_day(wait);
+                log::info!(event = "paused", key, pause_ms, until, why = why.name();
+                    "key {key}: {why}, continues {back}");
             }
             Event::Resumed { key } => log::info!(event = "resumed", key; "the pause is over"),
             Event::RateKnown {

@@ -65,6 +65,10 @@ impl Ask for Server {
         })
     }
 
+    fn misfit(&self, answer: &Answer) -> Option<String> {
+        (answer.text == "no JSON").then(|| "it is no JSON".to_owned())
+    }
+
     fn fallback(&self, request: &[u8], waited: Duration) -> Option<Vec<u8>> {
         let full_price = || [request, b" at full price"].concat();
         (waited >= PATIENCE).then(full_price)

@@ -100,6 +100,9 @@ impl View {
         let elapsed = now.saturating_duration_since(self.start);
         let state = self.state.lock();
         let since = |at| now.saturating_duration_since(at);
+        let span = state.sent.map(|(first, last)| last - first);
+        let span = span.filter(|span| state.counts.calls > 0 && *span >= Duration::from_secs(1));
+        let intervals = state.counts.calls.saturating_sub(1) as f64;
         Snapshot {
             elapsed,
             since_failure: state.last_failure.map(since),
@@ -107,7 +110,7 @@ impl View {
             latency_p95: state.latencies.quantile(0.95),
             paused: state.paused(now),
             rate: state.recent.a_minute(elapsed),
-            calls_a_minute: state.calls_a_minute(),
+            calls_a_minute: span.map(|span| intervals * 60.0 / span.as_secs_f64()),
             allowed: state.allowed(),
             pause: state.pause(now),
             keys: state.open().count(),
@@ -245,14 +248,6 @@ impl ViewState {
             false if self.is_fixed => Allowed::Fixed(all),
             false => Allowed::Stated(all),
         }
-    }
-
-    /// Calls per minute, from the first call to the last.
-    fn calls_a_minute(&self) -> Option<f64> {
-        let (first, last) = self.sent?;
-        let span = (last - first).as_secs_f64();
-        let intervals = self.counts.calls.checked_sub(1).filter(|_| span >= 1.0)?;
-        Some(intervals as f64 * 60.0 / span)
     }
 
     /// If every key is paused: the pause that ends first.

@@ -18,7 +18,7 @@ use crate::cancel::CancelToken;
 use crate::clock::after;
 use crate::hints::Hints;
 use crate::http::text_headers;
-use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse};
+use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse, late_ms};
 use crate::pacing::{
     CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit, Reaction,
 };
@@ -122,7 +122,7 @@ impl<'a> GateCall<'a> {
             n: self.record.attempts.len() as u32 + 1,
             key: permit.key(),
             paced,
-            late: sent.get().saturating_duration_since(permit.due()),
+            late_ms: late_ms(sent.get().saturating_duration_since(permit.due())),
             took: permit.granted_at().elapsed(),
             status: status.or(call.status),
             ..call

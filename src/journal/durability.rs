@@ -7,26 +7,22 @@ use std::time::{Duration, Instant};
 
 use crate::names::named;
 
-/// What a power cut may cost. The end of the process alone, even by `kill -9`, costs nothing in any case.
-///
-/// # Default
-/// [`Interval`](Durability::Interval)
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Nothing: each record is on the disk before its prompt counts as done.
-    Always,
-    /// At most one second's worth of records: a record is synced at once, unless there was a sync within the last second.
-    #[default]
-    Interval,
-    /// What the system has not yet written: typically the last 30 seconds.
-    Never,
+named! {
+    /// What a power cut may cost. The end of the process alone, even by `kill -9`, costs nothing in any case.
+    ///
+    /// # Default
+    /// [`Interval`](Durability::Interval)
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum Durability {
+        /// Nothing: each record is on the disk before its prompt counts as done.
+        Always = "always",
+        /// At most one second's worth of records: a record is synced at once, unless there was a sync within the last second.
+        #[default]
+        Interval = "interval",
+        /// What the system has not yet written: typically the last 30 seconds.
+        Never = "never",
+    }
 }
-
-named!(Durability {
-    Always = "always",
-    Interval = "interval",
-    Never = "never",
-});
 
 /// Decides when to look after the file: to check that it is intact, and to sync it unless the durability is `Never`.
 #[derive(Debug, Default)]

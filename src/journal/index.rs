@@ -113,7 +113,9 @@ impl Index {
                 text,
                 answered: glance.text.is_some(),
                 unasked: outcome.is_some_and(CallOutcome::is_unasked),
-                batch: last.and_then(|attempt| attempt.batch).unwrap_or_default(),
+                batch: last
+                    .and_then(|attempt| attempt.batch.as_deref())
+                    .map_or(0, text_hash),
             };
             index.add(line.id(&glance.id)?, record);
             if glance.same_as.is_none() {
@@ -217,7 +219,7 @@ impl Index {
 }
 
 /// Tells texts apart within this process. It is not stored, so it may differ between versions.
-pub(super) fn text_hash(text: &str) -> u64 {
+fn text_hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()

@@ -102,13 +102,8 @@ pub struct RecordAttempt {
     #[serde(rename = "paced_ms", with = "millis", default)]
     pub paced: Duration,
     /// How late it left: from the instant that its permit was due, in milliseconds with three decimal places.
-    #[serde(
-        rename = "late_ms",
-        with = "fine_millis",
-        default,
-        skip_serializing_if = "Duration::is_zero"
-    )]
-    pub(crate) late: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) late_ms: Option<f64>,
     /// How long the call took.
     #[serde(rename = "took_ms", with = "millis", default)]
     pub took: Duration,
@@ -161,7 +156,7 @@ impl RecordAttempt {
             started_at,
             queued: Duration::ZERO,
             paced: Duration::ZERO,
-            late: Duration::ZERO,
+            late_ms: None,
             took: Duration::ZERO,
             status: error.and_then(|error| error.status),
             outcome: error.map_or(CallOutcome::Answered, CallError::outcome),
@@ -174,6 +169,11 @@ impl RecordAttempt {
             request_id: error.and_then(|error| error.request_id.clone()),
         }
     }
+}
+
+/// How late a call left, as it is written: `None` if it was in time.
+pub(crate) fn late_ms(late: Duration) -> Option<f64> {
+    (!late.is_zero()).then(|| late.as_micros() as f64 / 1e3)
 }
 
 /// Whether a call was billed.
@@ -204,25 +204,6 @@ mod rfc3339 {
         let text: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
         let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
         SystemTime::try_from(time).map_err(serde::de::Error::custom)
-    }
-}
-
-/// Milliseconds with three decimal places.
-mod fine_millis {
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(
-        time: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(time.as_micros() as f64 / 1e3)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let millis = f64::deserialize(deserializer)?;
-        Ok(Duration::try_from_secs_f64(millis / 1e3).unwrap_or_default())
     }
 }
 
@@ -263,7 +244,7 @@ pub(super) mod tests {
             started_at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_687_200_123),
             queued: Duration::ZERO,
             paced: Duration::from_millis(412),
-            late: Duration::from_micros(131),
+            late_ms: Some(0.131),
             took: Duration::from_millis(655),
             status: Some(429),
             outcome: CallOutcome::RateLimited,

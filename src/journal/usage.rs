@@ -1,12 +1,9 @@
 //! The tokens that a record states: of its answer, and of calls that brought none. A run that goes on and the report add
 //! them up by this one rule.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::index::text_hash;
 use super::record::RecordAttempt;
 use crate::api::{Usage, usage_of};
 use crate::outcome::CallOutcome;
@@ -15,26 +12,22 @@ use crate::outcome::CallOutcome;
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct ResponseUsage<'a> {
     pub(crate) status_code: Option<u16>,
-    request_id: Option<String>,
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
     #[serde(borrow)]
     body: Option<&'a RawValue>,
 }
 
 /// What counts of an attempt; its other fields are skipped.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct AttemptUsage {
     /// The tokens of a call that brought no answer.
     #[serde(default)]
     usage: Option<Usage>,
     pub(super) outcome: Option<CallOutcome>,
-    /// The hash of the provider's batch that it was a row of.
-    #[serde(default, deserialize_with = "hash_of_text")]
-    pub(super) batch: Option<u64>,
-}
-
-fn hash_of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let text: Option<Cow<'de, str>> = Deserialize::deserialize(deserializer)?;
-    Ok(text.map(|text| text_hash(&text)))
+    /// The provider's batch that it was a row of.
+    #[serde(default)]
+    pub(super) batch: Option<String>,
 }
 
 impl AttemptUsage {
@@ -51,14 +44,14 @@ impl From<&RecordAttempt> for AttemptUsage {
         AttemptUsage {
             usage: attempt.usage,
             outcome: Some(attempt.outcome),
-            batch: attempt.batch.as_deref().map(text_hash),
+            batch: attempt.batch.clone(),
         }
     }
 }
 
 impl From<&AttemptUsage> for AttemptUsage {
     fn from(attempt: &AttemptUsage) -> Self {
-        *attempt
+        attempt.clone()
     }
 }
 
@@ -77,7 +70,7 @@ pub(crate) fn usage_of_record(
     let answer = AttemptUsage {
         usage: body.and_then(|body| usage_of(body.get())),
         outcome: None,
-        batch: last.and_then(|attempt| attempt.batch),
+        batch: last.and_then(|attempt| attempt.batch.clone()),
     };
     let stated = attempts.into_iter().chain([answer]);
     stated

@@ -10,25 +10,20 @@ use serde::de::IgnoredAny;
 use super::PromptError;
 use crate::names::named;
 
-/// How prompts are written in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// One prompt a line.
-    Text,
-    /// JSON values, one a line or in an array: objects with a `prompt`, strings, or lines of an OpenAI Batch file.
-    Json,
-    /// Values separated by commas, or by semicolons, with a header.
-    Csv,
-    /// Values separated by tabs, with a header.
-    Tsv,
+named! {
+    /// How prompts are written in a file.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Format {
+        /// One prompt a line.
+        Text = "text" | "txt",
+        /// JSON values, one a line or in an array: objects with a `prompt`, strings, or lines of an OpenAI Batch file.
+        Json = "jsonl" | "ndjson" | "json",
+        /// Values separated by commas, or by semicolons, with a header.
+        Csv = "csv",
+        /// Values separated by tabs, with a header.
+        Tsv = "tsv" | "tab",
+    }
 }
-
-named!(Format {
-    Text = "text" | "txt",
-    Json = "jsonl" | "ndjson" | "json",
-    Csv = "csv",
-    Tsv = "tsv" | "tab",
-});
 
 /// Endings of documents that are text, but not lines of prompts.
 const DOCUMENTS: [&str; 12] = [

@@ -145,9 +145,9 @@ fn the_reference_has_every_outcome_event_and_exit_status() {
     let source = |path: &str| fs::read_to_string(root().join("src").join(path)).unwrap();
     let quoted = |line: &str| line.split('"').nth(1).unwrap().to_owned();
     let outcome = source("outcome.rs");
-    let (_, list) = outcome.split_once("named!(").unwrap();
-    let lines = list.lines().skip(1).take_while(|line| *line != "});");
-    let outcomes = lines.filter(|line| line.contains('"'));
+    let (_, list) = outcome.split_once("named! {").unwrap();
+    let lines = list.lines().take_while(|line| *line != "}");
+    let outcomes = lines.filter(|line| line.ends_with("\",") && !line.contains('#'));
     let event = source("batch/event.rs");
     let events = event.split("event = ").skip(1).map(quoted);
     let words: Vec<_> = outcomes.map(quoted).chain(events).collect();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cancel::WaitError;
+use crate::outcome::CallOutcome;
 
 /// Opens after a while, or cancels the batch; refuses the first calls of a prompt. Notes how it is called.
 #[derive(Debug)]
@@ -165,4 +166,14 @@ fn each_failed_call_is_reported_before_the_next_one_begins_and_no_other_is() {
     ]
     .concat();
     assert_eq!(notes, expected);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_reported_once_as_a_failed_call_is() {
+    let misfit_once = |_: &str, before| Ok(if before == 0 { "no JSON" } else { "text" });
+    let (ran, notes) = Doorman::open().guard(with_workers(paced(60), 1), 1, misfit_once);
+    let expected = ["begin 1", "call 1", "failed 1", "begin 1", "call 1"];
+    assert_eq!(notes, expected);
+    let outcomes = ran.records[0].attempts.iter().map(|call| call.outcome);
+    assert!(outcomes.eq([CallOutcome::Misfit, CallOutcome::Answered]));
 }

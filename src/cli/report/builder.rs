@@ -108,10 +108,9 @@ impl ReportBuilder {
             counts.failed.count("", cause);
         }
         self.report.times.add(attempt);
-        if !attempt.late.is_zero() {
-            let late = attempt.late.as_micros();
-            self.lateness.push(late.try_into().unwrap_or(u32::MAX));
-        }
+        let late = attempt.late_ms.filter(|late| *late > 0.0);
+        self.lateness
+            .extend(late.map(|late| (late * 1e3).round() as u32));
         let key = self.keys.entry(call.key).or_default();
         key.key = call.key.into();
         key.calls += 1;
