@@ -163,45 +163,28 @@ impl GroupRun<'_, '_> {
     fn sample(&mut self, all: Vec<Job>) -> bool {
         /// Multiples of the golden ratio spread over the group without a period, which the prompts may have.
         const GOLDEN: f64 = 0.618_033_988_749_895;
-        let count = all.len();
+        let (count, first) = (all.len(), self.finished.len());
         let mut left: Vec<_> = all.into_iter().map(Some).collect();
-        let mut failure: Option<Record> = None;
-        let mut is_answered = true;
         for n in 0..2 + count.ilog2() {
             let at = ((f64::from(n) * GOLDEN).fract() * count as f64) as usize;
             let mut places = (at..count).chain(0..at);
-            let Some(job) = places.find_map(|at| left[at].take()) else {
-                break;
-            };
-            is_answered &= self.one(job);
-            let record = self.finished.last().and_then(|last| last.record.as_ref());
-            let failed = record.filter(|record| record.text.is_none());
-            let before = failure.take();
-            let is_alike =
-                |failed: &&Record| before.as_ref().is_none_or(|one| is_alike(one, failed));
-            failure = failed.filter(is_alike).cloned();
-            if failure.is_none() {
+            if let Some(job) = places.find_map(|at| left[at].take()) {
+                self.one(job);
+            }
+            if failure(&self.finished[first..]).is_none() {
                 break;
             }
         }
-        let left: Vec<_> = left.into_iter().flatten().collect();
-        match failure {
-            Some(failure) => {
-                let attempts = Vec::new(); // its own call is on record with it
-                self.take(
-                    Some(&Record {
-                        attempts,
-                        ..failure
-                    }),
-                    left,
-                )
-            }
-            None => {
-                let size = count.div_ceil(4);
-                let is_answered = self.ask_in_parts(left, size) & is_answered;
-                self.learn(size, is_answered)
-            }
+        let left = left.into_iter().flatten().collect();
+        if let Some(failure) = failure(&self.finished[first..]) {
+            let mut failure = failure.clone();
+            failure.attempts.clear(); // its own call is on record with it
+            return self.take(Some(&failure), left);
         }
+        let size = count.div_ceil(4);
+        self.ask_in_parts(left, size);
+        let is_answered = self.finished[first..].iter().all(is_answered);
+        self.learn(size, is_answered)
     }
 
     /// Asks prompts in one call, and returns whether they were answered; the prompts, if they may be answered in smaller groups.
@@ -225,8 +208,7 @@ impl GroupRun<'_, '_> {
     }
 
     fn add(&mut self, finished: Finished) -> bool {
-        let record = finished.record.as_ref();
-        let is_answered = record.is_some_and(|record| record.text.is_some());
+        let is_answered = is_answered(&finished);
         self.works |= is_answered;
         self.finished.push(finished);
         is_answered
@@ -281,11 +263,26 @@ fn is_to_be_split(whole: &Record, count: usize) -> bool {
     }
 }
 
-/// Whether two failures have the same status and code.
-fn is_alike(one: &Record, other: &Record) -> bool {
-    let status = |record: &Record| Some(record.response.as_ref()?.status_code);
-    let code = |record: &Record| Some(record.error.as_ref()?.code.clone());
-    (status(one), code(one)) == (status(other), code(other))
+fn is_answered(finished: &Finished) -> bool {
+    let record = finished.record.as_ref();
+    record.is_some_and(|record| record.text.is_some())
+}
+
+/// The record of the first of these prompts, if all failed with the same status and code.
+fn failure(finished: &[Finished]) -> Option<&Record> {
+    let why = |finished: &Finished| {
+        let record = finished.record.as_ref()?;
+        let status = record
+            .response
+            .as_ref()
+            .map(|response| response.status_code);
+        Some((status, record.error.as_ref()?.code.clone()))
+    };
+    let first = why(finished.first()?)?;
+    let is_alike = finished
+        .iter()
+        .all(|other| why(other).as_ref() == Some(&first));
+    finished[0].record.as_ref().filter(|_| is_alike)
 }
 
 fn vectors(text: &str) -> Option<Vec<Box<RawValue>>> {
