@@ -71,13 +71,13 @@ pub struct Outage {
 
 /// Declares the faults that are drawn at random, each with its rate, an option of the command line, and the others.
 macro_rules! faults {
-    ($(#[$about:meta])* pub struct $faults:ident {
+    ($(#[$about:meta])* $vis:vis struct $faults:ident {
         $($(#[$rate_about:meta])* $rate:ident: $fault:expr,)*
         ..
         $($(#[$other_about:meta])* pub $other:ident: $kind:ty,)*
     }) => {
         $(#[$about])*
-        pub struct $faults {
+        $vis struct $faults {
             $(
                 $(#[$rate_about])*
                 #[cfg_attr(feature = "cli", arg(long, value_name = "FRACTION"))]
