@@ -176,6 +176,7 @@ impl Serve for GateService {
 impl GateService {
     /// The answer to a client that must not call here, or asks for the page of the gate itself.
     fn own_reply(&self, request: &WireRequest) -> Option<WireReply> {
+        let waiting = self.keys.waiting();
         let passes_keys_on = !self.options.clients[0].has_key();
         let (status, why) = match &self.options.token {
             _ if self.cancel.is_cancelled() => (503, "this gate is being closed"),
@@ -194,13 +195,19 @@ impl GateService {
             _ if request.path == "/paceline/stats" => {
                 return Some(WireReply::new(200, json!(self.counts()).to_string()));
             }
-            _ if self.counts.lock().waiting >= self.options.max_waiting => {
+            _ if waiting >= self.options.max_waiting => {
                 self.count(|counts| counts.refused += 1);
-                return Some(self.unavailable("too many calls wait in the gate's line", None));
+                let why = "too many calls wait in the gate's line";
+                return Some(self.unavailable(why, None, waiting));
             }
             _ => return None,
         };
         Some(self.refusal(status, why))
+    }
+
+    /// Whether the rate is the one that the API states, or that is found.
+    fn is_adaptive(&self) -> bool {
+        self.options.limits.rate == RateLimit::Adaptive
     }
 
     /// Whether answers are read, for their tokens or their record.
@@ -209,10 +216,10 @@ impl GateService {
     }
 
     /// The answer to a call that could not be made in time; without a `wait`, it tells how long the line takes.
-    fn unavailable(&self, why: &str, wait: Option<Duration>) -> WireReply {
+    fn unavailable(&self, why: &str, wait: Option<Duration>, waiting: usize) -> WireReply {
         /// When nothing says how long it takes.
         const USUAL: Duration = Duration::from_secs(30);
-        let in_line = (self.counts.lock().waiting / self.options.clients.len()).max(1);
+        let in_line = (waiting / self.options.clients.len()).max(1);
         let in_line = match self.options.limits.rate {
             RateLimit::Fixed(rate) => rate.interval().saturating_mul(in_line as u32),
             RateLimit::Adaptive => USUAL,

@@ -1,7 +1,7 @@
 //! `paceline gate`: opens the gate, shows what goes through it, and closes it on Ctrl-C. The words are in the templates.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
@@ -31,25 +31,27 @@ const CONNECTIONS: usize = 256;
 
 pub(super) fn serve(args: &GateArgs) -> Result<Exit, CommandError> {
     let rpm = args.rate.rpm.and_then(RpmArg::number);
-    let practice = args
-        .practice
-        .then(|| setup::start_practice(rpm, &args.rate));
-    let practice = practice.transpose()?;
+    let start = || setup::start_practice(rpm, &args.rate);
+    let practice = args.practice.then(start).transpose()?;
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let addr = args.listen.unwrap_or(to);
-    let gate = Gate::open(addr, options(args, practice.as_ref())?)
+    let gate = Gate::open(addr, options(args, rpm, practice.as_ref())?)
         .map_err(|error| CommandError::usage(format!("the gate cannot open at {addr}: {error}")))
         .map_err(|error| error.help("choose another port with --port or --listen"))?;
     let cancel = CancelToken::new();
     watch_for_interrupts(&cancel, Destination::Callers)?;
-    inform(welcome(args, &gate));
+    inform(welcome(args, rpm, &gate));
     show(&gate, &cancel);
     gate.close();
     inform(render(include_str!("gate/end.txt"), &gate.counts()));
     Ok(Exit::Answered)
 }
 
-fn options(args: &GateArgs, practice: Option<&Server>) -> Result<GateOptions, CommandError> {
+fn options(
+    args: &GateArgs,
+    rpm: Option<NonZeroU32>,
+    practice: Option<&Server>,
+) -> Result<GateOptions, CommandError> {
     if args.server.base_url.len() > 1 {
         let problem = "a gate has one API behind it";
         let help = "give one --base-url, and start another gate for another API";
@@ -65,20 +67,25 @@ fn options(args: &GateArgs, practice: Option<&Server>) -> Result<GateOptions, Co
         let problem = "--share paces a key of the gate's own, and it has none";
         return Err(CommandError::usage(problem).help(help));
     }
-    let rate = setup::rate_limit(args.rate.rpm.and_then(RpmArg::number), &args.rate)?;
-    let (wait, clock) = (args.max_wait, Arc::new(SystemClock));
+    let rate = setup::rate_limit(rpm, &args.rate)?;
+    let wait = args.max_wait;
     let base_url = match practice {
         Some(server) => server.base_url(),
         None => (endpoints[0].base_url.clone()).unwrap_or_else(|| api.base_url().to_owned()),
     };
     let token = args.token_env.as_deref().map(endpoints::key_in);
+    let record = args.record.as_deref().map(|path| {
+        let opened = Journal::open(path, Durability::Interval).map_err(cannot_open("--record"))?;
+        let (journal, written) = (opened.journal, opened.index.len());
+        Ok::<_, CommandError>(RecordFile::new(journal, written, args.record_bodies))
+    });
     Ok(GateOptions {
         base_url,
         limits: KeyLimits {
             rate,
             tokens: args.rate.tpm,
         },
-        limiter: share::connect(&args.rate, &clients, rate, wait, clock)?,
+        limiter: share::connect(&args.rate, &clients, rate, wait, SystemClock.into())?,
         clients,
         retry: Retry::new()
             .retries(args.max_retries)
@@ -87,21 +94,12 @@ fn options(args: &GateArgs, practice: Option<&Server>) -> Result<GateOptions, Co
         max_waiting: args.max_waiting,
         max_connections: args.max_connections,
         token: token.transpose()?,
-        record: record(args)?,
+        record: record.transpose()?,
     })
 }
 
-fn record(args: &GateArgs) -> Result<Option<RecordFile>, CommandError> {
-    let Some(path) = &args.record else {
-        return Ok(None);
-    };
-    let opened = Journal::open(path, Durability::Interval).map_err(cannot_open("--record"))?;
-    let file = RecordFile::new(opened.journal, opened.index.len(), args.record_bodies);
-    Ok(Some(file))
-}
-
 /// The first lines.
-fn welcome(args: &GateArgs, gate: &Gate) -> String {
+fn welcome(args: &GateArgs, rpm: Option<NonZeroU32>, gate: &Gate) -> String {
     let options = gate.options();
     let version = match args.server.api {
         // Anthropic's and Google's programs add the version themselves.
@@ -112,7 +110,7 @@ fn welcome(args: &GateArgs, gate: &Gate) -> String {
         "url": gate.url(),
         "version": version,
         "api": masked(&options.base_url),
-        "rpm": args.rate.rpm.and_then(RpmArg::number),
+        "rpm": rpm,
         "has_no_limit": args.rate.has_no_limit(),
         "has_key": options.clients[0].has_key(),
         "variable": args.server.api.api().base_url_env(),

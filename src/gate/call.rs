@@ -19,9 +19,8 @@ use crate::clock::after;
 use crate::hints::Hints;
 use crate::http::text_headers;
 use crate::journal::{Record, RecordAttempt, RecordError, RecordResponse, late_ms};
-use crate::pacing::{
-    CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, RateLimit, Reaction,
-};
+use crate::limiter::Rate;
+use crate::pacing::{CallLimiter, CallReport, KeyPermit, NoKeyPermit, PermitOutcome, Reaction};
 use crate::practice::wire::WireRequest;
 
 /// The code of a call that got no permit in time.
@@ -83,7 +82,7 @@ impl<'a> GateCall<'a> {
         let goes_on = match self.reply.take() {
             _ if client.is_cancelled() && !service.cancel.is_cancelled() => {
                 self.answered(&[], None);
-                self.broken(CLIENT_GONE, "the client went away".to_owned());
+                self.broken(failure(CLIENT_GONE, "the client went away"));
                 Ok(false)
             }
             Some(reply) => Ok(self.pass(reply, failed)),
@@ -102,10 +101,7 @@ impl<'a> GateCall<'a> {
         let service = self.service;
         self.reply = None;
         let came = Instant::now();
-        service.count(|counts| counts.waiting += 1);
-        let acquired = self.acquire(token);
-        service.count(|counts| counts.waiting -= 1);
-        let permit = acquired.map_err(no_permit)?;
+        let permit = self.acquire(token).map_err(no_permit)?;
         let paced = permit.granted_at().saturating_duration_since(came);
         service.count(|counts| {
             counts.calls += 1;
@@ -181,15 +177,18 @@ impl<'a> GateCall<'a> {
         let is_safe = error
             .status
             .map_or(!error.maybe_billed, |status| status >= 500);
+        // With jitter: other programs may have been asked to come back at the same time.
+        let mut delays = service.options.retry.backoff.delays(rand::random());
+        let come_back_at = |wait| after(Instant::now(), delays.wait(Some(wait)));
         let outcome = match error.class {
-            Class::RateLimited => PermitOutcome::RateLimited(self.come_back_at(&error)),
+            Class::RateLimited => PermitOutcome::RateLimited(error.retry_after.map(come_back_at)),
             Class::Fatal if self.reply.is_some() && service.keys.retire(permit.key()) => {
                 warn!("key {} is retired: {error}", permit.key());
                 PermitOutcome::Fatal
             }
             _ => PermitOutcome::Failed,
         };
-        let reaction = self.report(permit, outcome, None, &error.hints);
+        let reaction = self.report(permit, outcome, None, error.hints.requests.rate());
         match (error.class, outcome) {
             (Class::RateLimited, _) => {
                 self.reply = None;
@@ -208,30 +207,24 @@ impl<'a> GateCall<'a> {
         permit: &KeyPermit,
         outcome: PermitOutcome,
         tokens: Option<u32>,
-        hints: &Hints,
+        stated: Option<Rate>,
     ) -> Reaction {
-        let is_adaptive = self.service.options.limits.rate == RateLimit::Adaptive;
         let report = CallReport {
             tokens,
-            stated: hints.requests.rate().filter(|_| is_adaptive),
+            stated: stated.filter(|_| self.service.is_adaptive()),
             ..CallReport::from(outcome)
         };
         self.limiter.report(permit, &report)
     }
 
-    /// When the server asks us to come back, plus jitter: other programs may have been asked the same.
-    fn come_back_at(&self, error: &CallError) -> Option<Instant> {
-        let wait = error.retry_after?;
-        let mut delays = self.service.options.retry.backoff.delays(rand::random());
-        Some(after(Instant::now(), delays.wait(Some(wait))))
-    }
-
     /// Reports the answer, once.
     fn answered(&mut self, headers: &[(String, String)], usage: Option<Usage>) {
         if let Some(permit) = self.permit.take() {
-            let hints = Hints::read(headers, None, SystemTime::now());
+            let stated = Hints::read(headers, None, SystemTime::now())
+                .requests
+                .rate();
             let tokens = self.service.tokens.lock().learn(|| self.size(), usage);
-            let _ = self.report(&permit, PermitOutcome::Answered, tokens, &hints);
+            let _ = self.report(&permit, PermitOutcome::Answered, tokens, stated);
         }
     }
 
@@ -241,12 +234,15 @@ impl<'a> GateCall<'a> {
         /// As much of an answer as is read, too, in bytes: longer than those of chat models.
         const MOST: usize = 1 << 20;
         let service = self.service;
-        let headers = text_headers(reply.headers());
+        let reads = service.reads_answers();
+        let headers = match reads || service.is_adaptive() {
+            true => text_headers(reply.headers()),
+            false => Vec::new(),
+        };
         let status_code = reply.status().as_u16();
         if service.options.limits.tokens.is_none() {
             self.answered(&headers, None);
         }
-        let reads = service.reads_answers();
         let mut coming = reads.then(|| ComingBody::at(&self.request.path, MOST));
         let copied = self.copy(reply, &mut coming);
         let body = coming.map(|mut coming| {
@@ -263,7 +259,7 @@ impl<'a> GateCall<'a> {
         self.record.response = Some(RecordResponse {
             status_code,
             request_id: request_id(&headers),
-            body: file.and_then(|file| file.body(&body)),
+            body: file.and_then(|file| file.body(body)),
         });
         match copied {
             Ok(goes_on) => {
@@ -273,7 +269,7 @@ impl<'a> GateCall<'a> {
                 goes_on
             }
             Err(broken) => {
-                self.broken(&broken.code, broken.message);
+                self.broken(broken);
                 false
             }
         }
@@ -292,16 +288,19 @@ impl<'a> GateCall<'a> {
         let broken = |error| failure("connection", format!("the answer broke off: {error}"));
         let head = ReplyHead::of(&reply, self.request);
         let (mut output, mut stream) = (head.bytes, self.stream);
+        let length = reply.body().content_length();
+        let is_long = length.is_none_or(|length| length > PIECE as u64);
         let mut body = reply.into_body().into_reader();
         let mut buffer = vec![0; PIECE];
-        if head.is_chunked || !head.keep_alive {
+        if is_long {
             // The body may come later.
-            stream
-                .write_all(&std::mem::take(&mut output))
-                .map_err(gone)?;
+            stream.write_all(&output).map_err(gone)?;
+            output.clear();
         }
         loop {
-            let length = body.read(&mut buffer).map_err(broken)?;
+            let read = body.read(&mut buffer);
+            let read = read.inspect_err(|_| _ = (&mut &*self.stream).write_all(&output));
+            let length = read.map_err(broken)?;
             let piece = &buffer[..length];
             coming.take_if(|coming| coming.take(piece).is_err());
             match head.is_chunked {
@@ -335,21 +334,24 @@ impl<'a> GateCall<'a> {
             request_id: error.request_id,
             body: None,
         });
-        self.broken("no_answer", why.clone());
+        self.broken(failure("no_answer", why.as_str()));
         let reply = match status {
-            503 => self.service.unavailable(&why, error.retry_after),
+            503 => {
+                let waiting = self.limiter.waiting() + 1;
+                (self.service).unavailable(&why, error.retry_after, waiting)
+            }
             _ => error_reply(status, &why),
         };
         reply.send(self.stream, self.request.keep_alive)
     }
 
     /// The request was broken off: counts it, and makes a note of it.
-    fn broken(&mut self, code: &str, why: String) {
-        self.service.count(|counts| match code {
+    fn broken(&mut self, why: RecordError) {
+        self.service.count(|counts| match why.code.as_str() {
             CLIENT_GONE => counts.gone += 1,
             _ => counts.failed += 1,
         });
-        self.record.error = Some(failure(code, why));
+        self.record.error = Some(why);
     }
 }
 

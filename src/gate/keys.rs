@@ -73,6 +73,14 @@ impl GateKeys {
         !open.contains(&key) && !open.is_empty()
     }
 
+    /// How many calls wait.
+    pub(super) fn waiting(&self) -> usize {
+        let clients = self.clients.lock();
+        let clients = clients.values().map(|limiter| limiter.waiting());
+        let own = self.own.iter().map(|limiter| limiter.waiting());
+        own.chain(clients).sum()
+    }
+
     /// Calls a minute that the gate's own keys were found to allow.
     pub(super) fn found(&self) -> Option<f64> {
         let own = self.own.as_ref()?;

@@ -30,10 +30,9 @@ impl RecordFile {
     }
 
     /// The body of an answer as it is recorded, if it is.
-    pub(super) fn body(&self, body: &str) -> Option<Json> {
-        let json = || Json::read(body.to_owned());
-        self.bodies
-            .then(|| json().unwrap_or_else(|text| Json::from(Value::from(text))))
+    pub(super) fn body(&self, body: String) -> Option<Json> {
+        let json = || Json::read(body).unwrap_or_else(|text| Json::from(Value::from(text)));
+        self.bodies.then(json)
     }
 
     /// Writes the line of a request.

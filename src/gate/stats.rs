@@ -69,6 +69,7 @@ impl GateService {
         let left = |until: Instant| until.saturating_duration_since(Instant::now());
         let paused = counts.paused_until.map(left).unwrap_or_default();
         GateCounts {
+            waiting: self.keys.waiting(),
             found_rpm: self.keys.found(),
             paused,
             paused_because: counts.paused_because.filter(|_| !paused.is_zero()),

