@@ -214,6 +214,8 @@ impl Transport for Socket {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        /// A server that closes a used connection so soon keeps none open; the usual time-outs are 2 to 75 s.
+        const SOON: Duration = Duration::from_secs(1);
         if !self.held.is_empty() {
             self.flush(timeout)?;
         }
@@ -239,7 +241,11 @@ impl Transport for Socket {
         let is_closed = read.as_ref().map_or_else(is_closed, |length| *length == 0);
         if let Some(idle) = self.idle_before.take().filter(|_| is_closed) {
             let mut most = self.most_idle.lock();
-            *most = most.min(idle / 2);
+            *most = if idle < SOON {
+                Duration::ZERO
+            } else {
+                most.min(idle / 2)
+            };
         }
         let length = read.map_err(|error| late(error, timeout))?;
         self.heard = Some(Instant::now());
