@@ -41,6 +41,7 @@ mod session;
 mod setup;
 mod share;
 mod signals;
+mod statistics;
 mod stop;
 mod summary;
 mod template;

@@ -107,20 +107,16 @@ pub(super) enum RereadError {
     Changed,
 }
 
-/// Reads again a line that comes this many lines after the one at this offset. The first reading found nothing wrong.
+/// Reads again the line at this offset. The first reading found nothing wrong.
 pub(super) fn read_again<R: BufRead + Seek>(
     results: &mut Results<R>,
     offset: u64,
-    lines: u64,
 ) -> Result<ResultLine<'_>, RereadError> {
     let second = |error| match error {
         ResultsError::Read { source, .. } => RereadError::Again(source),
         _ => RereadError::Changed,
     };
     results.seek(offset).map_err(RereadError::Again)?;
-    for _ in 0..lines {
-        results.next_line().map_err(second)?;
-    }
     let line = results.next_line().map_err(second)?;
     line.ok_or(RereadError::Changed)
 }

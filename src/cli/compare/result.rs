@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cli::statistics::busiest;
 use crate::text::millis;
 
 /// Calls within this time of each other come together.
 pub(super) const WAVE: Duration = Duration::from_millis(100);
+
+/// Simulated times are far below 500 years.
+pub(super) fn nanos(time: Duration) -> u64 {
+    time.as_nanos() as u64
+}
 
 /// The retries after which a usual retry loop gives up.
 pub(super) const USUAL_RETRIES: usize = 5;
@@ -91,13 +97,6 @@ impl StrategyResult {
     /// together because the program starts.
     fn largest_wave(&self) -> usize {
         let calls = self.calls.get(self.threads.get()..).unwrap_or_default();
-        let (mut largest, mut first) = (0, 0);
-        for (last, call) in calls.iter().enumerate() {
-            while call.at - calls[first].at >= WAVE {
-                first += 1;
-            }
-            largest = largest.max(last - first + 1);
-        }
-        largest
+        busiest(calls, nanos(WAVE), |call| nanos(call.at)).len()
     }
 }

@@ -1,13 +1,13 @@
 //! The comparison as a text, as a page and as a picture: one set of figures, laid out by the templates beside this file.
 
 use std::io;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::result::USUAL_RETRIES;
+use super::result::{USUAL_RETRIES, nanos};
 use super::{StrategyComparison, StrategyResult};
 use crate::cli::page::Axis;
+use crate::cli::statistics::histogram;
 use crate::cli::template::{self, TextLook};
 use crate::text::millis;
 
@@ -57,27 +57,20 @@ impl StrategyComparison {
         let longest = self.results.iter().map(|result| result.time).max();
         let longest = longest.unwrap_or_default();
         let near = longest.min(self.scenario.interval() * INTERVALS);
-        let bars: Vec<_> = self.results.iter().map(|r| bars(r, near)).collect();
+        // The calls that were accepted, and those that were not.
+        let bars = |result: &StrategyResult| -> Vec<[u64; 2]> {
+            let calls = result.calls.iter();
+            let places = calls.map(|call| (nanos(call.at), usize::from(!call.is_accepted())));
+            histogram(BARS, nanos(near), places)
+        };
+        let bars: Vec<_> = self.results.iter().map(bars).collect();
         let most = bars.iter().flatten().map(|bar| bar[0] + bar[1]).max();
         view["remarks"] = remarks.into();
         view["times"] = json!(Axis::time(millis(longest)));
         view["near_ms"] = millis(near).into();
         view["near"] = json!(Axis::time(millis(near)));
-        view["counts"] = json!(Axis::counts(most.unwrap_or(0).into()));
+        view["counts"] = json!(Axis::counts(most.unwrap_or(0) as f64));
         view["arrivals"] = json!(bars);
         Ok(view)
     }
-}
-
-/// The calls in each part of the time, from its beginning: those that were accepted, and those that were not.
-fn bars(result: &StrategyResult, length: Duration) -> Vec<[u32; 2]> {
-    let mut bars = vec![[0; 2]; BARS];
-    for call in &result.calls {
-        let part = call.at.as_secs_f64() / length.as_secs_f64() * BARS as f64;
-        // The last call may arrive at the very end, where the next bar would begin.
-        if let Some(bar) = bars.get_mut(part as usize) {
-            bar[usize::from(!call.is_accepted())] += 1;
-        }
-    }
-    bars
 }

@@ -139,7 +139,7 @@ pub(crate) fn export<R: BufRead + Seek>(
     };
     let mut writer = RowWriter::new(format, options, columns, to)?;
     for offset in offsets {
-        let line = read_again(results, offset, 0)?;
+        let line = read_again(results, offset)?;
         let row: ExportRow<'_> = line.parse().map_err(|_| RereadError::Changed)?;
         exported.count(&row);
         if wants(format, options.failed, &row) {

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::call::CallSummary;
 use super::numbers::{
-    AuditedLimit, BusiestMinute, Excess, KeyReport, Moment, RecordRef, SmallestGap, TooSoon,
+    AuditedLimit, BusiestMinute, Excess, KeyReport, RecordRef, SmallestGap, TooSoon,
 };
 use super::pauses;
+use crate::cli::statistics::busiest;
 use crate::limiter::{Gcra, Rate};
+use crate::text::millis;
 
 /// A minute, in milliseconds.
 pub(super) const MINUTE: u64 = 60_000;
@@ -39,7 +41,7 @@ impl KeyReport {
             self.paused_ms = paused(first.at, last.ended_at());
         }
         self.smallest_gap = smallest_gap(calls);
-        self.busiest_minute = busiest(calls, MINUTE).unwrap_or_default();
+        self.busiest_minute = BusiestMinute::of(calls);
         self.excess = limit.map(|limit| excess(calls, limit));
     }
 }
@@ -55,26 +57,15 @@ fn smallest_gap(calls: &[CallSummary]) -> Option<SmallestGap> {
     })
 }
 
-/// The most calls that left within `length` milliseconds, the first such time; none for no calls.
-pub(super) fn busiest(calls: &[CallSummary], length: u64) -> Option<BusiestMinute> {
-    let mut busiest = BusiestMinute {
-        calls: 0,
-        from: Moment(calls.first()?.at),
-    };
-    let mut first = 0;
-    for (last, call) in calls.iter().enumerate() {
-        while call.at - calls[first].at >= length {
-            first += 1;
-        }
-        let count = (last - first + 1) as u64;
-        if count > busiest.calls {
-            busiest = BusiestMinute {
-                calls: count,
-                from: Moment(calls[first].at),
-            };
+impl BusiestMinute {
+    /// Of calls in order of departure.
+    pub(super) fn of(calls: &[CallSummary]) -> Self {
+        let busiest = busiest(calls, MINUTE, |call| call.at);
+        BusiestMinute {
+            calls: busiest.len() as u64,
+            from: busiest.first().map_or(0, |call| call.at),
         }
     }
-    Some(busiest)
 }
 
 /// Judges the calls as a server with this limit does that refuses those that come too soon: these do not count.
@@ -83,7 +74,7 @@ fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
     // Only differences between instants count, so the first one does not matter.
     let origin = Instant::now();
     let mut decider = Gcra::new(limit.rate(), origin);
-    let most = busiest(calls, MINUTE - TOLERANCE_MS).map_or(0, |busiest| busiest.calls);
+    let most = busiest(calls, MINUTE - TOLERANCE_MS, |call| call.at).len() as u64;
     let mut excess = Excess {
         most_over_in_a_minute: most.saturating_sub(limit.in_a_minute()),
         ..Excess::default()
@@ -93,24 +84,20 @@ fn excess(calls: &[CallSummary], limit: &AuditedLimit) -> Excess {
         let early = decider.due(1).saturating_duration_since(now);
         if early < Duration::from_millis(TOLERANCE_MS) {
             decider.take(now, 1);
-        } else {
-            excess.note(call, early);
+            continue;
+        }
+        let by_ms = millis(early);
+        excess.too_soon += 1;
+        if excess
+            .worst
+            .as_ref()
+            .is_none_or(|worst| worst.by_ms < by_ms)
+        {
+            let call = RecordRef::of(call.record);
+            excess.worst = Some(TooSoon { call, by_ms });
         }
     }
     excess
-}
-
-impl Excess {
-    fn note(&mut self, call: &CallSummary, early: Duration) {
-        let by_ms = u64::try_from(early.as_millis()).unwrap_or(u64::MAX);
-        self.too_soon += 1;
-        if self.worst.as_ref().is_none_or(|worst| worst.by_ms < by_ms) {
-            self.worst = Some(TooSoon {
-                call: RecordRef::of(call.record),
-                by_ms,
-            });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -166,14 +153,6 @@ mod tests {
             "the first of two"
         );
         assert_eq!(smallest_gap(&calls([5])), None);
-    }
-
-    #[test]
-    fn a_minute_slides_and_does_not_hold_the_call_that_comes_60_s_after_its_first() {
-        let most = |instants: &[u64]| busiest(&calls(instants.iter().copied()), MINUTE);
-        let busiest = most(&[0, 59_999, 60_000, 60_001, 119_998]).unwrap();
-        assert_eq!((busiest.calls, busiest.from), (4, Moment(59_999)));
-        assert_eq!(most(&[]), None);
     }
 
     #[test]

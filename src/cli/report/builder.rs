@@ -1,14 +1,14 @@
 //! Takes in records one by one, and at the end makes a report of them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU32;
 
-use super::audit::{self, MINUTE};
+use super::audit::MINUTE;
 use super::call::{CallFate, CallSummary};
 use super::charts::Charts;
 use super::numbers::{
-    AuditedLimit, KeyReport, LatencySummary, LatenessSummary, Moment, Percentiles, PromptCounts,
+    AuditedLimit, BusiestMinute, KeyReport, LatencySummary, Percentiles, PromptCounts,
     RankedPrompt, RecordRef, Report, RunSpan, SentWith, TimeSpent, TokenCounts,
 };
 use crate::batch::{Causes, FailureCause, Flag};
@@ -30,27 +30,23 @@ pub(super) struct ReportBuilder {
     calls: Vec<CallSummary>,
     /// How late calls left, in microseconds; of those on record.
     lateness: Vec<u32>,
-    /// The line of the prompt, and its record.
-    records: Vec<(u64, RecordEnd)>,
+    /// The line of each prompt, and what became of it.
+    records: Vec<(u64, PromptEnd)>,
     /// What the last prompt was sent with, as it was written.
     settings: String,
-    /// The limit that the records name; `None` inside if some name none.
-    limit: Option<Option<AuditedLimit>>,
-}
-
-/// What became of a prompt.
-#[derive(Clone, Copy, Debug)]
-struct RecordEnd {
-    /// The line of the results.
-    record: u32,
-    end: PromptEnd,
+    /// The limits that the records name; `None` is in it if some name none.
+    limits: BTreeSet<Option<AuditedLimit>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum PromptEnd {
     Answered(Option<Flag>),
-    /// The place of its cause in the list, if it is there.
-    Failed(Option<u8>),
+    Failed {
+        /// The line of the results.
+        record: u32,
+        /// The place of its cause in the list, if it is there.
+        cause: Option<u8>,
+    },
 }
 
 impl ReportBuilder {
@@ -78,23 +74,22 @@ impl ReportBuilder {
         let end = match &fields.text {
             Some(text) => PromptEnd::Answered(Flag::of(text, fields.finish_reason.as_deref())),
             // The list is short: a place fits a byte.
-            None => PromptEnd::Failed(causes.place(fields.cause()).map(|place| place as u8)),
+            None => PromptEnd::Failed {
+                record,
+                cause: causes.place(fields.cause()).map(|place| place as u8),
+            },
         };
-        self.records.push((prompt, RecordEnd { record, end }));
+        self.records.push((prompt, end));
     }
 
-    /// Of several limits, as of a run that went on faster, the pace must keep the fastest.
     fn note_settings(&mut self, settings: &str) {
         settings.clone_into(&mut self.settings);
         let sent_with: SentWith = serde_json::from_str(settings).unwrap_or_default();
-        let new = sent_with.rpm.map(|calls_a_minute| AuditedLimit {
+        let limit = sent_with.rpm.map(|calls_a_minute| AuditedLimit {
             calls_a_minute,
             burst: sent_with.burst.unwrap_or(NonZeroU32::MIN),
         });
-        self.limit = Some(match self.limit {
-            None => new,
-            Some(old) => old.zip(new).map(|(old, new)| old.max(new)),
-        });
+        self.limits.insert(limit);
         self.report.sent_with = sent_with;
     }
 
@@ -150,12 +145,13 @@ impl ReportBuilder {
     /// Makes the report: there are no more records.
     pub(super) fn finish(mut self, given: Option<AuditedLimit>) -> Report {
         self.lateness.sort_unstable();
-        self.report.lateness = Percentiles::of(&self.lateness).map(|micros| LatenessSummary {
-            p50_ms: micros.p50_ms as f64 / 1e3,
-            p99_ms: micros.p99_ms as f64 / 1e3,
-        });
+        let ms = |micros| f64::from(micros) / 1e3;
+        self.report.lateness = Percentiles::of(&self.lateness, ms);
         let (mut report, mut calls) = (self.report, self.calls);
-        report.limit = given.or(self.limit.flatten());
+        // Of several limits, as of a run that went on faster, the pace must keep the fastest.
+        let is_stated = !self.limits.contains(&None);
+        let recorded = self.limits.pop_last().flatten().filter(|_| is_stated);
+        report.limit = given.or(recorded);
         report.limit_is_recorded = given.is_none() && report.limit.is_some();
         report.prompts.count(self.records);
         calls.sort_unstable_by_key(|call| (call.key, call.at, call.record));
@@ -170,8 +166,8 @@ impl ReportBuilder {
         let all = took(calls.iter());
         let answered = took(calls.iter().filter(|call| call.end == CallFate::Answered));
         report.latency = LatencySummary {
-            answered: Percentiles::of(&answered),
-            all: Percentiles::of(&all),
+            answered: Percentiles::of(&answered, u64::from),
+            all: Percentiles::of(&all, u64::from),
         };
         let latency = if answered.is_empty() { all } else { answered };
         report.charts = Charts::draw(&calls, &report, &latency);
@@ -181,34 +177,35 @@ impl ReportBuilder {
 
 impl PromptCounts {
     /// Counts prompts by the last record of each; leaves out causes whose prompts were all run again.
-    fn count(&mut self, mut records: Vec<(u64, RecordEnd)>) {
+    fn count(&mut self, mut records: Vec<(u64, PromptEnd)>) {
         let all = records.len();
         keep_last(&mut records);
         self.superseded = (all - records.len()) as u64;
-        for (_, last) in records {
-            self.add(last);
+        for (_, end) in records {
+            match end {
+                PromptEnd::Failed { record, cause } => self.count_failed(record, cause),
+                PromptEnd::Answered(flag) => {
+                    self.answered += 1;
+                    if let Some(flag) = flag {
+                        self.flags.count(flag);
+                    }
+                }
+            }
         }
         self.causes.list.retain(|cause| cause.count > 0);
         self.causes.list.sort_by_key(|cause| Reverse(cause.count));
     }
 
-    fn add(&mut self, last: RecordEnd) {
-        let place = match last.end {
-            PromptEnd::Answered(flag) => {
-                self.answered += 1;
-                return flag.map_or((), |flag| self.flags.count(flag));
-            }
-            PromptEnd::Failed(place) => place,
-        };
+    fn count_failed(&mut self, record: u32, cause: Option<u8>) {
         self.failed += 1;
-        match place.map(|place| &mut self.causes.list[usize::from(place)]) {
-            None => self.causes.others += 1,
-            Some(cause) => {
-                cause.count += 1;
-                if cause.first.len() < Causes::IDS {
-                    cause.first.push(last.record.to_string()); // its name is looked up later
-                }
-            }
+        let Some(cause) = cause else {
+            self.causes.others += 1;
+            return;
+        };
+        let cause = &mut self.causes.list[usize::from(cause)];
+        cause.count += 1;
+        if cause.first.len() < Causes::IDS {
+            cause.first.push(record.to_string()); // its name is looked up later
         }
     }
 }
@@ -262,28 +259,12 @@ fn span(calls: &[CallSummary]) -> Option<RunSpan> {
     let until = calls.iter().map(CallSummary::ended_at).max()?;
     let minutes = (last - first) as f64 / MINUTE as f64;
     Some(RunSpan {
-        first: Moment(first),
-        last: Moment(last),
+        first,
+        last,
         took_ms: until - first,
         calls_a_minute: (last > first).then(|| (calls.len() - 1) as f64 / minutes),
-        busiest_minute: audit::busiest(calls, MINUTE)?,
+        busiest_minute: BusiestMinute::of(calls),
     })
-}
-
-impl Percentiles {
-    /// Of durations in order, in milliseconds; none of nothing.
-    fn of(took: &[u32]) -> Option<Self> {
-        let percentile = |percent: usize| {
-            let rank = (took.len() * percent).div_ceil(100);
-            Some(u64::from(*took.get(rank.checked_sub(1)?)?))
-        };
-        Some(Percentiles {
-            p50_ms: percentile(50)?,
-            p95_ms: percentile(95)?,
-            p99_ms: percentile(99)?,
-            longest_ms: percentile(100)?,
-        })
-    }
 }
 
 #[cfg(test)]
@@ -327,17 +308,6 @@ mod tests {
         ];
         assert_eq!(found[..6], expected);
         assert_eq!(found.len(), 10);
-    }
-
-    #[test]
-    fn a_percentile_is_the_least_that_this_part_does_not_exceed() {
-        let of = |took: &[u32]| {
-            Percentiles::of(took).map(|p| [p.p50_ms, p.p95_ms, p.p99_ms, p.longest_ms])
-        };
-        assert_eq!(of(&(1..=100).collect::<Vec<_>>()), Some([50, 95, 99, 100]));
-        assert_eq!(of(&[7]), Some([7; 4]));
-        assert_eq!(of(&[]), None);
-        assert_eq!(of(&[120_001; 3]), Some([120_001; 4]));
     }
 
     #[test]

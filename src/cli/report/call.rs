@@ -46,11 +46,18 @@ impl CallSummary {
     const LATEST: u64 = (1 << 47) - 1;
 
     pub(super) fn of(attempt: &RecordAttempt, record: u32) -> Self {
-        let end = end_of(attempt);
+        let small = |time| u32::try_from(millis(time)).unwrap_or(u32::MAX);
+        let since_1970 = attempt.started_at.duration_since(SystemTime::UNIX_EPOCH);
+        let end = match (attempt.outcome, attempt.status) {
+            (CallOutcome::Answered, _) => CallFate::Answered,
+            (CallOutcome::NoCapacity, _) => CallFate::Failed,
+            (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallFate::RateLimited,
+            _ => CallFate::Failed,
+        };
         CallSummary {
-            at: since_1970(attempt.started_at).min(Self::LATEST),
-            took_ms: small(millis(attempt.took)),
-            paced_ms: small(millis(attempt.paced)),
+            at: since_1970.map_or(0, millis).min(Self::LATEST),
+            took_ms: small(attempt.took),
+            paced_ms: small(attempt.paced),
             record,
             key: u16::try_from(attempt.key).unwrap_or(u16::MAX),
             end,
@@ -67,24 +74,6 @@ impl CallSummary {
     pub(super) fn ended_at(&self) -> u64 {
         self.at + u64::from(self.took_ms)
     }
-}
-
-fn end_of(attempt: &RecordAttempt) -> CallFate {
-    match (attempt.outcome, attempt.status) {
-        (CallOutcome::Answered, _) => CallFate::Answered,
-        (CallOutcome::NoCapacity, _) => CallFate::Failed,
-        (CallOutcome::RateLimited, _) | (_, Some(429 | 503 | 529)) => CallFate::RateLimited,
-        _ => CallFate::Failed,
-    }
-}
-
-fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, millis)
-}
-
-fn small(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// A call that left at an instant, for tests.

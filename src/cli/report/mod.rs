@@ -2,7 +2,7 @@
 //!
 //! The numbers are plain data ([`Report`]), shown as text, as a page, and by `serde` as JSON.
 //!
-//! The results are read once for the numbers, in 24 bytes a call and 16 bytes a record; then the few records that the
+//! The results are read once for the numbers, in 24 bytes a call and 24 bytes a record; then the few records that the
 //! numbers point to are read again for their names. A prompt's last record says what became of
 //! it; the calls of all its records count, because they were all made.
 //!
@@ -14,11 +14,9 @@ mod builder;
 mod call;
 mod charts;
 mod command;
-mod lanes;
 mod names;
 mod numbers;
 mod pauses;
-mod slices;
 mod view;
 
 use std::io::{BufRead, Seek};
@@ -28,7 +26,6 @@ use super::output::RereadError;
 use crate::batch::Price;
 use crate::journal::{RecordAttempt, Results};
 use builder::ReportBuilder;
-use names::RecordPlaces;
 use numbers::{AuditedLimit, Report};
 
 pub(super) use command::run;
@@ -42,15 +39,15 @@ impl Report {
         limit: Option<AuditedLimit>,
     ) -> Result<Self, RereadError> {
         let mut builder = ReportBuilder::default();
-        let mut places = RecordPlaces::default();
+        let mut offsets = Vec::new();
         while let Some(line) = results.next_line()? {
             let fields: RecordFields<'_, RecordAttempt> = line.parse()?;
-            places.add(&line);
+            offsets.push(line.offset);
             builder.add(line.number, line.id(&fields.id)?.line, &fields);
         }
         let mut report = builder.finish(limit);
         report.torn_bytes = results.torn;
-        names::fill_in(&mut report, results, &places)?;
+        names::fill_in(&mut report, results, &offsets)?;
         Ok(report)
     }
 

@@ -1,6 +1,5 @@
 //! The numbers of a report: plain data, the same for the text, the page and the JSON. Times are whole milliseconds.
 
-use std::fmt;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -9,6 +8,7 @@ use super::charts::Charts;
 use super::pauses::Pauses;
 use crate::api::Usage;
 use crate::batch::{Causes, Flags};
+use crate::cli::statistics::percentile;
 
 /// What happened, as the records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -33,7 +33,7 @@ pub(super) struct Report {
     pub(super) times: TimeSpent,
     pub(super) latency: LatencySummary,
     /// How late calls left, from the instant that their permit was due; none if no call says so.
-    pub(super) lateness: Option<LatenessSummary>,
+    pub(super) lateness: Option<Percentiles<f64>>,
     /// The ten prompts that took longest, the slowest first.
     pub(super) slowest: Vec<RankedPrompt>,
     /// The ten prompts that were retried most, if any was.
@@ -120,9 +120,11 @@ pub(super) struct TokenCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(super) struct RunSpan {
     /// When the first call left.
-    pub(super) first: Moment,
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) first: u64,
     /// When the last call left.
-    pub(super) last: Moment,
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) last: u64,
     /// From the first departure to the end of the last call.
     pub(super) took_ms: u64,
     /// On average; none for fewer than two calls.
@@ -131,26 +133,11 @@ pub(super) struct RunSpan {
     pub(super) busiest_minute: BusiestMinute,
 }
 
-/// An instant in milliseconds since 1970, written as in RFC 3339.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(pub(super) u64);
-
-impl Moment {
-    fn timestamp(self) -> Option<jiff::Timestamp> {
-        jiff::Timestamp::from_millisecond(self.0.try_into().ok()?).ok()
-    }
-}
-
-impl fmt::Display for Moment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3}", self.timestamp().unwrap_or_default())
-    }
-}
-
-impl Serialize for Moment {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+/// Writes an instant in milliseconds since 1970 as in RFC 3339.
+fn rfc3339<S: Serializer>(ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    let instant = i64::try_from(*ms).map(jiff::Timestamp::from_millisecond);
+    let instant = instant.ok().and_then(Result::ok).unwrap_or_default();
+    serializer.collect_str(&format_args!("{instant:.3}"))
 }
 
 /// The 60 seconds with the most calls: those that left less than 60 s after the first of them.
@@ -158,7 +145,8 @@ impl Serialize for Moment {
 pub(super) struct BusiestMinute {
     pub(super) calls: u64,
     /// When the first of them left.
-    pub(super) from: Moment,
+    #[serde(serialize_with = "rfc3339")]
+    pub(super) from: u64,
 }
 
 /// What a server allows each key, as a strict server keeps it (GCRA).
@@ -244,20 +232,26 @@ pub(super) struct LatencySummary {
     pub(super) all: Option<Percentiles>,
 }
 
-/// How late calls left: half of them no later than the one, 99 % no later than the other.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct LatenessSummary {
-    pub(super) p50_ms: f64,
-    pub(super) p99_ms: f64,
+/// Times: this part of them no longer than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Percentiles<T = u64> {
+    pub(super) p50_ms: T,
+    pub(super) p95_ms: T,
+    pub(super) p99_ms: T,
+    pub(super) longest_ms: T,
 }
 
-/// How long calls took: this part of them no longer than that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Percentiles {
-    pub(super) p50_ms: u64,
-    pub(super) p95_ms: u64,
-    pub(super) p99_ms: u64,
-    pub(super) longest_ms: u64,
+impl<T> Percentiles<T> {
+    /// Of times in order; none of nothing.
+    pub(super) fn of(times: &[u32], ms: impl Fn(u32) -> T) -> Option<Self> {
+        let of = |percent| percentile(times, percent).map(&ms);
+        Some(Percentiles {
+            p50_ms: of(50)?,
+            p95_ms: of(95)?,
+            p99_ms: of(99)?,
+            longest_ms: of(100)?,
+        })
+    }
 }
 
 /// A prompt that took long, or was retried often.

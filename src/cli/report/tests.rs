@@ -3,7 +3,7 @@
 mod batch;
 mod page;
 
-use super::numbers::{Excess, Moment, Percentiles};
+use super::numbers::{Excess, Percentiles};
 use super::*;
 use crate::batch::Flags;
 use crate::cli::template::{self, TextLook};
@@ -34,9 +34,15 @@ fn failed(line: u64, code: &str, message: &str) -> String {
     )
 }
 
+/// So many milliseconds after ten o'clock.
+fn moment(at: u64) -> String {
+    let ms = 1_795_514_400_000 + i64::try_from(at).unwrap();
+    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap())
+}
+
 /// The `n`th call of a prompt, so many milliseconds after ten o'clock.
 fn call(n: u32, at: u64, rest: Value) -> Value {
-    let started_at = Moment(1_795_514_400_000 + at).to_string();
+    let started_at = moment(at);
     let mut call = json!({"n": n, "started_at": started_at, "outcome": "answered", "status": 200});
     call.as_object_mut()
         .unwrap()
@@ -624,10 +630,11 @@ fn a_report_reads_so() {
         answered(4, &[call(1, 640, json!({}))]),
     ];
     let report = report_on(&records, rpm(600));
-    let local = |moment: Moment| {
-        template::text("{{ it|local }}", &json!({"it": moment}), TextLook::PLAIN).unwrap()
+    let local = |at| {
+        let it = json!({"it": moment(at)});
+        template::text("{{ it|local }}", &it, TextLook::PLAIN).unwrap()
     };
-    let [first, last] = [0, 640].map(|at| local(Moment(1_795_514_400_000 + at)));
+    let [first, last] = [0, 640].map(local);
     let expected = format!(
         "\
 3 of 4 prompts answered, 1 failed; pace not kept: 1 call too soon.
