@@ -84,13 +84,12 @@ impl Forecast {
 
     /// Plays the batch, and again with other numbers of workers. A million calls take a second each time.
     pub(super) fn of(inputs: &PlanInputs) -> Self {
-        /// Calls may fail that the batch starts with, and one in so many: as its budget of retries has it.
-        const FAULTS_AT_FIRST: u64 = 10;
-        const FAULTS_ONE_IN: u64 = 10;
+        /// Faults that a batch bears: ten, and one in ten calls, as its budget of retries has it.
+        const FAULTS: u64 = 10;
         let wanted = inputs.settings.workers.map(NonZeroUsize::get);
         let run = inputs.play(wanted);
         let most = inputs.most_workers().min(inputs.load.count());
-        let enough = inputs.enough(most, run.calls);
+        let enough = inputs.enough(most);
         let numbers = match enough {
             Some(enough) => {
                 let quarters = [1, 2, 3, 4, 6, 8].into_iter();
@@ -107,7 +106,7 @@ impl Forecast {
             alone: inputs.alone(run.calls),
             choices: numbers.into_iter().map(play).collect(),
             enough,
-            ends: run.faults <= FAULTS_AT_FIRST + run.calls / FAULTS_ONE_IN,
+            ends: run.faults <= FAULTS + run.calls / FAULTS,
         }
     }
 }
@@ -121,7 +120,7 @@ struct PlayedPrompt {
 }
 
 /// What happens next to a prompt.
-enum Event {
+enum NextStep {
     Leaves,
     Ends(Option<Departure>, Duration, CallOutcome),
     /// It may be sent again.
@@ -141,7 +140,7 @@ struct Play<'a> {
     /// Prompts that wait for a place among the calls in flight.
     ready: VecDeque<PlayedPrompt>,
     /// By their instants and prompts: a prompt has one at a time.
-    events: BTreeMap<(Instant, usize), (PlayedPrompt, Event)>,
+    events: BTreeMap<(Instant, usize), (PlayedPrompt, NextStep)>,
     in_flight: usize,
     run: PlayedRun,
 }
@@ -157,16 +156,16 @@ impl Play<'_> {
             };
             now = at;
             match event {
-                Event::Leaves => self.leave(now, prompt),
-                Event::Ends(departure, took, outcome) => {
+                NextStep::Leaves => self.leave(now, prompt),
+                NextStep::Ends(departure, took, outcome) => {
                     self.end(now, prompt, departure, took, outcome)
                 }
-                Event::IsReady => self.ready.push_back(prompt),
+                NextStep::IsReady => self.ready.push_back(prompt),
             }
         }
     }
 
-    fn add(&mut self, at: Instant, prompt: PlayedPrompt, event: Event) {
+    fn add(&mut self, at: Instant, prompt: PlayedPrompt, event: NextStep) {
         self.events.insert((at, prompt.number), (prompt, event));
     }
 
@@ -197,7 +196,7 @@ impl Play<'_> {
                 leaves
             });
             self.found.iter_mut().for_each(Concurrency::enter);
-            self.add(leaves, prompt, Event::Leaves);
+            self.add(leaves, prompt, NextStep::Leaves);
         }
     }
 
@@ -207,7 +206,7 @@ impl Play<'_> {
         self.in_flight += 1;
         self.run.calls += 1;
         self.run.busiest = self.run.busiest.max(self.in_flight);
-        self.add(now + took, prompt, Event::Ends(departure, took, outcome));
+        self.add(now + took, prompt, NextStep::Ends(departure, took, outcome));
     }
 
     fn end(
@@ -224,7 +223,7 @@ impl Play<'_> {
         self.in_flight -= 1;
         self.run.faults += u64::from(outcome != CallOutcome::Answered);
         match self.inputs.retry(&mut prompt, outcome) {
-            Some(wait) => self.add(now + wait, prompt, Event::IsReady),
+            Some(wait) => self.add(now + wait, prompt, NextStep::IsReady),
             None => self.idle += 1,
         }
     }
@@ -295,10 +294,10 @@ impl PlanInputs {
         (*failures <= most).then_some(delay)
     }
 
-    /// The fewest of at most so many workers that take hardly longer than all of them.
-    fn enough(&self, most: usize, calls: u64) -> Option<usize> {
-        let fastest = self.by_rate(calls).max(self.by_tokens(calls));
-        fastest.filter(|took| !took.is_zero())?;
+    /// The fewest workers that take hardly longer than `most` of them.
+    fn enough(&self, most: usize) -> Option<usize> {
+        let limit = self.by_rate(2).or_else(|| self.by_tokens(2));
+        limit.filter(|_| most > 0)?;
         let longest = self.play(Some(most)).took.mul_f64(HARDLY_LONGER);
         let numbers: Vec<_> = (1..=most).collect();
         Some(1 + numbers.partition_point(|number| self.play(Some(*number)).took > longest))
