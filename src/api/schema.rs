@@ -15,6 +15,17 @@ pub(crate) struct Schema {
     validator: Validator,
 }
 
+/// What Gemini's `responseSchema` has no field for. Such a schema goes to `responseJsonSchema`.
+const NOT_FOR_GEMINI: [&str; 7] = [
+    "$ref",
+    "$defs",
+    "definitions",
+    "const",
+    "oneOf",
+    "allOf",
+    "not",
+];
+
 impl Schema {
     /// # Errors
     /// Why it is no schema.
@@ -55,8 +66,13 @@ impl Schema {
             Some(ApiKind::Messages) => {
                 return Err("with --api messages, its type has to be object".to_owned());
             }
-            Some(ApiKind::Gemini) => json!({"generationConfig": {
-                "responseMimeType": "application/json", "responseJsonSchema": schema}}),
+            Some(ApiKind::Gemini) => {
+                let (field, schema) = match any_keyword(schema, &NOT_FOR_GEMINI) {
+                    true => ("responseJsonSchema", schema.clone()),
+                    false => ("responseSchema", for_gemini(schema)),
+                };
+                json!({"generationConfig": {"responseMimeType": "application/json", field: schema}})
+            }
             _ => return Err("this API takes no schema".to_owned()),
         })
     }
@@ -106,6 +122,40 @@ fn is_strict(schema: &Value) -> bool {
     closed && parts(schema).all(is_strict)
 }
 
+fn any_keyword(schema: &Value, words: &[&str]) -> bool {
+    words.iter().any(|word| !schema[*word].is_null())
+        || parts(schema).any(|part| any_keyword(part, words))
+}
+
+/// Without the keywords that Gemini refuses. A type that may be null is `nullable` there.
+fn for_gemini(schema: &Value) -> Value {
+    let mut kept = schema.as_object().cloned().unwrap_or_default();
+    kept.retain(|name, _| !name.starts_with('$') && name != "additionalProperties");
+    if let Some(Value::Array(types)) = kept.get("type").cloned() {
+        let named: Vec<_> = types.iter().filter(|name| *name != "null").collect();
+        kept.insert("nullable".to_owned(), (named.len() < types.len()).into());
+        kept.insert(
+            "type".to_owned(),
+            named.first().map_or(Value::Null, |name| (*name).clone()),
+        );
+    }
+    for (name, value) in &mut kept {
+        match (name.as_str(), value) {
+            ("properties", Value::Object(fields)) => {
+                fields
+                    .values_mut()
+                    .for_each(|field| *field = for_gemini(field));
+            }
+            ("anyOf", Value::Array(list)) => {
+                list.iter_mut().for_each(|part| *part = for_gemini(part))
+            }
+            ("items", items) => *items = for_gemini(items),
+            _ => {}
+        }
+    }
+    kept.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::ApiKind::{Chat, Embeddings, Gemini, Messages, Responses};
@@ -138,8 +188,10 @@ mod tests {
             json!({"type": "tool", "name": SCHEMA_TOOL})
         );
         let gemini = fields(Gemini, person()).unwrap();
-        let config =
-            json!({"responseMimeType": "application/json", "responseJsonSchema": person()});
+        let schema = json!({"type": "object", "properties": {
+            "name": {"type": "string"}, "age": {"type": "integer", "nullable": true}
+        }, "required": ["name", "age"]});
+        let config = json!({"responseMimeType": "application/json", "responseSchema": schema});
         assert_eq!(gemini, json!({"generationConfig": config}));
     }
 

@@ -621,10 +621,13 @@ fn a_report_reads_so() {
             &[call(1, 50, waited)],
             json!({"finish_reason": "length"}),
         ),
-        failed(
+        record(
             3,
-            "context_length_exceeded",
-            "This model's maximum context length is 8192 tokens, and yours has\nmore",
+            &[],
+            json!({"text": null, "response": {"status_code": 400}, "error": {
+                "code": "context_length_exceeded",
+                "message": "This model's maximum context length is 8192 tokens, and yours has\nmore",
+            }}),
         ),
         failed(4, "timeout", "x"),
         answered(4, &[call(1, 640, json!({}))]),
@@ -642,10 +645,11 @@ fn a_report_reads_so() {
 Prompts
   answered          3 (1 cut at the most tokens: see finish_reason)
   failed            1
-                    1 x connection: This model's maximum context length is 8192
-                    tokens, and yours has more
-                    fault; line-3
-                    help: is the address right? See --base-url
+                    1 x 400 context_length_exceeded: This model's maximum
+                    context length is 8192 tokens, and yours has more
+                    rejected; line-3
+                    help: shorten these prompts, or use a model with a longer
+                    context: -m
   superseded        1 record of prompts that were run again
 
 Calls
