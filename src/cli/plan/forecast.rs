@@ -1,7 +1,8 @@
 //! How long a batch will take, what limits it, and how many workers to use.
 //!
 //! Every call of the batch is played in the order of departure, against a server that is a distribution of latencies. The
-//! batch's own [`KeyState`] says when a call may leave, and its own [`Concurrency`] how many may be in flight. The time is within 3 % of that of the batch itself on the simulated clock (see the tests).
+//! batch's own [`KeyState`] says when a call may leave, and its own [`Concurrency`] how many may be in flight. The time is
+//! within 3 % of that of the batch itself on the simulated clock (see the tests).
 //!
 //! Not played: calls that are rate limited, and the finding of a limit that nobody states.
 
@@ -82,7 +83,8 @@ impl Forecast {
         self.alone.first().map(|(bottleneck, _)| *bottleneck)
     }
 
-    /// Plays the batch, and again with other numbers of workers. A million calls take a second each time.
+    /// Plays the batch, and again with other numbers of workers. A million calls take a quarter of a second each
+    /// time.
     pub(super) fn of(inputs: &PlanInputs) -> Self {
         /// Faults that a batch bears: ten, and one in ten calls, as its budget of retries has it.
         const FAULTS: u64 = 10;
