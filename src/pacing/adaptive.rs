@@ -190,8 +190,9 @@ impl AdaptiveRate {
     /// Without enough successes the earlier estimate stays, a little lower if there were some: a server that answers only
     /// 429 for a while has the same limit afterwards. At a known limit, if hardly a call went beyond it, the server has no
     /// burst to use up, and the last rate is its limit. With a burst it is the mean, because the burst is as empty as after
-    /// the last 429. Otherwise it is less than the best second, which may have used up a burst, and more than the mean,
-    /// which includes the time of growth. The weights are those with the fewest 429s (simulated).
+    /// the last 429. A rate far beyond it shows that the limit may have risen, and one below it that it was estimated too high:
+    /// half way to the mean. While it is not known, it is less than the best second, which may have used up a burst, and more
+    /// than the mean, which includes the time of growth. The weights are those with the fewest 429s (simulated).
     fn allowed(&self, now: Instant, rate: f64) -> f64 {
         let best = self.meter.rate(now);
         let limit = match self.phase {
@@ -202,13 +203,14 @@ impl AdaptiveRate {
                     false => return limit,
                 }
             }
-            Phase::Cubic { limit, .. } if self.is_known() && rate < 1.5 * limit => {
+            Phase::Cubic { limit, .. } if self.is_known() && rate < 2.0 * limit => {
                 let grown = self.recoveries(now, limit) - 1.0 - Self::HOLD;
                 let beyond = grown * self.recovery(limit) * (rate - limit) / 4.0;
-                if (0.0..2.0).contains(&beyond) {
-                    rate
-                } else {
-                    self.mean()
+                match rate / limit {
+                    ..1.0 => f64::midpoint(rate, self.mean()),
+                    _ if (0.0..2.0).contains(&beyond) => rate,
+                    ..1.5 => self.mean(),
+                    _ => self.mean().max(rate / 1.5),
                 }
             }
             Phase::Cubic { .. } => 0.485 * rate + 0.25 * (self.mean() + best),
@@ -324,6 +326,8 @@ impl SuccessRate {
 mod tests {
     use super::*;
     use crate::limiter::{Gcra, Rate};
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
     use std::collections::VecDeque;
 
     const MS: Duration = Duration::from_millis(1);
@@ -333,6 +337,11 @@ mod tests {
         client: AdaptiveRate,
         server: Gcra,
         latency: Duration,
+        /// Latencies lie evenly between so many times less and more.
+        spread: f64,
+        random: SmallRng,
+        /// How long a 429 takes: most servers are quick with it.
+        refusal: Duration,
         now: Instant,
         paused_until: Instant,
         /// How long a 429 pauses everyone.
@@ -364,6 +373,9 @@ mod tests {
                 client: AdaptiveRate::new(now),
                 server: strict(600, 1, now),
                 latency,
+                spread: 1.0,
+                random: SmallRng::seed_from_u64(0),
+                refusal: latency,
                 now,
                 paused_until: now,
                 pause: MS * 1000,
@@ -393,8 +405,14 @@ mod tests {
             if good {
                 self.server.take(self.now, 1);
             }
-            self.in_flight
-                .push_back((self.now + self.latency, good, self.round));
+            let part = self.spread.powf(self.random.random_range(-1.0..=1.0));
+            let took = match good {
+                true => self.latency.mul_f64(part),
+                false => self.refusal,
+            };
+            let ends = self.now + took;
+            let at = self.in_flight.partition_point(|(other, ..)| *other <= ends);
+            self.in_flight.insert(at, (ends, good, self.round));
             good
         }
 
@@ -439,6 +457,23 @@ mod tests {
             let found = trial.client.found().unwrap();
             assert!((8.0..=11.5).contains(&found), "found {found} a second");
         }
+    }
+
+    #[test]
+    fn a_limit_that_is_not_stated_costs_a_429_in_200_calls_or_less() {
+        let refused = (0..100).map(|n| {
+            let mut trial = Trial {
+                pause: MS * 200,
+                refusal: MS,
+                spread: 2.0,
+                random: SmallRng::seed_from_u64(n),
+                ..Trial::new(MS * 400)
+            };
+            trial.pass(MS * 200_000, 600, 20).refused
+        });
+        let refused: Vec<_> = refused.collect();
+        let good = refused.iter().filter(|refused| **refused <= 10).count();
+        assert!(good >= 85, "{good} of 100: {refused:?}");
     }
 
     #[test]

@@ -136,7 +136,7 @@ faults! {
         /// Answer rows of batches with status 500
         batch_failed: None,
         ..
-        /// Answer with JSON that does not fit the schema also when asked again
+        /// Answer with JSON that does not fit also when asked again
         #[cfg_attr(feature = "cli", arg(long, requires = "wrong_json"))]
         pub wrong_again: bool,
         /// After N answers, say that the key has no credit left
