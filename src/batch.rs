@@ -266,8 +266,7 @@ impl<'a> Batch<'a> {
         Batch {
             settings,
             limiter: Arc::new(KeyLimiter::new(clock.clone(), vec![limits; keys])),
-            in_flight: (settings.workers.is_none())
-                .then(|| InFlight::new(clock.clone(), &settings.rate)),
+            in_flight: (settings.workers.is_none()).then(|| InFlight::new(clock.clone())),
             tokens: Mutex::new(tokens),
             failures: Mutex::new(Failures::new(settings, keys)),
             view: Arc::new(View::new(clock.clone(), settings.rate, keys)),

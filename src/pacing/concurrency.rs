@@ -82,11 +82,6 @@ impl Concurrency {
     /// Calls in flight at the start: only the latency of a call that is alone has surely no queue in it. Of two that leave
     /// half a latency apart, neither tells that the second waited.
     const START: usize = 1;
-    /// The same for calls this far apart or further: none overtakes the first, which has no queue before it. If one of them
-    /// takes longer than the one before by this factor, there may be a queue, and they start again one by one.
-    const START_APART: usize = 3;
-    const APART: Duration = Duration::from_millis(20);
-    const RISE: f64 = 1.03;
     /// The first call may take longer, because it connects or the server loads its model: if another is quicker by this
     /// factor, it counts instead.
     const COLD: f64 = 1.6;
@@ -132,14 +127,9 @@ impl Concurrency {
     /// Most answers that count for the base, so that it follows the server.
     const BASE_ANSWERS: f64 = 64.0;
 
-    /// For calls of which the rate lets two leave this far apart.
-    pub(crate) fn new(apart: Duration) -> Self {
-        let limit = match apart >= Self::APART {
-            true => Self::START_APART,
-            false => Self::START,
-        };
+    pub(crate) fn new() -> Self {
         Concurrency {
-            limit,
+            limit: Self::START,
             places: 0,
             in_flight: 0,
             sent: 0,
@@ -192,7 +182,7 @@ impl Concurrency {
             round: self.number,
             ahead,
             number: self.sent,
-            is_alone: self.limit == 1 || self.sent == 1,
+            is_alone: self.limit == 1,
         }
     }
 
@@ -204,11 +194,7 @@ impl Concurrency {
         self.together = 0;
         let latency = latency.as_secs_f64();
         if end == CallOutcome::Answered {
-            let before = self.latest.replace(latency);
-            let rises = before.is_some_and(|before| latency > before * Self::RISE);
-            if rises && self.number == 0 && self.limit > 1 {
-                self.start_again();
-            }
+            self.latest = Some(latency);
             self.learn_base(call, latency);
         }
         if call.number <= self.round.filled_by {
@@ -222,17 +208,6 @@ impl Concurrency {
         {
             self.answered(longest);
         }
-    }
-
-    /// With one call at once.
-    fn start_again(&mut self) {
-        *self = Concurrency {
-            places: self.places,
-            in_flight: self.in_flight,
-            sent: self.sent,
-            number: 1,
-            ..Concurrency::new(Duration::ZERO)
-        };
     }
 
     /// A call of this round has ended.
@@ -250,8 +225,7 @@ impl Concurrency {
                 }
             }
             CallOutcome::Answered if call.ahead + 1 >= crowd => self.answered(latency),
-            // Other calls are slow, too, if the server has too many of them. If not, the limit is soon restored.
-            CallOutcome::Timeout => self.shrink(self.limit / 2, latency),
+            CallOutcome::Timeout => self.timed_out(latency),
             _ => {} // a refusal or a failure says nothing
         }
     }
@@ -321,8 +295,7 @@ impl Concurrency {
         let excess = self.excess(latency);
         let has_queue = excess > self.surely(Self::QUEUE);
         let has_long_queue = excess > self.surely(Self::LONG_QUEUE);
-        let answers = self.round.answers;
-        self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
+        self.learn(latency, excess);
         let step = match self.limit {
             ..=Self::LARGE => Self::FAST,
             _ => Self::LARGE_STEP,
@@ -333,7 +306,7 @@ impl Concurrency {
             self.shrink(fitting.max(self.limit / 2), latency);
         } else if has_queue {
             // The next answer ends the round again.
-        } else if growth < 1.0 || !self.round.is_full {
+        } else if growth < 1.0 || excess > Self::QUEUE || !self.round.is_full {
             self.next_round();
         } else {
             self.grow(latency, growth);
@@ -355,10 +328,22 @@ impl Concurrency {
         if has_fallen || !is_last {
             return false;
         }
-        self.base = latency;
+        self.base = latency.max(self.base);
+        self.base_answers = self.round.answers;
         self.growth = Self::FAST;
         self.set_limit(before.limit);
         true
+    }
+
+    /// Learns the variance, and after the first queue the base, from a round that is surely less than that. At a limit of 1
+    /// each call was alone, and learned from.
+    fn learn(&mut self, latency: f64, excess: f64) {
+        let answers = self.round.answers;
+        self.variance += (self.round.variance() - self.variance) * answers / (answers + 8.0);
+        let is_less = excess < 2.0 - self.surely(1.0);
+        if is_less && self.limit > 1 && self.growth < Self::FAST {
+            self.count_for_base(latency, answers);
+        }
     }
 
     fn grow(&mut self, latency: f64, growth: f64) {
@@ -378,6 +363,12 @@ impl Concurrency {
         self.set_limit(grown.clamp(self.limit + 1, Self::MOST));
     }
 
+    /// Other calls are slow, too, if the server has too many of them. If they are not, the limit is soon restored.
+    fn timed_out(&mut self, latency: f64) {
+        let latency = self.latest.unwrap_or(latency);
+        self.shrink(self.limit / 2, latency);
+    }
+
     /// Lowers the limit, because of this latency.
     fn shrink(&mut self, limit: usize, latency: f64) {
         if self.before.is_some_and(|before| before.limit < self.limit) {
@@ -387,7 +378,8 @@ impl Concurrency {
         self.growth = Self::CAREFUL;
         if self.limit > 1 {
             let limit = self.limit;
-            self.before.get_or_insert(Judged { limit, latency });
+            let before = self.before.get_or_insert(Judged { limit, latency });
+            before.latency = before.latency.max(latency);
         }
         self.set_limit(limit.clamp(1, (self.limit - 1).max(1)));
     }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::NoKeyPermit;
 use super::concurrency::{Concurrency, Departure};
-use super::{NoKeyPermit, RateLimit};
 use crate::cancel::CancelToken;
 use crate::clock::{Clock, after};
 use crate::limiter::{Line, Schedule};
@@ -36,13 +36,9 @@ impl InFlight {
     /// Most calls in flight, whatever is found.
     pub(crate) const MOST: usize = Concurrency::MOST;
 
-    pub(crate) fn new(clock: Arc<dyn Clock>, rate: &RateLimit) -> Self {
-        let apart = match rate {
-            RateLimit::Fixed(rate) => rate.interval(),
-            RateLimit::Adaptive => Duration::ZERO,
-        };
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let places = PlacesInFlight {
-            concurrency: Concurrency::new(apart),
+            concurrency: Concurrency::new(),
             start: clock.now(),
         };
         InFlight(Line::new(clock, places))

@@ -131,7 +131,7 @@ fn at_a_strict_server(seed: u64, latency: Duration) -> (u32, Duration) {
     let on_timer: Arc<dyn Clock> = timer.clone();
     let rate = RateLimit::Fixed(Rate::per_minute(600));
     let limiter = KeyLimiter::new(on_timer.clone(), [KeyLimits { rate, tokens: None }]);
-    let in_flight = InFlight::new(on_timer.clone(), &rate);
+    let in_flight = InFlight::new(on_timer.clone());
     let cancel = CancelToken::on(on_timer);
     let start = clock.now();
     let server = Mutex::new(StrictServer {

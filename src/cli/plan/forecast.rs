@@ -247,7 +247,7 @@ impl PlanInputs {
         let play = Play {
             inputs: self,
             keys: iter::repeat_with(key).take(self.keys).collect(),
-            found: workers.is_none().then(|| Concurrency::new(rate.interval())),
+            found: workers.is_none().then(Concurrency::new),
             idle: workers.unwrap_or_else(|| self.most_workers()),
             prompts: (0..self.load.count()).peekable(),
             ready: VecDeque::new(),

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// At ten calls a second and answers after a second: lost until ten calls are in flight, of which three leave at first.
-const FILLING: Duration = Duration::from_millis(800);
+/// At ten calls a second and answers after a second: lost until ten calls are in flight, of which one leaves at first.
+const FILLING: Duration = Duration::from_millis(1600);
 
 fn case(prompts: u64, rpm: u32, workers: Option<usize>, latency: Latency) -> PlanInputs {
     let rate = match rpm {
