@@ -222,13 +222,7 @@ impl Batch<'_> {
         if let Some(rate) = report.stated
             && self.limiter.found(key).is_none()
         {
-            let per_minute = a_minute(rate);
-            let found = false;
-            self.view.tell(Event::RateKnown {
-                key,
-                per_minute,
-                found,
-            });
+            self.tell_of_rate(key, a_minute(rate), false);
         }
         reaction
     }
@@ -256,12 +250,15 @@ impl Batch<'_> {
             },
         });
         if let Some(per_minute) = self.limiter.found(key) {
-            let found = true;
-            self.view.tell(Event::RateKnown {
-                key,
-                per_minute,
-                found,
-            });
+            self.tell_of_rate(key, per_minute, true);
         }
+    }
+
+    fn tell_of_rate(&self, key: usize, per_minute: f64, found: bool) {
+        self.view.tell(Event::RateKnown {
+            key,
+            per_minute,
+            found,
+        });
     }
 }

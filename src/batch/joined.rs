@@ -59,10 +59,11 @@ impl Batch<'_> {
                 return Some(vec![first]);
             }
             let until = self.clock.now() + LINGER;
-            let (frame, room) = (frame(&first), self.tokens.lock().most_bytes());
+            let wanted = frame(&first);
+            let room = self.tokens.lock().most_bytes();
             let mut bytes = first.request.len();
             let mut group = vec![first];
-            while frame.is_some() && group.len() < self.per_call() && self.is_coming(until) {
+            while wanted.is_some() && group.len() < self.per_call() && self.is_coming(until) {
                 let Some(next) = jobs.next() else {
                     break;
                 };
@@ -70,7 +71,7 @@ impl Batch<'_> {
                     continue; // it is done
                 };
                 bytes += next.request.len();
-                if bytes > room || self::frame(&next) != frame {
+                if bytes > room || frame(&next) != wanted {
                     next_first = Some(next);
                     break;
                 }

@@ -441,6 +441,13 @@ fn embeddings() -> (String, crossbeam_channel::Receiver<Vec<String>>) {
     (url, calls)
 }
 
+/// The arguments of a run of embeddings at this address.
+fn at_embeddings<'a>(url: &'a str, more: &'a str) -> Vec<&'a str> {
+    let mut args = vec!["--api", "embeddings", "--base-url", url];
+    args.extend(more.split_whitespace());
+    args
+}
+
 #[test]
 fn embeddings_take_several_prompts_a_call_and_each_has_its_record() {
     let (url, calls) = embeddings();
@@ -449,20 +456,7 @@ fn embeddings_take_several_prompts_a_call_and_each_has_its_record() {
             .map(|n| format!("{}\n", "x".repeat(n)))
             .collect::<String>(),
     );
-    let args = [
-        "--api",
-        "embeddings",
-        "--base-url",
-        &url,
-        "--rpm",
-        "60000",
-        "--per-call",
-        "100",
-        "-w",
-        "1",
-        "--price",
-        "1,1",
-    ];
+    let args = at_embeddings(&url, "--rpm 60000 --per-call 100 -w 1 --price 1,1");
     let ran = cli.run(&args);
     assert_eq!((ran.exit, ran.records.len()), (0, 250), "{ran}");
     let sizes: Vec<_> = calls.try_iter().map(|inputs| inputs.len()).collect();
@@ -505,21 +499,11 @@ fn ten_thousand_embeddings_take_about_a_hundred_calls_without_an_option() {
     let server = Server::start().unwrap();
     let url = server.base_url();
     let cli = Cli::of_topics(10_000);
-    let ran = cli.run(&["--api", "embeddings", "--base-url", &url]);
+    let ran = cli.run(&at_embeddings(&url, ""));
     assert!(ran.is_all_answered(10_000), "{}", ran.stderr);
     let calls = server.stats().arrivals;
     assert!((100..=105).contains(&calls), "{calls} calls");
-    let each = cli.run(&[
-        "--api",
-        "embeddings",
-        "--base-url",
-        &url,
-        "--per-call",
-        "1",
-        "--restart",
-        "--limit",
-        "20",
-    ]);
+    let each = cli.run(&at_embeddings(&url, "--per-call 1 --restart --limit 20"));
     assert!(each.is_all_answered(20), "{each}");
     assert_eq!(server.stats().arrivals, calls + 20);
 }
@@ -554,16 +538,7 @@ fn embeddings_of_a_pipe_leave_before_it_ends() {
 fn a_wrong_parameter_of_embeddings_costs_a_few_calls_a_worker() {
     let (url, calls) = embeddings();
     let cli = Cli::of("bad\n".repeat(2000));
-    let ran = cli.run(&[
-        "--api",
-        "embeddings",
-        "--base-url",
-        &url,
-        "--rpm",
-        "60000",
-        "-w",
-        "4",
-    ]);
+    let ran = cli.run(&at_embeddings(&url, "--rpm 60000 -w 4"));
     assert_eq!(ran.exit, 3, "{ran}");
     let calls = calls.try_iter().count();
     assert!(calls <= 4 * 10, "{calls} calls");
@@ -573,18 +548,7 @@ fn a_wrong_parameter_of_embeddings_costs_a_few_calls_a_worker() {
 fn a_call_for_several_prompts_is_split_to_find_the_one_that_is_rejected() {
     let (url, calls) = embeddings();
     let cli = Cli::of("a\nb\nc\nd\nbad\nf\ng\nh\n");
-    let args = [
-        "--api",
-        "embeddings",
-        "--base-url",
-        &url,
-        "--rpm",
-        "60000",
-        "--per-call",
-        "8",
-        "-w",
-        "1",
-    ];
+    let args = at_embeddings(&url, "--rpm 60000 --per-call 8 -w 1");
     let ran = cli.run(&args);
     assert_eq!((ran.exit, ran.records.len()), (1, 8), "{ran}");
     let failed: Vec<_> = ran

@@ -49,15 +49,7 @@ impl Ask for Embedder {
         self.clock.sleep_until(self.clock.now() + MS);
         match (self.refuses)(&inputs) {
             Some(error) => Err(error),
-            None => Ok(Answer {
-                text,
-                finish_reason: None,
-                status: 200,
-                request_id: None,
-                usage: None,
-                hints: Box::default(),
-                body: Json::default(),
-            }),
+            None => Ok(Answer::new(text)),
         }
     }
 }
